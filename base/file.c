@@ -1,0 +1,148 @@
+#include "base/file.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+bool file_read(const char *path, size_t limit, char **text, size_t *length, struct error *error)
+{
+    const bool standard_input = strcmp(path, "-") == 0;
+    const char *name = standard_input ? "standard input" : path;
+    char *bytes = NULL;
+    size_t used = 0, capacity = 0;
+    bool done = false;
+    struct stat stat;
+    /* O_NONBLOCK: opening a FIFO that nobody writes to must not hang. */
+    const int fd = standard_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &stat) != 0) {
+        error_set(error, ERROR_INPUT, "cannot read %s: %s", name, strerror(errno));
+        goto cleanup;
+    }
+    if (!standard_input && !S_ISREG(stat.st_mode)) {
+        error_set(error, ERROR_INPUT, "cannot read %s: it is %s, not a file", name,
+                  S_ISDIR(stat.st_mode) ? "a folder" : "a device or pipe (use - for standard input)");
+        goto cleanup;
+    }
+    for (;;) {
+        if (used > limit) {
+            error_set(error, ERROR_INPUT, "%s is larger than %zu bytes, the most that is read", name, limit);
+            goto cleanup;
+        }
+        if (capacity - used < 65536) {
+            capacity = capacity ? capacity * 2 : (size_t)(S_ISREG(stat.st_mode) ? stat.st_size : 0) + 65537;
+            char *grown = realloc(bytes, capacity);
+            if (!grown) {
+                error_set(error, ERROR_MEMORY, "no memory for %zu bytes of %s", capacity, name);
+                goto cleanup;
+            }
+            bytes = grown;
+        }
+        const ssize_t got = read(fd, bytes + used, capacity - used - 1);
+        if (got < 0 && errno == EINTR)
+            continue;
+        if (got < 0) {
+            error_set(error, ERROR_INPUT, "cannot read %s: %s", name, strerror(errno));
+            goto cleanup;
+        }
+        if (got == 0)
+            break;
+        used += (size_t)got;
+    }
+    bytes[used] = 0;
+    *text = bytes;
+    *length = used;
+    bytes = NULL;
+    done = true;
+cleanup:
+    free(bytes);
+    if (fd >= 0 && !standard_input)
+        close(fd);
+    return done;
+}
+
+static bool write_all(int fd, const char *bytes, size_t length)
+{
+    while (length) {
+        const ssize_t put = write(fd, bytes, length);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put <= 0)
+            return false;
+        bytes += put;
+        length -= (size_t)put;
+    }
+    return true;
+}
+
+bool file_write_atomic(const char *path, const void *bytes, size_t length, struct error *error)
+{
+    bool done = false;
+    int fd = -1, folder = -1;
+    char temporary[4200] = "", parent[4096];
+    struct stat stat;
+    if (strlen(path) >= sizeof parent)
+        return error_set(error, ERROR_SYSTEM, "cannot write %.60s…: the path is too long", path);
+    const bool existed = lstat(path, &stat) == 0;
+    if (existed && !S_ISREG(stat.st_mode))
+        return error_set(error, ERROR_SYSTEM, "cannot write %s: it is %s; name another file", path,
+                         S_ISDIR(stat.st_mode)   ? "a folder"
+                         : S_ISLNK(stat.st_mode) ? "a symbolic link, which is not followed"
+                                                 : "not a plain file");
+    snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
+    fd = mkostemp(temporary, O_CLOEXEC);
+    if (fd < 0) {
+        error_set(error, ERROR_SYSTEM, "cannot write %s: %s", path, strerror(errno));
+        temporary[0] = 0;
+        goto cleanup;
+    }
+    /* The permissions of the file that is replaced, or those that open(2) would have given. */
+    const mode_t mask = umask(0);
+    umask(mask);
+    if (fchmod(fd, existed ? stat.st_mode & 07777 : 0666 & ~mask) != 0 || !write_all(fd, bytes, length) ||
+        fsync(fd) != 0) {
+        error_set(error, ERROR_SYSTEM, "cannot write %s: %s", path, strerror(errno));
+        goto cleanup;
+    }
+    if (rename(temporary, path) != 0) {
+        error_set(error, ERROR_SYSTEM, "cannot replace %s: %s", path, strerror(errno));
+        goto cleanup;
+    }
+    temporary[0] = 0;
+    strcpy(parent, path);
+    folder = open(dirname(parent), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder >= 0)
+        fsync(folder);
+    done = true;
+cleanup:
+    if (folder >= 0)
+        close(folder);
+    if (fd >= 0)
+        close(fd);
+    if (temporary[0])
+        unlink(temporary);
+    return done;
+}
+
+bool directory_create(const char *path, unsigned mode, struct error *error)
+{
+    char partial[4096];
+    if (strlen(path) >= sizeof partial)
+        return error_set(error, ERROR_SYSTEM, "cannot make the folder %.60s…: the path is too long", path);
+    strcpy(partial, path);
+    for (char *slash = partial + 1;; slash++) {
+        if (*slash != '/' && *slash != 0)
+            continue;
+        const char end = *slash;
+        *slash = 0;
+        struct stat stat;
+        if (mkdir(partial, mode) != 0 && (errno != EEXIST || lstat(partial, &stat) != 0))
+            return error_set(error, ERROR_SYSTEM, "cannot make the folder %s: %s", partial, strerror(errno));
+        *slash = end;
+        if (!end)
+            return true;
+    }
+}

@@ -1,0 +1,13 @@
+/* A value that was not obtained is marked unknown, never zero: NaN for doubles, these for integers. Screens draw
+ * them as n/a, files leave the key out. */
+#pragma once
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+#define UNKNOWN_U64 UINT64_MAX
+#define UNKNOWN_I64 INT64_MIN
+#define UNKNOWN_DOUBLE ((double)NAN)
+
+static inline bool is_known(double value) { return !isnan(value); }
+static inline bool is_known_u64(uint64_t value) { return value != UNKNOWN_U64; }

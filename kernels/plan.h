@@ -1,0 +1,236 @@
+/* The plan: one step of a model as a straight-line program. An array of tensors, each with its place in one arena, and
+ * an array of nodes in execution order, each of one op, one scope and one phase. Drill-down, roofline, memory ledger and
+ * dry run are all read off the plan, so nothing is counted twice.
+ *
+ * model/ builds plans; a device runs them; everybody else reads them. */
+#pragma once
+#include "base/arena.h"
+#include "base/error.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_F64, DTYPE_I32, DTYPE_COUNT };
+
+/* How matmuls and attention compute. fp32: true fp32. tf32: fp32 storage, tf32 products. bf16: autocast's rules, that is
+ * fp32 weights, residual stream, norms, loss and gradients of weights; bf16 operands and outputs of matmul, attention. */
+enum precision { PRECISION_FP32, PRECISION_TF32, PRECISION_BF16, PRECISION_COUNT };
+
+enum phase { PHASE_FWD, PHASE_LOSS, PHASE_BWD, PHASE_OPT, PHASE_COUNT };
+#define PHASE_BIT(phase) (1u << (phase))
+#define PHASES_FWD PHASE_BIT(PHASE_FWD)
+#define PHASES_FWD_BWD (PHASE_BIT(PHASE_FWD) | PHASE_BIT(PHASE_LOSS) | PHASE_BIT(PHASE_BWD))
+#define PHASES_TRAIN_STEP (PHASES_FWD_BWD | PHASE_BIT(PHASE_OPT))
+
+enum kernel_class {
+    CLASS_MATMUL,
+    CLASS_ATTENTION, /* scores, values, fused attention */
+    CLASS_SOFTMAX,
+    CLASS_NORM,
+    CLASS_ELEMENTWISE,
+    CLASS_EMBEDDING,
+    CLASS_LOSS,
+    CLASS_OPTIMIZER,
+    CLASS_COPY,
+    CLASS_COLLECTIVE,
+    CLASS_COUNT
+};
+
+enum tensor_kind {
+    TENSOR_INPUT,          /* tokens, targets: int32, written before the step */
+    TENSOR_CONSTANT,       /* the RoPE table: written once */
+    TENSOR_PARAMETER,      /* kept over steps, in order of the reference state dict */
+    TENSOR_PARAMETER_COPY, /* bf16 copy of a parameter, kept over steps (compile mode, bf16) */
+    TENSOR_GRADIENT,       /* gradient of a parameter */
+    TENSOR_OPTIMIZER,      /* AdamW's m and v */
+    TENSOR_SAVED,          /* activation that backward reads */
+    TENSOR_SCRATCH,        /* everything else that lives inside one step */
+    TENSOR_OUTPUT,         /* logits and loss: readable after the step */
+    TENSOR_KIND_COUNT
+};
+
+#define TENSOR_NONE (-1)
+#define TENSOR_MAX_RANK 4
+
+struct tensor {
+    const char *name; /* "layers.3.attn.q_proj.weight"; gradients "grad." + that; activations "<scope>.<output>" */
+    enum dtype dtype;
+    enum tensor_kind kind;
+    int rank;
+    int64_t shape[TENSOR_MAX_RANK]; /* row-major */
+    uint64_t bytes;
+    uint64_t offset;    /* in the arena; a multiple of PLAN_ALIGNMENT unless a view */
+    int32_t view_of;    /* TENSOR_NONE, or the tensor whose storage this one shares */
+    uint64_t view_offset;
+    int32_t scope;      /* that made it */
+    int32_t parameter;  /* for gradients, copies and optimizer state: the parameter they belong to, else TENSOR_NONE */
+    int32_t first_node, last_node; /* lifetime in a step, inclusive; -1 and node_count for what outlives it */
+};
+#define PLAN_ALIGNMENT 256u
+
+/* Ops. N = batch·context rows, C = d_model, H heads, D head_dim, T context, V vocabulary, F d_ff; all row-major; a
+ * head's slice of an (N, C) tensor starts at column head·D. `in` and `out` are indices in node.input and node.output.
+ *
+ * op                      in                                  out                         meaning
+ * EMBEDDING               tokens(N) table(V,C)                x(N,C)
+ * EMBEDDING_BACKWARD      tokens dx                           dtable(V,C)                 every row written
+ * RMSNORM                 x(N,C) w(C)                         y(N,C) rstd(N)              y = x·rstd·w
+ * RMSNORM_BACKWARD        dy x w rstd [dres(N,C)]             dx dw                       dx += dres when given
+ * LINEAR                  x(N,I) w(O,I)                       y(N,O)                      y = x wᵀ
+ * LINEAR_BACKWARD_INPUT   dy(N,O) w(O,I)                      dx(N,I)                     dx = dy w
+ * LINEAR_BACKWARD_WEIGHT  dy(N,O) x(N,I)                      dw(O,I)                     dw = dyᵀ x
+ * ROPE                    x(N,C) table(T,D/2,2)               y(N,C)                      pairs (2j,2j+1) turned; table = cos,sin
+ * ROPE_BACKWARD           dy table                            dx                          turned back
+ * ATTN_SCORES             q(N,C) k(N,C)                       s(B,H,T,T)                  s = q kᵀ · scale
+ * ATTN_SCORES_BACKWARD_Q  ds k                                dq(N,C)
+ * ATTN_SCORES_BACKWARD_K  ds q                                dk(N,C)
+ * CAUSAL_SOFTMAX          s                                   p(B,H,T,T)                  zero above the diagonal
+ * CAUSAL_SOFTMAX_BACKWARD dp p                                ds
+ * ATTN_VALUES             p v(N,C)                            o(N,C)
+ * ATTN_VALUES_BACKWARD_P  do v                                dp(B,H,T,T)
+ * ATTN_VALUES_BACKWARD_V  p do                                dv(N,C)
+ * ADD                     a b                                 c                           residual, and sums of gradients
+ * SILU                    x                                   y
+ * SILU_BACKWARD           dy x                                dx
+ * MUL                     a b                                 c
+ * CROSS_ENTROPY           logits(N,V) targets(N)              loss(1) lse(N)              mean over N, always fp32
+ * CROSS_ENTROPY_BACKWARD  logits targets lse                  dlogits(N,V)                d of the mean, divided by N
+ * CAST                    x                                   y                           between dtypes
+ * ADAMW                   p g m v                             p m v [copy]                in place; outputs name the same tensors
+ *
+ * made by fusion:
+ * ADD_RMSNORM             x r w                               z(N,C) y(N,C) rstd(N)       z = x + r, y = rmsnorm(z)
+ * ATTENTION               qkv(N,3C) table                     o(N,C) lse(B,H,T)           RoPE, causal softmax, values
+ * ATTENTION_BACKWARD      do qkv o lse table                  dqkv(N,3C) delta(B,H,T)
+ * SWIGLU                  h(N,2F)                             y(N,F)                      silu(h[:, :F]) · h[:, F:]
+ * SWIGLU_BACKWARD         dy h                                dh(N,2F)
+ * CROSS_ENTROPY_FUSED     logits targets                      loss(1) dlogits             dlogits is a view of logits: in place
+ * ADAMW_ALL               p g m v                             p m v [copy]                the four are views of the whole regions
+ *
+ * An (N, C) operand of attention may be a column slice of a wider (N, W) tensor: node.stride says the row stride of each
+ * input in elements, 0 for packed. */
+enum op {
+    OP_EMBEDDING,
+    OP_EMBEDDING_BACKWARD,
+    OP_RMSNORM,
+    OP_RMSNORM_BACKWARD,
+    OP_LINEAR,
+    OP_LINEAR_BACKWARD_INPUT,
+    OP_LINEAR_BACKWARD_WEIGHT,
+    OP_ROPE,
+    OP_ROPE_BACKWARD,
+    OP_ATTN_SCORES,
+    OP_ATTN_SCORES_BACKWARD_Q,
+    OP_ATTN_SCORES_BACKWARD_K,
+    OP_CAUSAL_SOFTMAX,
+    OP_CAUSAL_SOFTMAX_BACKWARD,
+    OP_ATTN_VALUES,
+    OP_ATTN_VALUES_BACKWARD_P,
+    OP_ATTN_VALUES_BACKWARD_V,
+    OP_ADD,
+    OP_SILU,
+    OP_SILU_BACKWARD,
+    OP_MUL,
+    OP_CROSS_ENTROPY,
+    OP_CROSS_ENTROPY_BACKWARD,
+    OP_CAST,
+    OP_ADAMW,
+    OP_ADD_RMSNORM,
+    OP_ATTENTION,
+    OP_ATTENTION_BACKWARD,
+    OP_SWIGLU,
+    OP_SWIGLU_BACKWARD,
+    OP_CROSS_ENTROPY_FUSED,
+    OP_ADAMW_ALL,
+    OP_COUNT
+};
+
+#define NODE_MAX_INPUTS 6
+#define NODE_MAX_OUTPUTS 4
+
+/* Sizes that an op needs beyond its tensors' shapes; each op reads the ones its name calls for. */
+struct node_dims {
+    int64_t batch, context, heads, head_dim; /* attention, RoPE, softmax */
+    int64_t rows;                            /* N */
+    int64_t d_in, d_out;                     /* linear; norms and embedding: d_in = C; SwiGLU: d_out = F */
+    int64_t vocab;                           /* embedding, cross entropy */
+    int64_t elements;                        /* elementwise, cast, optimizer */
+};
+
+struct adamw { float learning_rate, beta1, beta2, epsilon, weight_decay; };
+
+struct node {
+    enum op op;
+    enum phase phase;
+    int32_t scope;
+    bool recompute;                    /* a forward op run again in backward (checkpointing) */
+    int32_t input[NODE_MAX_INPUTS];    /* TENSOR_NONE where absent */
+    int32_t output[NODE_MAX_OUTPUTS];
+    struct node_dims dims;
+    float epsilon;                     /* norms */
+    float scale;                       /* attention: 1/sqrt(D) */
+    struct adamw adamw;                /* optimizer ops; the step number is the device's to count, from 1 */
+    double flops;                      /* modelled: op_flops */
+    double bytes;                      /* modelled least traffic: op_bytes */
+};
+
+/* The module tree of the reference model. Scope 0 is the model itself with path "model". Children come after parents. */
+struct scope {
+    const char *path; /* "layers.3.attn.q_proj" */
+    const char *name; /* "q_proj" */
+    int32_t parent;   /* -1 for the root */
+    int32_t depth;
+    int32_t layer;    /* 3, or -1 outside the blocks */
+};
+
+struct plan_memory {
+    uint64_t by_kind[TENSOR_KIND_COUNT]; /* bytes; saved and scratch: their highest simultaneous sum of that kind */
+    uint64_t persistent;                 /* inputs, constants, parameters, copies, gradients, optimizer state, outputs */
+    uint64_t activations;                /* size of the region that saved and scratch share by lifetime */
+    uint64_t total;                      /* the arena: persistent + activations */
+    uint64_t peak_live;                  /* the largest sum of live bytes over the step, and the node where it is */
+    int32_t peak_node;
+};
+
+struct plan {
+    struct arena arena;
+    struct tensor *tensors;
+    int32_t tensor_count;
+    struct node *nodes; /* phases in order: fwd, loss, bwd, opt; each phase is one contiguous range */
+    int32_t node_count;
+    int32_t phase_first[PHASE_COUNT + 1]; /* nodes of phase p: [phase_first[p], phase_first[p + 1]) */
+    struct scope *scopes;
+    int32_t scope_count;
+    enum precision precision;
+    struct plan_memory memory;
+    /* Tensors that callers address by role; TENSOR_NONE where the plan has none. */
+    int32_t tokens, targets, rope_table, logits, loss;
+    int64_t batch, context, vocab;
+    uint64_t digest; /* of everything a device reads; equal plans have equal digests */
+};
+
+struct op_info {
+    const char *name; /* "linear_backward_weight" */
+    enum kernel_class kernel_class;
+    int inputs, optional_inputs, outputs, optional_outputs;
+    double (*flops)(const struct plan *plan, const struct node *node);
+    double (*bytes)(const struct plan *plan, const struct node *node);
+};
+
+/* The table of ops, kernels/ops.c. */
+const struct op_info *op_info(enum op op);
+const char *kernel_class_name(enum kernel_class kernel_class);
+const char *phase_name(enum phase phase);
+const char *tensor_kind_name(enum tensor_kind kind);
+const char *precision_name(enum precision precision); /* "fp32", "tf32", "bf16" */
+bool precision_parse(const char *text, enum precision *precision);
+uint64_t dtype_size(enum dtype dtype);
+int64_t tensor_elements(const struct tensor *tensor);
+
+/* Index of the tensor called `name`, or TENSOR_NONE. */
+int32_t plan_find_tensor(const struct plan *plan, const char *name);
+
+/* Checks the plan's own rules: counts of inputs and outputs, shapes against dims, every input written before it is read,
+ * no two live tensors overlapping in the arena. A broken rule is ERROR_INTERNAL with the node's name. */
+bool plan_check(const struct plan *plan, struct error *error);
+
+void plan_free(struct plan *plan);

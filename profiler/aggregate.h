@@ -1,0 +1,46 @@
+/* Records in, totals out: one entry for each (kernel name, node), from which kernels, layers, classes and phases are rolled
+ * up. Memory depends on the number of entries, not on the length of the run. */
+#pragma once
+#include "kernels/plan.h"
+#include "profiler/record.h"
+#include "profiler/statistics.h"
+
+#define ENTRY_RECENT 32
+
+struct entry {
+    uint32_t name;   /* index in names */
+    int32_t node;    /* -1: unattributed */
+    int32_t scope;
+    uint8_t phase, pass, kind;
+    struct running time;         /* profiled steps without warm-up */
+    struct running warmup;
+    struct histogram histogram;  /* without warm-up */
+    struct histogram warmup_histogram;
+    struct running window[10];   /* one-second slots, for "last 10 s" */
+    uint64_t window_second[10];
+    uint32_t recent[ENTRY_RECENT]; /* last durations in ns, saturated; a ring */
+    uint32_t recent_next;
+    uint64_t counters[4];        /* cycles, instructions, cache misses, page faults: sums; UNKNOWN_U64 when not counted */
+    uint64_t counter_samples;
+};
+
+/* Per pass and step, for "busy + idle = wall": the union of kernel intervals over the step. */
+struct step_cover { uint64_t steps, busy_ns, sum_ns, first_start, last_end; };
+
+struct timeline_window; /* bounded ring of the latest raw records */
+
+struct aggregate;
+struct aggregate *aggregate_create(size_t timeline_records);
+void aggregate_free(struct aggregate *aggregate);
+void aggregate_set_plan(struct aggregate *aggregate, const struct plan *plan); /* borrowed; NULL: only what records say */
+bool aggregate_name(struct aggregate *aggregate, uint32_t id, const char *name); /* false: refused (too many, too long) */
+/* Checks each record (times in order, indices in range) and adds it; what fails the check is counted invalid. */
+void aggregate_add(struct aggregate *aggregate, const struct record *records, size_t count);
+
+const struct entry *aggregate_entries(const struct aggregate *aggregate, size_t *count);
+const char *aggregate_name_text(const struct aggregate *aggregate, uint32_t id);
+void aggregate_cover(const struct aggregate *aggregate, int pass, struct step_cover *cover);
+struct aggregate_counts { uint64_t records, lost, invalid, unattributed; };
+void aggregate_counts(const struct aggregate *aggregate, struct aggregate_counts *counts);
+/* The latest raw records, oldest first, up to max; for the timeline. */
+size_t aggregate_recent(const struct aggregate *aggregate, struct record *records, size_t max);

@@ -1,0 +1,98 @@
+/* A session runs cells, one worker process each, one after the other, and never blocks: the caller's loop polls its
+ * descriptors and calls session_step. */
+#pragma once
+#include "base/error.h"
+#include "kernels/device.h"
+#include "profiler/aggregate.h"
+#include "profiler/statistics.h"
+#include "profiles/profile.h"
+#include <poll.h>
+#include <sys/types.h>
+
+enum status {
+    STATUS_PENDING,
+    STATUS_RUNNING,
+    STATUS_OK,
+    STATUS_OOM,
+    STATUS_TIMEOUT,
+    STATUS_ERROR,
+    STATUS_KILLED,
+    STATUS_SKIPPED,
+    STATUS_UNSUPPORTED,
+    STATUS_UNRELIABLE,
+    STATUS_INTERRUPTED,
+    STATUS_COUNT
+};
+const char *status_name(enum status status);
+
+enum step_kind { STEP_WARMUP, STEP_TIMED, STEP_PROFILED, STEP_KIND_COUNT };
+
+/* One step of one pass as the worker timed it. */
+struct sample {
+    uint8_t pass, kind;
+    uint32_t step;                  /* index within (pass, kind) */
+    uint32_t step_id;               /* of the session's records */
+    uint64_t start, wall_ns;
+    uint64_t phase_ns[PHASE_COUNT]; /* UNKNOWN_U64 where not known */
+};
+
+struct note { char *key, *text; };
+
+/* Everything known of one cell's run, live. Owned by the session; readable between session_step calls. */
+struct run {
+    uint32_t id;                    /* stable */
+    struct cell cell;
+    enum status status;
+    char reason[256];               /* one line, no '|' */
+    char activity[96];              /* "warm-up 1/1", "fwd_bwd 3/5 profiled", "preparing" */
+    pid_t worker;                   /* 0 when none */
+    uint64_t started, ended;        /* CLOCK_MONOTONIC ns, 0 */
+    struct plan *plan;              /* the effective one; NULL before the worker said which */
+    struct plan_result plan_result;
+    uint64_t compile_ns, workspace_bytes, prepare_ns;
+    struct device_info device;      /* as the worker opened it */
+    VEC(struct sample) samples;     /* bounded for STEPS_FOREVER: the newest 4096 of each kind */
+    VEC(struct note) notes;         /* effective configuration, counter tier and reason … */
+    struct aggregate *aggregate;
+    uint64_t resident_peak;         /* bytes, of the worker; UNKNOWN_U64 */
+    uint64_t resident_base;         /* before the arena was allocated */
+    uint64_t dropped;               /* records lost, ring and device */
+    struct device_telemetry telemetry;
+    uint64_t version;               /* grows with each change that a screen could show */
+};
+
+struct log_line { uint64_t time; uint32_t run; bool is_error; const char *text; };
+
+struct session_options {
+    const char *program;     /* this binary, to start workers: normally /proc/self/exe */
+    const char *record_file; /* --record, or NULL */
+    const char *cache_folder;
+    uint32_t ring_records;   /* 0: the default, 1 << 17 */
+    size_t timeline_records; /* 0: the default, 1 << 16 */
+};
+
+struct session;
+struct session *session_create(const struct session_options *options, struct error *error);
+void session_free(struct session *session); /* ends the workers, waits for them, leaves nothing behind */
+
+uint32_t session_add(struct session *session, const struct cell *cell); /* queues a cell; its run id */
+size_t session_run_count(const struct session *session);
+const struct run *session_run(const struct session *session, size_t index);
+const struct run *session_find(const struct session *session, uint32_t id);
+bool session_idle(const struct session *session); /* nothing queued or running */
+void session_stop(struct session *session, uint32_t id);   /* ends one run, keeping its data: interrupted */
+void session_stop_all(struct session *session);
+void session_remove(struct session *session, uint32_t id);
+
+/* Descriptors to poll (up to max) and the longest time to wait in ms (-1: any). */
+int session_poll(const struct session *session, struct pollfd *fds, int max, int *timeout_ms);
+/* Handles what is ready: messages, log output, rings (a bounded number of records a call), timeouts, ends of workers,
+ * starts the next cell. True when anything changed. */
+bool session_step(struct session *session);
+
+/* Log lines of all runs, bounded (newest 10 000); index 0 is the oldest kept. */
+size_t session_log_count(const struct session *session);
+const struct log_line *session_log(const struct session *session, size_t index);
+
+/* The worker's side, called by cli/worker.c with the descriptors the session passed: returns the exit code. */
+int worker_main(int control_fd, int ring_fd);

@@ -1,0 +1,128 @@
+/* The report document: all that the screen shows and the files hold. Filled from a live session or read from a file; both
+ * give the same document, and every emitter and view works from it alone. */
+#pragma once
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/strbuf.h"
+#include "profiler/session.h"
+
+struct report_phase {           /* of a pass: "fwd", "loss", "bwd", "opt", and "total" */
+    const char *name;
+    uint64_t *samples_ns;       /* timed steps (profiler off): the headline numbers */
+    uint64_t *warmup_ns;
+    uint64_t *profiled_ns;
+    size_t sample_count, warmup_count, profiled_count;
+    struct summary summary;     /* of samples_ns */
+};
+
+struct report_pass {
+    enum pass pass;
+    struct report_phase phases[PHASE_COUNT + 1]; /* in order of enum phase; the last is the total (wall) */
+    struct ratio overhead;      /* profiled ÷ timed; NaN when no profiled steps */
+    double busy_ns, idle_ns, wall_ns, attributed_ns; /* per profiled step, means; NaN when unknown */
+};
+
+/* kernel name × scope × phase × pass: the finest row. */
+struct report_entry {
+    uint32_t kernel;            /* index in kernels of the same cell */
+    int32_t scope;              /* index in layers; -1: unattributed */
+    uint8_t phase, pass;
+    uint64_t calls, total_ns, min_ns, max_ns;
+    double mean_ns, sd_ns, median_ns, p95_ns;
+    double flops, bytes;        /* modelled, sum over calls; NaN when unknown */
+    const struct entry *live;   /* histogram, recent launches; NULL in a document that was read */
+};
+
+struct report_kernel {          /* kernel name × phase × pass */
+    const char *name;
+    const char *op;             /* "linear_backward_weight" or "" */
+    enum kernel_class kernel_class;
+    uint8_t phase, pass;
+    uint64_t calls, total_ns, min_ns, max_ns;
+    double share;               /* of the pass's kernel time, 0–1 */
+    double mean_ns, sd_ns, median_ns, p95_ns, p99_ns, cv;
+    double flops, bytes;        /* modelled, sum over calls */
+    struct histogram histogram; /* without warm-up; owned by the document */
+    struct histogram warmup_histogram;
+    uint32_t recent[ENTRY_RECENT]; /* newest last */
+    uint32_t recent_count;
+    int32_t layers;             /* how many scopes it serves */
+};
+
+struct report_layer_phase { uint64_t calls; double inclusive_ns, exclusive_ns, flops, bytes; }; /* per profiled step */
+struct report_layer {           /* a scope of the plan, parents first; index = scope index */
+    const char *path, *name;
+    int32_t parent, depth;
+    struct report_layer_phase phase[PASS_COUNT][PHASE_COUNT];
+    uint64_t saved_bytes;       /* inclusive: activations kept for backward */
+    uint64_t parameter_bytes;
+};
+
+struct report_tensor { const char *name; enum tensor_kind kind; uint64_t bytes; int32_t scope; };
+struct report_memory {
+    uint64_t by_kind[TENSOR_KIND_COUNT];
+    uint64_t planned_total, planned_peak_live, workspace, resident_peak, resident_base, device_free;
+    const char *peak_at;        /* "bwd layers.11.ffn swiglu_backward" */
+    /* Live bytes after each node, by category, for the memory view: node_count × TENSOR_KIND_COUNT; NULL when absent. */
+    uint64_t *curve;
+    uint8_t *curve_phase;       /* phase of each node */
+    int32_t curve_count;
+    struct report_tensor *largest; /* up to 64 */
+    int32_t largest_count;
+};
+
+struct report_note { const char *key, *text; };
+
+struct report_cell {
+    uint32_t run_id;
+    struct cell requested;
+    enum precision effective_dtype;
+    bool effective_compile;     /* what actually ran */
+    unsigned fired;             /* fusion passes */
+    enum status status;
+    const char *reason;
+    struct report_pass passes[PASS_COUNT]; /* present where requested.passes has the bit */
+    struct report_entry *entries; size_t entry_count;
+    struct report_kernel *kernels; size_t kernel_count;
+    struct report_layer *layers; size_t layer_count;
+    struct report_memory memory;
+    struct report_note *notes; size_t note_count; /* effective configuration, counter tier, noise */
+    uint64_t compile_ns;
+    uint64_t records, dropped, invalid, unattributed;
+    double flops[PASS_COUNT];   /* modelled, a step */
+    struct device_info device;
+    struct device_telemetry telemetry;
+    struct arena arena;         /* of this cell's rows; made anew by report_update */
+    uint64_t version;           /* of the run it was made from */
+};
+
+struct report_host {
+    const char *hostname, *os, *kernel, *cpu, *governor;
+    uint32_t cores; uint64_t memory_bytes; double load_average;
+};
+
+struct report {
+    struct arena arena;
+    const char *tool_version, *commit; bool dirty;
+    const char *created;        /* RFC 3339 */
+    const char *profile_name, *profile_digest;
+    struct report_host host;
+    VEC(struct report_cell *) cells;
+};
+
+void report_init(struct report *report);              /* fills tool and host */
+void report_free(struct report *report);
+/* Makes the document agree with the session: cells that changed are made anew. Cheap enough for ten times a second with
+ * 400 kernels. Pointers into a cell (entries, kernels …) are valid until the next update of that cell. */
+void report_update(struct report *report, const struct session *session);
+
+bool report_read(const char *path, struct report *report, struct error *error);
+bool report_parse(const char *text, size_t length, const char *file_name, struct report *report, struct error *error);
+
+enum report_format { FORMAT_YAML, FORMAT_MARKDOWN, FORMAT_SEED, FORMAT_JSON, FORMAT_CSV, FORMAT_PERFETTO, FORMAT_SVG, FORMAT_COUNT };
+bool report_format_parse(const char *text, enum report_format *format, struct error *error);
+bool report_emit(const struct report *report, enum report_format format, struct strbuf *out, struct error *error);
+bool report_write(const struct report *report, enum report_format format, const char *path, struct error *error); /* atomic */
+
+/* The seed's table of these cells (reference: tabulate's "pipe" format), without a heading. */
+void report_seed_table(const struct report *report, struct strbuf *out);

@@ -1,0 +1,18 @@
+/* The terminal UI: one thread, one poll loop, one curses screen over the report document. */
+#pragma once
+#include "base/error.h"
+#include "profiler/session.h"
+#include "report/report.h"
+
+struct tui_options {
+    struct session *session;      /* NULL for `steptop view`: the report is all there is */
+    struct report *report;
+    const struct profile *profile; /* what was asked for on the command line; already queued in the session */
+    const char *yaml_path, *markdown_path; /* rewritten after each cell; NULL */
+    bool ascii, mouse;
+    const char *theme;            /* "default", "light", "mono", "contrast"; NULL: configured or by NO_COLOR */
+};
+
+/* Runs until the user quits; restores the terminal on every way out. False with the reason when the terminal cannot be
+ * used. *interrupted: left by ^C or a signal (its number in *signal). */
+bool tui_run(const struct tui_options *options, bool *interrupted, int *signal, struct error *error);
