@@ -1,0 +1,278 @@
+/* base/: the arena's alignment and zeroing, atomic writes that leave the old file alone on failure, XDG's rules, and the
+ * distribution of the random numbers that weights are drawn from. */
+#include "base/arena.h"
+#include "base/error.h"
+#include "base/file.h"
+#include "base/random.h"
+#include "base/strbuf.h"
+#include "base/unknown.h"
+#include "base/vec.h"
+#include "base/xdg.h"
+#include <dirent.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+/* clang-format off: cmocka.h needs the headers above it */
+#include <cmocka.h>
+/* clang-format on */
+
+static int folder_make(void **state)
+{
+    *state = mkdtemp(strdup("/tmp/steptop-base-XXXXXX"));
+    return *state ? 0 : -1;
+}
+
+static int folder_remove(void **state)
+{
+    char path[512];
+    DIR *dir = opendir(*state);
+    for (struct dirent *entry; dir && (entry = readdir(dir));) {
+        snprintf(path, sizeof path, "%s/%s", (char *)*state, entry->d_name);
+        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && unlink(path) != 0)
+            rmdir(path);
+    }
+    closedir(dir);
+    const int result = rmdir(*state);
+    free(*state);
+    return result;
+}
+
+static size_t entries_in(const char *path)
+{
+    size_t count = 0;
+    DIR *dir = opendir(path);
+    while (dir && readdir(dir))
+        count++;
+    closedir(dir);
+    return count - 2;
+}
+
+static void arena_is_zeroed_aligned_and_disjoint(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    unsigned char *places[500];
+    size_t sizes[500];
+    for (size_t i = 0; i < 500; i++) {
+        sizes[i] = (i * i * 7919) % 9000 + 1; /* from a byte to more than a block */
+        places[i] = arena_alloc(&arena, sizes[i]);
+        assert_int_equal((uintptr_t)places[i] % _Alignof(max_align_t), 0);
+        for (size_t k = 0; k < sizes[i]; k++)
+            assert_int_equal(places[i][k], 0);
+        memset(places[i], (int)(i & 0xff), sizes[i]);
+    }
+    for (size_t i = 0; i < 500; i++)
+        for (size_t k = 0; k < sizes[i]; k++)
+            assert_int_equal(places[i][k], i & 0xff);
+    assert_string_equal(arena_printf(&arena, "%s.%d", "layers", 3), "layers.3");
+    arena_release(&arena);
+    assert_null(arena.blocks);
+}
+
+static void error_keeps_kind_and_prefixes(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    assert_false(error_set(&error, ERROR_INPUT, "line %d is bad", 7));
+    assert_false(error_prefix(&error, "%s", "run.yaml"));
+    assert_int_equal(error.kind, ERROR_INPUT);
+    assert_string_equal(error.text, "run.yaml: line 7 is bad");
+    char longer[4000];
+    memset(longer, 'x', sizeof longer - 1);
+    longer[sizeof longer - 1] = 0;
+    error_set(&error, ERROR_INPUT, "%s", longer);
+    error_prefix(&error, "%s", longer);
+    assert_int_equal(strlen(error.text), sizeof error.text - 1);
+    assert_false(error_set(NULL, ERROR_INPUT, "nobody listens"));
+}
+
+static void strbuf_grows(void **state)
+{
+    (void)state;
+    struct strbuf buffer = {0};
+    for (int i = 0; i < 1000; i++)
+        strbuf_printf(&buffer, "%d,", i);
+    strbuf_putc(&buffer, '!');
+    assert_int_equal(buffer.length, 10 * 2 + 90 * 3 + 900 * 4 + 1);
+    assert_memory_equal(buffer.text + buffer.length - 5, "999,!", 6);
+    char wide[500];
+    memset(wide, 'w', sizeof wide - 1);
+    wide[sizeof wide - 1] = 0;
+    strbuf_clear(&buffer);
+    strbuf_printf(&buffer, "<%s>", wide);
+    assert_int_equal(buffer.length, 501);
+    assert_int_equal(buffer.text[500], '>');
+    strbuf_release(&buffer);
+}
+
+static void vec_keeps_items(void **state)
+{
+    (void)state;
+    VEC(uint64_t) numbers = {0};
+    for (uint64_t i = 0; i < 10000; i++)
+        vec_push(&numbers, i * i);
+    for (uint64_t i = 0; i < 10000; i++)
+        assert_int_equal(numbers.items[i], i * i);
+    vec_release(&numbers);
+    assert_null(numbers.items);
+}
+
+static void write_replaces_whole_files(void **state)
+{
+    char path[128], *text = NULL;
+    size_t length = 0;
+    struct error error = {0};
+    snprintf(path, sizeof path, "%s/report.yaml", (char *)*state);
+    assert_true(file_write_atomic(path, "first", 5, &error));
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_true(file_write_atomic(path, "second!", 7, &error));
+    assert_true(file_read(path, 100, &text, &length, &error));
+    assert_int_equal(length, 7);
+    assert_string_equal(text, "second!");
+    free(text);
+    struct stat stat_of;
+    assert_int_equal(stat(path, &stat_of), 0);
+    assert_int_equal(stat_of.st_mode & 07777, 0640); /* the replaced file's permissions stay */
+    assert_int_equal(entries_in(*state), 1);         /* and no temporary file */
+    assert_false(file_read(path, 6, &text, &length, &error));
+    assert_non_null(strstr(error.text, "larger than 6 bytes"));
+}
+
+static void write_refuses_links_and_folders(void **state)
+{
+    char target[128], link[128], sub[128], *text = NULL;
+    size_t length;
+    struct error error = {0};
+    snprintf(target, sizeof target, "%s/target", (char *)*state);
+    snprintf(link, sizeof link, "%s/link", (char *)*state);
+    snprintf(sub, sizeof sub, "%s/sub", (char *)*state);
+    assert_true(file_write_atomic(target, "precious", 8, &error));
+    assert_int_equal(symlink(target, link), 0);
+    assert_int_equal(mkdir(sub, 0700), 0);
+    assert_false(file_write_atomic(link, "x", 1, &error));
+    assert_non_null(strstr(error.text, "symbolic link"));
+    assert_false(file_write_atomic(sub, "x", 1, &error));
+    assert_non_null(strstr(error.text, "a folder"));
+    assert_false(file_read(sub, 100, &text, &length, &error));
+    assert_true(file_read(target, 100, &text, &length, &error));
+    assert_string_equal(text, "precious");
+    free(text);
+}
+
+static void a_full_disk_leaves_the_old_file(void **state)
+{
+    char path[128], *text = NULL, *large = calloc(1, 1 << 20);
+    size_t length = 0;
+    struct error error = {0};
+    snprintf(path, sizeof path, "%s/report.yaml", (char *)*state);
+    assert_true(file_write_atomic(path, "old", 3, &error));
+    struct rlimit limit, old;
+    getrlimit(RLIMIT_FSIZE, &old);
+    limit = old;
+    limit.rlim_cur = 1 << 16; /* a write beyond fails with EFBIG, as a full disk does with ENOSPC */
+    signal(SIGXFSZ, SIG_IGN);
+    setrlimit(RLIMIT_FSIZE, &limit);
+    const bool written = file_write_atomic(path, large, 1 << 20, &error);
+    setrlimit(RLIMIT_FSIZE, &old);
+    assert_false(written);
+    assert_non_null(strstr(error.text, path));
+    assert_true(file_read(path, 100, &text, &length, &error));
+    assert_string_equal(text, "old");
+    assert_int_equal(entries_in(*state), 1);
+    free(text);
+    free(large);
+}
+
+static void read_never_hangs_on_a_pipe(void **state)
+{
+    char path[128], *text;
+    size_t length;
+    struct error error = {0};
+    snprintf(path, sizeof path, "%s/fifo", (char *)*state);
+    assert_int_equal(mkfifo(path, 0600), 0);
+    assert_false(file_read(path, 100, &text, &length, &error));
+    assert_int_equal(error.kind, ERROR_INPUT);
+}
+
+static void directories_are_made_with_parents(void **state)
+{
+    char deep[160], middle[128];
+    struct error error = {0};
+    struct stat stat_of;
+    snprintf(middle, sizeof middle, "%s/a", (char *)*state);
+    snprintf(deep, sizeof deep, "%s/a/b", (char *)*state);
+    assert_true(directory_create(deep, 0700, &error));
+    assert_true(directory_create(deep, 0700, &error));
+    assert_int_equal(stat(deep, &stat_of), 0);
+    assert_int_equal(stat_of.st_mode & 0777, 0700);
+    rmdir(deep);
+    rmdir(middle);
+}
+
+static void xdg_counts_only_absolute_paths(void **state)
+{
+    (void)state;
+    char path[256];
+    struct error error = {0};
+    setenv("HOME", "/home/u", 1);
+    setenv("XDG_CONFIG_HOME", "/etc/u", 1);
+    assert_true(xdg_path(XDG_CONFIG, "keys.yaml", path, sizeof path, &error));
+    assert_string_equal(path, "/etc/u/steptop/keys.yaml");
+    setenv("XDG_CONFIG_HOME", "relative", 1);
+    assert_true(xdg_path(XDG_CONFIG, NULL, path, sizeof path, &error));
+    assert_string_equal(path, "/home/u/.config/steptop");
+    unsetenv("XDG_CACHE_HOME");
+    assert_true(xdg_path(XDG_CACHE, NULL, path, sizeof path, &error));
+    assert_string_equal(path, "/home/u/.cache/steptop");
+    assert_false(xdg_path(XDG_CACHE, NULL, path, 8, &error));
+    unsetenv("HOME");
+    assert_false(xdg_path(XDG_CACHE, NULL, path, sizeof path, &error));
+    assert_non_null(strstr(error.text, "XDG_CACHE_HOME"));
+}
+
+static void normals_have_the_cut_distribution(void **state)
+{
+    (void)state;
+    /* N(0,1) cut at ±3: variance 1 − 6 φ(3)/(2Φ(3) − 1) = 0.97334, P(x < −1) = (Φ(−1) − Φ(−3))/(1 − 2Φ(−3)) = 0.15773. */
+    enum { COUNT = 400000 };
+    double sum = 0, squares = 0, highest = 0;
+    int below = 0;
+    for (uint64_t i = 0; i < COUNT; i++) {
+        const double x = random_normal_cut3(42, 7, i);
+        sum += x;
+        squares += x * x;
+        highest = fmax(highest, fabs(x));
+        below += x < -1;
+    }
+    assert_true(fabs(sum / COUNT) < 4 / sqrt(COUNT));
+    assert_true(fabs(squares / COUNT - 0.97334) < 0.01);
+    assert_true(highest <= 3 && highest > 2.95);
+    assert_true(fabs((double)below / COUNT - 0.15773) < 0.003);
+    assert_true(random_normal_cut3(42, 7, 5) == random_normal_cut3(42, 7, 5));
+    assert_true(random_normal_cut3(42, 7, 5) != random_normal_cut3(42, 8, 5));
+    assert_true(random_normal_cut3(43, 7, 5) != random_normal_cut3(42, 7, 5));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(arena_is_zeroed_aligned_and_disjoint),
+        cmocka_unit_test(error_keeps_kind_and_prefixes),
+        cmocka_unit_test(strbuf_grows),
+        cmocka_unit_test(vec_keeps_items),
+        cmocka_unit_test_setup_teardown(write_replaces_whole_files, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(write_refuses_links_and_folders, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(a_full_disk_leaves_the_old_file, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(read_never_hangs_on_a_pipe, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(directories_are_made_with_parents, folder_make, folder_remove),
+        cmocka_unit_test(xdg_counts_only_absolute_paths),
+        cmocka_unit_test(normals_have_the_cut_distribution),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
