@@ -61,6 +61,7 @@ struct tensor {
     uint64_t offset;    /* in the arena; a multiple of PLAN_ALIGNMENT unless a view */
     int32_t view_of;    /* TENSOR_NONE, or the tensor whose storage this one shares */
     uint64_t view_offset;
+    int64_t row_stride; /* elements from row to row of a matrix that is a column slice of a wider one; 0: packed */
     int32_t scope;      /* that made it */
     int32_t parameter;  /* for gradients, copies and optimizer state: the parameter they belong to, else TENSOR_NONE */
     int32_t first_node, last_node; /* lifetime in a step, inclusive; -1 and node_count for what outlives it */
@@ -106,8 +107,7 @@ struct tensor {
  * CROSS_ENTROPY_FUSED     logits targets                      loss(1) dlogits             dlogits is a view of logits: in place
  * ADAMW_ALL               p g m v                             p m v [copy]                the four are views of the whole regions
  *
- * An (N, C) operand of attention may be a column slice of a wider (N, W) tensor: node.stride says the row stride of each
- * input in elements, 0 for packed. */
+ * An (N, C) operand of RoPE, linear or attention may be a column slice of a wider (N, W) tensor: tensor.row_stride says so. */
 enum op {
     OP_EMBEDDING,
     OP_EMBEDDING_BACKWARD,

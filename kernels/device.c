@@ -1,0 +1,133 @@
+/* Names to device classes: the built-in ones, and plugins opened with dlopen. */
+#include "kernels/device.h"
+#include "base/strbuf.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define CLASS_NAME_MAX 16
+
+static const struct device_class *const builtin_classes[] = {&reference_device_class};
+static const char *const listed_classes[] = {"cpu", "cuda"};
+
+int device_class_names(const char *const **names)
+{
+    *names = listed_classes;
+    return (int)(sizeof listed_classes / sizeof *listed_classes);
+}
+
+/* "cuda:1" to "cuda" and 1; a name without a number is index 0. */
+static bool name_split(const char *name, char class_name[static CLASS_NAME_MAX], int *index, struct error *error)
+{
+    const size_t length = strcspn(name, ":");
+    const size_t allowed = strspn(name, "abcdefghijklmnopqrstuvwxyz0123456789_");
+    if (length == 0 || length >= CLASS_NAME_MAX || allowed != length)
+        return error_set(error, ERROR_DEVICE, "'%s' is not a device name: write cpu, cuda:0 or the like", name);
+    memcpy(class_name, name, length);
+    class_name[length] = '\0';
+    *index = 0;
+    if (name[length] == '\0')
+        return true;
+    const char *digits = name + length + 1;
+    const size_t digit_count = strspn(digits, "0123456789");
+    if (digit_count == 0 || digit_count > 4 || digits[digit_count] != '\0')
+        return error_set(error, ERROR_DEVICE,
+                         "'%s' is not a device name: after '%s:' comes the device's number, as in %s:0", name,
+                         class_name, class_name);
+    *index = atoi(digits);
+    return true;
+}
+
+static bool program_folder(char *path, size_t size)
+{
+    const ssize_t length = readlink("/proc/self/exe", path, size - 1);
+    if (length <= 0)
+        return false;
+    path[length] = '\0';
+    char *slash = strrchr(path, '/');
+    if (!slash)
+        return false;
+    *slash = '\0';
+    return true;
+}
+
+/* The plugin's class. Its library stays loaded until the process ends: its driver may own threads. */
+static const struct device_class *plugin_open(const char *path, const char *class_name, struct error *error)
+{
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
+    if (!library) {
+        error_set(error, ERROR_DEVICE, "the plugin of device '%s' does not load: %s", class_name, dlerror());
+        return NULL;
+    }
+    const struct device_class *found = dlsym(library, "steptop_device_class");
+    if (!found) {
+        error_set(error, ERROR_DEVICE, "%s is not a device plugin: it has no steptop_device_class", path);
+        return NULL;
+    }
+    if (found->abi != DEVICE_ABI) {
+        error_set(error, ERROR_DEVICE,
+                  "%s was built for device interface %u and this program has %u: build both from one source", path,
+                  found->abi, DEVICE_ABI);
+        return NULL;
+    }
+    if (!found->name || strcmp(found->name, class_name) != 0) {
+        error_set(error, ERROR_DEVICE, "%s holds the device class '%s', not '%s'", path,
+                  found->name ? found->name : "(none)", class_name);
+        return NULL;
+    }
+    return found;
+}
+
+/* Folders are searched in order: STEPTOP_PLUGIN_FOLDER when set, the program's own, libdir. The first file that is there
+ * decides; one that is there and does not load is an error, not a reason to look further. */
+static const struct device_class *plugin_find(const char *class_name, struct error *error)
+{
+    char own[PATH_MAX];
+    const char *folders[3];
+    int count = 0;
+    const char *wanted = getenv("STEPTOP_PLUGIN_FOLDER");
+    if (wanted && wanted[0] == '/')
+        folders[count++] = wanted;
+    if (program_folder(own, sizeof own))
+        folders[count++] = own;
+    folders[count++] = STEPTOP_LIBDIR;
+
+    struct strbuf searched = {0};
+    const struct device_class *found = NULL;
+    for (int i = 0; i < count; i++) {
+        struct strbuf path = {0};
+        strbuf_printf(&path, "%s/steptop-%s.so", folders[i], class_name);
+        strbuf_printf(&searched, "%s%s", i ? ", " : "", folders[i]);
+        const bool exists = access(path.text, F_OK) == 0;
+        if (exists)
+            found = plugin_open(path.text, class_name, error);
+        strbuf_release(&path);
+        if (exists)
+            goto done;
+    }
+    bool known = false;
+    for (size_t i = 0; i < sizeof listed_classes / sizeof *listed_classes; i++)
+        known |= strcmp(listed_classes[i], class_name) == 0;
+    error_set(error, ERROR_DEVICE, "%s '%s': there is no steptop-%s.so in %s", known ? "no device" : "unknown device",
+              class_name, class_name, searched.text);
+done:
+    strbuf_release(&searched);
+    return found;
+}
+
+const struct device_class *device_find(const char *name, int *index, struct error *error)
+{
+    char class_name[CLASS_NAME_MAX];
+    int number;
+    if (!name_split(name, class_name, &number, error))
+        return NULL;
+    if (index)
+        *index = number;
+    for (size_t i = 0; i < sizeof builtin_classes / sizeof *builtin_classes; i++)
+        if (strcmp(builtin_classes[i]->name, class_name) == 0)
+            return builtin_classes[i];
+    return plugin_find(class_name, error);
+}
