@@ -1,0 +1,159 @@
+/* The command line: one table of options and one of subcommands, from which usage, --help, the man page and the shell
+ * completions are made. A subcommand is one function in a file of its own; it returns the exit code. */
+#pragma once
+#include "base/error.h"
+#include "base/strbuf.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+enum exit_code {
+    EXIT_OK = 0,
+    EXIT_FAILED = 1, /* some cell failed, or a file could not be written */
+    EXIT_USAGE = 2,
+    EXIT_INPUT = 3, /* invalid profile, report, recording, reference */
+    EXIT_DEVICE = 4,
+    EXIT_REGRESSION = 5,
+    EXIT_INTERRUPTED = 130,
+};
+
+enum command {
+    COMMAND_RUN,
+    COMMAND_REPORT,
+    COMMAND_DIFF,
+    COMMAND_DEVICES,
+    COMMAND_PROFILES,
+    COMMAND_VERIFY,
+    COMMAND_VIEW,
+    COMMAND_REPLAY,
+    COMMAND_HELP,
+    COMMAND_VERSION,
+    COMMAND_WORKER,
+    COMMAND_COUNT
+};
+#define FOR(command) (1u << COMMAND_##command)
+
+enum option_id {
+    /* what to measure; each is a key of the profile too */
+    OPTION_DEVICE,
+    OPTION_MODEL,
+    OPTION_D_MODEL,
+    OPTION_D_FF,
+    OPTION_NUM_LAYERS,
+    OPTION_NUM_HEADS,
+    OPTION_VOCAB_SIZE,
+    OPTION_BATCH_SIZE,
+    OPTION_CONTEXT_LENGTH,
+    OPTION_DTYPE,
+    OPTION_COMPILE,
+    OPTION_CHECKPOINT,
+    OPTION_THREADS,
+    OPTION_PASSES,
+    OPTION_WARMUP,
+    OPTION_STEPS,
+    OPTION_SEED,
+    OPTION_TIMEOUT,
+    OPTION_REPETITIONS,
+    OPTION_INTERLEAVE,
+    OPTION_ON_OOM,
+    OPTION_PROFILE_EVERY,
+    OPTION_COUNTERS,
+    OPTION_NO_MEMORY,
+    /* how to run */
+    OPTION_BATCH,
+    OPTION_DRY_RUN,
+    OPTION_RESUME,
+    OPTION_RECORD,
+    OPTION_REFERENCE,
+    OPTION_THRESHOLD,
+    /* where results go */
+    OPTION_FORMAT,
+    OPTION_OUTPUT,
+    OPTION_MARKDOWN,
+    OPTION_CSV,
+    OPTION_JSON,
+    OPTION_PERFETTO,
+    OPTION_SVG,
+    OPTION_FORCE,
+    OPTION_QUIET,
+    /* the screen */
+    OPTION_ASCII,
+    OPTION_NO_COLOR,
+    OPTION_NO_MOUSE,
+    OPTION_THEME,
+    OPTION_HELP,
+    OPTION_VERSION,
+    OPTION_COUNT
+};
+
+/* What a shell can complete an argument with. */
+enum argument_kind { ARGUMENT_NONE, ARGUMENT_TEXT, ARGUMENT_FILE, ARGUMENT_CHOICE };
+
+struct option_info {
+    const char *name; /* without the dashes; NULL ends a table of choices */
+    char letter;      /* or 0 */
+    enum argument_kind kind;
+    const char *argument; /* "FILE"; NULL where there is none */
+    const char *choices;  /* of ARGUMENT_CHOICE, separated by spaces; also offered for lists */
+    const char *key;      /* the profile's key that it overrides, or NULL */
+    const char *value;    /* the value that a flag without an argument stands for, where it has a key */
+    unsigned commands;    /* FOR(...) mask */
+    const char *help;     /* one sentence, no full stop */
+};
+
+struct arguments {
+    enum command command;
+    const char *value[OPTION_COUNT]; /* NULL: not given; "" for an option without an argument */
+    const char *const *positional;   /* what is left, positional_count of them */
+    int positional_count;
+};
+
+/* How many words a subcommand takes is in its line of the table; those that are missing or too many are refused before the
+ * function is called. `run` is given checked arguments and returns the exit code. */
+struct command_info {
+    const char *name;
+    const char *positional; /* "[PROFILE]", for the usage line */
+    int positional_min, positional_max;
+    bool hidden;
+    int (*run)(const struct arguments *arguments);
+    const char *help; /* one sentence, no full stop */
+};
+
+const struct option_info *option_info(enum option_id option);
+const struct command_info *command_info(enum command command); /* NULL: not in this build */
+bool command_find(const char *name, enum command *command);
+
+/* Reads the command line after argv[0] and, where there is one, the subcommand's name. Unknown and repeated options, missing
+ * arguments, options of other subcommands and wrong numbers of words are ERROR_USAGE. */
+bool arguments_parse(int argc, char **argv, struct arguments *arguments, struct error *error);
+
+/* Prints `steptop: error: <text>` on stderr, with a hint to --help for usage errors, and returns the exit code for its kind.
+ * Control characters in the text are shown as \xNN. */
+int fail(const struct error *error);
+
+/* True when neither --no-color nor NO_COLOR forbid colour and `fd` is a terminal that has it. */
+bool color_wanted(const struct arguments *arguments, int fd);
+/* True when the terminal UI can open here: stdin and stdout are terminals and TERM is one that can be drawn on. */
+bool screen_possible(void);
+
+/* Writes all of `text` to standard output; false (with the reason) when that fails, e.g. into a full disk. A reader that
+ * went away is not an error. */
+bool print_all(const char *text, size_t length, struct error *error);
+
+/* help.c: what --help, the man page and the completions say, each made from the tables. */
+void help_usage(struct strbuf *out);
+void help_command(enum command command, struct strbuf *out);
+bool help_topic(const char *topic, struct strbuf *out,
+                struct error *error); /* "man", "bash", "zsh", "fish", a subcommand */
+
+/* One function a subcommand. */
+int command_run(const struct arguments *arguments);
+int command_report(const struct arguments *arguments);
+int command_diff(const struct arguments *arguments);
+int command_devices(const struct arguments *arguments);
+int command_profiles(const struct arguments *arguments);
+int command_verify(const struct arguments *arguments);
+int command_view(const struct arguments *arguments);
+int command_replay(const struct arguments *arguments);
+int command_help(const struct arguments *arguments);
+int command_version(const struct arguments *arguments);
+int command_worker(const struct arguments *arguments);

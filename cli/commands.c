@@ -1,0 +1,26 @@
+/* The table of subcommands. */
+#include "cli/cli.h"
+#include <string.h>
+
+static const struct command_info commands[COMMAND_COUNT] = {
+    [COMMAND_HELP] = {"help", "[SUBCOMMAND|man|bash|zsh|fish]", 0, 1, false, command_help,
+                      "Show help on a subcommand, or print the man page or a shell's completions"},
+    [COMMAND_VERSION] = {"version", "", 0, 0, false, command_version,
+                         "Print the version and the commit it was built from"},
+};
+
+const struct command_info *command_info(enum command command)
+{
+    return commands[command].name ? &commands[command] : NULL;
+}
+
+bool command_find(const char *name, enum command *command)
+{
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (commands[i].name && strcmp(name, commands[i].name) == 0) {
+            *command = (enum command)i;
+            return true;
+        }
+    }
+    return false;
+}

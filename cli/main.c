@@ -1,0 +1,132 @@
+#include "base/suggest.h"
+#include "cli/cli.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+int fail(const struct error *error)
+{
+    static const enum exit_code codes[] = {
+        [ERROR_NONE] = EXIT_FAILED,        [ERROR_USAGE] = EXIT_USAGE,
+        [ERROR_INPUT] = EXIT_INPUT,        [ERROR_DEVICE] = EXIT_DEVICE,
+        [ERROR_UNSUPPORTED] = EXIT_FAILED, [ERROR_MEMORY] = EXIT_FAILED,
+        [ERROR_SYSTEM] = EXIT_FAILED,      [ERROR_INTERRUPTED] = EXIT_INTERRUPTED,
+        [ERROR_INTERNAL] = EXIT_FAILED,
+    };
+    struct strbuf text = {0};
+    /* Lines that name a file and a place start with it, as compilers' do: editors jump there. */
+    const bool placed = strstr(error->text, ": error: ") != NULL;
+    strbuf_puts(&text, placed ? "" : "steptop: error: ");
+    for (const char *c = error->text; *c; c++) {
+        if (((unsigned char)*c < 0x20 && *c != '\n') || *c == 0x7f)
+            strbuf_printf(&text, "\\x%02x", (unsigned char)*c);
+        else
+            strbuf_putc(&text, *c);
+    }
+    strbuf_puts(&text, "\n");
+    if (error->kind == ERROR_USAGE)
+        strbuf_puts(&text, "Try 'steptop --help'.\n");
+    fputs(text.text, stderr);
+    strbuf_release(&text);
+    return codes[error->kind];
+}
+
+bool print_all(const char *text, size_t length, struct error *error)
+{
+    while (length) {
+        const ssize_t put = write(STDOUT_FILENO, text, length);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0 && errno == EPIPE)
+            return true;
+        if (put <= 0)
+            return error_set(error, ERROR_SYSTEM, "cannot write to standard output: %s", strerror(errno));
+        text += put;
+        length -= (size_t)put;
+    }
+    return true;
+}
+
+static bool terminal_draws(void)
+{
+    const char *term = getenv("TERM");
+    return term && term[0] && strcmp(term, "dumb") != 0;
+}
+
+bool color_wanted(const struct arguments *arguments, int fd)
+{
+    const char *no_color = getenv("NO_COLOR");
+    return !arguments->value[OPTION_NO_COLOR] && !(no_color && no_color[0]) && isatty(fd) && terminal_draws();
+}
+
+bool screen_possible(void)
+{
+    return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && terminal_draws();
+}
+
+/* A closed standard descriptor would be given to the next file that is opened, and progress lines would end up in a
+ * report: fill the gaps with /dev/null. */
+static void fill_standard_descriptors(void)
+{
+    for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+            _exit(EXIT_FAILED);
+    }
+}
+
+static bool unknown_command(const char *word, struct error *error)
+{
+    const char *names[COMMAND_COUNT] = {0};
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        const struct command_info *info = command_info((enum command)i);
+        names[i] = info && !info->hidden ? info->name : NULL;
+    }
+    const char *near = suggest(word, names, COMMAND_COUNT);
+    struct stat stat_;
+    if (!near && stat(word, &stat_) == 0)
+        return error_set(error, ERROR_USAGE, "'%s' is not a subcommand; to run a profile: steptop run %s", word, word);
+    return error_set(error, ERROR_USAGE, "'%s' is not a subcommand%s%s%s", word, near ? "; did you mean '" : "",
+                     near ? near : "", near ? "'?" : "");
+}
+
+int main(int argc, char **argv)
+{
+    struct arguments arguments = {.command = COMMAND_RUN};
+    struct error error = {0};
+    fill_standard_descriptors();
+    setlocale(LC_ALL, "");
+    setlocale(LC_NUMERIC, "C"); /* files and tables have decimal points wherever they are made */
+    signal(SIGPIPE, SIG_IGN);
+    /* Without a subcommand: run. */
+    const bool named = argc > 1 && argv[1][0] != '-';
+    if (named && !command_find(argv[1], &arguments.command)) {
+        unknown_command(argv[1], &error);
+        return fail(&error);
+    }
+    if (!arguments_parse(argc - named, argv + named, &arguments, &error))
+        return fail(&error);
+    if (arguments.value[OPTION_VERSION])
+        return command_version(&arguments);
+    if (arguments.value[OPTION_HELP]) {
+        struct strbuf text = {0};
+        if (named)
+            help_command(arguments.command, &text);
+        else
+            help_usage(&text);
+        const bool printed = print_all(text.text, text.length, &error);
+        strbuf_release(&text);
+        return printed ? EXIT_OK : fail(&error);
+    }
+    const struct command_info *command = command_info(arguments.command);
+    if (!command) {
+        error_set(&error, ERROR_USAGE, "name a subcommand");
+        return fail(&error);
+    }
+    return command->run(&arguments);
+}

@@ -1,0 +1,104 @@
+/* The table of options. One line gives an option its name, argument, help and subcommands; everything that shows or reads
+ * options works from here. */
+#include "cli/cli.h"
+
+#define SCREEN (FOR(RUN) | FOR(VIEW) | FOR(REPLAY))
+#define EVERY ((1u << COMMAND_COUNT) - 1)
+#define FORMATS "markdown seed yaml json csv perfetto svg"
+
+/* An axis: `key` of the profile, a comma list sweeps it. */
+#define AXIS(name, key, argument, help)                                                                                \
+    {                                                                                                                  \
+        name, 0, ARGUMENT_TEXT, argument, NULL, key, NULL, FOR(RUN), help                                              \
+    }
+
+static const struct option_info options[OPTION_COUNT] = {
+    [OPTION_DEVICE] = {"device", 'd', ARGUMENT_CHOICE, "LIST", "cpu cuda:0", "device", NULL, FOR(RUN) | FOR(VERIFY),
+                       "Devices to run on"},
+    [OPTION_MODEL] = {"model", 'm', ARGUMENT_CHOICE, "LIST",
+                      "tiny S M L XL 2p7 small medium large xl 10B cs336-2025/S cs336-2026/small", "model", NULL,
+                      FOR(RUN) | FOR(VERIFY), "Models: presets such as S, tiny or cs336-2026/small, or attention"},
+    [OPTION_D_MODEL] = AXIS("d-model", "d_model", "LIST", "Width of the residual stream, instead of the preset's"),
+    [OPTION_D_FF] = AXIS("d-ff", "d_ff", "LIST", "Width of the feed-forward layer, instead of the preset's"),
+    [OPTION_NUM_LAYERS] = AXIS("num-layers", "num_layers", "LIST", "Number of blocks, instead of the preset's"),
+    [OPTION_NUM_HEADS] = AXIS("num-heads", "num_heads", "LIST", "Number of attention heads, instead of the preset's"),
+    [OPTION_VOCAB_SIZE] = AXIS("vocab-size", "vocab_size", "LIST", "Number of tokens, instead of the preset's"),
+    [OPTION_BATCH_SIZE] = {"batch-size", 'b', ARGUMENT_TEXT, "LIST", NULL, "batch_size", NULL, FOR(RUN) | FOR(VERIFY),
+                           "Sequences a step"},
+    [OPTION_CONTEXT_LENGTH] = {"context-length", 'c', ARGUMENT_TEXT, "LIST", NULL, "context_length", NULL,
+                               FOR(RUN) | FOR(VERIFY), "Tokens a sequence"},
+    [OPTION_DTYPE] = {"dtype", 't', ARGUMENT_CHOICE, "LIST", "fp32 tf32 bf16", "dtype", NULL, FOR(RUN) | FOR(VERIFY),
+                      "Precisions of the matrix products"},
+    [OPTION_COMPILE] = {"compile", 0, ARGUMENT_CHOICE, "LIST", "false true false,true", "compile", NULL,
+                        FOR(RUN) | FOR(VERIFY), "Eager (false), fused and tuned (true), or both"},
+    [OPTION_CHECKPOINT] = {"checkpoint", 0, ARGUMENT_CHOICE, "LIST", "none block none,block", "checkpoint", NULL,
+                           FOR(RUN), "Keep all activations (none) or recompute each block in backward (block)"},
+    [OPTION_THREADS] = AXIS("threads", "threads", "LIST", "CPU threads; 0 is all"),
+    [OPTION_PASSES] = {"passes", 'p', ARGUMENT_CHOICE, "LIST", "fwd fwd_bwd train_step fwd,fwd_bwd", "passes", NULL,
+                       FOR(RUN), "What a step runs; a list runs each"},
+    [OPTION_WARMUP] = {"warmup", 'w', ARGUMENT_TEXT, "LIST", NULL, "warmup", NULL, FOR(RUN),
+                       "Warm-up steps before the counted ones; a list sweeps it"},
+    [OPTION_STEPS] = {"steps", 'n', ARGUMENT_TEXT, "N", NULL, "steps", NULL, FOR(RUN),
+                      "Timed steps of each pass, or forever"},
+    [OPTION_SEED] = AXIS("seed", "seed", "LIST", "Seed of weights and tokens"),
+    [OPTION_TIMEOUT] = AXIS("timeout", "timeout_s", "SECONDS", "End a cell after this long; 0 is never"),
+    [OPTION_REPETITIONS] = {"repetitions", 0, ARGUMENT_TEXT, "N", NULL, "repetitions", NULL, FOR(RUN),
+                            "Run the whole matrix this often"},
+    [OPTION_INTERLEAVE] = {"interleave", 0, ARGUMENT_NONE, NULL, NULL, "interleave", "true", FOR(RUN),
+                           "With repetitions: all cells once, then all again, in an order turned each time"},
+    [OPTION_ON_OOM] = {"on-oom", 0, ARGUMENT_CHOICE, "WHAT", "continue skip_larger", "on_oom", NULL, FOR(RUN),
+                       "After a cell that does not fit: go on, or skip the cells that need more"},
+    [OPTION_PROFILE_EVERY] = {"profile-every", 0, ARGUMENT_TEXT, "N", NULL, "every", NULL, FOR(RUN),
+                              "A profiled step after every N timed ones; 0 is never"},
+    [OPTION_COUNTERS] = {"counters", 0, ARGUMENT_CHOICE, "MODE", "off auto on", "counters", NULL, FOR(RUN),
+                         "Hardware counters: off, where they can be had (auto), or required (on)"},
+    [OPTION_NO_MEMORY] = {"no-memory", 0, ARGUMENT_NONE, NULL, NULL, "memory", "false", FOR(RUN),
+                          "Leave the memory ledger out of the report"},
+    [OPTION_BATCH] = {"batch", 'B', ARGUMENT_NONE, NULL, NULL, NULL, NULL, FOR(RUN) | FOR(REPLAY),
+                      "No screen: progress on stderr, the table on stdout, as without a terminal"},
+    [OPTION_DRY_RUN] = {"dry-run", 0, ARGUMENT_NONE, NULL, NULL, NULL, NULL, FOR(RUN),
+                        "Run nothing: list the cells with FLOPs, planned memory and whether they fit"},
+    [OPTION_RESUME] = {"resume", 0, ARGUMENT_FILE, "REPORT", NULL, NULL, NULL, FOR(RUN),
+                       "Keep the finished cells of this report and run the others"},
+    [OPTION_RECORD] = {"record", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN),
+                       "Write every record to this file, for steptop replay"},
+    [OPTION_REFERENCE] = {"reference", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(VERIFY),
+                          "Compare with the tensors of this safetensors file"},
+    [OPTION_THRESHOLD] = {"threshold", 0, ARGUMENT_TEXT, "PERCENT", NULL, NULL, NULL, FOR(DIFF),
+                          "The smallest change that counts as faster or slower (default 2%)"},
+    [OPTION_FORMAT] = {"format", 'f', ARGUMENT_CHOICE, "FORMAT", FORMATS, NULL, NULL,
+                       FOR(RUN) | FOR(REPORT) | FOR(REPLAY) | FOR(DIFF),
+                       "Format of the report on stdout (default markdown)"},
+    [OPTION_OUTPUT] = {"output", 'o', ARGUMENT_FILE, "FILE", NULL, NULL, NULL,
+                       FOR(RUN) | FOR(REPORT) | FOR(REPLAY) | FOR(DIFF) | FOR(PROFILES) | FOR(VERIFY),
+                       "Write to this file (run: the YAML report, renewed after every cell)"},
+    [OPTION_MARKDOWN] = {"markdown", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
+                         "Write the Markdown report to this file as well"},
+    [OPTION_CSV] = {"csv", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
+                    "Write the figures as CSV to this file as well"},
+    [OPTION_JSON] = {"json", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
+                     "Write the report as JSON to this file as well"},
+    [OPTION_PERFETTO] = {"perfetto", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
+                         "Write a trace for ui.perfetto.dev to this file as well"},
+    [OPTION_SVG] = {"svg", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
+                    "Draw the report to this SVG file as well"},
+    [OPTION_FORCE] = {"force", 0, ARGUMENT_NONE, NULL, NULL, NULL, NULL, FOR(PROFILES),
+                      "Replace the file when there is one"},
+    [OPTION_QUIET] = {"quiet", 'q', ARGUMENT_NONE, NULL, NULL, NULL, NULL, FOR(RUN) | FOR(REPLAY) | FOR(VERIFY),
+                      "No progress on stderr"},
+    [OPTION_ASCII] = {"ascii", 0, ARGUMENT_NONE, NULL, NULL, NULL, NULL, SCREEN, "Draw with ASCII characters only"},
+    [OPTION_NO_COLOR] = {"no-color", 0, ARGUMENT_NONE, NULL, NULL, NULL, NULL, SCREEN,
+                         "No colours (as with NO_COLOR set)"},
+    [OPTION_NO_MOUSE] = {"no-mouse", 0, ARGUMENT_NONE, NULL, NULL, NULL, NULL, SCREEN,
+                         "Leave the mouse to the terminal, for selecting text"},
+    [OPTION_THEME] = {"theme", 0, ARGUMENT_CHOICE, "NAME", "default light mono contrast", NULL, NULL, SCREEN,
+                      "Colours of the screen"},
+    [OPTION_HELP] = {"help", 'h', ARGUMENT_NONE, NULL, NULL, NULL, NULL, EVERY, "Show this help"},
+    [OPTION_VERSION] = {"version", 'V', ARGUMENT_NONE, NULL, NULL, NULL, NULL, EVERY,
+                        "Print the version and the commit it was built from"},
+};
+
+const struct option_info *option_info(enum option_id option)
+{
+    return &options[option];
+}
