@@ -63,7 +63,10 @@ struct tensor {
     uint64_t view_offset;
     int64_t row_stride; /* elements from row to row of a matrix that is a column slice of a wider one; 0: packed */
     int32_t scope;      /* that made it */
-    int32_t parameter;  /* for gradients, copies and optimizer state: the parameter they belong to, else TENSOR_NONE */
+    /* For gradients, copies and optimizer state the parameter they belong to; a parameter of the state dict names itself.
+     * TENSOR_NONE for everything else, and for regions and fused groups ("parameters", "…attn.qkv_proj.weight"), of which
+     * the single ones are views: who lists or sums parameters takes those with kind PARAMETER and parameter == own index. */
+    int32_t parameter;
     int32_t first_node, last_node; /* lifetime in a step, inclusive; -1 and node_count for what outlives it */
 };
 #define PLAN_ALIGNMENT 256u
@@ -100,14 +103,30 @@ struct tensor {
  *
  * made by fusion:
  * ADD_RMSNORM             x r w                               z(N,C) y(N,C) rstd(N)       z = x + r, y = rmsnorm(z)
- * ATTENTION               qkv(N,3C) table                     o(N,C) lse(B,H,T)           RoPE, causal softmax, values
- * ATTENTION_BACKWARD      do qkv o lse table                  dqkv(N,3C) delta(B,H,T)
+ * ATTENTION               qkv(N,3C) [table]                   o(N,C) lse(B,H,T)           RoPE, causal softmax, values
+ * ATTENTION_BACKWARD      do qkv o lse [table]                dqkv(N,3C) delta(B,H,T)     dq, dk turned back
  * SWIGLU                  h(N,2F)                             y(N,F)                      silu(h[:, :F]) · h[:, F:]
  * SWIGLU_BACKWARD         dy h                                dh(N,2F)
  * CROSS_ENTROPY_FUSED     logits targets                      loss(1) dlogits             dlogits is a view of logits: in place
- * ADAMW_ALL               p g m v                             p m v [copy]                the four are views of the whole regions
+ * ADAMW_ALL               p g m v                             p m v [copy]                the four are the whole regions
  *
- * An (N, C) operand of RoPE, linear or attention may be a column slice of a wider (N, W) tensor: tensor.row_stride says so. */
+ * An (N, C) operand of RoPE, linear or attention may be a column slice of a wider (N, W) tensor: tensor.row_stride says so.
+ *
+ * Rules that hold for all of them:
+ * - Every element of an output is written, nothing is added to what was there, so nothing needs zeroing beforehand. One
+ *   exception: scores and dp (outputs of ATTN_SCORES and ATTN_VALUES_BACKWARD_P) above the diagonal are unspecified and
+ *   never read; p and ds are zero there.
+ * - Outputs do not overlap inputs except where "in place" is said.
+ * - table is TENSOR_NONE for attention without RoPE. lse is log Σ exp of the scaled scores; delta is Σ do·o of a row, a
+ *   workspace that nobody else reads. rstd, lse, delta and loss are always f32.
+ * - qkv holds q, k and v beside one another: columns [0,C), [C,2C), [2C,3C); so do dqkv and the weight (3C,C).
+ * - ADAMW_ALL's copy holds the bf16 of the first elements(copy) elements of p.
+ * - The arena is zero after prepare (m, v and the gaps in the regions rely on it).
+ *
+ * Dtypes. fp32, tf32: every float tensor is f32. bf16: the two operands of LINEAR…, ATTN_… and ATTENTION… have one dtype,
+ * the output may be f32 or bf16 on its own (a weight's gradient is f32 in a fused plan). All other ops take f32 or bf16 for
+ * each (N, …), elementwise or (B,H,T,T) operand separately and compute in f32: norms' weights and their gradients,
+ * embedding tables and optimizer state are f32. */
 enum op {
     OP_EMBEDDING,
     OP_EMBEDDING_BACKWARD,
@@ -203,7 +222,7 @@ struct plan {
     enum precision precision;
     struct plan_memory memory;
     /* Tensors that callers address by role; TENSOR_NONE where the plan has none. */
-    int32_t tokens, targets, rope_table, logits, loss;
+    int32_t tokens, targets, rope_table, logits, loss; /* logits: readable after a run of fwd alone when the loss is fused */
     int64_t batch, context, vocab;
     uint64_t digest; /* of everything a device reads; equal plans have equal digests */
 };
@@ -229,8 +248,17 @@ int64_t tensor_elements(const struct tensor *tensor);
 /* Index of the tensor called `name`, or TENSOR_NONE. */
 int32_t plan_find_tensor(const struct plan *plan, const char *name);
 
+/* The tensor whose storage `tensor` shares, itself when it is no view. */
+int32_t plan_storage(const struct plan *plan, int32_t tensor);
+/* Does a tensor of this kind keep its bytes from step to step (all but saved and scratch)? */
+bool tensor_kind_persists(enum tensor_kind kind);
+
 /* Checks the plan's own rules: counts of inputs and outputs, shapes against dims, every input written before it is read,
  * no two live tensors overlapping in the arena. A broken rule is ERROR_INTERNAL with the node's name. */
 bool plan_check(const struct plan *plan, struct error *error);
 
+/* Of everything a device reads; what plan_build puts in plan.digest. */
+uint64_t plan_digest(const struct plan *plan);
+
+/* tensors, nodes and scopes are malloc'ed, strings live in plan.arena, the plan itself is malloc'ed. */
 void plan_free(struct plan *plan);
