@@ -6,6 +6,7 @@
 #include "profiler/statistics.h"
 
 #define ENTRY_RECENT 32
+#define ENTRY_WINDOW 10 /* seconds that entry.window reaches back */
 
 struct entry {
     uint32_t name;   /* index in names */
@@ -16,29 +17,40 @@ struct entry {
     struct running warmup;
     struct histogram histogram;  /* without warm-up */
     struct histogram warmup_histogram;
-    struct running window[10];   /* one-second slots, for "last 10 s" */
-    uint64_t window_second[10];
+    struct running window[ENTRY_WINDOW]; /* one-second slots, for "last 10 s"; see entry_window */
+    uint64_t window_second[ENTRY_WINDOW];
     uint32_t recent[ENTRY_RECENT]; /* last durations in ns, saturated; a ring */
     uint32_t recent_next;
     uint64_t counters[4];        /* cycles, instructions, cache misses, page faults: sums; UNKNOWN_U64 when not counted */
     uint64_t counter_samples;
 };
 
-/* Per pass and step, for "busy + idle = wall": the union of kernel intervals over the step. */
+/* Per pass, over its profiled steps without warm-up, for "busy + idle = wall": busy is the union of the intervals of
+ * kernels, copies and memsets on all streams, sum their plain sum; first_start and last_end bound the whole pass. The wall
+ * time is the samples' (struct sample), not the records'. All 0 before the first record. */
 struct step_cover { uint64_t steps, busy_ns, sum_ns, first_start, last_end; };
 
 struct timeline_window; /* bounded ring of the latest raw records */
 
+#define AGGREGATE_MAX_ENTRIES (1u << 15)
+#define AGGREGATE_MAX_NAMES (1u << 14)
+#define AGGREGATE_NAME_MAX 1024 /* bytes, with the end */
+
 struct aggregate;
-struct aggregate *aggregate_create(size_t timeline_records);
+struct aggregate *aggregate_create(size_t timeline_records); /* NULL when there is no memory */
 void aggregate_free(struct aggregate *aggregate);
+void aggregate_finish(struct aggregate *aggregate); /* no more records: gives back what only adding needs */
 void aggregate_set_plan(struct aggregate *aggregate, const struct plan *plan); /* borrowed; NULL: only what records say */
 bool aggregate_name(struct aggregate *aggregate, uint32_t id, const char *name); /* false: refused (too many, too long) */
-/* Checks each record (times in order, indices in range) and adds it; what fails the check is counted invalid. */
+/* Checks each record (times in order, indices in range, scope and phase those of the plan's node) and adds it; what fails
+ * the check is counted invalid and otherwise left out. `launch` may be UNKNOWN_U64. */
 void aggregate_add(struct aggregate *aggregate, const struct record *records, size_t count);
 
+/* Entries stay where they are until aggregate_free. */
 const struct entry *aggregate_entries(const struct aggregate *aggregate, size_t *count);
-const char *aggregate_name_text(const struct aggregate *aggregate, uint32_t id);
+/* Launches of profiled steps that ended in the last ENTRY_WINDOW seconds before `now` (ns). */
+void entry_window(const struct entry *entry, uint64_t now, struct running *window);
+const char *aggregate_name_text(const struct aggregate *aggregate, uint32_t id); /* NULL: not said yet */
 void aggregate_cover(const struct aggregate *aggregate, int pass, struct step_cover *cover);
 struct aggregate_counts { uint64_t records, lost, invalid, unattributed; };
 void aggregate_counts(const struct aggregate *aggregate, struct aggregate_counts *counts);

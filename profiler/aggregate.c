@@ -1,0 +1,306 @@
+#include "profiler/aggregate.h"
+#include "base/unknown.h"
+#include "base/vec.h"
+#include "profiler/cover.h"
+#include "profiles/profile.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define SECOND 1000000000u
+#define LONGEST_NS (3600u * (uint64_t)SECOND) /* a kernel of more than an hour is a broken clock */
+#define LATEST_NS ((uint64_t)1 << 62)
+
+struct aggregate {
+    const struct plan *plan;
+    struct arena text;
+    const char **names; /* by id; NULL where not said yet */
+    uint32_t name_count;
+    size_t name_capacity;
+
+    /* Room for all entries is reserved at once, so that they never move under a screen; the kernel gives pages only to
+     * those in use. */
+    struct entry *entries;
+    size_t entry_count;
+    uint32_t *slots; /* open addressing: entry index + 1, or 0 */
+    uint32_t slot_mask;
+
+    struct record *timeline;
+    size_t timeline_capacity, timeline_limit;
+    uint64_t timeline_added;
+
+    struct cover cover;
+    struct aggregate_counts counts;
+    uint32_t next_sequence;
+};
+
+#define ENTRIES_BYTES (AGGREGATE_MAX_ENTRIES * sizeof(struct entry))
+
+struct aggregate *aggregate_create(size_t timeline_records)
+{
+    struct aggregate *aggregate = calloc(1, sizeof *aggregate);
+    if (!aggregate)
+        return NULL;
+    aggregate->timeline_limit = timeline_records;
+    aggregate->slot_mask = 255;
+    aggregate->slots = calloc(aggregate->slot_mask + 1u, sizeof *aggregate->slots);
+    void *entries =
+        mmap(NULL, ENTRIES_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (entries != MAP_FAILED)
+        aggregate->entries = entries;
+    if (!aggregate->slots || !aggregate->entries) {
+        aggregate_free(aggregate);
+        return NULL;
+    }
+    return aggregate;
+}
+
+void aggregate_free(struct aggregate *aggregate)
+{
+    if (!aggregate)
+        return;
+    for (size_t i = 0; i < aggregate->entry_count; i++) {
+        histogram_release(&aggregate->entries[i].histogram);
+        histogram_release(&aggregate->entries[i].warmup_histogram);
+    }
+    if (aggregate->entries)
+        munmap(aggregate->entries, ENTRIES_BYTES);
+    free(aggregate->slots);
+    free(aggregate->names);
+    free(aggregate->timeline);
+    cover_release(&aggregate->cover);
+    arena_release(&aggregate->text);
+    free(aggregate);
+}
+
+void aggregate_finish(struct aggregate *aggregate)
+{
+    cover_release(&aggregate->cover);
+}
+
+void aggregate_set_plan(struct aggregate *aggregate, const struct plan *plan)
+{
+    aggregate->plan = plan;
+}
+
+bool aggregate_name(struct aggregate *aggregate, uint32_t id, const char *name)
+{
+    const size_t length = strnlen(name, AGGREGATE_NAME_MAX);
+    if (id >= AGGREGATE_MAX_NAMES || length >= AGGREGATE_NAME_MAX)
+        return false;
+    if (id < aggregate->name_count && aggregate->names[id])
+        return strcmp(aggregate->names[id], name) == 0;
+    aggregate->names = vec_grow(aggregate->names, &aggregate->name_capacity, (size_t)id + 1, sizeof *aggregate->names);
+    while (aggregate->name_count <= id)
+        aggregate->names[aggregate->name_count++] = NULL;
+    aggregate->names[id] = arena_strndup(&aggregate->text, name, length);
+    return true;
+}
+
+const char *aggregate_name_text(const struct aggregate *aggregate, uint32_t id)
+{
+    return id < aggregate->name_count ? aggregate->names[id] : NULL;
+}
+
+/* The key of an entry: all of a record that is the same from launch to launch. */
+static bool same_entry(const struct entry *entry, const struct record *record)
+{
+    return entry->name == record->name && entry->node == record->node && entry->scope == record->scope &&
+           entry->phase == record->phase && entry->pass == record->pass && entry->kind == record->kind;
+}
+
+static uint32_t key_hash(uint32_t name, int32_t node, int32_t scope, unsigned phase, unsigned pass, unsigned kind)
+{
+    uint64_t key = ((uint64_t)name << 32 | (uint32_t)node) ^ (uint64_t)(uint32_t)scope << 20 ^ (uint64_t)phase << 60 ^
+                   (uint64_t)pass << 57 ^ (uint64_t)kind << 54;
+    key *= 0x9e3779b97f4a7c15u;
+    return (uint32_t)(key >> 32) ^ (uint32_t)(key >> 52);
+}
+
+static void slots_grow(struct aggregate *aggregate)
+{
+    const uint32_t mask = aggregate->slot_mask * 2 + 1;
+    uint32_t *slots = vec_grow(NULL, &(size_t){0}, mask + 1u, sizeof *slots);
+    memset(slots, 0, (mask + 1u) * sizeof *slots);
+    for (uint32_t i = 0; i < aggregate->entry_count; i++) {
+        const struct entry *entry = &aggregate->entries[i];
+        uint32_t place =
+            key_hash(entry->name, entry->node, entry->scope, entry->phase, entry->pass, entry->kind) & mask;
+        while (slots[place])
+            place = (place + 1) & mask;
+        slots[place] = i + 1;
+    }
+    free(aggregate->slots);
+    aggregate->slots = slots;
+    aggregate->slot_mask = mask;
+}
+
+/* The record's entry, made on its first record; NULL when there are too many. */
+static struct entry *entry_of(struct aggregate *aggregate, const struct record *record)
+{
+    uint32_t place = key_hash(record->name, record->node, record->scope, record->phase, record->pass, record->kind) &
+                     aggregate->slot_mask;
+    for (; aggregate->slots[place]; place = (place + 1) & aggregate->slot_mask) {
+        struct entry *entry = &aggregate->entries[aggregate->slots[place] - 1];
+        if (same_entry(entry, record))
+            return entry;
+    }
+    if (aggregate->entry_count >= AGGREGATE_MAX_ENTRIES)
+        return NULL;
+    struct entry *entry = &aggregate->entries[aggregate->entry_count++];
+    aggregate->slots[place] = (uint32_t)aggregate->entry_count;
+    *entry = (struct entry){.name = record->name,
+                            .node = record->node,
+                            .scope = record->scope,
+                            .phase = record->phase,
+                            .pass = record->pass,
+                            .kind = record->kind};
+    for (size_t i = 0; i < sizeof entry->counters / sizeof *entry->counters; i++)
+        entry->counters[i] = UNKNOWN_U64;
+    if (aggregate->entry_count * 2 > aggregate->slot_mask)
+        slots_grow(aggregate);
+    return entry;
+}
+
+static bool record_is_valid(const struct aggregate *aggregate, const struct record *record)
+{
+    if (record->kind >= RECORD_KIND_COUNT || record->phase >= PHASE_COUNT || record->pass >= PASS_COUNT ||
+        record->name >= AGGREGATE_MAX_NAMES || record->node < -1 || record->scope < -1)
+        return false;
+    const struct plan *plan = aggregate->plan;
+    if (plan) {
+        if (record->node >= plan->node_count || record->scope >= plan->scope_count)
+            return false;
+        if (record->node >= 0 && (plan->nodes[record->node].scope != record->scope ||
+                                  (uint8_t)plan->nodes[record->node].phase != record->phase))
+            return false;
+    }
+    if (record->kind == RECORD_COUNTERS)
+        return true; /* its times are counts */
+    /* A source that got no time says zero; that, an end before its start and a start before its launch are refused. */
+    return record->start > 0 && record->end >= record->start && record->end < LATEST_NS &&
+           record->end - record->start <= LONGEST_NS &&
+           (record->launch == UNKNOWN_U64 || record->launch <= record->start);
+}
+
+static void add_counters(struct entry *entry, const struct record *record)
+{
+    const uint64_t values[4] = {record->start, record->end, record->launch, record->payload};
+    for (int i = 0; i < 4; i++) {
+        if (values[i] == UNKNOWN_U64)
+            continue;
+        entry->counters[i] = (entry->counters[i] == UNKNOWN_U64 ? 0 : entry->counters[i]) + values[i];
+    }
+    entry->counter_samples++;
+}
+
+static void add_time(struct entry *entry, const struct record *record)
+{
+    const uint64_t duration = record->end - record->start;
+    entry->recent[entry->recent_next++ % ENTRY_RECENT] = duration > UINT32_MAX ? UINT32_MAX : (uint32_t)duration;
+    if (record->flags & RECORD_WARMUP) {
+        running_add(&entry->warmup, duration);
+        histogram_add(&entry->warmup_histogram, duration);
+        return;
+    }
+    running_add(&entry->time, duration);
+    histogram_add(&entry->histogram, duration);
+    const uint64_t second = record->end / SECOND;
+    const unsigned slot = second % ENTRY_WINDOW;
+    if (entry->window_second[slot] != second) {
+        entry->window_second[slot] = second;
+        entry->window[slot] = (struct running){0};
+    }
+    running_add(&entry->window[slot], duration);
+}
+
+/* Keeps the newest records: the store doubles up to its limit, then goes round. */
+static void timeline_add(struct aggregate *aggregate, const struct record *record)
+{
+    if (!aggregate->timeline_limit)
+        return;
+    if (aggregate->timeline_added >= aggregate->timeline_capacity &&
+        aggregate->timeline_capacity < aggregate->timeline_limit) {
+        size_t wanted = aggregate->timeline_capacity ? aggregate->timeline_capacity * 2 : 1024;
+        if (wanted > aggregate->timeline_limit)
+            wanted = aggregate->timeline_limit;
+        struct record *grown = reallocarray(aggregate->timeline, wanted, sizeof *grown);
+        if (!grown) { /* what there is will do */
+            aggregate->timeline_limit = aggregate->timeline_capacity;
+            if (!aggregate->timeline_limit)
+                return;
+        } else {
+            aggregate->timeline = grown;
+            aggregate->timeline_capacity = wanted;
+        }
+    }
+    aggregate->timeline[aggregate->timeline_added++ % aggregate->timeline_capacity] = *record;
+}
+
+void aggregate_add(struct aggregate *aggregate, const struct record *records, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct record *record = &records[i];
+        aggregate->counts.records++;
+        /* Sequence numbers go round after 2^32; a step back is no gap but a producer gone mad. */
+        const uint32_t gap = record->sequence - aggregate->next_sequence;
+        if (gap >= 1u << 31) {
+            aggregate->counts.invalid++;
+            continue;
+        }
+        aggregate->counts.lost += gap;
+        aggregate->next_sequence = record->sequence + 1;
+        struct entry *entry = record_is_valid(aggregate, record) ? entry_of(aggregate, record) : NULL;
+        if (!entry) {
+            aggregate->counts.invalid++;
+            continue;
+        }
+        if (record->kind == RECORD_COUNTERS) {
+            add_counters(entry, record);
+            continue;
+        }
+        add_time(entry, record);
+        timeline_add(aggregate, record);
+        if (record->kind == RECORD_KERNEL || record->kind == RECORD_COPY || record->kind == RECORD_MEMSET) {
+            aggregate->counts.unattributed += record->node < 0;
+            if (!(record->flags & RECORD_WARMUP))
+                cover_add(&aggregate->cover, record);
+        }
+    }
+}
+
+const struct entry *aggregate_entries(const struct aggregate *aggregate, size_t *count)
+{
+    *count = aggregate->entry_count;
+    return aggregate->entries;
+}
+
+void entry_window(const struct entry *entry, uint64_t now, struct running *window)
+{
+    *window = (struct running){0};
+    const uint64_t second = now / SECOND;
+    for (int slot = 0; slot < ENTRY_WINDOW; slot++)
+        if (entry->window_second[slot] <= second && second - entry->window_second[slot] < ENTRY_WINDOW)
+            running_merge(window, &entry->window[slot]);
+}
+
+void aggregate_cover(const struct aggregate *aggregate, int pass, struct step_cover *cover)
+{
+    *cover = pass >= 0 && pass < PASS_COUNT ? aggregate->cover.passes[pass] : (struct step_cover){0};
+}
+
+void aggregate_counts(const struct aggregate *aggregate, struct aggregate_counts *counts)
+{
+    *counts = aggregate->counts;
+}
+
+size_t aggregate_recent(const struct aggregate *aggregate, struct record *records, size_t max)
+{
+    const uint64_t added = aggregate->timeline_added;
+    size_t count = added < aggregate->timeline_capacity ? (size_t)added : aggregate->timeline_capacity;
+    if (count > max)
+        count = max;
+    for (size_t i = 0; i < count; i++)
+        records[i] = aggregate->timeline[(added - count + i) % aggregate->timeline_capacity];
+    return count;
+}

@@ -1,0 +1,102 @@
+#include "profiler/cover.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define OPEN_STEPS 4
+#define INTERVALS 1024
+
+struct interval {
+    uint64_t start, end;
+};
+
+/* Disjoint intervals of one step in order of time. The list is bounded: its older half is let go when it is full, and what
+ * then still comes from before `floor` cannot be held against it. */
+struct cover_step {
+    bool used;
+    uint8_t pass;
+    uint32_t step, count;
+    uint64_t floor;
+    struct interval intervals[INTERVALS];
+};
+
+/* Adds [start, end) to the step and returns how much of it was not covered before. */
+static uint64_t insert(struct cover_step *step, uint64_t start, uint64_t end)
+{
+    if (start < step->floor)
+        start = step->floor < end ? step->floor : end;
+    if (start == end)
+        return 0;
+    struct interval *list = step->intervals;
+    /* The first interval that ends at or after our start; usually there is none, or the last one. */
+    uint32_t first = step->count;
+    while (first > 0 && list[first - 1].end >= start)
+        first--;
+    uint32_t last = first; /* one past the last interval that touches ours */
+    uint64_t covered = 0;
+    struct interval merged = {start, end};
+    for (; last < step->count && list[last].start <= end; last++) {
+        const uint64_t low = list[last].start > start ? list[last].start : start;
+        const uint64_t high = list[last].end < end ? list[last].end : end;
+        covered += high > low ? high - low : 0;
+        if (list[last].start < merged.start)
+            merged.start = list[last].start;
+        if (list[last].end > merged.end)
+            merged.end = list[last].end;
+    }
+    if (last == first && step->count == INTERVALS) {
+        const uint32_t half = INTERVALS / 2;
+        const uint64_t floor = list[half - 1].end;
+        memmove(list, list + half, (INTERVALS - half) * sizeof *list);
+        step->count -= half;
+        step->floor = floor;
+        return insert(step, start, end);
+    }
+    memmove(list + first + 1, list + last, (step->count - last) * sizeof *list);
+    step->count = step->count - (last - first) + 1;
+    list[first] = merged;
+    return end - start - covered;
+}
+
+static struct cover_step *step_of(struct cover *cover, const struct record *record)
+{
+    if (!cover->steps && !(cover->steps = calloc(OPEN_STEPS, sizeof *cover->steps))) {
+        fprintf(stderr, "steptop: out of memory: intervals of %d steps\n", OPEN_STEPS);
+        abort();
+    }
+    for (int i = 0; i < OPEN_STEPS; i++) {
+        struct cover_step *step = &cover->steps[i];
+        if (step->used && step->step == record->step && step->pass == record->pass)
+            return step;
+    }
+    if (record->step < cover->newest)
+        return NULL; /* of a step that was closed long ago */
+    struct cover_step *step = &cover->steps[cover->next++ % OPEN_STEPS];
+    step->used = true;
+    step->pass = record->pass;
+    step->step = record->step;
+    step->count = 0;
+    step->floor = 0;
+    cover->newest = record->step;
+    cover->passes[record->pass].steps++;
+    return step;
+}
+
+void cover_add(struct cover *cover, const struct record *record)
+{
+    struct step_cover *total = &cover->passes[record->pass];
+    const uint64_t duration = record->end - record->start;
+    struct cover_step *step = step_of(cover, record);
+    total->sum_ns += duration;
+    total->busy_ns += step ? insert(step, record->start, record->end) : duration;
+    if (!total->first_start || record->start < total->first_start)
+        total->first_start = record->start;
+    if (record->end > total->last_end)
+        total->last_end = record->end;
+}
+
+void cover_release(struct cover *cover)
+{
+    free(cover->steps);
+    cover->steps = NULL;
+}

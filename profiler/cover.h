@@ -1,0 +1,17 @@
+/* How much of a step its kernels cover: the union of their intervals over all streams, kept up to date with each record. */
+#pragma once
+#include "profiler/aggregate.h"
+#include "profiles/profile.h"
+
+struct cover_step;
+struct cover {
+    struct step_cover passes[PASS_COUNT];
+    struct cover_step *steps; /* the latest few steps that records may still come for; made on the first record */
+    uint32_t newest;          /* highest step id seen */
+    unsigned next;            /* the step to give way */
+};
+
+/* Adds a valid record that is not of a warm-up step. Steps may interleave by a few; records of a step may come in any
+ * order, as they do from several streams. */
+void cover_add(struct cover *cover, const struct record *record);
+void cover_release(struct cover *cover); /* keeps the totals */
