@@ -16,11 +16,24 @@ struct report_phase {           /* of a pass: "fwd", "loss", "bwd", "opt", and "
 };
 
 struct report_pass {
+    bool present;               /* the pass was asked for */
     enum pass pass;
+    uint64_t profiled_steps;    /* that the kernel rows sum over */
     struct report_phase phases[PHASE_COUNT + 1]; /* in order of enum phase; the last is the total (wall) */
     struct ratio overhead;      /* profiled ÷ timed; NaN when no profiled steps */
     double busy_ns, idle_ns, wall_ns, attributed_ns; /* per profiled step, means; NaN when unknown */
+    double kernel_ns;           /* sum of kernel times a step; above busy_ns where streams overlap */
 };
+
+/* A log histogram as the document keeps it: the bins that were hit, ascending. A word holds a bin (octave · 32 + bin)
+ * in its upper 12 bits and a count in its lower 20; a larger count takes several words. */
+struct report_bins { uint32_t *words; uint32_t word_count; };
+/* Adds the bins to *histogram, which the caller releases. */
+void report_bins_expand(const struct report_bins *bins, struct histogram *histogram);
+
+/* Sums over the launches that were counted, UNKNOWN_U64 where there is none; the cell's counter_names say what of. */
+#define REPORT_COUNTERS 4
+struct report_counters { uint64_t values[REPORT_COUNTERS], samples; };
 
 /* kernel name × scope × phase × pass: the finest row. */
 struct report_entry {
@@ -42,18 +55,20 @@ struct report_kernel {          /* kernel name × phase × pass */
     double share;               /* of the pass's kernel time, 0–1 */
     double mean_ns, sd_ns, median_ns, p95_ns, p99_ns, cv;
     double flops, bytes;        /* modelled, sum over calls */
-    struct histogram histogram; /* without warm-up; owned by the document */
-    struct histogram warmup_histogram;
-    uint32_t recent[ENTRY_RECENT]; /* newest last */
+    struct report_bins histogram; /* without warm-up */
+    struct report_bins warmup_histogram;
+    const struct report_counters *counters; /* NULL when nothing was counted */
+    const uint32_t *recent;     /* last durations in ns, newest last; none in a document that was read */
     uint32_t recent_count;
     int32_t layers;             /* how many scopes it serves */
 };
 
-struct report_layer_phase { uint64_t calls; double inclusive_ns, exclusive_ns, flops, bytes; }; /* per profiled step */
+/* Times and work per profiled step, inclusive but for exclusive_ns; calls: exclusive, over all profiled steps. */
+struct report_layer_phase { uint64_t calls; double inclusive_ns, exclusive_ns, flops, bytes; };
 struct report_layer {           /* a scope of the plan, parents first; index = scope index */
     const char *path, *name;
     int32_t parent, depth;
-    struct report_layer_phase phase[PASS_COUNT][PHASE_COUNT];
+    const struct report_layer_phase *phase[PASS_COUNT]; /* [pass][phase]; never NULL: all zero for a pass that was not run */
     uint64_t saved_bytes;       /* inclusive: activations kept for backward */
     uint64_t parameter_bytes;
 };
@@ -71,6 +86,19 @@ struct report_memory {
     int32_t largest_count;
 };
 
+/* One execution in the timeline: the latest complete profiled step of each pass. */
+struct report_launch {
+    uint64_t start_ns, duration_ns; /* start: since the step's first record */
+    uint64_t bytes;             /* of a copy; else 0 */
+    uint32_t kernel;            /* index in kernels */
+    int32_t scope;              /* index in layers; -1 */
+    uint16_t stream;
+    uint8_t kind, phase, pass;
+};
+
+/* What the device can do at best, measured in the same run; NaN where not known. Roofline and "% of roof" use it. */
+struct report_ceilings { double flops_per_s, bytes_per_s; };
+
 struct report_note { const char *key, *text; };
 
 struct report_cell {
@@ -87,7 +115,10 @@ struct report_cell {
     struct report_layer *layers; size_t layer_count;
     struct report_memory memory;
     struct report_note *notes; size_t note_count; /* effective configuration, counter tier, noise */
-    uint64_t compile_ns;
+    struct report_launch *timeline; size_t launch_count;
+    struct report_ceilings ceilings;
+    const char *counter_names[REPORT_COUNTERS]; /* "cycles", "dram_bytes" …; "" for an unused one */
+    uint64_t compile_ns, prepare_ns;
     uint64_t records, dropped, invalid, unattributed;
     double flops[PASS_COUNT];   /* modelled, a step */
     struct device_info device;

@@ -1,0 +1,70 @@
+#include "report/pipe_table.h"
+#include "report/report.h"
+#include "report/seed_rule.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static const struct summary *pass_summary(const struct report_cell *cell, enum pass pass)
+{
+    static const struct summary none = {.mean = NAN, .sd = NAN};
+    return cell->passes[pass].present ? &cell->passes[pass].phases[PHASE_COUNT].summary : &none;
+}
+
+struct seed_times seed_times_of(const struct report_cell *cell)
+{
+    const struct summary *forward = pass_summary(cell, PASS_FWD), *both = pass_summary(cell, PASS_FWD_BWD);
+    struct seed_times times = {forward->mean, forward->sd, NAN, NAN, both->mean, both->sd};
+    times.backward_mean = times.both_mean - times.forward_mean;
+    times.backward_sd = sqrt(times.both_sd * times.both_sd + times.forward_sd * times.forward_sd);
+    return times;
+}
+
+/* The seed made one table for each device and compile setting: the index starts again there, and so does the alignment. */
+static bool same_block(const struct report_cell *a, const struct report_cell *b)
+{
+    return strcmp(a->requested.device, b->requested.device) == 0 && a->requested.compile == b->requested.compile;
+}
+
+void report_seed_table(const struct report *report, struct strbuf *out)
+{
+    static const char *const times[] = {"fwd avg (sec)",  "fwd std (sec)",        "back avg (sec)",
+                                        "back std (sec)", "fws & back avg (sec)", "fws & back std (sec)"};
+    struct pipe_table table = {0};
+    pipe_add_column(&table, "", PIPE_NUMBER);
+    pipe_add_column(&table, "device", PIPE_TEXT);
+    pipe_add_column(&table, "batch_size", PIPE_NUMBER);
+    pipe_add_column(&table, "compile", PIPE_TEXT);
+    pipe_add_column(&table, "model", PIPE_TEXT);
+    pipe_add_column(&table, "context_length", PIPE_NUMBER);
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+        pipe_add_column(&table, times[i], PIPE_NUMBER);
+    pipe_add_column(&table, "status", PIPE_TEXT);
+    int64_t index = 0;
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        const bool first = i == 0 || !same_block(cell, report->cells.items[i - 1]);
+        if (first && i > 0)
+            pipe_new_block(&table);
+        index = first ? 0 : index + 1;
+        const struct seed_times t = seed_times_of(cell);
+        char status[512];
+        const bool reason = cell->status != STATUS_OK && cell->reason && cell->reason[0];
+        snprintf(status, sizeof status, "%s%s%s", status_name(cell->status), reason ? ": " : "",
+                 reason ? cell->reason : "");
+        pipe_integer(&table, index);
+        pipe_text(&table, cell->requested.device);
+        pipe_integer(&table, cell->requested.batch_size);
+        pipe_bool(&table, cell->requested.compile);
+        pipe_text(&table, cell->requested.model.name);
+        pipe_integer(&table, cell->requested.context_length);
+        pipe_general(&table, t.forward_mean * 1e-9);
+        pipe_general(&table, t.forward_sd * 1e-9);
+        pipe_general(&table, t.backward_mean * 1e-9);
+        pipe_general(&table, t.backward_sd * 1e-9);
+        pipe_general(&table, t.both_mean * 1e-9);
+        pipe_general(&table, t.both_sd * 1e-9);
+        pipe_text(&table, status);
+    }
+    pipe_finish(&table, out);
+}

@@ -1,0 +1,72 @@
+/* The seed's table, byte for byte, from the seed's own numbers. */
+#include "base/file.h"
+#include "report/pipe_table.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+/* The one table of seed-report.md: from its header line to the blank line after it. */
+static char *seed_table(void)
+{
+    struct error error = {0};
+    char *text;
+    size_t length;
+    if (!file_read(TEST_SOURCE_DIR "/report/seed-report.md", 1 << 20, &text, &length, &error))
+        fail_msg("%s", error.text);
+    char *start = strstr(text, "|    | device"), *end = strstr(start, "\n\n");
+    end[1] = 0;
+    memmove(text, start, strlen(start) + 1);
+    return text;
+}
+
+static char *trimmed(char *cell)
+{
+    while (*cell == ' ')
+        cell++;
+    for (char *end = cell + strlen(cell); end > cell && end[-1] == ' ';)
+        *--end = 0;
+    return cell;
+}
+
+/* Takes the table apart to headers and values, and lays them out again. */
+static void test_layout(void **state)
+{
+    (void)state;
+    char *expected = seed_table(), *text = strdup(expected), *rest = text, *line;
+    struct pipe_table table = {0};
+    struct strbuf out = {0};
+    for (int row = 0; (line = strsep(&rest, "\n")) && *line; row++) {
+        char *cell;
+        int column = 0;
+        line[strlen(line) - 1] = 0;
+        line++;
+        if (row > 2 && (row - 2) % 3 == 0)
+            pipe_new_block(&table);
+        for (; row != 1 && (cell = strsep(&line, "|")); column++) {
+            const bool is_text = column == 1 || column == 3 || column == 4 || column == 12;
+            cell = trimmed(cell);
+            if (row == 0)
+                pipe_add_column(&table, cell, is_text ? PIPE_TEXT : PIPE_NUMBER);
+            else if (is_text)
+                pipe_text(&table, cell);
+            else
+                pipe_general(&table, strtod(cell, NULL));
+        }
+    }
+    assert_int_equal(table.row_count, 12);
+    pipe_finish(&table, &out);
+    assert_string_equal(out.text, expected);
+    strbuf_release(&out);
+    free(expected);
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_layout)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
