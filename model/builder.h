@@ -1,0 +1,114 @@
+/* What the parts of the plan builder share. A builder holds the plan while it grows: forward nodes first, then fusion and
+ * precision rewrite them, then autodiff, recomputation and the optimizer append, and memory.c gives every tensor a place. */
+#pragma once
+#include "base/vec.h"
+#include "model/model.h"
+
+/* Tensors that must lie side by side, so that one GEMM can take them as one weight: q, k, v; w1, w3. */
+enum weight_group { GROUP_NONE, GROUP_QKV, GROUP_GATE_UP };
+
+/* A parameter of the state dict and what belongs to it; indices of tensors, TENSOR_NONE while there is none. */
+struct parameter {
+    int32_t tensor, gradient, moment1, moment2, copy;
+    enum weight_group group;
+    bool is_linear; /* a GEMM's weight: has a bf16 copy under FUSE_CAST */
+    uint64_t place; /* elements from the start of its region */
+    int32_t fused;  /* index in builder.groups, or -1 */
+};
+
+/* A fused weight: consecutive parameters seen as one tensor. */
+struct weight_fusion {
+    int32_t tensor, gradient, copy;
+    int32_t first, count; /* parameters, by place */
+};
+
+struct builder {
+    const struct plan_request *request;
+    struct plan *plan; /* owns the strings from the start, everything at the end */
+    struct plan_result result;
+    VEC(struct tensor) tensors;
+    VEC(struct node) nodes;
+    VEC(struct scope) scopes;
+    VEC(struct parameter) parameters;
+    VEC(struct weight_fusion) groups;
+    VEC(int32_t) gradient;      /* per tensor: its gradient so far; may be shorter than tensors */
+    VEC(int32_t) contributions; /* per tensor: how many tensors were named after its gradient */
+    VEC(int32_t) again;         /* per tensor: its recomputed copy (checkpointing) */
+    int32_t output_gradient;    /* attention alone: the constant that backward starts from */
+};
+
+/* Index of the child scope `name` of `parent`, made when it is not there. `layer` -1 inherits the parent's. */
+int32_t scope_child(struct builder *builder, int32_t parent, const char *name, int32_t layer);
+
+/* A new tensor, packed, without a place. The name is copied. */
+int32_t tensor_add(struct builder *builder, const char *name, enum dtype dtype, enum tensor_kind kind, int32_t scope,
+                   int rank, const int64_t *shape);
+#define SHAPE(...)                                                                                                     \
+    (int)(sizeof((int64_t[]){__VA_ARGS__}) / sizeof(int64_t)), (const int64_t[])                                       \
+    {                                                                                                                  \
+        __VA_ARGS__                                                                                                    \
+    }
+/* An activation: scratch until memory.c sees that backward reads it; named "<scope>.<suffix>". */
+int32_t activation_add(struct builder *builder, int32_t scope, const char *suffix, int rank, const int64_t *shape);
+/* Shape, dtype and scope of `tensor`, scratch; named "<prefix>.<its name>". */
+int32_t tensor_like(struct builder *builder, const char *prefix, int32_t tensor);
+/* A view of `whole` from `offset` bytes on. */
+int32_t view_add(struct builder *builder, const char *name, int32_t whole, uint64_t offset, int rank,
+                 const int64_t *shape);
+
+void tensor_set_dtype(struct tensor *tensor, enum dtype dtype);
+
+/* A node with no operands yet; phase forward. Push it with node_push once it is filled. */
+struct node node_make(enum op op, int32_t scope);
+void node_push(struct builder *builder, const struct node *node);
+/* A tensor's elements as an elementwise node of `op` over them. */
+struct node node_elementwise(const struct builder *builder, enum op op, int32_t scope, int32_t tensor);
+
+/* Forward nodes that rewriting removed have op OP_COUNT until nodes_compact. */
+void nodes_compact(struct builder *builder);
+/* The node that writes `tensor` and how many nodes read it, among the nodes so far. -1 when nobody writes it. */
+int32_t node_producer(const struct builder *builder, int32_t tensor);
+int node_readers(const struct builder *builder, int32_t tensor);
+
+static inline bool wants_phase(const struct builder *builder, enum phase phase)
+{
+    return builder->request->phases & PHASE_BIT(phase);
+}
+static inline bool wants_fusion(const struct builder *builder, enum fusion fusion)
+{
+    return builder->request->fusions & (1u << fusion);
+}
+/* Counts one more firing of a pass. */
+static inline void fusion_fired(struct builder *builder, enum fusion fusion)
+{
+    builder->result.fired |= 1u << fusion;
+    builder->result.fired_count[fusion]++;
+}
+
+/* The parameter whose tensor, copy (or fused weight's …) this is; NULL when it is none. */
+struct parameter *parameter_of(struct builder *builder, int32_t tensor);
+struct weight_fusion *group_of(struct builder *builder, int32_t tensor);
+
+/* forward.c: parameters, regions, scopes and the forward and loss nodes, eager. */
+bool forward_build(struct builder *builder, struct error *error);
+/* The persistent region for one kind of per-parameter tensors, with a view for each parameter. */
+void region_add(struct builder *builder, const char *name, const char *prefix, enum tensor_kind kind, enum dtype dtype);
+
+/* precision.c: bf16 by autocast's rules, with the CAST nodes that the reference framework would dispatch. */
+void autocast(struct builder *builder);
+
+/* autodiff.c: appends the backward nodes of every forward node, last to first. */
+bool autodiff(struct builder *builder, struct error *error);
+/* Adds a contribution to the gradient of `tensor`: the first one is the gradient, the next is summed by an ADD node. */
+void gradient_contribute(struct builder *builder, int32_t tensor, int32_t contribution);
+
+/* checkpoint.c: before the backward of block `layer`, its forward nodes once more, into fresh tensors. */
+void checkpoint_recompute(struct builder *builder, int32_t layer, size_t forward_count);
+/* Drops recomputed nodes whose values nobody reads. */
+void checkpoint_drop_unread(struct builder *builder);
+
+/* optimizer.c */
+void optimizer_build(struct builder *builder);
+
+/* memory.c: kinds, lifetimes and places of all tensors; phases that were not asked for go. */
+bool memory_plan(struct builder *builder, struct error *error);

@@ -1,0 +1,101 @@
+/* plan_build: forward, fusion, precision, autodiff, optimizer, memory, in that order. Fusion works on the forward nodes
+ * and every op, fused or not, has a gradient rule, so a fused backward follows by itself. */
+#include "model/builder.h"
+#include <stdio.h>
+#include <stdlib.h>
+
+static bool request_check(const struct plan_request *request, struct error *error)
+{
+    const unsigned phases = request->phases;
+    if (phases != PHASES_FWD && phases != (PHASES_FWD | PHASE_BIT(PHASE_LOSS)) && phases != PHASES_FWD_BWD &&
+        phases != PHASES_TRAIN_STEP)
+        return error_set(error, ERROR_INTERNAL, "phases %#x are not the start of a step", phases);
+    if (request->inference && phases & (PHASE_BIT(PHASE_BWD) | PHASE_BIT(PHASE_OPT)))
+        return error_set(error, ERROR_UNSUPPORTED, "inference keeps nothing for a backward pass: choose the pass fwd");
+    if ((unsigned)request->precision >= PRECISION_COUNT || (unsigned)request->checkpoint >= CHECKPOINT_COUNT)
+        return error_set(error, ERROR_INTERNAL, "precision %d or checkpoint %d does not exist", (int)request->precision,
+                         (int)request->checkpoint);
+    return model_config_check(&request->model, request->batch, request->context, NULL, 0, error);
+}
+
+/* Hands the arrays over to the plan and fills in what is read off them. */
+static void plan_finish(struct builder *builder)
+{
+    struct plan *plan = builder->plan;
+    plan->tensors = builder->tensors.items;
+    plan->tensor_count = (int32_t)builder->tensors.count;
+    plan->nodes = builder->nodes.items;
+    plan->node_count = (int32_t)builder->nodes.count;
+    plan->scopes = builder->scopes.items;
+    plan->scope_count = (int32_t)builder->scopes.count;
+    builder->tensors.items = NULL;
+    builder->nodes.items = NULL;
+    builder->scopes.items = NULL;
+    int32_t node = 0;
+    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+        plan->phase_first[phase] = node;
+        while (node < plan->node_count && plan->nodes[node].phase == (enum phase)phase)
+            node++;
+    }
+    plan->phase_first[PHASE_COUNT] = node;
+    for (int32_t i = 0; i < plan->node_count; i++) {
+        const struct op_info *info = op_info(plan->nodes[i].op);
+        plan->nodes[i].flops = info->flops(plan, &plan->nodes[i]);
+        plan->nodes[i].bytes = info->bytes(plan, &plan->nodes[i]);
+    }
+    plan->digest = plan_digest(plan);
+}
+
+static bool plan_fill(struct builder *builder, struct error *error)
+{
+    const struct plan_request *request = builder->request;
+    if (!forward_build(builder, error))
+        return false;
+    if (request->precision == PRECISION_BF16)
+        autocast(builder);
+    if (!request->inference) {
+        region_add(builder, "gradients", "grad.", TENSOR_GRADIENT, DTYPE_F32);
+        if (!autodiff(builder, error))
+            return false;
+    }
+    if (wants_phase(builder, PHASE_OPT)) {
+        region_add(builder, "adamw.m", "m.", TENSOR_OPTIMIZER, DTYPE_F32);
+        region_add(builder, "adamw.v", "v.", TENSOR_OPTIMIZER, DTYPE_F32);
+        optimizer_build(builder);
+    }
+    return memory_plan(builder, error);
+}
+
+struct plan *plan_build(const struct plan_request *request, struct plan_result *result, struct error *error)
+{
+    if (!request_check(request, error))
+        return NULL;
+    struct plan *plan = calloc(1, sizeof *plan);
+    if (!plan) {
+        error_set(error, ERROR_MEMORY, "no memory for a plan");
+        return NULL;
+    }
+    struct builder builder = {.request = request, .plan = plan};
+    plan->precision = request->precision;
+    plan->batch = request->batch;
+    plan->context = request->context;
+    plan->vocab = request->model.kind == MODEL_LM ? request->model.vocab_size : 0;
+    const bool ok = plan_fill(&builder, error);
+    if (ok)
+        plan_finish(&builder);
+    if (ok && result)
+        *result = builder.result;
+    vec_release(&builder.tensors);
+    vec_release(&builder.nodes);
+    vec_release(&builder.scopes);
+    vec_release(&builder.parameters);
+    vec_release(&builder.groups);
+    vec_release(&builder.gradient);
+    vec_release(&builder.contributions);
+    vec_release(&builder.again);
+    if (!ok) {
+        plan_free(plan);
+        return NULL;
+    }
+    return plan;
+}
