@@ -3,13 +3,14 @@
 #pragma once
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/strbuf.h"
 #include "base/vec.h"
 #include "model/model.h"
 
 enum pass { PASS_FWD, PASS_FWD_BWD, PASS_TRAIN_STEP, PASS_COUNT };
 #define PASS_BIT(pass) (1u << (pass))
-const char *pass_name(enum pass pass);   /* "fwd", "fwd_bwd", "train_step" */
-unsigned pass_phases(enum pass pass);    /* PHASES_… */
+const char *pass_name(enum pass pass); /* "fwd", "fwd_bwd", "train_step" */
+unsigned pass_phases(enum pass pass);  /* PHASES_… */
 
 enum counters_mode { COUNTERS_OFF, COUNTERS_AUTO, COUNTERS_ON };
 
@@ -22,46 +23,65 @@ struct cell {
     enum precision dtype;
     bool compile;
     enum checkpoint checkpoint;
-    unsigned passes;            /* PASS_BIT mask */
-    uint32_t warmup, steps;     /* per pass; STEPS_FOREVER */
+    unsigned passes;        /* PASS_BIT mask */
+    uint32_t warmup, steps; /* per pass; STEPS_FOREVER */
     uint64_t seed;
-    uint32_t timeout_s;         /* 0: none */
-    int32_t threads;            /* 0: all */
-    uint32_t profile_every;     /* 1: after every timed step a profiled one; n: one in n; 0: never (timed steps only) */
+    uint32_t timeout_s;     /* 0: none */
+    int32_t threads;        /* 0: all */
+    uint32_t profile_every; /* 1: after every timed step a profiled one; n: one in n; 0: never (timed steps only) */
     enum counters_mode counters;
-    bool memory;                /* the memory ledger in the report */
-    uint32_t repetition;        /* 0-based */
+    bool memory;         /* the memory ledger in the report */
+    uint32_t repetition; /* 0-based */
 };
 
 enum on_oom { ON_OOM_CONTINUE, ON_OOM_SKIP_LARGER };
 
+#define PROFILE_KEY_MAX 40
+#define PROFILE_CELLS_MAX 100000
+#define PROFILE_BYTES_MAX (1u << 20)
+
+struct profile_spec; /* what the file says, before the matrix is multiplied out; profiles/spec.h */
+
 struct profile {
     struct arena arena;
     const char *name;
-    const char *source;          /* file, or "flags" */
-    VEC(struct cell) cells;      /* the matrix, in order: repetition, device, compile, dtype, model, batch, context … */
+    const char *description; /* "" */
+    const char *source;      /* file, or "flags" */
+    /* The matrix, in order: device, compile, dtype, model and its sizes, batch, context, checkpoint, threads, warm-up, seed.
+     * Repetitions follow each other cell by cell; interleaved, the whole matrix is repeated, every second time backwards,
+     * so that a drift of the machine falls on all cells alike. */
+    VEC(struct cell) cells;
     VEC(const char *) warnings;
     enum on_oom on_oom;
     bool interleave;
     uint32_t repetitions;
-    char digest[65];             /* of the cells, hex */
+    char digest[65];           /* SHA-256 of the cells, hex */
+    struct profile_spec *spec; /* in the arena */
 };
 
 /* Reads `path` ("-": standard input; a shipped profile's name without folder is looked for in the profile folders). Errors
  * come several at once as file:line:col lines with the source line and a caret. */
 bool profile_read(const char *path, struct profile *profile, struct error *error);
-bool profile_parse(const char *text, size_t length, const char *file_name, struct profile *profile, struct error *error);
+bool profile_parse(const char *text, size_t length, const char *file_name, struct profile *profile,
+                   struct error *error);
 void profile_free(struct profile *profile);
 
 /* Axis and settings overrides from flags: comma lists replace the profile's axis ("--model S,M"); NULL leaves it. The
  * matrix is expanded again. `flag` is named in errors. */
-struct profile_override { const char *key, *value, *flag; }; /* key: a matrix or measure key: "model", "steps" … */
+struct profile_override {
+    const char *key, *value, *flag;
+}; /* key: a matrix or measure key: "model", "steps" … */
 bool profile_apply(struct profile *profile, const struct profile_override *overrides, int count, struct error *error);
+
+/* The built-in quickstart: one cell, cell_default's. */
+bool profile_default(struct profile *profile, struct error *error);
 
 /* One value into one cell, as the new-run form does; the key names and checks are the profile's own. */
 bool cell_set(struct cell *cell, const char *key, const char *value, struct error *error);
 bool cell_check(const struct cell *cell, char *warning, size_t warning_size, struct error *error);
 void cell_default(struct cell *cell); /* the quickstart cell */
+/* True when both ask for the same: every field that a profile can set, and the repetition. */
+bool cell_equal(const struct cell *a, const struct cell *b);
 
 /* The plan that a cell needs, as the worker and the front both build it. `fusions`: FUSE_ALL for compile, or what the
  * device took. */
@@ -70,6 +90,14 @@ void cell_plan_request(const struct cell *cell, unsigned fusions, struct plan_re
 /* "S · b4 · c256 · fp32 · eager · cpu" for titles; ASCII on request. */
 void cell_title(const struct cell *cell, bool ascii, char *text, size_t size);
 
-/* Shipped profiles and those in the user's folder. */
-struct profile_listing { char name[64], path[512], description[160]; };
+/* Shipped profiles and those in the user's folder; a name in several folders is listed once, the first found: the folder in
+ * STEPTOP_PROFILE_FOLDER (when absolute), the user's, the source tree's beside build/, then share/. */
+struct profile_listing {
+    char name[64], path[512], description[160];
+};
 int profile_list(struct profile_listing *listings, int max);
+
+/* A commented profile with every key, for `steptop profiles new`; reading it gives the quickstart cell. */
+void profile_template(const char *name, struct strbuf *out);
+/* The JSON Schema (draft 2020-12) of the profile, made from the reader's table of keys. */
+void profile_schema(struct strbuf *out);

@@ -1,0 +1,169 @@
+/* What CUPTI tells on the launching thread: which calls put activities on the device, and which nodes graphs are made of. */
+#include "base/clock.h"
+#include "kernels/cuda/cupti_internal.h"
+#include <stdio.h>
+
+/* Every call that puts an activity on the device, as the driver and as the runtime (cuBLASLt's own) know it. */
+static const struct launch_call {
+    CUpti_CallbackDomain domain;
+    CUpti_CallbackId id;
+} launch_calls[] = {
+/* clang-format off */
+#define DRIVER(name) {CUPTI_CB_DOMAIN_DRIVER_API, CUPTI_DRIVER_TRACE_CBID_##name}
+#define RUNTIME(name) {CUPTI_CB_DOMAIN_RUNTIME_API, CUPTI_RUNTIME_TRACE_CBID_##name}
+    /* clang-format on */
+    DRIVER(cuLaunchKernel),
+    DRIVER(cuLaunchKernel_ptsz),
+    DRIVER(cuLaunchKernelEx),
+    DRIVER(cuLaunchKernelEx_ptsz),
+    DRIVER(cuLaunchCooperativeKernel),
+    DRIVER(cuLaunchCooperativeKernel_ptsz),
+    DRIVER(cuMemcpyAsync),
+    DRIVER(cuMemcpyAsync_ptsz),
+    DRIVER(cuMemcpyHtoDAsync_v2),
+    DRIVER(cuMemcpyHtoDAsync_v2_ptsz),
+    DRIVER(cuMemcpyDtoHAsync_v2),
+    DRIVER(cuMemcpyDtoHAsync_v2_ptsz),
+    DRIVER(cuMemcpyDtoDAsync_v2),
+    DRIVER(cuMemcpyDtoDAsync_v2_ptsz),
+    DRIVER(cuMemcpy2DAsync_v2),
+    DRIVER(cuMemcpy2DAsync_v2_ptsz),
+    DRIVER(cuMemsetD8Async),
+    DRIVER(cuMemsetD8Async_ptsz),
+    DRIVER(cuMemsetD16Async),
+    DRIVER(cuMemsetD16Async_ptsz),
+    DRIVER(cuMemsetD32Async),
+    DRIVER(cuMemsetD32Async_ptsz),
+    DRIVER(cuMemsetD2D8Async),
+    DRIVER(cuMemsetD2D32Async),
+    RUNTIME(cudaLaunchKernel_v7000),
+    RUNTIME(cudaLaunchKernel_ptsz_v7000),
+    RUNTIME(cudaLaunchKernelExC_v11060),
+    RUNTIME(cudaLaunchKernelExC_ptsz_v11060),
+    RUNTIME(__cudaLaunchKernel_v13000),
+    RUNTIME(__cudaLaunchKernel_ptsz_v13000),
+    RUNTIME(cudaLaunchCooperativeKernel_v9000),
+    RUNTIME(cudaLaunchCooperativeKernel_ptsz_v9000),
+    RUNTIME(cudaMemcpyAsync_v3020),
+    RUNTIME(cudaMemcpyAsync_ptsz_v7000),
+    RUNTIME(cudaMemcpy2DAsync_v3020),
+    RUNTIME(cudaMemcpy2DAsync_ptsz_v7000),
+    RUNTIME(cudaMemsetAsync_v3020),
+    RUNTIME(cudaMemsetAsync_ptsz_v7000),
+    RUNTIME(cudaMemset2DAsync_v3020),
+    DRIVER(cuGraphLaunch),
+    DRIVER(cuGraphLaunch_ptsz),
+    RUNTIME(cudaGraphLaunch_v10000),
+    RUNTIME(cudaGraphLaunch_ptsz_v10000),
+#undef DRIVER
+#undef RUNTIME
+};
+#define LAUNCH_CALLS (sizeof launch_calls / sizeof *launch_calls)
+
+/* Always on: graphs are captured while nothing is traced. */
+static const struct {
+    CUpti_CallbackDomain domain;
+    CUpti_CallbackId id;
+} standing_callbacks[] = {
+    {CUPTI_CB_DOMAIN_RESOURCE, CUPTI_CBID_RESOURCE_GRAPHNODE_CREATED},
+    {CUPTI_CB_DOMAIN_RESOURCE, CUPTI_CBID_RESOURCE_GRAPHNODE_CLONED},
+    {CUPTI_CB_DOMAIN_STATE, CUPTI_CBID_STATE_FATAL_ERROR},
+};
+#define STANDING_CALLBACKS (sizeof standing_callbacks / sizeof *standing_callbacks)
+
+/* A graph node is made while its node of the plan is current; a clone (instantiation makes them) is of the same node as its
+ * original. Instantiation reports each clone as created too, before or after, and with no node current: that says nothing. */
+static void graph_callback(struct cupti_source *source, CUpti_CallbackId id, const CUpti_GraphData *graph)
+{
+    uint64_t made, original;
+    int32_t node = source->node;
+    if (source->api->graph_node_id(graph->node, &made) != CUPTI_SUCCESS)
+        return;
+    if (id == CUPTI_CBID_RESOURCE_GRAPHNODE_CLONED) {
+        if (source->api->graph_node_id(graph->originalNode, &original) != CUPTI_SUCCESS)
+            return;
+        node = graph_table_get(source->graphs, original);
+    } else if (node == EVENT_NODE_NONE) {
+        return;
+    }
+    pthread_mutex_lock(&source->graph_lock);
+    graph_table_put(source->graphs, made, node); /* without memory the row is "unattributed", which is true */
+    pthread_mutex_unlock(&source->graph_lock);
+}
+
+/* A call of the runtime may call the driver within: both ids are noted, for the record may bear either, but it is one
+ * launch. One that failed put nothing on the device. */
+static void launch_callback(struct cupti_source *source, bool is_graph, const CUpti_CallbackData *call)
+{
+    uint64_t activities = is_graph ? source->graph_activities : 1;
+    if (call->callbackSite == CUPTI_API_ENTER) {
+        struct launch launch = {.correlation = call->correlationId,
+                                .node = is_graph ? EVENT_NODE_NONE : source->node,
+                                .step = source->step,
+                                .time = clock_now()};
+        launch_table_put(source->launches, &launch);
+        if (source->call_depth++ == 0 && source->step != LAUNCH_STEP_NONE)
+            atomic_fetch_add_explicit(&source->launched, activities, memory_order_relaxed);
+        return;
+    }
+    if (source->call_depth && --source->call_depth == 0 && source->step != LAUNCH_STEP_NONE &&
+        call->functionReturnValue && *(const int *)call->functionReturnValue != 0)
+        atomic_fetch_sub_explicit(&source->launched, activities, memory_order_relaxed);
+}
+
+static bool call_is_graph(CUpti_CallbackDomain domain, CUpti_CallbackId id)
+{
+    if (domain == CUPTI_CB_DOMAIN_DRIVER_API)
+        return id == CUPTI_DRIVER_TRACE_CBID_cuGraphLaunch || id == CUPTI_DRIVER_TRACE_CBID_cuGraphLaunch_ptsz;
+    return id == CUPTI_RUNTIME_TRACE_CBID_cudaGraphLaunch_v10000 ||
+           id == CUPTI_RUNTIME_TRACE_CBID_cudaGraphLaunch_ptsz_v10000;
+}
+
+void CUPTIAPI cupti_subscriber_callback(void *context, CUpti_CallbackDomain domain, CUpti_CallbackId id,
+                                        const void *data)
+{
+    struct cupti_source *source = context;
+    switch (domain) {
+    case CUPTI_CB_DOMAIN_DRIVER_API:
+    case CUPTI_CB_DOMAIN_RUNTIME_API:
+        launch_callback(source, call_is_graph(domain, id), data);
+        break;
+    case CUPTI_CB_DOMAIN_RESOURCE:
+        graph_callback(source, id, (const CUpti_GraphData *)((const CUpti_ResourceData *)data)->resourceDescriptor);
+        break;
+    case CUPTI_CB_DOMAIN_STATE: {
+        const CUpti_StateData *state = data;
+        pthread_mutex_lock(&source->lock);
+        snprintf(source->broken_text, sizeof source->broken_text,
+                 "CUPTI gave up (error %d%s%s): no kernel rows from here", (int)state->notification.result,
+                 state->notification.message ? ", " : "",
+                 state->notification.message ? state->notification.message : "");
+        pthread_mutex_unlock(&source->lock);
+        atomic_store(&source->broken, true);
+        break;
+    }
+    default:
+        break;
+    }
+}
+
+CUptiResult cupti_standing_callbacks(struct cupti_source *source)
+{
+    CUptiResult result = CUPTI_SUCCESS;
+    for (size_t i = 0; i < STANDING_CALLBACKS && result == CUPTI_SUCCESS; i++)
+        result =
+            source->api->enable_callback(1, source->subscriber, standing_callbacks[i].domain, standing_callbacks[i].id);
+    return result;
+}
+
+CUptiResult cupti_launch_callbacks(struct cupti_source *source, bool on)
+{
+    CUptiResult first = CUPTI_SUCCESS;
+    for (size_t i = 0; i < LAUNCH_CALLS; i++) {
+        CUptiResult result =
+            source->api->enable_callback(on, source->subscriber, launch_calls[i].domain, launch_calls[i].id);
+        if (first == CUPTI_SUCCESS)
+            first = result;
+    }
+    return first;
+}

@@ -1,0 +1,232 @@
+#include "kernels/cuda/cupti_convert.h"
+
+/* What all device activities have in common, whichever record they came in. */
+struct activity {
+    uint64_t start, end, graph_node;
+    uint32_t correlation, runtime_correlation, stream;
+};
+
+/* The window that holds `time`; windows are ordered and do not overlap. */
+static const struct step_window *window_at(const struct conversion *conversion, uint64_t time)
+{
+    size_t low = 0, high = conversion->window_count;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        const struct step_window *window = &conversion->windows[middle];
+        if (time < window->start)
+            high = middle;
+        else if (time >= window->end)
+            low = middle + 1;
+        else
+            return window;
+    }
+    return NULL;
+}
+
+static enum verdict times_check(uint64_t start, uint64_t end)
+{
+    if (!start || !end)
+        return VERDICT_NO_TIME;
+    return end < start ? VERDICT_BACKWARDS : VERDICT_EVENT;
+}
+
+static void event_fill(struct kernel_event *event, enum kernel_event_kind kind, const struct activity *activity)
+{
+    *event = (struct kernel_event){
+        .start = activity->start,
+        .end = activity->end,
+        .launch = activity->start,
+        .correlation = activity->correlation,
+        .node = EVENT_NODE_NONE,
+        .stream = activity->stream < UINT16_MAX ? (uint16_t)activity->stream : UINT16_MAX,
+        .kind = (uint8_t)kind,
+    };
+}
+
+/* An activity's launch says which step it is of, and its node; in a graph the graph node says the node. The order of the
+ * checks matters: a record without times whose launch is known still counts against that launch. */
+static enum verdict device_activity(const struct conversion *conversion, const struct activity *activity,
+                                    enum kernel_event_kind kind, struct kernel_event *event, uint64_t *step)
+{
+    struct launch launch;
+    bool seen = launch_table_get(conversion->launches, activity->correlation, &launch) ||
+                launch_table_get(conversion->launches, activity->runtime_correlation, &launch);
+    if (seen && launch.step == LAUNCH_STEP_NONE)
+        return VERDICT_OUTSIDE;
+
+    enum verdict times = times_check(activity->start, activity->end);
+    if (!seen) {
+        const struct step_window *window = window_at(conversion, activity->start);
+        if (!window || times != VERDICT_EVENT)
+            return VERDICT_OUTSIDE;
+        event_fill(event, kind, activity);
+        *step = window->step;
+        return VERDICT_SURPLUS;
+    }
+    if (times != VERDICT_EVENT)
+        return times;
+    if (activity->start < launch.time)
+        return VERDICT_EARLY;
+
+    event_fill(event, kind, activity);
+    event->launch = launch.time;
+    event->node = activity->graph_node ? graph_table_get(conversion->graphs, activity->graph_node) : launch.node;
+    *step = launch.step;
+    return VERDICT_EVENT;
+}
+
+/* Time of the host. It has no launch, so the clock says which step it belongs to. */
+static enum verdict host_activity(const struct conversion *conversion, const struct activity *activity,
+                                  enum kernel_event_kind kind, struct kernel_event *event, uint64_t *step)
+{
+    const struct step_window *window = window_at(conversion, activity->start);
+    if (!window || times_check(activity->start, activity->end) != VERDICT_EVENT)
+        return VERDICT_OUTSIDE;
+    event_fill(event, kind, activity);
+    *step = window->step;
+    return VERDICT_HOST;
+}
+
+static const char *copy_name(uint8_t kind)
+{
+    switch (kind) {
+    case CUPTI_ACTIVITY_MEMCPY_KIND_HTOD:
+        return "memcpy host to device";
+    case CUPTI_ACTIVITY_MEMCPY_KIND_DTOH:
+        return "memcpy device to host";
+    case CUPTI_ACTIVITY_MEMCPY_KIND_DTOD:
+        return "memcpy device to device";
+    case CUPTI_ACTIVITY_MEMCPY_KIND_HTOH:
+        return "memcpy host to host";
+    case CUPTI_ACTIVITY_MEMCPY_KIND_PTOP:
+        return "memcpy peer to peer";
+    default:
+        return "memcpy";
+    }
+}
+
+static const char *synchronization_name(CUpti_ActivitySynchronizationType type)
+{
+    switch (type) {
+    case CUPTI_ACTIVITY_SYNCHRONIZATION_TYPE_EVENT_SYNCHRONIZE:
+        return "event synchronize";
+    case CUPTI_ACTIVITY_SYNCHRONIZATION_TYPE_STREAM_WAIT_EVENT:
+        return "stream wait event";
+    case CUPTI_ACTIVITY_SYNCHRONIZATION_TYPE_STREAM_SYNCHRONIZE:
+        return "stream synchronize";
+    case CUPTI_ACTIVITY_SYNCHRONIZATION_TYPE_CONTEXT_SYNCHRONIZE:
+        return "context synchronize";
+    default:
+        return "synchronize";
+    }
+}
+
+static const char *overhead_name(CUpti_ActivityOverheadKind kind)
+{
+    switch (kind) {
+    case CUPTI_ACTIVITY_OVERHEAD_DRIVER_COMPILER:
+        return "overhead: driver compiler";
+    case CUPTI_ACTIVITY_OVERHEAD_CUPTI_BUFFER_FLUSH:
+        return "overhead: profiler buffer flush";
+    case CUPTI_ACTIVITY_OVERHEAD_CUPTI_INSTRUMENTATION:
+        return "overhead: profiler instrumentation";
+    case CUPTI_ACTIVITY_OVERHEAD_CUPTI_RESOURCE:
+        return "overhead: profiler resources";
+    case CUPTI_ACTIVITY_OVERHEAD_RUNTIME_TRIGGERED_MODULE_LOADING:
+        return "overhead: module loading";
+    case CUPTI_ACTIVITY_OVERHEAD_LAZY_FUNCTION_LOADING:
+        return "overhead: lazy function loading";
+    case CUPTI_ACTIVITY_OVERHEAD_COMMAND_BUFFER_FULL:
+        return "overhead: command buffer full";
+    case CUPTI_ACTIVITY_OVERHEAD_ACTIVITY_BUFFER_REQUEST:
+        return "overhead: profiler buffer request";
+    default:
+        return "overhead";
+    }
+}
+
+static bool is_handed_over(enum verdict verdict)
+{
+    return verdict <= VERDICT_HOST;
+}
+
+static enum verdict kernel_convert(const struct conversion *conversion, const CUpti_ActivityKernel10 *kernel,
+                                   struct kernel_event *event, uint64_t *step)
+{
+    struct activity activity = {.start = kernel->start,
+                                .end = kernel->end,
+                                .graph_node = kernel->graphNodeId,
+                                .correlation = kernel->correlationId,
+                                .stream = kernel->streamId};
+    enum verdict verdict = device_activity(conversion, &activity, EVENT_KERNEL, event, step);
+    if (is_handed_over(verdict))
+        event->name = name_cache_symbol(conversion->names, kernel->name);
+    return verdict;
+}
+
+static enum verdict copy_convert(const struct conversion *conversion, const CUpti_ActivityMemcpy6 *copy,
+                                 struct kernel_event *event, uint64_t *step)
+{
+    struct activity activity = {.start = copy->start,
+                                .end = copy->end,
+                                .graph_node = copy->graphNodeId,
+                                .correlation = copy->correlationId,
+                                .runtime_correlation = copy->runtimeCorrelationId,
+                                .stream = copy->streamId};
+    enum verdict verdict = device_activity(conversion, &activity, EVENT_COPY, event, step);
+    if (is_handed_over(verdict)) {
+        event->name = name_cache_text(conversion->names, copy_name(copy->copyKind));
+        event->bytes = copy->bytes;
+    }
+    return verdict;
+}
+
+static enum verdict memset_convert(const struct conversion *conversion, const CUpti_ActivityMemset4 *set,
+                                   struct kernel_event *event, uint64_t *step)
+{
+    struct activity activity = {.start = set->start,
+                                .end = set->end,
+                                .graph_node = set->graphNodeId,
+                                .correlation = set->correlationId,
+                                .stream = set->streamId};
+    enum verdict verdict = device_activity(conversion, &activity, EVENT_MEMSET, event, step);
+    if (is_handed_over(verdict)) {
+        event->name = name_cache_text(conversion->names, "memset");
+        event->bytes = set->bytes;
+    }
+    return verdict;
+}
+
+enum verdict activity_convert(const struct conversion *conversion, const CUpti_Activity *record,
+                              struct kernel_event *event, uint64_t *step)
+{
+    switch (record->kind) {
+    case CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL:
+    case CUPTI_ACTIVITY_KIND_KERNEL:
+        return kernel_convert(conversion, (const CUpti_ActivityKernel10 *)record, event, step);
+    case CUPTI_ACTIVITY_KIND_MEMCPY:
+        return copy_convert(conversion, (const CUpti_ActivityMemcpy6 *)record, event, step);
+    case CUPTI_ACTIVITY_KIND_MEMSET:
+        return memset_convert(conversion, (const CUpti_ActivityMemset4 *)record, event, step);
+    case CUPTI_ACTIVITY_KIND_SYNCHRONIZATION: {
+        const CUpti_ActivitySynchronization2 *wait = (const CUpti_ActivitySynchronization2 *)record;
+        struct activity activity = {
+            .start = wait->start, .end = wait->end, .correlation = wait->correlationId, .stream = wait->streamId};
+        enum verdict verdict = host_activity(conversion, &activity, EVENT_SYNC, event, step);
+        if (is_handed_over(verdict))
+            event->name = name_cache_text(conversion->names, synchronization_name(wait->type));
+        return verdict;
+    }
+    case CUPTI_ACTIVITY_KIND_OVERHEAD: {
+        const CUpti_ActivityOverhead3 *overhead = (const CUpti_ActivityOverhead3 *)record;
+        struct activity activity = {
+            .start = overhead->start, .end = overhead->end, .correlation = overhead->correlationId};
+        enum verdict verdict = host_activity(conversion, &activity, EVENT_OVERHEAD, event, step);
+        if (is_handed_over(verdict))
+            event->name = name_cache_text(conversion->names, overhead_name(overhead->overheadKind));
+        return verdict;
+    }
+    default:
+        return VERDICT_OUTSIDE;
+    }
+}

@@ -1,0 +1,99 @@
+/* One cell: its defaults, checks, plan and title. */
+#include "profiles/keys.h"
+#include <stdio.h>
+#include <string.h>
+
+const char *pass_name(enum pass pass)
+{
+    static const char *const names[] = {
+        [PASS_FWD] = "fwd", [PASS_FWD_BWD] = "fwd_bwd", [PASS_TRAIN_STEP] = "train_step"};
+    return names[pass];
+}
+
+unsigned pass_phases(enum pass pass)
+{
+    static const unsigned phases[] = {
+        [PASS_FWD] = PHASES_FWD, [PASS_FWD_BWD] = PHASES_FWD_BWD, [PASS_TRAIN_STEP] = PHASES_TRAIN_STEP};
+    return phases[pass];
+}
+
+void cell_default(struct cell *cell)
+{
+    *cell = (struct cell){
+        .device = "cpu",
+        .batch_size = 4,
+        .context_length = 256,
+        .dtype = PRECISION_FP32,
+        .passes = PASS_BIT(PASS_FWD) | PASS_BIT(PASS_FWD_BWD),
+        .warmup = 1,
+        .steps = 5,
+        .seed = 42,
+        .timeout_s = 0,
+        .profile_every = 1,
+        .counters = COUNTERS_AUTO,
+        .memory = true,
+    };
+    model_preset_find("S", &cell->model, NULL);
+}
+
+/* A model of own sizes is named by them: "own-d512-ff2048-L4-h8". */
+static void name_by_sizes(struct model_config *model)
+{
+    model->preset[0] = 0;
+    snprintf(model->name, sizeof model->name, "own-d%lld-ff%lld-L%lld-h%lld", (long long)model->d_model,
+             (long long)model->d_ff, (long long)model->num_layers, (long long)model->num_heads);
+}
+
+bool cell_set(struct cell *cell, const char *key, const char *value, struct error *error)
+{
+    int count;
+    const int index = profile_key_find(key, SECTION_MATRIX | SECTION_MEASURE | SECTION_PROFILE);
+    const struct profile_key *found = index < 0 ? NULL : &profile_keys(&count)[index];
+    if (!found || !found->width)
+        return error_set(error, ERROR_INPUT, "'%.64s' is not something that a run can be given", key);
+    const struct cell before = *cell;
+    if (!key_set(found, cell, value, error))
+        return false;
+    if (found->size && !key_equal(found, cell, &before))
+        name_by_sizes(&cell->model);
+    return true;
+}
+
+bool cell_check(const struct cell *cell, char *warning, size_t warning_size, struct error *error)
+{
+    if (warning_size)
+        warning[0] = 0;
+    if (!cell->passes)
+        return error_set(error, ERROR_INPUT, "no pass is asked for; name one of fwd, fwd_bwd, train_step");
+    return model_config_check(&cell->model, cell->batch_size, cell->context_length, warning, warning_size, error);
+}
+
+void cell_plan_request(const struct cell *cell, unsigned fusions, struct plan_request *request)
+{
+    unsigned phases = 0;
+    for (int pass = 0; pass < PASS_COUNT; pass++) {
+        if (cell->passes & PASS_BIT(pass))
+            phases |= pass_phases((enum pass)pass);
+    }
+    *request = (struct plan_request){
+        .model = cell->model,
+        .batch = cell->batch_size,
+        .context = cell->context_length,
+        .precision = cell->dtype,
+        .fusions = fusions,
+        .phases = phases,
+        .checkpoint = cell->checkpoint,
+    };
+}
+
+void cell_title(const struct cell *cell, bool ascii, char *text, size_t size)
+{
+    const char *dot = ascii ? ", " : " · ";
+    int used = snprintf(text, size, "%s%sb%lld%sc%lld%s%s%s%s%s%s", cell->model.name, dot, (long long)cell->batch_size,
+                        dot, (long long)cell->context_length, dot, precision_name(cell->dtype), dot,
+                        cell->compile ? "compile" : "eager", dot, cell->device);
+    if (cell->checkpoint != CHECKPOINT_NONE && used >= 0 && (size_t)used < size)
+        used += snprintf(text + used, size - (size_t)used, "%scheckpoint %s", dot, checkpoint_name(cell->checkpoint));
+    if (cell->repetition && used >= 0 && (size_t)used < size)
+        snprintf(text + used, size - (size_t)used, "%s#%u", dot, cell->repetition + 1);
+}
