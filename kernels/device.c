@@ -10,7 +10,7 @@
 
 #define CLASS_NAME_MAX 16
 
-static const struct device_class *const builtin_classes[] = {&reference_device_class};
+static const struct device_class *const builtin_classes[] = {&cpu_device_class, &reference_device_class};
 static const char *const listed_classes[] = {"cpu", "cuda"};
 
 int device_class_names(const char *const **names)

@@ -1,0 +1,101 @@
+/* The device's memory: mapped once, on huge pages, and what may still be had of it. */
+#include "base/unknown.h"
+#include "kernels/cpu/cpu.h"
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#define HUGE_PAGE ((size_t)2 << 20)
+
+/* A mapping of whole huge pages that starts on one; a small one is left on ordinary pages. */
+void *cpu_memory_map(size_t bytes)
+{
+    const size_t length = (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE;
+    char *wide = mmap(NULL, length + HUGE_PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (wide == MAP_FAILED)
+        return NULL;
+    char *start = (char *)(((uintptr_t)wide + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+    const size_t before = (size_t)(start - wide);
+    if (before)
+        munmap(wide, before);
+    if (before < HUGE_PAGE)
+        munmap(start + length, HUGE_PAGE - before);
+    if (bytes >= HUGE_PAGE)
+        madvise(start, length, MADV_HUGEPAGE); /* advice: without huge pages it is slower and still right */
+    return start;
+}
+
+void cpu_memory_unmap(void *memory, size_t bytes)
+{
+    if (memory)
+        munmap(memory, (bytes + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE);
+}
+
+/* Each thread touches the piece that the kernels' static schedules will give it. */
+void cpu_memory_touch(void *memory, size_t bytes, int threads)
+{
+#pragma omp parallel num_threads(threads)
+    {
+        int64_t begin, end;
+        cpu_split((int64_t)bytes, 4096, omp_get_thread_num(), omp_get_num_threads(), &begin, &end);
+        if (end > begin)
+            memset((char *)memory + begin, 0, (size_t)(end - begin));
+    }
+}
+
+/* A whole file of one number; UNKNOWN_U64 when it is not there or says "max". */
+static uint64_t read_number(const char *path)
+{
+    FILE *file = fopen(path, "re");
+    unsigned long long value;
+    if (!file)
+        return UNKNOWN_U64;
+    const int got = fscanf(file, "%llu", &value);
+    fclose(file);
+    return got == 1 ? value : UNKNOWN_U64;
+}
+
+static uint64_t meminfo(const char *key)
+{
+    FILE *file = fopen("/proc/meminfo", "re");
+    if (!file)
+        return UNKNOWN_U64;
+    char line[128];
+    uint64_t bytes = UNKNOWN_U64;
+    while (fgets(line, sizeof line, file)) {
+        unsigned long long kib;
+        if (strncmp(line, key, strlen(key)) == 0 && sscanf(line + strlen(key), ": %llu kB", &kib) == 1) {
+            bytes = (uint64_t)kib << 10;
+            break;
+        }
+    }
+    fclose(file);
+    return bytes;
+}
+
+uint64_t cpu_memory_total(void)
+{
+    return meminfo("MemTotal");
+}
+
+uint64_t cpu_memory_free(void)
+{
+    uint64_t least = meminfo("MemAvailable");
+    const uint64_t limit = read_number("/sys/fs/cgroup/memory.max");
+    const uint64_t used = read_number("/sys/fs/cgroup/memory.current");
+    if (limit != UNKNOWN_U64 && used != UNKNOWN_U64) {
+        const uint64_t rest = limit > used ? limit - used : 0;
+        least = rest < least ? rest : least;
+    }
+    struct rlimit space;
+    const uint64_t pages = read_number("/proc/self/statm");
+    if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY && pages != UNKNOWN_U64) {
+        const uint64_t mapped = pages * (uint64_t)sysconf(_SC_PAGESIZE);
+        const uint64_t rest = space.rlim_cur > mapped ? space.rlim_cur - mapped : 0;
+        least = rest < least ? rest : least;
+    }
+    return least;
+}

@@ -1,0 +1,74 @@
+/* The two ceilings of the roofline, from a short measurement on this machine now. */
+#include "base/clock.h"
+#include "kernels/cpu/cpu.h"
+#include <omp.h>
+#include <string.h>
+
+/* Shapes like those of a mid-sized layer: operands beyond L2, work enough to spread over the threads. */
+#define GEMM_ROWS 1024
+#define GEMM_WIDTH 1024
+#define COPY_BYTES ((size_t)128 << 20) /* beyond any last-level cache slice of one core */
+
+static void fill(float *values, size_t count)
+{
+    for (size_t i = 0; i < count; i++)
+        values[i] = (float)(i % 17) * 0.125f - 1.0f;
+}
+
+static double best_gemm_rate(uint64_t budget_ns, float *a, float *b, float *c)
+{
+    const double flops = 2.0 * GEMM_ROWS * GEMM_WIDTH * GEMM_WIDTH;
+    const uint64_t deadline = clock_now() + budget_ns;
+    double best = 0;
+    do {
+        const uint64_t start = clock_now();
+        cpu_sgemm(false, true, GEMM_ROWS, GEMM_WIDTH, GEMM_WIDTH, 1, a, GEMM_WIDTH, b, GEMM_WIDTH, c, GEMM_WIDTH);
+        const double rate = flops / (double)(clock_now() - start) * 1e9;
+        best = rate > best ? rate : best;
+    } while (clock_now() < deadline);
+    return best;
+}
+
+/* Bytes read and written per second. */
+static double best_copy_rate(uint64_t budget_ns, char *from, char *to, int threads)
+{
+    const uint64_t deadline = clock_now() + budget_ns;
+    double best = 0;
+    do {
+        const uint64_t start = clock_now();
+#pragma omp parallel num_threads(threads)
+        {
+            int64_t begin, end;
+            cpu_split((int64_t)COPY_BYTES, 4096, omp_get_thread_num(), omp_get_num_threads(), &begin, &end);
+            memcpy(to + begin, from + begin, (size_t)(end - begin));
+        }
+        const double rate = 2.0 * (double)COPY_BYTES / (double)(clock_now() - start) * 1e9;
+        best = rate > best ? rate : best;
+    } while (clock_now() < deadline);
+    return best;
+}
+
+bool cpu_measure_ceilings(struct device *device, enum precision precision, int budget_ms, double *flops_per_s,
+                          double *bytes_per_s, struct error *error)
+{
+    (void)device;
+    char why[160];
+    if (!cpu_precision_works(precision, why, sizeof why))
+        return error_set(error, ERROR_UNSUPPORTED, "%s", why);
+    const int threads = omp_get_num_procs();
+    const size_t gemm_floats = (size_t)GEMM_WIDTH * GEMM_WIDTH + 2 * (size_t)GEMM_ROWS * GEMM_WIDTH;
+    const size_t bytes = 2 * COPY_BYTES > gemm_floats * sizeof(float) ? 2 * COPY_BYTES : gemm_floats * sizeof(float);
+    char *memory = cpu_memory_map(bytes);
+    if (!memory)
+        return error_set(error, ERROR_MEMORY, "the ceilings need %zu MiB for a moment and the system refuses",
+                         bytes >> 20);
+    cpu_memory_touch(memory, bytes, threads);
+    cpu_blas_threads(threads);
+    const uint64_t half = (uint64_t)(budget_ms > 0 ? budget_ms : 1) * 500000u;
+    *bytes_per_s = best_copy_rate(half, memory, memory + COPY_BYTES, threads);
+    float *a = (float *)memory, *b = a + (size_t)GEMM_ROWS * GEMM_WIDTH, *c = b + (size_t)GEMM_WIDTH * GEMM_WIDTH;
+    fill(a, (size_t)(c - a));
+    *flops_per_s = best_gemm_rate(half, a, b, c);
+    cpu_memory_unmap(memory, bytes);
+    return true;
+}

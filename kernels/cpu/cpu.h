@@ -1,0 +1,111 @@
+/* The CPU device, inside. One thread pool (libgomp's, which the OpenMP build of OpenBLAS shares), one arena, one kernel
+ * a node, and nothing allocated while a step runs. */
+#pragma once
+#include "kernels/device.h"
+#include <stddef.h>
+
+struct program;
+typedef void cpu_kernel(struct program *program, const struct node *node);
+
+/* The kernels of one instruction set, from the files in simd/. NULL where an op has none there (GEMMs are elsewhere). */
+struct cpu_isa {
+    const char *name; /* "avx2" */
+    cpu_kernel *kernels[OP_COUNT];
+};
+extern const struct cpu_isa cpu_isa_baseline, cpu_isa_avx2, cpu_isa_avx512;
+
+/* The best one that this machine and its operating system run. */
+const struct cpu_isa *cpu_isa_best(void);
+
+struct cpu_step {
+    cpu_kernel *kernel;
+    const struct node *node;
+    char *name; /* "sgemm_nt 1024x3072x768" */
+    uint32_t interned;
+};
+
+struct program {
+    const struct plan *plan;
+    const struct cpu_isa *isa;
+    int threads;
+    bool compiled;
+    void *arena;
+    size_t arena_bytes;
+    void **data;            /* by tensor: its first element in the arena */
+    struct cpu_step *steps; /* by node */
+    bool interned;          /* names went to a probe */
+    int64_t steps_done;     /* of the optimizer */
+    /* Scratch for kernels: `threads` pieces of scratch_stride floats, each aligned to a huge page's cache lines. */
+    float *scratch;
+    size_t scratch_stride, scratch_bytes;
+    struct arena strings;
+};
+
+static inline float *cpu_input(const struct program *program, const struct node *node, int k)
+{
+    return node->input[k] == TENSOR_NONE ? NULL : program->data[node->input[k]];
+}
+
+static inline float *cpu_output(const struct program *program, const struct node *node, int k)
+{
+    return node->output[k] == TENSOR_NONE ? NULL : program->data[node->output[k]];
+}
+
+/* Elements from row to row. */
+static inline int64_t cpu_stride(const struct program *program, int32_t tensor)
+{
+    const struct tensor *t = &program->plan->tensors[tensor];
+    return t->row_stride ? t->row_stride : t->shape[t->rank - 1];
+}
+
+/* Piece `part` of `parts` of [0, total), in whole multiples of `grain` but for the last. */
+static inline void cpu_split(int64_t total, int64_t grain, int part, int parts, int64_t *begin, int64_t *end)
+{
+    const int64_t grains = (total + grain - 1) / grain;
+    *begin = grains * part / parts * grain;
+    *end = grains * (part + 1) / parts * grain;
+    if (*begin > total)
+        *begin = total;
+    if (*end > total)
+        *end = total;
+}
+
+/* arena.c: zeroed memory on huge pages where the system gives them, first touched by the pool's threads; NULL when the
+ * system refuses. cpu_memory_free is what one may still allocate: available memory, the control group's and the address
+ * space's limits, whichever is least. */
+void *cpu_memory_map(size_t bytes);
+void cpu_memory_touch(void *memory, size_t bytes, int threads);
+void cpu_memory_unmap(void *memory, size_t bytes);
+uint64_t cpu_memory_free(void);
+uint64_t cpu_memory_total(void);
+
+/* machine.c */
+void cpu_machine_info(struct device_info *info);
+bool cpu_precision_works(enum precision precision, char *why, size_t why_size);
+
+/* program.c */
+struct program *cpu_prepare(struct device *device, const struct plan *plan, const struct prepare_options *options,
+                            struct prepare_report *report, struct error *error);
+void cpu_release(struct program *program);
+bool cpu_run(struct program *program, unsigned phases, uint64_t step_id, const struct probe *probe,
+             struct step_times *times, struct error *error);
+bool cpu_write(struct program *program, int32_t tensor, const void *bytes, struct error *error);
+bool cpu_read(struct program *program, int32_t tensor, void *bytes, struct error *error);
+const char *cpu_kernel_name(const struct program *program, int32_t node);
+/* The kernel of an op, or NULL. */
+cpu_kernel *cpu_find_kernel(const struct cpu_isa *isa, enum op op);
+
+/* gemm.c: linear layers. attention_eager.c: the separate attention ops, a GEMM for each head. */
+cpu_kernel cpu_linear, cpu_linear_backward_input, cpu_linear_backward_weight;
+cpu_kernel cpu_attn_scores, cpu_attn_scores_backward_q, cpu_attn_scores_backward_k, cpu_attn_values,
+    cpu_attn_values_backward_p, cpu_attn_values_backward_v;
+
+/* Threads of the pool that OpenBLAS uses outside of parallel regions. */
+void cpu_blas_threads(int threads);
+/* Row-major C (m,n) = alpha · op(A) op(B), beta = 0. */
+void cpu_sgemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
+               int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc);
+
+/* ceilings.c */
+bool cpu_measure_ceilings(struct device *device, enum precision precision, int budget_ms, double *flops_per_s,
+                          double *bytes_per_s, struct error *error);

@@ -1,0 +1,109 @@
+/* What this machine is: model, instruction set, BLAS, and which precisions it computes in. */
+#include "base/unknown.h"
+#include "kernels/cpu/cpu.h"
+#include <cblas.h>
+#include <omp.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/utsname.h>
+
+const struct cpu_isa *cpu_isa_best(void)
+{
+#ifdef __x86_64__
+    __builtin_cpu_init();
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
+        __builtin_cpu_supports("avx512bw"))
+        return &cpu_isa_avx512;
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
+        return &cpu_isa_avx2;
+#endif
+    return &cpu_isa_baseline;
+}
+
+/* The value of the first line of /proc/cpuinfo that starts with `key`. */
+static bool cpuinfo(const char *key, char *value, size_t size)
+{
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    if (!file)
+        return false;
+    char line[4096];
+    bool found = false;
+    while (!found && fgets(line, sizeof line, file)) {
+        const char *colon = strchr(line, ':');
+        if (strncmp(line, key, strlen(key)) != 0 || !colon)
+            continue;
+        snprintf(value, size, "%s", colon + 1 + strspn(colon + 1, " \t"));
+        value[strcspn(value, "\n")] = '\0';
+        found = true;
+    }
+    fclose(file);
+    return found;
+}
+
+static bool has_flag(const char *flag)
+{
+    char flags[4096];
+    if (!cpuinfo("flags", flags, sizeof flags) && !cpuinfo("Features", flags, sizeof flags))
+        return false;
+    const size_t length = strlen(flag);
+    for (const char *at = flags; (at = strstr(at, flag)); at += length)
+        if ((at == flags || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
+            return true;
+    return false;
+}
+
+bool cpu_precision_works(enum precision precision, char *why, size_t why_size)
+{
+    switch (precision) {
+    case PRECISION_FP32:
+        return true;
+    case PRECISION_TF32:
+        snprintf(why, why_size, "tf32 is a format of NVIDIA's tensor cores; a CPU multiplies in fp32");
+        return false;
+    case PRECISION_BF16:
+        if (has_flag("avx512_bf16") || has_flag("amx_bf16") || has_flag("bf16"))
+            snprintf(why, why_size, "steptop has no kernels for this CPU's bf16 instructions");
+        else
+            snprintf(why, why_size, "this CPU has no bf16 instructions (avx512_bf16, amx_bf16): it could only emulate");
+        return false;
+    case PRECISION_COUNT:
+        break;
+    }
+    snprintf(why, why_size, "no such precision");
+    return false;
+}
+
+static double highest_mhz(void)
+{
+    FILE *file = fopen("/sys/devices/system/cpu/cpu0/cpufreq/cpuinfo_max_freq", "re");
+    double khz = UNKNOWN_DOUBLE;
+    if (file) {
+        if (fscanf(file, "%lf", &khz) != 1)
+            khz = UNKNOWN_DOUBLE;
+        fclose(file);
+    }
+    return khz / 1000;
+}
+
+void cpu_machine_info(struct device_info *info)
+{
+    *info = (struct device_info){
+        .name = "cpu",
+        .memory_bytes = cpu_memory_total(),
+        .free_bytes = cpu_memory_free(),
+        .units = (uint32_t)omp_get_num_procs(),
+        .clock_mhz = highest_mhz(),
+    };
+    struct utsname system;
+    const char *machine = uname(&system) == 0 ? system.machine : "unknown";
+    if (!cpuinfo("model name", info->model, sizeof info->model))
+        snprintf(info->model, sizeof info->model, "%s", machine);
+    snprintf(info->architecture, sizeof info->architecture, "%.15s, %s", machine, cpu_isa_best()->name);
+    char version[32] = "OpenBLAS";
+    sscanf(openblas_get_config(), "OpenBLAS %31s", version);
+    snprintf(info->driver, sizeof info->driver, "OpenBLAS %.20s (%.16s), %d threads", version, openblas_get_corename(),
+             omp_get_num_procs());
+    for (int precision = 0; precision < PRECISION_COUNT; precision++)
+        if (cpu_precision_works((enum precision)precision, info->why_not[precision], sizeof info->why_not[precision]))
+            info->precisions |= 1u << precision;
+}

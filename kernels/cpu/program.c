@@ -1,0 +1,271 @@
+/* A plan made ready for the CPU, and its steps. */
+#include "base/clock.h"
+#include "base/unknown.h"
+#include "kernels/cpu/cpu.h"
+#include <limits.h>
+#include <omp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static cpu_kernel *const shared_kernels[OP_COUNT] = {
+    [OP_LINEAR] = cpu_linear,
+    [OP_LINEAR_BACKWARD_INPUT] = cpu_linear_backward_input,
+    [OP_LINEAR_BACKWARD_WEIGHT] = cpu_linear_backward_weight,
+    [OP_ATTN_SCORES] = cpu_attn_scores,
+    [OP_ATTN_SCORES_BACKWARD_Q] = cpu_attn_scores_backward_q,
+    [OP_ATTN_SCORES_BACKWARD_K] = cpu_attn_scores_backward_k,
+    [OP_ATTN_VALUES] = cpu_attn_values,
+    [OP_ATTN_VALUES_BACKWARD_P] = cpu_attn_values_backward_p,
+    [OP_ATTN_VALUES_BACKWARD_V] = cpu_attn_values_backward_v,
+};
+
+cpu_kernel *cpu_find_kernel(const struct cpu_isa *isa, enum op op)
+{
+    return isa->kernels[op] ? isa->kernels[op] : shared_kernels[op];
+}
+
+/* The kernel's name with the sizes that an engineer asks for first: m × n × k of a GEMM. */
+static char *step_name(struct program *program, const struct node *node)
+{
+    const struct node_dims *d = &node->dims;
+    const long long rows = d->rows, in = d->d_in, out = d->d_out, t = d->context, hd = d->head_dim;
+    const long long heads = d->batch * d->heads;
+    struct arena *arena = &program->strings;
+    switch (node->op) {
+    case OP_LINEAR:
+        return arena_printf(arena, "sgemm_nt %lldx%lldx%lld", rows, out, in);
+    case OP_LINEAR_BACKWARD_INPUT:
+        return arena_printf(arena, "sgemm_nn %lldx%lldx%lld", rows, in, out);
+    case OP_LINEAR_BACKWARD_WEIGHT:
+        return arena_printf(arena, "sgemm_tn %lldx%lldx%lld", out, in, rows);
+    case OP_ATTN_SCORES:
+    case OP_ATTN_VALUES_BACKWARD_P:
+        return arena_printf(arena, "sgemm_nt batched %lld of %lldx%lldx%lld", heads, t, t, hd);
+    case OP_ATTN_VALUES:
+    case OP_ATTN_SCORES_BACKWARD_Q:
+        return arena_printf(arena, "sgemm_nn batched %lld of %lldx%lldx%lld", heads, t, hd, t);
+    case OP_ATTN_SCORES_BACKWARD_K:
+    case OP_ATTN_VALUES_BACKWARD_V:
+        return arena_printf(arena, "sgemm_tn batched %lld of %lldx%lldx%lld", heads, t, hd, t);
+    default:
+        return arena_printf(arena, "%s %s", op_info(node->op)->name, program->isa->name);
+    }
+}
+
+static bool sizes_fit(const struct plan *plan, struct error *error)
+{
+    for (int32_t i = 0; i < plan->node_count; i++) {
+        const struct node_dims *d = &plan->nodes[i].dims;
+        if (d->rows > INT_MAX || d->d_in > INT_MAX || d->d_out > INT_MAX || d->context > INT_MAX)
+            return error_set(error, ERROR_UNSUPPORTED, "%s has a dimension beyond 2^31, which BLAS cannot address",
+                             op_info(plan->nodes[i].op)->name);
+    }
+    return true;
+}
+
+void cpu_release(struct program *program)
+{
+    if (!program)
+        return;
+    cpu_memory_unmap(program->arena, program->arena_bytes);
+    cpu_memory_unmap(program->scratch, program->scratch_bytes);
+    free(program->data);
+    free(program->steps);
+    arena_release(&program->strings);
+    free(program);
+}
+
+static bool memory_make(struct program *program, struct prepare_report *report, struct error *error)
+{
+    const struct plan *plan = program->plan;
+    size_t bytes = plan->memory.total;
+    for (int32_t i = 0; i < plan->tensor_count; i++) {
+        const struct tensor *t = &plan->tensors[i];
+        if (t->offset + t->bytes > bytes)
+            bytes = t->offset + t->bytes;
+    }
+    bytes = bytes ? bytes : PLAN_ALIGNMENT;
+    const uint64_t free_bytes = cpu_memory_free();
+    report->device_free_bytes = free_bytes;
+    report->workspace_bytes = program->scratch_bytes;
+    const size_t wanted = bytes + program->scratch_bytes;
+    if (is_known_u64(free_bytes) && wanted > free_bytes)
+        return error_set(error, ERROR_MEMORY, "the plan needs %.1f MiB and the machine has %.1f MiB free",
+                         (double)wanted / 0x1p20, (double)free_bytes / 0x1p20);
+    program->arena_bytes = bytes;
+    program->arena = cpu_memory_map(bytes);
+    program->scratch = program->scratch_bytes ? cpu_memory_map(program->scratch_bytes) : NULL;
+    if (!program->arena || (program->scratch_bytes && !program->scratch))
+        return error_set(error, ERROR_MEMORY, "the plan needs %.1f MiB and the system refuses it (%.1f MiB free)",
+                         (double)wanted / 0x1p20, (double)free_bytes / 0x1p20);
+    for (int32_t i = 0; i < plan->tensor_count; i++) {
+        const struct tensor *t = &plan->tensors[i];
+        program->data[i] = (char *)program->arena + t->offset;
+        if (t->view_of == TENSOR_NONE)
+            cpu_memory_touch(program->data[i], t->bytes, program->threads);
+    }
+    if (program->scratch)
+        cpu_memory_touch(program->scratch, program->scratch_bytes, program->threads);
+    return true;
+}
+
+/* Floats that a node's kernel wants for each thread. */
+static size_t scratch_floats(const struct node *node)
+{
+    switch (node->op) {
+    case OP_RMSNORM_BACKWARD:
+        return (size_t)node->dims.d_in; /* a thread's share of dw */
+    case OP_CROSS_ENTROPY:
+    case OP_CROSS_ENTROPY_FUSED:
+        return (size_t)node->dims.rows; /* losses by row, in the first thread's piece */
+    default:
+        return 0;
+    }
+}
+
+static void note_add(struct prepare_report *report, const char *key, const char *text)
+{
+    const int room = (int)(sizeof report->notes / sizeof *report->notes);
+    if (report->note_count < room)
+        report->notes[report->note_count++] = (struct prepare_note){key, text};
+}
+
+struct program *cpu_prepare(struct device *device, const struct plan *plan, const struct prepare_options *options,
+                            struct prepare_report *report, struct error *error)
+{
+    (void)device;
+    char why[160];
+    struct prepare_report ignored;
+    if (!report)
+        report = &ignored;
+    *report = (struct prepare_report){.device_free_bytes = UNKNOWN_U64};
+    if (!cpu_precision_works(plan->precision, why, sizeof why)) {
+        error_set(error, ERROR_UNSUPPORTED, "%s on the CPU: %s", precision_name(plan->precision), why);
+        return NULL;
+    }
+    if (!sizes_fit(plan, error))
+        return NULL;
+    struct program *program = calloc(1, sizeof *program);
+    if (!program) {
+        error_set(error, ERROR_SYSTEM, "cannot prepare the plan: out of memory");
+        return NULL;
+    }
+    program->plan = plan;
+    program->isa = cpu_isa_best();
+    program->compiled = options && options->compile;
+    program->threads = options && options->threads > 0 ? options->threads : omp_get_num_procs();
+    program->data = calloc((size_t)plan->tensor_count + 1, sizeof *program->data);
+    program->steps = calloc((size_t)plan->node_count + 1, sizeof *program->steps);
+    if (!program->data || !program->steps) {
+        error_set(error, ERROR_SYSTEM, "cannot prepare the plan: out of memory");
+        goto fail;
+    }
+    const struct probe *probe = options ? options->probe : NULL;
+    size_t scratch = 0;
+    for (int32_t i = 0; i < plan->node_count; i++) {
+        const struct node *node = &plan->nodes[i];
+        struct cpu_step *step = &program->steps[i];
+        step->node = node;
+        step->kernel = cpu_find_kernel(program->isa, node->op);
+        if (!step->kernel) {
+            error_set(error, ERROR_UNSUPPORTED, "the CPU has no kernel for %s", op_info(node->op)->name);
+            goto fail;
+        }
+        step->name = step_name(program, node);
+        if (probe)
+            step->interned = probe->intern(probe->context, step->name);
+        const size_t wanted = scratch_floats(node);
+        scratch = wanted > scratch ? wanted : scratch;
+    }
+    program->interned = probe != NULL;
+    program->scratch_stride = (scratch + 1023) / 1024 * 1024;
+    program->scratch_bytes = program->scratch_stride * sizeof(float) * (size_t)program->threads;
+    cpu_blas_threads(program->threads);
+    if (!memory_make(program, report, error))
+        goto fail;
+    note_add(report, "threads", arena_printf(&program->strings, "%d", program->threads));
+    note_add(report, "instruction set", program->isa->name);
+    return program;
+fail:
+    cpu_release(program);
+    return NULL;
+}
+
+bool cpu_run(struct program *program, unsigned phases, uint64_t step_id, const struct probe *probe,
+             struct step_times *times, struct error *error)
+{
+    (void)step_id; /* the probe's owner knows which step it asked for */
+    const struct plan *plan = program->plan;
+    struct step_times ignored;
+    if (!times)
+        times = &ignored;
+    if (probe && !program->interned)
+        return error_set(error, ERROR_INTERNAL, "a profiled run of a program that was prepared without a probe");
+    times->start = clock_now();
+    if (phases & PHASE_BIT(PHASE_OPT))
+        program->steps_done++;
+    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+        times->phase_ns[phase] = UNKNOWN_U64;
+        if (!(phases & PHASE_BIT(phase)))
+            continue;
+        const uint64_t start = clock_now();
+        for (int32_t i = plan->phase_first[phase]; i < plan->phase_first[phase + 1]; i++) {
+            const struct cpu_step *step = &program->steps[i];
+            if (probe) {
+                probe->enter(probe->context, i);
+                step->kernel(program, step->node);
+                probe->leave(probe->context, i, step->interned);
+            } else {
+                step->kernel(program, step->node);
+            }
+        }
+        times->phase_ns[phase] = clock_now() - start;
+    }
+    times->end = clock_now();
+    return true;
+}
+
+/* Calls `copy` for each row of a tensor that may be a column slice. */
+static void rows_copy(const struct program *program, int32_t tensor, void *outside, bool out)
+{
+    const struct tensor *t = &program->plan->tensors[tensor];
+    const size_t element = dtype_size(t->dtype);
+    const int64_t columns = t->rank ? t->shape[t->rank - 1] : 1;
+    const int64_t rows = columns ? tensor_elements(t) / columns : 0;
+    const size_t width = (size_t)columns * element,
+                 stride = (size_t)(t->row_stride ? t->row_stride : columns) * element;
+    char *inside = program->data[tensor];
+    for (int64_t row = 0; row < rows; row++) {
+        char *there = (char *)outside + (size_t)row * width, *here = inside + (size_t)row * stride;
+        memcpy(out ? there : here, out ? here : there, width);
+    }
+}
+
+bool cpu_write(struct program *program, int32_t tensor, const void *bytes, struct error *error)
+{
+    const struct plan *plan = program->plan;
+    const struct tensor *t = &plan->tensors[tensor];
+    if (t->dtype == DTYPE_I32 && plan->vocab > 0) {
+        const int32_t *values = bytes;
+        for (int64_t i = 0; i < tensor_elements(t); i++)
+            if (values[i] < 0 || values[i] >= plan->vocab)
+                return error_set(error, ERROR_INPUT, "%s[%lld] is %d, outside the vocabulary of %lld", t->name,
+                                 (long long)i, values[i], (long long)plan->vocab);
+    }
+    rows_copy(program, tensor, (void *)bytes, false);
+    return true;
+}
+
+bool cpu_read(struct program *program, int32_t tensor, void *bytes, struct error *error)
+{
+    (void)error;
+    rows_copy(program, tensor, bytes, true);
+    return true;
+}
+
+const char *cpu_kernel_name(const struct program *program, int32_t node)
+{
+    return program->steps[node].name;
+}
