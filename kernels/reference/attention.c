@@ -144,6 +144,7 @@ static struct matrix part(struct matrix qkv, int which)
     return (struct matrix){qkv.v + which * columns, qkv.rows, columns, qkv.stride};
 }
 
+/* y = x turned by position; without a table y = x. */
 static void turn(const struct node *node, struct matrix x, struct matrix table, struct matrix y, double direction)
 {
     ATTENTION_SIZES(node);
@@ -152,7 +153,7 @@ static void turn(const struct node *node, struct matrix x, struct matrix table, 
             for (int64_t h = 0; h < H; h++)
                 for (int64_t d = 0; d < D; d += 2) {
                     const double *angle = table.v + t * D + d;
-                    const double cosine = angle[0], sine = direction * angle[1];
+                    const double cosine = table.v ? angle[0] : 1, sine = table.v ? direction * angle[1] : 0;
                     const double even = HEAD(x, b, t, h, d), odd = HEAD(x, b, t, h, d + 1);
                     HEAD(y, b, t, h, d) = even * cosine - odd * sine;
                     HEAD(y, b, t, h, d + 1) = even * sine + odd * cosine;

@@ -1,0 +1,286 @@
+/* Every op of the CPU against the double reference, at shapes that no vector width divides. */
+#include "tests/kernels/made.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define ALL_PHASES PHASES_TRAIN_STEP
+#define TOLERANCE 1e-6
+
+struct results {
+    float *values[MADE_TENSORS]; /* of tensors that nodes write */
+};
+
+static void results_free(struct results *results)
+{
+    for (int i = 0; i < MADE_TENSORS; i++)
+        free(results->values[i]);
+}
+
+static bool is_written(const struct plan *plan, int32_t tensor)
+{
+    for (int32_t i = 0; i < plan->node_count; i++)
+        for (int k = 0; k < NODE_MAX_OUTPUTS; k++)
+            if (plan->nodes[i].output[k] == tensor)
+                return true;
+    return false;
+}
+
+/* Runs the plan `steps` times on a device and collects what was written. */
+static void run_on(const struct device_class *class, const struct made *made, int threads, bool compile, int steps,
+                   struct results *results)
+{
+    struct error error = {0};
+    struct device *device = class->open(0, &error);
+    assert_non_null(device);
+    const struct prepare_options options = {.threads = threads, .compile = compile};
+    struct program *program = class->prepare(device, &made->plan, &options, NULL, &error);
+    if (!program)
+        fail_msg("%s", error.text);
+    for (int32_t i = 0; i < made->plan.tensor_count; i++) {
+        if (made->fill[i] == FILL_NONE)
+            continue;
+        void *values = made_values(made, i, 7);
+        assert_non_null(values);
+        if (!class->write(program, i, values, &error))
+            fail_msg("%s", error.text);
+        free(values);
+    }
+    for (int step = 0; step < steps; step++)
+        assert_true(class->run(program, ALL_PHASES, (uint64_t)step, NULL, NULL, &error));
+    memset(results, 0, sizeof *results);
+    for (int32_t i = 0; i < made->plan.tensor_count; i++) {
+        if (!is_written(&made->plan, i))
+            continue;
+        results->values[i] = malloc(made->tensors[i].bytes + 4);
+        assert_non_null(results->values[i]);
+        assert_true(class->read(program, i, results->values[i], &error));
+    }
+    class->release(program);
+    class->close(device);
+}
+
+static double relative_l2(const float *got, const float *expected, int64_t count)
+{
+    double error = 0, norm = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const double difference = (double)got[i] - (double)expected[i];
+        error += difference * difference;
+        norm += (double)expected[i] * (double)expected[i];
+    }
+    return norm > 0 ? sqrt(error / norm) : sqrt(error);
+}
+
+/* The largest relative L2 error over the tensors that the last node writes. */
+static double worst_error(const struct made *made, const struct results *got, const struct results *expected)
+{
+    double worst = 0;
+    const struct node *last = &made->nodes[made_last(made)];
+    for (int k = 0; k < NODE_MAX_OUTPUTS; k++) {
+        const int32_t i = last->output[k];
+        if (i == TENSOR_NONE)
+            continue;
+        const int64_t count = (int64_t)(made->tensors[i].bytes / 4);
+        const double error = relative_l2(got->values[i], expected->values[i], count);
+        worst = error > worst || isnan(error) ? error : worst;
+    }
+    return worst;
+}
+
+static const struct made_sizes shapes[] = {
+    {.batch = 2, .context = 33, .heads = 3, .head_dim = 16, .d_in = 48, .d_out = 80, .vocab = 97},
+    {.batch = 1, .context = 1, .heads = 2, .head_dim = 64, .d_in = 128, .d_out = 64, .vocab = 1003},
+    {.batch = 1, .context = 257, .heads = 2, .head_dim = 80, .d_in = 160, .d_out = 131, .vocab = 1003},
+    {.batch = 3, .context = 64, .heads = 2, .head_dim = 64, .d_in = 67, .d_out = 33, .vocab = 10},
+    {.batch = 2, .context = 100, .heads = 1, .head_dim = 128, .d_in = 768, .d_out = 256, .vocab = 2000},
+    {.batch = 1, .context = 300, .heads = 1, .head_dim = 6, .d_in = 2, .d_out = 2, .vocab = 3},
+};
+#define SHAPES ((int)(sizeof shapes / sizeof *shapes))
+
+static void every_op_agrees_with_the_reference(void **state)
+{
+    (void)state;
+    for (int op = 0; op < OP_COUNT; op++) {
+        char why[160];
+        if (!cpu_device_class.supports(NULL, (enum op)op, PRECISION_FP32, why, sizeof why))
+            continue;
+        double worst_of_op = 0;
+        for (int shape = 0; shape < SHAPES; shape++)
+            for (int sliced = 0; sliced < 2; sliced++) {
+                static struct made made;
+                made_op(&made, (enum op)op, &shapes[shape], sliced);
+                struct results expected, got;
+                run_on(&reference_device_class, &made, 0, false, 1, &expected);
+                run_on(&cpu_device_class, &made, 0, false, 1, &got);
+                const double error = worst_error(&made, &got, &expected);
+                if (!(error <= TOLERANCE))
+                    fail_msg("%s, shape %d%s: relative L2 error %.3g", op_info((enum op)op)->name, shape,
+                             sliced ? " sliced" : "", error);
+                worst_of_op = error > worst_of_op ? error : worst_of_op;
+                results_free(&expected);
+                results_free(&got);
+            }
+        print_message("%-24s %.2e\n", op_info((enum op)op)->name, worst_of_op);
+    }
+}
+
+/* Runs with 1, 2 and 3 threads agree to rounding, and two runs with the same number bit by bit. */
+static void runs_repeat_bitwise(void **state)
+{
+    (void)state;
+    for (int op = 0; op < OP_COUNT; op++)
+        for (int threads = 1; threads <= 3; threads++) {
+            char why[160];
+            if (!cpu_device_class.supports(NULL, (enum op)op, PRECISION_FP32, why, sizeof why))
+                continue;
+            static struct made made;
+            made_op(&made, (enum op)op, &shapes[2], false);
+            struct results first, second;
+            run_on(&cpu_device_class, &made, threads, false, 2, &first);
+            run_on(&cpu_device_class, &made, threads, false, 2, &second);
+            for (int32_t i = 0; i < made.plan.tensor_count; i++)
+                if (first.values[i] && memcmp(first.values[i], second.values[i], made.tensors[i].bytes) != 0)
+                    fail_msg("%s, %d threads: %s differs between two runs", op_info((enum op)op)->name, threads,
+                             made.tensors[i].name);
+            results_free(&first);
+            results_free(&second);
+        }
+}
+
+/* What must be seen: a wrong epsilon, a wrong scale, a missing decay, a step too few. */
+static void a_wrong_constant_is_seen(void **state)
+{
+    (void)state;
+    const enum op ops[] = {OP_RMSNORM, OP_ATTN_SCORES, OP_ADAMW, OP_ADAMW};
+    for (int fault = 0; fault < 4; fault++) {
+        static struct made made;
+        made_op(&made, ops[fault], &shapes[0], false);
+        struct results expected, got;
+        run_on(&reference_device_class, &made, 0, false, 2, &expected);
+        struct node *node = &made.nodes[0];
+        if (fault == 0)
+            node->epsilon = 1e-4f;
+        else if (fault == 1)
+            node->scale *= 1.001f;
+        else if (fault == 2)
+            node->adamw.weight_decay = 0;
+        run_on(&cpu_device_class, &made, 0, false, fault == 3 ? 1 : 2, &got);
+        assert_true(worst_error(&made, &got, &expected) > 2 * TOLERANCE);
+        results_free(&expected);
+        results_free(&got);
+    }
+}
+
+static void extreme_values_stay_finite(void **state)
+{
+    (void)state;
+    const enum op ops[] = {OP_CAUSAL_SOFTMAX, OP_SILU, OP_SILU_BACKWARD, OP_SWIGLU, OP_CROSS_ENTROPY_FUSED};
+    for (size_t o = 0; o < sizeof ops / sizeof *ops; o++) {
+        static struct made made;
+        made_op(&made, ops[o], &shapes[0], false);
+        struct error error = {0};
+        struct device *device = cpu_device_class.open(0, &error);
+        struct program *program = cpu_device_class.prepare(device, &made.plan, NULL, NULL, &error);
+        assert_non_null(program);
+        for (int32_t i = 0; i < made.plan.tensor_count; i++) {
+            if (made.fill[i] == FILL_NONE)
+                continue;
+            void *values = made_values(&made, i, 3);
+            for (int64_t e = 0; made.fill[i] == FILL_NORMAL && e < (int64_t)(made.tensors[i].bytes / 4); e++)
+                ((float *)values)[e] = e % 3 == 0 ? 300.0f : e % 3 == 1 ? -300.0f : 1e-30f;
+            assert_true(cpu_device_class.write(program, i, values, &error));
+            free(values);
+        }
+        assert_true(cpu_device_class.run(program, ALL_PHASES, 0, NULL, NULL, &error));
+        for (int32_t i = 0; i < made.plan.tensor_count; i++) {
+            float *values = malloc(made.tensors[i].bytes);
+            assert_true(cpu_device_class.read(program, i, values, &error));
+            for (int64_t e = 0; made.tensors[i].dtype == DTYPE_F32 && e < (int64_t)(made.tensors[i].bytes / 4); e++)
+                if (!isfinite(values[e]))
+                    fail_msg("%s: %s[%lld] is %g", op_info(ops[o])->name, made.tensors[i].name, (long long)e,
+                             (double)values[e]);
+            free(values);
+        }
+        cpu_device_class.release(program);
+        cpu_device_class.close(device);
+    }
+}
+
+static void refuses_tokens_outside_the_vocabulary(void **state)
+{
+    (void)state;
+    static struct made made;
+    made_op(&made, OP_EMBEDDING, &shapes[0], false);
+    const struct device_class *classes[] = {&cpu_device_class, &reference_device_class};
+    for (int c = 0; c < 2; c++) {
+        struct error error = {0};
+        struct device *device = classes[c]->open(0, &error);
+        struct program *program = classes[c]->prepare(device, &made.plan, NULL, NULL, &error);
+        assert_non_null(program);
+        int32_t *tokens = made_values(&made, 0, 1);
+        tokens[5] = 97;
+        assert_false(classes[c]->write(program, 0, tokens, &error));
+        assert_int_equal(error.kind, ERROR_INPUT);
+        assert_non_null(strstr(error.text, "tokens[5] is 97"));
+        tokens[5] = -1;
+        assert_false(classes[c]->write(program, 0, tokens, &error));
+        free(tokens);
+        classes[c]->release(program);
+        classes[c]->close(device);
+    }
+}
+
+static void a_plan_too_large_is_out_of_memory(void **state)
+{
+    (void)state;
+    static struct made made;
+    made_op(&made, OP_EMBEDDING, &shapes[0], false);
+    made.plan.memory.total = (uint64_t)1 << 50;
+    struct error error = {0};
+    struct device *device = cpu_device_class.open(0, &error);
+    struct prepare_report report;
+    assert_null(cpu_device_class.prepare(device, &made.plan, NULL, &report, &error));
+    assert_int_equal(error.kind, ERROR_MEMORY);
+    assert_non_null(strstr(error.text, "1073741824.0 MiB"));
+    cpu_device_class.close(device);
+}
+
+static void other_precisions_are_refused_by_name(void **state)
+{
+    (void)state;
+    static struct made made;
+    made_op(&made, OP_LINEAR, &shapes[0], false);
+    struct error error = {0};
+    struct device *device = cpu_device_class.open(0, &error);
+    for (int precision = PRECISION_TF32; precision < PRECISION_COUNT; precision++) {
+        made.plan.precision = (enum precision)precision;
+        assert_null(cpu_device_class.prepare(device, &made.plan, NULL, NULL, &error));
+        assert_int_equal(error.kind, ERROR_UNSUPPORTED);
+        assert_non_null(strstr(error.text, precision_name((enum precision)precision)));
+        char why[160] = "";
+        assert_false(cpu_device_class.supports(device, OP_LINEAR, (enum precision)precision, why, sizeof why));
+        assert_true(strlen(why) > 0);
+    }
+    cpu_device_class.close(device);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_op_agrees_with_the_reference),
+        cmocka_unit_test(runs_repeat_bitwise),
+        cmocka_unit_test(a_wrong_constant_is_seen),
+        cmocka_unit_test(extreme_values_stay_finite),
+        cmocka_unit_test(refuses_tokens_outside_the_vocabulary),
+        cmocka_unit_test(a_plan_too_large_is_out_of_memory),
+        cmocka_unit_test(other_precisions_are_refused_by_name),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
