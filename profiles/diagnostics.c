@@ -1,9 +1,12 @@
 /* Errors in a file, printed as compilers print them. */
+#include "base/strbuf.h"
 #include "profiles/tree.h"
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
+#define KEPT_MAX 64
 #define SHOWN_MAX 8
 #define SOURCE_WIDTH 100 /* characters of the source line that are shown */
 
@@ -16,8 +19,22 @@ static size_t character_bytes(const char *text, size_t left)
     return bytes;
 }
 
+/* A character as it may be shown: nothing that a terminal could act on (C0, DEL, C1) and no broken UTF-8. */
+static void add_shown(struct strbuf *out, const char *character, size_t bytes)
+{
+    const unsigned char first = (unsigned char)*character;
+    const size_t wanted = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
+    const bool control = first < 0x20 || first == 0x7f || (first == 0xc2 && (unsigned char)character[1] < 0xa0);
+    if (control)
+        strbuf_putc(out, ' ');
+    else if (bytes != wanted || (first >= 0x80 && first < 0xc2) || first >= 0xf5)
+        strbuf_putc(out, '?');
+    else
+        strbuf_add(out, character, bytes);
+}
+
 /* The line that holds `place`, cut to a window around it, and a caret under the column. */
-static void add_source(struct diagnostics *diagnostics, struct place place)
+static void add_source(const struct diagnostics *diagnostics, struct place place, struct strbuf *out)
 {
     const char *at = diagnostics->text, *end = diagnostics->text + diagnostics->length;
     for (size_t line = 1; line < place.line; line++) {
@@ -31,68 +48,72 @@ static void add_source(struct diagnostics *diagnostics, struct place place)
         end = newline;
     const size_t first = place.column > SOURCE_WIDTH * 3 / 4 ? place.column - SOURCE_WIDTH / 2 : 1;
     size_t column = 1;
-    struct strbuf caret = {0};
-    strbuf_puts(&diagnostics->out, first > 1 ? "\n  …" : "\n  ");
-    strbuf_puts(&caret, first > 1 ? "\n   " : "\n  ");
-    while (at < end && column < first + SOURCE_WIDTH) {
+    strbuf_puts(out, first > 1 ? "\n  …" : "\n  ");
+    for (; at < end && column < first + SOURCE_WIDTH; column++) {
         const size_t bytes = character_bytes(at, (size_t)(end - at));
-        if (column >= first) {
-            const bool control = (unsigned char)*at < 0x20 || *at == 0x7f;
-            if (control)
-                strbuf_putc(&diagnostics->out, ' ');
-            else
-                strbuf_add(&diagnostics->out, at, bytes);
-            if (column < place.column)
-                strbuf_putc(&caret, ' ');
-        }
+        if (column >= first)
+            add_shown(out, at, bytes);
         at += bytes;
-        column++;
     }
-    for (; column < place.column && column < first + SOURCE_WIDTH; column++)
-        strbuf_putc(&caret, ' ');
-    strbuf_puts(&diagnostics->out, at < end ? "…" : "");
-    strbuf_printf(&diagnostics->out, "%s^", caret.text);
-    strbuf_release(&caret);
+    strbuf_puts(out, at < end ? "…" : "");
+    strbuf_printf(out, "\n%*s^", (int)(place.column - first + (first > 1 ? 3 : 2)), "");
 }
 
 void diagnose(struct diagnostics *diagnostics, struct place place, const char *format, ...)
 {
-    if (diagnostics->count++ >= SHOWN_MAX)
+    diagnostics->count++;
+    if (diagnostics->list.count >= KEPT_MAX)
         return;
     char sentence[512];
     va_list list;
     va_start(list, format);
     vsnprintf(sentence, sizeof sentence, format, list);
     va_end(list);
-    if (diagnostics->out.length)
-        strbuf_putc(&diagnostics->out, '\n');
-    if (place.line == 0) {
-        strbuf_printf(&diagnostics->out, "%s%s%s", diagnostics->file ? diagnostics->file : "",
-                      diagnostics->file ? ": " : "", sentence);
-        return;
-    }
-    strbuf_printf(&diagnostics->out, "%s:%zu:%zu: error: %s", diagnostics->file, place.line, place.column, sentence);
-    add_source(diagnostics, place);
+    struct strbuf text = {0};
+    if (diagnostics->file)
+        strbuf_printf(&text, "%s:", diagnostics->file);
+    if (place.line)
+        strbuf_printf(&text, "%zu:%zu: error:", place.line, place.column);
+    strbuf_printf(&text, "%s%s", text.length ? " " : "", sentence);
+    if (place.line)
+        add_source(diagnostics, place, &text);
+    vec_push(&diagnostics->list, ((struct diagnostic){place, text.text}));
+}
+
+static int by_place(const void *left, const void *right)
+{
+    const struct place a = ((const struct diagnostic *)left)->place, b = ((const struct diagnostic *)right)->place;
+    if (a.line != b.line)
+        return a.line < b.line ? -1 : 1;
+    return (a.column > b.column) - (a.column < b.column);
 }
 
 bool diagnostics_finish(struct diagnostics *diagnostics, struct error *error)
 {
     const bool none = diagnostics->count == 0;
+    struct strbuf out = {0};
     if (!none && error) {
-        char more[64] = "";
-        const int hidden = diagnostics->count - SHOWN_MAX;
-        if (hidden > 0)
-            snprintf(more, sizeof more, "\nand %d more error%s", hidden, hidden == 1 ? "" : "s");
-        /* Cut at the end of a line when it is too long for the error's text. */
-        size_t length = diagnostics->out.length;
-        const size_t room = sizeof error->text - sizeof more - 8;
-        if (length > room) {
-            length = room;
-            while (length && diagnostics->out.text[length] != '\n')
-                length--;
+        bool placed = true;
+        for (size_t i = 0; i < diagnostics->list.count; i++)
+            placed = placed && diagnostics->list.items[i].place.line;
+        if (placed)
+            qsort(diagnostics->list.items, diagnostics->list.count, sizeof *diagnostics->list.items, by_place);
+        /* As many whole ones as the error's text holds. */
+        size_t shown = 0;
+        while (shown < diagnostics->list.count && shown < SHOWN_MAX) {
+            const char *text = diagnostics->list.items[shown].text;
+            if (shown && out.length + strlen(text) + 32 > sizeof error->text)
+                break;
+            strbuf_printf(&out, "%s%s", shown++ ? "\n" : "", text);
         }
-        error_set(error, ERROR_INPUT, "%.*s%s", (int)length, diagnostics->out.text, more);
+        const size_t hidden = (size_t)diagnostics->count - shown;
+        if (hidden)
+            strbuf_printf(&out, "\nand %zu more error%s", hidden, hidden == 1 ? "" : "s");
+        error_set(error, ERROR_INPUT, "%s", out.text);
     }
-    strbuf_release(&diagnostics->out);
+    for (size_t i = 0; i < diagnostics->list.count; i++)
+        free(diagnostics->list.items[i].text);
+    vec_release(&diagnostics->list);
+    strbuf_release(&out);
     return none;
 }

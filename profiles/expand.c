@@ -91,7 +91,9 @@ struct expansion {
     const struct matrix *matrix;
     uint64_t *exclude_hits; /* a count for each exclude entry */
     uint64_t left_out;
-    char last_problem[256]; /* one wrong size may concern thousands of cells: it is said once */
+    /* One wrong size may concern thousands of cells: it is said once. */
+    char problems[8][256];
+    int problem_count;
 };
 
 static void add_cell(struct expansion *expansion, struct cell *cell, const struct model_config *original)
@@ -107,13 +109,15 @@ static void add_cell(struct expansion *expansion, struct cell *cell, const struc
     char warning[256] = "";
     struct error error = {0};
     if (!cell_check(cell, warning, sizeof warning, &error)) {
-        error.text[sizeof expansion->last_problem - 1] = 0;
-        if (strcmp(error.text, expansion->last_problem) != 0) {
-            memcpy(expansion->last_problem, error.text, sizeof expansion->last_problem);
-            char title[160];
-            cell_title(cell, false, title, sizeof title);
-            diagnose(expansion->diagnostics, expansion->matrix->place, "%s: %s", title, error.text);
+        error.text[sizeof expansion->problems[0] - 1] = 0;
+        for (int i = 0; i < expansion->problem_count && i < 8; i++) {
+            if (strcmp(error.text, expansion->problems[i]) == 0)
+                return;
         }
+        strcpy(expansion->problems[expansion->problem_count++ % 8], error.text);
+        char title[160];
+        cell_title(cell, false, title, sizeof title);
+        diagnose(expansion->diagnostics, expansion->matrix->place, "%s: %s", title, error.text);
         return;
     }
     if (warning[0])

@@ -121,9 +121,15 @@ const char *section_words(unsigned section)
     }
 }
 
+/* "a", or "an" where the name begins with a vowel. */
+static const char *article(const char *name)
+{
+    return strchr("aeio", name[0]) ? "an" : "a";
+}
+
 static bool refuse(struct error *error, const struct profile_key *key, const char *text, const char *wanted)
 {
-    return error_set(error, ERROR_INPUT, "'%.64s' is not a %s; it is %s", text, key->name, wanted);
+    return error_set(error, ERROR_INPUT, "'%.64s' is not %s %s; it is %s", text, article(key->name), key->name, wanted);
 }
 
 static bool integer_parse(const struct profile_key *key, const char *text, int64_t *value, struct error *error)
@@ -160,9 +166,9 @@ static bool choice_parse(const struct profile_key *key, const char *text, size_t
     const char *near = suggest(word, key->choices, (size_t)count);
     const char *what = key->type == VALUE_PASSES ? "pass" : key->name;
     if (near)
-        error_set(error, ERROR_INPUT, "'%s' is not a %s; did you mean '%s'?", word, what, near);
+        error_set(error, ERROR_INPUT, "'%s' is not %s %s; did you mean '%s'?", word, article(what), what, near);
     else
-        error_set(error, ERROR_INPUT, "'%s' is not a %s; it is one of %s", word, what, wanted.text);
+        error_set(error, ERROR_INPUT, "'%s' is not %s %s; it is one of %s", word, article(what), what, wanted.text);
     strbuf_release(&wanted);
     return false;
 }

@@ -3,7 +3,7 @@
 #pragma once
 #include "base/arena.h"
 #include "base/error.h"
-#include "base/strbuf.h"
+#include "base/vec.h"
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -26,13 +26,18 @@ struct tree {
     int count; /* children of a list or mapping */
 };
 
-/* Collects errors as `file:line:col: error: sentence`, the source line and a caret; without a place as `file: sentence`, and
- * with file NULL as the sentence alone. */
+struct diagnostic {
+    struct place place;
+    char *text; /* sentence, source line, caret */
+};
+
+/* Collects errors as `file:line:col: error: sentence`, the source line and a caret, in the order of the file; without a place
+ * as `file: sentence`, and with file NULL as the sentence alone. */
 struct diagnostics {
     const char *file, *text;
     size_t length;
-    struct strbuf out;
-    int count; /* errors seen; only the first few are kept in `out` */
+    VEC(struct diagnostic) list; /* bounded: the first that were found */
+    int count;                   /* all that were found */
 };
 void diagnose(struct diagnostics *diagnostics, struct place place, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
