@@ -8,6 +8,29 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+int file_open(const char *path, struct error *error)
+{
+    struct stat stat;
+    if (strcmp(path, "-") == 0)
+        return STDIN_FILENO;
+    /* O_NONBLOCK: opening a FIFO that nobody writes to must not hang. */
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    if (fd < 0 || fstat(fd, &stat) != 0) {
+        error_set(error, ERROR_INPUT, "cannot read %s: %s", path, strerror(errno));
+        goto failed;
+    }
+    if (!S_ISREG(stat.st_mode)) {
+        error_set(error, ERROR_INPUT, "cannot read %s: it is %s, not a file", path,
+                  S_ISDIR(stat.st_mode) ? "a folder" : "a device or pipe (use - for standard input)");
+        goto failed;
+    }
+    return fd;
+failed:
+    if (fd >= 0)
+        close(fd);
+    return -1;
+}
+
 bool file_read(const char *path, size_t limit, char **text, size_t *length, struct error *error)
 {
     const bool standard_input = strcmp(path, "-") == 0;
@@ -16,15 +39,11 @@ bool file_read(const char *path, size_t limit, char **text, size_t *length, stru
     size_t used = 0, capacity = 0;
     bool done = false;
     struct stat stat;
-    /* O_NONBLOCK: opening a FIFO that nobody writes to must not hang. */
-    const int fd = standard_input ? STDIN_FILENO : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-    if (fd < 0 || fstat(fd, &stat) != 0) {
+    const int fd = file_open(path, error);
+    if (fd < 0)
+        return false;
+    if (fstat(fd, &stat) != 0) {
         error_set(error, ERROR_INPUT, "cannot read %s: %s", name, strerror(errno));
-        goto cleanup;
-    }
-    if (!standard_input && !S_ISREG(stat.st_mode)) {
-        error_set(error, ERROR_INPUT, "cannot read %s: it is %s, not a file", name,
-                  S_ISDIR(stat.st_mode) ? "a folder" : "a device or pipe (use - for standard input)");
         goto cleanup;
     }
     for (;;) {

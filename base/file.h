@@ -3,6 +3,9 @@
 #include "base/error.h"
 #include <stddef.h>
 
+/* Opens `path` ("-": standard input) for reading; a folder, a device or a pipe is refused. -1 with the reason on failure. */
+int file_open(const char *path, struct error *error);
+
 /* Reads all of `path` ("-" is standard input) into *text, terminated, malloc'ed, the caller's to free. Refuses a file
  * larger than `limit` bytes, a directory, a device. */
 bool file_read(const char *path, size_t limit, char **text, size_t *length, struct error *error);

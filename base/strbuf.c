@@ -45,6 +45,17 @@ void strbuf_printf(struct strbuf *buffer, const char *format, ...)
     buffer->length += (size_t)length;
 }
 
+void strbuf_unsigned(struct strbuf *buffer, uint64_t value)
+{
+    char digits[20];
+    size_t at = sizeof digits;
+    do {
+        digits[--at] = (char)('0' + value % 10);
+        value /= 10;
+    } while (value);
+    strbuf_add(buffer, digits + at, sizeof digits - at);
+}
+
 void strbuf_clear(struct strbuf *buffer)
 {
     buffer->length = 0;

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/strbuf.h"
+#include "base/unknown.h"
 #include "profiler/session.h"
 
 struct report_phase {           /* of a pass: "fwd", "loss", "bwd", "opt", and "total" */
@@ -19,6 +20,7 @@ struct report_pass {
     bool present;               /* the pass was asked for */
     enum pass pass;
     uint64_t profiled_steps;    /* that the kernel rows sum over */
+    uint64_t sample_key;        /* changes with the samples: the statistics are worked out anew only then */
     struct report_phase phases[PHASE_COUNT + 1]; /* in order of enum phase; the last is the total (wall) */
     struct ratio overhead;      /* profiled ÷ timed; NaN when no profiled steps */
     double busy_ns, idle_ns, wall_ns, attributed_ns; /* per profiled step, means; NaN when unknown */
@@ -28,6 +30,8 @@ struct report_pass {
 /* A log histogram as the document keeps it: the bins that were hit, ascending. A word holds a bin (octave · 32 + bin)
  * in its upper 12 bits and a count in its lower 20; a larger count takes several words. */
 struct report_bins { uint32_t *words; uint32_t word_count; };
+/* Packs a histogram's bins into an arena. */
+void report_bins_pack(struct report_bins *bins, struct arena *arena, const struct histogram *histogram);
 /* Adds the bins to *histogram, which the caller releases. */
 void report_bins_expand(const struct report_bins *bins, struct histogram *histogram);
 
@@ -83,7 +87,7 @@ struct report_memory {
     uint8_t *curve_phase;       /* phase of each node */
     int32_t curve_count;
     struct report_tensor *largest; /* up to 64 */
-    int32_t largest_count;
+    size_t largest_count;
 };
 
 /* One execution in the timeline: the latest complete profiled step of each pass. */
@@ -124,7 +128,10 @@ struct report_cell {
     struct device_info device;
     struct device_telemetry telemetry;
     struct arena arena;         /* of this cell's rows; made anew by report_update */
+    struct arena fixed;         /* of what follows from the plan alone: layers, memory; kept while plan_digest stays */
+    uint64_t plan_digest;
     uint64_t version;           /* of the run it was made from */
+    bool from_file;             /* read, not measured by this process */
 };
 
 struct report_host {
@@ -147,10 +154,15 @@ void report_free(struct report *report);
  * 400 kernels. Pointers into a cell (entries, kernels …) are valid until the next update of that cell. */
 void report_update(struct report *report, const struct session *session);
 
+/* An empty cell at the end; the report's. */
+struct report_cell *report_add_cell(struct report *report);
+void report_cell_free(struct report_cell *cell); /* of one that was taken out of its report */
+
 bool report_read(const char *path, struct report *report, struct error *error);
 bool report_parse(const char *text, size_t length, const char *file_name, struct report *report, struct error *error);
 
 enum report_format { FORMAT_YAML, FORMAT_MARKDOWN, FORMAT_SEED, FORMAT_JSON, FORMAT_CSV, FORMAT_PERFETTO, FORMAT_SVG, FORMAT_COUNT };
+const char *report_format_name(enum report_format format);
 bool report_format_parse(const char *text, enum report_format *format, struct error *error);
 bool report_emit(const struct report *report, enum report_format format, struct strbuf *out, struct error *error);
 bool report_write(const struct report *report, enum report_format format, const char *path, struct error *error); /* atomic */

@@ -1,24 +1,8 @@
 #include "report/pipe_table.h"
 #include "report/report.h"
 #include "report/seed_rule.h"
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
-
-static const struct summary *pass_summary(const struct report_cell *cell, enum pass pass)
-{
-    static const struct summary none = {.mean = NAN, .sd = NAN};
-    return cell->passes[pass].present ? &cell->passes[pass].phases[PHASE_COUNT].summary : &none;
-}
-
-struct seed_times seed_times_of(const struct report_cell *cell)
-{
-    const struct summary *forward = pass_summary(cell, PASS_FWD), *both = pass_summary(cell, PASS_FWD_BWD);
-    struct seed_times times = {forward->mean, forward->sd, NAN, NAN, both->mean, both->sd};
-    times.backward_mean = times.both_mean - times.forward_mean;
-    times.backward_sd = sqrt(times.both_sd * times.both_sd + times.forward_sd * times.forward_sd);
-    return times;
-}
 
 /* The seed made one table for each device and compile setting: the index starts again there, and so does the alignment. */
 static bool same_block(const struct report_cell *a, const struct report_cell *b)

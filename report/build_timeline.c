@@ -1,0 +1,83 @@
+/* The timeline of a finished run: raw records of the latest profiled step of each pass that is whole in the window. */
+#include "report/build.h"
+#include <stdlib.h>
+
+#define WINDOW (1u << 16)   /* records the aggregate keeps by default */
+#define MAX_LAUNCHES 20000u /* a pass; a longer step is left out */
+
+static const struct sample *latest_profiled(const struct run *run, int pass)
+{
+    for (size_t i = run->samples.count; i-- > 0;)
+        if (run->samples.items[i].pass == pass && run->samples.items[i].kind == STEP_PROFILED)
+            return &run->samples.items[i];
+    return NULL;
+}
+
+static bool is_launch(const struct record *record)
+{
+    return record->kind == RECORD_KERNEL || record->kind == RECORD_COPY || record->kind == RECORD_MEMSET;
+}
+
+static int by_start(const void *a, const void *b)
+{
+    const struct report_launch *x = a, *y = b;
+    if (x->start_ns != y->start_ns)
+        return x->start_ns < y->start_ns ? -1 : 1;
+    return x->stream < y->stream ? -1 : x->stream > y->stream;
+}
+
+static void add_step(struct report_cell *cell, const struct run *run, const struct kernel_index *index,
+                     const struct record *records, size_t count, const struct sample *step, size_t *capacity)
+{
+    size_t launches = 0;
+    uint64_t origin = UNKNOWN_U64;
+    for (size_t i = 0; i < count; i++)
+        if (records[i].step == step->step_id && is_launch(&records[i])) {
+            launches++;
+            origin = records[i].start < origin ? records[i].start : origin;
+        }
+    /* A step that begins at the window's edge may have lost its first records. */
+    const bool whole = launches && (records[0].step != step->step_id || count < WINDOW);
+    if (!whole || launches > MAX_LAUNCHES || cell->launch_count + launches > *capacity)
+        return;
+    const size_t first = cell->launch_count;
+    for (size_t i = 0; i < count; i++) {
+        const struct record *record = &records[i];
+        if (record->step != step->step_id || !is_launch(record))
+            continue;
+        const struct kernel_key key =
+            kernel_key_of(run->plan, record->name, record->node, record->phase, record->pass, record->kind);
+        const int32_t kernel = kernel_index_find(index, key)->kernel;
+        if (kernel < 0)
+            continue;
+        const bool scoped = record->scope >= 0 && (size_t)record->scope < cell->layer_count;
+        cell->timeline[cell->launch_count++] = (struct report_launch){
+            .start_ns = record->start - origin,
+            .duration_ns = record->end - record->start,
+            .bytes = record->kind == RECORD_COPY ? record->payload : 0,
+            .kernel = (uint32_t)kernel,
+            .scope = scoped ? record->scope : -1,
+            .stream = record->stream,
+            .kind = record->kind,
+            .phase = record->phase,
+            .pass = record->pass,
+        };
+    }
+    qsort(cell->timeline + first, cell->launch_count - first, sizeof *cell->timeline, by_start);
+}
+
+void cell_build_timeline(struct report_cell *cell, const struct run *run, const struct kernel_index *index)
+{
+    struct record *records = malloc(WINDOW * sizeof *records);
+    if (!records)
+        return; /* the timeline is a luxury */
+    const size_t count = aggregate_recent(run->aggregate, records, WINDOW);
+    size_t capacity = count;
+    cell->timeline = arena_array(&cell->arena, struct report_launch, capacity + 1);
+    for (int pass = 0; count && pass < PASS_COUNT; pass++) {
+        const struct sample *step = cell->passes[pass].present ? latest_profiled(run, pass) : NULL;
+        if (step)
+            add_step(cell, run, index, records, count, step, &capacity);
+    }
+    free(records);
+}

@@ -1,0 +1,104 @@
+/* The document's life: what machine and program it comes from, and its cells. */
+#include "base/version.h"
+#include "report/build.h"
+#include "report/escape.h"
+#include "report/report.h"
+#include <sched.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/utsname.h>
+#include <time.h>
+#include <unistd.h>
+
+static const char *clean_copy(struct arena *arena, const char *text)
+{
+    struct strbuf clean = {0};
+    clean_text(&clean, text, strlen(text));
+    const char *copy = clean.length ? arena_strndup(arena, clean.text, clean.length) : "";
+    strbuf_release(&clean);
+    return copy;
+}
+
+/* The first line of `path` that begins with `key`, what follows the key and any of " \t:=\"" up to the line's end; ""
+ * when there is none. */
+static const char *file_value(struct arena *arena, const char *path, const char *key)
+{
+    char line[512];
+    FILE *file = fopen(path, "re");
+    const char *value = "";
+    while (file && !*value && fgets(line, sizeof line, file)) {
+        if (strncmp(line, key, strlen(key)) != 0)
+            continue;
+        char *start = line + strlen(key);
+        start += strspn(start, " \t:=\"");
+        start[strcspn(start, "\"\n")] = 0;
+        value = clean_copy(arena, start);
+    }
+    if (file)
+        fclose(file);
+    return value;
+}
+
+static void host_fill(struct report_host *host, struct arena *arena)
+{
+    struct utsname system;
+    char hostname[256] = "";
+    cpu_set_t cores;
+    gethostname(hostname, sizeof hostname - 1);
+    host->hostname = clean_copy(arena, hostname);
+    host->os = file_value(arena, "/etc/os-release", "PRETTY_NAME");
+    host->kernel =
+        uname(&system) == 0 ? clean_copy(arena, arena_printf(arena, "%s %s", system.sysname, system.release)) : "";
+    host->cpu = file_value(arena, "/proc/cpuinfo", "model name");
+    host->governor = file_value(arena, "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "");
+    host->cores = sched_getaffinity(0, sizeof cores, &cores) == 0 ? (uint32_t)CPU_COUNT(&cores)
+                                                                  : (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
+    host->memory_bytes = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : UNKNOWN_U64;
+    host->load_average = UNKNOWN_DOUBLE;
+    double load[1];
+    if (getloadavg(load, 1) == 1)
+        host->load_average = load[0];
+}
+
+void report_init(struct report *report)
+{
+    char created[32];
+    struct tm utc;
+    const time_t now = time(NULL);
+    *report = (struct report){0};
+    gmtime_r(&now, &utc);
+    strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", &utc);
+    report->tool_version = version_number();
+    report->commit = version_commit();
+    report->dirty = version_dirty();
+    report->created = arena_strdup(&report->arena, created);
+    report->profile_name = report->profile_digest = "";
+    host_fill(&report->host, &report->arena);
+}
+
+struct report_cell *report_add_cell(struct report *report)
+{
+    struct report_cell *cell = calloc(1, sizeof *cell);
+    if (!cell)
+        abort();
+    vec_push(&report->cells, cell);
+    return cell;
+}
+
+void report_cell_free(struct report_cell *cell)
+{
+    arena_release(&cell->arena);
+    arena_release(&cell->fixed);
+    free(cell);
+}
+
+void report_free(struct report *report)
+{
+    for (size_t i = 0; i < report->cells.count; i++)
+        report_cell_free(report->cells.items[i]);
+    vec_release(&report->cells);
+    arena_release(&report->arena);
+    *report = (struct report){0};
+}

@@ -1,0 +1,9 @@
+/* The emitters, one a format; report_emit chooses. All append to `out` and cannot fail. */
+#pragma once
+#include "report/report.h"
+
+void emit_yaml(const struct report *report, struct strbuf *out);
+void emit_json(const struct report *report, struct strbuf *out);
+void emit_csv(const struct report *report, struct strbuf *out);
+void emit_markdown(const struct report *report, struct strbuf *out);
+void emit_perfetto(const struct report *report, struct strbuf *out);

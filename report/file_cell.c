@@ -1,0 +1,301 @@
+/* Rows that a report file holds as tables and the document holds inside kernels and the memory plan. */
+#include "report/derive.h"
+#include "report/fields.h"
+#include "report/table_reader.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BIN_COUNT (40 * HISTOGRAM_BINS_PER_OCTAVE)
+#define WORD_COUNT_BITS 20
+#define WORD_COUNT_MOST ((1u << WORD_COUNT_BITS) - 1)
+#define MAX_NODES (1 << 20)
+
+void report_bins_expand(const struct report_bins *bins, struct histogram *histogram)
+{
+    for (uint32_t i = 0; i < bins->word_count; i++) {
+        const uint32_t bin = bins->words[i] >> WORD_COUNT_BITS, count = bins->words[i] & WORD_COUNT_MOST;
+        uint32_t **octave = &histogram->octave[bin / HISTOGRAM_BINS_PER_OCTAVE];
+        if (!*octave && !(*octave = calloc(HISTOGRAM_BINS_PER_OCTAVE, sizeof **octave)))
+            abort();
+        (*octave)[bin % HISTOGRAM_BINS_PER_OCTAVE] += count;
+        histogram->count += count;
+    }
+}
+
+static const char *bins_text(const struct report_bins *bins, struct arena *arena)
+{
+    struct strbuf text = {0};
+    strbuf_puts(&text, "");
+    for (uint32_t i = 0; i < bins->word_count;) {
+        const uint32_t bin = bins->words[i] >> WORD_COUNT_BITS;
+        uint64_t count = 0;
+        for (; i < bins->word_count && bins->words[i] >> WORD_COUNT_BITS == bin; i++)
+            count += bins->words[i] & WORD_COUNT_MOST;
+        if (text.length)
+            strbuf_putc(&text, ' ');
+        strbuf_unsigned(&text, bin);
+        strbuf_putc(&text, ':');
+        strbuf_unsigned(&text, count);
+    }
+    const char *copy = arena_strndup(arena, text.text, text.length);
+    strbuf_release(&text);
+    return copy;
+}
+
+void report_bins_pack(struct report_bins *bins, struct arena *arena, const struct histogram *histogram)
+{
+    uint32_t count = 0;
+    for (int pass = 0; pass < 2; pass++) {
+        for (uint32_t bin = 0; bin < BIN_COUNT; bin++) {
+            const uint32_t *octave = histogram->octave[bin / HISTOGRAM_BINS_PER_OCTAVE];
+            uint32_t left = octave ? octave[bin % HISTOGRAM_BINS_PER_OCTAVE] : 0;
+            if (!octave)
+                bin |= HISTOGRAM_BINS_PER_OCTAVE - 1;
+            for (; left; count++) {
+                const uint32_t part = left < WORD_COUNT_MOST ? left : WORD_COUNT_MOST;
+                if (pass)
+                    bins->words[count] = bin << WORD_COUNT_BITS | part;
+                left -= part;
+            }
+        }
+        if (!pass) {
+            bins->words = arena_array(arena, uint32_t, count + 1);
+            bins->word_count = count;
+            count = 0;
+        }
+    }
+}
+
+/* "412:3 413:7": ascending bins. */
+static bool bins_parse(const char *text, struct report_bins *bins, struct arena *arena)
+{
+    uint32_t words = 0;
+    for (const char *c = text; *c; c++)
+        words += *c == ':';
+    /* A count fills at most 2^32 / 2^20 words. */
+    bins->words = NULL;
+    bins->word_count = 0;
+    uint32_t *made = arena_array(arena, uint32_t, words + 1);
+    int64_t last = -1;
+    while (*text) {
+        const size_t digits = strspn(text, "0123456789");
+        uint64_t bin, count;
+        if (text[digits] != ':' || !unsigned_parse(text, digits, &bin) || bin >= BIN_COUNT || (int64_t)bin <= last)
+            return false;
+        text += digits + 1;
+        const size_t more = strspn(text, "0123456789");
+        if (!unsigned_parse(text, more, &count) || count == 0 || count > UINT32_MAX ||
+            (text[more] && text[more] != ' '))
+            return false;
+        text += more + (text[more] == ' ');
+        if (count > WORD_COUNT_MOST) { /* rare: a run of days; room for its words */
+            const uint32_t extra = (uint32_t)(count / WORD_COUNT_MOST);
+            uint32_t *larger = arena_array(arena, uint32_t, words + extra + 1);
+            memcpy(larger, made, bins->word_count * sizeof *made);
+            made = larger;
+            words += extra;
+        }
+        for (; count; count -= count < WORD_COUNT_MOST ? count : WORD_COUNT_MOST)
+            made[bins->word_count++] =
+                (uint32_t)bin << WORD_COUNT_BITS | (uint32_t)(count < WORD_COUNT_MOST ? count : WORD_COUNT_MOST);
+        last = (int64_t)bin;
+    }
+    bins->words = made;
+    return true;
+}
+
+static void make_histograms(struct file_cell *file, struct arena *arena)
+{
+    const struct report_cell *cell = &file->cell;
+    file->histograms = arena_array(arena, struct report_histogram_row, cell->kernel_count * 2 + 1);
+    for (size_t k = 0; k < cell->kernel_count; k++)
+        for (int warmup = 0; warmup < 2; warmup++) {
+            const struct report_bins *bins = warmup ? &cell->kernels[k].warmup_histogram : &cell->kernels[k].histogram;
+            if (bins->word_count)
+                file->histograms[file->histogram_count++] =
+                    (struct report_histogram_row){(uint32_t)k, warmup != 0, bins_text(bins, arena)};
+        }
+}
+
+static void make_counters(struct file_cell *file, struct arena *arena)
+{
+    const struct report_cell *cell = &file->cell;
+    file->counters = arena_array(arena, struct report_counter_row, cell->kernel_count * REPORT_COUNTERS + 1);
+    for (size_t k = 0; k < cell->kernel_count; k++)
+        for (int c = 0; cell->kernels[k].counters && c < REPORT_COUNTERS; c++) {
+            const struct report_counters *counters = cell->kernels[k].counters;
+            const char *name = cell->counter_names[c];
+            if (name && *name && is_known_u64(counters->values[c]))
+                file->counters[file->counter_count++] =
+                    (struct report_counter_row){(uint32_t)k, name, counters->values[c], counters->samples};
+        }
+}
+
+static void make_curve(struct file_cell *file, struct arena *arena)
+{
+    const struct report_memory *memory = &file->cell.memory;
+    if (!memory->curve || memory->curve_count <= 0)
+        return;
+    const size_t nodes = (size_t)memory->curve_count;
+    file->phase_nodes = arena_array(arena, uint64_t, PHASE_COUNT);
+    file->phase_nodes_count = PHASE_COUNT;
+    file->curve = arena_array(arena, struct report_curve_row, nodes * TENSOR_KIND_COUNT);
+    for (size_t n = 0; n < nodes; n++) {
+        const uint64_t *live = memory->curve + n * TENSOR_KIND_COUNT;
+        file->phase_nodes[memory->curve_phase[n]]++;
+        for (int kind = 0; kind < TENSOR_KIND_COUNT; kind++)
+            if (n == 0 ? live[kind] != 0 : live[kind] != live[kind - TENSOR_KIND_COUNT])
+                file->curve[file->curve_count++] =
+                    (struct report_curve_row){(uint32_t)n, memory->curve_phase[n], (uint8_t)kind, live[kind]};
+    }
+}
+
+void file_cell_make(struct file_cell *file, const struct report_cell *cell, struct arena *arena)
+{
+    *file = (struct file_cell){.cell = *cell};
+    make_histograms(file, arena);
+    make_counters(file, arena);
+    make_curve(file, arena);
+}
+
+static bool bad(struct error *error, const char *table, size_t row, const char *what)
+{
+    return error_set(error, ERROR_INPUT, "%s, row %zu: %s", table, row, what);
+}
+
+static bool finish_layers(struct report_cell *cell, struct error *error)
+{
+    for (size_t l = 0; l < cell->layer_count; l++) {
+        struct report_layer *layer = &cell->layers[l];
+        if (layer->parent >= 0 && (size_t)layer->parent >= l)
+            return bad(error, "layers", l, "a layer comes after its parent");
+        layer->depth = layer->parent < 0 ? 0 : cell->layers[layer->parent].depth + 1;
+        const char *dot = strrchr(layer->path, '.');
+        layer->name = dot && dot[1] ? dot + 1 : layer->path;
+    }
+    return true;
+}
+
+static bool layer_is_good(const struct report_cell *cell, int32_t layer)
+{
+    return layer < 0 || (size_t)layer < cell->layer_count;
+}
+
+static bool finish_rows(struct report_cell *cell, struct error *error)
+{
+    for (size_t k = 0; k < cell->kernel_count; k++) {
+        const struct report_kernel *kernel = &cell->kernels[k];
+        if (!cell->passes[kernel->pass].present)
+            return bad(error, "kernels", k, "its pass is not one of the cell's passes");
+        if (kernel->calls > UINT32_MAX * 1024ull || kernel->total_ns > INT64_MAX / 4096)
+            return bad(error, "kernels", k, "calls or total_ns are beyond what can be");
+    }
+    for (size_t e = 0; e < cell->entry_count; e++) {
+        if (cell->entries[e].kernel >= cell->kernel_count)
+            return bad(error, "kernel_layers", e, "there is no such kernel");
+        if (!layer_is_good(cell, cell->entries[e].scope))
+            return bad(error, "kernel_layers", e, "there is no such layer");
+        if (cell->entries[e].calls > UINT32_MAX * 1024ull || cell->entries[e].total_ns > INT64_MAX / 4096)
+            return bad(error, "kernel_layers", e, "calls or total_ns are beyond what can be");
+    }
+    for (size_t i = 0; i < cell->launch_count; i++) {
+        if (cell->timeline[i].kernel >= cell->kernel_count)
+            return bad(error, "timeline", i, "there is no such kernel");
+        if (!layer_is_good(cell, cell->timeline[i].scope))
+            return bad(error, "timeline", i, "there is no such layer");
+        if (cell->timeline[i].start_ns > INT64_MAX / 2 || cell->timeline[i].duration_ns > INT64_MAX / 2)
+            return bad(error, "timeline", i, "times beyond what can be");
+    }
+    for (size_t i = 0; i < cell->memory.largest_count; i++)
+        if (!layer_is_good(cell, cell->memory.largest[i].scope))
+            return bad(error, "largest", i, "there is no such layer");
+    return true;
+}
+
+static bool finish_histograms(struct file_cell *file, struct error *error)
+{
+    for (size_t i = 0; i < file->histogram_count; i++) {
+        const struct report_histogram_row *row = &file->histograms[i];
+        if (row->kernel >= file->cell.kernel_count)
+            return bad(error, "histograms", i, "there is no such kernel");
+        struct report_kernel *kernel = &file->cell.kernels[row->kernel];
+        struct report_bins *bins = row->warmup ? &kernel->warmup_histogram : &kernel->histogram;
+        if (bins->word_count)
+            return bad(error, "histograms", i, "this kernel has one already");
+        if (!bins_parse(row->bins, bins, &file->cell.arena))
+            return bad(error, "histograms", i, "bins must be bin:count pairs with rising bins below 1280");
+    }
+    return true;
+}
+
+static bool finish_counters(struct file_cell *file, struct error *error)
+{
+    struct report_cell *cell = &file->cell;
+    for (size_t i = 0; i < file->counter_count; i++) {
+        const struct report_counter_row *row = &file->counters[i];
+        int which = -1;
+        for (int c = 0; c < REPORT_COUNTERS; c++)
+            if (cell->counter_names[c] && strcmp(cell->counter_names[c], row->counter) == 0)
+                which = c;
+        if (row->kernel >= cell->kernel_count)
+            return bad(error, "counters", i, "there is no such kernel");
+        if (which < 0)
+            return bad(error, "counters", i, "the counter is not one of counter_names");
+        struct report_kernel *kernel = &cell->kernels[row->kernel];
+        struct report_counters *counters;
+        if (!kernel->counters) {
+            counters = arena_array(&cell->arena, struct report_counters, 1);
+            for (int c = 0; c < REPORT_COUNTERS; c++)
+                counters->values[c] = UNKNOWN_U64;
+            kernel->counters = counters;
+        }
+        counters = (struct report_counters *)(uintptr_t)kernel->counters; /* this cell's own, made above */
+        counters->values[which] = row->value;
+        counters->samples = row->samples;
+    }
+    return true;
+}
+
+static bool finish_curve(struct file_cell *file, struct error *error)
+{
+    struct report_memory *memory = &file->cell.memory;
+    uint64_t nodes = 0;
+    size_t node = 0, row = 0;
+    if (file->phase_nodes_count == 0 && file->curve_count == 0)
+        return true;
+    if (file->phase_nodes_count != PHASE_COUNT)
+        return error_set(error, ERROR_INPUT, "phase_nodes must have %d values", PHASE_COUNT);
+    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+        if (file->phase_nodes[phase] > MAX_NODES)
+            return error_set(error, ERROR_INPUT, "phase_nodes has more than %d nodes", MAX_NODES);
+        nodes += file->phase_nodes[phase];
+    }
+    /* Each node takes a line of numbers here: a short file must not ask for more of them than it has changes. */
+    if (nodes > 4096 + 64 * (uint64_t)file->curve_count)
+        return error_set(error, ERROR_INPUT, "phase_nodes has far more nodes than memory_curve has changes");
+    memory->curve = arena_array(&file->cell.arena, uint64_t, nodes * TENSOR_KIND_COUNT + 1);
+    memory->curve_phase = arena_array(&file->cell.arena, uint8_t, nodes + 1);
+    memory->curve_count = (int32_t)nodes;
+    for (int phase = 0; phase < PHASE_COUNT; phase++)
+        for (uint64_t i = 0; i < file->phase_nodes[phase]; i++, node++) {
+            uint64_t *live = memory->curve + node * TENSOR_KIND_COUNT;
+            memory->curve_phase[node] = (uint8_t)phase;
+            if (node)
+                memcpy(live, live - TENSOR_KIND_COUNT, TENSOR_KIND_COUNT * sizeof *live);
+            for (; row < file->curve_count && file->curve[row].node == node; row++)
+                live[file->curve[row].kind] = file->curve[row].live_bytes;
+        }
+    if (row < file->curve_count)
+        return bad(error, "memory_curve", row, "nodes must rise and be among phase_nodes");
+    return true;
+}
+
+bool file_cell_finish(struct file_cell *file, struct error *error)
+{
+    if (!finish_layers(&file->cell, error) || !finish_rows(&file->cell, error) || !finish_histograms(file, error) ||
+        !finish_counters(file, error) || !finish_curve(file, error))
+        return false;
+    cell_derive(&file->cell);
+    return true;
+}

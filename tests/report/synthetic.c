@@ -1,0 +1,148 @@
+#include "synthetic.h"
+#include "base/random.h"
+#include "report/build.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define SEED 7
+
+static uint64_t kernel_time(const struct node *node, uint32_t step, uint32_t index, double slow)
+{
+    const double noise = random_uniform(SEED, step + 1, index);
+    return (uint64_t)((2000 + node->flops / 50 + node->bytes / 10) * slow * (0.97 + 0.06 * noise));
+}
+
+static void name_kernels(struct run *run)
+{
+    for (int op = 0; op < OP_COUNT; op++) {
+        char name[64];
+        snprintf(name, sizeof name, "synthetic_%s", op_info((enum op)op)->name);
+        aggregate_name(run->aggregate, (uint32_t)op, name);
+    }
+}
+
+/* One step of a pass: records of its nodes one after the other with a gap, and the step's sample. */
+static void add_step(struct run *run, enum pass pass, int kind, uint32_t step, uint32_t id, double slow,
+                     uint64_t *clock, uint32_t *sequence)
+{
+    const unsigned phases = pass_phases(pass);
+    struct sample sample = {.pass = (uint8_t)pass, .kind = (uint8_t)kind, .step = step, .step_id = id, .start = *clock};
+    for (int phase = 0; phase < PHASE_COUNT; phase++)
+        sample.phase_ns[phase] = phases >> phase & 1 ? 0 : UNKNOWN_U64;
+    for (int32_t n = 0; n < run->plan->node_count; n++) {
+        const struct node *node = &run->plan->nodes[n];
+        if (!(phases >> node->phase & 1))
+            continue;
+        const uint64_t time = kernel_time(node, id, (uint32_t)n, slow);
+        struct record record = {
+            .start = *clock,
+            .end = *clock + time,
+            .launch = *clock,
+            .node = n,
+            .name = (uint32_t)node->op,
+            .scope = node->scope,
+            .step = id,
+            .sequence = kind == STEP_TIMED ? 0 : (*sequence)++,
+            .kind = RECORD_KERNEL,
+            .phase = (uint8_t)node->phase,
+            .pass = (uint8_t)pass,
+            .flags = kind == STEP_WARMUP ? RECORD_WARMUP : 0,
+        };
+        if (kind != STEP_TIMED)
+            aggregate_add(run->aggregate, &record, 1);
+        *clock += time + 150;
+        sample.phase_ns[node->phase] += time + 150;
+    }
+    sample.wall_ns = *clock - sample.start + 1000;
+    *clock += 5000;
+    vec_push(&run->samples, sample);
+}
+
+static void add_note(struct run *run, const char *key, const char *text)
+{
+    const struct note note = {strdup(key), strdup(text)};
+    vec_push(&run->notes, note);
+}
+
+struct run *synthetic_run(const char *model, bool compile, uint32_t steps, double slow)
+{
+    struct run *run = calloc(1, sizeof *run);
+    struct plan_request request;
+    struct error error = {0};
+    uint64_t clock = 1000000;
+    uint32_t id = 0, sequence = 0;
+    run->id = 1;
+    cell_default(&run->cell);
+    if (!model_preset_find(model, &run->cell.model, &error))
+        goto failed;
+    run->cell.compile = compile;
+    run->cell.steps = steps;
+    run->cell.memory = true;
+    run->cell.passes = PASS_BIT(PASS_FWD) | PASS_BIT(PASS_FWD_BWD);
+    cell_plan_request(&run->cell, compile ? FUSE_ALL : 0, &request);
+    run->plan = plan_build(&request, &run->plan_result, &error);
+    run->aggregate = aggregate_create(1 << 16);
+    if (!run->plan || !run->aggregate)
+        goto failed;
+    aggregate_set_plan(run->aggregate, run->plan);
+    name_kernels(run);
+    for (int pass = 0; pass < PASS_COUNT; pass++) {
+        if (!(run->cell.passes >> pass & 1))
+            continue;
+        add_step(run, (enum pass)pass, STEP_WARMUP, 0, id++, slow, &clock, &sequence);
+        for (uint32_t step = 0; step < steps; step++) {
+            add_step(run, (enum pass)pass, STEP_TIMED, step, id++, slow, &clock, &sequence);
+            add_step(run, (enum pass)pass, STEP_PROFILED, step, id++, slow, &clock, &sequence);
+        }
+    }
+    run->status = STATUS_OK;
+    run->started = 1000000;
+    run->ended = clock;
+    run->version = 1;
+    snprintf(run->device.name, sizeof run->device.name, "cpu");
+    snprintf(run->device.model, sizeof run->device.model, "Made-up CPU <1> | \"x\"");
+    run->device.units = 2;
+    run->device.memory_bytes = 8ull << 30;
+    run->device.free_bytes = UNKNOWN_U64;
+    run->device.clock_mhz = UNKNOWN_DOUBLE;
+    run->telemetry = (struct device_telemetry){
+        UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UINT32_MAX, ""};
+    run->resident_peak = 123 << 20;
+    run->resident_base = 7 << 20;
+    add_note(run, "counter tier", "software events: no hardware counters here (ENOENT)");
+    add_note(run, "evil", "a|b: \033[31m\"quoted\"\nsecond line <script>");
+    return run;
+failed:
+    fprintf(stderr, "synthetic run: %s\n", error.text);
+    synthetic_free(run);
+    return NULL;
+}
+
+void synthetic_free(struct run *run)
+{
+    if (!run)
+        return;
+    for (size_t i = 0; i < run->notes.count; i++) {
+        free(run->notes.items[i].key);
+        free(run->notes.items[i].text);
+    }
+    vec_release(&run->notes);
+    vec_release(&run->samples);
+    aggregate_free(run->aggregate);
+    plan_free(run->plan);
+    free(run);
+}
+
+void synthetic_report(struct report *report, const char *model, bool compile, uint32_t steps, double slow)
+{
+    struct run *run = synthetic_run(model, compile, steps, slow);
+    report_init(report);
+    if (!run)
+        abort();
+    cell_build(report_add_cell(report), run);
+    /* Only live histograms point into the run; the document must stand without it. */
+    for (size_t e = 0; e < report->cells.items[0]->entry_count; e++)
+        report->cells.items[0]->entries[e].live = NULL;
+    synthetic_free(run);
+}

@@ -1,0 +1,11 @@
+/* Runs without a worker: a real plan, made-up times, records that go through the real aggregate. */
+#pragma once
+#include "report/report.h"
+
+/* A finished run of `model` (a preset) on "cpu" with `steps` timed and profiled steps a pass; every node's kernel takes a
+ * time that depends on its FLOPs, the step and `slow` alone. NULL on failure. */
+struct run *synthetic_run(const char *model, bool compile, uint32_t steps, double slow);
+void synthetic_free(struct run *run);
+
+/* A report of such runs. */
+void synthetic_report(struct report *report, const char *model, bool compile, uint32_t steps, double slow);

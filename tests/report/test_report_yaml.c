@@ -1,0 +1,226 @@
+/* The report file: written, read, written again to the same bytes; and everything a file can be that is not a report. */
+#include "report/emit.h"
+#include "synthetic.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static char *emit(const struct report *report)
+{
+    struct strbuf out = {0};
+    struct error error = {0};
+    if (!report_emit(report, FORMAT_YAML, &out, &error))
+        fail_msg("%s", error.text);
+    return out.text;
+}
+
+static void parse(const char *text, struct report *report)
+{
+    struct error error = {0};
+    if (!report_parse(text, strlen(text), "test.yaml", report, &error))
+        fail_msg("%s", error.text);
+}
+
+static void refused(const char *text, const char *message)
+{
+    struct report report;
+    struct error error = {0};
+    if (report_parse(text, strlen(text), "test.yaml", &report, &error))
+        fail_msg("accepted: %s", text);
+    if (!strstr(error.text, message))
+        fail_msg("'%s' is not in: %s", message, error.text);
+    assert_int_equal(error.kind, ERROR_INPUT);
+}
+
+static void test_round_trip(void **state)
+{
+    (void)state;
+    for (int compile = 0; compile < 2; compile++) {
+        struct report report, read;
+        synthetic_report(&report, "tiny", compile != 0, 7, 1);
+        char *first = emit(&report);
+        parse(first, &read);
+        char *second = emit(&read);
+        assert_string_equal(first, second);
+        const struct report_cell *a = report.cells.items[0], *b = read.cells.items[0];
+        assert_int_equal(a->kernel_count, b->kernel_count);
+        assert_int_equal(a->entry_count, b->entry_count);
+        assert_int_equal(a->layer_count, b->layer_count);
+        assert_int_equal(a->launch_count, b->launch_count);
+        assert_true(a->launch_count > 100);
+        assert_int_equal(a->memory.curve_count, b->memory.curve_count);
+        assert_memory_equal(a->memory.curve, b->memory.curve,
+                            (size_t)a->memory.curve_count * TENSOR_KIND_COUNT * sizeof(uint64_t));
+        for (size_t k = 0; k < a->kernel_count; k++) {
+            assert_int_equal(a->kernels[k].total_ns, b->kernels[k].total_ns);
+            assert_int_equal(a->kernels[k].layers, b->kernels[k].layers);
+            assert_int_equal(a->kernels[k].histogram.word_count, b->kernels[k].histogram.word_count);
+            assert_memory_equal(a->kernels[k].histogram.words, b->kernels[k].histogram.words,
+                                a->kernels[k].histogram.word_count * sizeof(uint32_t));
+        }
+        for (size_t l = 0; l < a->layer_count; l++) {
+            const struct report_layer_phase *x = a->layers[l].phase[PASS_FWD_BWD],
+                                            *y = b->layers[l].phase[PASS_FWD_BWD];
+            for (int phase = 0; phase < PHASE_COUNT; phase++)
+                assert_true(x[phase].inclusive_ns == y[phase].inclusive_ns && x[phase].calls == y[phase].calls);
+            assert_int_equal(a->layers[l].saved_bytes, b->layers[l].saved_bytes);
+        }
+        free(first);
+        free(second);
+        report_free(&report);
+        report_free(&read);
+    }
+}
+
+/* The layers' times plus what belongs to none equal the kernels' time, and busy + idle is the wall. */
+static void test_sums(void **state)
+{
+    (void)state;
+    struct report report;
+    synthetic_report(&report, "tiny", false, 5, 1);
+    const struct report_cell *cell = report.cells.items[0];
+    for (int p = 0; p < PASS_COUNT; p++) {
+        const struct report_pass *pass = &cell->passes[p];
+        if (!pass->present)
+            continue;
+        double layers = 0, kernels = 0, exclusive = 0;
+        for (int phase = 0; phase < PHASE_COUNT; phase++)
+            layers += cell->layers[0].phase[p][phase].inclusive_ns;
+        for (size_t l = 0; l < cell->layer_count; l++)
+            for (int phase = 0; phase < PHASE_COUNT; phase++)
+                exclusive += cell->layers[l].phase[p][phase].exclusive_ns;
+        for (size_t k = 0; k < cell->kernel_count; k++)
+            if (cell->kernels[k].pass == p)
+                kernels += (double)cell->kernels[k].total_ns / (double)pass->profiled_steps;
+        assert_float_equal(layers / kernels, 1, 1e-9);
+        assert_float_equal(exclusive / kernels, 1, 1e-9);
+        assert_float_equal(pass->attributed_ns / kernels, 1, 1e-9);
+        assert_float_equal(pass->kernel_ns / kernels, 1, 1e-9);
+        assert_float_equal((pass->busy_ns + pass->idle_ns) / pass->wall_ns, 1, 1e-9);
+        assert_true(pass->idle_ns > 0);
+    }
+    report_free(&report);
+}
+
+#define HEAD "schema: steptop/report/1\n"
+#define ASKED "requested: {device: cpu, model: {name: S}, batch_size: 4, context_length: 256}"
+#define CELL "cells:\n  - status: ok\n    " ASKED "\n"
+
+static void test_refusals(void **state)
+{
+    (void)state;
+    refused("", "must begin with 'schema");
+    refused("- a\n", "must begin with 'schema");
+    refused("a: b\n", "test.yaml:1:1: error: this is no steptop report");
+    refused("schema: steptop/report/2\nwhatever: 1\n", "newer steptop (schema 2)");
+    refused("schema: steptop/profile/1\n", "its schema is 'steptop/profile/1'");
+    refused(HEAD "cells: []\n", "the file ends early");
+    refused(HEAD "cells: []\ncomplete: tru\n", "cut off");
+    refused(HEAD "complete: true\n", "lacks the key 'cells'");
+    refused(HEAD "cells: []\ncells: []\ncomplete: true\n",
+            "test.yaml:3:1: error: 'cells' is there twice, first on line 2");
+    refused(HEAD "cels: []\n", "did you mean 'cells'?");
+    refused(HEAD "cells: []\ncomplete: true\n---\na: b\n", "one document");
+    refused(HEAD "cells: &a []\ncomplete: true\n", "anchors are not read");
+    refused(HEAD "cells: !x []\ncomplete: true\n", "tags are not read");
+    refused(HEAD "created: *x\n", "aliases are not read");
+    refused(HEAD "cells:\n  - status: okay\n", "'okay' is not one of its names");
+    refused(HEAD "cells:\n  - status: ok\ncomplete: true\n", "a cell lacks the key 'requested'");
+    refused(HEAD CELL "    memory: 3\n", "memory must be a map");
+    refused(HEAD CELL "    records: -1\n", "'-1' is not a whole number that fits");
+    refused(HEAD CELL "    records: \"1\"\n", "must be a whole number, not a string");
+    refused(HEAD CELL "    kernels: |\n      id pass phase calls total_ns name\n      0 fwd fwd 1 x sgemm\n",
+            "test.yaml:7:19: error: kernels: total_ns: 'x' is not a whole number");
+    refused(HEAD CELL "    kernels: |\n      pass phase calls name\ncomplete: true\n", "lacks the column 'total_ns'");
+    refused(HEAD CELL "    kernels: |\n      pass phase call total_ns name\n", "did you mean 'calls'?");
+    refused(HEAD CELL "    kernels: |\n      name pass\n", "must be the last column");
+    refused(HEAD CELL "    kernels: |\n      pass phase calls total_ns name\n      fwd fwd 1 2 k\ncomplete: true\n",
+            "its pass is not one of the cell's passes");
+    refused(HEAD CELL "    layers: |\n      parent path\n      0 model\ncomplete: true\n", "after its parent");
+    refused(HEAD CELL "    kernel_layers: |\n      kernel layer calls total_ns\n      9 0 1 1\ncomplete: true\n",
+            "there is no such kernel");
+    refused(HEAD CELL "    memory_curve: |\n      node phase kind live_bytes\n      0 fwd saved 1\ncomplete: true\n",
+            "phase_nodes must have 4 values");
+    refused(HEAD CELL "    phase_nodes: [1000000, 0, 0, 0]\ncomplete: true\n", "far more nodes");
+    refused(HEAD "cells:\n  - status: ok\n    requested: {device: 0123456789012345678901234567890123456789}\n",
+            "device is longer than 31 bytes");
+    refused(HEAD "created: \"a\xff\"\n", "UTF-8");
+    refused(HEAD "created: a\tb: {[\n", "test.yaml:2:");
+}
+
+static void test_nul_and_limits(void **state)
+{
+    (void)state;
+    static const char nul[] = HEAD "created: a\0b\n";
+    struct report report;
+    struct error error = {0};
+    assert_false(report_parse(nul, sizeof nul - 1, "nul.yaml", &report, &error));
+    assert_non_null(strstr(error.text, "control characters"));
+    struct strbuf text = {0};
+    strbuf_puts(&text, HEAD "cells:\n");
+    for (int i = 0; i < 1000000; i++)
+        strbuf_puts(&text, "- {status: ok, " ASKED "}\n");
+    assert_false(report_parse(text.text, text.length, "many.yaml", &report, &error));
+    assert_non_null(strstr(error.text, "more than 20000 cells"));
+    strbuf_clear(&text);
+    strbuf_puts(&text, HEAD "created: ");
+    for (int i = 0; i < 100000; i++)
+        strbuf_puts(&text, "[{a: ");
+    assert_false(report_parse(text.text, text.length, "deep.yaml", &report, &error));
+    assert_non_null(strstr(error.text, "created must be a string"));
+    strbuf_release(&text);
+}
+
+/* Cut at any byte: never a shorter report that looks whole. */
+static void test_truncation(void **state)
+{
+    (void)state;
+    struct report report, read;
+    synthetic_report(&report, "tiny", true, 2, 1);
+    report.cells.items[0]->launch_count = 40; /* fewer of what is all alike, so that every byte's turn comes */
+    char *text = emit(&report);
+    const size_t length = strlen(text);
+    const size_t stride = length / 4000 + 1;
+    for (size_t cut = 0; cut + 1 < length; cut += cut + 300 > length || cut < 3000 ? 1 : stride) {
+        struct error error = {0};
+        if (report_parse(text, cut, "cut.yaml", &read, &error))
+            fail_msg("a report cut at byte %zu of %zu was read", cut, length);
+        assert_int_equal(error.kind, ERROR_INPUT);
+        assert_true(error.text[0] != 0);
+    }
+    free(text);
+    report_free(&report);
+}
+
+/* A statistic may stand without its samples: a table typed in by hand. */
+static void test_by_hand(void **state)
+{
+    (void)state;
+    struct report report;
+    parse(HEAD "cells:\n"
+               "  - status: ok\n    " ASKED "\n"
+               "    passes:\n"
+               "      fwd: {phases: {total: {n: 10, mean_ns: 2e9, sd_ns: 1000000}}}\n"
+               "      fwd_bwd: {phases: {total: {n: 10, mean_ns: 5e9, sd_ns: 0}}}\n"
+               "complete: true\n",
+          &report);
+    struct strbuf out = {0};
+    report_seed_table(&report, &out);
+    assert_non_null(strstr(out.text, "|  0 | cpu      |            4 | False     | S       |              256 |"
+                                     "               2 |           0.001 |                3 |            0.001 |"));
+    strbuf_release(&out);
+    report_free(&report);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_sums),       cmocka_unit_test(test_refusals),
+        cmocka_unit_test(test_nul_and_limits), cmocka_unit_test(test_truncation), cmocka_unit_test(test_by_hand),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
