@@ -78,7 +78,7 @@ struct tensor {
  * EMBEDDING               tokens(N) table(V,C)                x(N,C)
  * EMBEDDING_BACKWARD      tokens dx                           dtable(V,C)                 every row written
  * RMSNORM                 x(N,C) w(C)                         y(N,C) rstd(N)              y = x·rstd·w
- * RMSNORM_BACKWARD        dy x w rstd [dres(N,C)]             dx dw                       dx += dres when given
+ * RMSNORM_BACKWARD        dy x w rstd [dres(N,C)]             dx dw [dx16]                dx += dres when given; dx16 = dx in bf16
  * LINEAR                  x(N,I) w(O,I)                       y(N,O)                      y = x wᵀ
  * LINEAR_BACKWARD_INPUT   dy(N,O) w(O,I)                      dx(N,I)                     dx = dy w
  * LINEAR_BACKWARD_WEIGHT  dy(N,O) x(N,I)                      dw(O,I)                     dw = dyᵀ x

@@ -97,15 +97,29 @@ static void rule_linear(struct builder *builder, const struct node *forward, con
     emit(builder, forward, OP_LINEAR_BACKWARD_WEIGHT, dy, held->input[0], forward->input[1]);
 }
 
-static void rule_rmsnorm(struct builder *builder, const struct node *forward, const struct node *held)
+/* dx of a norm over `x`, whose value is held in `held_x`; the gradient that x has so far joins in the same pass when the
+ * residual pass is on. Leaves the node for the caller to complete and push. */
+static struct node norm_backward(struct builder *builder, const struct node *forward, int32_t dy, int32_t x,
+                                 int32_t held_x, int32_t w, int32_t rstd)
 {
     struct node node = backward_node(forward, OP_RMSNORM_BACKWARD);
-    node.input[0] = gradient_of(builder, forward->output[0]);
-    node.input[1] = held->input[0];
-    node.input[2] = held->input[1];
-    node.input[3] = held->output[1];
-    node.output[0] = gradient_slot(builder, forward->input[0]);
-    node.output[1] = gradient_slot(builder, forward->input[1]);
+    node.input[0] = dy;
+    node.input[1] = held_x;
+    node.input[2] = w;
+    node.input[3] = rstd;
+    if (wants_fusion(builder, FUSE_ADD_RMSNORM)) {
+        node.input[4] = gradient_of(builder, x);
+        gradient_set(builder, x, TENSOR_NONE);
+    }
+    node.output[0] = gradient_slot(builder, x);
+    node.output[1] = gradient_slot(builder, w);
+    return node;
+}
+
+static void rule_rmsnorm(struct builder *builder, const struct node *forward, const struct node *held)
+{
+    const struct node node = norm_backward(builder, forward, gradient_of(builder, forward->output[0]),
+                                           forward->input[0], held->input[0], forward->input[1], held->output[1]);
     node_push(builder, &node);
     gradient_contribute(builder, forward->input[0], node.output[0]);
     gradient_contribute(builder, forward->input[1], node.output[1]);
@@ -190,13 +204,71 @@ static void rule_cross_entropy(struct builder *builder, const struct node *forwa
     gradient_contribute(builder, forward->input[0], node.output[0]);
 }
 
+/* The sum's gradient goes to both addends. An addend in bf16 gets its rounded copy from the same kernel when casts are
+ * fused, else by a CAST. */
+static void rule_add_rmsnorm(struct builder *builder, const struct node *forward, const struct node *held)
+{
+    const int32_t z = forward->output[0], x = forward->input[0], r = forward->input[1];
+    struct node node = norm_backward(builder, forward, gradient_of(builder, forward->output[1]), z, held->output[0],
+                                     forward->input[2], held->output[2]);
+    const bool rounds = wants_fusion(builder, FUSE_CAST) && builder->tensors.items[r].dtype == DTYPE_BF16;
+    if (rounds)
+        node.output[2] = gradient_slot(builder, r);
+    node_push(builder, &node);
+    gradient_contribute(builder, forward->input[2], node.output[1]);
+    gradient_set(builder, z, node.output[0]);
+    pass_through(builder, forward, node.output[0], x);
+    if (rounds)
+        gradient_contribute(builder, r, node.output[2]);
+    else
+        pass_through(builder, forward, node.output[0], r);
+}
+
+static void rule_attention(struct builder *builder, const struct node *forward, const struct node *held)
+{
+    struct node node = backward_node(forward, OP_ATTENTION_BACKWARD);
+    const struct node_dims *dims = &forward->dims;
+    node.input[0] = gradient_of(builder, forward->output[0]);
+    node.input[1] = held->input[0];
+    node.input[2] = held->output[0];
+    node.input[3] = held->output[1];
+    node.input[4] = held->input[1];
+    node.output[0] = gradient_slot(builder, forward->input[0]);
+    node.output[1] = activation_add(builder, forward->scope, "delta", SHAPE(dims->batch, dims->heads, dims->context));
+    node_push(builder, &node);
+    gradient_contribute(builder, forward->input[0], node.output[0]);
+}
+
+static void rule_swiglu(struct builder *builder, const struct node *forward, const struct node *held)
+{
+    emit(builder, forward, OP_SWIGLU_BACKWARD, gradient_of(builder, forward->output[0]), held->input[0],
+         forward->input[0]);
+}
+
+/* The gradient was written with the loss. */
+static void rule_cross_entropy_fused(struct builder *builder, const struct node *forward, const struct node *held)
+{
+    (void)held;
+    gradient_contribute(builder, forward->input[0], forward->output[1]);
+}
+
 static gradient_rule *const rules[OP_COUNT] = {
-    [OP_EMBEDDING] = rule_embedding, [OP_RMSNORM] = rule_rmsnorm,
-    [OP_LINEAR] = rule_linear,       [OP_ROPE] = rule_rope,
-    [OP_ATTN_SCORES] = rule_scores,  [OP_CAUSAL_SOFTMAX] = rule_softmax,
-    [OP_ATTN_VALUES] = rule_values,  [OP_ADD] = rule_add,
-    [OP_SILU] = rule_silu,           [OP_MUL] = rule_mul,
-    [OP_CAST] = rule_cast,           [OP_CROSS_ENTROPY] = rule_cross_entropy,
+    [OP_EMBEDDING] = rule_embedding,
+    [OP_RMSNORM] = rule_rmsnorm,
+    [OP_LINEAR] = rule_linear,
+    [OP_ROPE] = rule_rope,
+    [OP_ATTN_SCORES] = rule_scores,
+    [OP_CAUSAL_SOFTMAX] = rule_softmax,
+    [OP_ATTN_VALUES] = rule_values,
+    [OP_ADD] = rule_add,
+    [OP_SILU] = rule_silu,
+    [OP_MUL] = rule_mul,
+    [OP_CAST] = rule_cast,
+    [OP_CROSS_ENTROPY] = rule_cross_entropy,
+    [OP_ADD_RMSNORM] = rule_add_rmsnorm,
+    [OP_ATTENTION] = rule_attention,
+    [OP_SWIGLU] = rule_swiglu,
+    [OP_CROSS_ENTROPY_FUSED] = rule_cross_entropy_fused,
 };
 
 static int32_t held_tensor(const struct builder *builder, int32_t tensor)
@@ -214,6 +286,22 @@ static struct node held_node(const struct builder *builder, const struct node *f
     for (int i = 0; i < NODE_MAX_OUTPUTS; i++)
         held.output[i] = held_tensor(builder, forward->output[i]);
     return held;
+}
+
+/* Every parameter's gradient, alone or within its fused weight, is its own tensor, written once. */
+static bool gradients_complete(const struct builder *builder, struct error *error)
+{
+    for (size_t i = 0; i < builder->parameters.count; i++) {
+        const struct parameter *parameter = &builder->parameters.items[i];
+        const struct weight_fusion *group = parameter->fused >= 0 ? &builder->groups.items[parameter->fused] : NULL;
+        const int32_t weight = group ? group->tensor : parameter->tensor, copy = group ? group->copy : parameter->copy;
+        const int32_t reached =
+            gradient_of(builder, weight) != TENSOR_NONE ? gradient_of(builder, weight) : gradient_of(builder, copy);
+        if (reached == TENSOR_NONE || reached != (group ? group->gradient : parameter->gradient))
+            return error_set(error, ERROR_INTERNAL, "the gradient of %s is not written once into its own tensor",
+                             builder->tensors.items[parameter->tensor].name);
+    }
+    return true;
 }
 
 bool autodiff(struct builder *builder, struct error *error)
@@ -236,12 +324,5 @@ bool autodiff(struct builder *builder, struct error *error)
     }
     if (builder->request->checkpoint == CHECKPOINT_BLOCK)
         checkpoint_drop_unread(builder);
-    for (size_t i = 0; i < builder->parameters.count; i++) {
-        const struct parameter *parameter = &builder->parameters.items[i];
-        const int32_t reached = gradient_of(builder, parameter->tensor);
-        if (reached != parameter->gradient && parameter->fused < 0)
-            return error_set(error, ERROR_INTERNAL, "the gradient of %s is not written once into its own tensor",
-                             builder->tensors.items[parameter->tensor].name);
-    }
-    return true;
+    return gradients_complete(builder, error);
 }

@@ -138,3 +138,30 @@ struct weight_fusion *group_of(struct builder *builder, int32_t tensor)
             return &builder->groups.items[i];
     return NULL;
 }
+
+void tensor_make_slice(struct builder *builder, int32_t tensor, int32_t whole, int64_t first)
+{
+    struct tensor *slice = &builder->tensors.items[tensor];
+    const struct tensor *storage = &builder->tensors.items[whole];
+    slice->view_of = whole;
+    slice->view_offset = (uint64_t)first * dtype_size(storage->dtype);
+    slice->row_stride = storage->shape[1];
+    slice->kind = storage->kind;
+}
+
+int32_t slices_of_one(const struct builder *builder, const int32_t *tensors, int count)
+{
+    const int32_t whole = builder->tensors.items[tensors[0]].view_of;
+    if (whole == TENSOR_NONE || builder->tensors.items[whole].rank != 2)
+        return TENSOR_NONE;
+    const struct tensor *storage = &builder->tensors.items[whole];
+    int64_t column = 0;
+    for (int i = 0; i < count; i++) {
+        const struct tensor *slice = &builder->tensors.items[tensors[i]];
+        if (slice->view_of != whole || slice->row_stride != storage->shape[1] ||
+            slice->view_offset != (uint64_t)column * dtype_size(storage->dtype))
+            return TENSOR_NONE;
+        column += slice->shape[1];
+    }
+    return column == storage->shape[1] ? whole : TENSOR_NONE;
+}

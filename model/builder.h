@@ -16,10 +16,10 @@ struct parameter {
     int32_t fused;  /* index in builder.groups, or -1 */
 };
 
-/* A fused weight: consecutive parameters seen as one tensor. */
+/* A fused weight: parameters that lie side by side, seen as one tensor. */
 struct weight_fusion {
     int32_t tensor, gradient, copy;
-    int32_t first, count; /* parameters, by place */
+    int32_t first; /* parameter: the fused weight starts at its place */
 };
 
 struct builder {
@@ -93,6 +93,21 @@ struct weight_fusion *group_of(struct builder *builder, int32_t tensor);
 bool forward_build(struct builder *builder, struct error *error);
 /* The persistent region for one kind of per-parameter tensors, with a view for each parameter. */
 void region_add(struct builder *builder, const char *name, const char *prefix, enum tensor_kind kind, enum dtype dtype);
+
+/* Fusion passes over the forward nodes, in the order of enum fusion; each says in its file what it looks for and what
+ * puts in its place, and counts its firings. Those that do not find their pattern change nothing. */
+void fuse_qkv(struct builder *builder);           /* fuse_projections.c */
+void fuse_gate_up(struct builder *builder);       /* fuse_projections.c */
+void fuse_attention(struct builder *builder);     /* fuse_attention.c */
+void fuse_swiglu(struct builder *builder);        /* fuse_swiglu.c */
+void fuse_add_rmsnorm(struct builder *builder);   /* fuse_norm.c */
+void fuse_cross_entropy(struct builder *builder); /* fuse_loss.c */
+void fuse_cast(struct builder *builder);          /* fuse_cast.c; after autocast */
+
+/* Column slices: `columns` of `whole` (N, W) from `first` on, as a tensor of its own with a row stride. */
+void tensor_make_slice(struct builder *builder, int32_t tensor, int32_t whole, int64_t first);
+/* Are the tensors slices of one whole, one after another and as wide together? Returns the whole, else TENSOR_NONE. */
+int32_t slices_of_one(const struct builder *builder, const int32_t *tensors, int count);
 
 /* precision.c: bf16 by autocast's rules, with the CAST nodes that the reference framework would dispatch. */
 void autocast(struct builder *builder);

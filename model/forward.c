@@ -56,18 +56,16 @@ static uint64_t parameters_place(struct builder *builder)
     return place;
 }
 
-static int32_t *region_member(struct parameter *parameter, enum tensor_kind kind, bool second)
+/* The part of a region that belongs to `tensor`, a parameter or a fused weight at `place`. */
+static int32_t region_view(struct builder *builder, const char *prefix, int32_t tensor, int32_t region, uint64_t place)
 {
-    switch (kind) {
-    case TENSOR_GRADIENT:
-        return &parameter->gradient;
-    case TENSOR_OPTIMIZER:
-        return second ? &parameter->moment2 : &parameter->moment1;
-    case TENSOR_PARAMETER_COPY:
-        return &parameter->copy;
-    default:
-        return &parameter->tensor;
-    }
+    const struct tensor weight = builder->tensors.items[tensor];
+    const uint64_t offset = place * dtype_size(builder->tensors.items[region].dtype);
+    char name[200];
+    snprintf(name, sizeof name, "%s%s", prefix, weight.name);
+    const int32_t view = view_add(builder, name, region, offset, weight.rank, weight.shape);
+    builder->tensors.items[view].scope = weight.scope;
+    return view;
 }
 
 void region_add(struct builder *builder, const char *name, const char *prefix, enum tensor_kind kind, enum dtype dtype)
@@ -85,22 +83,31 @@ void region_add(struct builder *builder, const char *name, const char *prefix, e
     const int32_t region = tensor_add(builder, name, dtype, kind, 0, SHAPE((int64_t)elements));
     for (size_t i = 0; i < builder->parameters.count; i++) {
         struct parameter *parameter = &builder->parameters.items[i];
-        const struct tensor tensor = builder->tensors.items[parameter->tensor];
-        const uint64_t offset = parameter->place * dtype_size(dtype);
         if (only_linear && !parameter->is_linear)
             continue;
-        int32_t member = parameter->tensor;
         if (kind == TENSOR_PARAMETER) {
-            builder->tensors.items[member].view_of = region;
-            builder->tensors.items[member].view_offset = offset;
-        } else {
-            char full[200];
-            snprintf(full, sizeof full, "%s%s", prefix, tensor.name);
-            member = view_add(builder, full, region, offset, tensor.rank, tensor.shape);
-            builder->tensors.items[member].scope = tensor.scope;
-            builder->tensors.items[member].parameter = parameter->tensor;
-            *region_member(parameter, kind, parameter->moment1 != TENSOR_NONE) = member;
+            builder->tensors.items[parameter->tensor].view_of = region;
+            builder->tensors.items[parameter->tensor].view_offset = parameter->place * dtype_size(dtype);
+            continue;
         }
+        const int32_t member = region_view(builder, prefix, parameter->tensor, region, parameter->place);
+        builder->tensors.items[member].parameter = parameter->tensor;
+        if (kind == TENSOR_GRADIENT)
+            parameter->gradient = member;
+        else if (kind == TENSOR_PARAMETER_COPY)
+            parameter->copy = member;
+        else if (parameter->moment1 == TENSOR_NONE)
+            parameter->moment1 = member;
+        else
+            parameter->moment2 = member;
+    }
+    for (size_t i = 0; i < builder->groups.count; i++) {
+        struct weight_fusion *group = &builder->groups.items[i];
+        const uint64_t place = builder->parameters.items[group->first].place;
+        if (kind == TENSOR_GRADIENT)
+            group->gradient = region_view(builder, prefix, group->tensor, region, place);
+        else if (kind == TENSOR_PARAMETER_COPY)
+            group->copy = region_view(builder, prefix, group->tensor, region, place);
     }
 }
 
@@ -336,9 +343,18 @@ static void attention_model(struct builder *builder)
     static const char *const names[3] = {"q", "k", "v"};
     const int32_t scope = scope_child(builder, 0, "attn", -1);
     int32_t operand[3];
-    for (int i = 0; i < 3; i++) {
-        operand[i] = parameter_add(builder, scope, false, GROUP_NONE, SHAPE(rows, c));
-        builder->tensors.items[operand[i]].name = names[i];
+    if (wants_fusion(builder, FUSE_ATTENTION)) {
+        const int32_t qkv = parameter_add(builder, scope, false, GROUP_NONE, SHAPE(rows, 3 * c));
+        builder->tensors.items[qkv].name = "qkv";
+        for (int i = 0; i < 3; i++) {
+            operand[i] = tensor_add(builder, names[i], DTYPE_F32, TENSOR_PARAMETER, scope, SHAPE(rows, c));
+            tensor_make_slice(builder, operand[i], qkv, i * c);
+        }
+    } else {
+        for (int i = 0; i < 3; i++) {
+            operand[i] = parameter_add(builder, scope, false, GROUP_NONE, SHAPE(rows, c));
+            builder->tensors.items[operand[i]].name = names[i];
+        }
     }
     const int32_t output = attention_values(builder, scope, operand[0], operand[1], operand[2]);
     builder->tensors.items[output].kind = TENSOR_OUTPUT;

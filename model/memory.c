@@ -70,7 +70,9 @@ static bool lifetimes(struct builder *builder, struct error *error)
         struct tensor *tensor = &tensors[i];
         const struct tensor *root = &tensors[root_of(builder, (int32_t)i)];
         if (tensor_kind_persists(root->kind)) {
-            const bool used = tensor->first_node != -2 || root->kind == TENSOR_PARAMETER;
+            /* What belongs to a single parameter stays even where fused nodes name only the whole: it is read by name. */
+            const bool used = tensor->first_node != -2 || (tensor->parameter != TENSOR_NONE &&
+                                                           (root->kind == TENSOR_PARAMETER || root->first_node != -2));
             tensor->kind = root->kind;
             tensor->first_node = used ? -1 : -2;
             tensor->last_node = (int32_t)kept;

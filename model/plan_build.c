@@ -46,13 +46,30 @@ static void plan_finish(struct builder *builder)
     plan->digest = plan_digest(plan);
 }
 
+/* Passes over the f32 forward nodes; casts are fused after autocast has made them, AdamW where the optimizer is built. */
+static const struct {
+    enum fusion fusion;
+    void (*run)(struct builder *builder);
+} passes[] = {
+    {FUSE_QKV, fuse_qkv},       {FUSE_GATE_UP, fuse_gate_up},         {FUSE_ATTENTION, fuse_attention},
+    {FUSE_SWIGLU, fuse_swiglu}, {FUSE_ADD_RMSNORM, fuse_add_rmsnorm}, {FUSE_CROSS_ENTROPY, fuse_cross_entropy},
+};
+
 static bool plan_fill(struct builder *builder, struct error *error)
 {
     const struct plan_request *request = builder->request;
     if (!forward_build(builder, error))
         return false;
-    if (request->precision == PRECISION_BF16)
+    for (size_t i = 0; i < sizeof passes / sizeof *passes; i++)
+        if (wants_fusion(builder, passes[i].fusion))
+            passes[i].run(builder);
+    if (request->precision == PRECISION_BF16) {
         autocast(builder);
+        if (wants_fusion(builder, FUSE_CAST)) {
+            region_add(builder, "parameters.bf16", "bf16.", TENSOR_PARAMETER_COPY, DTYPE_BF16);
+            fuse_cast(builder);
+        }
+    }
     if (!request->inference) {
         region_add(builder, "gradients", "grad.", TENSOR_GRADIENT, DTYPE_F32);
         if (!autodiff(builder, error))

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/unknown.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/simd/attention.h"
 #include <limits.h>
 #include <omp.h>
 #include <stdarg.h>
@@ -49,6 +50,11 @@ static char *step_name(struct program *program, const struct node *node)
     case OP_ATTN_SCORES_BACKWARD_K:
     case OP_ATTN_VALUES_BACKWARD_V:
         return arena_printf(arena, "sgemm_tn batched %lld of %lldx%lldx%lld", heads, t, hd, t);
+    case OP_ATTENTION:
+    case OP_ATTENTION_BACKWARD:
+        return arena_printf(arena, "%s %s %lld of %lldx%lld",
+                            node->op == OP_ATTENTION ? "flash_attention" : "flash_attention_backward",
+                            program->isa->name, heads, t, hd);
     default:
         return arena_printf(arena, "%s %s", op_info(node->op)->name, program->isa->name);
     }
@@ -61,6 +67,10 @@ static bool sizes_fit(const struct plan *plan, struct error *error)
         if (d->rows > INT_MAX || d->d_in > INT_MAX || d->d_out > INT_MAX || d->context > INT_MAX)
             return error_set(error, ERROR_UNSUPPORTED, "%s has a dimension beyond 2^31, which BLAS cannot address",
                              op_info(plan->nodes[i].op)->name);
+        const bool fused = plan->nodes[i].op == OP_ATTENTION || plan->nodes[i].op == OP_ATTENTION_BACKWARD;
+        if (fused && d->head_dim > ATTENTION_HEAD_MAX)
+            return error_set(error, ERROR_UNSUPPORTED, "the CPU's fused attention takes heads up to %d wide, not %lld",
+                             ATTENTION_HEAD_MAX, (long long)d->head_dim);
     }
     return true;
 }
@@ -117,6 +127,9 @@ static size_t scratch_floats(const struct node *node)
     switch (node->op) {
     case OP_RMSNORM_BACKWARD:
         return (size_t)node->dims.d_in; /* a thread's share of dw */
+    case OP_ATTENTION:
+    case OP_ATTENTION_BACKWARD:
+        return attention_scratch(node->dims.context, node->dims.head_dim);
     case OP_CROSS_ENTROPY:
     case OP_CROSS_ENTROPY_FUSED:
         return (size_t)node->dims.rows; /* losses by row, in the first thread's piece */

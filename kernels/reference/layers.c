@@ -57,7 +57,8 @@ void reference_add_rmsnorm(struct program *program, const struct node *node)
 /* With x̂ = x·rstd and g = dy·w:  dx = rstd·(g − x̂·mean(g·x̂)) [+ dres],  dw = Σₙ dy·x̂ */
 void reference_rmsnorm_backward(struct program *program, const struct node *node)
 {
-    const struct matrix dy = IN(0), x = IN(1), w = IN(2), rstd = IN(3), dres = IN(4), dx = OUT(0), dw = OUT(1);
+    const struct matrix dy = IN(0), x = IN(1), w = IN(2), rstd = IN(3), dres = IN(4), dx = OUT(0), dw = OUT(1),
+                        copy = OUT(2);
     for (int64_t c = 0; c < x.columns; c++) {
         dw.v[c] = 0;
         for (int64_t n = 0; n < x.rows; n++)
@@ -67,9 +68,12 @@ void reference_rmsnorm_backward(struct program *program, const struct node *node
         double mean = 0;
         for (int64_t c = 0; c < x.columns; c++)
             mean += AT(dy, n, c) * w.v[c] * AT(x, n, c) * rstd.v[n] / (double)x.columns;
-        for (int64_t c = 0; c < x.columns; c++)
+        for (int64_t c = 0; c < x.columns; c++) {
             AT(dx, n, c) =
                 rstd.v[n] * (AT(dy, n, c) * w.v[c] - AT(x, n, c) * rstd.v[n] * mean) + (dres.v ? AT(dres, n, c) : 0);
+            if (copy.v)
+                AT(copy, n, c) = AT(dx, n, c);
+        }
     }
 }
 

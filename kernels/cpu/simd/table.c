@@ -4,7 +4,7 @@
 cpu_kernel ISA(embedding), ISA(embedding_backward), ISA(rmsnorm), ISA(add_rmsnorm), ISA(rmsnorm_backward), ISA(rope),
     ISA(rope_backward), ISA(causal_softmax), ISA(causal_softmax_backward), ISA(add), ISA(mul), ISA(silu),
     ISA(silu_backward), ISA(cast), ISA(swiglu), ISA(swiglu_backward), ISA(cross_entropy), ISA(cross_entropy_backward),
-    ISA(cross_entropy_fused), ISA(adamw);
+    ISA(cross_entropy_fused), ISA(adamw), ISA(attention), ISA(attention_backward);
 
 #define TEXT_(name) #name
 #define TEXT(name) TEXT_(name)
@@ -27,6 +27,8 @@ const struct cpu_isa ISA(cpu_isa) = {
             [OP_SILU] = ISA(silu),
             [OP_SILU_BACKWARD] = ISA(silu_backward),
             [OP_CAST] = ISA(cast),
+            [OP_ATTENTION] = ISA(attention),
+            [OP_ATTENTION_BACKWARD] = ISA(attention_backward),
             [OP_SWIGLU] = ISA(swiglu),
             [OP_SWIGLU_BACKWARD] = ISA(swiglu_backward),
             [OP_CROSS_ENTROPY] = ISA(cross_entropy),

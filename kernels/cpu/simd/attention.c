@@ -1,0 +1,303 @@
+/* Causal attention in blocks, forward and backward, after FlashAttention (Dao et al. 2022; Dao 2023): the T × T matrix is
+ * never stored, blocks above the diagonal are skipped, q and k are turned (RoPE) while they are loaded. One (batch, head)
+ * is one task of one thread, so every sum is made in one order whatever the number of threads. */
+#include "kernels/cpu/simd/attention.h"
+#include "kernels/cpu/simd/rope.h"
+#include "kernels/cpu/simd/tile.h"
+
+cpu_kernel ISA(attention), ISA(attention_backward);
+
+#define QUERIES ATTENTION_QUERIES
+#define KEYS ATTENTION_KEYS
+
+/* One head of one batch entry. */
+struct head {
+    int64_t T, D;         /* context, head size */
+    int64_t width;        /* D in whole panels: row length of the head's scratch matrices */
+    int64_t column_panel; /* floats of a panel of (D, T) operands */
+    int64_t row_panel;    /* floats of a panel of (T, D) operands */
+    const float *q, *k, *v, *angles;
+    int64_t stride; /* of q, k, v */
+    float scale;
+};
+
+static struct head head_of(const struct program *program, const struct node *node, int32_t qkv, int32_t table,
+                           int64_t pair)
+{
+    const int64_t T = node->dims.context, D = node->dims.head_dim, H = node->dims.heads;
+    const int64_t stride = cpu_stride(program, qkv), b = pair / H, h = pair % H;
+    const float *q = (const float *)program->data[qkv] + b * T * stride + h * D;
+    return (struct head){
+        .T = T,
+        .D = D,
+        .width = (D + NR - 1) / NR * NR,
+        .column_panel = D * NR,
+        .row_panel = T * NR,
+        .q = q,
+        .k = q + H * D,
+        .v = q + 2 * H * D,
+        .angles = table == TENSOR_NONE ? NULL : program->data[table],
+        .stride = stride,
+        .scale = node->scale,
+    };
+}
+
+/* y = scale · x, turned to `position` where there is a table. */
+static inline void load_row(const struct head *head, const float *x, int64_t position, float scale, float *y)
+{
+    if (head->angles) {
+        rope_head(x, head->angles + position * head->D, y, head->D, 1, scale);
+        return;
+    }
+    for (int64_t d = 0; d < head->D; d += VN)
+        vf_put(y + d, vf_get(x + d, head->D - d) * scale, head->D - d);
+}
+
+/* Rows as columns of panels: element (d, t) of a (D, T) operand. Columns beyond T are zero. */
+static void pack_columns(const struct head *head, const float *rows, bool turned, float *panels)
+{
+    float row[1024];
+    for (int64_t base = 0; base < head->T; base += NR, panels += head->column_panel)
+        for (int64_t j = 0; j < NR; j++) {
+            const int64_t t = base + j;
+            const float *from = rows + t * head->stride;
+            if (t < head->T && turned) {
+                load_row(head, from, t, 1, row);
+                from = row;
+            }
+            for (int64_t d = 0; d < head->D; d++)
+                panels[d * NR + j] = t < head->T ? from[d] : 0;
+        }
+}
+
+/* `count` rows of width D, a row `stride` long, as panels of a (count, D) operand; columns beyond D are zero. */
+static void pack_rows(const float *rows, int64_t count, int64_t stride, int64_t D, float *panels)
+{
+    for (int64_t base = 0; base < D; base += NR)
+        for (int64_t t = 0; t < count; t++, panels += NR) {
+            const int64_t columns = D - base < NR ? D - base : NR;
+            const float *from = rows + t * stride + base;
+            vf_store(panels, vf_get(from, columns));
+            vf_store(panels + VN, columns > VN ? vf_get(from + VN, columns - VN) : (vf){0});
+        }
+}
+
+/* Row r of a block at (query, key): the keys that it may see, of `keys`. */
+static inline int64_t visible(int64_t query, int64_t key, int64_t keys)
+{
+    const int64_t count = query - key + 1;
+    return count < 0 ? 0 : count < keys ? count : keys;
+}
+
+/* exp(s − top) in place over the visible part, zero beyond; returns the sum. */
+static inline float exp_row(float *s, int64_t count, int64_t keys, float top)
+{
+    vf sum = {0};
+    int64_t u = 0;
+    for (; u + VN <= count; u += VN) {
+        const vf e = vf_exp(vf_load(s + u) - top);
+        vf_store(s + u, e);
+        sum += e;
+    }
+    float total = vf_sum(sum);
+    if (u < count) {
+        const vf e = vf_exp(vf_get(s + u, count - u) - top);
+        vf_put(s + u, e, count - u);
+        for (int64_t i = 0; i < count - u; i++)
+            total += e[i];
+    }
+    memset(s + count, 0, (size_t)(keys - count) * sizeof *s);
+    return total;
+}
+
+static inline float largest_of(const float *s, int64_t count)
+{
+    vf top = vf_set(-INFINITY);
+    int64_t u = 0;
+    for (; u + VN <= count; u += VN)
+        top = vf_max(top, vf_load(s + u));
+    float largest = vf_largest(top);
+    for (; u < count; u++)
+        largest = s[u] > largest ? s[u] : largest;
+    return largest;
+}
+
+/* Online softmax of a block of scores: makes them probabilities relative to the running maximum, and corrects what the
+ * earlier key blocks left in `sum` and `o`. */
+static void softmax_block(float *s, int64_t queries, int64_t keys, int64_t query, int64_t key, float *top, float *sum,
+                          float *o, int64_t width)
+{
+    for (int64_t r = 0; r < queries; r++) {
+        float *row = s + r * KEYS;
+        const int64_t count = visible(query + r, key, keys);
+        const float before = top[r], here = largest_of(row, count);
+        const float now = here > before ? here : before;
+        const float total = exp_row(row, count, keys, now);
+        const float correction = key > 0 ? expf(before - now) : 0;
+        sum[r] = key > 0 ? sum[r] * correction + total : total;
+        top[r] = now;
+        for (int64_t d = 0; key > 0 && correction != 1 && d < width; d += VN)
+            vf_store(o + r * width + d, vf_load(o + r * width + d) * correction);
+    }
+}
+
+static void head_forward(const struct head *head, float *scratch, float *o, int64_t stride, float *lse)
+{
+    const int64_t T = head->T, D = head->D;
+    const int64_t columns = (T + NR - 1) / NR * head->column_panel;
+    float *keys_panels = scratch, *value_panels = keys_panels + columns, *q = value_panels + T * head->width,
+          *s = q + QUERIES * head->width, *block = s + QUERIES * KEYS, *top = block + QUERIES * head->width,
+          *sum = top + QUERIES;
+    pack_columns(head, head->k, true, keys_panels);
+    pack_rows(head->v, T, head->stride, D, value_panels);
+    for (int64_t query = 0; query < T; query += QUERIES) {
+        const int64_t queries = T - query < QUERIES ? T - query : QUERIES, end = query + queries;
+        for (int64_t r = 0; r < queries; r++) {
+            load_row(head, head->q + (query + r) * head->stride, query + r, head->scale, q + r * D);
+            top[r] = -INFINITY;
+        }
+        for (int64_t key = 0; key < end; key += KEYS) {
+            const int64_t keys = end - key < KEYS ? end - key : KEYS;
+            tile_multiply(queries, keys, D, 1, q, D, 1, keys_panels + key / NR * head->column_panel, head->column_panel,
+                          s, KEYS, TILE_STORE);
+            softmax_block(s, queries, keys, query, key, top, sum, block, head->width);
+            tile_multiply(queries, head->width, keys, 1, s, KEYS, 1, value_panels + key * NR, head->row_panel, block,
+                          head->width, key > 0 ? TILE_ADD : TILE_STORE);
+        }
+        for (int64_t r = 0; r < queries; r++) {
+            const float inverse = 1.0f / sum[r];
+            float *to = o + (query + r) * stride;
+            for (int64_t d = 0; d < D; d += VN)
+                vf_put(to + d, vf_load(block + r * head->width + d) * inverse, D - d);
+            lse[query + r] = top[r] + logf(sum[r]);
+        }
+    }
+}
+
+void ISA(attention)(struct program *program, const struct node *node)
+{
+    const int64_t T = node->dims.context, H = node->dims.heads, D = node->dims.head_dim;
+    const int64_t stride = cpu_stride(program, node->output[0]);
+    float *o = cpu_output(program, node, 0), *lse = cpu_output(program, node, 1);
+#pragma omp parallel for schedule(static) num_threads(program->threads)
+    for (int64_t pair = 0; pair < node->dims.batch * H; pair++) {
+        const struct head head = head_of(program, node, node->input[0], node->input[1], pair);
+        head_forward(&head, program->scratch + (size_t)omp_get_thread_num() * program->scratch_stride,
+                     o + pair / H * T * stride + pair % H * D, stride, lse + pair * T);
+    }
+}
+
+/* Where a head's gradient goes and what it comes from. */
+struct head_gradient {
+    const float *d_o, *o, *lse;
+    int64_t o_stride;
+    float *dq, *dk, *dv, *delta;
+    int64_t stride; /* of dq, dk, dv */
+};
+
+/* y = x turned back from `position`. */
+static inline void store_row(const struct head *head, const float *x, int64_t position, float *y)
+{
+    if (head->angles)
+        rope_head(x, head->angles + position * head->D, y, head->D, -1, 1);
+    else
+        memcpy(y, x, (size_t)head->D * sizeof *y);
+}
+
+/* p = exp(s − lse), ds = p · (dp − delta), zero where masked. s becomes p, dp becomes ds. */
+static void gradient_block(float *s, float *dp, int64_t queries, int64_t keys, int64_t query, int64_t key,
+                           const float *lse, const float *delta)
+{
+    for (int64_t r = 0; r < queries; r++) {
+        float *p = s + r * KEYS, *ds = dp + r * KEYS;
+        const int64_t count = visible(query + r, key, keys);
+        for (int64_t u = 0; u < count; u += VN) {
+            const int64_t n = count - u;
+            const vf e = vf_exp(vf_get(p + u, n) - lse[query + r]);
+            vf_put(p + u, e, n);
+            vf_put(ds + u, e * (vf_get(ds + u, n) - delta[query + r]), n);
+        }
+        memset(p + count, 0, (size_t)(keys - count) * sizeof *p);
+        memset(ds + count, 0, (size_t)(keys - count) * sizeof *ds);
+    }
+}
+
+/* With P = softmax(S), S = scale·Q Kᵀ:  dV = Pᵀ dO,  dP = dO Vᵀ,  delta = rowsum(dO ∘ O),  dS = P ∘ (dP − delta),
+ * dQ = scale·dS K,  dK = scale·dSᵀ Q. */
+static void head_backward(const struct head *head, const struct head_gradient *g, float *scratch)
+{
+    const int64_t T = head->T, D = head->D, width = head->width;
+    const int64_t columns = (T + NR - 1) / NR * head->column_panel;
+    float *key_columns = scratch, *value_columns = key_columns + columns, *key_rows = value_columns + columns,
+          *dk = key_rows + T * width, *dv = dk + T * width, *s = dv + T * width, *dp = s + QUERIES * KEYS,
+          *q = dp + QUERIES * KEYS, *q_panels = q + QUERIES * width, *do_panels = q_panels + QUERIES * width,
+          *dq = do_panels + QUERIES * width;
+    pack_columns(head, head->k, true, key_columns);
+    pack_columns(head, head->v, false, value_columns);
+    for (int64_t t = 0; t < T; t++) /* turned rows in dk for a moment, to pack them */
+        load_row(head, head->k + t * head->stride, t, 1, dk + t * width);
+    pack_rows(dk, T, width, D, key_rows);
+    memset(dk, 0, (size_t)(2 * T * width) * sizeof *dk);
+
+    for (int64_t query = 0; query < T; query += QUERIES) {
+        const int64_t queries = T - query < QUERIES ? T - query : QUERIES, end = query + queries;
+        const float *d_o = g->d_o + query * g->o_stride, *o = g->o + query * g->o_stride;
+        for (int64_t r = 0; r < queries; r++) {
+            load_row(head, head->q + (query + r) * head->stride, query + r, head->scale, q + r * width);
+            vf sum = {0};
+            for (int64_t d = 0; d < D; d += VN)
+                sum += vf_get(d_o + r * g->o_stride + d, D - d) * vf_get(o + r * g->o_stride + d, D - d);
+            g->delta[query + r] = vf_sum(sum);
+        }
+        pack_rows(q, queries, width, D, q_panels);
+        pack_rows(d_o, queries, g->o_stride, D, do_panels);
+        for (int64_t key = 0; key < end; key += KEYS) {
+            const int64_t keys = end - key < KEYS ? end - key : KEYS;
+            const int64_t first = key / NR * head->column_panel;
+            tile_multiply(queries, keys, D, 1, q, width, 1, key_columns + first, head->column_panel, s, KEYS,
+                          TILE_STORE);
+            tile_multiply(queries, keys, D, 1, d_o, g->o_stride, 1, value_columns + first, head->column_panel, dp, KEYS,
+                          TILE_STORE);
+            gradient_block(s, dp, queries, keys, query, key, g->lse, g->delta);
+            tile_multiply(keys, width, queries, 1, s, 1, KEYS, do_panels, queries * NR, dv + key * width, width,
+                          TILE_ADD);
+            tile_multiply(keys, width, queries, 1, dp, 1, KEYS, q_panels, queries * NR, dk + key * width, width,
+                          TILE_ADD);
+            tile_multiply(queries, width, keys, head->scale, dp, KEYS, 1, key_rows + key * NR, head->row_panel, dq,
+                          width, key > 0 ? TILE_ADD : TILE_STORE);
+        }
+        for (int64_t r = 0; r < queries; r++)
+            store_row(head, dq + r * width, query + r, g->dq + (query + r) * g->stride);
+    }
+    for (int64_t t = 0; t < T; t++) {
+        store_row(head, dk + t * width, t, g->dk + t * g->stride);
+        memcpy(g->dv + t * g->stride, dv + t * width, (size_t)D * sizeof *dv);
+    }
+}
+
+void ISA(attention_backward)(struct program *program, const struct node *node)
+{
+    const int64_t T = node->dims.context, H = node->dims.heads, D = node->dims.head_dim;
+    const int64_t o_stride = cpu_stride(program, node->input[2]), stride = cpu_stride(program, node->output[0]);
+    const float *d_o = cpu_input(program, node, 0), *o = cpu_input(program, node, 2),
+                *lse = cpu_input(program, node, 3);
+    float *dqkv = cpu_output(program, node, 0), *delta = cpu_output(program, node, 1);
+#pragma omp parallel for schedule(static) num_threads(program->threads)
+    for (int64_t pair = 0; pair < node->dims.batch * H; pair++) {
+        const struct head head = head_of(program, node, node->input[1], node->input[4], pair);
+        const int64_t at = pair / H * T * o_stride + pair % H * D;
+        float *dq = dqkv + pair / H * T * stride + pair % H * D;
+        const struct head_gradient gradient = {
+            .d_o = d_o + at,
+            .o = o + at,
+            .lse = lse + pair * T,
+            .o_stride = o_stride,
+            .dq = dq,
+            .dk = dq + H * D,
+            .dv = dq + 2 * H * D,
+            .delta = delta + pair * T,
+            .stride = stride,
+        };
+        head_backward(&head, &gradient, program->scratch + (size_t)omp_get_thread_num() * program->scratch_stride);
+    }
+}

@@ -1,0 +1,89 @@
+/* A libnvidia-ml with one card, "0000:1B:00.0". Without power limit, and with the older name of the clock reasons. */
+#include <string.h>
+
+struct process {
+    unsigned pid;
+    unsigned long long used;
+    unsigned gpu, compute;
+};
+
+int nvmlInit_v2(void);
+int nvmlShutdown(void);
+const char *nvmlErrorString(int code);
+int nvmlDeviceGetHandleByPciBusId_v2(const char *bus, void **device);
+int nvmlDeviceGetClockInfo(void *device, int type, unsigned *mhz);
+int nvmlDeviceGetPowerUsage(void *device, unsigned *milliwatts);
+int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *celsius);
+int nvmlDeviceGetCurrentClocksThrottleReasons(void *device, unsigned long long *reasons);
+int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, struct process *processes);
+int fake_nvml_processes(int count);
+
+static int started, processes_running = 3;
+static char card;
+
+int fake_nvml_processes(int count)
+{
+    processes_running = count;
+    return started;
+}
+
+int nvmlInit_v2(void)
+{
+    started++;
+    return 0;
+}
+
+int nvmlShutdown(void)
+{
+    started--;
+    return 0;
+}
+
+const char *nvmlErrorString(int code)
+{
+    return code == 6 ? "Not Found" : "Other";
+}
+
+int nvmlDeviceGetHandleByPciBusId_v2(const char *bus, void **device)
+{
+    *device = &card;
+    return strcmp(bus, "0000:1B:00.0") ? 6 : 0;
+}
+
+int nvmlDeviceGetClockInfo(void *device, int type, unsigned *mhz)
+{
+    *mhz = type == 1 ? 1980 : 3201;
+    return device == &card && (type == 1 || type == 2) ? 0 : 2;
+}
+
+int nvmlDeviceGetPowerUsage(void *device, unsigned *milliwatts)
+{
+    (void)device;
+    *milliwatts = 612500;
+    return 0;
+}
+
+int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *celsius)
+{
+    (void)device, (void)sensor, (void)celsius;
+    return 3; /* not supported */
+}
+
+int nvmlDeviceGetCurrentClocksThrottleReasons(void *device, unsigned long long *reasons)
+{
+    (void)device;
+    *reasons = 0x4 | 0x20;
+    return 0;
+}
+
+int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, struct process *processes)
+{
+    (void)device;
+    unsigned room = *count;
+    *count = (unsigned)processes_running;
+    if (room < *count)
+        return 7;
+    for (unsigned i = 0; i < *count; i++)
+        processes[i] = (struct process){.pid = 100 + i};
+    return 0;
+}

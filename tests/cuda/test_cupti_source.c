@@ -1,0 +1,476 @@
+/* The activity source against a CUPTI that runs without a GPU: attribution, accounts, quiet, refusals, threads. */
+#include "base/clock.h"
+#include "fake_cupti.h"
+#include "kernels/cuda/cupti_internal.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include <cmocka.h>
+
+#define EVENTS_MAX 100000
+#define STEPS_MAX 8
+
+struct heard {
+    pthread_mutex_t lock;
+    struct kernel_event events[EVENTS_MAX];
+    uint64_t steps[EVENTS_MAX];
+    size_t count, total;
+    uint64_t dropped;
+    char names[64][KERNEL_NAME_MAX];
+    uint32_t name_count;
+    char note[512];
+};
+static struct heard heard;
+
+static uint32_t probe_intern(void *context, const char *name)
+{
+    struct heard *h = context;
+    pthread_mutex_lock(&h->lock);
+    uint32_t id = 0;
+    while (id < h->name_count && strcmp(h->names[id], name))
+        id++;
+    if (id == h->name_count) {
+        assert_true(id < 64);
+        snprintf(h->names[h->name_count++], KERNEL_NAME_MAX, "%s", name);
+    }
+    pthread_mutex_unlock(&h->lock);
+    return id;
+}
+
+static void probe_event(void *context, uint64_t step, const struct kernel_event *event)
+{
+    struct heard *h = context;
+    pthread_mutex_lock(&h->lock);
+    h->total++;
+    if (h->count < EVENTS_MAX) {
+        h->steps[h->count] = step;
+        h->events[h->count++] = *event;
+    }
+    pthread_mutex_unlock(&h->lock);
+}
+
+static void probe_dropped(void *context, uint64_t count)
+{
+    struct heard *h = context;
+    pthread_mutex_lock(&h->lock);
+    h->dropped += count;
+    pthread_mutex_unlock(&h->lock);
+}
+
+static void probe_note(void *context, const char *key, const char *text)
+{
+    struct heard *h = context;
+    pthread_mutex_lock(&h->lock);
+    snprintf(h->note, sizeof h->note, "%s: %s", key, text);
+    pthread_mutex_unlock(&h->lock);
+}
+
+static const struct probe probe = {
+    .context = &heard, .intern = probe_intern, .event = probe_event, .dropped = probe_dropped, .note = probe_note};
+
+static size_t heard_total(void)
+{
+    pthread_mutex_lock(&heard.lock);
+    size_t total = heard.total;
+    pthread_mutex_unlock(&heard.lock);
+    return total;
+}
+
+static struct cupti_source *open_source(const struct source_options *options)
+{
+    struct error error = {0};
+    struct cupti_source *source = cupti_source_open_with(fake_api(), &probe, options, &error);
+    if (!source)
+        fail_msg("%s", error.text);
+    return source;
+}
+
+static int setup(void **state)
+{
+    (void)state;
+    fake_reset();
+    memset(&heard, 0, sizeof heard);
+    pthread_mutex_init(&heard.lock, NULL);
+    return 0;
+}
+
+/* launches = records + dropped + invalid + missing, and what the probe heard agrees. */
+static void check_accounts(struct cupti_source *source, struct cupti_counts *counts)
+{
+    cupti_source_counts(source, counts);
+    assert_int_equal(counts->launches, counts->records + counts->dropped + counts->invalid + counts->missing);
+    assert_int_equal(heard.dropped, counts->dropped + counts->missing);
+}
+
+static void test_stream_launches_are_of_their_nodes(void **state)
+{
+    (void)state;
+    struct cupti_source *source = open_source(NULL);
+    assert_true(cupti_source_start(source, 42, NULL));
+    for (int node = 0; node < 500; node++) {
+        cupti_source_node(source, node);
+        fake_launch(node % 2 ? "_ZN3foo3barILi4EEEvPf" : "softmax", FAKE_GOOD, node % 3 == 0);
+        if (node % 5 == 0)
+            fake_launch("second", FAKE_GOOD, false);
+    }
+    cupti_source_node(source, EVENT_NODE_NONE);
+    fake_copy(4096);
+    fake_synchronize(1000);
+    fake_overhead();
+    cupti_source_stop(source, NULL);
+    cupti_source_flush(source, NULL);
+
+    struct cupti_counts counts;
+    check_accounts(source, &counts);
+    assert_int_equal(counts.launches, 601);
+    assert_int_equal(counts.records, 601);
+    assert_int_equal(counts.unattributed, 1);
+    assert_int_equal(counts.surplus, 0);
+    assert_int_equal(heard.count, 603);
+    int next = 0, kinds[5] = {0};
+    for (size_t i = 0; i < heard.count; i++) {
+        const struct kernel_event *event = &heard.events[i];
+        assert_int_equal(heard.steps[i], 42);
+        kinds[event->kind]++;
+        if (event->kind != EVENT_KERNEL)
+            continue;
+        assert_true(event->start >= event->launch && event->end >= event->start);
+        assert_int_equal(event->stream, 7);
+        if (!strcmp(heard.names[event->name], "second")) {
+            assert_int_equal(event->node, next - 1);
+            continue;
+        }
+        assert_int_equal(event->node, next);
+        assert_string_equal(heard.names[event->name], next % 2 ? "foo::bar<4>" : "softmax");
+        next++;
+    }
+    assert_int_equal(next, 500);
+    assert_int_equal(kinds[EVENT_COPY], 1);
+    assert_int_equal(kinds[EVENT_SYNC], 1);
+    assert_int_equal(kinds[EVENT_OVERHEAD], 1);
+    cupti_source_close(source);
+}
+
+/* The same kernels in the same nodes, once launched one by one and once as a graph: the same rows. */
+static void test_graphs_attribute_like_streams(void **state)
+{
+    (void)state;
+    for (int created_last = 0; created_last < 2; created_last++) {
+        setup(NULL);
+        static struct fake_graph graph;
+        graph.count = 0;
+        struct cupti_source *source = open_source(NULL);
+        for (int node = 0; node < 4096; node++) {
+            cupti_source_node(source, node % 997);
+            fake_capture_kernel(&graph, node % 2 ? "a" : "b");
+        }
+        cupti_source_node(source, EVENT_NODE_NONE);
+        fake_instantiate(&graph, created_last);
+
+        cupti_source_start(source, 1, NULL);
+        for (int node = 0; node < 4096; node++) {
+            cupti_source_node(source, node % 997);
+            fake_launch(node % 2 ? "a" : "b", FAKE_GOOD, false);
+        }
+        cupti_source_node(source, EVENT_NODE_NONE);
+        cupti_source_stop(source, NULL);
+        cupti_source_start(source, 2, NULL);
+        cupti_source_graph(source, 4096);
+        fake_graph_launch(&graph);
+        cupti_source_stop(source, NULL);
+        cupti_source_flush(source, NULL);
+
+        struct cupti_counts counts;
+        check_accounts(source, &counts);
+        assert_int_equal(counts.records, 8192);
+        assert_int_equal(counts.unattributed, 0);
+        for (size_t i = 0; i < 4096; i++) {
+            assert_int_equal(heard.steps[i], 1);
+            assert_int_equal(heard.steps[i + 4096], 2);
+            assert_int_equal(heard.events[i].node, heard.events[i + 4096].node);
+            assert_int_equal(heard.events[i].name, heard.events[i + 4096].name);
+        }
+        cupti_source_close(source);
+    }
+}
+
+static void test_refused_and_lost_records_are_accounted_for(void **state)
+{
+    (void)state;
+    struct cupti_source *source = open_source(NULL);
+    cupti_source_start(source, 1, NULL);
+    cupti_source_node(source, 3);
+    static const enum fake_fault faults[] = {FAKE_NO_TIME, FAKE_BACKWARDS, FAKE_EARLY,
+                                             FAKE_LOST,    FAKE_REFUSED,   FAKE_GOOD};
+    for (int i = 0; i < 6; i++)
+        for (int repeat = 0; repeat <= i; repeat++)
+            fake_launch("kernel", faults[i], repeat % 2);
+    cupti_source_stop(source, NULL);
+    cupti_source_flush(source, NULL);
+
+    struct cupti_counts counts;
+    check_accounts(source, &counts);
+    assert_int_equal(counts.launches, 1 + 2 + 3 + 4 + 6); /* the refused launches are none */
+    assert_int_equal(counts.records, 6);
+    assert_int_equal(counts.invalid, 6);
+    assert_int_equal(counts.invalid_no_time, 1);
+    assert_int_equal(counts.invalid_backwards, 2);
+    assert_int_equal(counts.invalid_early, 3);
+    assert_int_equal(counts.missing, 4);
+    assert_int_equal(heard.total, 6);
+    cupti_source_close(source);
+}
+
+/* Too few buffers: records are dropped, the number is known, nothing else suffers. */
+static void test_dropped_records_are_counted(void **state)
+{
+    (void)state;
+    struct source_options options = {.buffer_size = 4096, .buffers = 1, .limit = 2, .period_ms = 10000};
+    struct cupti_source *source = open_source(&options);
+    cupti_source_start(source, 1, NULL);
+    cupti_source_node(source, 3);
+    for (int i = 0; i < 1000; i++)
+        fake_launch("kernel", FAKE_GOOD, false);
+    cupti_source_stop(source, NULL);
+    cupti_source_flush(source, NULL);
+    struct cupti_counts counts;
+    check_accounts(source, &counts);
+    assert_int_equal(counts.records, 2 * (4096 / sizeof(CUpti_ActivityKernel10)));
+    assert_int_equal(counts.dropped, 1000 - counts.records);
+    assert_int_equal(counts.missing, 0);
+    assert_int_equal(counts.buffers, 2);
+    cupti_source_close(source);
+}
+
+static void test_timed_steps_are_quiet(void **state)
+{
+    (void)state;
+    struct cupti_source *source = open_source(NULL);
+    for (int step = 0; step < 20; step++) {
+        cupti_source_start(source, (uint64_t)step, NULL);
+        assert_int_equal(fake_state().enabled_kinds, 5);
+        for (int i = 0; i < 10; i++)
+            fake_launch("kernel", FAKE_GOOD, false);
+        cupti_source_stop(source, NULL);
+
+        assert_true(cupti_source_quiet(source, NULL));
+        struct fake_state before = fake_state();
+        assert_int_equal(before.enabled_kinds, 0);
+        assert_int_equal(before.enabled_launch_callbacks, 0);
+        assert_int_equal(heard_total(), (size_t)(step + 1) * 10); /* nothing is under way any more */
+        for (int i = 0; i < 10; i++)
+            fake_launch("timed", FAKE_GOOD, false);
+        assert_int_equal(fake_state().api_callbacks, before.api_callbacks);
+    }
+    struct cupti_counts counts;
+    check_accounts(source, &counts);
+    assert_int_equal(counts.launches, 200);
+    assert_int_equal(counts.records, 200);
+    cupti_source_close(source);
+}
+
+/* What runs between profiled steps while tracing stays on is nobody's. */
+static void test_work_between_steps_is_left_out(void **state)
+{
+    (void)state;
+    struct cupti_source *source = open_source(NULL);
+    for (uint64_t step = 0; step < 3000; step++) { /* more than the ring of windows holds */
+        cupti_source_start(source, step, NULL);
+        cupti_source_node(source, (int32_t)step);
+        fake_launch("kernel", FAKE_GOOD, false);
+        fake_synchronize(0);
+        cupti_source_stop(source, NULL);
+        fake_launch("between", FAKE_GOOD, false);
+        fake_copy(1);
+        fake_overhead();
+        if (step % 500 == 0)
+            cupti_source_flush(source, NULL);
+    }
+    cupti_source_flush(source, NULL);
+    struct cupti_counts counts;
+    check_accounts(source, &counts);
+    assert_int_equal(counts.launches, 3000);
+    assert_int_equal(counts.records, 3000);
+    assert_true(counts.outside >= 9000);
+    for (size_t i = 0; i < heard.count; i++) {
+        assert_true(heard.events[i].kind == EVENT_SYNC || heard.events[i].kind == EVENT_KERNEL);
+        if (heard.events[i].kind == EVENT_KERNEL)
+            assert_int_equal(heard.events[i].node, heard.steps[i]);
+    }
+    cupti_source_close(source);
+}
+
+/* Events come while the step still runs, at the flush thread's pace. */
+static void test_events_are_live(void **state)
+{
+    (void)state;
+    struct cupti_source *source = open_source(NULL);
+    cupti_source_start(source, 1, NULL);
+    uint64_t slowest = 0;
+    for (int round = 0; round < 4; round++) {
+        size_t before = heard_total();
+        uint64_t launched = clock_now();
+        fake_launch("kernel", FAKE_GOOD, false);
+        while (heard_total() == before && clock_now() - launched < 2000000000u)
+            nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+        assert_int_equal(heard_total(), before + 1);
+        uint64_t took = clock_now() - launched;
+        slowest = took > slowest ? took : slowest;
+    }
+    assert_true(slowest < 1000000000u); /* the period is 50 ms; a busy test machine may take its time */
+    cupti_source_stop(source, NULL);
+    cupti_source_close(source);
+}
+
+/* Two million records through the same few buffers. */
+static void test_memory_is_flat(void **state)
+{
+    (void)state;
+    static struct fake_graph graph;
+    graph.count = 0;
+    struct source_options options = {.buffer_size = 64 << 10, .buffers = 4, .limit = 64};
+    struct cupti_source *source = open_source(&options);
+    for (int node = 0; node < 2000; node++) {
+        cupti_source_node(source, node);
+        fake_capture_kernel(&graph, "kernel");
+    }
+    cupti_source_node(source, EVENT_NODE_NONE);
+    fake_instantiate(&graph, false);
+    uint64_t early = 0;
+    struct cupti_counts counts;
+    for (uint64_t step = 0; step < 1000; step++) {
+        cupti_source_start(source, step, NULL);
+        cupti_source_graph(source, 2000);
+        fake_graph_launch(&graph);
+        cupti_source_stop(source, NULL);
+        if (step % 3 == 0)
+            cupti_source_flush(source, NULL);
+        if (step == 100) {
+            cupti_source_counts(source, &counts);
+            early = counts.buffers;
+        }
+    }
+    cupti_source_flush(source, NULL);
+    check_accounts(source, &counts);
+    assert_int_equal(counts.launches, 2000000);
+    assert_int_equal(counts.records + counts.dropped, 2000000);
+    assert_int_equal(counts.unattributed, 0);
+    assert_true(counts.buffers <= 64 && early <= 64);
+    assert_int_equal(heard.total, counts.records);
+    cupti_source_close(source);
+}
+
+static void expect_refusal(const char *const *words, int count)
+{
+    struct error error = {0};
+    assert_null(cupti_source_open_with(fake_api(), &probe, NULL, &error));
+    assert_int_equal(error.kind, ERROR_DEVICE);
+    assert_null(strchr(error.text, '\n'));
+    for (int i = 0; i < count; i++)
+        if (!strstr(error.text, words[i]))
+            fail_msg("\"%s\" does not say \"%s\"", error.text, words[i]);
+}
+
+static void test_refusals_are_sentences(void **state)
+{
+    (void)state;
+    fake_subscribe_result(CUPTI_ERROR_MULTIPLE_SUBSCRIBERS_NOT_SUPPORTED, "Nsight Systems");
+    expect_refusal((const char *const[]){"another tool", "Nsight Systems", "39"}, 3);
+    fake_subscribe_result(CUPTI_ERROR_UNKNOWN, "");
+    expect_refusal((const char *const[]){"driver", "999"}, 2);
+    fake_subscribe_result(CUPTI_ERROR_HARDWARE, "");
+    expect_refusal((const char *const[]){"refused", "error 9"}, 2);
+    fake_subscribe_result(CUPTI_SUCCESS, "");
+    fake_enable_fails_after(1);
+    expect_refusal((const char *const[]){"graphs"}, 1);
+    assert_int_equal(fake_state().subscribed, 0);
+    fake_enable_fails_after(-1);
+
+    struct cupti_source *source = open_source(NULL); /* and after all that, one opens */
+    struct error error = {0};
+    assert_null(cupti_source_open_with(fake_api(), &probe, NULL, &error));
+    assert_non_null(strstr(error.text, "one subscriber"));
+    cupti_source_close(source);
+    assert_int_equal(fake_state().subscribed, 0);
+    assert_int_equal(fake_state().buffers_out, 0);
+    assert_int_equal(fake_state().clock_registrations, 1); /* a second one corrupts times */
+}
+
+/* Whichever of the switches fails, all are off again and the step can run unprofiled. */
+static void test_a_failed_start_leaves_nothing_on(void **state)
+{
+    (void)state;
+    struct cupti_source *source = open_source(NULL);
+    for (int calls = 0;; calls++) {
+        struct error error = {0};
+        fake_enable_fails_after(calls);
+        if (cupti_source_start(source, 1, &error)) {
+            assert_true(calls > 40);
+            break;
+        }
+        assert_int_equal(error.kind, ERROR_DEVICE);
+        assert_int_equal(fake_state().enabled_kinds, 0);
+        assert_int_equal(fake_state().enabled_launch_callbacks, 0);
+    }
+    fake_enable_fails_after(-1);
+    cupti_source_close(source); /* in the middle of a step */
+    assert_int_equal(fake_state().enabled_kinds, 0);
+}
+
+static void test_a_cupti_that_gives_up_is_left_alone(void **state)
+{
+    (void)state;
+    struct cupti_source *source = open_source(NULL);
+    cupti_source_start(source, 1, NULL);
+    fake_launch("kernel", FAKE_GOOD, false);
+    fake_fatal("out of semaphores");
+    fake_launch("kernel", FAKE_LOST, false);
+    cupti_source_stop(source, NULL);
+    assert_true(cupti_source_quiet(source, NULL));
+    assert_true(cupti_source_start(source, 2, NULL)); /* the run goes on */
+    assert_true(cupti_source_stop(source, NULL));
+    assert_non_null(strstr(heard.note, "gave up"));
+    assert_non_null(strstr(heard.note, "out of semaphores"));
+    struct cupti_counts counts;
+    check_accounts(source, &counts);
+    assert_int_equal(counts.missing, 2);
+    cupti_source_close(source);
+}
+
+static void test_no_source_is_no_work(void **state)
+{
+    (void)state;
+    struct cupti_counts counts;
+    cupti_source_node(NULL, 1);
+    cupti_source_graph(NULL, 1);
+    assert_true(cupti_source_start(NULL, 1, NULL));
+    assert_true(cupti_source_stop(NULL, NULL));
+    assert_true(cupti_source_quiet(NULL, NULL));
+    assert_true(cupti_source_flush(NULL, NULL));
+    cupti_source_counts(NULL, &counts);
+    assert_int_equal(counts.launches, 0);
+    cupti_source_close(NULL);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup(test_stream_launches_are_of_their_nodes, setup),
+        cmocka_unit_test_setup(test_graphs_attribute_like_streams, setup),
+        cmocka_unit_test_setup(test_refused_and_lost_records_are_accounted_for, setup),
+        cmocka_unit_test_setup(test_dropped_records_are_counted, setup),
+        cmocka_unit_test_setup(test_timed_steps_are_quiet, setup),
+        cmocka_unit_test_setup(test_work_between_steps_is_left_out, setup),
+        cmocka_unit_test_setup(test_events_are_live, setup),
+        cmocka_unit_test_setup(test_memory_is_flat, setup),
+        cmocka_unit_test_setup(test_refusals_are_sentences, setup),
+        cmocka_unit_test_setup(test_a_failed_start_leaves_nothing_on, setup),
+        cmocka_unit_test_setup(test_a_cupti_that_gives_up_is_left_alone, setup),
+        cmocka_unit_test_setup(test_no_source_is_no_work, setup),
+    };
+    return cmocka_run_group_tests_name("cupti_source", tests, NULL, NULL);
+}
