@@ -24,7 +24,15 @@ struct device_info {
 };
 
 /* One execution of one kernel, as a device reports it. Times are CLOCK_MONOTONIC ns. */
-enum kernel_event_kind { EVENT_KERNEL, EVENT_COPY, EVENT_MEMSET, EVENT_SYNC, EVENT_OVERHEAD };
+enum kernel_event_kind {
+    EVENT_KERNEL,
+    EVENT_COPY,
+    EVENT_MEMSET,
+    EVENT_SYNC,     /* the host waits; no node */
+    EVENT_OVERHEAD, /* the profiler's or the driver's own; no node */
+    EVENT_COUNTERS  /* no times: start, end, launch and bytes are four values of the node's hardware counters, UNKNOWN_U64
+                       where not known; the note "counters" names them */
+};
 #define EVENT_NODE_NONE (-1) /* not one of the plan's nodes: unattributed */
 
 struct kernel_event {

@@ -1,5 +1,4 @@
 #include "kernels/cuda/cupti_api.h"
-#include "base/strbuf.h"
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -103,10 +102,11 @@ failed:
 const char *cupti_result_text(const struct cupti_api *api, CUptiResult result, char *text, size_t size)
 {
     const char *message = NULL;
-    if (api->get_error_message && api->get_error_message(result, &message) == CUPTI_SUCCESS && message)
-        snprintf(text, size, "CUPTI error %d: %s", (int)result, message);
-    else
-        snprintf(text, size, "CUPTI error %d", (int)result);
+    if (!api->get_error_message || api->get_error_message(result, &message) != CUPTI_SUCCESS)
+        message = NULL;
+    /* 999 is what CUPTI says of everything without a driver, and its own message does not tell. */
+    snprintf(text, size, "CUPTI error %d%s%s%s", (int)result, message ? ", " : "", message ? message : "",
+             result == CUPTI_ERROR_UNKNOWN ? ": is there a working NVIDIA driver?" : "");
     for (char *c = text; *c; c++)
         if (*c == '\n')
             *c = ' ';

@@ -311,9 +311,6 @@ static bool subscribe_failed(const struct cupti_api *api, CUptiResult result, co
             "another tool holds CUPTI in this process%s%s (error 39); for kernel rows, run without Nsight, "
             "cuda-gdb, compute-sanitizer or an injected profiler (CUDA_INJECTION64_PATH)",
             *holder ? ": " : "", holder);
-    if (result == CUPTI_ERROR_UNKNOWN || result == CUPTI_ERROR_NOT_INITIALIZED)
-        return error_set(error, ERROR_DEVICE, "CUPTI finds no working NVIDIA driver (%s)",
-                         cupti_result_text(api, result, text, sizeof text));
     return error_set(error, ERROR_DEVICE, "CUPTI refused the subscription (%s)",
                      cupti_result_text(api, result, text, sizeof text));
 }
