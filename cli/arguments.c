@@ -46,7 +46,8 @@ static bool unknown_option(const char *given, enum command command, struct error
             begins[begins[0] != NULL] = names[i];
     }
     if (begins[1])
-        return error_set(error, ERROR_USAGE, "'--%s' could be --%s or --%s; write it in full", word, begins[0], begins[1]);
+        return error_set(error, ERROR_USAGE, "'--%s' could be --%s or --%s; write it in full", word, begins[0],
+                         begins[1]);
     const char *near = suggest(word, names, OPTION_COUNT);
     return error_set(error, ERROR_USAGE, "'%.*s' is not an option of '%s'%s%s%s", (int)strcspn(given, "="), given,
                      command_words(command), near ? "; did you mean '--" : "", near ? near : "", near ? "'?" : "");

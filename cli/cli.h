@@ -65,8 +65,10 @@ enum option_id {
     OPTION_RECORD,
     OPTION_REFERENCE,
     OPTION_THRESHOLD,
+    OPTION_SPEED,
     /* where results go */
     OPTION_FORMAT,
+    OPTION_DEVICES_FORMAT, /* --format of devices */
     OPTION_OUTPUT,
     OPTION_MARKDOWN,
     OPTION_CSV,

@@ -3,6 +3,10 @@
 #include <string.h>
 
 static const struct command_info commands[COMMAND_COUNT] = {
+    [COMMAND_DEVICES] = {"devices", "", 0, 0, false, command_devices,
+                         "List the devices there are, and for the others what is missing"},
+    [COMMAND_PROFILES] = {"profiles", "[new NAME]", 0, 2, false, command_profiles,
+                          "List the profiles there are, or write a commented new one"},
     [COMMAND_HELP] = {"help", "[SUBCOMMAND|man|bash|zsh|fish]", 0, 1, false, command_help,
                       "Show help on a subcommand, or print the man page or a shell's completions"},
     [COMMAND_VERSION] = {"version", "", 0, 0, false, command_version,

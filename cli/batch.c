@@ -1,0 +1,212 @@
+/* Running without a screen. */
+#include "base/unknown.h"
+#include "cli/progress.h"
+#include "cli/run.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#define DESCRIPTORS_MAX 32
+#define SECOND_CHANCE "steptop: stopping the run; what was measured is kept (^C again quits at once)"
+
+struct loop {
+    struct batch *batch;
+    struct progress *progress;
+    enum status *seen; /* of each run, as last handled */
+    size_t count;
+    size_t log_shown;
+    int signals;              /* signalfd */
+    int signal;               /* the first that came, or 0 */
+    bool quit;                /* a second came */
+    struct error write_error; /* of the latest attempt */
+    bool write_failed;
+};
+
+static bool is_end(enum status status)
+{
+    return status != STATUS_PENDING && status != STATUS_RUNNING;
+}
+
+static bool failed(enum status status)
+{
+    return status != STATUS_OK && status != STATUS_UNRELIABLE;
+}
+
+/* ^C, SIGTERM and SIGHUP become readable events. Workers get the default mask back when they are started. */
+static int open_signals(sigset_t *before)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    sigprocmask(SIG_BLOCK, &set, before);
+    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+}
+
+static void take_signals(struct loop *loop)
+{
+    struct signalfd_siginfo info;
+    while (read(loop->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+        if (loop->signal) {
+            loop->quit = true;
+            return;
+        }
+        loop->signal = (int)info.ssi_signo;
+        progress_message(loop->progress, SECOND_CHANCE);
+        session_stop_all(loop->batch->session);
+    }
+}
+
+/* Files are renewed after each cell; a failure is told at once and tried again with the next. */
+static void write_outputs(struct loop *loop)
+{
+    struct batch *batch = loop->batch;
+    if (!batch->outputs->count)
+        return;
+    loop->write_error = (struct error){0};
+    report_update(batch->report, batch->session);
+    loop->write_failed = !outputs_write(batch->outputs, batch->report, &loop->write_error);
+    if (loop->write_failed) {
+        char text[sizeof loop->write_error.text + 32];
+        snprintf(text, sizeof text, "steptop: warning: %s", loop->write_error.text);
+        progress_message(loop->progress, text);
+    }
+}
+
+/* After an out-of-memory cell: those on the same device that are planned to take at least as much. */
+static void skip_larger(struct loop *loop, size_t index)
+{
+    const struct session *session = loop->batch->session;
+    const struct run *run = session_run(session, index);
+    const uint64_t needed = progress_planned(loop->progress, index);
+    for (size_t i = 0; i < loop->count && is_known_u64(needed); i++) {
+        const struct run *other = session_run(session, i);
+        const uint64_t planned = progress_planned(loop->progress, i);
+        if (other->status != STATUS_PENDING || strcmp(other->cell.device, run->cell.device) != 0 ||
+            !is_known_u64(planned) || planned < needed)
+            continue;
+        char reason[200];
+        snprintf(reason, sizeof reason, "plans %.0f MiB, not less than the %.0f MiB of cell %zu, which did not fit",
+                 (double)planned / 0x1p20, (double)needed / 0x1p20, index + 1);
+        session_skip(loop->batch->session, other->id, reason);
+    }
+}
+
+static void take_ends(struct loop *loop)
+{
+    bool any = false;
+    for (size_t i = 0; i < loop->count; i++) {
+        const struct run *run = session_run(loop->batch->session, i);
+        if (loop->seen[i] == run->status)
+            continue;
+        loop->seen[i] = run->status;
+        if (!is_end(run->status))
+            continue;
+        any = true;
+        progress_ended(loop->progress, loop->batch->session, i);
+        if (run->status == STATUS_OOM && loop->batch->profile->on_oom == ON_OOM_SKIP_LARGER)
+            skip_larger(loop, i);
+    }
+    if (any)
+        write_outputs(loop);
+}
+
+/* What workers complain about belongs on stderr as well. */
+static void show_log(struct loop *loop)
+{
+    const struct session *session = loop->batch->session;
+    const size_t count = session_log_count(session);
+    for (; loop->log_shown < count; loop->log_shown++) {
+        const struct log_line *line = session_log(session, loop->log_shown);
+        if (line && line->is_error && !loop->batch->arguments->value[OPTION_QUIET])
+            progress_message(loop->progress, line->text);
+    }
+}
+
+static void run_loop(struct loop *loop)
+{
+    struct session *session = loop->batch->session;
+    while (!session_idle(session) && !loop->quit) {
+        struct pollfd fds[DESCRIPTORS_MAX] = {{.fd = loop->signals, .events = POLLIN}};
+        int timeout = -1;
+        const int count = session_poll(session, fds + 1, DESCRIPTORS_MAX - 1, &timeout);
+        if (timeout < 0 || timeout > 200)
+            timeout = 200;
+        if (poll(fds, (nfds_t)count + 1, timeout) < 0 && errno != EINTR)
+            break;
+        take_signals(loop);
+        session_step(session);
+        show_log(loop);
+        take_ends(loop);
+        progress_update(loop->progress, session);
+    }
+    take_ends(loop);
+}
+
+/* 4 when no cell could run because its device is not there, 1 when some cell failed. */
+static int exit_code(const struct loop *loop)
+{
+    size_t bad = 0, no_device = 0;
+    if (loop->signal)
+        return 128 + loop->signal;
+    for (size_t i = 0; i < loop->count; i++) {
+        const struct run *run = session_run(loop->batch->session, i);
+        if (!failed(run->status))
+            continue;
+        bad++;
+        /* The worker names the device as soon as it has opened it. */
+        no_device += (run->status == STATUS_ERROR || run->status == STATUS_UNSUPPORTED) && !run->device.name[0];
+    }
+    return !bad ? EXIT_OK : no_device == loop->count ? EXIT_DEVICE : EXIT_FAILED;
+}
+
+int batch_run(struct batch *batch)
+{
+    const struct arguments *arguments = batch->arguments;
+    struct loop loop = {.batch = batch, .count = session_run_count(batch->session), .signals = -1};
+    struct error error = {0};
+    struct strbuf text = {0};
+    enum report_format format = FORMAT_MARKDOWN;
+    sigset_t before;
+    int code = EXIT_FAILED;
+    if (arguments->value[OPTION_FORMAT] && !report_format_parse(arguments->value[OPTION_FORMAT], &format, &error)) {
+        error.kind = ERROR_USAGE;
+        return fail(&error);
+    }
+    loop.signals = open_signals(&before);
+    loop.seen = calloc(loop.count + 1, sizeof *loop.seen);
+    loop.progress =
+        progress_create(batch->session, arguments->value[OPTION_QUIET] != NULL, arguments->value[OPTION_ASCII] != NULL);
+    if (loop.signals < 0 || !loop.seen || !loop.progress) {
+        error_set(&error, ERROR_SYSTEM, "cannot start the run: %s", strerror(errno));
+        code = fail(&error);
+        goto cleanup;
+    }
+    run_loop(&loop);
+    write_outputs(&loop);
+    progress_free(loop.progress);
+    loop.progress = NULL;
+    code = exit_code(&loop);
+    if (loop.quit)
+        goto cleanup;
+    report_update(batch->report, batch->session);
+    if (!report_emit(batch->report, format, &text, &error) || !print_all(text.text, text.length, &error)) {
+        const int failure = fail(&error);
+        code = code == EXIT_OK ? failure : code;
+    } else if (loop.write_failed && code == EXIT_OK)
+        code = fail(&loop.write_error);
+cleanup:
+    progress_free(loop.progress);
+    free(loop.seen);
+    strbuf_release(&text);
+    if (loop.signals >= 0)
+        close(loop.signals);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    return code;
+}

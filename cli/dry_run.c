@@ -1,0 +1,118 @@
+/* steptop run --dry-run: the cells with FLOPs, planned memory and whether they fit. Nothing runs. */
+#include "base/unknown.h"
+#include "cli/estimate.h"
+#include "cli/probe.h"
+#include "cli/run.h"
+#include "report/pipe_table.h"
+#include <stdio.h>
+#include <string.h>
+
+#define DEVICES_MAX 32
+
+/* Free memory of each device that the profile names, asked once. */
+struct memory_of {
+    char name[32];
+    uint64_t free_bytes;
+    char reason[256]; /* why it is not known */
+};
+
+static const struct memory_of *device_memory(struct memory_of *known, int *count, const char *name)
+{
+    for (int i = 0; i < *count; i++) {
+        if (strcmp(known[i].name, name) == 0)
+            return &known[i];
+    }
+    if (*count == DEVICES_MAX)
+        return NULL;
+    struct memory_of *entry = &known[(*count)++];
+    struct device_info info;
+    struct error error = {0};
+    *entry = (struct memory_of){.free_bytes = UNKNOWN_U64};
+    snprintf(entry->name, sizeof entry->name, "%s", name);
+    if (probe_device(name, &info, &error))
+        entry->free_bytes = info.free_bytes;
+    else
+        snprintf(entry->reason, sizeof entry->reason, "%.255s", error.text);
+    return entry;
+}
+
+static void columns(struct pipe_table *table, unsigned passes)
+{
+    pipe_add_column(table, "", PIPE_NUMBER);
+    static const char *const texts[] = {"device", "model"};
+    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
+        pipe_add_column(table, texts[i], PIPE_TEXT);
+    pipe_add_column(table, "batch_size", PIPE_NUMBER);
+    pipe_add_column(table, "context_length", PIPE_NUMBER);
+    pipe_add_column(table, "dtype", PIPE_TEXT);
+    pipe_add_column(table, "compile", PIPE_TEXT);
+    pipe_add_column(table, "checkpoint", PIPE_TEXT);
+    pipe_add_column(table, "warmup", PIPE_NUMBER);
+    pipe_add_column(table, "steps", PIPE_NUMBER);
+    for (int pass = 0; pass < PASS_COUNT; pass++) {
+        char header[48];
+        snprintf(header, sizeof header, "%s GFLOP", pass_name((enum pass)pass));
+        if (passes & PASS_BIT(pass))
+            pipe_add_column(table, header, PIPE_NUMBER);
+    }
+    pipe_add_column(table, "memory (MiB)", PIPE_NUMBER);
+    pipe_add_column(table, "free (MiB)", PIPE_NUMBER);
+    pipe_add_column(table, "fits", PIPE_TEXT);
+}
+
+int dry_run(const struct profile *profile)
+{
+    struct memory_of known[DEVICES_MAX];
+    struct pipe_table table = {0};
+    struct strbuf text = {0};
+    struct error error = {0};
+    int known_count = 0;
+    unsigned passes = 0;
+    bool done = false;
+    for (size_t i = 0; i < profile->cells.count; i++)
+        passes |= profile->cells.items[i].passes;
+    columns(&table, passes);
+    for (size_t i = 0; i < profile->cells.count; i++) {
+        const struct cell *cell = &profile->cells.items[i];
+        struct estimate estimate;
+        if (!estimate_cell(cell, &estimate, &error)) {
+            char title[160];
+            cell_title(cell, false, title, sizeof title);
+            error_prefix(&error, "cell %zu (%s)", i + 1, title);
+            goto cleanup;
+        }
+        const struct memory_of *memory = device_memory(known, &known_count, cell->device);
+        const uint64_t free_bytes = memory ? memory->free_bytes : UNKNOWN_U64;
+        pipe_integer(&table, (int64_t)i + 1);
+        pipe_text(&table, cell->device);
+        pipe_text(&table, cell->model.name);
+        pipe_integer(&table, cell->batch_size);
+        pipe_integer(&table, cell->context_length);
+        pipe_text(&table, precision_name(cell->dtype));
+        pipe_text(&table, cell->compile ? "true" : "false");
+        pipe_text(&table, checkpoint_name(cell->checkpoint));
+        pipe_integer(&table, cell->warmup);
+        pipe_number(&table, "%.0f", cell->steps == STEPS_FOREVER ? UNKNOWN_DOUBLE : cell->steps);
+        for (int pass = 0; pass < PASS_COUNT; pass++) {
+            if (passes & PASS_BIT(pass))
+                pipe_number(&table, "%.3f", estimate.flops[pass] / 1e9);
+        }
+        pipe_number(&table, "%.1f", (double)estimate.memory / 0x1p20);
+        pipe_number(&table, "%.1f", is_known_u64(free_bytes) ? (double)free_bytes / 0x1p20 : UNKNOWN_DOUBLE);
+        pipe_text(&table, !is_known_u64(free_bytes) ? "n/a" : estimate.memory <= free_bytes ? "yes" : "no");
+    }
+    pipe_finish(&table, &text);
+    strbuf_puts(
+        &text,
+        "\nFLOPs (a step) and memory (the plan's arena) are modelled; free memory is what the device has now.\n");
+    for (int i = 0; i < known_count; i++) {
+        if (known[i].reason[0])
+            strbuf_printf(&text, "%s: %s\n", known[i].name, known[i].reason);
+    }
+    done = print_all(text.text, text.length, &error);
+cleanup:
+    if (!text.length)
+        pipe_finish(&table, &text); /* releases the table */
+    strbuf_release(&text);
+    return done ? EXIT_OK : fail(&error);
+}

@@ -1,0 +1,97 @@
+/* steptop profiles: those there are; steptop profiles new NAME: a commented one to start from. */
+#include "base/file.h"
+#include "base/xdg.h"
+#include "cli/cli.h"
+#include "profiles/profile.h"
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#define LISTED_MAX 256
+
+static int list_profiles(bool names_only)
+{
+    struct profile_listing *listings = calloc(LISTED_MAX, sizeof *listings);
+    struct strbuf text = {0};
+    struct error error = {0};
+    const int count = listings ? profile_list(listings, LISTED_MAX) : 0;
+    for (int i = 0; i < count; i++) {
+        if (names_only)
+            strbuf_printf(&text, "%s\n", listings[i].name);
+        else
+            strbuf_printf(&text, "%-12s %s\n             %s\n", listings[i].name, listings[i].description,
+                          listings[i].path);
+    }
+    bool done = true;
+    if (count)
+        done = print_all(text.text, text.length, &error);
+    else if (!names_only)
+        fputs("No profiles found; `steptop profiles new NAME` writes one.\n", stderr);
+    free(listings);
+    strbuf_release(&text);
+    return done ? EXIT_OK : fail(&error);
+}
+
+/* Letters, digits, - _ . and no dot in front: it becomes a file's name. */
+static bool name_good(const char *name)
+{
+    return name[0] && name[0] != '.' && name[0] != '-' && strlen(name) < 60 &&
+           !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")];
+}
+
+static int new_profile(const struct arguments *arguments, const char *name)
+{
+    struct error error = {0};
+    struct strbuf text = {0};
+    struct stat stat;
+    char folder[PATH_MAX], path[PATH_MAX + 80];
+    const char *output = arguments->value[OPTION_OUTPUT];
+    bool done = false;
+    if (!name_good(name)) {
+        error_set(&error, ERROR_USAGE, "'%.80s' cannot be a profile's name: letters, digits, - _ and . can be in it",
+                  name);
+        return fail(&error);
+    }
+    profile_template(name, &text);
+    if (output && strcmp(output, "-") == 0) {
+        done = print_all(text.text, text.length, &error);
+        goto cleanup;
+    }
+    if (output)
+        snprintf(path, sizeof path, "%s", output);
+    else if (!xdg_path(XDG_CONFIG, "profiles", folder, sizeof folder, &error) ||
+             !directory_create(folder, 0777, &error))
+        goto cleanup;
+    else
+        snprintf(path, sizeof path, "%s/%s.yaml", folder, name);
+    if (!arguments->value[OPTION_FORCE] && lstat(path, &stat) == 0) {
+        error_set(&error, ERROR_SYSTEM, "%s is there already; --force replaces it", path);
+        goto cleanup;
+    }
+    if (!file_write_atomic(path, text.text, text.length, &error))
+        goto cleanup;
+    printf("%s\n", path);
+    done = fflush(stdout) == 0;
+cleanup:
+    strbuf_release(&text);
+    return done ? EXIT_OK : fail(&error);
+}
+
+int command_profiles(const struct arguments *arguments)
+{
+    struct error error = {0};
+    if (arguments->positional_count == 0)
+        return list_profiles(arguments->value[OPTION_QUIET] != NULL);
+    if (strcmp(arguments->positional[0], "new") != 0) {
+        error_set(&error, ERROR_USAGE, "'%.80s' is not something that profiles can do; it is: profiles new NAME",
+                  arguments->positional[0]);
+        return fail(&error);
+    }
+    if (arguments->positional_count < 2) {
+        error_set(&error, ERROR_USAGE, "profiles new needs a name: profiles new NAME");
+        return fail(&error);
+    }
+    return new_profile(arguments, arguments->positional[1]);
+}

@@ -1,0 +1,253 @@
+#include "cli/progress.h"
+#include "base/clock.h"
+#include "base/strbuf.h"
+#include "base/unknown.h"
+#include "cli/estimate.h"
+#include <langinfo.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+
+#define BAR_WIDTH 24
+#define BAR_PERIOD_NS 200000000u
+#define LINE_PERIOD_NS 15000000000u
+/* Estimating a cell builds its plan; beyond this many all cells count alike. */
+#define ESTIMATED_MAX 2000
+
+struct progress {
+    struct estimate *estimates;
+    size_t count;
+    bool bar, quiet, ascii, drawn;
+    uint64_t began, last;
+    size_t shown; /* index of the run whose beginning was shown, plus one */
+};
+
+struct progress *progress_create(const struct session *session, bool quiet, bool ascii)
+{
+    struct progress *progress = calloc(1, sizeof *progress);
+    const char *term = getenv("TERM");
+    if (!progress)
+        return NULL;
+    progress->count = session_run_count(session);
+    progress->estimates = calloc(progress->count + 1, sizeof *progress->estimates);
+    progress->quiet = quiet;
+    progress->bar = !quiet && isatty(STDERR_FILENO) && term && term[0] && strcmp(term, "dumb") != 0;
+    progress->ascii = ascii || strcmp(nl_langinfo(CODESET), "UTF-8") != 0;
+    progress->began = clock_now();
+    if (!progress->estimates) {
+        free(progress);
+        return NULL;
+    }
+    for (size_t i = 0; i < progress->count; i++) {
+        struct estimate *estimate = &progress->estimates[i];
+        const struct cell *cell = &session_run(session, i)->cell;
+        if (i && cell_equal(cell, &session_run(session, i - 1)->cell))
+            *estimate = progress->estimates[i - 1];
+        else if (progress->count > ESTIMATED_MAX || !estimate_cell(cell, estimate, NULL)) {
+            *estimate = (struct estimate){.work = 1, .memory = UNKNOWN_U64};
+            for (int pass = 0; pass < PASS_COUNT; pass++)
+                estimate->flops[pass] = UNKNOWN_DOUBLE;
+        }
+    }
+    return progress;
+}
+
+void progress_free(struct progress *progress)
+{
+    if (!progress)
+        return;
+    if (progress->drawn)
+        fputs("\r\033[K", stderr);
+    free(progress->estimates);
+    free(progress);
+}
+
+uint64_t progress_planned(const struct progress *progress, size_t index)
+{
+    return index < progress->count ? progress->estimates[index].memory : UNKNOWN_U64;
+}
+
+static bool ended(const struct run *run)
+{
+    return run->status != STATUS_PENDING && run->status != STATUS_RUNNING;
+}
+
+/* FLOPs of the steps that a run has behind it. */
+static double work_done(const struct progress *progress, const struct run *run, size_t index)
+{
+    const struct estimate *estimate = &progress->estimates[index];
+    double work = 0;
+    for (size_t i = 0; i < run->samples.count; i++) {
+        const double flops = estimate->flops[run->samples.items[i].pass];
+        work += is_known(flops) ? flops : 0;
+    }
+    return work < estimate->work ? work : estimate->work;
+}
+
+/* Seconds that are left, from the rate of the cells that ran so far: those of the same device and mode where there are some,
+ * else all. NaN before anything is known. */
+static double seconds_left(const struct progress *progress, const struct session *session)
+{
+    double left = 0;
+    for (size_t i = 0; i < progress->count; i++) {
+        const struct run *wanted = session_run(session, i);
+        if (!wanted || ended(wanted))
+            continue;
+        double work[2] = {0}, seconds[2] = {0}; /* alike, all */
+        for (size_t j = 0; j < progress->count; j++) {
+            const struct run *run = session_run(session, j);
+            if (!run || !run->started || (ended(run) && run->status != STATUS_OK && run->status != STATUS_UNRELIABLE))
+                continue;
+            const bool alike = strcmp(run->cell.device, wanted->cell.device) == 0 &&
+                               run->cell.compile == wanted->cell.compile && run->cell.dtype == wanted->cell.dtype;
+            const double done = ended(run) ? progress->estimates[j].work : work_done(progress, run, j);
+            const double took = (double)((run->ended ? run->ended : clock_now()) - run->started) * 1e-9;
+            work[1] += done, seconds[1] += took;
+            work[0] += alike ? done : 0, seconds[0] += alike ? took : 0;
+        }
+        const int use = work[0] > 0 ? 0 : 1;
+        if (work[use] <= 0)
+            return UNKNOWN_DOUBLE;
+        left += (progress->estimates[i].work - work_done(progress, wanted, i)) * seconds[use] / work[use];
+    }
+    return left;
+}
+
+/* "34 s", "2 min 10 s", "3 h 5 min" */
+static void duration(double seconds, char *text, size_t size)
+{
+    const long whole = (long)(seconds + 0.5);
+    if (seconds < 10)
+        snprintf(text, size, "%.1f s", seconds);
+    else if (whole < 60)
+        snprintf(text, size, "%ld s", whole);
+    else if (whole < 3600)
+        snprintf(text, size, "%ld min %ld s", whole / 60, whole % 60);
+    else
+        snprintf(text, size, "%ld h %ld min", whole / 3600, whole % 3600 / 60);
+}
+
+static void time_left(const struct progress *progress, const struct session *session, const char *separator,
+                      struct strbuf *out)
+{
+    char text[48];
+    const double left = seconds_left(progress, session);
+    if (!is_known(left))
+        return;
+    duration(left, text, sizeof text);
+    strbuf_printf(out, "%sabout %s left", separator, text);
+}
+
+/* The bar is cleared before anything else is written, and comes back with the next update. */
+static void clear_bar(struct progress *progress)
+{
+    if (progress->drawn)
+        fputs("\r\033[K", stderr);
+    progress->drawn = false;
+}
+
+void progress_message(struct progress *progress, const char *text)
+{
+    clear_bar(progress);
+    fprintf(stderr, "%s\n", text);
+}
+
+static void draw_bar(struct progress *progress, const struct session *session, const struct run *run, size_t index)
+{
+    struct winsize window = {0};
+    struct strbuf line = {0};
+    double done = 0, total = 0;
+    char title[160];
+    for (size_t i = 0; i < progress->count; i++) {
+        const struct run *each = session_run(session, i);
+        total += progress->estimates[i].work;
+        done += each && ended(each) ? progress->estimates[i].work : each ? work_done(progress, each, i) : 0;
+    }
+    const int filled = total > 0 ? (int)(done / total * BAR_WIDTH + 0.5) : 0;
+    cell_title(&run->cell, progress->ascii, title, sizeof title);
+    strbuf_putc(&line, '[');
+    for (int i = 0; i < BAR_WIDTH; i++)
+        strbuf_putc(&line, i < filled ? '#' : ' ');
+    const char *separator = progress->ascii ? ", " : " · ";
+    strbuf_printf(&line, "] %zu/%zu", index + 1, progress->count);
+    time_left(progress, session, separator, &line);
+    strbuf_printf(&line, "%s%s%s%s", separator, run->activity, run->activity[0] ? separator : "", title);
+    /* Cut to the window, in characters, or the line would wrap and not be cleared. */
+    const size_t width = ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 1 ? window.ws_col - 1u : 79;
+    size_t bytes = 0, characters = 0;
+    while (bytes < line.length && characters < width) {
+        bytes++;
+        while (bytes < line.length && ((unsigned char)line.text[bytes] & 0xc0) == 0x80)
+            bytes++;
+        characters++;
+    }
+    fprintf(stderr, "\r\033[K%.*s", (int)bytes, line.text);
+    strbuf_release(&line);
+    progress->drawn = true;
+}
+
+void progress_update(struct progress *progress, const struct session *session)
+{
+    if (progress->quiet)
+        return;
+    size_t index = 0;
+    while (index < progress->count && session_run(session, index)->status != STATUS_RUNNING)
+        index++;
+    if (index == progress->count)
+        return;
+    const struct run *run = session_run(session, index);
+    const uint64_t now = clock_now();
+    const bool beginning = progress->shown != index + 1;
+    if (!beginning && now - progress->last < (progress->bar ? BAR_PERIOD_NS : LINE_PERIOD_NS))
+        return;
+    progress->shown = index + 1;
+    progress->last = now;
+    if (progress->bar) {
+        draw_bar(progress, session, run, index);
+        return;
+    }
+    struct strbuf line = {0};
+    char title[160];
+    cell_title(&run->cell, progress->ascii, title, sizeof title);
+    strbuf_printf(&line, "[%zu/%zu] %s", index + 1, progress->count, beginning ? title : run->activity);
+    time_left(progress, session, ": ", &line);
+    fprintf(stderr, "%s\n", line.text);
+    strbuf_release(&line);
+}
+
+void progress_ended(struct progress *progress, const struct session *session, size_t index)
+{
+    const struct run *run = session_run(session, index);
+    const bool good = run->status == STATUS_OK;
+    if (progress->quiet && (good || run->status == STATUS_INTERRUPTED))
+        return;
+    struct strbuf line = {0};
+    char title[160], took[48];
+    cell_title(&run->cell, progress->ascii, title, sizeof title);
+    strbuf_printf(&line, "[%zu/%zu] %s: %s", index + 1, progress->count, title, status_name(run->status));
+    if (run->started && run->ended) {
+        duration((double)(run->ended - run->started) * 1e-9, took, sizeof took);
+        strbuf_printf(&line, " after %s", took);
+    }
+    if (run->reason[0])
+        strbuf_printf(&line, ": %s", run->reason);
+    for (int pass = 0; pass < PASS_COUNT; pass++) {
+        uint64_t *walls = malloc((run->samples.count + 1) * sizeof *walls);
+        size_t count = 0;
+        for (size_t i = 0; walls && i < run->samples.count; i++) {
+            const struct sample *sample = &run->samples.items[i];
+            if (sample->pass == pass && sample->kind == STEP_TIMED)
+                walls[count++] = sample->wall_ns;
+        }
+        if (count) {
+            struct summary summary;
+            summary_of(walls, count, &summary);
+            strbuf_printf(&line, ", %s %.4g ms", pass_name((enum pass)pass), summary.median * 1e-6);
+        }
+        free(walls);
+    }
+    progress_message(progress, line.text);
+    strbuf_release(&line);
+}

@@ -1,0 +1,143 @@
+/* steptop run: from a profile and flags to a session, on the screen or without one. */
+#include "cli/run.h"
+#include "base/xdg.h"
+#include "cli/screen.h"
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* The profile that is named, else quickstart: the shipped file, or where that is not found the same built in. */
+static bool read_profile(const struct arguments *arguments, struct profile *profile, struct error *error)
+{
+    if (arguments->positional_count)
+        return profile_read(arguments->positional[0], profile, error);
+    return profile_read("quickstart", profile, NULL) || profile_default(profile, error);
+}
+
+/* The options that stand for a key of the profile. */
+static bool apply_options(const struct arguments *arguments, struct profile *profile, struct error *error)
+{
+    struct profile_override overrides[OPTION_COUNT];
+    char flags[OPTION_COUNT][40];
+    int count = 0;
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        const struct option_info *info = option_info((enum option_id)i);
+        if (!info->key || !arguments->value[i])
+            continue;
+        snprintf(flags[count], sizeof flags[count], "--%s", info->name);
+        overrides[count] =
+            (struct profile_override){info->key, info->argument ? arguments->value[i] : info->value, flags[count]};
+        count++;
+    }
+    return !count || profile_apply(profile, overrides, count, error);
+}
+
+/* Cells of the resumed report that need not run again; the others' old figures give way to new ones. */
+static bool kept(const struct report *report, const struct cell *cell)
+{
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *old = report->cells.items[i];
+        if (old->from_file && cell_equal(&old->requested, cell))
+            return old->status == STATUS_OK || old->status == STATUS_UNRELIABLE || old->status == STATUS_UNSUPPORTED;
+    }
+    return false;
+}
+
+static bool any_of_profile(const struct report *report, const struct profile *profile)
+{
+    for (size_t i = 0; i < report->cells.count; i++) {
+        for (size_t j = 0; j < profile->cells.count; j++) {
+            if (cell_equal(&report->cells.items[i]->requested, &profile->cells.items[j]))
+                return true;
+        }
+    }
+    return false;
+}
+
+static bool start_report(const struct arguments *arguments, const struct profile *profile, struct report *report,
+                         struct error *error)
+{
+    const char *resumed = arguments->value[OPTION_RESUME];
+    report_init(report);
+    if (resumed) {
+        struct report old = {0};
+        if (!report_read(resumed, &old, error))
+            return false;
+        report_free(report);
+        *report = old;
+        if (!any_of_profile(report, profile))
+            return error_set(error, ERROR_INPUT, "--resume %s: none of its %zu cells is one of this run's %zu", resumed,
+                             report->cells.count, profile->cells.count);
+    }
+    report->profile_name = arena_strdup(&report->arena, profile->name);
+    report->profile_digest = arena_strdup(&report->arena, profile->digest);
+    return true;
+}
+
+static struct session *start_session(const struct arguments *arguments, const struct profile *profile,
+                                     const struct report *report, struct error *error)
+{
+    char cache[PATH_MAX];
+    const struct session_options options = {
+        .program = "/proc/self/exe",
+        .record_file = arguments->value[OPTION_RECORD],
+        .cache_folder = xdg_path(XDG_CACHE, NULL, cache, sizeof cache, NULL) ? cache : NULL,
+    };
+    struct session *session = session_create(&options, error);
+    for (size_t i = 0; session && i < profile->cells.count; i++) {
+        if (kept(report, &profile->cells.items[i]))
+            continue;
+        if (!session_add(session, &profile->cells.items[i])) {
+            error_set(error, ERROR_MEMORY, "no memory for %zu cells", profile->cells.count);
+            session_free(session);
+            return NULL;
+        }
+    }
+    return session;
+}
+
+int command_run(const struct arguments *given)
+{
+    struct arguments arguments = *given;
+    struct profile profile = {0};
+    struct report report = {0};
+    struct outputs outputs;
+    struct session *session = NULL;
+    struct error error = {0};
+    int code = EXIT_FAILED;
+    if (!read_profile(&arguments, &profile, &error))
+        return fail(&error);
+    if (!apply_options(&arguments, &profile, &error))
+        goto failed;
+    for (size_t i = 0; i < profile.warnings.count; i++)
+        fprintf(stderr, "steptop: warning: %s\n", profile.warnings.items[i]);
+    if (arguments.value[OPTION_DRY_RUN]) {
+        code = dry_run(&profile);
+        goto cleanup;
+    }
+    /* What goes on from a report goes on in that file. */
+    if (arguments.value[OPTION_RESUME] && !arguments.value[OPTION_OUTPUT])
+        arguments.value[OPTION_OUTPUT] = arguments.value[OPTION_RESUME];
+    if (!outputs_take(&outputs, &arguments, FORMAT_YAML, &error) ||
+        !start_report(&arguments, &profile, &report, &error))
+        goto failed;
+    session = start_session(&arguments, &profile, &report, &error);
+    if (!session)
+        goto failed;
+    if (screen_possible() && !arguments.value[OPTION_BATCH] && !arguments.value[OPTION_FORMAT]) {
+        struct screen screen = {&arguments, &profile, session, &report, &outputs};
+        code = screen_run(&screen);
+    } else {
+        struct batch batch = {&arguments, &profile, session, &report, &outputs};
+        code = batch_run(&batch);
+    }
+    goto cleanup;
+failed:
+    code = fail(&error);
+cleanup:
+    session_free(session);
+    report_free(&report);
+    profile_free(&profile);
+    return code;
+}

@@ -1,0 +1,72 @@
+/* steptop view: an old report on the screen; steptop replay: a recording, as if it ran now. */
+#include "cli/run.h"
+#include "cli/screen.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int command_view(const struct arguments *arguments)
+{
+    struct report report = {0};
+    struct outputs outputs = {0};
+    struct error error = {0};
+    if (!report_read(arguments->positional[0], &report, &error))
+        return fail(&error);
+    int code;
+    if (!screen_possible()) {
+        error_set(&error, ERROR_USAGE, "view needs a terminal; 'steptop report %s' prints the report",
+                  arguments->positional[0]);
+        code = fail(&error);
+    } else {
+        struct screen screen = {arguments, NULL, NULL, &report, &outputs};
+        code = screen_run(&screen);
+    }
+    report_free(&report);
+    return code;
+}
+
+/* "2", "0.5", "max": how many times as fast as it was recorded; 0 is as fast as it can be read. */
+static bool read_speed(const char *text, double *speed, struct error *error)
+{
+    char *end;
+    if (!text)
+        return true;
+    *speed = strcmp(text, "max") == 0 ? 0 : strtod(text, &end);
+    if (strcmp(text, "max") != 0 && (*end || !(*speed > 0 && *speed <= 1e6)))
+        return error_set(error, ERROR_USAGE, "--speed %s: it is a number above 0, or max", text);
+    return true;
+}
+
+int command_replay(const struct arguments *arguments)
+{
+    struct report report = {0};
+    struct outputs outputs;
+    struct profile profile = {.name = "replay"};
+    struct session *session = NULL;
+    struct error error = {0};
+    const bool on_screen = screen_possible() && !arguments->value[OPTION_BATCH] && !arguments->value[OPTION_FORMAT];
+    double speed = on_screen ? 1 : 0;
+    int code = EXIT_FAILED;
+    const struct session_options options = {.program = "/proc/self/exe"};
+    if (!read_speed(arguments->value[OPTION_SPEED], &speed, &error) ||
+        !outputs_take(&outputs, arguments, FORMAT_YAML, &error))
+        return fail(&error);
+    report_init(&report);
+    report.profile_name = "replay";
+    session = session_create(&options, &error);
+    if (!session || !session_replay(session, arguments->positional[0], speed, &error)) {
+        code = fail(&error);
+        goto cleanup;
+    }
+    if (on_screen) {
+        struct screen screen = {arguments, NULL, session, &report, &outputs};
+        code = screen_run(&screen);
+    } else {
+        struct batch batch = {arguments, &profile, session, &report, &outputs};
+        code = batch_run(&batch);
+    }
+cleanup:
+    session_free(session);
+    report_free(&report);
+    return code;
+}
