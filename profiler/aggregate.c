@@ -32,6 +32,7 @@ struct aggregate {
     struct cover cover;
     struct aggregate_counts counts;
     uint32_t next_sequence;
+    uint64_t latest;
 };
 
 #define ENTRIES_BYTES (AGGREGATE_MAX_ENTRIES * sizeof(struct entry))
@@ -259,6 +260,8 @@ void aggregate_add(struct aggregate *aggregate, const struct record *records, si
             add_counters(entry, record);
             continue;
         }
+        if (record->end > aggregate->latest)
+            aggregate->latest = record->end;
         add_time(entry, record);
         timeline_add(aggregate, record);
         if (record->kind == RECORD_KERNEL || record->kind == RECORD_COPY || record->kind == RECORD_MEMSET) {
@@ -282,6 +285,11 @@ void entry_window(const struct entry *entry, uint64_t now, struct running *windo
     for (int slot = 0; slot < ENTRY_WINDOW; slot++)
         if (entry->window_second[slot] <= second && second - entry->window_second[slot] < ENTRY_WINDOW)
             running_merge(window, &entry->window[slot]);
+}
+
+uint64_t aggregate_latest(const struct aggregate *aggregate)
+{
+    return aggregate->latest;
 }
 
 void aggregate_cover(const struct aggregate *aggregate, int pass, struct step_cover *cover)

@@ -48,8 +48,10 @@ void aggregate_add(struct aggregate *aggregate, const struct record *records, si
 
 /* Entries stay where they are until aggregate_free. */
 const struct entry *aggregate_entries(const struct aggregate *aggregate, size_t *count);
-/* Launches of profiled steps that ended in the last ENTRY_WINDOW seconds before `now` (ns). */
+/* Launches of profiled steps that ended in the last ENTRY_WINDOW seconds before `now` (ns): aggregate_latest, so that it
+ * also holds for a run that has ended or is replayed. */
 void entry_window(const struct entry *entry, uint64_t now, struct running *window);
+uint64_t aggregate_latest(const struct aggregate *aggregate); /* the last end of all records; 0 before the first */
 const char *aggregate_name_text(const struct aggregate *aggregate, uint32_t id); /* NULL: not said yet */
 void aggregate_cover(const struct aggregate *aggregate, int pass, struct step_cover *cover);
 struct aggregate_counts { uint64_t records, lost, invalid, unattributed; };

@@ -58,6 +58,9 @@ struct run {
     uint64_t resident_base;         /* before the arena was allocated */
     uint64_t dropped;               /* records lost, ring and device */
     struct device_telemetry telemetry;
+    double ceiling_flops_per_s;     /* measured on this device at the cell's precision; NaN unknown */
+    double ceiling_bytes_per_s;
+    bool replayed;                  /* fed from a recording, not from a worker */
     uint64_t version;               /* grows with each change that a screen could show */
 };
 
@@ -67,7 +70,7 @@ struct session_options {
     const char *program;     /* this binary, to start workers: normally /proc/self/exe */
     const char *record_file; /* --record, or NULL */
     const char *cache_folder;
-    uint32_t ring_records;   /* 0: the default, 1 << 17 */
+    uint32_t ring_records;   /* 0: the default, 1 << 17; a power of two */
     size_t timeline_records; /* 0: the default, 1 << 16 */
 };
 
@@ -82,13 +85,23 @@ const struct run *session_find(const struct session *session, uint32_t id);
 bool session_idle(const struct session *session); /* nothing queued or running */
 void session_stop(struct session *session, uint32_t id);   /* ends one run, keeping its data: interrupted */
 void session_stop_all(struct session *session);
+/* A queued run that shall not run after all (a smaller one was out of memory): skipped, with the reason. */
+void session_skip(struct session *session, uint32_t id, const char *reason);
 void session_remove(struct session *session, uint32_t id);
+
+/* Plays a recording: its runs appear as they began and take the place of workers until it ends; queued cells wait. `speed`
+ * 1 is that of the recording, 10 ten times as fast, 0 as fast as it is read. Several may be given; they play one after the
+ * other. The file is checked as it is read: a broken one ends its run as an error that names the place. */
+bool session_replay(struct session *session, const char *path, double speed, struct error *error);
 
 /* Descriptors to poll (up to max) and the longest time to wait in ms (-1: any). */
 int session_poll(const struct session *session, struct pollfd *fds, int max, int *timeout_ms);
 /* Handles what is ready: messages, log output, rings (a bounded number of records a call), timeouts, ends of workers,
  * starts the next cell. True when anything changed. */
 bool session_step(struct session *session);
+
+/* What recording could not write, "" when all is well: shown, never fatal. */
+const char *session_record_trouble(const struct session *session);
 
 /* Log lines of all runs, bounded (newest 10 000); index 0 is the oldest kept. */
 size_t session_log_count(const struct session *session);

@@ -1,0 +1,284 @@
+#include "profiler/live.h"
+#include "base/clock.h"
+#include "base/unknown.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct live_run *live_create(uint32_t id, const struct cell *cell, size_t timeline_records, struct error *error)
+{
+    struct live_run *live = calloc(1, sizeof *live);
+    struct aggregate *aggregate = live ? aggregate_create(timeline_records) : NULL;
+    if (!aggregate) {
+        error_set(error, ERROR_MEMORY, "no memory for the records of run %u", id);
+        free(live);
+        return NULL;
+    }
+    live->run =
+        (struct run){.id = id,
+                     .cell = *cell,
+                     .status = STATUS_PENDING,
+                     .aggregate = aggregate,
+                     .resident_peak = UNKNOWN_U64,
+                     .resident_base = UNKNOWN_U64,
+                     .compile_ns = UNKNOWN_U64,
+                     .workspace_bytes = UNKNOWN_U64,
+                     .prepare_ns = UNKNOWN_U64,
+                     .device = {.memory_bytes = UNKNOWN_U64, .free_bytes = UNKNOWN_U64, .clock_mhz = UNKNOWN_DOUBLE},
+                     .telemetry = {.sm_clock_mhz = UNKNOWN_DOUBLE,
+                                   .memory_clock_mhz = UNKNOWN_DOUBLE,
+                                   .power_w = UNKNOWN_DOUBLE,
+                                   .power_limit_w = UNKNOWN_DOUBLE,
+                                   .temperature_c = UNKNOWN_DOUBLE,
+                                   .other_processes = UINT32_MAX},
+                     .ceiling_flops_per_s = UNKNOWN_DOUBLE,
+                     .ceiling_bytes_per_s = UNKNOWN_DOUBLE};
+    return live;
+}
+
+void live_free(struct live_run *live)
+{
+    if (!live)
+        return;
+    for (size_t i = 0; i < live->run.notes.count; i++) {
+        free(live->run.notes.items[i].key);
+        free(live->run.notes.items[i].text);
+    }
+    vec_release(&live->run.notes);
+    vec_release(&live->run.samples);
+    aggregate_free(live->run.aggregate);
+    plan_free(live->run.plan);
+    free(live);
+}
+
+void live_activity(struct live_run *live, const char *text)
+{
+    text_copy(live->run.activity, sizeof live->run.activity, text, strlen(text));
+    live->run.version++;
+}
+
+void live_note(struct live_run *live, const char *key, const char *text)
+{
+    char clean[1024];
+    text_copy(clean, sizeof clean, text, strlen(text));
+    char *copy = strdup(clean);
+    if (!copy)
+        return;
+    for (size_t i = 0; i < live->run.notes.count; i++) {
+        struct note *note = &live->run.notes.items[i];
+        if (strcmp(note->key, key) == 0) {
+            free(note->text);
+            note->text = copy;
+            live->run.version++;
+            return;
+        }
+    }
+    char *clean_key = live->run.notes.count < NOTES_MAX ? strdup(key) : NULL;
+    if (!clean_key) {
+        free(copy);
+        return;
+    }
+    text_clean(clean_key, strlen(clean_key));
+    vec_push(&live->run.notes, ((struct note){clean_key, copy}));
+    live->run.version++;
+}
+
+/* The same request gives the same plan on both sides; equal digests prove that front and worker talk of the same nodes. */
+static bool take_plan(struct live_run *live, const struct message_plan *message, struct error *error)
+{
+    struct run *run = &live->run;
+    if (run->plan)
+        return error_set(error, ERROR_INTERNAL, "the worker named its plan twice");
+    struct plan_request request;
+    cell_plan_request(&run->cell, message->fusions, &request);
+    struct plan *plan = plan_build(&request, &run->plan_result, error);
+    if (!plan)
+        return error_prefix(error, "the worker's plan cannot be built here");
+    if (plan->digest != message->digest) {
+        plan_free(plan);
+        return error_set(error, ERROR_INTERNAL, "the worker's plan is not the one that this program builds");
+    }
+    run->plan = plan;
+    aggregate_set_plan(run->aggregate, plan);
+    return true;
+}
+
+/* Lets go of the oldest samples of a pass and kind when there are twice as many as are kept, so that the cost of moving
+ * the others is paid once in many steps. */
+static void trim_samples(struct live_run *live, unsigned pass, unsigned kind)
+{
+    struct run *run = &live->run;
+    const uint32_t wanted =
+        run->cell.steps == STEPS_FOREVER || run->cell.steps < SAMPLES_KEPT ? SAMPLES_KEPT : run->cell.steps;
+    if (live->samples[pass][kind] < 2 * (uint64_t)wanted)
+        return;
+    uint32_t surplus = live->samples[pass][kind] - wanted;
+    live->samples[pass][kind] = wanted;
+    size_t kept = 0;
+    for (size_t i = 0; i < run->samples.count; i++) {
+        const struct sample *sample = &run->samples.items[i];
+        if (surplus && sample->pass == pass && sample->kind == kind)
+            surplus--;
+        else
+            run->samples.items[kept++] = *sample;
+    }
+    run->samples.count = kept;
+}
+
+static bool take_sample(struct live_run *live, const struct sample *sample, struct error *error)
+{
+    if (sample->pass >= PASS_COUNT || sample->kind >= STEP_KIND_COUNT ||
+        !(live->run.cell.passes & PASS_BIT(sample->pass)) || sample->wall_ns == UNKNOWN_U64)
+        return error_set(error, ERROR_INTERNAL, "the worker sent a sample of a pass that it was not asked for");
+    vec_push(&live->run.samples, *sample);
+    live->samples[sample->pass][sample->kind]++;
+    trim_samples(live, sample->pass, sample->kind);
+    return true;
+}
+
+static bool take_name(struct live_run *live, const char *payload, size_t length, struct error *error)
+{
+    struct message_name head;
+    memcpy(&head, payload, sizeof head);
+    char name[AGGREGATE_NAME_MAX];
+    text_copy(name, sizeof name, payload + sizeof head, length - sizeof head);
+    if (!aggregate_name(live->run.aggregate, head.id, name))
+        return error_set(error, ERROR_INTERNAL, "the worker gave kernel %u a name that cannot be: '%.60s'", head.id,
+                         name);
+    return true;
+}
+
+static bool take_note(struct live_run *live, const char *payload, size_t length, struct error *error)
+{
+    const char *end = memchr(payload, 0, length);
+    char key[128], text[1024];
+    if (!end || end == payload || (size_t)(end - payload) >= sizeof key)
+        return error_set(error, ERROR_INTERNAL, "the worker sent a note without a key");
+    text_copy(key, sizeof key, payload, (size_t)(end - payload));
+    text_copy(text, sizeof text, end + 1, length - (size_t)(end - payload) - 1);
+    live_note(live, key, text);
+    return true;
+}
+
+static void take_device(struct live_run *live, const void *payload)
+{
+    struct device_info *device = &live->run.device;
+    memcpy(device, payload, sizeof *device);
+    char *const strings[] = {device->name, device->model, device->architecture, device->driver};
+    const size_t sizes[] = {sizeof device->name, sizeof device->model, sizeof device->architecture,
+                            sizeof device->driver};
+    for (int i = 0; i < 4; i++) {
+        strings[i][sizes[i] - 1] = 0;
+        text_clean(strings[i], strlen(strings[i]));
+    }
+    for (int i = 0; i < PRECISION_COUNT; i++) {
+        device->why_not[i][sizeof device->why_not[i] - 1] = 0;
+        text_clean(device->why_not[i], strlen(device->why_not[i]));
+    }
+}
+
+bool live_message(struct live_run *live, uint32_t type, const void *payload, size_t length, struct error *error)
+{
+    struct run *run = &live->run;
+    run->version++;
+    switch ((enum message_type)type) {
+    case MESSAGE_ACTIVITY:
+        text_copy(live->last_activity, sizeof live->last_activity, payload, length);
+        live_activity(live, live->last_activity);
+        return true;
+    case MESSAGE_NAME:
+        return take_name(live, payload, length, error);
+    case MESSAGE_NOTE:
+        return take_note(live, payload, length, error);
+    case MESSAGE_DEVICE:
+        take_device(live, payload);
+        return true;
+    case MESSAGE_PLAN:
+        return take_plan(live, payload, error);
+    case MESSAGE_PREPARED: {
+        const struct message_prepared *prepared = payload;
+        run->compile_ns = prepared->compile_ns;
+        run->workspace_bytes = prepared->workspace_bytes;
+        run->prepare_ns = prepared->prepare_ns;
+        return true;
+    }
+    case MESSAGE_SAMPLE:
+        return take_sample(live, payload, error);
+    case MESSAGE_MEMORY: {
+        const struct message_memory *memory = payload;
+        run->resident_base = memory->resident_base;
+        run->resident_peak = memory->resident_peak;
+        return true;
+    }
+    case MESSAGE_TELEMETRY:
+        memcpy(&run->telemetry, payload, sizeof run->telemetry);
+        run->telemetry.throttle[sizeof run->telemetry.throttle - 1] = 0;
+        text_clean(run->telemetry.throttle, strlen(run->telemetry.throttle));
+        return true;
+    case MESSAGE_CEILINGS: {
+        const struct message_ceilings *ceilings = payload;
+        run->ceiling_flops_per_s = ceilings->flops_per_s > 0 ? ceilings->flops_per_s : UNKNOWN_DOUBLE;
+        run->ceiling_bytes_per_s = ceilings->bytes_per_s > 0 ? ceilings->bytes_per_s : UNKNOWN_DOUBLE;
+        return true;
+    }
+    case MESSAGE_END: {
+        struct message_end end;
+        memcpy(&end, payload, sizeof end);
+        if (end.status <= STATUS_RUNNING || end.status >= STATUS_COUNT)
+            return error_set(error, ERROR_INTERNAL, "the worker ended with status %u, which there is not", end.status);
+        live->ended = true;
+        live->end_status = (enum status)end.status;
+        text_copy(live->end_reason, sizeof live->end_reason, (const char *)payload + sizeof end, length - sizeof end);
+        return true;
+    }
+    default:
+        return error_set(error, ERROR_INTERNAL, "the worker sent a %s message, which is not a worker's to send",
+                         message_name(type));
+    }
+}
+
+void live_records(struct live_run *live, const struct record *records, size_t count)
+{
+    aggregate_add(live->run.aggregate, records, count);
+    live->run.version++;
+}
+
+void live_finish(struct live_run *live, enum status status, const char *reason)
+{
+    struct run *run = &live->run;
+    text_copy(run->reason, sizeof run->reason, reason, strlen(reason));
+    for (char *c = run->reason; *c; c++)
+        if (*c == '|')
+            *c = '/';
+    run->status = status;
+    run->worker = 0;
+    run->activity[0] = 0;
+    if (run->started)
+        run->ended = clock_now();
+    aggregate_finish(run->aggregate);
+    run->version++;
+}
+
+bool live_unreliable(const struct run *run, char *reason, size_t size)
+{
+    VEC(uint64_t) times = {0};
+    bool found = false;
+    for (int pass = 0; pass < PASS_COUNT && !found; pass++) {
+        times.count = 0;
+        for (size_t i = 0; i < run->samples.count; i++) {
+            const struct sample *sample = &run->samples.items[i];
+            if (sample->pass == pass && sample->kind == STEP_TIMED && sample->phase_ns[PHASE_BWD] != UNKNOWN_U64)
+                vec_push(&times, sample->phase_ns[PHASE_BWD]);
+        }
+        struct summary summary;
+        summary_of(times.items, times.count, &summary);
+        /* 1.4826 MAD is the deviation of a normal spread, and a single step that was held up does not move it. */
+        if (times.count >= 3 && summary.median < 1.4826 * summary.mad) {
+            snprintf(reason, size, "bwd of %s: its median of %.3f ms is less than its deviation of %.3f ms",
+                     pass_name((enum pass)pass), summary.median / 1e6, 1.4826 * summary.mad / 1e6);
+            found = true;
+        }
+    }
+    vec_release(&times);
+    return found;
+}

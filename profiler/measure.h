@@ -1,0 +1,29 @@
+/* The worker's state, and its steps. */
+#pragma once
+#include "profiler/probe.h"
+
+#define CEILINGS_MS 150
+
+struct worker {
+    struct reporter reporter;
+    struct inbox inbox;
+    struct ring *ring;
+    struct cell cell;
+    const struct device_class *class;
+    struct device *device;
+    struct device_info info;
+    struct plan *plan;
+    struct program *program;
+    struct probe_state probe;
+    uint64_t resident_base;
+    uint64_t told; /* when memory and telemetry were sent last */
+    uint32_t step_id;
+    bool stopped;
+};
+
+/* Did the front ask to stop, or end? Asked between steps. */
+bool worker_stopped(struct worker *worker);
+
+/* All passes of the cell: for each its warm-up steps, then timed steps with profiled ones between them. Ends early, well,
+ * when stopped. False when a step failed. */
+bool measure_passes(struct worker *worker, struct error *error);

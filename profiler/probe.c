@@ -1,0 +1,203 @@
+#include "profiler/probe.h"
+#include "base/clock.h"
+#include "base/unknown.h"
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct name_slot {
+    char *text; /* NULL: free */
+    uint32_t id;
+};
+
+static uint32_t text_hash(const char *text)
+{
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 16777619u;
+    return hash;
+}
+
+static struct name_slot *find_slot(struct name_slot *slots, uint32_t count, const char *text)
+{
+    uint32_t place = text_hash(text) & (count - 1);
+    while (slots[place].text && strcmp(slots[place].text, text) != 0)
+        place = (place + 1) & (count - 1);
+    return &slots[place];
+}
+
+static bool names_grow(struct probe_state *state)
+{
+    struct name_slot *slots = calloc((size_t)state->name_slots * 2, sizeof *slots);
+    if (!slots)
+        return false;
+    for (uint32_t i = 0; i < state->name_slots; i++)
+        if (state->names[i].text)
+            *find_slot(slots, state->name_slots * 2, state->names[i].text) = state->names[i];
+    free(state->names);
+    state->names = slots;
+    state->name_slots *= 2;
+    return true;
+}
+
+/* The front refuses what is beyond its bounds, so names are cut here, and those beyond the number share the last id. */
+static uint32_t probe_intern(void *context, const char *name)
+{
+    struct probe_state *state = context;
+    char text[AGGREGATE_NAME_MAX];
+    text_copy(text, sizeof text, *name ? name : "?", strlen(*name ? name : "?"));
+    pthread_mutex_lock(&state->names_lock);
+    struct name_slot *slot = find_slot(state->names, state->name_slots, text);
+    uint32_t id = slot->text ? slot->id : state->name_count;
+    if (!slot->text && (state->name_count >= AGGREGATE_MAX_NAMES - 1 || !(slot->text = strdup(text)))) {
+        id = AGGREGATE_MAX_NAMES - 1;
+    } else if (id == state->name_count) {
+        slot->id = state->name_count++;
+        reporter_send(state->reporter, MESSAGE_NAME, &(struct message_name){id}, sizeof(struct message_name), text,
+                      strlen(text) + 1);
+        if (state->name_count * 2 > state->name_slots && !names_grow(state))
+            state->name_count = AGGREGATE_MAX_NAMES; /* no more of them */
+    }
+    pthread_mutex_unlock(&state->names_lock);
+    return id;
+}
+
+static void push_counters(struct probe_state *state, const struct record *kernel)
+{
+    uint64_t now[COUNTERS_PER_KERNEL], used[COUNTERS_PER_KERNEL];
+    bool scaled;
+    if (!counters_read(state->counters, now, &scaled))
+        return;
+    for (int i = 0; i < COUNTERS_PER_KERNEL; i++) {
+        const bool known = now[i] != UNKNOWN_U64 && state->counted[i] != UNKNOWN_U64 && now[i] >= state->counted[i];
+        used[i] = known ? now[i] - state->counted[i] : UNKNOWN_U64;
+        state->counted[i] = now[i];
+    }
+    struct record record = *kernel;
+    record.kind = RECORD_COUNTERS;
+    record.start = used[0];
+    record.end = used[1];
+    record.launch = used[2];
+    record.payload = used[3];
+    if (scaled)
+        record.flags |= RECORD_SCALED;
+    if (state->counting)
+        ring_push(state->ring, &record);
+    state->counting = true;
+}
+
+/* The clock is read last on the way in and first on the way out: the probe's own work falls between kernels. */
+static void probe_enter(void *context, int32_t node)
+{
+    struct probe_state *state = context;
+    (void)node;
+#ifdef __linux__
+    state->processor = sched_getcpu();
+#endif
+    state->entered = clock_now();
+}
+
+static void probe_leave(void *context, int32_t node, uint32_t name)
+{
+    const uint64_t now = clock_now();
+    struct probe_state *state = context;
+    const struct node *of = &state->plan->nodes[node];
+    struct record record = {.start = state->entered,
+                            .end = now,
+                            .launch = state->entered,
+                            .correlation = ++state->launches,
+                            .node = node,
+                            .name = name,
+                            .scope = of->scope,
+                            .step = state->step,
+                            .kind = RECORD_KERNEL,
+                            .phase = (uint8_t)of->phase,
+                            .pass = state->pass,
+                            .flags = (uint8_t)(state->flags | (of->recompute ? RECORD_RECOMPUTE : 0))};
+#ifdef __linux__
+    if (sched_getcpu() != state->processor)
+        record.flags |= RECORD_MIGRATED;
+#endif
+    ring_push(state->ring, &record);
+    /* One reading a kernel: what one kernel ends with, the next begins with. */
+    if (state->counters)
+        push_counters(state, &record);
+}
+
+static void probe_event(void *context, uint64_t step, const struct kernel_event *event)
+{
+    struct probe_state *state = context;
+    const uint64_t known = atomic_load_explicit(&state->steps[step % PROBE_STEPS], memory_order_acquire);
+    const struct plan *plan = state->plan;
+    const bool of_node = event->node >= 0 && event->node < plan->node_count;
+    if (known >> 16 != step) { /* of a step that is long over */
+        ring_count_dropped(state->ring, 1);
+        return;
+    }
+    const struct node *node = of_node ? &plan->nodes[event->node] : NULL;
+    struct record record = {.start = event->start,
+                            .end = event->end,
+                            .launch = event->launch,
+                            .correlation = event->correlation,
+                            .node = of_node ? event->node : -1,
+                            .name = event->name,
+                            .scope = node ? node->scope : -1,
+                            .step = (uint32_t)step,
+                            .payload = event->bytes,
+                            .stream = event->stream,
+                            .kind = event->kind,
+                            .phase = node ? (uint8_t)node->phase : PHASE_FWD,
+                            .pass = (uint8_t)(known >> 8),
+                            .flags = (uint8_t)(known | (node && node->recompute ? RECORD_RECOMPUTE : 0))};
+    ring_push(state->ring, &record);
+}
+
+static void probe_dropped(void *context, uint64_t count)
+{
+    ring_count_dropped(((struct probe_state *)context)->ring, count);
+}
+
+static void probe_note(void *context, const char *key, const char *text)
+{
+    reporter_note(((struct probe_state *)context)->reporter, key, "%s", text);
+}
+
+bool probe_init(struct probe_state *state, struct ring *ring, struct reporter *reporter, const struct plan *plan,
+                struct error *error)
+{
+    *state = (struct probe_state){.ring = ring, .reporter = reporter, .plan = plan, .name_slots = 256};
+    state->probe = (struct probe){.context = state,
+                                  .intern = probe_intern,
+                                  .enter = probe_enter,
+                                  .leave = probe_leave,
+                                  .event = probe_event,
+                                  .dropped = probe_dropped,
+                                  .note = probe_note};
+    pthread_mutex_init(&state->names_lock, NULL);
+    state->names = calloc(state->name_slots, sizeof *state->names);
+    return state->names || error_set(error, ERROR_MEMORY, "no memory for the names of kernels");
+}
+
+void probe_release(struct probe_state *state)
+{
+    for (uint32_t i = 0; state->names && i < state->name_slots; i++)
+        free(state->names[i].text);
+    free(state->names);
+    counters_close(state->counters);
+    if (state->ring)
+        pthread_mutex_destroy(&state->names_lock);
+    *state = (struct probe_state){0};
+}
+
+void probe_begin_step(struct probe_state *state, uint32_t step, uint8_t pass, bool warmup)
+{
+    state->step = step;
+    state->pass = pass;
+    state->flags = warmup ? RECORD_WARMUP : 0;
+    atomic_store_explicit(&state->steps[step % PROBE_STEPS], (uint64_t)step << 16 | (uint64_t)pass << 8 | state->flags,
+                          memory_order_release);
+    state->counting = false;
+    bool scaled;
+    if (state->counters) /* where the step's first kernel begins to count */
+        state->counting = counters_read(state->counters, state->counted, &scaled);
+}

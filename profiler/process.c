@@ -1,0 +1,241 @@
+#include "profiler/process.h"
+#include "base/unknown.h"
+#include "base/vec.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+
+#define WORKER_CONTROL 3
+#define WORKER_RING 4
+
+extern char **environ;
+
+static int processors(void)
+{
+#ifdef __linux__
+    cpu_set_t set;
+    if (sched_getaffinity(0, sizeof set, &set) == 0)
+        return CPU_COUNT(&set);
+#endif
+    const long count = sysconf(_SC_NPROCESSORS_ONLN);
+    return count > 0 ? (int)count : 1;
+}
+
+/* The environment of this process with the worker's thread settings in place of the user's: the profile rules. */
+static char **worker_environment(const struct cell *cell, char threads[static 40])
+{
+    static const char *const own[] = {
+        "OMP_NUM_THREADS=", "OMP_DYNAMIC=", "OMP_THREAD_LIMIT=", "OPENBLAS_NUM_THREADS=", "GOTO_NUM_THREADS="};
+    VEC(char *) list = {0};
+    for (char **variable = environ; *variable; variable++) {
+        bool keep = true;
+        for (size_t i = 0; i < sizeof own / sizeof *own; i++)
+            keep = keep && strncmp(*variable, own[i], strlen(own[i])) != 0;
+        if (keep)
+            vec_push(&list, *variable);
+    }
+    snprintf(threads, 40, "OMP_NUM_THREADS=%d", cell->threads > 0 ? (int)cell->threads : processors());
+    vec_push(&list, threads);
+    vec_push(&list, "OMP_DYNAMIC=false");
+    vec_push(&list, NULL);
+    return list.items;
+}
+
+/* After fork: only calls that are safe there. Descriptors go to their places by way of high numbers, for any of them may
+ * sit on the place of another. */
+static void become_worker(const char *program, char *const *argv, char *const *environment, const int *descriptors,
+                          pid_t parent)
+{
+    setpgid(0, 0);
+#ifdef __linux__
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
+        _exit(127);
+#else
+    (void)parent;
+#endif
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT, SIGTSTP, SIGCHLD, SIGWINCH};
+    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
+        signal(handled[i], SIG_DFL);
+    int high[5];
+    for (int i = 0; i < 5; i++)
+        if ((high[i] = fcntl(descriptors[i], F_DUPFD, 16)) < 0)
+            _exit(127);
+    for (int i = 0; i < 5; i++)
+        if (dup2(high[i], i) != i)
+            _exit(127);
+#ifdef __linux__
+    close_range(WORKER_RING + 1, ~0u, 0);
+#else
+    for (int fd = WORKER_RING + 1; fd < 256; fd++)
+        close(fd);
+#endif
+    execve(program, argv, environment);
+    /* The front reads this as the worker's last line. */
+    static const char sentence[] = "steptop: cannot start the worker: the program file cannot be executed\n";
+    if (write(STDERR_FILENO, sentence, sizeof sentence - 1) < 0)
+        _exit(126);
+    _exit(127);
+}
+
+static bool pipe_open(int ends[2])
+{
+    if (pipe(ends)) {
+        ends[0] = ends[1] = -1;
+        return false;
+    }
+    for (int i = 0; i < 2; i++)
+        fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    return true;
+}
+
+static void close_ends(int ends[2])
+{
+    for (int i = 0; i < 2; i++)
+        if (ends[i] >= 0)
+            close(ends[i]);
+}
+
+bool process_start(struct process *process, const char *program, const struct cell *cell, int ring, struct error *error)
+{
+    *process =
+        (struct process){.control = -1, .output = -1, .errors = -1, .out_of_memory_kills = out_of_memory_kills()};
+    int control[2] = {-1, -1}, output[2] = {-1, -1}, errors[2] = {-1, -1}, null = -1;
+    char threads[40];
+    char **environment = worker_environment(cell, threads);
+    char *argv[] = {"steptop", "worker", "3", "4", NULL};
+
+    null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (null < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, control) || !pipe_open(output) || !pipe_open(errors)) {
+        error_set(error, ERROR_SYSTEM, "cannot make the worker's pipes: %s", strerror(errno));
+        goto failed;
+    }
+    for (int i = 0; i < 2; i++)
+        fcntl(control[i], F_SETFD, FD_CLOEXEC);
+    const int descriptors[5] = {null, output[1], errors[1], control[1], ring};
+    const pid_t parent = getpid();
+    const pid_t pid = fork();
+    if (pid < 0) {
+        error_set(error, ERROR_SYSTEM, "cannot start a worker: fork: %s", strerror(errno));
+        goto failed;
+    }
+    if (pid == 0)
+        become_worker(program, argv, environment, descriptors, parent);
+    setpgid(pid, pid); /* on both sides: a kill of the group must not come before the group */
+    process->pid = pid;
+    process->control = control[0];
+    process->output = output[0];
+    process->errors = errors[0];
+    close(control[1]);
+    close(output[1]);
+    close(errors[1]);
+    close(null);
+    free(environment);
+    return true;
+failed:
+    close_ends(control);
+    close_ends(output);
+    close_ends(errors);
+    if (null >= 0)
+        close(null);
+    free(environment);
+    return false;
+}
+
+enum process_event process_poll(struct process *process, int *status)
+{
+    if (!process->pid)
+        return PROCESS_ENDED;
+    siginfo_t info = {0};
+    if (waitid(P_PID, (id_t)process->pid, &info, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT)) {
+        if (errno == EINTR)
+            return PROCESS_RUNS;
+        *status = 0; /* somebody else has reaped it */
+        process->pid = 0;
+        return PROCESS_ENDED;
+    }
+    if (info.si_pid == 0)
+        return PROCESS_RUNS;
+    /* What it may have started ends with it, while the number of its group cannot have gone to anybody else. */
+    if (info.si_code == CLD_EXITED || info.si_code == CLD_KILLED || info.si_code == CLD_DUMPED)
+        kill(-process->pid, SIGKILL);
+    if (waitpid(process->pid, status, WNOHANG | WUNTRACED | WCONTINUED) != process->pid)
+        return PROCESS_RUNS;
+    if (WIFSTOPPED(*status))
+        return PROCESS_STOPPED;
+    if (WIFCONTINUED(*status))
+        return PROCESS_CONTINUED;
+    process->pid = 0;
+    return PROCESS_ENDED;
+}
+
+void process_kill(struct process *process)
+{
+    if (process->pid && kill(-process->pid, SIGKILL))
+        kill(process->pid, SIGKILL);
+}
+
+void process_release(struct process *process)
+{
+    int status;
+    process_kill(process);
+    while (process->pid && waitpid(process->pid, &status, 0) < 0 && errno == EINTR)
+        ;
+    process->pid = 0;
+    const int ends[3] = {process->control, process->output, process->errors};
+    for (int i = 0; i < 3; i++)
+        if (ends[i] >= 0)
+            close(ends[i]);
+    process->control = process->output = process->errors = -1;
+}
+
+/* The value after `key` at the start of a line of a small file of /proc or /sys. */
+static uint64_t counter_in(const char *path, const char *key)
+{
+    FILE *file = fopen(path, "re");
+    if (!file)
+        return UNKNOWN_U64;
+    char line[256];
+    uint64_t value = UNKNOWN_U64;
+    while (value == UNKNOWN_U64 && fgets(line, sizeof line, file))
+        if (strncmp(line, key, strlen(key)) == 0 && line[strlen(key)] == ' ')
+            value = strtoull(line + strlen(key), NULL, 10);
+    fclose(file);
+    return value;
+}
+
+uint64_t out_of_memory_kills(void)
+{
+    const uint64_t machine = counter_in("/proc/vmstat", "oom_kill");
+    const uint64_t group = counter_in("/sys/fs/cgroup/memory.events", "oom_kill");
+    return !is_known_u64(machine) ? group : !is_known_u64(group) ? machine : machine + group;
+}
+
+const char *signal_text(int number)
+{
+    static const struct {
+        int number;
+        const char *name;
+    } names[] = {{SIGHUP, "SIGHUP"},   {SIGINT, "SIGINT"},   {SIGQUIT, "SIGQUIT"}, {SIGILL, "SIGILL"},
+                 {SIGTRAP, "SIGTRAP"}, {SIGABRT, "SIGABRT"}, {SIGBUS, "SIGBUS"},   {SIGFPE, "SIGFPE"},
+                 {SIGKILL, "SIGKILL"}, {SIGSEGV, "SIGSEGV"}, {SIGPIPE, "SIGPIPE"}, {SIGALRM, "SIGALRM"},
+                 {SIGTERM, "SIGTERM"}, {SIGXCPU, "SIGXCPU"}, {SIGXFSZ, "SIGXFSZ"}, {SIGSYS, "SIGSYS"},
+                 {SIGUSR1, "SIGUSR1"}, {SIGUSR2, "SIGUSR2"}};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (names[i].number == number)
+            return names[i].name;
+    return "a signal";
+}

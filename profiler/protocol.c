@@ -1,0 +1,167 @@
+#include "profiler/protocol.h"
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/uio.h>
+
+static const struct {
+    const char *name;
+    uint32_t least, most;
+} messages[MESSAGE_TYPE_COUNT] = {
+    [MESSAGE_CELL] = {"cell", sizeof(struct message_cell), sizeof(struct message_cell)},
+    [MESSAGE_STOP] = {"stop", 0, 0},
+    [MESSAGE_ACTIVITY] = {"activity", 0, 256},
+    [MESSAGE_NAME] = {"kernel name", sizeof(struct message_name) + 1, sizeof(struct message_name) + AGGREGATE_NAME_MAX},
+    [MESSAGE_NOTE] = {"note", 2, 2048},
+    [MESSAGE_DEVICE] = {"device", sizeof(struct device_info), sizeof(struct device_info)},
+    [MESSAGE_PLAN] = {"plan", sizeof(struct message_plan), sizeof(struct message_plan)},
+    [MESSAGE_PREPARED] = {"prepared", sizeof(struct message_prepared), sizeof(struct message_prepared)},
+    [MESSAGE_SAMPLE] = {"sample", sizeof(struct sample), sizeof(struct sample)},
+    [MESSAGE_MEMORY] = {"memory", sizeof(struct message_memory), sizeof(struct message_memory)},
+    [MESSAGE_TELEMETRY] = {"telemetry", sizeof(struct device_telemetry), sizeof(struct device_telemetry)},
+    [MESSAGE_CEILINGS] = {"ceilings", sizeof(struct message_ceilings), sizeof(struct message_ceilings)},
+    [MESSAGE_END] = {"end", sizeof(struct message_end), sizeof(struct message_end) + 2048},
+    [MESSAGE_RUN] = {"run", sizeof(struct message_run), sizeof(struct message_run)},
+    [MESSAGE_RECORDS] = {"records", sizeof(struct record), MESSAGE_MAX},
+    [MESSAGE_LOG] = {"log", 1, MESSAGE_MAX},
+    [MESSAGE_RESULT] = {"result", sizeof(struct message_result), sizeof(struct message_result) + 2048},
+};
+
+const char *message_name(uint32_t type)
+{
+    return type < MESSAGE_TYPE_COUNT && messages[type].name ? messages[type].name : "unknown";
+}
+
+bool message_length_valid(uint32_t type, uint32_t length)
+{
+    return type < MESSAGE_TYPE_COUNT && messages[type].name && length >= messages[type].least &&
+           length <= messages[type].most && (type != MESSAGE_RECORDS || length % sizeof(struct record) == 0);
+}
+
+enum inbox_state inbox_next(struct inbox *inbox, int fd, struct message_header *header, const void **payload)
+{
+    /* Frames are moved to the front of the store before they are handed out, so that a payload is aligned: it begins
+     * right after a header of eight bytes. */
+    if (inbox->taken) {
+        inbox->filled -= inbox->taken;
+        memmove(inbox->bytes, inbox->bytes + inbox->taken, inbox->filled);
+        inbox->taken = 0;
+    }
+    for (;;) {
+        if (inbox->filled >= sizeof *header) {
+            memcpy(header, inbox->bytes, sizeof *header);
+            if (!message_length_valid(header->type, header->length))
+                return INBOX_BROKEN;
+            if (inbox->filled >= sizeof *header + header->length) {
+                *payload = inbox->bytes + sizeof *header;
+                inbox->taken = sizeof *header + header->length;
+                return INBOX_MESSAGE;
+            }
+        }
+        const ssize_t got = recv(fd, inbox->bytes + inbox->filled, sizeof inbox->bytes - inbox->filled, MSG_DONTWAIT);
+        if (got > 0)
+            inbox->filled += (size_t)got;
+        else if (got < 0 && errno == EINTR)
+            continue;
+        else if (got < 0 && (errno == EAGAIN || errno == EWOULDBLOCK))
+            return INBOX_EMPTY;
+        else
+            return INBOX_CLOSED; /* also a reset: the other side is gone either way */
+    }
+}
+
+bool message_send(int fd, uint32_t type, const void *first, size_t first_length, const void *second,
+                  size_t second_length, struct error *error)
+{
+    struct message_header header = {type, (uint32_t)(first_length + second_length)};
+    if (!message_length_valid(type, header.length))
+        return error_set(error, ERROR_INTERNAL, "a %s message of %u bytes", message_name(type), header.length);
+    struct iovec parts[3] = {{&header, sizeof header}, {(void *)first, first_length}, {(void *)second, second_length}};
+    struct msghdr message = {.msg_iov = parts, .msg_iovlen = 3};
+    while (message.msg_iovlen) {
+        ssize_t sent = sendmsg(fd, &message, MSG_NOSIGNAL);
+        if (sent < 0 && errno == EINTR)
+            continue;
+        if (sent < 0)
+            return error_set(error, ERROR_SYSTEM, "cannot send a %s message: %s", message_name(type), strerror(errno));
+        while (message.msg_iovlen && (size_t)sent >= message.msg_iov->iov_len) {
+            sent -= (ssize_t)message.msg_iov->iov_len;
+            message.msg_iov++;
+            message.msg_iovlen--;
+        }
+        if (message.msg_iovlen) {
+            message.msg_iov->iov_base = (char *)message.msg_iov->iov_base + sent;
+            message.msg_iov->iov_len -= (size_t)sent;
+        }
+    }
+    return true;
+}
+
+/* Length of the well-formed printable UTF-8 character at `text`, or 0: a control character, an overlong or broken
+ * sequence, a surrogate, beyond U+10FFFF. */
+static size_t character_length(const unsigned char *text, size_t left)
+{
+    const unsigned char c = text[0];
+    if (c < 0x80)
+        return c >= 0x20 && c != 0x7f;
+    const size_t length = c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
+    if (!length || length > left)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((text[i] & 0xc0) != 0x80)
+            return 0;
+    if ((c == 0xc2 && text[1] < 0xa0) || (c == 0xe0 && text[1] < 0xa0) || (c == 0xed && text[1] > 0x9f) ||
+        (c == 0xf0 && text[1] < 0x90) || (c == 0xf4 && text[1] > 0x8f))
+        return 0;
+    return length;
+}
+
+void text_clean(char *text, size_t length)
+{
+    for (size_t i = 0; i < length;) {
+        const size_t step = character_length((unsigned char *)text + i, length - i);
+        if (!step)
+            text[i] = text[i] == '\t' ? ' ' : '?';
+        i += step ? step : 1;
+    }
+}
+
+void text_copy(char *to, size_t size, const void *text, size_t length)
+{
+    length = strnlen(text, length);
+    if (length >= size) {
+        length = size - 1;
+        while (length && (((const unsigned char *)text)[length] & 0xc0) == 0x80)
+            length--;
+    }
+    memcpy(to, text, length);
+    to[length] = 0;
+    text_clean(to, length);
+}
+
+static bool is_boolean(const void *bytes, size_t offset)
+{
+    return ((const unsigned char *)bytes)[offset] <= 1;
+}
+
+bool cell_from_bytes(struct cell *cell, const void *bytes, size_t length, struct error *error)
+{
+    /* A bool that is neither 0 nor 1 may not even be read, so it is looked at as a byte. */
+    if (length != sizeof *cell || !is_boolean(bytes, offsetof(struct cell, compile)) ||
+        !is_boolean(bytes, offsetof(struct cell, memory)))
+        return error_set(error, ERROR_INPUT, "these bytes are no cell of this version of steptop");
+    memcpy(cell, bytes, sizeof *cell);
+    char *const strings[] = {cell->device, cell->model.name, cell->model.preset};
+    const size_t sizes[] = {sizeof cell->device, sizeof cell->model.name, sizeof cell->model.preset};
+    for (int i = 0; i < 3; i++) {
+        strings[i][sizes[i] - 1] = 0;
+        text_clean(strings[i], strlen(strings[i]));
+    }
+    if ((unsigned)cell->model.kind > MODEL_ATTENTION || (unsigned)cell->dtype >= PRECISION_COUNT ||
+        (unsigned)cell->checkpoint >= CHECKPOINT_COUNT || (unsigned)cell->counters > COUNTERS_ON || !cell->passes ||
+        cell->passes >= PASS_BIT(PASS_COUNT))
+        return error_set(error, ERROR_INPUT,
+                         "a cell with a kind, dtype, checkpoint, counter or pass that there is not");
+    return true;
+}

@@ -1,0 +1,103 @@
+/* What front and worker say to each other over the control socket, and what a recording holds: frames of a header and a
+ * payload. Either side is the same program, so payloads are plain structs; the front still checks every one of them, for a
+ * worker may crash in the middle of a sentence and a recording may come from a stranger. */
+#pragma once
+#include "base/error.h"
+#include "kernels/device.h"
+#include "profiler/session.h"
+#include <stdint.h>
+
+#define PROTOCOL_VERSION 1u
+#define MESSAGE_MAX 16384u /* bytes of payload */
+
+enum message_type {
+    /* front → worker */
+    MESSAGE_CELL = 1,
+    MESSAGE_STOP,
+    /* worker → front */
+    MESSAGE_ACTIVITY,  /* text */
+    MESSAGE_NAME,      /* struct message_name, text */
+    MESSAGE_NOTE,      /* key, 0, text */
+    MESSAGE_DEVICE,    /* struct device_info */
+    MESSAGE_PLAN,      /* struct message_plan */
+    MESSAGE_PREPARED,  /* struct message_prepared */
+    MESSAGE_SAMPLE,    /* struct sample */
+    MESSAGE_MEMORY,    /* struct message_memory */
+    MESSAGE_TELEMETRY, /* struct device_telemetry */
+    MESSAGE_CEILINGS,  /* struct message_ceilings */
+    MESSAGE_END,       /* struct message_end, text: the reason */
+    /* recordings alone */
+    MESSAGE_RUN,     /* struct message_run: a run begins */
+    MESSAGE_RECORDS, /* struct record[] */
+    MESSAGE_LOG,     /* one byte "is error", text */
+    MESSAGE_RESULT,  /* struct message_result, text: how the front saw it end */
+    MESSAGE_TYPE_COUNT
+};
+
+struct message_header {
+    uint32_t type, length;
+};
+
+struct message_cell {
+    uint32_t version, cell_bytes; /* of the program that sent it */
+    struct cell cell;
+    char cache_folder[1024];                         /* "": none */
+    double ceiling_flops_per_s, ceiling_bytes_per_s; /* NaN: measure them */
+};
+struct message_name {
+    uint32_t id;
+};
+struct message_plan {
+    uint64_t digest;
+    uint32_t fusions, reserved;
+};
+struct message_prepared {
+    uint64_t compile_ns, workspace_bytes, prepare_ns;
+};
+struct message_memory {
+    uint64_t resident_base, resident_peak;
+};
+struct message_ceilings {
+    double flops_per_s, bytes_per_s;
+};
+struct message_end {
+    uint32_t status;
+};
+struct message_run {
+    uint32_t version, cell_bytes;
+    struct cell cell;
+};
+struct message_result {
+    uint32_t status, reserved;
+    uint64_t dropped;
+};
+
+_Static_assert(sizeof(struct message_cell) <= MESSAGE_MAX, "fits a frame");
+_Static_assert(sizeof(struct device_info) <= MESSAGE_MAX, "fits a frame");
+
+const char *message_name(uint32_t type); /* for errors; "unknown" */
+/* Is this a length that a payload of this type can have? */
+bool message_length_valid(uint32_t type, uint32_t length);
+
+/* Frames read from a stream socket without waiting. All zero is an empty one. */
+struct inbox {
+    size_t filled, taken;
+    unsigned char bytes[4 * (sizeof(struct message_header) + MESSAGE_MAX)];
+};
+enum inbox_state { INBOX_MESSAGE, INBOX_EMPTY, INBOX_CLOSED, INBOX_BROKEN };
+/* The next frame: *payload stays valid until the next call and is aligned for any type. INBOX_BROKEN: what came is no
+ * frame of this protocol, and *header is what it claims to be. */
+enum inbox_state inbox_next(struct inbox *inbox, int fd, struct message_header *header, const void **payload);
+
+/* Sends one frame whole, waiting when the other side is slow. Parts may be NULL with length 0. */
+bool message_send(int fd, uint32_t type, const void *first, size_t first_length, const void *second,
+                  size_t second_length, struct error *error);
+
+/* Makes text that came from elsewhere fit for a line of a screen or a file: control characters, also those that UTF-8
+ * spells with two bytes, become '?'; broken UTF-8 too. In place; the length stays. */
+void text_clean(char *text, size_t length);
+/* Copies at most size − 1 bytes of text, cut at a whole character, cleaned and terminated. */
+void text_copy(char *to, size_t size, const void *text, size_t length);
+
+/* A cell that came in bytes from elsewhere: strings terminated, enumerations and booleans in range. */
+bool cell_from_bytes(struct cell *cell, const void *bytes, size_t length, struct error *error);

@@ -1,0 +1,30 @@
+/* The worker's voice: messages to the front, from any of its threads. Once the front is gone all of them are swallowed,
+ * and reporter_lost says so. */
+#pragma once
+#include "profiler/protocol.h"
+#include <pthread.h>
+#include <stdatomic.h>
+
+struct reporter {
+    int fd;
+    pthread_mutex_t lock; /* frames must not mix: a device's activity source has a thread of its own */
+    atomic_bool lost;
+};
+
+void reporter_send(struct reporter *reporter, enum message_type type, const void *first, size_t first_length,
+                   const void *second, size_t second_length);
+void reporter_activity(struct reporter *reporter, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void reporter_note(struct reporter *reporter, const char *key, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+bool reporter_lost(struct reporter *reporter);
+
+/* Noise that a figure may have to be excused with: governor, load average, steal, temperature. steal counts from `before`
+ * (machine_steal at the start; both in ticks). */
+struct machine_ticks {
+    uint64_t steal, total;
+}; /* UNKNOWN_U64 where not known */
+void machine_ticks(struct machine_ticks *ticks);
+void reporter_noise(struct reporter *reporter, const struct machine_ticks *before);
+/* Of this process, in bytes; UNKNOWN_U64. */
+uint64_t resident_now(void);
+uint64_t resident_peak(void);

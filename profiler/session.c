@@ -1,0 +1,310 @@
+#include "profiler/session.h"
+#include "base/clock.h"
+#include "base/unknown.h"
+#include "profiler/session_internal.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *status_name(enum status status)
+{
+    static const char *const names[STATUS_COUNT] = {
+        "pending", "running", "ok",          "oom",        "timeout",     "error",
+        "killed",  "skipped", "unsupported", "unreliable", "interrupted",
+    };
+    return (unsigned)status < STATUS_COUNT ? names[status] : "?";
+}
+
+struct session *session_create(const struct session_options *options, struct error *error)
+{
+    struct session *session = calloc(1, sizeof *session);
+    if (!session) {
+        error_set(error, ERROR_MEMORY, "no memory for a session");
+        return NULL;
+    }
+    session->worker.process = (struct process){.control = -1, .output = -1, .errors = -1};
+    session->ring_records = options->ring_records ? options->ring_records : 1u << 17;
+    session->timeline_records = options->timeline_records ? options->timeline_records : 1u << 16;
+    session->program = strdup(options->program);
+    session->cache_folder = strdup(options->cache_folder ? options->cache_folder : "");
+    session->batch = calloc(BATCH, sizeof *session->batch);
+    if (!session->program || !session->cache_folder || !session->batch) {
+        error_set(error, ERROR_MEMORY, "no memory for a session");
+        goto failed;
+    }
+    if (options->record_file && !(session->recording = recording_create(options->record_file, error)))
+        goto failed;
+    return session;
+failed:
+    session_free(session);
+    return NULL;
+}
+
+void session_free(struct session *session)
+{
+    if (!session)
+        return;
+    worker_release(session);
+    for (size_t i = 0; i < session->replays.count; i++)
+        replay_close(session->replays.items[i]);
+    vec_release(&session->replays);
+    for (size_t i = 0; i < session->runs.count; i++)
+        live_free(session->runs.items[i]);
+    vec_release(&session->runs);
+    vec_release(&session->ceilings);
+    recording_close(session->recording);
+    log_release(&session->log);
+    free(session->batch);
+    free(session->cache_folder);
+    free(session->program);
+    free(session);
+}
+
+struct live_run *session_append(struct session *session, const struct cell *cell, struct error *error)
+{
+    struct live_run *live = live_create(session->next_id + 1, cell, session->timeline_records, error);
+    if (!live)
+        return NULL;
+    session->next_id++;
+    vec_push(&session->runs, live);
+    return live;
+}
+
+uint32_t session_add(struct session *session, const struct cell *cell)
+{
+    struct error error = {0};
+    struct live_run *live = session_append(session, cell, &error);
+    if (!live) {
+        log_add(&session->log, 0, true, error.text, strlen(error.text));
+        return 0;
+    }
+    return live->run.id;
+}
+
+size_t session_run_count(const struct session *session)
+{
+    return session->runs.count;
+}
+
+const struct run *session_run(const struct session *session, size_t index)
+{
+    return index < session->runs.count ? &session->runs.items[index]->run : NULL;
+}
+
+static struct live_run *find(const struct session *session, uint32_t id)
+{
+    for (size_t i = 0; i < session->runs.count; i++)
+        if (session->runs.items[i]->run.id == id)
+            return session->runs.items[i];
+    return NULL;
+}
+
+const struct run *session_find(const struct session *session, uint32_t id)
+{
+    const struct live_run *live = find(session, id);
+    return live ? &live->run : NULL;
+}
+
+static struct live_run *next_pending(const struct session *session)
+{
+    for (size_t i = 0; i < session->runs.count; i++)
+        if (session->runs.items[i]->run.status == STATUS_PENDING)
+            return session->runs.items[i];
+    return NULL;
+}
+
+bool session_idle(const struct session *session)
+{
+    return !session->active && !session->replays.count && !next_pending(session);
+}
+
+static void forget(struct session *session, struct live_run *live)
+{
+    size_t kept = 0;
+    for (size_t i = 0; i < session->runs.count; i++)
+        if (session->runs.items[i] != live)
+            session->runs.items[kept++] = session->runs.items[i];
+    session->runs.count = kept;
+    live_free(live);
+}
+
+void session_record(struct session *session, uint32_t run, uint32_t type, const void *first, size_t first_length,
+                    const void *second, size_t second_length)
+{
+    struct error error = {0};
+    if (session->recording &&
+        !recording_write(session->recording, run, type, first, first_length, second, second_length, &error)) {
+        snprintf(session->record_trouble, sizeof session->record_trouble, "%.255s", error.text);
+        log_add(&session->log, run, true, error.text, strlen(error.text));
+    }
+}
+
+const char *session_record_trouble(const struct session *session)
+{
+    return session->record_trouble;
+}
+
+/* A device's ceilings do not change from cell to cell: the next worker need not measure them again. */
+static void keep_ceilings(struct session *session, const struct run *run)
+{
+    if (!is_known(run->ceiling_flops_per_s) || !is_known(run->ceiling_bytes_per_s))
+        return;
+    for (size_t i = 0; i < session->ceilings.count; i++)
+        if (session->ceilings.items[i].precision == run->cell.dtype &&
+            strcmp(session->ceilings.items[i].device, run->cell.device) == 0)
+            return;
+    struct ceiling ceiling = {
+        .precision = run->cell.dtype, .flops_per_s = run->ceiling_flops_per_s, .bytes_per_s = run->ceiling_bytes_per_s};
+    memcpy(ceiling.device, run->cell.device, sizeof ceiling.device);
+    vec_push(&session->ceilings, ceiling);
+}
+
+void session_finish(struct session *session, struct live_run *live, enum status status, const char *reason)
+{
+    if (live->run.started && !live->run.replayed) {
+        const struct message_result result = {.status = status, .dropped = live->run.dropped};
+        session_record(session, live->run.id, MESSAGE_RESULT, &result, sizeof result, reason, strlen(reason));
+        struct error error = {0};
+        if (session->recording && !recording_flush(session->recording, &error))
+            snprintf(session->record_trouble, sizeof session->record_trouble, "%.255s", error.text);
+        keep_ceilings(session, &live->run);
+    }
+    live_finish(live, status, reason);
+    if (session->active == live)
+        session->active = NULL;
+    if (live->remove_when_ended)
+        forget(session, live);
+}
+
+void session_stop(struct session *session, uint32_t id)
+{
+    struct live_run *live = find(session, id);
+    if (!live)
+        return;
+    if (live == session->active)
+        worker_stop(session, STATUS_INTERRUPTED, "stopped", false);
+    else if (live->run.status == STATUS_PENDING)
+        session_finish(session, live, STATUS_INTERRUPTED, "stopped before it began");
+    else if (live->run.status == STATUS_RUNNING && session->replays.count)
+        replay_stop(session, session->replays.items[0], id);
+}
+
+void session_stop_all(struct session *session)
+{
+    for (size_t i = 0; i < session->runs.count; i++)
+        session_stop(session, session->runs.items[i]->run.id);
+    while (session->replays.count) {
+        replay_stop(session, session->replays.items[0], 0);
+        replay_close(session->replays.items[0]);
+        memmove(session->replays.items, session->replays.items + 1,
+                --session->replays.count * sizeof *session->replays.items);
+    }
+}
+
+void session_skip(struct session *session, uint32_t id, const char *reason)
+{
+    struct live_run *live = find(session, id);
+    if (live && live->run.status == STATUS_PENDING)
+        session_finish(session, live, STATUS_SKIPPED, reason);
+}
+
+void session_remove(struct session *session, uint32_t id)
+{
+    struct live_run *live = find(session, id);
+    if (!live)
+        return;
+    if (live == session->active) {
+        live->remove_when_ended = true;
+        worker_stop(session, STATUS_INTERRUPTED, "removed", true);
+        return;
+    }
+    if (live->run.status == STATUS_RUNNING && session->replays.count)
+        replay_stop(session, session->replays.items[0], id);
+    forget(session, live);
+}
+
+bool session_replay(struct session *session, const char *path, double speed, struct error *error)
+{
+    if (!(speed >= 0))
+        return error_set(error, ERROR_USAGE, "a replay at speed %g: it must be 0 (at once) or more", speed);
+    struct replay *replay = replay_open(path, speed, error);
+    if (!replay)
+        return false;
+    vec_push(&session->replays, replay);
+    return true;
+}
+
+static void poll_add(struct pollfd *fds, int max, int *count, int fd)
+{
+    if (fd >= 0 && *count < max)
+        fds[(*count)++] = (struct pollfd){.fd = fd, .events = POLLIN};
+}
+
+static int least(int a, int b)
+{
+    return a < 0 ? b : b < 0 ? a : a < b ? a : b;
+}
+
+int session_poll(const struct session *session, struct pollfd *fds, int max, int *timeout_ms)
+{
+    int count = 0;
+    *timeout_ms = -1;
+    if (session->active) {
+        const struct worker_state *worker = &session->worker;
+        poll_add(fds, max, &count, worker->process.control);
+        poll_add(fds, max, &count, worker->process.output);
+        poll_add(fds, max, &count, worker->process.errors);
+        /* The ring has no descriptor: a worker that had to write to one for each record would be measuring that. It is
+         * looked at by the clock, and at once while there is more in it than was taken. */
+        *timeout_ms = worker->ring && ring_waiting(worker->ring) >= session->ring_records / 2 ? 0 : TICK_MS;
+        if (worker->exited)
+            *timeout_ms = 0;
+        else if (worker->process.control < 0)
+            *timeout_ms = least(*timeout_ms, 2); /* its end is near, and nothing else will tell of it */
+        const uint64_t now = clock_now();
+        const uint64_t deadlines[2] = {worker->timeout_at, worker->kill_at};
+        for (int i = 0; i < 2; i++)
+            if (deadlines[i])
+                *timeout_ms =
+                    least(*timeout_ms, deadlines[i] <= now ? 0 : (int)((deadlines[i] - now) / 1000000 % 100000) + 1);
+    } else if (session->replays.count) {
+        *timeout_ms = replay_timeout(session->replays.items[0]);
+    } else if (next_pending(session)) {
+        *timeout_ms = 0;
+    }
+    return count;
+}
+
+bool session_step(struct session *session)
+{
+    bool changed = false;
+    if (session->active)
+        changed = worker_step(session);
+    else if (session->replays.count) {
+        bool ended = false;
+        changed = replay_step(session, session->replays.items[0], &ended);
+        if (ended) {
+            replay_close(session->replays.items[0]);
+            memmove(session->replays.items, session->replays.items + 1,
+                    --session->replays.count * sizeof *session->replays.items);
+        }
+    }
+    if (!session->active && !session->replays.count) {
+        struct live_run *next = next_pending(session);
+        if (next) {
+            worker_begin(session, next);
+            changed = true;
+        }
+    }
+    return changed;
+}
+
+size_t session_log_count(const struct session *session)
+{
+    return session->log.count;
+}
+
+const struct log_line *session_log(const struct session *session, size_t index)
+{
+    return log_line_at(&session->log, index);
+}

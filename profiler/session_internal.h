@@ -1,0 +1,73 @@
+/* What session.c, supervise.c and replay.c share. */
+#pragma once
+#include "profiler/live.h"
+#include "profiler/log.h"
+#include "profiler/process.h"
+#include "profiler/recording.h"
+#include "profiler/ring.h"
+#include "profiler/session.h"
+
+#define BATCH 4096u           /* records copied out of the ring at a time */
+#define RECORDS_A_STEP 65536u /* taken in one session_step: some milliseconds of work */
+#define MESSAGES_A_STEP 1024
+#define LOG_BYTES_A_STEP 65536
+#define TICK_MS 40                /* how long records may wait in the ring */
+#define STOP_GRACE_NS 1000000000u /* from asking a worker to stop to ending it */
+#define EXIT_GRACE_NS 5000000000u /* from a worker's last word to ending it */
+
+struct replay;
+
+/* The worker that runs now. */
+struct worker_state {
+    struct process process;
+    struct ring *ring;
+    struct inbox inbox;
+    struct log_stream output, errors;
+    char last_error[256];         /* the newest line on its stderr: often the reason */
+    uint64_t timeout_at, kill_at; /* 0: none */
+    enum status forced;           /* what its end will be called, whatever it says; STATUS_PENDING: nothing decided */
+    char forced_reason[256];
+    bool exited;
+    int exit_status;
+};
+
+struct ceiling {
+    char device[DEVICE_NAME_MAX];
+    enum precision precision;
+    double flops_per_s, bytes_per_s;
+};
+
+struct session {
+    char *program, *cache_folder;
+    uint32_t ring_records;
+    size_t timeline_records;
+    VEC(struct live_run *) runs;
+    uint32_t next_id;
+    struct live_run *active;
+    struct worker_state worker; /* of active */
+    struct record *batch;
+    struct log log;
+    struct recording_writer *recording;
+    char record_trouble[256];
+    VEC(struct ceiling) ceilings; /* measured once a device and precision */
+    VEC(struct replay *) replays;
+};
+
+/* supervise.c: the worker of session->active. */
+bool worker_begin(struct session *session, struct live_run *live); /* false: it could not start and has ended */
+bool worker_step(struct session *session);
+void worker_stop(struct session *session, enum status status, const char *reason, bool at_once);
+void worker_release(struct session *session);
+
+/* replay.c */
+struct replay *replay_open(const char *path, double speed, struct error *error);
+void replay_close(struct replay *replay);
+bool replay_step(struct session *session, struct replay *replay, bool *ended);
+int replay_timeout(const struct replay *replay); /* ms until its next frame is due */
+void replay_stop(struct session *session, struct replay *replay, uint32_t run);
+
+/* session.c */
+struct live_run *session_append(struct session *session, const struct cell *cell, struct error *error);
+void session_record(struct session *session, uint32_t run, uint32_t type, const void *first, size_t first_length,
+                    const void *second, size_t second_length);
+void session_finish(struct session *session, struct live_run *live, enum status status, const char *reason);

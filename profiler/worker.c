@@ -1,0 +1,313 @@
+/* The worker process: one cell, from opening the device to the last step. */
+#include "base/clock.h"
+#include "base/unknown.h"
+#include "profiler/measure.h"
+#include "profiler/session.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool receive_cell(struct worker *worker, struct message_cell *message, struct error *error)
+{
+    for (;;) {
+        struct message_header header;
+        const void *payload;
+        switch (inbox_next(&worker->inbox, worker->reporter.fd, &header, &payload)) {
+        case INBOX_MESSAGE:
+            if (header.type != MESSAGE_CELL)
+                return error_set(error, ERROR_INTERNAL, "a %s message where the cell was expected",
+                                 message_name(header.type));
+            memcpy(message, payload, sizeof *message);
+            message->cache_folder[sizeof message->cache_folder - 1] = 0;
+            if (message->version != PROTOCOL_VERSION || message->cell_bytes != sizeof(struct cell))
+                return error_set(error, ERROR_INTERNAL, "the program was replaced by another version while it ran");
+            return cell_from_bytes(&worker->cell, &((const struct message_cell *)payload)->cell, sizeof(struct cell),
+                                   error);
+        case INBOX_EMPTY: {
+            struct pollfd wait = {.fd = worker->reporter.fd, .events = POLLIN};
+            if (poll(&wait, 1, -1) < 0 && errno != EINTR)
+                return error_set(error, ERROR_SYSTEM, "cannot wait for the cell: %s", strerror(errno));
+            break;
+        }
+        case INBOX_CLOSED:
+        case INBOX_BROKEN:
+            return error_set(error, ERROR_SYSTEM,
+                             "no cell came over descriptor %d: a worker is started by steptop alone",
+                             worker->reporter.fd);
+        }
+    }
+}
+
+static bool open_device(struct worker *worker, struct error *error)
+{
+    int index = 0, count = 0;
+    reporter_activity(&worker->reporter, "opening %s", worker->cell.device);
+    worker->class = device_find(worker->cell.device, &index, error);
+    if (!worker->class)
+        return false;
+    struct device_info infos[32];
+    memset(infos, 0, sizeof infos);
+    if (!worker->class->enumerate(infos, 32, &count, error))
+        return false;
+    if (index >= count)
+        return error_set(error, ERROR_DEVICE, "there is no device %s: this machine has %d of class %s",
+                         worker->cell.device, count, worker->class->name);
+    worker->info = infos[index < 32 ? index : 31];
+    reporter_send(&worker->reporter, MESSAGE_DEVICE, &worker->info, sizeof worker->info, NULL, 0);
+    if (!(worker->info.precisions & (1u << worker->cell.dtype)))
+        return error_set(error, ERROR_UNSUPPORTED, "%s on %s: %s", precision_name(worker->cell.dtype),
+                         worker->cell.device,
+                         worker->info.why_not[worker->cell.dtype][0] ? worker->info.why_not[worker->cell.dtype]
+                                                                     : "the device does not compute in it");
+    worker->device = worker->class->open(index, error);
+    return worker->device != NULL;
+}
+
+/* Which ops a fusion pass writes into the plan: the pass is left out where the device lacks one of them. */
+static const struct {
+    enum fusion fusion;
+    enum op ops[2];
+} fused_ops[] = {
+    {FUSE_ATTENTION, {OP_ATTENTION, OP_ATTENTION_BACKWARD}},
+    {FUSE_SWIGLU, {OP_SWIGLU, OP_SWIGLU_BACKWARD}},
+    {FUSE_ADD_RMSNORM, {OP_ADD_RMSNORM, OP_ADD_RMSNORM}},
+    {FUSE_CROSS_ENTROPY, {OP_CROSS_ENTROPY_FUSED, OP_CROSS_ENTROPY_FUSED}},
+    {FUSE_ADAMW, {OP_ADAMW_ALL, OP_ADAMW_ALL}},
+};
+
+static unsigned supported_fusions(struct worker *worker)
+{
+    if (!worker->cell.compile)
+        return 0;
+    unsigned fusions = FUSE_ALL;
+    for (size_t i = 0; i < sizeof fused_ops / sizeof *fused_ops; i++) {
+        char why[160] = "";
+        for (int j = 0; j < 2; j++) {
+            const unsigned bit = 1u << fused_ops[i].fusion;
+            if (!(fusions & bit) ||
+                worker->class->supports(worker->device, fused_ops[i].ops[j], worker->cell.dtype, why, sizeof why))
+                continue;
+            fusions &= ~bit;
+            char key[64];
+            snprintf(key, sizeof key, "fusion %s", fusion_name(fused_ops[i].fusion));
+            reporter_note(&worker->reporter, key, "left out: %s", why);
+        }
+    }
+    return fusions;
+}
+
+static bool build_plan(struct worker *worker, struct error *error)
+{
+    reporter_activity(&worker->reporter, "building the plan");
+    const unsigned fusions = supported_fusions(worker);
+    struct plan_request request;
+    struct plan_result result;
+    cell_plan_request(&worker->cell, fusions, &request);
+    worker->plan = plan_build(&request, &result, error);
+    if (!worker->plan)
+        return false;
+    for (int32_t i = 0; i < worker->plan->node_count; i++) {
+        char why[160] = "";
+        const enum op op = worker->plan->nodes[i].op;
+        if (!worker->class->supports(worker->device, op, worker->cell.dtype, why, sizeof why))
+            return error_set(error, ERROR_UNSUPPORTED, "%s cannot run %s in %s: %s", worker->cell.device,
+                             op_info(op)->name, precision_name(worker->cell.dtype), why);
+    }
+    const struct message_plan message = {.digest = worker->plan->digest, .fusions = fusions};
+    reporter_send(&worker->reporter, MESSAGE_PLAN, &message, sizeof message, NULL, 0);
+    return true;
+}
+
+static void measure_ceilings(struct worker *worker, const struct message_cell *message)
+{
+    struct message_ceilings ceilings = {message->ceiling_flops_per_s, message->ceiling_bytes_per_s};
+    if (!is_known(ceilings.flops_per_s) || !is_known(ceilings.bytes_per_s)) {
+        struct error error = {0};
+        if (!worker->class->measure_ceilings)
+            return;
+        reporter_activity(&worker->reporter, "measuring the device's ceilings");
+        if (!worker->class->measure_ceilings(worker->device, worker->cell.dtype, CEILINGS_MS, &ceilings.flops_per_s,
+                                             &ceilings.bytes_per_s, &error)) {
+            reporter_note(&worker->reporter, "ceilings", "not measured: %s", error.text);
+            return;
+        }
+    }
+    reporter_send(&worker->reporter, MESSAGE_CEILINGS, &ceilings, sizeof ceilings, NULL, 0);
+}
+
+static bool check_memory(const struct worker *worker, struct error *error)
+{
+    const uint64_t planned = worker->plan->memory.total, available = worker->info.free_bytes;
+    if (is_known_u64(available) && planned > available)
+        return error_set(error, ERROR_MEMORY,
+                         "the plan needs %llu bytes (%.2f GiB) and %s has %llu bytes (%.2f GiB) free",
+                         (unsigned long long)planned, (double)planned / 0x1p30, worker->cell.device,
+                         (unsigned long long)available, (double)available / 0x1p30);
+    return true;
+}
+
+static void open_counters(struct worker *worker)
+{
+    /* Devices with an activity source of their own bring their own counters. */
+    if (strncmp(worker->class->name, "cpu", 3) != 0)
+        return;
+    if (worker->cell.counters == COUNTERS_OFF) {
+        reporter_note(&worker->reporter, "counter tier", "off, as asked");
+        return;
+    }
+    const char *threads = getenv("OMP_NUM_THREADS");
+    const int pool = threads ? atoi(threads) : 1;
+    struct counters *counters = worker->probe.counters = counters_open(pool, NULL);
+    if (!counters)
+        return;
+    const enum counters_tier tier = counters_tier(counters);
+    reporter_note(&worker->reporter, "counter tier", "%s%s%s%s", counters_tier_name(tier),
+                  counters_reason(counters)[0] ? " (" : "", counters_reason(counters),
+                  counters_reason(counters)[0] ? ")" : "");
+    if (tier != TIER_CLOCK) {
+        reporter_note(&worker->reporter, "counters", "%s", counters_names(counters));
+        reporter_note(&worker->reporter, "counted threads", "%d of %d", counters_threads(counters), pool);
+    }
+}
+
+static bool prepare(struct worker *worker, const char *cache_folder, struct error *error)
+{
+    reporter_activity(&worker->reporter, "preparing");
+    if (!probe_init(&worker->probe, worker->ring, &worker->reporter, worker->plan, error))
+        return false;
+    const bool profiled = worker->cell.profile_every > 0;
+    if (profiled)
+        open_counters(worker);
+    else
+        reporter_note(&worker->reporter, "profiler", "off, as asked: no kernel is recorded");
+    const struct prepare_options options = {.compile = worker->cell.compile,
+                                            .threads = worker->cell.threads,
+                                            .cache_folder = cache_folder[0] ? cache_folder : NULL,
+                                            .probe = profiled ? &worker->probe.probe : NULL,
+                                            .counters = worker->cell.counters == COUNTERS_ON};
+    struct prepare_report report = {0};
+    worker->resident_base = resident_now();
+    const uint64_t start = clock_now();
+    worker->program = worker->class->prepare(worker->device, worker->plan, &options, &report, error);
+    if (!worker->program)
+        return false;
+    const struct message_prepared message = {
+        .compile_ns = report.compile_ns, .workspace_bytes = report.workspace_bytes, .prepare_ns = clock_now() - start};
+    reporter_send(&worker->reporter, MESSAGE_PREPARED, &message, sizeof message, NULL, 0);
+    for (int i = 0; i < report.note_count; i++)
+        reporter_note(&worker->reporter, report.notes[i].key, "%s", report.notes[i].text);
+    return true;
+}
+
+/* Weights, constants, tokens and targets, by way of one buffer as large as the largest of them. */
+static bool initialise(struct worker *worker, struct error *error)
+{
+    const struct plan *plan = worker->plan;
+    int64_t largest = 1;
+    bool *wanted = calloc((size_t)plan->tensor_count, sizeof *wanted);
+    for (int32_t i = 0; wanted && i < plan->tensor_count; i++) {
+        const struct tensor *tensor = &plan->tensors[i];
+        wanted[i] = (tensor->kind == TENSOR_PARAMETER && tensor->parameter == i) || tensor->kind == TENSOR_CONSTANT ||
+                    i == plan->tokens || i == plan->targets;
+        if (wanted[i] && tensor_elements(tensor) > largest)
+            largest = tensor_elements(tensor);
+    }
+    void *values = wanted ? malloc((size_t)largest * sizeof(float)) : NULL;
+    bool ok = values || error_set(error, ERROR_MEMORY, "no memory for %lld initial values", (long long)largest);
+    reporter_activity(&worker->reporter, "initialising the weights");
+    for (int32_t i = 0; ok && i < plan->tensor_count; i++) {
+        if (!wanted[i])
+            continue;
+        if (i == plan->tokens || i == plan->targets)
+            model_random_tokens(plan, i, worker->cell.seed, values);
+        else
+            ok = model_initial_value(plan, i, worker->cell.seed, values, error);
+        ok = ok && worker->class->write(worker->program, i, values, error);
+        if (ok && worker_stopped(worker))
+            break;
+    }
+    free(values);
+    free(wanted);
+    return ok;
+}
+
+static enum status status_of(const struct error *error)
+{
+    switch (error->kind) {
+    case ERROR_MEMORY:
+        return STATUS_OOM;
+    case ERROR_DEVICE:
+    case ERROR_UNSUPPORTED:
+        return STATUS_UNSUPPORTED;
+    case ERROR_INTERRUPTED:
+        return STATUS_INTERRUPTED;
+    default:
+        return STATUS_ERROR;
+    }
+}
+
+static bool work(struct worker *worker, struct error *error)
+{
+    struct message_cell message;
+    struct machine_ticks before;
+    machine_ticks(&before);
+    if (!receive_cell(worker, &message, error) || !open_device(worker, error) || !build_plan(worker, error) ||
+        !check_memory(worker, error))
+        return false;
+    measure_ceilings(worker, &message);
+    if (!prepare(worker, message.cache_folder, error) || !initialise(worker, error))
+        return false;
+    const bool measured = measure_passes(worker, error);
+    reporter_noise(&worker->reporter, &before);
+    return measured;
+}
+
+bool worker_stopped(struct worker *worker)
+{
+    struct message_header header;
+    const void *payload;
+    switch (inbox_next(&worker->inbox, worker->reporter.fd, &header, &payload)) {
+    case INBOX_EMPTY:
+        break;
+    case INBOX_MESSAGE:
+        worker->stopped |= header.type == MESSAGE_STOP;
+        break;
+    case INBOX_CLOSED:
+    case INBOX_BROKEN:
+        worker->stopped = true; /* nobody listens any more */
+    }
+    return worker->stopped;
+}
+
+int worker_main(int control_fd, int ring_descriptor)
+{
+    struct worker *worker = calloc(1, sizeof *worker);
+    struct error error = {0};
+    if (!worker)
+        return 1;
+    signal(SIGPIPE, SIG_IGN); /* a front that is gone is noticed by its socket */
+    worker->reporter.fd = control_fd;
+    pthread_mutex_init(&worker->reporter.lock, NULL);
+    worker->ring = ring_attach(ring_descriptor, &error);
+    const bool ok = worker->ring && work(worker, &error);
+
+    if (worker->program)
+        worker->class->release(worker->program);
+    if (worker->device)
+        worker->class->close(worker->device);
+    const struct message_end end = {.status = ok ? (worker->stopped ? STATUS_INTERRUPTED : STATUS_OK)
+                                                 : (uint32_t)status_of(&error)};
+    const char *reason = ok ? (worker->stopped ? "stopped" : "") : error.text;
+    reporter_send(&worker->reporter, MESSAGE_END, &end, sizeof end, reason, strlen(reason));
+    probe_release(&worker->probe);
+    plan_free(worker->plan);
+    ring_close(worker->ring);
+    pthread_mutex_destroy(&worker->reporter.lock);
+    free(worker);
+    close(control_fd);
+    return ok ? 0 : 1;
+}
