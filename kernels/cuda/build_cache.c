@@ -1,0 +1,106 @@
+/* The cache on disk: one object a file, with its key and a hash inside, so that whatever is not exactly what was asked for
+ * is treated as missing. */
+#include "base/file.h"
+#include "base/sha256.h"
+#include "base/strbuf.h"
+#include "kernels/cuda/nvrtc_build.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CACHE_MAGIC "steptop-cache-1\n"
+#define CACHE_LIMIT ((size_t)64 << 20)
+
+bool cuda_cache_folder(const char *folder, char *path, size_t size, struct error *error)
+{
+    if ((size_t)snprintf(path, size, "%s/cuda", folder) >= size)
+        return error_set(error, ERROR_SYSTEM, "cache folder %s: the path is too long", folder);
+    if (!directory_create(path, 0700, error))
+        return false;
+    struct stat status;
+    if (lstat(path, &status) != 0)
+        return error_set(error, ERROR_SYSTEM, "cache folder %s: %s", path, strerror(errno));
+    if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 022) != 0)
+        return error_set(error, ERROR_SYSTEM,
+                         "cache folder %s is not used: it must be a directory of your own that nobody else can write to", path);
+    return true;
+}
+
+/* magic, "<key length> <content length> <hash>\n", key, content */
+char *cuda_cache_read(const char *path, const char *key, size_t *size, char *why, size_t why_size)
+{
+    char *text = NULL, *content = NULL;
+    size_t length = 0, magic = strlen(CACHE_MAGIC), key_length = strlen(key);
+    const char *reason = NULL;
+    if (why_size)
+        why[0] = '\0';
+    struct stat status;
+    if (lstat(path, &status) != 0)
+        return NULL;
+    if (!S_ISREG(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 022) != 0) {
+        reason = "not a file of the user's own";
+        goto done;
+    }
+    struct error ignored = {0};
+    if (!file_read(path, CACHE_LIMIT, &text, &length, &ignored)) {
+        reason = "cannot be read";
+        goto done;
+    }
+    if (length < magic || memcmp(text, CACHE_MAGIC, magic) != 0) {
+        reason = "not a cache file of this version";
+        goto done;
+    }
+    unsigned long long stored_key, stored_content;
+    char stored_hash[65];
+    int used = 0;
+    if (sscanf(text + magic, "%llu %llu %64[0-9a-f]%n", &stored_key, &stored_content, stored_hash, &used) != 3 || used <= 0 ||
+        magic + (size_t)used + 1 > length) {
+        reason = "damaged header";
+        goto done;
+    }
+    const char *body = text + magic + used + 1;
+    size_t left = length - magic - (size_t)used - 1;
+    if (stored_key > left || stored_content != left - stored_key) {
+        reason = "cut short";
+        goto done;
+    }
+    char name[65];
+    sha256_hex(body, left, name);
+    if (strcmp(name, stored_hash) != 0) {
+        reason = "damaged";
+        goto done;
+    }
+    if (stored_key != key_length || memcmp(body, key, key_length) != 0) {
+        reason = "made from something else";
+        goto done;
+    }
+    content = malloc((size_t)stored_content + 1);
+    if (content) {
+        memcpy(content, body + key_length, (size_t)stored_content);
+        content[stored_content] = '\0';
+        *size = (size_t)stored_content;
+    }
+done:
+    free(text);
+    if (reason && why_size)
+        snprintf(why, why_size, "%s", reason);
+    return content;
+}
+
+bool cuda_cache_write(const char *path, const char *key, const void *content, size_t size, struct error *error)
+{
+    struct strbuf body = {0}, file = {0};
+    char name[65];
+    strbuf_puts(&body, key);
+    strbuf_add(&body, content, size);
+    sha256_hex(body.text, body.length, name);
+    strbuf_printf(&file, "%s%zu %zu %s\n", CACHE_MAGIC, strlen(key), size, name);
+    strbuf_add(&file, body.text, body.length);
+    bool done = file_write_atomic(path, file.text, file.length, error);
+    strbuf_release(&body);
+    strbuf_release(&file);
+    return done;
+}

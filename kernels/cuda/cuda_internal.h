@@ -1,0 +1,193 @@
+/* Inside the CUDA device: what the files of this folder share.
+ *
+ * prepare lowers the plan to a list of launches, each with constant arguments, in the order of the plan's nodes; run walks
+ * the list, or launches a graph that was captured from the same walk. Every launch knows its plan node. */
+#pragma once
+#include "kernels/cuda/cuda_libraries.h"
+#include "kernels/cuda/gemm.h"
+#include "kernels/cuda/nvrtc_build.h"
+#include "kernels/device.h"
+#include <pthread.h>
+#include <stdint.h>
+
+struct cupti_source;
+struct cupti_counters;
+
+struct device {
+    struct cuda_libraries libraries;
+    int index;
+    CUdevice handle;
+    CUcontext context;
+    CUstream stream; /* the one stream everything runs on */
+    cublasLtHandle_t blaslt;
+    int architecture; /* 90 for sm_90 */
+    int units;        /* multiprocessors */
+    int shared_limit; /* bytes of shared memory a block can ask for */
+    char pci_bus_id[32];
+    char name[96];
+};
+
+/* One launch with constant arguments. */
+enum cuda_launch_kind { CUDA_LAUNCH_KERNEL, CUDA_LAUNCH_GEMM };
+#define CUDA_LAUNCH_MAX_ARGUMENTS 16
+
+struct cuda_launch {
+    enum cuda_launch_kind kind;
+    int32_t node; /* the plan's; what is launched for it is attributed to it */
+    const char *name;
+    int32_t module; /* kernels: which build; the function is looked up when all builds are ready */
+    CUfunction function;
+    unsigned grid[3], block, shared;
+    int argument_count;
+    uint32_t pointers; /* bit i: argument i is an address */
+    uint64_t arguments[CUDA_LAUNCH_MAX_ARGUMENTS]; /* each in the first bytes of its slot */
+    int32_t gemm;        /* index in program.gemms */
+    CUdeviceptr a, b, d; /* its operands */
+};
+
+/* A captured range of phases, ready to launch. */
+struct cuda_graph {
+    unsigned phases;
+    CUgraphExec executable;
+    uint32_t activities; /* kernel, copy and memset nodes in it */
+};
+#define CUDA_MAX_GRAPHS 3
+#define CUDA_MAX_OPTIMIZERS 8
+
+struct program {
+    struct device *device;
+    const struct plan *plan;
+    struct arena memory; /* names and notes */
+    bool compile;
+    CUdeviceptr arena, workspace; /* the plan's arena; what the kernels need beyond it */
+    uint64_t arena_bytes, workspace_bytes;
+    CUdeviceptr gemm_workspace;   /* part of workspace */
+    uint64_t gemm_workspace_bytes;
+    CUdeviceptr optimizer_factors; /* one float a distinct set of AdamW values: the step's bias-corrected rate */
+    struct adamw optimizers[CUDA_MAX_OPTIMIZERS];
+    int optimizer_count;
+    uint64_t optimizer_step; /* counts from 1 at the first run of the optimizer phase */
+    struct cuda_launch *launches;
+    int32_t launch_count, launch_capacity;
+    int32_t phase_launch[PHASE_COUNT + 1]; /* launches of phase p: [phase_launch[p], phase_launch[p + 1]) */
+    const char **node_kernel;              /* a node's first kernel's name */
+    struct cuda_build *builds;             /* modules, built once each */
+    int32_t build_count, build_capacity;
+    struct cuda_gemm_set gemms;
+    struct cuda_graph graphs[CUDA_MAX_GRAPHS];
+    int graph_count;
+    CUevent boundary[PHASE_COUNT + 1]; /* start of each phase and the end of the last */
+    int32_t renewal_module;            /* the cast that renews a parameter's copy after a write; -1: none */
+    CUfunction renewal;
+    struct cupti_source *source;     /* NULL when nothing is profiled */
+    struct cupti_counters *counters; /* NULL without counters */
+};
+
+/* Device memory is allocated when lowering has told how much is needed, so until then addresses are offsets with a tag
+ * that says in what. 0 is no address. */
+#define CUDA_IN_ARENA (UINT64_C(1) << 62)
+#define CUDA_IN_WORKSPACE (UINT64_C(1) << 63)
+#define CUDA_OFFSET(address) ((address) & ~(CUDA_IN_ARENA | CUDA_IN_WORKSPACE))
+
+/* An operand as a kernel sees it: a matrix in rows; vectors and whole tensors have one row. */
+struct operand {
+    uint64_t address; /* tagged offset; 0 where absent */
+    enum dtype dtype;
+    int64_t elements, row_stride; /* row_stride in elements */
+};
+
+/* Where lowering stands; lower_*.c append launches to the program through it. */
+struct lowering {
+    struct program *program;
+    const struct plan *plan;
+    int32_t node;
+    uint64_t scratch_used, scratch_peak; /* bytes, of the node in hand and of all so far */
+    struct error *error;
+    bool failed; /* error holds the first reason */
+};
+
+/* Turns the plan into program->launches; modules and GEMMs are registered, not yet built. `scratch_bytes` gets what one
+ * node needs at most beyond the plan's arena, from offset `scratch_start` of the workspace. ERROR_UNSUPPORTED names the op. */
+bool cuda_lower(struct program *program, uint64_t scratch_start, uint64_t *scratch_bytes, struct error *error);
+
+/* For lower_*.c. An absent operand has address 0. */
+struct operand lower_tensor(const struct lowering *lowering, int32_t tensor);
+struct operand lower_input(const struct lowering *lowering, int i);
+struct operand lower_output(const struct lowering *lowering, int i);
+struct operand lower_scratch(struct lowering *lowering, enum dtype dtype, int64_t elements, int64_t row_stride);
+struct operand operand_columns(struct operand operand, int64_t first); /* from column `first` on */
+const char *dtype_text(enum dtype dtype);                              /* "float", "bf16" */
+
+/* A module's macros are collected, then it is registered; modules with equal macros are one. */
+struct defines {
+    int count;
+    char text[CUDA_MAX_DEFINES][32];
+};
+void define_text(struct defines *defines, const char *name, const char *value);
+void define_number(struct defines *defines, const char *name, int64_t value);
+int32_t lower_module(struct lowering *lowering, const char *file, const struct defines *defines);
+
+struct cuda_launch *lower_kernel(struct lowering *lowering, int32_t module, const char *name, uint64_t blocks_x,
+                                 uint64_t blocks_y, unsigned threads);
+void lower_pointer(struct cuda_launch *launch, uint64_t address);
+void lower_int(struct cuda_launch *launch, int32_t value);
+void lower_int64(struct cuda_launch *launch, int64_t value);
+void lower_float(struct cuda_launch *launch, float value);
+void lower_gemm(struct lowering *lowering, const struct cuda_gemm_shape *shape, uint64_t a, uint64_t b, uint64_t d);
+bool lower_fail(struct lowering *lowering, const char *format, ...) __attribute__((format(printf, 2, 3)));
+
+/* 4 when `columns` is a multiple of 4 and all present operands are aligned for accesses of 4 elements, else 1. */
+int lower_vector(int64_t columns, const struct operand *operands, int count);
+/* The largest power of two, 256 at most, that divides the offset and `step` bytes. */
+uint32_t lower_alignment(uint64_t address, uint64_t step);
+
+/* Pieces that fused attention falls back on. */
+enum attention_product { PRODUCT_SCORES, PRODUCT_DQ, PRODUCT_DK, PRODUCT_VALUES, PRODUCT_DP, PRODUCT_DV };
+void emit_attention_product(struct lowering *lowering, enum attention_product product, const struct node_dims *dims, float alpha,
+                            struct operand a, struct operand b, struct operand d);
+void emit_rope(struct lowering *lowering, const struct node_dims *dims, bool backward, struct operand x, struct operand table,
+               struct operand y);
+void emit_softmax(struct lowering *lowering, const struct node_dims *dims, struct operand s, struct operand p, struct operand lse);
+void emit_softmax_backward(struct lowering *lowering, const struct node_dims *dims, struct operand dp, struct operand p,
+                           struct operand ds);
+
+void lower_elementwise(struct lowering *lowering, const struct node *node);
+void lower_norm(struct lowering *lowering, const struct node *node);
+void lower_embedding(struct lowering *lowering, const struct node *node);
+void lower_loss(struct lowering *lowering, const struct node *node);
+void lower_optimizer(struct lowering *lowering, const struct node *node);
+void lower_linear(struct lowering *lowering, const struct node *node);
+void lower_rope(struct lowering *lowering, const struct node *node);
+void lower_attention_product(struct lowering *lowering, const struct node *node);
+void lower_softmax(struct lowering *lowering, const struct node *node);
+void lower_attention(struct lowering *lowering, const struct node *node);
+
+/* Issues the launches of the phases on the stream, in order, telling the activity source each node, with the boundary events
+ * between phases; in capture these become event nodes of the graph. */
+bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct error *error);
+
+/* Issues one launch, without attribution. */
+bool cuda_issue_launch(struct program *program, const struct cuda_launch *launch, struct error *error);
+
+/* The entry points of the class that lie in program*.c. */
+struct program *cuda_prepare(struct device *device, const struct plan *plan, const struct prepare_options *options,
+                             struct prepare_report *report, struct error *error);
+void cuda_release(struct program *program);
+bool cuda_run(struct program *program, unsigned phases, uint64_t step_id, const struct probe *probe, struct step_times *times,
+              struct error *error);
+bool cuda_flush(struct program *program, const struct probe *probe, struct error *error);
+bool cuda_write(struct program *program, int32_t tensor, const void *bytes, struct error *error);
+bool cuda_read(struct program *program, int32_t tensor, void *bytes, struct error *error);
+const char *cuda_kernel_name(const struct program *program, int32_t node);
+bool cuda_measure_ceilings(struct device *device, enum precision precision, int budget_ms, double *flops_per_s, double *bytes_per_s,
+                           struct error *error);
+
+/* Captures the three usual ranges of phases that the plan has. */
+bool cuda_capture_graphs(struct program *program, struct error *error);
+
+/* For the driver's calls:  if (!CUDA_OK(device, cuStreamSynchronize(stream), error)) goto cleanup; */
+#define CUDA_OK(device, call, error) cuda_check(&(device)->libraries, (device)->libraries.call, #call, error)
+static inline bool cuda_check(const struct cuda_libraries *libraries, CUresult result, const char *what, struct error *error)
+{
+    return result == CUDA_SUCCESS || cuda_failed(libraries, result, what, error);
+}

@@ -1,0 +1,58 @@
+/* Matrix products through cuBLASLt: descriptors made once, algorithms chosen once and remembered on disk. */
+#pragma once
+#include "base/error.h"
+#include "kernels/cuda/cuda_libraries.h"
+#include "kernels/plan.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* d (m, n) = alpha · op(a) · op(b), all row-major; op(a) is (m, k): a is (m, k), or (k, m) when transpose_a; op(b) is
+ * (k, n): b is (k, n), or (n, k) when transpose_b. `batch` such products lie `batch_*` elements apart. Two equal shapes
+ * have equal bytes (zero the struct first). */
+struct cuda_gemm_shape {
+    int64_t m, n, k;
+    int64_t lda, ldb, ldd;
+    int64_t batch, batch_a, batch_b, batch_d;
+    uint32_t align_a, align_b, align_d; /* bytes that divide every address the product is run with */
+    uint8_t transpose_a, transpose_b;
+    uint8_t type_ab, type_d; /* enum dtype */
+    uint8_t tf32, pad[3];
+    float alpha;
+    uint32_t pad2;
+};
+
+struct cuda_gemm {
+    struct cuda_gemm_shape shape;
+    cublasLtMatmulDesc_t operation;
+    cublasLtMatrixLayout_t a, b, d;
+    cublasLtMatmulAlgo_t algorithm;
+    size_t algorithm_workspace;
+    bool chosen;
+    bool from_cache;
+    int tried;       /* candidates that were timed; 0 when the first heuristic was taken */
+    double best_us;  /* of the timing; NaN when not timed */
+    char name[64];   /* "cublasLt 67 tile 20 split-k 3" */
+};
+
+struct cuda_gemm_set {
+    struct cuda_gemm *items;
+    int32_t count, capacity;
+};
+
+struct device;
+struct program;
+
+/* Index of the GEMM of this shape, made when it is new; -1 on failure. */
+int32_t cuda_gemm_find(struct cuda_gemm_set *set, const struct cuda_gemm_shape *shape);
+
+/* Makes descriptors and chooses algorithms for the whole set: from the file at `cache_path` where it has the shape (NULL:
+ * no file), else by timing the top heuristics on the program's own operands when `measure`, else the first heuristic.
+ * Timing overwrites the products' outputs. */
+bool cuda_gemm_choose(struct program *program, const char *cache_path, bool measure, struct error *error);
+
+bool cuda_gemm_run(struct program *program, const struct cuda_gemm *gemm, CUdeviceptr a, CUdeviceptr b, CUdeviceptr d,
+                   struct error *error);
+void cuda_gemm_release(const struct cuda_libraries *libraries, struct cuda_gemm_set *set);
+
+/* Descriptors and the first heuristic for one shape outside any program: for measuring ceilings. */
+bool cuda_gemm_make(struct device *device, struct cuda_gemm *gemm, uint64_t workspace_bytes, struct error *error);

@@ -1,0 +1,241 @@
+/* The plan's nodes to launches: what all lowerings share, and the table that says which op goes where. */
+#include "base/strbuf.h"
+#include "kernels/cuda/cuda_internal.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void (*const lowerings[OP_COUNT])(struct lowering *, const struct node *) = {
+    [OP_EMBEDDING] = lower_embedding,
+    [OP_EMBEDDING_BACKWARD] = lower_embedding,
+    [OP_RMSNORM] = lower_norm,
+    [OP_RMSNORM_BACKWARD] = lower_norm,
+    [OP_LINEAR] = lower_linear,
+    [OP_LINEAR_BACKWARD_INPUT] = lower_linear,
+    [OP_LINEAR_BACKWARD_WEIGHT] = lower_linear,
+    [OP_ROPE] = lower_rope,
+    [OP_ROPE_BACKWARD] = lower_rope,
+    [OP_ATTN_SCORES] = lower_attention_product,
+    [OP_ATTN_SCORES_BACKWARD_Q] = lower_attention_product,
+    [OP_ATTN_SCORES_BACKWARD_K] = lower_attention_product,
+    [OP_CAUSAL_SOFTMAX] = lower_softmax,
+    [OP_CAUSAL_SOFTMAX_BACKWARD] = lower_softmax,
+    [OP_ATTN_VALUES] = lower_attention_product,
+    [OP_ATTN_VALUES_BACKWARD_P] = lower_attention_product,
+    [OP_ATTN_VALUES_BACKWARD_V] = lower_attention_product,
+    [OP_ADD] = lower_elementwise,
+    [OP_SILU] = lower_elementwise,
+    [OP_SILU_BACKWARD] = lower_elementwise,
+    [OP_MUL] = lower_elementwise,
+    [OP_CROSS_ENTROPY] = lower_loss,
+    [OP_CROSS_ENTROPY_BACKWARD] = lower_loss,
+    [OP_CAST] = lower_elementwise,
+    [OP_ADAMW] = lower_optimizer,
+    [OP_ADD_RMSNORM] = lower_norm,
+    [OP_ATTENTION] = lower_attention,
+    [OP_ATTENTION_BACKWARD] = lower_attention,
+    [OP_SWIGLU] = lower_elementwise,
+    [OP_SWIGLU_BACKWARD] = lower_elementwise,
+    [OP_CROSS_ENTROPY_FUSED] = lower_loss,
+    [OP_ADAMW_ALL] = lower_optimizer,
+};
+
+bool lower_fail(struct lowering *lowering, const char *format, ...)
+{
+    if (lowering->failed)
+        return false;
+    lowering->failed = true;
+    char text[512];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(text, sizeof text, format, arguments);
+    va_end(arguments);
+    const struct node *node = &lowering->plan->nodes[lowering->node];
+    return error_set(lowering->error, ERROR_UNSUPPORTED, "cuda:%d cannot run %s of %s: %s", lowering->program->device->index,
+                     op_info(node->op)->name, lowering->plan->scopes[node->scope].path, text);
+}
+
+const char *dtype_text(enum dtype dtype) { return dtype == DTYPE_BF16 ? "bf16" : "float"; }
+
+struct operand lower_tensor(const struct lowering *lowering, int32_t index)
+{
+    struct operand operand = {.dtype = DTYPE_F32};
+    if (index == TENSOR_NONE)
+        return operand;
+    const struct tensor *tensor = &lowering->plan->tensors[index];
+    operand.address = CUDA_IN_ARENA | tensor->offset;
+    operand.dtype = tensor->dtype;
+    operand.elements = tensor_elements(tensor);
+    operand.row_stride = tensor->row_stride ? tensor->row_stride : tensor->rank ? tensor->shape[tensor->rank - 1] : 1;
+    return operand;
+}
+
+struct operand lower_input(const struct lowering *lowering, int i)
+{
+    return lower_tensor(lowering, lowering->plan->nodes[lowering->node].input[i]);
+}
+
+struct operand lower_output(const struct lowering *lowering, int i)
+{
+    return lower_tensor(lowering, lowering->plan->nodes[lowering->node].output[i]);
+}
+
+struct operand lower_scratch(struct lowering *lowering, enum dtype dtype, int64_t elements, int64_t row_stride)
+{
+    struct operand operand = {.dtype = dtype, .elements = elements, .row_stride = row_stride};
+    operand.address = CUDA_IN_WORKSPACE | lowering->scratch_used;
+    uint64_t bytes = (uint64_t)elements * dtype_size(dtype);
+    lowering->scratch_used += (bytes + PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
+    if (lowering->scratch_used > lowering->scratch_peak)
+        lowering->scratch_peak = lowering->scratch_used;
+    return operand;
+}
+
+struct operand operand_columns(struct operand operand, int64_t first)
+{
+    operand.address += (uint64_t)first * dtype_size(operand.dtype);
+    return operand;
+}
+
+void define_text(struct defines *defines, const char *name, const char *value)
+{
+    if (defines->count < CUDA_MAX_DEFINES)
+        snprintf(defines->text[defines->count++], sizeof defines->text[0], "%s=%s", name, value);
+}
+
+void define_number(struct defines *defines, const char *name, int64_t value)
+{
+    char digits[24];
+    snprintf(digits, sizeof digits, "%lld", (long long)value);
+    define_text(defines, name, digits);
+}
+
+static bool same_module(const struct cuda_build *build, const char *file, const struct defines *defines)
+{
+    if (strcmp(build->file, file) != 0 || build->define_count != defines->count)
+        return false;
+    for (int i = 0; i < defines->count; ++i)
+        if (strcmp(build->defines[i], defines->text[i]) != 0)
+            return false;
+    return true;
+}
+
+int32_t lower_module(struct lowering *lowering, const char *file, const struct defines *defines)
+{
+    struct program *program = lowering->program;
+    for (int32_t i = program->build_count - 1; i >= 0; --i)
+        if (same_module(&program->builds[i], file, defines))
+            return i;
+    if (program->build_count == program->build_capacity) {
+        program->build_capacity = program->build_capacity ? program->build_capacity * 2 : 16;
+        struct cuda_build *grown = realloc(program->builds, sizeof *grown * (size_t)program->build_capacity);
+        if (!grown)
+            abort();
+        program->builds = grown;
+    }
+    struct cuda_build *build = &program->builds[program->build_count];
+    memset(build, 0, sizeof *build);
+    build->file = file;
+    for (int i = 0; i < defines->count; ++i)
+        build->defines[build->define_count++] = arena_strdup(&program->memory, defines->text[i]);
+    return program->build_count++;
+}
+
+static struct cuda_launch *launch_add(struct lowering *lowering)
+{
+    struct program *program = lowering->program;
+    if (program->launch_count == program->launch_capacity) {
+        program->launch_capacity = program->launch_capacity ? program->launch_capacity * 2 : 256;
+        struct cuda_launch *grown = realloc(program->launches, sizeof *grown * (size_t)program->launch_capacity);
+        if (!grown)
+            abort();
+        program->launches = grown;
+    }
+    struct cuda_launch *launch = &program->launches[program->launch_count++];
+    memset(launch, 0, sizeof *launch);
+    launch->node = lowering->node;
+    launch->module = -1;
+    launch->gemm = -1;
+    return launch;
+}
+
+struct cuda_launch *lower_kernel(struct lowering *lowering, int32_t module, const char *name, uint64_t blocks_x, uint64_t blocks_y,
+                                 unsigned threads)
+{
+    struct cuda_launch *launch = launch_add(lowering);
+    launch->kind = CUDA_LAUNCH_KERNEL;
+    launch->module = module;
+    launch->name = name;
+    launch->block = threads;
+    if (blocks_x > INT32_MAX || blocks_y > 65535)
+        lower_fail(lowering, "%llu × %llu blocks are more than a launch can hold", (unsigned long long)blocks_x,
+                   (unsigned long long)blocks_y);
+    launch->grid[0] = (unsigned)blocks_x;
+    launch->grid[1] = (unsigned)blocks_y;
+    launch->grid[2] = 1;
+    return launch;
+}
+
+static uint64_t *argument_add(struct cuda_launch *launch)
+{
+    if (launch->argument_count == CUDA_LAUNCH_MAX_ARGUMENTS)
+        abort(); /* the kernels are ours: none takes more */
+    return &launch->arguments[launch->argument_count++];
+}
+
+void lower_pointer(struct cuda_launch *launch, uint64_t address)
+{
+    *argument_add(launch) = address;
+    launch->pointers |= 1u << (launch->argument_count - 1);
+}
+
+void lower_int(struct cuda_launch *launch, int32_t value) { memcpy(argument_add(launch), &value, sizeof value); }
+void lower_int64(struct cuda_launch *launch, int64_t value) { memcpy(argument_add(launch), &value, sizeof value); }
+void lower_float(struct cuda_launch *launch, float value) { memcpy(argument_add(launch), &value, sizeof value); }
+
+void lower_gemm(struct lowering *lowering, const struct cuda_gemm_shape *shape, uint64_t a, uint64_t b, uint64_t d)
+{
+    struct cuda_launch *launch = launch_add(lowering);
+    launch->kind = CUDA_LAUNCH_GEMM;
+    launch->gemm = cuda_gemm_find(&lowering->program->gemms, shape);
+    launch->a = a;
+    launch->b = b;
+    launch->d = d;
+}
+
+uint32_t lower_alignment(uint64_t address, uint64_t step)
+{
+    uint64_t bits = CUDA_OFFSET(address) | step | 256;
+    return (uint32_t)(bits & -bits);
+}
+
+int lower_vector(int64_t columns, const struct operand *operands, int count)
+{
+    if (columns % 4 != 0)
+        return 1;
+    for (int i = 0; i < count; ++i)
+        if (operands[i].address && CUDA_OFFSET(operands[i].address) % (4 * dtype_size(operands[i].dtype)) != 0)
+            return 1;
+    return 4;
+}
+
+bool cuda_lower(struct program *program, uint64_t scratch_start, uint64_t *scratch_bytes, struct error *error)
+{
+    const struct plan *plan = program->plan;
+    struct lowering lowering = {.program = program, .plan = plan, .scratch_peak = scratch_start, .error = error};
+    for (int phase = 0; phase < PHASE_COUNT; ++phase) {
+        program->phase_launch[phase] = program->launch_count;
+        for (int32_t node = plan->phase_first[phase]; node < plan->phase_first[phase + 1] && !lowering.failed; ++node) {
+            lowering.node = node;
+            lowering.scratch_used = scratch_start;
+            enum op op = plan->nodes[node].op;
+            if (op >= OP_COUNT || !lowerings[op])
+                lower_fail(&lowering, "this device has no kernel for it");
+            else
+                lowerings[op](&lowering, &plan->nodes[node]);
+        }
+    }
+    program->phase_launch[PHASE_COUNT] = program->launch_count;
+    *scratch_bytes = lowering.scratch_peak - scratch_start;
+    return !lowering.failed;
+}

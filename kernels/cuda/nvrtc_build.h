@@ -1,0 +1,48 @@
+/* Kernels are CUDA C that travels inside the plugin and is built by NVRTC for the device at hand, once for each set of
+ * macro definitions; the machine code is kept on disk. */
+#pragma once
+#include "base/arena.h"
+#include "base/error.h"
+#include "kernels/cuda/cuda_libraries.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+/* The embedded sources; made from kernels/cuda/device at build time. */
+struct cuda_source { const char *name, *text; };
+extern const struct cuda_source cuda_sources[];
+extern const int cuda_source_count;
+
+#define CUDA_MAX_DEFINES 24
+
+struct cuda_build {
+    const char *file; /* "norm.cu" */
+    const char *defines[CUDA_MAX_DEFINES]; /* "COLUMNS=768" */
+    int define_count;
+    char *image; /* cubin */
+    size_t image_size;
+    CUmodule module;
+    bool from_cache;
+    char *log; /* NVRTC's, with the resource report when that was asked for; malloc'ed, NULL when there is none */
+};
+
+struct cuda_build_options {
+    int architecture;         /* 90 */
+    const char *cache_folder; /* NULL: none */
+    int threads;              /* builds at a time; 0: one a core, at most 8 */
+    bool report_resources;    /* registers and spills of each kernel into the log; skips the cache */
+};
+
+/* Builds all images that are not there yet, from the cache or by NVRTC in parallel. An error names the file, its
+ * definitions and the compiler's first lines. A cache file that is not what it should be is ignored and written anew. */
+bool cuda_build_all(const struct cuda_libraries *libraries, struct cuda_build *builds, int count,
+                    const struct cuda_build_options *options, struct error *error);
+void cuda_build_release(const struct cuda_libraries *libraries, struct cuda_build *build);
+
+/* A folder for the cache, made with mode 0700: "<folder>/cuda". False, with the reason, when it cannot be made, belongs
+ * to somebody else or can be written by others. */
+bool cuda_cache_folder(const char *folder, char *path, size_t size, struct error *error);
+
+/* Whole cached objects: a header with kind, key and a hash over key and content, then the content. Reading gives NULL for
+ * a file that is missing, short, foreign or damaged; `why` (may be NULL) then says which. */
+char *cuda_cache_read(const char *path, const char *key, size_t *size, char *why, size_t why_size);
+bool cuda_cache_write(const char *path, const char *key, const void *content, size_t size, struct error *error);

@@ -1,0 +1,153 @@
+/* Builds every kernel with NVRTC for each architecture and precision: no GPU needed. Checks that no kernel spills registers
+ * or keeps a stack frame: in these kernels either would mean an array that went to memory. */
+#include "kernels/cuda/nvrtc_build.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define MAX_BUILDS 96
+
+struct build_list {
+    struct cuda_build items[MAX_BUILDS];
+    int count;
+};
+
+static void list_add(struct build_list *list, const char *file, ...) __attribute__((sentinel));
+static void list_add(struct build_list *list, const char *file, ...)
+{
+    assert_true(list->count < MAX_BUILDS);
+    struct cuda_build *build = &list->items[list->count++];
+    build->file = file;
+    va_list arguments;
+    va_start(arguments, file);
+    for (const char *define; (define = va_arg(arguments, const char *));)
+        build->defines[build->define_count++] = define;
+    va_end(arguments);
+}
+
+static void list_fill(struct build_list *list)
+{
+    list_add(list, "elementwise.cu", "T0=float", "T1=float", "T2=float", "VECTOR=4", "F=3072", NULL);
+    list_add(list, "elementwise.cu", "T0=bf16", "T1=bf16", "T2=bf16", "VECTOR=4", "F=3072", "ELEMENTS=3145728", NULL);
+    list_add(list, "elementwise.cu", "T0=float", "T1=bf16", "T2=bf16", "VECTOR=1", "F=7", NULL);
+    list_add(list, "norm.cu", "C=768", "VECTOR=4", "THREADS=192", "TX=float", "TR=float", "TY=bf16", "TZ=float", NULL);
+    list_add(list, "norm.cu", "C=2560", "VECTOR=4", "THREADS=320", "TX=float", "TR=bf16", "TY=float", "TZ=float", NULL);
+    list_add(list, "norm.cu", "C=31", "VECTOR=1", "THREADS=32", "TX=float", "TR=float", "TY=float", "TZ=float", NULL);
+    list_add(list, "embedding.cu", "C=768", "VECTOR=4", "TX=float", NULL);
+    list_add(list, "loss.cu", "V=10000", "VECTOR=4", "THREADS=512", "TL=float", "TG=float", NULL);
+    list_add(list, "loss.cu", "V=10007", "VECTOR=1", "THREADS=512", "TL=bf16", "TG=bf16", NULL);
+    list_add(list, "adamw.cu", "VECTOR=4", NULL);
+    list_add(list, "softmax.cu", "TS=float", "TP=float", "TO=float", NULL);
+    list_add(list, "softmax.cu", "TS=bf16", "TP=bf16", "TO=bf16", NULL);
+    list_add(list, "rope.cu", "C=768", "D=64", "TX=float", "TY=float", NULL);
+    list_add(list, "rope.cu", "C=768", "D=64", "TX=bf16", "TY=bf16", "BACKWARD", NULL);
+    static const struct {
+        const char *d, *mode, *type, *vector, *forward, *backward;
+    } heads[] = {
+        {"D=64", "MODE=0", "bf16", "VECTOR=4", "BN=64", "BN=64"},   {"D=80", "MODE=0", "bf16", "VECTOR=4", "BN=64", "BN=32"},
+        {"D=128", "MODE=0", "bf16", "VECTOR=4", "BN=64", "BN=32"},  {"D=64", "MODE=1", "float", "VECTOR=4", "BN=64", "BN=32"},
+        {"D=80", "MODE=1", "float", "VECTOR=4", "BN=32", "BN=32"},  {"D=128", "MODE=1", "float", "VECTOR=4", "BN=32", "BN=16"},
+        {"D=64", "MODE=2", "float", "VECTOR=4", "BN=64", "BN=32"},  {"D=80", "MODE=2", "float", "VECTOR=4", "BN=32", "BN=32"},
+        {"D=128", "MODE=2", "float", "VECTOR=4", "BN=32", "BN=16"}, {"D=6", "MODE=2", "float", "VECTOR=2", "BN=64", "BN=32"},
+    };
+    for (size_t i = 0; i < sizeof heads / sizeof *heads; ++i) {
+        bool wide = strcmp(heads[i].type, "bf16") == 0;
+        const char *tq = wide ? "TQ=bf16" : "TQ=float", *to = wide ? "TO=bf16" : "TO=float";
+        list_add(list, "attention_forward.cu", heads[i].d, heads[i].mode, heads[i].vector, heads[i].forward, "HEADS=12", "TURN=1", tq, to,
+                 "CONTEXT=256", NULL);
+        list_add(list, "attention_backward.cu", heads[i].d, heads[i].mode, heads[i].vector, heads[i].backward, "HEADS=12", "TURN=1", tq, to,
+                 wide ? "TDO=bf16" : "TDO=float", wide ? "TDQ=bf16" : "TDQ=float", NULL);
+    }
+}
+
+/* Every "N bytes stack frame, N bytes spill stores, N bytes spill loads" of the log must be zeros. */
+static int count_spills(const struct cuda_build *build)
+{
+    int bad = 0;
+    for (const char *line = build->log; line && (line = strstr(line, " bytes stack frame"));) {
+        const char *start = line;
+        while (start > build->log && start[-1] != '\n')
+            --start;
+        int frame = -1, stores = -1, loads = -1;
+        const char *digits = line;
+        while (digits > start && digits[-1] >= '0' && digits[-1] <= '9')
+            --digits;
+        assert_int_equal(sscanf(digits, "%d bytes stack frame, %d bytes spill stores, %d bytes spill loads", &frame, &stores, &loads), 3);
+        if (frame || stores || loads)
+            ++bad;
+        line += 10;
+    }
+    return bad;
+}
+
+static void build_for(int architecture)
+{
+    struct cuda_libraries libraries = {0};
+    struct error error = {0};
+    if (!cuda_libraries_open_nvrtc(&libraries, &error)) {
+        print_message("skipped: %s\n", error.text);
+        skip();
+    }
+    struct build_list *list = calloc(1, sizeof *list);
+    list_fill(list);
+    struct cuda_build_options options = {.architecture = architecture, .report_resources = true};
+    bool built = cuda_build_all(&libraries, list->items, list->count, &options, &error);
+    if (!built)
+        print_error("%s\n", error.text);
+    assert_true(built);
+    int spills = 0;
+    for (int i = 0; i < list->count; ++i) {
+        struct cuda_build *build = &list->items[i];
+        assert_true(build->image_size > 0);
+        assert_non_null(build->log);
+        assert_non_null(strstr(build->log, "bytes stack frame"));
+        if (count_spills(build)) {
+            ++spills;
+            print_error("sm_%d %s %s %s: registers spilled or a stack frame\n%s\n", architecture, build->file, build->defines[0],
+                        build->defines[1], build->log);
+        }
+        if (getenv("SHOW_RESOURCES"))
+            print_message("%s %s %s %s\n%s\n", build->file, build->defines[0], build->defines[1], build->defines[3], build->log);
+        cuda_build_release(&libraries, build);
+    }
+    free(list);
+    cuda_libraries_close(&libraries);
+    assert_int_equal(spills, 0);
+}
+
+static void builds_for_sm_80(void **state)
+{
+    (void)state;
+    build_for(80);
+}
+static void builds_for_sm_90(void **state)
+{
+    (void)state;
+    build_for(90);
+}
+static void builds_for_sm_100(void **state)
+{
+    (void)state;
+    build_for(100);
+}
+static void builds_for_sm_120(void **state)
+{
+    (void)state;
+    build_for(120);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(builds_for_sm_80),
+        cmocka_unit_test(builds_for_sm_90),
+        cmocka_unit_test(builds_for_sm_100),
+        cmocka_unit_test(builds_for_sm_120),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
