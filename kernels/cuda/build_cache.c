@@ -24,8 +24,9 @@ bool cuda_cache_folder(const char *folder, char *path, size_t size, struct error
     if (lstat(path, &status) != 0)
         return error_set(error, ERROR_SYSTEM, "cache folder %s: %s", path, strerror(errno));
     if (!S_ISDIR(status.st_mode) || status.st_uid != geteuid() || (status.st_mode & 022) != 0)
-        return error_set(error, ERROR_SYSTEM,
-                         "cache folder %s is not used: it must be a directory of your own that nobody else can write to", path);
+        return error_set(
+            error, ERROR_SYSTEM,
+            "cache folder %s is not used: it must be a directory of your own that nobody else can write to", path);
     return true;
 }
 
@@ -56,8 +57,8 @@ char *cuda_cache_read(const char *path, const char *key, size_t *size, char *why
     unsigned long long stored_key, stored_content;
     char stored_hash[65];
     int used = 0;
-    if (sscanf(text + magic, "%llu %llu %64[0-9a-f]%n", &stored_key, &stored_content, stored_hash, &used) != 3 || used <= 0 ||
-        magic + (size_t)used + 1 > length) {
+    if (sscanf(text + magic, "%llu %llu %64[0-9a-f]%n", &stored_key, &stored_content, stored_hash, &used) != 3 ||
+        used <= 0 || magic + (size_t)used + 1 > length) {
         reason = "damaged header";
         goto done;
     }

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 struct cupti_source;
-struct cupti_counters;
+struct nvml;
 
 struct device {
     struct cuda_libraries libraries;
@@ -25,6 +25,7 @@ struct device {
     int shared_limit; /* bytes of shared memory a block can ask for */
     char pci_bus_id[32];
     char name[96];
+    struct nvml *nvml; /* NULL: no telemetry */
 };
 
 /* One launch with constant arguments. */
@@ -39,10 +40,10 @@ struct cuda_launch {
     CUfunction function;
     unsigned grid[3], block, shared;
     int argument_count;
-    uint32_t pointers; /* bit i: argument i is an address */
+    uint32_t pointers;                             /* bit i: argument i is an address */
     uint64_t arguments[CUDA_LAUNCH_MAX_ARGUMENTS]; /* each in the first bytes of its slot */
-    int32_t gemm;        /* index in program.gemms */
-    CUdeviceptr a, b, d; /* its operands */
+    int32_t gemm;                                  /* index in program.gemms */
+    CUdeviceptr a, b, d;                           /* its operands */
 };
 
 /* A captured range of phases, ready to launch. */
@@ -61,7 +62,7 @@ struct program {
     bool compile;
     CUdeviceptr arena, workspace; /* the plan's arena; what the kernels need beyond it */
     uint64_t arena_bytes, workspace_bytes;
-    CUdeviceptr gemm_workspace;   /* part of workspace */
+    CUdeviceptr gemm_workspace; /* part of workspace */
     uint64_t gemm_workspace_bytes;
     CUdeviceptr optimizer_factors; /* one float a distinct set of AdamW values: the step's bias-corrected rate */
     struct adamw optimizers[CUDA_MAX_OPTIMIZERS];
@@ -79,8 +80,7 @@ struct program {
     CUevent boundary[PHASE_COUNT + 1]; /* start of each phase and the end of the last */
     int32_t renewal_module;            /* the cast that renews a parameter's copy after a write; -1: none */
     CUfunction renewal;
-    struct cupti_source *source;     /* NULL when nothing is profiled */
-    struct cupti_counters *counters; /* NULL without counters */
+    struct cupti_source *source; /* NULL when nothing is profiled */
 };
 
 /* Device memory is allocated when lowering has told how much is needed, so until then addresses are offsets with a tag
@@ -143,11 +143,12 @@ uint32_t lower_alignment(uint64_t address, uint64_t step);
 
 /* Pieces that fused attention falls back on. */
 enum attention_product { PRODUCT_SCORES, PRODUCT_DQ, PRODUCT_DK, PRODUCT_VALUES, PRODUCT_DP, PRODUCT_DV };
-void emit_attention_product(struct lowering *lowering, enum attention_product product, const struct node_dims *dims, float alpha,
-                            struct operand a, struct operand b, struct operand d);
-void emit_rope(struct lowering *lowering, const struct node_dims *dims, bool backward, struct operand x, struct operand table,
-               struct operand y);
-void emit_softmax(struct lowering *lowering, const struct node_dims *dims, struct operand s, struct operand p, struct operand lse);
+void emit_attention_product(struct lowering *lowering, enum attention_product product, const struct node_dims *dims,
+                            float alpha, struct operand a, struct operand b, struct operand d);
+void emit_rope(struct lowering *lowering, const struct node_dims *dims, bool backward, struct operand x,
+               struct operand table, struct operand y);
+void emit_softmax(struct lowering *lowering, const struct node_dims *dims, struct operand s, struct operand p,
+                  struct operand lse);
 void emit_softmax_backward(struct lowering *lowering, const struct node_dims *dims, struct operand dp, struct operand p,
                            struct operand ds);
 
@@ -173,21 +174,22 @@ bool cuda_issue_launch(struct program *program, const struct cuda_launch *launch
 struct program *cuda_prepare(struct device *device, const struct plan *plan, const struct prepare_options *options,
                              struct prepare_report *report, struct error *error);
 void cuda_release(struct program *program);
-bool cuda_run(struct program *program, unsigned phases, uint64_t step_id, const struct probe *probe, struct step_times *times,
-              struct error *error);
+bool cuda_run(struct program *program, unsigned phases, uint64_t step_id, const struct probe *probe,
+              struct step_times *times, struct error *error);
 bool cuda_flush(struct program *program, const struct probe *probe, struct error *error);
 bool cuda_write(struct program *program, int32_t tensor, const void *bytes, struct error *error);
 bool cuda_read(struct program *program, int32_t tensor, void *bytes, struct error *error);
 const char *cuda_kernel_name(const struct program *program, int32_t node);
-bool cuda_measure_ceilings(struct device *device, enum precision precision, int budget_ms, double *flops_per_s, double *bytes_per_s,
-                           struct error *error);
+bool cuda_measure_ceilings(struct device *device, enum precision precision, int budget_ms, double *flops_per_s,
+                           double *bytes_per_s, struct error *error);
 
 /* Captures the three usual ranges of phases that the plan has. */
 bool cuda_capture_graphs(struct program *program, struct error *error);
 
 /* For the driver's calls:  if (!CUDA_OK(device, cuStreamSynchronize(stream), error)) goto cleanup; */
 #define CUDA_OK(device, call, error) cuda_check(&(device)->libraries, (device)->libraries.call, #call, error)
-static inline bool cuda_check(const struct cuda_libraries *libraries, CUresult result, const char *what, struct error *error)
+static inline bool cuda_check(const struct cuda_libraries *libraries, CUresult result, const char *what,
+                              struct error *error)
 {
     return result == CUDA_SUCCESS || cuda_failed(libraries, result, what, error);
 }

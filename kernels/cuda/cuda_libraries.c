@@ -43,12 +43,14 @@ bool cuda_libraries_open_driver(struct cuda_libraries *libraries, struct error *
     void *handle = library_open(names, tried, sizeof tried);
     if (!handle)
         return error_set(error, ERROR_DEVICE,
-                         "no NVIDIA driver: %s cannot be loaded; install the NVIDIA driver, or choose --device cpu", tried);
+                         "no NVIDIA driver: %s cannot be loaded; install the NVIDIA driver, or choose --device cpu",
+                         tried);
     const char *lacking = NULL;
     CUDA_DRIVER_FUNCTIONS(CUDA_RESOLVE)
     if (lacking) {
         dlclose(handle);
-        return error_set(error, ERROR_DEVICE, "the NVIDIA driver is too old: libcuda has no %s; steptop needs a driver for CUDA %d.%d",
+        return error_set(error, ERROR_DEVICE,
+                         "the NVIDIA driver is too old: libcuda has no %s; steptop needs a driver for CUDA %d.%d",
                          lacking, CUDA_VERSION / 1000, CUDA_VERSION % 1000 / 10);
     }
     CUresult result = libraries->cuInit(0);
@@ -60,11 +62,15 @@ bool cuda_libraries_open_driver(struct cuda_libraries *libraries, struct error *
         libraries->cuGetErrorString(result, &text);
         dlclose(handle);
         if (result == CUDA_ERROR_NO_DEVICE)
-            return error_set(error, ERROR_DEVICE, "the NVIDIA driver is there but no CUDA device: none is installed or visible (CUDA_VISIBLE_DEVICES hides them, too)");
+            return error_set(error, ERROR_DEVICE,
+                             "the NVIDIA driver is there but no CUDA device: none is installed or visible "
+                             "(CUDA_VISIBLE_DEVICES hides them, too)");
         if (result == CUDA_ERROR_STUB_LIBRARY)
-            return error_set(error, ERROR_DEVICE, "no NVIDIA driver: the libcuda that was found is the toolkit's stub; install the NVIDIA driver, or choose --device cpu");
-        return error_set(error, ERROR_DEVICE, "the NVIDIA driver does not start: cuInit: %s, %s", name ? name : "unknown error",
-                         text ? text : "no text");
+            return error_set(error, ERROR_DEVICE,
+                             "no NVIDIA driver: the libcuda that was found is the toolkit's stub; install the NVIDIA "
+                             "driver, or choose --device cpu");
+        return error_set(error, ERROR_DEVICE, "the NVIDIA driver does not start: cuInit: %s, %s",
+                         name ? name : "unknown error", text ? text : "no text");
     }
     libraries->driver_handle = handle;
     return true;
@@ -79,12 +85,15 @@ bool cuda_libraries_open_nvrtc(struct cuda_libraries *libraries, struct error *e
     void *handle = library_open(names, tried, sizeof tried);
     if (!handle)
         return error_set(error, ERROR_DEVICE,
-                         "no NVRTC: %s cannot be loaded; steptop builds its kernels with it: install the CUDA toolkit's NVRTC, or point LD_LIBRARY_PATH at it", tried);
+                         "no NVRTC: %s cannot be loaded; steptop builds its kernels with it: install the CUDA "
+                         "toolkit's NVRTC, or point LD_LIBRARY_PATH at it",
+                         tried);
     const char *lacking = NULL;
     CUDA_NVRTC_FUNCTIONS(CUDA_RESOLVE)
     if (lacking || libraries->nvrtcVersion(&libraries->nvrtc_major, &libraries->nvrtc_minor) != NVRTC_SUCCESS) {
         dlclose(handle);
-        return error_set(error, ERROR_DEVICE, "NVRTC was found but cannot be used: %s fails; steptop needs NVRTC 12 or newer",
+        return error_set(error, ERROR_DEVICE,
+                         "NVRTC was found but cannot be used: %s fails; steptop needs NVRTC 12 or newer",
                          lacking ? lacking : "nvrtcVersion");
     }
     libraries->nvrtc_handle = handle;
@@ -100,12 +109,15 @@ bool cuda_libraries_open_blaslt(struct cuda_libraries *libraries, struct error *
     void *handle = library_open(names, tried, sizeof tried);
     if (!handle)
         return error_set(error, ERROR_DEVICE,
-                         "no cuBLASLt: %s cannot be loaded; steptop's matmuls need it: install the CUDA toolkit's cuBLAS, or point LD_LIBRARY_PATH at it", tried);
+                         "no cuBLASLt: %s cannot be loaded; steptop's matmuls need it: install the CUDA toolkit's "
+                         "cuBLAS, or point LD_LIBRARY_PATH at it",
+                         tried);
     const char *lacking = NULL;
     CUDA_BLASLT_FUNCTIONS(CUDA_RESOLVE)
     if (lacking) {
         dlclose(handle);
-        return error_set(error, ERROR_DEVICE, "cuBLASLt was found but has no %s; steptop needs cuBLASLt 12 or newer", lacking);
+        return error_set(error, ERROR_DEVICE, "cuBLASLt was found but has no %s; steptop needs cuBLASLt 12 or newer",
+                         lacking);
     }
     libraries->blaslt_version = libraries->cublasLtGetVersion();
     libraries->blaslt_handle = handle;

@@ -8,9 +8,9 @@
 #include <string.h>
 
 #define CANDIDATES 16
-#define MAX_ROTATION 32   /* operand sets that timing walks through, so that weights come from memory as in a step */
+#define MAX_ROTATION 32 /* operand sets that timing walks through, so that weights come from memory as in a step */
 #define TIMING_ROUNDS 3
-#define ROUND_US 1500.0   /* about how long one round of one candidate may take */
+#define ROUND_US 1500.0 /* about how long one round of one candidate may take */
 
 int32_t cuda_gemm_find(struct cuda_gemm_set *set, const struct cuda_gemm_shape *shape)
 {
@@ -38,20 +38,23 @@ static bool blaslt_ok(const struct cuda_libraries *libraries, cublasStatus_t sta
     enum error_kind kind = status == CUBLAS_STATUS_ALLOC_FAILED    ? ERROR_MEMORY
                            : status == CUBLAS_STATUS_NOT_SUPPORTED ? ERROR_UNSUPPORTED
                                                                    : ERROR_INTERNAL;
-    return error_set(error, kind, "%s for a product of %lld × %lld × %lld: %s", what, (long long)shape->m, (long long)shape->n,
-                     (long long)shape->k, libraries->cublasLtGetStatusName(status));
+    return error_set(error, kind, "%s for a product of %lld × %lld × %lld: %s", what, (long long)shape->m,
+                     (long long)shape->n, (long long)shape->k, libraries->cublasLtGetStatusName(status));
 }
 
-static bool layout_make(const struct cuda_libraries *libraries, const struct cuda_gemm_shape *shape, cudaDataType_t type, int64_t rows,
-                        int64_t columns, int64_t leading, int64_t stride, cublasLtMatrixLayout_t *layout, struct error *error)
+static bool layout_make(const struct cuda_libraries *libraries, const struct cuda_gemm_shape *shape,
+                        cudaDataType_t type, int64_t rows, int64_t columns, int64_t leading, int64_t stride,
+                        cublasLtMatrixLayout_t *layout, struct error *error)
 {
-    cublasStatus_t status = libraries->cublasLtMatrixLayoutCreate(layout, type, (uint64_t)rows, (uint64_t)columns, leading);
+    cublasStatus_t status =
+        libraries->cublasLtMatrixLayoutCreate(layout, type, (uint64_t)rows, (uint64_t)columns, leading);
     if (status == CUBLAS_STATUS_SUCCESS && shape->batch > 1) {
         int32_t batch = (int32_t)shape->batch;
-        status = libraries->cublasLtMatrixLayoutSetAttribute(*layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch, sizeof batch);
+        status = libraries->cublasLtMatrixLayoutSetAttribute(*layout, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch,
+                                                             sizeof batch);
         if (status == CUBLAS_STATUS_SUCCESS)
-            status = libraries->cublasLtMatrixLayoutSetAttribute(*layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &stride,
-                                                                 sizeof stride);
+            status = libraries->cublasLtMatrixLayoutSetAttribute(*layout, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
+                                                                 &stride, sizeof stride);
     }
     return blaslt_ok(libraries, status, "cuBLASLt layout", shape, error);
 }
@@ -75,10 +78,10 @@ static bool gemm_describe(const struct cuda_libraries *libraries, struct cuda_ge
                                                            shape->transpose_a ? &transposed : &none, sizeof none);
     if (!blaslt_ok(libraries, status, "cuBLASLt descriptor", shape, error))
         return false;
-    return layout_make(libraries, shape, type_ab, shape->transpose_b ? shape->k : shape->n, shape->transpose_b ? shape->n : shape->k,
-                       shape->ldb, shape->batch_b, &gemm->a, error) &&
-           layout_make(libraries, shape, type_ab, shape->transpose_a ? shape->m : shape->k, shape->transpose_a ? shape->k : shape->m,
-                       shape->lda, shape->batch_a, &gemm->b, error) &&
+    return layout_make(libraries, shape, type_ab, shape->transpose_b ? shape->k : shape->n,
+                       shape->transpose_b ? shape->n : shape->k, shape->ldb, shape->batch_b, &gemm->a, error) &&
+           layout_make(libraries, shape, type_ab, shape->transpose_a ? shape->m : shape->k,
+                       shape->transpose_a ? shape->k : shape->m, shape->lda, shape->batch_a, &gemm->b, error) &&
            layout_make(libraries, shape, type_d, shape->n, shape->m, shape->ldd, shape->batch_d, &gemm->d, error);
 }
 
@@ -91,7 +94,11 @@ static bool gemm_heuristics(struct device *device, struct cuda_gemm *gemm, uint6
     const struct cuda_gemm_shape *shape = &gemm->shape;
     cublasLtMatmulPreference_t preference = NULL;
     uint32_t schemes = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
-    const struct { cublasLtMatmulPreferenceAttributes_t attribute; const void *value; size_t size; } settings[] = {
+    const struct {
+        cublasLtMatmulPreferenceAttributes_t attribute;
+        const void *value;
+        size_t size;
+    } settings[] = {
         {CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace_bytes, sizeof workspace_bytes},
         {CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &schemes, sizeof schemes},
         {CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES, &shape->align_b, sizeof shape->align_b},
@@ -101,10 +108,11 @@ static bool gemm_heuristics(struct device *device, struct cuda_gemm *gemm, uint6
     };
     cublasStatus_t status = libraries->cublasLtMatmulPreferenceCreate(&preference);
     for (size_t i = 0; i < sizeof settings / sizeof *settings && status == CUBLAS_STATUS_SUCCESS; ++i)
-        status = libraries->cublasLtMatmulPreferenceSetAttribute(preference, settings[i].attribute, settings[i].value, settings[i].size);
+        status = libraries->cublasLtMatmulPreferenceSetAttribute(preference, settings[i].attribute, settings[i].value,
+                                                                 settings[i].size);
     if (status == CUBLAS_STATUS_SUCCESS)
-        status = libraries->cublasLtMatmulAlgoGetHeuristic(device->blaslt, gemm->operation, gemm->a, gemm->b, gemm->d, gemm->d,
-                                                           preference, wanted, results, count);
+        status = libraries->cublasLtMatmulAlgoGetHeuristic(device->blaslt, gemm->operation, gemm->a, gemm->b, gemm->d,
+                                                           gemm->d, preference, wanted, results, count);
     if (preference)
         libraries->cublasLtMatmulPreferenceDestroy(preference);
     if (status == CUBLAS_STATUS_SUCCESS && *count == 0)
@@ -117,14 +125,19 @@ static void gemm_name(const struct cuda_libraries *libraries, struct cuda_gemm *
     int32_t id = -1, split = 1;
     uint32_t tile = 0, stages = 0;
     size_t written;
-    libraries->cublasLtMatmulAlgoConfigGetAttribute(&gemm->algorithm, CUBLASLT_ALGO_CONFIG_ID, &id, sizeof id, &written);
-    libraries->cublasLtMatmulAlgoConfigGetAttribute(&gemm->algorithm, CUBLASLT_ALGO_CONFIG_TILE_ID, &tile, sizeof tile, &written);
-    libraries->cublasLtMatmulAlgoConfigGetAttribute(&gemm->algorithm, CUBLASLT_ALGO_CONFIG_STAGES_ID, &stages, sizeof stages, &written);
-    libraries->cublasLtMatmulAlgoConfigGetAttribute(&gemm->algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &split, sizeof split, &written);
+    libraries->cublasLtMatmulAlgoConfigGetAttribute(&gemm->algorithm, CUBLASLT_ALGO_CONFIG_ID, &id, sizeof id,
+                                                    &written);
+    libraries->cublasLtMatmulAlgoConfigGetAttribute(&gemm->algorithm, CUBLASLT_ALGO_CONFIG_TILE_ID, &tile, sizeof tile,
+                                                    &written);
+    libraries->cublasLtMatmulAlgoConfigGetAttribute(&gemm->algorithm, CUBLASLT_ALGO_CONFIG_STAGES_ID, &stages,
+                                                    sizeof stages, &written);
+    libraries->cublasLtMatmulAlgoConfigGetAttribute(&gemm->algorithm, CUBLASLT_ALGO_CONFIG_SPLITK_NUM, &split,
+                                                    sizeof split, &written);
     snprintf(gemm->name, sizeof gemm->name, "cublasLt %d tile %u stages %u split-k %d", id, tile, stages, split);
 }
 
-static void gemm_take(const struct cuda_libraries *libraries, struct cuda_gemm *gemm, const cublasLtMatmulHeuristicResult_t *result)
+static void gemm_take(const struct cuda_libraries *libraries, struct cuda_gemm *gemm,
+                      const cublasLtMatmulHeuristicResult_t *result)
 {
     gemm->algorithm = result->algo;
     gemm->algorithm_workspace = result->workspaceSize;
@@ -132,26 +145,31 @@ static void gemm_take(const struct cuda_libraries *libraries, struct cuda_gemm *
     gemm_name(libraries, gemm);
 }
 
-static bool gemm_launch(struct device *device, const struct cuda_gemm *gemm, const cublasLtMatmulAlgo_t *algorithm, CUdeviceptr a,
-                        CUdeviceptr b, CUdeviceptr d, CUdeviceptr workspace, uint64_t workspace_bytes, struct error *error)
+static bool gemm_launch(struct device *device, const struct cuda_gemm *gemm, const cublasLtMatmulAlgo_t *algorithm,
+                        CUdeviceptr a, CUdeviceptr b, CUdeviceptr d, CUdeviceptr workspace, uint64_t workspace_bytes,
+                        struct error *error)
 {
     const float zero = 0.0f;
-    cublasStatus_t status = device->libraries.cublasLtMatmul(
-        device->blaslt, gemm->operation, &gemm->shape.alpha, (const void *)b, gemm->a, (const void *)a, gemm->b, &zero, (void *)d,
-        gemm->d, (void *)d, gemm->d, algorithm, (void *)workspace, workspace_bytes, (cudaStream_t)device->stream);
+    cublasStatus_t status =
+        device->libraries.cublasLtMatmul(device->blaslt, gemm->operation, &gemm->shape.alpha, (const void *)b, gemm->a,
+                                         (const void *)a, gemm->b, &zero, (void *)d, gemm->d, (void *)d, gemm->d,
+                                         algorithm, (void *)workspace, workspace_bytes, (cudaStream_t)device->stream);
     return blaslt_ok(&device->libraries, status, "cuBLASLt", &gemm->shape, error);
 }
 
-bool cuda_gemm_run(struct program *program, const struct cuda_gemm *gemm, CUdeviceptr a, CUdeviceptr b, CUdeviceptr d, struct error *error)
+bool cuda_gemm_run(struct program *program, const struct cuda_gemm *gemm, CUdeviceptr a, CUdeviceptr b, CUdeviceptr d,
+                   struct error *error)
 {
-    return gemm_launch(program->device, gemm, &gemm->algorithm, a, b, d, program->gemm_workspace, program->gemm_workspace_bytes, error);
+    return gemm_launch(program->device, gemm, &gemm->algorithm, a, b, d, program->gemm_workspace,
+                       program->gemm_workspace_bytes, error);
 }
 
 bool cuda_gemm_make(struct device *device, struct cuda_gemm *gemm, uint64_t workspace_bytes, struct error *error)
 {
     cublasLtMatmulHeuristicResult_t result;
     int count = 0;
-    if (!gemm_describe(&device->libraries, gemm, error) || !gemm_heuristics(device, gemm, workspace_bytes, 1, &result, &count, error))
+    if (!gemm_describe(&device->libraries, gemm, error) ||
+        !gemm_heuristics(device, gemm, workspace_bytes, 1, &result, &count, error))
         return false;
     gemm_take(&device->libraries, gemm, &result);
     return true;
@@ -215,7 +233,8 @@ static bool gemm_measure(struct program *program, int32_t index, struct error *e
         ++gemm->tried;
     }
     if (best < 0)
-        return error_set(error, ERROR_UNSUPPORTED, "cuBLASLt: none of %d algorithms runs for a product of %lld × %lld × %lld", count,
+        return error_set(error, ERROR_UNSUPPORTED,
+                         "cuBLASLt: none of %d algorithms runs for a product of %lld × %lld × %lld", count,
                          (long long)gemm->shape.m, (long long)gemm->shape.n, (long long)gemm->shape.k);
     gemm_take(&device->libraries, gemm, &results[best]);
     gemm->best_us = times[best];
@@ -232,8 +251,9 @@ struct gemm_record {
 
 static void cache_key(const struct device *device, uint64_t workspace_bytes, struct strbuf *key)
 {
-    strbuf_printf(key, "gemm algorithms 1, cublasLt %zu, %s sm_%d %d units, driver %d, workspace %llu\n", device->libraries.blaslt_version,
-                  device->name, device->architecture, device->units, device->libraries.driver_version, (unsigned long long)workspace_bytes);
+    strbuf_printf(key, "gemm algorithms 1, cublasLt %zu, %s sm_%d %d units, driver %d, workspace %llu\n",
+                  device->libraries.blaslt_version, device->name, device->architecture, device->units,
+                  device->libraries.driver_version, (unsigned long long)workspace_bytes);
 }
 
 static void cache_apply(struct program *program, const struct gemm_record *records, size_t count)
@@ -245,8 +265,8 @@ static void cache_apply(struct program *program, const struct gemm_record *recor
             if (gemm->chosen || memcmp(&gemm->shape, &records[r].shape, sizeof gemm->shape) != 0)
                 continue;
             cublasLtMatmulHeuristicResult_t result;
-            if (libraries->cublasLtMatmulAlgoCheck(program->device->blaslt, gemm->operation, gemm->a, gemm->b, gemm->d, gemm->d,
-                                                   &records[r].algorithm, &result) != CUBLAS_STATUS_SUCCESS ||
+            if (libraries->cublasLtMatmulAlgoCheck(program->device->blaslt, gemm->operation, gemm->a, gemm->b, gemm->d,
+                                                   gemm->d, &records[r].algorithm, &result) != CUBLAS_STATUS_SUCCESS ||
                 result.workspaceSize > program->gemm_workspace_bytes)
                 continue; /* timed again */
             result.algo = records[r].algorithm;
@@ -292,7 +312,8 @@ bool cuda_gemm_choose(struct program *program, const char *cache_path, bool meas
     if (measure && cache_path) {
         stored = cuda_cache_read(cache_path, key.text, &stored_size, NULL, 0);
         if (stored && stored_size % sizeof(struct gemm_record) == 0)
-            cache_apply(program, (const struct gemm_record *)(const void *)stored, stored_size / sizeof(struct gemm_record));
+            cache_apply(program, (const struct gemm_record *)(const void *)stored,
+                        stored_size / sizeof(struct gemm_record));
         else
             stored_size = 0;
     }
@@ -300,7 +321,8 @@ bool cuda_gemm_choose(struct program *program, const char *cache_path, bool meas
         struct cuda_gemm *gemm = &program->gemms.items[i];
         if (gemm->chosen)
             continue;
-        if (measure ? !gemm_measure(program, i, error) : !cuda_gemm_make(device, gemm, program->gemm_workspace_bytes, error))
+        if (measure ? !gemm_measure(program, i, error)
+                    : !cuda_gemm_make(device, gemm, program->gemm_workspace_bytes, error))
             goto cleanup;
         measured = measured || measure;
     }

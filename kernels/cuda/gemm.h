@@ -29,9 +29,9 @@ struct cuda_gemm {
     size_t algorithm_workspace;
     bool chosen;
     bool from_cache;
-    int tried;       /* candidates that were timed; 0 when the first heuristic was taken */
-    double best_us;  /* of the timing; NaN when not timed */
-    char name[64];   /* "cublasLt 67 tile 20 split-k 3" */
+    int tried;      /* candidates that were timed; 0 when the first heuristic was taken */
+    double best_us; /* of the timing; NaN when not timed */
+    char name[64];  /* "cublasLt 67 tile 20 split-k 3" */
 };
 
 struct cuda_gemm_set {

@@ -51,11 +51,15 @@ bool lower_fail(struct lowering *lowering, const char *format, ...)
     vsnprintf(text, sizeof text, format, arguments);
     va_end(arguments);
     const struct node *node = &lowering->plan->nodes[lowering->node];
-    return error_set(lowering->error, ERROR_UNSUPPORTED, "cuda:%d cannot run %s of %s: %s", lowering->program->device->index,
-                     op_info(node->op)->name, lowering->plan->scopes[node->scope].path, text);
+    return error_set(lowering->error, ERROR_UNSUPPORTED, "cuda:%d cannot run %s of %s: %s",
+                     lowering->program->device->index, op_info(node->op)->name,
+                     lowering->plan->scopes[node->scope].path, text);
 }
 
-const char *dtype_text(enum dtype dtype) { return dtype == DTYPE_BF16 ? "bf16" : "float"; }
+const char *dtype_text(enum dtype dtype)
+{
+    return dtype == DTYPE_BF16 ? "bf16" : "float";
+}
 
 struct operand lower_tensor(const struct lowering *lowering, int32_t index)
 {
@@ -159,8 +163,8 @@ static struct cuda_launch *launch_add(struct lowering *lowering)
     return launch;
 }
 
-struct cuda_launch *lower_kernel(struct lowering *lowering, int32_t module, const char *name, uint64_t blocks_x, uint64_t blocks_y,
-                                 unsigned threads)
+struct cuda_launch *lower_kernel(struct lowering *lowering, int32_t module, const char *name, uint64_t blocks_x,
+                                 uint64_t blocks_y, unsigned threads)
 {
     struct cuda_launch *launch = launch_add(lowering);
     launch->kind = CUDA_LAUNCH_KERNEL;
@@ -189,9 +193,18 @@ void lower_pointer(struct cuda_launch *launch, uint64_t address)
     launch->pointers |= 1u << (launch->argument_count - 1);
 }
 
-void lower_int(struct cuda_launch *launch, int32_t value) { memcpy(argument_add(launch), &value, sizeof value); }
-void lower_int64(struct cuda_launch *launch, int64_t value) { memcpy(argument_add(launch), &value, sizeof value); }
-void lower_float(struct cuda_launch *launch, float value) { memcpy(argument_add(launch), &value, sizeof value); }
+void lower_int(struct cuda_launch *launch, int32_t value)
+{
+    memcpy(argument_add(launch), &value, sizeof value);
+}
+void lower_int64(struct cuda_launch *launch, int64_t value)
+{
+    memcpy(argument_add(launch), &value, sizeof value);
+}
+void lower_float(struct cuda_launch *launch, float value)
+{
+    memcpy(argument_add(launch), &value, sizeof value);
+}
 
 void lower_gemm(struct lowering *lowering, const struct cuda_gemm_shape *shape, uint64_t a, uint64_t b, uint64_t d)
 {

@@ -1,7 +1,10 @@
 /* Lowering of matrix products, RoPE, softmax and attention. */
 #include "kernels/cuda/cuda_internal.h"
 
-static uint64_t blocks(int64_t items, int64_t a_block) { return (uint64_t)((items + a_block - 1) / a_block); }
+static uint64_t blocks(int64_t items, int64_t a_block)
+{
+    return (uint64_t)((items + a_block - 1) / a_block);
+}
 
 static bool is_tf32(const struct lowering *lowering, enum dtype dtype)
 {
@@ -40,18 +43,18 @@ void lower_linear(struct lowering *lowering, const struct node *node)
 
 /* One product for each of B·H heads. Operands that are (B, H, T, T) and operands that are a head's columns of an (N, C)
  * matrix are regular over heads or over batches but not over both at once, so the shorter of the two is a loop. */
-void emit_attention_product(struct lowering *lowering, enum attention_product product, const struct node_dims *dims, float alpha,
-                            struct operand a, struct operand b, struct operand d)
+void emit_attention_product(struct lowering *lowering, enum attention_product product, const struct node_dims *dims,
+                            float alpha, struct operand a, struct operand b, struct operand d)
 {
     static const struct {
         bool square_a, square_d, transpose_a, transpose_b; /* b is never (T, T) */
     } forms[] = {
-        [PRODUCT_SCORES] = {false, true, false, true}, /* s = q kᵀ */
-        [PRODUCT_DQ] = {true, false, false, false},    /* dq = ds k */
-        [PRODUCT_DK] = {true, false, true, false},     /* dk = dsᵀ q */
+        [PRODUCT_SCORES] = {false, true, false, true},  /* s = q kᵀ */
+        [PRODUCT_DQ] = {true, false, false, false},     /* dq = ds k */
+        [PRODUCT_DK] = {true, false, true, false},      /* dk = dsᵀ q */
         [PRODUCT_VALUES] = {true, false, false, false}, /* o = p v */
-        [PRODUCT_DP] = {false, true, false, true},     /* dp = do vᵀ */
-        [PRODUCT_DV] = {true, false, true, false},     /* dv = pᵀ do */
+        [PRODUCT_DP] = {false, true, false, true},      /* dp = do vᵀ */
+        [PRODUCT_DV] = {true, false, true, false},      /* dv = pᵀ do */
     };
     int64_t T = dims->context, D = dims->head_dim, B = dims->batch, H = dims->heads;
     bool loop_heads = H < B;
@@ -91,18 +94,30 @@ void lower_attention_product(struct lowering *lowering, const struct node *node)
     enum attention_product product = PRODUCT_SCORES;
     float alpha = 1.0f;
     switch (node->op) {
-    case OP_ATTN_SCORES: product = PRODUCT_SCORES, alpha = node->scale; break;
-    case OP_ATTN_SCORES_BACKWARD_Q: product = PRODUCT_DQ, alpha = node->scale; break;
-    case OP_ATTN_SCORES_BACKWARD_K: product = PRODUCT_DK, alpha = node->scale; break;
-    case OP_ATTN_VALUES: product = PRODUCT_VALUES; break;
-    case OP_ATTN_VALUES_BACKWARD_P: product = PRODUCT_DP; break;
-    default: product = PRODUCT_DV; break;
+    case OP_ATTN_SCORES:
+        product = PRODUCT_SCORES, alpha = node->scale;
+        break;
+    case OP_ATTN_SCORES_BACKWARD_Q:
+        product = PRODUCT_DQ, alpha = node->scale;
+        break;
+    case OP_ATTN_SCORES_BACKWARD_K:
+        product = PRODUCT_DK, alpha = node->scale;
+        break;
+    case OP_ATTN_VALUES:
+        product = PRODUCT_VALUES;
+        break;
+    case OP_ATTN_VALUES_BACKWARD_P:
+        product = PRODUCT_DP;
+        break;
+    default:
+        product = PRODUCT_DV;
+        break;
     }
     emit_attention_product(lowering, product, &node->dims, alpha, first, second, out);
 }
 
-void emit_rope(struct lowering *lowering, const struct node_dims *dims, bool backward, struct operand x, struct operand table,
-               struct operand y)
+void emit_rope(struct lowering *lowering, const struct node_dims *dims, bool backward, struct operand x,
+               struct operand table, struct operand y)
 {
     int64_t rows = dims->batch * dims->context, columns = dims->heads * dims->head_dim;
     struct defines defines = {0};
@@ -139,11 +154,12 @@ static int32_t softmax_module(struct lowering *lowering, enum dtype s, enum dtyp
     return lower_module(lowering, "softmax.cu", &defines);
 }
 
-void emit_softmax(struct lowering *lowering, const struct node_dims *dims, struct operand s, struct operand p, struct operand lse)
+void emit_softmax(struct lowering *lowering, const struct node_dims *dims, struct operand s, struct operand p,
+                  struct operand lse)
 {
     int64_t rows = dims->batch * dims->heads * dims->context;
-    struct cuda_launch *launch = lower_kernel(lowering, softmax_module(lowering, s.dtype, DTYPE_F32, p.dtype), "causal_softmax",
-                                              blocks(rows, 8), 1, 256);
+    struct cuda_launch *launch = lower_kernel(lowering, softmax_module(lowering, s.dtype, DTYPE_F32, p.dtype),
+                                              "causal_softmax", blocks(rows, 8), 1, 256);
     lower_pointer(launch, s.address);
     lower_pointer(launch, p.address);
     lower_pointer(launch, lse.address);
@@ -169,7 +185,8 @@ void lower_softmax(struct lowering *lowering, const struct node *node)
     if (node->op == OP_CAUSAL_SOFTMAX)
         emit_softmax(lowering, &node->dims, lower_input(lowering, 0), lower_output(lowering, 0), (struct operand){0});
     else
-        emit_softmax_backward(lowering, &node->dims, lower_input(lowering, 0), lower_input(lowering, 1), lower_output(lowering, 0));
+        emit_softmax_backward(lowering, &node->dims, lower_input(lowering, 0), lower_input(lowering, 1),
+                              lower_output(lowering, 0));
 }
 
 /* Which arithmetic the fused kernels use: macro MODE of attention.cuh. */
@@ -182,9 +199,12 @@ struct attention_tiles {
 
 /* Tile heights so that two blocks of bf16 fit on a multiprocessor and any block fits in the 99 KB of sm_86 and sm_120, and
  * so that the backward kernel's accumulators stay in registers. */
-static struct attention_tiles attention_tiles_for(const struct lowering *lowering, const struct node_dims *dims, enum dtype dtype)
+static struct attention_tiles attention_tiles_for(const struct lowering *lowering, const struct node_dims *dims,
+                                                  enum dtype dtype)
 {
-    struct attention_tiles tiles = {.mode = dtype == DTYPE_BF16 ? MODE_BF16 : is_tf32(lowering, dtype) ? MODE_TF32 : MODE_FP32,
+    struct attention_tiles tiles = {.mode = dtype == DTYPE_BF16        ? MODE_BF16
+                                            : is_tf32(lowering, dtype) ? MODE_TF32
+                                                                       : MODE_FP32,
                                     .padded = (int)(dims->head_dim + 15) / 16 * 16};
     unsigned size, leading;
     if (tiles.mode == MODE_BF16) {
@@ -206,8 +226,8 @@ static struct attention_tiles attention_tiles_for(const struct lowering *lowerin
     return tiles;
 }
 
-static void attention_defines(const struct lowering *lowering, const struct node_dims *dims, const struct attention_tiles *tiles,
-                              bool turn, struct defines *defines)
+static void attention_defines(const struct lowering *lowering, const struct node_dims *dims,
+                              const struct attention_tiles *tiles, bool turn, struct defines *defines)
 {
     define_number(defines, "D", dims->head_dim);
     define_number(defines, "HEADS", dims->heads);
@@ -219,10 +239,12 @@ static void attention_defines(const struct lowering *lowering, const struct node
 }
 
 /* Head sizes beyond the fused kernels: the same products one by one, on scratch, without keeping the T × T matrices. */
-static void fallback_forward(struct lowering *lowering, const struct node *node, struct operand qkv, struct operand table)
+static void fallback_forward(struct lowering *lowering, const struct node *node, struct operand qkv,
+                             struct operand table)
 {
     const struct node_dims *dims = &node->dims;
-    int64_t C = dims->heads * dims->head_dim, N = dims->batch * dims->context, S = dims->batch * dims->heads * dims->context * dims->context;
+    int64_t C = dims->heads * dims->head_dim, N = dims->batch * dims->context,
+            S = dims->batch * dims->heads * dims->context * dims->context;
     struct operand q = qkv, k = operand_columns(qkv, C), v = operand_columns(qkv, 2 * C);
     if (table.address) {
         q = lower_scratch(lowering, qkv.dtype, N * C, C);
@@ -237,11 +259,12 @@ static void fallback_forward(struct lowering *lowering, const struct node *node,
     emit_attention_product(lowering, PRODUCT_VALUES, dims, 1.0f, p, v, lower_output(lowering, 0));
 }
 
-static void fallback_backward(struct lowering *lowering, const struct node *node, struct operand d_o, struct operand qkv,
-                              struct operand table, struct operand dqkv)
+static void fallback_backward(struct lowering *lowering, const struct node *node, struct operand d_o,
+                              struct operand qkv, struct operand table, struct operand dqkv)
 {
     const struct node_dims *dims = &node->dims;
-    int64_t C = dims->heads * dims->head_dim, N = dims->batch * dims->context, S = dims->batch * dims->heads * dims->context * dims->context;
+    int64_t C = dims->heads * dims->head_dim, N = dims->batch * dims->context,
+            S = dims->batch * dims->heads * dims->context * dims->context;
     struct operand q = qkv, k = operand_columns(qkv, C), v = operand_columns(qkv, 2 * C);
     struct operand dq = dqkv, dk = operand_columns(dqkv, C);
     if (table.address) {
@@ -286,7 +309,8 @@ void lower_attention(struct lowering *lowering, const struct node *node)
         aligned = aligned && CUDA_OFFSET(all[i].address) % ((uint64_t)vector * dtype_size(all[i].dtype)) == 0 &&
                   (!all[i].address || all[i].row_stride % vector == 0);
     unsigned needed = backward ? tiles.backward_shared : tiles.forward_shared;
-    if (dims->head_dim > 128 || dims->head_dim % 2 != 0 || !aligned || (int)needed > lowering->program->device->shared_limit) {
+    if (dims->head_dim > 128 || dims->head_dim % 2 != 0 || !aligned ||
+        (int)needed > lowering->program->device->shared_limit) {
         if (backward)
             fallback_backward(lowering, node, d_o, qkv, table, dqkv);
         else

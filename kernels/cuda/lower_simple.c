@@ -1,7 +1,10 @@
 /* Lowering of everything that is neither a matrix product nor attention: one or two kernels a node. */
 #include "kernels/cuda/cuda_internal.h"
 
-static uint64_t blocks(int64_t items, int64_t a_block) { return (uint64_t)((items + a_block - 1) / a_block); }
+static uint64_t blocks(int64_t items, int64_t a_block)
+{
+    return (uint64_t)((items + a_block - 1) / a_block);
+}
 
 void lower_elementwise(struct lowering *lowering, const struct node *node)
 {
@@ -34,8 +37,8 @@ void lower_elementwise(struct lowering *lowering, const struct node *node)
         define_number(&defines, "F", node->dims.d_out);
     if (lowering->program->compile)
         define_number(&defines, "ELEMENTS", count);
-    struct cuda_launch *launch = lower_kernel(lowering, lower_module(lowering, "elementwise.cu", &defines), kernels[node->op].kernel,
-                                              blocks(count, 256 * vector), 1, 256);
+    struct cuda_launch *launch = lower_kernel(lowering, lower_module(lowering, "elementwise.cu", &defines),
+                                              kernels[node->op].kernel, blocks(count, 256 * vector), 1, 256);
     for (int i = 0; i < 3; ++i)
         if (i != 1 || kernels[node->op].inputs == 2)
             lower_pointer(launch, operands[i].address);
@@ -100,7 +103,8 @@ void lower_norm(struct lowering *lowering, const struct node *node)
         lower_float(launch, node->epsilon);
         return;
     }
-    int64_t limit = lowering->program->device->shared_limit < 96 << 10 ? lowering->program->device->shared_limit : 96 << 10;
+    int64_t limit =
+        lowering->program->device->shared_limit < 96 << 10 ? lowering->program->device->shared_limit : 96 << 10;
     int64_t warps = limit / (columns * 4);
     if (warps > 8)
         warps = 8;
@@ -112,8 +116,9 @@ void lower_norm(struct lowering *lowering, const struct node *node)
     if (parts > most)
         parts = most;
     struct operand partial = lower_scratch(lowering, DTYPE_F32, parts * columns, columns);
-    struct cuda_launch *launch = lower_kernel(lowering, module, r.address ? "rmsnorm_backward_residual" : "rmsnorm_backward",
-                                              (uint64_t)parts, 1, (unsigned)warps * 32);
+    struct cuda_launch *launch =
+        lower_kernel(lowering, module, r.address ? "rmsnorm_backward_residual" : "rmsnorm_backward", (uint64_t)parts, 1,
+                     (unsigned)warps * 32);
     launch->shared = (unsigned)(warps * columns * 4);
     lower_pointer(launch, y.address);
     lower_pointer(launch, x.address);
@@ -165,7 +170,8 @@ void lower_embedding(struct lowering *lowering, const struct node *node)
 void lower_loss(struct lowering *lowering, const struct node *node)
 {
     bool backward = node->op == OP_CROSS_ENTROPY_BACKWARD, fused = node->op == OP_CROSS_ENTROPY_FUSED;
-    struct operand logits = lower_input(lowering, 0), targets = lower_input(lowering, 1), gradient = {.dtype = DTYPE_F32};
+    struct operand logits = lower_input(lowering, 0), targets = lower_input(lowering, 1),
+                   gradient = {.dtype = DTYPE_F32};
     if (fused)
         gradient = lower_output(lowering, 1);
     else if (backward)
@@ -214,7 +220,8 @@ static int optimizer_slot(struct lowering *lowering, const struct adamw *wanted)
     struct program *program = lowering->program;
     for (int i = 0; i < program->optimizer_count; ++i) {
         const struct adamw *known = &program->optimizers[i];
-        if (known->learning_rate == wanted->learning_rate && known->beta1 == wanted->beta1 && known->beta2 == wanted->beta2)
+        if (known->learning_rate == wanted->learning_rate && known->beta1 == wanted->beta1 &&
+            known->beta2 == wanted->beta2)
             return i;
     }
     if (program->optimizer_count == CUDA_MAX_OPTIMIZERS) {
@@ -236,8 +243,8 @@ void lower_optimizer(struct lowering *lowering, const struct node *node)
     int slot = optimizer_slot(lowering, &node->adamw);
     struct defines defines = {0};
     define_number(&defines, "VECTOR", vector);
-    struct cuda_launch *launch =
-        lower_kernel(lowering, lower_module(lowering, "adamw.cu", &defines), "adamw", blocks(count, 256 * vector), 1, 256);
+    struct cuda_launch *launch = lower_kernel(lowering, lower_module(lowering, "adamw.cu", &defines), "adamw",
+                                              blocks(count, 256 * vector), 1, 256);
     for (int i = 0; i < 5; ++i)
         lower_pointer(launch, operands[i].address);
     lower_pointer(launch, CUDA_IN_WORKSPACE | (uint64_t)slot * sizeof(float)); /* program.optimizer_factors */

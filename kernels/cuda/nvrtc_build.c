@@ -18,7 +18,8 @@ static const char *source_text(const char *file)
 }
 
 /* Everything the machine code depends on, as text. */
-static void build_key(const struct cuda_libraries *libraries, const struct cuda_build *build, int architecture, struct strbuf *key)
+static void build_key(const struct cuda_libraries *libraries, const struct cuda_build *build, int architecture,
+                      struct strbuf *key)
 {
     strbuf_printf(key, "nvrtc %d.%d sm_%d c++17\n", libraries->nvrtc_major, libraries->nvrtc_minor, architecture);
     for (int i = 0; i < build->define_count; ++i)
@@ -53,8 +54,8 @@ static bool build_failed(const struct cuda_build *build, const char *what, const
     return false;
 }
 
-static bool build_compile(const struct cuda_libraries *libraries, struct cuda_build *build, const struct cuda_build_options *options,
-                          struct error *error)
+static bool build_compile(const struct cuda_libraries *libraries, struct cuda_build *build,
+                          const struct cuda_build_options *options, struct error *error)
 {
     const char *text = source_text(build->file);
     if (!text)
@@ -165,7 +166,10 @@ static void *build_thread(void *argument)
 bool cuda_build_all(const struct cuda_libraries *libraries, struct cuda_build *builds, int count,
                     const struct cuda_build_options *options, struct error *error)
 {
-    struct build_queue queue = {.libraries = libraries, .builds = builds, .options = options, .count = count,
+    struct build_queue queue = {.libraries = libraries,
+                                .builds = builds,
+                                .options = options,
+                                .count = count,
                                 .lock = PTHREAD_MUTEX_INITIALIZER};
     if (options->cache_folder) {
         struct error ignored = {0};

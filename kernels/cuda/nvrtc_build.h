@@ -8,14 +8,16 @@
 #include <stdint.h>
 
 /* The embedded sources; made from kernels/cuda/device at build time. */
-struct cuda_source { const char *name, *text; };
+struct cuda_source {
+    const char *name, *text;
+};
 extern const struct cuda_source cuda_sources[];
 extern const int cuda_source_count;
 
 #define CUDA_MAX_DEFINES 24
 
 struct cuda_build {
-    const char *file; /* "norm.cu" */
+    const char *file;                      /* "norm.cu" */
     const char *defines[CUDA_MAX_DEFINES]; /* "COLUMNS=768" */
     int define_count;
     char *image; /* cubin */

@@ -49,19 +49,24 @@ static void list_fill(struct build_list *list)
     static const struct {
         const char *d, *mode, *type, *vector, *forward, *backward;
     } heads[] = {
-        {"D=64", "MODE=0", "bf16", "VECTOR=4", "BN=64", "BN=64"},   {"D=80", "MODE=0", "bf16", "VECTOR=4", "BN=64", "BN=32"},
-        {"D=128", "MODE=0", "bf16", "VECTOR=4", "BN=64", "BN=32"},  {"D=64", "MODE=1", "float", "VECTOR=4", "BN=64", "BN=32"},
-        {"D=80", "MODE=1", "float", "VECTOR=4", "BN=32", "BN=32"},  {"D=128", "MODE=1", "float", "VECTOR=4", "BN=32", "BN=16"},
-        {"D=64", "MODE=2", "float", "VECTOR=4", "BN=64", "BN=32"},  {"D=80", "MODE=2", "float", "VECTOR=4", "BN=32", "BN=32"},
-        {"D=128", "MODE=2", "float", "VECTOR=4", "BN=32", "BN=16"}, {"D=6", "MODE=2", "float", "VECTOR=2", "BN=64", "BN=32"},
+        {"D=64", "MODE=0", "bf16", "VECTOR=4", "BN=64", "BN=64"},
+        {"D=80", "MODE=0", "bf16", "VECTOR=4", "BN=64", "BN=32"},
+        {"D=128", "MODE=0", "bf16", "VECTOR=4", "BN=64", "BN=32"},
+        {"D=64", "MODE=1", "float", "VECTOR=4", "BN=64", "BN=32"},
+        {"D=80", "MODE=1", "float", "VECTOR=4", "BN=32", "BN=32"},
+        {"D=128", "MODE=1", "float", "VECTOR=4", "BN=32", "BN=16"},
+        {"D=64", "MODE=2", "float", "VECTOR=4", "BN=64", "BN=32"},
+        {"D=80", "MODE=2", "float", "VECTOR=4", "BN=32", "BN=32"},
+        {"D=128", "MODE=2", "float", "VECTOR=4", "BN=32", "BN=16"},
+        {"D=6", "MODE=2", "float", "VECTOR=2", "BN=64", "BN=32"},
     };
     for (size_t i = 0; i < sizeof heads / sizeof *heads; ++i) {
         bool wide = strcmp(heads[i].type, "bf16") == 0;
         const char *tq = wide ? "TQ=bf16" : "TQ=float", *to = wide ? "TO=bf16" : "TO=float";
-        list_add(list, "attention_forward.cu", heads[i].d, heads[i].mode, heads[i].vector, heads[i].forward, "HEADS=12", "TURN=1", tq, to,
-                 "CONTEXT=256", NULL);
-        list_add(list, "attention_backward.cu", heads[i].d, heads[i].mode, heads[i].vector, heads[i].backward, "HEADS=12", "TURN=1", tq, to,
-                 wide ? "TDO=bf16" : "TDO=float", wide ? "TDQ=bf16" : "TDQ=float", NULL);
+        list_add(list, "attention_forward.cu", heads[i].d, heads[i].mode, heads[i].vector, heads[i].forward, "HEADS=12",
+                 "TURN=1", tq, to, "CONTEXT=256", NULL);
+        list_add(list, "attention_backward.cu", heads[i].d, heads[i].mode, heads[i].vector, heads[i].backward,
+                 "HEADS=12", "TURN=1", tq, to, wide ? "TDO=bf16" : "TDO=float", wide ? "TDQ=bf16" : "TDQ=float", NULL);
     }
 }
 
@@ -77,7 +82,9 @@ static int count_spills(const struct cuda_build *build)
         const char *digits = line;
         while (digits > start && digits[-1] >= '0' && digits[-1] <= '9')
             --digits;
-        assert_int_equal(sscanf(digits, "%d bytes stack frame, %d bytes spill stores, %d bytes spill loads", &frame, &stores, &loads), 3);
+        assert_int_equal(sscanf(digits, "%d bytes stack frame, %d bytes spill stores, %d bytes spill loads", &frame,
+                                &stores, &loads),
+                         3);
         if (frame || stores || loads)
             ++bad;
         line += 10;
@@ -108,11 +115,12 @@ static void build_for(int architecture)
         assert_non_null(strstr(build->log, "bytes stack frame"));
         if (count_spills(build)) {
             ++spills;
-            print_error("sm_%d %s %s %s: registers spilled or a stack frame\n%s\n", architecture, build->file, build->defines[0],
-                        build->defines[1], build->log);
+            print_error("sm_%d %s %s %s: registers spilled or a stack frame\n%s\n", architecture, build->file,
+                        build->defines[0], build->defines[1], build->log);
         }
         if (getenv("SHOW_RESOURCES"))
-            print_message("%s %s %s %s\n%s\n", build->file, build->defines[0], build->defines[1], build->defines[3], build->log);
+            print_message("%s %s %s %s\n%s\n", build->file, build->defines[0], build->defines[1], build->defines[3],
+                          build->log);
         cuda_build_release(&libraries, build);
     }
     free(list);
@@ -120,34 +128,21 @@ static void build_for(int architecture)
     assert_int_equal(spills, 0);
 }
 
-static void builds_for_sm_80(void **state)
+/* Usage: test_cuda_kernels [ARCHITECTURE…]; 90 by default. */
+static void builds_for_architecture(void **state)
 {
-    (void)state;
-    build_for(80);
-}
-static void builds_for_sm_90(void **state)
-{
-    (void)state;
-    build_for(90);
-}
-static void builds_for_sm_100(void **state)
-{
-    (void)state;
-    build_for(100);
-}
-static void builds_for_sm_120(void **state)
-{
-    (void)state;
-    build_for(120);
+    build_for(*(const int *)*state);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(builds_for_sm_80),
-        cmocka_unit_test(builds_for_sm_90),
-        cmocka_unit_test(builds_for_sm_100),
-        cmocka_unit_test(builds_for_sm_120),
-    };
-    return cmocka_run_group_tests(tests, NULL, NULL);
+    static int architectures[8] = {90};
+    struct CMUnitTest tests[8] = {{0}};
+    int count = argc > 1 && argc <= 9 ? argc - 1 : 1;
+    for (int i = 0; i < count; ++i) {
+        if (i + 1 < argc)
+            architectures[i] = atoi(argv[i + 1]);
+        tests[i] = (struct CMUnitTest)cmocka_unit_test_prestate(builds_for_architecture, &architectures[i]);
+    }
+    return _cmocka_run_group_tests("cuda_kernels", tests, (size_t)count, NULL, NULL);
 }

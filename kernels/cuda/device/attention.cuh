@@ -164,7 +164,7 @@ template <int NT> __device__ __forceinline__ void product_rows(tile<NT> &out, co
     }
 #else
     int g = lane >> 2, t = lane & 3;
-#pragma unroll 4
+#pragma unroll 1
     for (int k = 0; k < DP; k += 4) {
         pack<4> a0 = load_pack<4>(A + g * LD + k), a1 = load_pack<4>(A + (g + 8) * LD + k);
 #pragma unroll
@@ -224,7 +224,7 @@ __device__ __forceinline__ void product_columns(tile<NT_D> &out, const tile<NT> 
         *reinterpret_cast<float2 *>(scratch + (g + 8) * WIDTH + n * 8 + 2 * t) = make_float2(P.c[n][2], P.c[n][3]);
     }
     __syncwarp();
-#pragma unroll 4
+#pragma unroll 2
     for (int k = 0; k < NT * 8; ++k) {
         float a0 = scratch[g * WIDTH + k], a1 = scratch[(g + 8) * WIDTH + k];
 #pragma unroll

@@ -5,7 +5,7 @@
 
 #define NT (BN / 8)
 
-extern "C" __global__ void __launch_bounds__(THREADS)
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
     attention_forward(const TQ *qkv, const float *table, TO *o, float *lse, int context, float scale, int64 stride_qkv, int64 stride_o)
 {
     extern __shared__ __align__(16) unsigned char memory[];

@@ -123,7 +123,7 @@ __device__ __forceinline__ void norm_backward(const TY *dy, const TX *x, const f
 extern "C" __global__ void __launch_bounds__(256) rmsnorm_backward(const TY *dy, const TX *x, const float *w, const float *rstd,
                                                                    TZ *dx, bf16 *rounded, float *partial, int rows)
 {
-    norm_backward<false>(dy, x, w, rstd, nullptr, dx, partial, rows);
+    norm_backward<false>(dy, x, w, rstd, nullptr, dx, rounded, partial, rows);
 }
 
 extern "C" __global__ void __launch_bounds__(256)

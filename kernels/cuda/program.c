@@ -1,0 +1,362 @@
+/* A plan made ready for the device: memory, machine code, algorithms, graphs; and the reading and writing of tensors. */
+#include "base/clock.h"
+#include "base/unknown.h"
+#include "kernels/cuda/cuda_internal.h"
+#include "kernels/cuda/cupti_source.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define FACTOR_BYTES 256u /* start of the workspace: the optimizers' rates */
+#define GEMM_WORKSPACE_BYTES ((uint64_t)32 << 20)
+#define MIB(bytes) ((double)(bytes) / (1024.0 * 1024.0))
+
+static void note(struct program *program, struct prepare_report *report, const char *key, const char *text)
+{
+    const int room = (int)(sizeof report->notes / sizeof *report->notes);
+    if (report->note_count < room) {
+        report->notes[report->note_count].key = arena_strdup(&program->memory, key);
+        report->notes[report->note_count++].text = arena_strdup(&program->memory, text);
+    }
+}
+
+/* Refuses what does not fit before the driver is asked, then takes both regions. */
+static bool memory_take(struct program *program, struct prepare_report *report, struct error *error)
+{
+    struct device *device = program->device;
+    size_t free_bytes = 0, total_bytes = 0;
+    if (!CUDA_OK(device, cuMemGetInfo(&free_bytes, &total_bytes), error))
+        return false;
+    report->device_free_bytes = free_bytes;
+    report->workspace_bytes = program->workspace_bytes;
+    uint64_t planned = program->arena_bytes + program->workspace_bytes;
+    if (planned > free_bytes)
+        return error_set(error, ERROR_MEMORY,
+                         "the plan needs %.0f MiB (%llu bytes: %.0f MiB for the plan, %.0f MiB of workspace) and "
+                         "cuda:%d has %.0f MiB free (%llu bytes) of %.0f",
+                         MIB(planned), (unsigned long long)planned, MIB(program->arena_bytes),
+                         MIB(program->workspace_bytes), device->index, MIB(free_bytes), (unsigned long long)free_bytes,
+                         MIB(total_bytes));
+    CUresult result = device->libraries.cuMemAlloc(&program->arena, program->arena_bytes);
+    if (result == CUDA_SUCCESS)
+        result = device->libraries.cuMemAlloc(&program->workspace, program->workspace_bytes);
+    if (result != CUDA_SUCCESS) {
+        cuda_failed(&device->libraries, result, "cuMemAlloc", error);
+        return error_prefix(error, "planned %.0f MiB, free %.0f MiB", MIB(planned), MIB(free_bytes));
+    }
+    program->optimizer_factors = program->workspace;
+    program->gemm_workspace = program->workspace + FACTOR_BYTES;
+    return true;
+}
+
+static CUdeviceptr address_of(const struct program *program, uint64_t tagged)
+{
+    if (tagged & CUDA_IN_ARENA)
+        return program->arena + CUDA_OFFSET(tagged);
+    return tagged & CUDA_IN_WORKSPACE ? program->workspace + CUDA_OFFSET(tagged) : 0;
+}
+
+static void launches_locate(struct program *program)
+{
+    for (int32_t i = 0; i < program->launch_count; ++i) {
+        struct cuda_launch *launch = &program->launches[i];
+        for (int argument = 0; argument < launch->argument_count; ++argument)
+            if (launch->pointers >> argument & 1)
+                launch->arguments[argument] = address_of(program, launch->arguments[argument]);
+        launch->a = address_of(program, launch->a);
+        launch->b = address_of(program, launch->b);
+        launch->d = address_of(program, launch->d);
+    }
+}
+
+/* Shared memory beyond the first 48 KB has to be asked for, a function at a time. */
+static bool launches_resolve(struct program *program, struct error *error)
+{
+    struct device *device = program->device;
+    for (int32_t i = 0; i < program->build_count; ++i)
+        if (!CUDA_OK(device, cuModuleLoadData(&program->builds[i].module, program->builds[i].image), error))
+            return error_prefix(error, "kernel source %s", program->builds[i].file);
+    for (int32_t i = 0; i < program->launch_count; ++i) {
+        struct cuda_launch *launch = &program->launches[i];
+        if (launch->kind != CUDA_LAUNCH_KERNEL)
+            continue;
+        if (!CUDA_OK(device,
+                     cuModuleGetFunction(&launch->function, program->builds[launch->module].module, launch->name),
+                     error))
+            return error_prefix(error, "kernel %s", launch->name);
+        if (launch->shared > 48u << 10 &&
+            !CUDA_OK(device,
+                     cuFuncSetAttribute(launch->function, CU_FUNC_ATTRIBUTE_MAX_DYNAMIC_SHARED_SIZE_BYTES,
+                                        (int)launch->shared),
+                     error))
+            return error_prefix(error, "kernel %s", launch->name);
+    }
+    return program->renewal_module < 0 ||
+           CUDA_OK(device,
+                   cuModuleGetFunction(&program->renewal, program->builds[program->renewal_module].module, "cast"),
+                   error);
+}
+
+/* The cast from a written parameter to its bf16 copy, where the plan keeps copies. */
+static void renewal_register(struct program *program)
+{
+    program->renewal_module = -1;
+    for (int32_t i = 0; i < program->plan->tensor_count; ++i)
+        if (program->plan->tensors[i].kind == TENSOR_PARAMETER_COPY) {
+            struct lowering lowering = {.program = program, .plan = program->plan};
+            struct defines defines = {0};
+            define_text(&defines, "T0", "float");
+            define_text(&defines, "T1", "float");
+            define_text(&defines, "T2", "bf16");
+            define_number(&defines, "VECTOR", 1);
+            program->renewal_module = lower_module(&lowering, "elementwise.cu", &defines);
+            return;
+        }
+}
+
+static bool run_once_uncaptured(struct program *program, struct error *error)
+{
+    unsigned phases = 0;
+    for (int phase = 0; phase < PHASE_COUNT; ++phase)
+        if (program->phase_launch[phase] < program->phase_launch[phase + 1])
+            phases |= PHASE_BIT(phase);
+    return cuda_issue(program, phases, false, error) &&
+           CUDA_OK(program->device, cuStreamSynchronize(program->device->stream), error);
+}
+
+/* What compile mode adds once memory is there: algorithms timed on data that is not all zeros, each kernel run once so
+ * that its code is loaded, and the captured graphs. */
+static bool tune(struct program *program, const char *cache_folder, struct error *error)
+{
+    struct device *device = program->device;
+    char folder[512], path[600], *cache_path = NULL;
+    struct error ignored = {0};
+    if (cache_folder && cuda_cache_folder(cache_folder, folder, sizeof folder, &ignored)) {
+        snprintf(path, sizeof path, "%s/gemm-sm_%d.bin", folder, device->architecture);
+        cache_path = path;
+    }
+    /* 0x3f3f is 0.75 in bf16 and 0x3f3f3f3f is 0.75 in fp32: finite and not zero in either type. */
+    if (!CUDA_OK(device, cuMemsetD8Async(program->arena, 0x3f, program->arena_bytes, device->stream), error) ||
+        !cuda_gemm_choose(program, cache_path, true, error) || !run_once_uncaptured(program, error))
+        return false;
+    return true;
+}
+
+static void describe(struct program *program, struct prepare_report *report)
+{
+    char text[256];
+    int cached = 0, timed = 0, known = 0;
+    for (int32_t i = 0; i < program->build_count; ++i)
+        cached += program->builds[i].from_cache;
+    snprintf(text, sizeof text, "%d for sm_%d by NVRTC %d.%d, %d of them from the cache", program->build_count,
+             program->device->architecture, program->device->libraries.nvrtc_major,
+             program->device->libraries.nvrtc_minor, cached);
+    note(program, report, "kernel modules", text);
+    for (int32_t i = 0; i < program->gemms.count; ++i) {
+        timed += !program->gemms.items[i].from_cache && program->gemms.items[i].tried > 0;
+        known += program->gemms.items[i].from_cache;
+    }
+    snprintf(text, sizeof text, "cuBLASLt %zu, %d shapes: %d timed now, %d known from the cache, %d by first heuristic",
+             program->device->libraries.blaslt_version, program->gemms.count, timed, known,
+             program->gemms.count - timed - known);
+    note(program, report, "matrix products", text);
+    for (int32_t i = 0; i < program->gemms.count; ++i) {
+        const struct cuda_gemm *gemm = &program->gemms.items[i];
+        if (gemm->tried == 0)
+            continue;
+        char key[64];
+        snprintf(key, sizeof key, "gemm %lldx%lldx%lld%s%s", (long long)gemm->shape.m, (long long)gemm->shape.n,
+                 (long long)gemm->shape.k, gemm->shape.transpose_a ? " ta" : "", gemm->shape.transpose_b ? " tb" : "");
+        snprintf(text, sizeof text, "%s, %.1f us, best of %d", gemm->name, gemm->best_us, gemm->tried);
+        note(program, report, key, text);
+    }
+    for (int i = 0; i < program->graph_count; ++i) {
+        char key[32];
+        snprintf(key, sizeof key, "graph %d", i);
+        snprintf(text, sizeof text, "phases %s to %s, %u kernels, copies and sets",
+                 phase_name((enum phase)__builtin_ctz(program->graphs[i].phases)),
+                 phase_name((enum phase)(31 - __builtin_clz(program->graphs[i].phases))),
+                 program->graphs[i].activities);
+        note(program, report, key, text);
+    }
+}
+
+static void names_collect(struct program *program)
+{
+    program->node_kernel =
+        arena_array(&program->memory, const char *, program->plan->node_count ? program->plan->node_count : 1);
+    for (int32_t i = program->launch_count - 1; i >= 0; --i) {
+        struct cuda_launch *launch = &program->launches[i];
+        program->node_kernel[launch->node] =
+            launch->kind == CUDA_LAUNCH_GEMM ? program->gemms.items[launch->gemm].name : launch->name;
+    }
+}
+
+struct program *cuda_prepare(struct device *device, const struct plan *plan, const struct prepare_options *options,
+                             struct prepare_report *report, struct error *error)
+{
+    struct prepare_report unused;
+    if (!report)
+        report = &unused;
+    memset(report, 0, sizeof *report);
+    report->device_free_bytes = UNKNOWN_U64;
+    if (!CUDA_OK(device, cuCtxSetCurrent(device->context), error))
+        return NULL;
+    struct program *program = calloc(1, sizeof *program);
+    if (!program) {
+        error_set(error, ERROR_SYSTEM, "out of memory");
+        return NULL;
+    }
+    program->device = device;
+    program->plan = plan;
+    program->compile = options->compile;
+    uint64_t scratch = 0;
+    program->gemm_workspace_bytes = GEMM_WORKSPACE_BYTES;
+    if (!cuda_lower(program, FACTOR_BYTES + GEMM_WORKSPACE_BYTES, &scratch, error))
+        goto failed;
+    renewal_register(program);
+    program->arena_bytes = plan->memory.total ? plan->memory.total : PLAN_ALIGNMENT;
+    program->workspace_bytes = FACTOR_BYTES + GEMM_WORKSPACE_BYTES + scratch;
+    for (int i = 0; i <= PHASE_COUNT; ++i)
+        if (!CUDA_OK(device, cuEventCreate(&program->boundary[i], CU_EVENT_DEFAULT), error))
+            goto failed;
+    if (!memory_take(program, report, error))
+        goto failed;
+    launches_locate(program);
+    if (options->probe) {
+        struct error why = {0};
+        program->source = cupti_source_open(options->probe, &why);
+        if (!program->source && options->probe->note)
+            options->probe->note(options->probe->context, "profiler", why.text);
+    }
+    uint64_t start = clock_now();
+    struct cuda_build_options build = {.architecture = device->architecture, .cache_folder = options->cache_folder};
+    if (!cuda_build_all(&device->libraries, program->builds, program->build_count, &build, error) ||
+        !launches_resolve(program, error))
+        goto failed;
+    if (options->compile ? !tune(program, options->cache_folder, error)
+                         : !cuda_gemm_choose(program, NULL, false, error))
+        goto failed;
+    if (!CUDA_OK(device, cuMemsetD8Async(program->arena, 0, program->arena_bytes, device->stream), error) ||
+        !CUDA_OK(device, cuMemsetD8Async(program->workspace, 0, program->workspace_bytes, device->stream), error) ||
+        !CUDA_OK(device, cuStreamSynchronize(device->stream), error))
+        goto failed;
+    if (options->compile && !cuda_capture_graphs(program, error))
+        goto failed;
+    if (options->compile)
+        report->compile_ns = clock_now() - start;
+    names_collect(program);
+    describe(program, report);
+    return program;
+failed:
+    cuda_release(program);
+    return NULL;
+}
+
+void cuda_release(struct program *program)
+{
+    if (!program)
+        return;
+    struct device *device = program->device;
+    const struct cuda_libraries *libraries = &device->libraries;
+    libraries->cuCtxSetCurrent(device->context);
+    libraries->cuStreamSynchronize(device->stream);
+    for (int i = 0; i < program->graph_count; ++i)
+        libraries->cuGraphExecDestroy(program->graphs[i].executable);
+    cupti_source_close(program->source);
+    for (int i = 0; i <= PHASE_COUNT; ++i)
+        if (program->boundary[i])
+            libraries->cuEventDestroy(program->boundary[i]);
+    for (int32_t i = 0; i < program->build_count; ++i)
+        cuda_build_release(libraries, &program->builds[i]);
+    cuda_gemm_release(libraries, &program->gemms);
+    if (program->arena)
+        libraries->cuMemFree(program->arena);
+    if (program->workspace)
+        libraries->cuMemFree(program->workspace);
+    free(program->builds);
+    free(program->launches);
+    arena_release(&program->memory);
+    free(program);
+}
+
+static bool tensor_find(const struct program *program, int32_t tensor, struct error *error)
+{
+    if (tensor < 0 || tensor >= program->plan->tensor_count)
+        return error_set(error, ERROR_INTERNAL, "the plan has no tensor %d", tensor);
+    return true;
+}
+
+/* Rows of a column slice lie apart on the device and side by side on the host. */
+static bool tensor_copy(struct program *program, const struct tensor *tensor, void *host, bool write,
+                        struct error *error)
+{
+    struct device *device = program->device;
+    CUdeviceptr address = program->arena + tensor->offset;
+    int64_t columns = tensor->rank ? tensor->shape[tensor->rank - 1] : 1;
+    if (tensor->row_stride == 0 || tensor->row_stride == columns)
+        return write ? CUDA_OK(device, cuMemcpyHtoD(address, host, tensor->bytes), error)
+                     : CUDA_OK(device, cuMemcpyDtoH(host, address, tensor->bytes), error);
+    uint64_t width = (uint64_t)columns * dtype_size(tensor->dtype),
+             pitch = (uint64_t)tensor->row_stride * dtype_size(tensor->dtype);
+    CUDA_MEMCPY2D copy = {.WidthInBytes = width, .Height = (size_t)(tensor_elements(tensor) / columns)};
+    if (write) {
+        copy.srcMemoryType = CU_MEMORYTYPE_HOST, copy.srcHost = host, copy.srcPitch = width;
+        copy.dstMemoryType = CU_MEMORYTYPE_DEVICE, copy.dstDevice = address, copy.dstPitch = pitch;
+    } else {
+        copy.dstMemoryType = CU_MEMORYTYPE_HOST, copy.dstHost = host, copy.dstPitch = width;
+        copy.srcMemoryType = CU_MEMORYTYPE_DEVICE, copy.srcDevice = address, copy.srcPitch = pitch;
+    }
+    return CUDA_OK(device, cuMemcpy2DAsync(&copy, device->stream), error) &&
+           CUDA_OK(device, cuStreamSynchronize(device->stream), error);
+}
+
+static bool copies_renew(struct program *program, int32_t parameter, struct error *error)
+{
+    struct device *device = program->device;
+    const struct plan *plan = program->plan;
+    for (int32_t i = 0; i < plan->tensor_count; ++i) {
+        const struct tensor *copy = &plan->tensors[i];
+        if (copy->kind != TENSOR_PARAMETER_COPY || copy->parameter != parameter)
+            continue;
+        CUdeviceptr from = program->arena + plan->tensors[parameter].offset, to = program->arena + copy->offset;
+        long long count = (long long)tensor_elements(copy);
+        void *arguments[] = {&from, &to, &count};
+        if (!CUDA_OK(device,
+                     cuLaunchKernel(program->renewal, (unsigned)((count + 255) / 256), 1, 1, 256, 1, 1, 0,
+                                    device->stream, arguments, NULL),
+                     error))
+            return false;
+    }
+    return CUDA_OK(device, cuStreamSynchronize(device->stream), error);
+}
+
+bool cuda_write(struct program *program, int32_t index, const void *bytes, struct error *error)
+{
+    if (!tensor_find(program, index, error) ||
+        !CUDA_OK(program->device, cuCtxSetCurrent(program->device->context), error))
+        return false;
+    const struct tensor *tensor = &program->plan->tensors[index];
+    if (tensor->kind == TENSOR_INPUT && tensor->dtype == DTYPE_I32) {
+        const int32_t *values = bytes;
+        int64_t count = tensor_elements(tensor), vocab = program->plan->vocab;
+        for (int64_t i = 0; i < count; ++i)
+            if (values[i] < 0 || values[i] >= vocab)
+                return error_set(error, ERROR_INPUT, "%s[%lld] is %d, outside the vocabulary of %lld", tensor->name,
+                                 (long long)i, values[i], (long long)vocab);
+    }
+    return tensor_copy(program, tensor, (void *)(uintptr_t)bytes, true, error) &&
+           (tensor->kind != TENSOR_PARAMETER || program->renewal_module < 0 || copies_renew(program, index, error));
+}
+
+bool cuda_read(struct program *program, int32_t index, void *bytes, struct error *error)
+{
+    return tensor_find(program, index, error) &&
+           CUDA_OK(program->device, cuCtxSetCurrent(program->device->context), error) &&
+           tensor_copy(program, &program->plan->tensors[index], bytes, false, error);
+}
+
+const char *cuda_kernel_name(const struct program *program, int32_t node)
+{
+    return node >= 0 && node < program->plan->node_count ? program->node_kernel[node] : NULL;
+}

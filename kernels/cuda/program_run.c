@@ -1,0 +1,185 @@
+/* Running a program: the list of launches on the stream, or a graph captured from the same walk. */
+#include "base/clock.h"
+#include "base/unknown.h"
+#include "kernels/cuda/cuda_internal.h"
+#include "kernels/cuda/cupti_source.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+bool cuda_issue_launch(struct program *program, const struct cuda_launch *launch, struct error *error)
+{
+    if (launch->kind == CUDA_LAUNCH_GEMM)
+        return cuda_gemm_run(program, &program->gemms.items[launch->gemm], launch->a, launch->b, launch->d, error);
+    void *arguments[CUDA_LAUNCH_MAX_ARGUMENTS];
+    for (int i = 0; i < launch->argument_count; ++i)
+        arguments[i] = (void *)(uintptr_t)&launch->arguments[i];
+    CUresult result = program->device->libraries.cuLaunchKernel(launch->function, launch->grid[0], launch->grid[1],
+                                                                launch->grid[2], launch->block, 1, 1, launch->shared,
+                                                                program->device->stream, arguments, NULL);
+    return result == CUDA_SUCCESS || cuda_failed(&program->device->libraries, result, launch->name, error);
+}
+
+static bool boundary_record(struct program *program, int boundary, bool capturing, struct error *error)
+{
+    struct device *device = program->device;
+    if (capturing) /* an event node: recorded anew at every launch of the graph */
+        return CUDA_OK(device,
+                       cuEventRecordWithFlags(program->boundary[boundary], device->stream, CU_EVENT_RECORD_EXTERNAL),
+                       error);
+    return CUDA_OK(device, cuEventRecord(program->boundary[boundary], device->stream), error);
+}
+
+bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct error *error)
+{
+    int last = -1;
+    for (int phase = 0; phase < PHASE_COUNT; ++phase) {
+        if (!(phases & PHASE_BIT(phase)))
+            continue;
+        last = phase;
+        if (!boundary_record(program, phase, capturing, error))
+            return false;
+        for (int32_t i = program->phase_launch[phase]; i < program->phase_launch[phase + 1]; ++i) {
+            const struct cuda_launch *launch = &program->launches[i];
+            cupti_source_node(program->source, launch->node);
+            if (!cuda_issue_launch(program, launch, error))
+                return error_prefix(error, "%s of %s", op_info(program->plan->nodes[launch->node].op)->name,
+                                    program->plan->scopes[program->plan->nodes[launch->node].scope].path);
+        }
+    }
+    cupti_source_node(program->source, EVENT_NODE_NONE);
+    return last < 0 || boundary_record(program, last + 1, capturing, error);
+}
+
+static bool count_activities(struct device *device, CUgraph graph, uint32_t *activities, struct error *error)
+{
+    size_t count = 0;
+    *activities = 0;
+    if (!CUDA_OK(device, cuGraphGetNodes(graph, NULL, &count), error))
+        return false;
+    CUgraphNode *nodes = calloc(count ? count : 1, sizeof *nodes);
+    if (!nodes)
+        return error_set(error, ERROR_SYSTEM, "out of memory");
+    bool done = CUDA_OK(device, cuGraphGetNodes(graph, nodes, &count), error);
+    for (size_t i = 0; i < count && done; ++i) {
+        CUgraphNodeType type;
+        done = CUDA_OK(device, cuGraphNodeGetType(nodes[i], &type), error);
+        if (done && (type == CU_GRAPH_NODE_TYPE_KERNEL || type == CU_GRAPH_NODE_TYPE_MEMCPY ||
+                     type == CU_GRAPH_NODE_TYPE_MEMSET))
+            ++*activities;
+    }
+    free(nodes);
+    return done;
+}
+
+static bool capture_one(struct program *program, unsigned phases, struct error *error)
+{
+    struct device *device = program->device;
+    CUgraph graph = NULL;
+    if (!CUDA_OK(device, cuStreamBeginCapture(device->stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), error))
+        return false;
+    bool issued = cuda_issue(program, phases, true, error);
+    struct error second = {0};
+    bool done = CUDA_OK(device, cuStreamEndCapture(device->stream, &graph), issued ? error : &second) && issued;
+    cupti_source_node(program->source, EVENT_NODE_NONE);
+    struct cuda_graph *slot = &program->graphs[program->graph_count];
+    if (done)
+        done = count_activities(device, graph, &slot->activities, error) &&
+               CUDA_OK(device, cuGraphInstantiate(&slot->executable, graph, 0), error);
+    if (done) {
+        slot->phases = phases;
+        ++program->graph_count;
+        done = CUDA_OK(device, cuGraphUpload(slot->executable, device->stream), error) &&
+               CUDA_OK(device, cuStreamSynchronize(device->stream), error);
+    }
+    if (graph)
+        device->libraries.cuGraphDestroy(graph);
+    return done || error_prefix(error, "capturing the step in a graph");
+}
+
+bool cuda_capture_graphs(struct program *program, struct error *error)
+{
+    static const unsigned ranges[CUDA_MAX_GRAPHS] = {PHASES_FWD, PHASES_FWD_BWD, PHASES_TRAIN_STEP};
+    for (int i = 0; i < CUDA_MAX_GRAPHS; ++i) {
+        int last = 31 - __builtin_clz(ranges[i]); /* a range counts when the plan has nodes of its last phase */
+        if (program->phase_launch[last] < program->phase_launch[last + 1] && !capture_one(program, ranges[i], error))
+            return false;
+    }
+    return true;
+}
+
+/* rate = lr·√(1−β2ᵗ)/(1−β1ᵗ), one number a step, set before the step's clock starts. */
+static bool factors_renew(struct program *program, struct error *error)
+{
+    struct device *device = program->device;
+    double t = (double)++program->optimizer_step;
+    for (int i = 0; i < program->optimizer_count; ++i) {
+        const struct adamw *adamw = &program->optimizers[i];
+        float rate = (float)(adamw->learning_rate * sqrt(1.0 - pow(adamw->beta2, t)) / (1.0 - pow(adamw->beta1, t)));
+        unsigned bits;
+        memcpy(&bits, &rate, sizeof bits);
+        if (!CUDA_OK(
+                device,
+                cuMemsetD32Async(program->optimizer_factors + (unsigned)i * sizeof(float), bits, 1, device->stream),
+                error))
+            return false;
+    }
+    return CUDA_OK(device, cuStreamSynchronize(device->stream), error);
+}
+
+static bool phase_times(struct program *program, unsigned phases, struct step_times *times, struct error *error)
+{
+    for (int phase = 0; phase < PHASE_COUNT; ++phase) {
+        times->phase_ns[phase] = UNKNOWN_U64;
+        if (!(phases & PHASE_BIT(phase)))
+            continue;
+        float ms = 0.0f;
+        if (!CUDA_OK(program->device, cuEventElapsedTime(&ms, program->boundary[phase], program->boundary[phase + 1]),
+                     error))
+            return false;
+        times->phase_ns[phase] = (uint64_t)((double)ms * 1e6);
+    }
+    return true;
+}
+
+bool cuda_run(struct program *program, unsigned phases, uint64_t step_id, const struct probe *probe,
+              struct step_times *times, struct error *error)
+{
+    struct device *device = program->device;
+    const struct cuda_graph *graph = NULL;
+    struct step_times unused;
+    if (!times)
+        times = &unused;
+    if (!CUDA_OK(device, cuCtxSetCurrent(device->context), error) ||
+        !CUDA_OK(device, cuStreamSynchronize(device->stream), error))
+        return false;
+    if ((phases & PHASE_BIT(PHASE_OPT)) && !factors_renew(program, error))
+        return false;
+    for (int i = 0; i < program->graph_count; ++i)
+        if (program->graphs[i].phases == phases)
+            graph = &program->graphs[i];
+    bool profiled = probe && program->source;
+    if (profiled ? !cupti_source_start(program->source, step_id, error) : !cupti_source_quiet(program->source, error))
+        return false;
+    times->start = clock_now();
+    bool done;
+    if (graph) {
+        cupti_source_graph(program->source, graph->activities);
+        done = CUDA_OK(device, cuGraphLaunch(graph->executable, device->stream), error);
+    } else {
+        done = cuda_issue(program, phases, false, error);
+    }
+    /* Also after a failed launch: what was issued must end before its memory may go. */
+    struct error second = {0};
+    done = CUDA_OK(device, cuStreamSynchronize(device->stream), done ? error : &second) && done;
+    times->end = clock_now();
+    if (profiled && !cupti_source_stop(program->source, done ? error : &second))
+        done = false;
+    return done && phase_times(program, phases, times, error);
+}
+
+bool cuda_flush(struct program *program, const struct probe *probe, struct error *error)
+{
+    (void)probe; /* the source knows it since prepare */
+    return cupti_source_flush(program->source, error);
+}
