@@ -1,6 +1,7 @@
 /* The CPU device, inside. One thread pool (libgomp's, which the OpenMP build of OpenBLAS shares), one arena, one kernel
  * a node, and nothing allocated while a step runs. */
 #pragma once
+#include "kernels/cpu/gemm.h"
 #include "kernels/device.h"
 #include <stddef.h>
 
@@ -10,6 +11,8 @@ typedef void cpu_kernel(struct program *program, const struct node *node);
 /* The kernels of one instruction set, from the files in simd/. NULL where an op has none there (GEMMs are elsewhere). */
 struct cpu_isa {
     const char *name; /* "avx2" */
+    cpu_gemm *gemm;
+    const char *gemm_name; /* "sgemm_avx2" */
     cpu_kernel *kernels[OP_COUNT];
 };
 extern const struct cpu_isa cpu_isa_baseline, cpu_isa_avx2, cpu_isa_avx512;
@@ -17,11 +20,15 @@ extern const struct cpu_isa cpu_isa_baseline, cpu_isa_avx2, cpu_isa_avx512;
 /* The best one that this machine and its operating system run. */
 const struct cpu_isa *cpu_isa_best(void);
 
+/* Who multiplies: timed for each shape in compile mode, OpenBLAS otherwise. */
+enum gemm_choice { GEMM_OPENBLAS, GEMM_OWN_FLAT, GEMM_OWN_DEEP, GEMM_CHOICES };
+
 struct cpu_step {
     cpu_kernel *kernel;
     const struct node *node;
     char *name; /* "sgemm_nt 1024x3072x768" */
     uint32_t interned;
+    enum gemm_choice gemm; /* linear layers */
 };
 
 struct program {
@@ -92,6 +99,8 @@ bool cpu_run(struct program *program, unsigned phases, uint64_t step_id, const s
 bool cpu_write(struct program *program, int32_t tensor, const void *bytes, struct error *error);
 bool cpu_read(struct program *program, int32_t tensor, void *bytes, struct error *error);
 const char *cpu_kernel_name(const struct program *program, int32_t node);
+/* Adds a line to the report; beyond its room the line is dropped. Both strings live as long as the program. */
+void cpu_note(struct prepare_report *report, const char *key, const char *text);
 /* The kernel of an op, or NULL. */
 cpu_kernel *cpu_find_kernel(const struct cpu_isa *isa, enum op op);
 
@@ -102,9 +111,20 @@ cpu_kernel cpu_attn_scores, cpu_attn_scores_backward_q, cpu_attn_scores_backward
 
 /* Threads of the pool that OpenBLAS uses outside of parallel regions. */
 void cpu_blas_threads(int threads);
-/* Row-major C (m,n) = alpha · op(A) op(B), beta = 0. */
+/* Row-major C (m,n) = alpha · op(A) op(B), beta = 0, by OpenBLAS. */
 void cpu_sgemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
                int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc);
+/* The product by one of the choices. Operands are row-major or the transpose of row-major. `scratch` holds
+ * GEMM_SCRATCH_FLOATS for each thread, scratch_stride apart. */
+void cpu_gemm_run(const struct cpu_isa *isa, enum gemm_choice choice, const struct gemm *gemm, int threads,
+                  float *scratch, size_t scratch_stride);
+/* The product that a linear node stands for. */
+struct gemm cpu_gemm_of(const struct program *program, const struct node *node);
+
+/* gemm_choice.c: times every shape of the plan's linear layers and sets their steps' choices; notes in the report.
+ * `budget_ns` bounds the whole. */
+bool cpu_gemm_choose(struct program *program, uint64_t budget_ns, struct prepare_report *report, struct error *error);
+const char *cpu_gemm_choice_name(enum gemm_choice choice);
 
 /* ceilings.c */
 bool cpu_measure_ceilings(struct device *device, enum precision precision, int budget_ms, double *flops_per_s,

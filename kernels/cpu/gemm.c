@@ -1,4 +1,4 @@
-/* Linear layers: one sgemm each. */
+/* Linear layers: one GEMM each, by OpenBLAS or by our own. */
 #include "kernels/cpu/cpu.h"
 #include <cblas.h>
 
@@ -14,26 +14,51 @@ void cpu_sgemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64
                 (blasint)m, (blasint)n, (blasint)k, alpha, a, (blasint)lda, b, (blasint)ldb, 0, c, (blasint)ldc);
 }
 
-/* y = x wᵀ        x (N,I), w (O,I), y (N,O) */
+void cpu_gemm_run(const struct cpu_isa *isa, enum gemm_choice choice, const struct gemm *g, int threads, float *scratch,
+                  size_t scratch_stride)
+{
+    if (choice == GEMM_OPENBLAS) {
+        const bool at = g->a_ks != 1, bt = g->b_cs != 1;
+        cpu_sgemm(at, bt, g->m, g->n, g->k, 1, g->a, at ? g->a_ks : g->a_rs, g->b, bt ? g->b_cs : g->b_ks, g->c,
+                  g->ldc);
+    } else {
+        isa->gemm(g, choice == GEMM_OWN_DEEP ? GEMM_BLOCK_DEEP : GEMM_BLOCK_FLAT, threads, scratch, scratch_stride);
+    }
+}
+
+struct gemm cpu_gemm_of(const struct program *program, const struct node *node)
+{
+    const float *first = cpu_input(program, node, 0), *second = cpu_input(program, node, 1);
+    float *out = cpu_output(program, node, 0);
+    const int64_t s0 = cpu_stride(program, node->input[0]), s1 = cpu_stride(program, node->input[1]),
+                  so = cpu_stride(program, node->output[0]);
+    const int64_t rows = node->dims.rows, in = node->dims.d_in, width = node->dims.d_out;
+    switch (node->op) {
+    case OP_LINEAR: /* y = x wᵀ        x (N,I), w (O,I), y (N,O) */
+        return (struct gemm){rows, width, in, first, s0, 1, second, 1, s1, out, so};
+    case OP_LINEAR_BACKWARD_INPUT: /* dx = dy w       dy (N,O), w (O,I), dx (N,I) */
+        return (struct gemm){rows, in, width, first, s0, 1, second, s1, 1, out, so};
+    default: /* dw = dyᵀ x      dy (N,O), x (N,I), dw (O,I) */
+        return (struct gemm){width, in, rows, first, 1, s0, second, s1, 1, out, so};
+    }
+}
+
+static void multiply(struct program *program, const struct node *node)
+{
+    const struct gemm gemm = cpu_gemm_of(program, node);
+    cpu_gemm_run(program->isa, program->steps[node - program->plan->nodes].gemm, &gemm, program->threads,
+                 program->scratch, program->scratch_stride);
+}
+
 void cpu_linear(struct program *program, const struct node *node)
 {
-    cpu_sgemm(false, true, node->dims.rows, node->dims.d_out, node->dims.d_in, 1, cpu_input(program, node, 0),
-              cpu_stride(program, node->input[0]), cpu_input(program, node, 1), cpu_stride(program, node->input[1]),
-              cpu_output(program, node, 0), cpu_stride(program, node->output[0]));
+    multiply(program, node);
 }
-
-/* dx = dy w       dy (N,O), w (O,I), dx (N,I) */
 void cpu_linear_backward_input(struct program *program, const struct node *node)
 {
-    cpu_sgemm(false, false, node->dims.rows, node->dims.d_in, node->dims.d_out, 1, cpu_input(program, node, 0),
-              cpu_stride(program, node->input[0]), cpu_input(program, node, 1), cpu_stride(program, node->input[1]),
-              cpu_output(program, node, 0), cpu_stride(program, node->output[0]));
+    multiply(program, node);
 }
-
-/* dw = dyᵀ x      dy (N,O), x (N,I), dw (O,I) */
 void cpu_linear_backward_weight(struct program *program, const struct node *node)
 {
-    cpu_sgemm(true, false, node->dims.d_out, node->dims.d_in, node->dims.rows, 1, cpu_input(program, node, 0),
-              cpu_stride(program, node->input[0]), cpu_input(program, node, 1), cpu_stride(program, node->input[1]),
-              cpu_output(program, node, 0), cpu_stride(program, node->output[0]));
+    multiply(program, node);
 }

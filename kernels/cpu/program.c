@@ -28,19 +28,21 @@ cpu_kernel *cpu_find_kernel(const struct cpu_isa *isa, enum op op)
 }
 
 /* The kernel's name with the sizes that an engineer asks for first: m × n × k of a GEMM. */
-static char *step_name(struct program *program, const struct node *node)
+static char *step_name(struct program *program, const struct cpu_step *step)
 {
+    const struct node *node = step->node;
+    const char *by = step->gemm == GEMM_OPENBLAS ? "sgemm" : program->isa->gemm_name;
     const struct node_dims *d = &node->dims;
     const long long rows = d->rows, in = d->d_in, out = d->d_out, t = d->context, hd = d->head_dim;
     const long long heads = d->batch * d->heads;
     struct arena *arena = &program->strings;
     switch (node->op) {
     case OP_LINEAR:
-        return arena_printf(arena, "sgemm_nt %lldx%lldx%lld", rows, out, in);
+        return arena_printf(arena, "%s_nt %lldx%lldx%lld", by, rows, out, in);
     case OP_LINEAR_BACKWARD_INPUT:
-        return arena_printf(arena, "sgemm_nn %lldx%lldx%lld", rows, in, out);
+        return arena_printf(arena, "%s_nn %lldx%lldx%lld", by, rows, in, out);
     case OP_LINEAR_BACKWARD_WEIGHT:
-        return arena_printf(arena, "sgemm_tn %lldx%lldx%lld", out, in, rows);
+        return arena_printf(arena, "%s_tn %lldx%lldx%lld", by, out, in, rows);
     case OP_ATTN_SCORES:
     case OP_ATTN_VALUES_BACKWARD_P:
         return arena_printf(arena, "sgemm_nt batched %lld of %lldx%lldx%lld", heads, t, t, hd);
@@ -59,6 +61,9 @@ static char *step_name(struct program *program, const struct node *node)
         return arena_printf(arena, "%s %s", op_info(node->op)->name, program->isa->name);
     }
 }
+
+/* Timing of GEMMs takes no longer than this, whatever the model. */
+#define CHOICE_BUDGET_NS 4000000000u
 
 static bool sizes_fit(const struct plan *plan, struct error *error)
 {
@@ -122,9 +127,13 @@ static bool memory_make(struct program *program, struct prepare_report *report, 
 }
 
 /* Floats that a node's kernel wants for each thread. */
-static size_t scratch_floats(const struct node *node)
+static size_t scratch_floats(const struct program *program, const struct node *node)
 {
     switch (node->op) {
+    case OP_LINEAR:
+    case OP_LINEAR_BACKWARD_INPUT:
+    case OP_LINEAR_BACKWARD_WEIGHT:
+        return program->compiled ? GEMM_SCRATCH_FLOATS : 0;
     case OP_RMSNORM_BACKWARD:
         return (size_t)node->dims.d_in; /* a thread's share of dw */
     case OP_ATTENTION:
@@ -138,7 +147,7 @@ static size_t scratch_floats(const struct node *node)
     }
 }
 
-static void note_add(struct prepare_report *report, const char *key, const char *text)
+void cpu_note(struct prepare_report *report, const char *key, const char *text)
 {
     const int room = (int)(sizeof report->notes / sizeof *report->notes);
     if (report->note_count < room)
@@ -186,10 +195,7 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
             error_set(error, ERROR_UNSUPPORTED, "the CPU has no kernel for %s", op_info(node->op)->name);
             goto fail;
         }
-        step->name = step_name(program, node);
-        if (probe)
-            step->interned = probe->intern(probe->context, step->name);
-        const size_t wanted = scratch_floats(node);
+        const size_t wanted = scratch_floats(program, node);
         scratch = wanted > scratch ? wanted : scratch;
     }
     program->interned = probe != NULL;
@@ -198,8 +204,20 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
     cpu_blas_threads(program->threads);
     if (!memory_make(program, report, error))
         goto fail;
-    note_add(report, "threads", arena_printf(&program->strings, "%d", program->threads));
-    note_add(report, "instruction set", program->isa->name);
+    if (program->compiled) {
+        const uint64_t start = clock_now();
+        if (!cpu_gemm_choose(program, CHOICE_BUDGET_NS, report, error))
+            goto fail;
+        report->compile_ns = clock_now() - start;
+    }
+    for (int32_t i = 0; i < plan->node_count; i++) {
+        struct cpu_step *step = &program->steps[i];
+        step->name = step_name(program, step);
+        if (probe)
+            step->interned = probe->intern(probe->context, step->name);
+    }
+    cpu_note(report, "threads", arena_printf(&program->strings, "%d", program->threads));
+    cpu_note(report, "instruction set", program->isa->name);
     return program;
 fail:
     cpu_release(program);

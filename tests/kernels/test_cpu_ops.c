@@ -1,4 +1,6 @@
 /* Every op of the CPU against the double reference, at shapes that no vector width divides. */
+#include "base/random.h"
+#include "kernels/cpu/cpu.h"
 #include "tests/kernels/made.h"
 #include <math.h>
 #include <setjmp.h>
@@ -133,6 +135,60 @@ static void every_op_agrees_with_the_reference(void **state)
             }
         print_message("%-24s %.2e\n", op_info((enum op)op)->name, worst_of_op);
     }
+}
+
+/* Both blockings of the own GEMM at each instruction set that runs here, in all three layouts, against plain loops. */
+static void own_gemm_agrees_with_plain_loops(void **state)
+{
+    (void)state;
+    static const int64_t sizes[][3] = {{1, 1, 1},      {5, 17, 3},      {6, 16, 8},
+                                       {97, 131, 769}, {200, 1601, 40}, {13, 33, 400}};
+    const struct cpu_isa *isas[3] = {&cpu_isa_baseline};
+    int isa_count = 1;
+    if (cpu_isa_best() != &cpu_isa_baseline)
+        isas[isa_count++] = cpu_isa_best();
+    if (cpu_isa_best() == &cpu_isa_avx512)
+        isas[isa_count++] = &cpu_isa_avx2;
+    float *scratch = malloc(3 * GEMM_SCRATCH_FLOATS * sizeof *scratch);
+    assert_non_null(scratch);
+    for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
+        const int64_t m = sizes[s][0], n = sizes[s][1], k = sizes[s][2];
+        float *a = malloc((size_t)(m * k) * 4), *b = malloc((size_t)(k * n) * 4), *c = malloc((size_t)(m * n) * 4),
+              *expected = calloc((size_t)(m * n), 4);
+        assert_true(a && b && c && expected);
+        for (int64_t i = 0; i < m * k; i++)
+            a[i] = (float)random_normal_cut3(1, 1, (uint64_t)i);
+        for (int64_t i = 0; i < k * n; i++)
+            b[i] = (float)random_normal_cut3(1, 2, (uint64_t)i);
+        for (int layout = 0; layout < 4; layout++) {
+            const int64_t a_rs = layout & 1 ? 1 : k, a_ks = layout & 1 ? m : 1, b_ks = layout & 2 ? 1 : n,
+                          b_cs = layout & 2 ? k : 1;
+            for (int64_t i = 0; i < m; i++)
+                for (int64_t j = 0; j < n; j++) {
+                    double sum = 0;
+                    for (int64_t p = 0; p < k; p++)
+                        sum += (double)a[i * a_rs + p * a_ks] * (double)b[p * b_ks + j * b_cs];
+                    expected[i * n + j] = (float)sum;
+                }
+            for (int i = 0; i < isa_count; i++)
+                for (int choice = 0; choice < GEMM_CHOICES; choice++)
+                    for (int threads = 1; threads <= 3; threads++) {
+                        const struct gemm gemm = {m, n, k, a, a_rs, a_ks, b, b_ks, b_cs, c, n};
+                        memset(c, 0xff, (size_t)(m * n) * 4);
+                        cpu_gemm_run(isas[i], (enum gemm_choice)choice, &gemm, threads, scratch, GEMM_SCRATCH_FLOATS);
+                        const double error = relative_l2(c, expected, m * n);
+                        if (!(error <= TOLERANCE))
+                            fail_msg("%s %s layout %d, %lldx%lldx%lld, %d threads: %.3g", isas[i]->name,
+                                     cpu_gemm_choice_name((enum gemm_choice)choice), layout, (long long)m, (long long)n,
+                                     (long long)k, threads, error);
+                    }
+        }
+        free(a);
+        free(b);
+        free(c);
+        free(expected);
+    }
+    free(scratch);
 }
 
 /* Runs with 1, 2 and 3 threads agree to rounding, and two runs with the same number bit by bit. */
@@ -276,6 +332,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_op_agrees_with_the_reference),
+        cmocka_unit_test(own_gemm_agrees_with_plain_loops),
         cmocka_unit_test(runs_repeat_bitwise),
         cmocka_unit_test(a_wrong_constant_is_seen),
         cmocka_unit_test(extreme_values_stay_finite),

@@ -1,6 +1,7 @@
 /* The kernels of this instruction set. */
 #include "kernels/cpu/simd/simd.h"
 
+cpu_gemm ISA(gemm);
 cpu_kernel ISA(embedding), ISA(embedding_backward), ISA(rmsnorm), ISA(add_rmsnorm), ISA(rmsnorm_backward), ISA(rope),
     ISA(rope_backward), ISA(causal_softmax), ISA(causal_softmax_backward), ISA(add), ISA(mul), ISA(silu),
     ISA(silu_backward), ISA(cast), ISA(swiglu), ISA(swiglu_backward), ISA(cross_entropy), ISA(cross_entropy_backward),
@@ -11,6 +12,8 @@ cpu_kernel ISA(embedding), ISA(embedding_backward), ISA(rmsnorm), ISA(add_rmsnor
 
 const struct cpu_isa ISA(cpu_isa) = {
     .name = TEXT(ISA_NAME),
+    .gemm = ISA(gemm),
+    .gemm_name = "sgemm_" TEXT(ISA_NAME),
     .kernels =
         {
             [OP_EMBEDDING] = ISA(embedding),

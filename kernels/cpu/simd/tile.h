@@ -20,6 +20,9 @@ static inline __attribute__((always_inline)) void tile(const int rows, int64_t c
                                                        int64_t ldc, enum tile_mode mode)
 {
     vf sum[MR][2] = {{{0}}};
+#pragma GCC unroll 12
+    for (int i = 0; i < rows; i++)
+        __builtin_prefetch(c + i * ldc, 1); /* arrives while the products are made */
     for (int64_t k = 0; k < depth; k++) {
         const vf low = vf_load(b), high = vf_load(b + VN);
 #pragma GCC unroll 12

@@ -1,0 +1,31 @@
+/* The CPU's own GEMM: operands by strides, so that transposes and column slices need no copies. */
+#pragma once
+#include <stddef.h>
+#include <stdint.h>
+
+/* C (m,n) = A (m,k) B (k,n); element (i,k) of A is a[i·a_rs + k·a_ks], (k,j) of B is b[k·b_ks + j·b_cs], C row-major. */
+struct gemm {
+    int64_t m, n, k;
+    const float *a;
+    int64_t a_rs, a_ks;
+    const float *b;
+    int64_t b_ks, b_cs;
+    float *c;
+    int64_t ldc;
+};
+
+/* Sizes of the packed blocks: A (rows × depth) stays in the second-level cache, B (depth × columns) in the third. A deep
+ * block goes over C less often, a flat one keeps a panel of B in the first-level cache. */
+struct gemm_blocks {
+    int64_t rows, depth, columns;
+};
+#define GEMM_BLOCK_FLAT ((struct gemm_blocks){192, 384, 1536})
+#define GEMM_BLOCK_DEEP ((struct gemm_blocks){96, 768, 768})
+
+/* Scratch of a thread for either: blocks rounded up to whole panels, and the slack that packing A may write. */
+#define GEMM_A_FLOATS ((size_t)(192 + 16) * 384 + 16)
+#define GEMM_B_FLOATS ((size_t)(1536 + 64) * 384)
+#define GEMM_SCRATCH_FLOATS (GEMM_A_FLOATS + GEMM_B_FLOATS)
+
+typedef void cpu_gemm(const struct gemm *gemm, struct gemm_blocks blocks, int threads, float *scratch,
+                      size_t scratch_stride);
