@@ -420,7 +420,7 @@ void cell_build(struct report_cell *cell, const struct run *run)
     cell->prepare_ns = run->prepare_ns;
     cell->device = run->device;
     cell->telemetry = run->telemetry;
-    cell->ceilings = (struct report_ceilings){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE};
+    cell->ceilings = (struct report_ceilings){run->ceiling_flops_per_s, run->ceiling_bytes_per_s};
     cell->entries = NULL;
     cell->kernels = NULL;
     cell->timeline = NULL;

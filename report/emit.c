@@ -12,6 +12,7 @@ static const struct format {
     void (*emit)(const struct report *report, struct strbuf *out);
 } formats[FORMAT_COUNT] = {
     [FORMAT_YAML] = {"yaml", emit_yaml},
+    [FORMAT_MARKDOWN] = {"markdown", emit_markdown},
     [FORMAT_SEED] = {"seed", emit_seed},
 };
 

@@ -108,6 +108,8 @@ struct run *synthetic_run(const char *model, bool compile, uint32_t steps, doubl
     run->device.clock_mhz = UNKNOWN_DOUBLE;
     run->telemetry = (struct device_telemetry){
         UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UINT32_MAX, ""};
+    run->ceiling_flops_per_s = 60e9;
+    run->ceiling_bytes_per_s = 12e9;
     run->resident_peak = 123 << 20;
     run->resident_base = 7 << 20;
     add_note(run, "counter tier", "software events: no hardware counters here (ENOENT)");

@@ -1,0 +1,36 @@
+/* The sections of the Markdown report, each answering one question from the document; a section without data writes
+ * nothing. */
+#pragma once
+#include "report/report.h"
+
+#define MARKDOWN_DETAIL_CELLS 16 /* cells that get tables of their own; the others stay in the summaries */
+#define MARKDOWN_TOP 12          /* kernels shown a phase */
+
+/* markdown_steps.c */
+void markdown_steps(const struct report *report, struct strbuf *out);  /* phases: median, interval, spread, warnings */
+void markdown_warmup(const struct report *report, struct strbuf *out); /* the first steps, one after the other */
+void markdown_overhead(const struct report *report, struct strbuf *out); /* wall, busy, idle, attributed, overhead */
+
+/* markdown_kernels.c */
+void markdown_classes(const struct report *report, struct strbuf *out);   /* kernel class × phase; matmul's share */
+void markdown_kernels(const struct report *report, struct strbuf *out);   /* the largest kernels of each phase */
+void markdown_layers(const struct report *report, struct strbuf *out);    /* by module, the blocks added up */
+void markdown_attention(const struct report *report, struct strbuf *out); /* softmax against matmul: time, FLOPs */
+
+/* markdown_memory.c */
+void markdown_memory(const struct report *report, struct strbuf *out);
+
+/* markdown_compare.c */
+void markdown_compare(const struct report *report, struct strbuf *out); /* compile, dtype, checkpoint, pairwise */
+void markdown_attention_sweep(const struct report *report, struct strbuf *out);
+
+/* markdown_method.c */
+void markdown_failures(const struct report *report, struct strbuf *out);
+void markdown_method(const struct report *report, struct strbuf *out);
+
+/* Shared: a cell's title as a heading's or cell's text, and which cells there is anything measured of. */
+void markdown_title(const struct report_cell *cell, struct strbuf *out);
+bool cell_has_steps(const struct report_cell *cell);
+bool cell_has_kernels(const struct report_cell *cell);
+/* The longest pass that was profiled, -1 when none was. */
+int cell_longest_pass(const struct report_cell *cell);

@@ -1,0 +1,190 @@
+#include "report/compare.h"
+#include "report/escape.h"
+#include "report/markdown.h"
+#include "report/pipe_table.h"
+#include <stdio.h>
+#include <string.h>
+
+/* An axis on which two cells of one report are compared: all else equal, `a` as the base has one value, `b` another. */
+struct axis {
+    const char *heading, *intro, *base;
+    bool (*is_base)(const struct cell *cell);
+    void (*level)(struct cell *cell); /* brings the axis to the base's value */
+    const char *(*value)(const struct cell *cell);
+};
+
+static bool is_eager(const struct cell *cell)
+{
+    return !cell->compile;
+}
+static void make_eager(struct cell *cell)
+{
+    cell->compile = false;
+}
+static const char *compile_value(const struct cell *cell)
+{
+    return cell->compile ? "compiled" : "eager";
+}
+static bool is_fp32(const struct cell *cell)
+{
+    return cell->dtype == PRECISION_FP32;
+}
+static void make_fp32(struct cell *cell)
+{
+    cell->dtype = PRECISION_FP32;
+}
+static const char *dtype_value(const struct cell *cell)
+{
+    return precision_name(cell->dtype);
+}
+static bool is_kept(const struct cell *cell)
+{
+    return cell->checkpoint == CHECKPOINT_NONE;
+}
+static void make_kept(struct cell *cell)
+{
+    cell->checkpoint = CHECKPOINT_NONE;
+}
+static const char *checkpoint_value(const struct cell *cell)
+{
+    return checkpoint_name(cell->checkpoint);
+}
+
+static const struct axis axes[] = {
+    {"Compiled against eager", "Compile time is spent once and is not in the steps.", "eager", is_eager, make_eager,
+     compile_value},
+    {"Precision", "Against true fp32 of the same cell.", "fp32", is_fp32, make_fp32, dtype_value},
+    {"Checkpointing", "Recomputing blocks in backward against keeping their activations.", "none", is_kept, make_kept,
+     checkpoint_value},
+};
+
+static const struct report_cell *base_of(const struct report *report, const struct axis *axis,
+                                         const struct report_cell *cell)
+{
+    struct cell wanted = cell->requested;
+    axis->level(&wanted);
+    for (size_t i = 0; i < report->cells.count; i++)
+        if (axis->is_base(&report->cells.items[i]->requested) &&
+            cell_equal(&report->cells.items[i]->requested, &wanted))
+            return report->cells.items[i];
+    return NULL;
+}
+
+static void compare_row(struct pipe_table *table, const struct axis *axis, const struct report_cell *base,
+                        const struct report_cell *cell, int pass, int phase)
+{
+    const struct report_phase *a = &base->passes[pass].phases[phase], *b = &cell->passes[pass].phases[phase];
+    if (!a->summary.n || !b->summary.n)
+        return;
+    const struct ratio ratio = compare_phases(a, b);
+    char title[256];
+    cell_title(&cell->requested, false, title, sizeof title);
+    pipe_text(table, title);
+    pipe_text(table, axis->value(&cell->requested));
+    pipe_text(table, pass_name((enum pass)pass));
+    pipe_text(table, phase == PHASE_COUNT ? "total" : phase_name((enum phase)phase));
+    pipe_number(table, "%.3f", a->summary.median * 1e-6);
+    pipe_number(table, "%.3f", b->summary.median * 1e-6);
+    /* Speed-up: base over this one, so the interval turns round. */
+    pipe_number(table, "%.3f", 1 / ratio.median);
+    pipe_number(table, "%.3f", 1 / ratio.high);
+    pipe_number(table, "%.3f", 1 / ratio.low);
+    pipe_text(table, verdict_name(compare_verdict(&ratio, 0.02)));
+    pipe_number(table, "%.1f",
+                is_known_u64(cell->memory.planned_total) && is_known_u64(base->memory.planned_total)
+                    ? ((double)cell->memory.planned_total - (double)base->memory.planned_total) / 0x1p20
+                    : UNKNOWN_DOUBLE);
+    pipe_number(table, "%.3f",
+                cell->requested.compile && is_known_u64(cell->compile_ns) ? (double)cell->compile_ns * 1e-9
+                                                                          : UNKNOWN_DOUBLE);
+}
+
+static void compare_axis(const struct report *report, const struct axis *axis, struct strbuf *out)
+{
+    struct pipe_table table = {0};
+    struct strbuf text = {0};
+    char base[64];
+    snprintf(base, sizeof base, "%s ms", axis->base);
+    pipe_add_column(&table, "cell", PIPE_TEXT);
+    pipe_add_column(&table, "is", PIPE_TEXT);
+    pipe_add_column(&table, "pass", PIPE_TEXT);
+    pipe_add_column(&table, "phase", PIPE_TEXT);
+    pipe_add_column(&table, base, PIPE_NUMBER);
+    pipe_add_column(&table, "this ms", PIPE_NUMBER);
+    pipe_add_column(&table, "speed-up", PIPE_NUMBER);
+    pipe_add_column(&table, "95 % low", PIPE_NUMBER);
+    pipe_add_column(&table, "95 % high", PIPE_NUMBER);
+    pipe_add_column(&table, "verdict", PIPE_TEXT);
+    pipe_add_column(&table, "planned MiB more", PIPE_NUMBER);
+    pipe_add_column(&table, "compile s", PIPE_NUMBER);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        const struct report_cell *other = axis->is_base(&cell->requested) ? NULL : base_of(report, axis, cell);
+        for (int pass = 0; other && pass < PASS_COUNT; pass++)
+            for (int phase = 0; phase <= PHASE_COUNT && cell->passes[pass].present && other->passes[pass].present;
+                 phase++)
+                compare_row(&table, axis, other, cell, pass, phase);
+    }
+    const bool any = table.row_count > 0;
+    pipe_finish(&table, &text);
+    if (any) {
+        strbuf_printf(out, "\n## %s\n\n%s Medians; speed-up is %s over this, above 1 is faster.\n\n", axis->heading,
+                      axis->intro, axis->base);
+        strbuf_add(out, text.text, text.length);
+    }
+    strbuf_release(&text);
+}
+
+void markdown_compare(const struct report *report, struct strbuf *out)
+{
+    for (size_t i = 0; i < sizeof axes / sizeof *axes; i++)
+        compare_axis(report, &axes[i], out);
+}
+
+void markdown_attention_sweep(const struct report *report, struct strbuf *out)
+{
+    static const char *const numbers[] = {"heads",  "d_model",    "context",   "fwd ms",
+                                          "bwd ms", "fwd_bwd ms", "saved MiB", "planned MiB"};
+    struct pipe_table table = {0};
+    struct strbuf text = {0};
+    pipe_add_column(&table, "device", PIPE_TEXT);
+    pipe_add_column(&table, "mode", PIPE_TEXT);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    pipe_add_column(&table, "status", PIPE_TEXT);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        const struct report_pass *both = &cell->passes[PASS_FWD_BWD];
+        const uint64_t saved = cell->memory.by_kind[TENSOR_SAVED];
+        if (cell->requested.model.kind != MODEL_ATTENTION)
+            continue;
+        pipe_text(&table, cell->requested.device);
+        pipe_text(&table, cell->requested.compile ? "compiled" : "eager");
+        pipe_integer(&table, cell->requested.model.num_heads);
+        pipe_integer(&table, cell->requested.model.d_model);
+        pipe_integer(&table, cell->requested.context_length);
+        pipe_number(&table, "%.3f",
+                    cell->passes[PASS_FWD].phases[PHASE_COUNT].summary.n
+                        ? cell->passes[PASS_FWD].phases[PHASE_COUNT].summary.median * 1e-6
+                        : UNKNOWN_DOUBLE);
+        pipe_number(&table, "%.3f",
+                    both->phases[PHASE_BWD].summary.n ? both->phases[PHASE_BWD].summary.median * 1e-6 : UNKNOWN_DOUBLE);
+        pipe_number(&table, "%.3f",
+                    both->phases[PHASE_COUNT].summary.n ? both->phases[PHASE_COUNT].summary.median * 1e-6
+                                                        : UNKNOWN_DOUBLE);
+        pipe_number(&table, "%.1f", is_known_u64(saved) ? (double)saved / 0x1p20 : UNKNOWN_DOUBLE);
+        pipe_number(&table, "%.1f",
+                    is_known_u64(cell->memory.planned_total) ? (double)cell->memory.planned_total / 0x1p20
+                                                             : UNKNOWN_DOUBLE);
+        pipe_text(&table, status_name(cell->status));
+    }
+    const bool any = table.row_count > 0;
+    pipe_finish(&table, &text);
+    if (any) {
+        strbuf_puts(
+            out, "\n## Attention alone\n\nMedians by width and context; saved is what forward leaves for backward, as "
+                 "planned. Where the status is oom, memory ended.\n\n");
+        strbuf_add(out, text.text, text.length);
+    }
+    strbuf_release(&text);
+}

@@ -1,0 +1,165 @@
+#include "report/escape.h"
+#include "report/markdown.h"
+#include "report/pipe_table.h"
+#include <stdio.h>
+#include <string.h>
+
+#define MIB 0x1p20
+
+static double mib(uint64_t bytes)
+{
+    return is_known_u64(bytes) ? (double)bytes / MIB : UNKNOWN_DOUBLE;
+}
+
+/* The most bytes alive at once in a phase, by the plan; NaN without a curve. */
+static double phase_peak(const struct report_memory *memory, int phase)
+{
+    double most = UNKNOWN_DOUBLE;
+    for (int32_t n = 0; n < memory->curve_count; n++) {
+        if (memory->curve_phase[n] != phase)
+            continue;
+        double live = 0;
+        for (int kind = 0; kind < TENSOR_KIND_COUNT; kind++)
+            live += (double)memory->curve[(size_t)n * TENSOR_KIND_COUNT + (size_t)kind];
+        most = is_known(most) ? fmax(most, live) : live;
+    }
+    return most / MIB;
+}
+
+static void peak_table(const struct report *report, struct strbuf *out)
+{
+    static const char *const numbers[] = {"planned total", "peak fwd",  "peak loss",    "peak bwd",
+                                          "peak opt",      "workspace", "resident peak"};
+    struct pipe_table table = {0};
+    pipe_add_column(&table, "cell", PIPE_TEXT);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    pipe_add_column(&table, "highest at", PIPE_TEXT);
+    pipe_add_column(&table, "status", PIPE_TEXT);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        const struct report_memory *memory = &cell->memory;
+        char title[256];
+        cell_title(&cell->requested, false, title, sizeof title);
+        if (!is_known_u64(memory->planned_total))
+            continue;
+        pipe_text(&table, title);
+        pipe_number(&table, "%.1f", mib(memory->planned_total));
+        for (int phase = 0; phase < PHASE_COUNT; phase++)
+            pipe_number(&table, "%.1f", phase_peak(memory, phase));
+        pipe_number(&table, "%.1f", mib(memory->workspace));
+        pipe_number(&table, "%.1f", mib(memory->resident_peak));
+        pipe_text(&table, memory->peak_at ? memory->peak_at : "");
+        pipe_text(&table, status_name(cell->status));
+    }
+    pipe_finish(&table, out);
+}
+
+static void kind_table(const struct report *report, struct strbuf *out)
+{
+    struct pipe_table table = {0};
+    pipe_add_column(&table, "cell", PIPE_TEXT);
+    for (int kind = 0; kind < TENSOR_KIND_COUNT; kind++)
+        pipe_add_column(&table, tensor_kind_name((enum tensor_kind)kind), PIPE_NUMBER);
+    pipe_add_column(&table, "residual stream", PIPE_NUMBER);
+    pipe_add_column(&table, "saved by a block", PIPE_NUMBER);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        char title[256];
+        cell_title(&cell->requested, false, title, sizeof title);
+        if (!is_known_u64(cell->memory.planned_total))
+            continue;
+        pipe_text(&table, title);
+        for (int kind = 0; kind < TENSOR_KIND_COUNT; kind++)
+            pipe_number(&table, "%.1f", mib(cell->memory.by_kind[kind]));
+        /* (B, T, C) in fp32: the residual stream keeps full precision in every mode. */
+        const struct cell *asked = &cell->requested;
+        const bool whole = asked->model.kind == MODEL_LM;
+        pipe_number(&table, "%.3f",
+                    whole ? (double)asked->batch_size * (double)asked->context_length * (double)asked->model.d_model *
+                                4 / MIB
+                          : UNKNOWN_DOUBLE);
+        double block = UNKNOWN_DOUBLE;
+        for (size_t l = 0; l < cell->layer_count; l++)
+            if (strcmp(cell->layers[l].path, "layers.0") == 0)
+                block = mib(cell->layers[l].saved_bytes);
+        pipe_number(&table, "%.3f", block);
+    }
+    pipe_finish(&table, out);
+}
+
+/* What one block keeps for backward, by module, with the size of its gradient stream beside it. */
+static void block_table(const struct report_cell *cell, struct strbuf *out)
+{
+    struct pipe_table table = {0};
+    int32_t block = -1;
+    for (size_t l = 0; l < cell->layer_count && block < 0; l++)
+        if (strcmp(cell->layers[l].path, "layers.0") == 0)
+            block = (int32_t)l;
+    if (block < 0)
+        return;
+    const double whole = mib(cell->layers[block].saved_bytes);
+    pipe_add_column(&table, "in layers.0", PIPE_INDENTED);
+    pipe_add_column(&table, "saved MiB", PIPE_NUMBER);
+    pipe_add_column(&table, "of the block %", PIPE_NUMBER);
+    pipe_add_column(&table, "parameters and their gradients MiB", PIPE_NUMBER);
+    for (size_t l = (size_t)block; l < cell->layer_count; l++) {
+        const struct report_layer *layer = &cell->layers[l];
+        if (l > (size_t)block && layer->depth <= cell->layers[block].depth)
+            break;
+        char label[256];
+        snprintf(label, sizeof label, "%*s%.200s", 2 * (layer->depth - cell->layers[block].depth), "", layer->name);
+        pipe_text(&table, label);
+        pipe_number(&table, "%.3f", mib(layer->saved_bytes));
+        pipe_number(&table, "%.1f", whole > 0 ? mib(layer->saved_bytes) / whole * 100 : UNKNOWN_DOUBLE);
+        pipe_number(&table, "%.3f", 2 * mib(layer->parameter_bytes));
+    }
+    pipe_finish(&table, out);
+}
+
+static void largest_table(const struct report_cell *cell, struct strbuf *out)
+{
+    struct pipe_table table = {0};
+    pipe_add_column(&table, "tensor", PIPE_TEXT);
+    pipe_add_column(&table, "kind", PIPE_TEXT);
+    pipe_add_column(&table, "MiB", PIPE_NUMBER);
+    pipe_add_column(&table, "layer", PIPE_TEXT);
+    for (size_t i = 0; i < cell->memory.largest_count && i < 10; i++) {
+        const struct report_tensor *tensor = &cell->memory.largest[i];
+        pipe_text(&table, tensor->name);
+        pipe_text(&table, tensor_kind_name(tensor->kind));
+        pipe_number(&table, "%.3f", mib(tensor->bytes));
+        pipe_text(&table, tensor->scope >= 0 && (size_t)tensor->scope < cell->layer_count
+                              ? cell->layers[tensor->scope].path
+                              : "");
+    }
+    pipe_finish(&table, out);
+}
+
+void markdown_memory(const struct report *report, struct strbuf *out)
+{
+    size_t planned = 0;
+    for (size_t i = 0; i < report->cells.count; i++)
+        planned += is_known_u64(report->cells.items[i]->memory.planned_total);
+    if (!planned)
+        return;
+    strbuf_puts(
+        out,
+        "\n## Memory\n\nMiB. Planned before anything runs; the peak of a phase counts every tensor that is alive at "
+        "once in it, parameters and all. Resident peak is measured on the worker's process.\n\n");
+    peak_table(report, out);
+    strbuf_puts(out, "\nBy kind, saved and scratch at their own highest; a residual-stream tensor is batch × context × "
+                     "d_model in fp32:\n\n");
+    kind_table(report, out);
+    for (size_t i = 0; i < report->cells.count && i < MARKDOWN_DETAIL_CELLS; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        if (!cell->memory.largest_count)
+            continue;
+        strbuf_puts(out, "\n### Memory of ");
+        markdown_title(cell, out);
+        strbuf_puts(out, "\n\nThe largest tensors:\n\n");
+        largest_table(cell, out);
+        strbuf_puts(out, "\nWhat one block keeps for backward:\n\n");
+        block_table(cell, out);
+    }
+}

@@ -1,0 +1,165 @@
+#include "report/escape.h"
+#include "report/markdown.h"
+#include "report/pipe_table.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+void markdown_failures(const struct report *report, struct strbuf *out)
+{
+    bool any = false;
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        if (cell->status == STATUS_OK)
+            continue;
+        if (!any)
+            strbuf_puts(out, "\n## Cells that are not ok\n\n");
+        any = true;
+        strbuf_puts(out, "- ");
+        markdown_title(cell, out);
+        strbuf_printf(out, ": %s", status_name(cell->status));
+        if (cell->reason && *cell->reason) {
+            strbuf_puts(out, ", ");
+            escape_markdown_cell(out, cell->reason);
+        }
+        strbuf_putc(out, '\n');
+    }
+}
+
+static void line(struct strbuf *out, const char *what, const char *text)
+{
+    if (!text || !*text)
+        return;
+    strbuf_printf(out, "- %s: ", what);
+    escape_markdown_cell(out, text);
+    strbuf_putc(out, '\n');
+}
+
+static void host_lines(const struct report *report, struct strbuf *out)
+{
+    const struct report_host *host = &report->host;
+    char text[256];
+    snprintf(text, sizeof text, "%s, commit %s%s", report->tool_version ? report->tool_version : "?",
+             report->commit ? report->commit : "?", report->dirty ? ", with changes" : "");
+    line(out, "steptop", text);
+    line(out, "written", report->created);
+    if (report->profile_name && *report->profile_name) {
+        snprintf(text, sizeof text, "%.80s, digest %.16s", report->profile_name,
+                 report->profile_digest && *report->profile_digest ? report->profile_digest : "unknown");
+        line(out, "profile", text);
+    }
+    line(out, "host", host->hostname);
+    line(out, "system", host->os);
+    line(out, "kernel", host->kernel);
+    line(out, "processor", host->cpu);
+    if (host->cores) {
+        snprintf(text, sizeof text, "%u", host->cores);
+        line(out, "cores that may be used", text);
+    }
+    if (is_known_u64(host->memory_bytes)) {
+        snprintf(text, sizeof text, "%.1f GiB", (double)host->memory_bytes / 0x1p30);
+        line(out, "memory", text);
+    }
+    line(out, "governor", host->governor && *host->governor ? host->governor : "not known here");
+    if (is_known(host->load_average)) {
+        snprintf(text, sizeof text, "%.2f", host->load_average);
+        line(out, "load average at the start", text);
+    }
+}
+
+static void telemetry_line(const struct device_telemetry *telemetry, struct strbuf *out)
+{
+    struct strbuf text = {0};
+    const struct {
+        const char *what, *unit;
+        double value;
+    } figures[] = {
+        {"clock", "MHz", telemetry->sm_clock_mhz},
+        {"memory clock", "MHz", telemetry->memory_clock_mhz},
+        {"power", "W", telemetry->power_w},
+        {"power limit", "W", telemetry->power_limit_w},
+        {"temperature", "°C", telemetry->temperature_c},
+    };
+    for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
+        if (is_known(figures[i].value) && figures[i].value != 0)
+            strbuf_printf(&text, "%s%s %.4g %s", text.length ? ", " : "", figures[i].what, figures[i].value,
+                          figures[i].unit);
+    if (telemetry->throttle[0])
+        strbuf_printf(&text, "%sthrottled: %s", text.length ? ", " : "", telemetry->throttle);
+    line(out, "sampled during the run", text.text);
+    strbuf_release(&text);
+}
+
+static void settings_line(const struct report_cell *cell, struct strbuf *out)
+{
+    const struct cell *asked = &cell->requested;
+    struct strbuf text = {0};
+    strbuf_printf(&text, "warm-up %u, steps ", asked->warmup);
+    if (asked->steps == STEPS_FOREVER)
+        strbuf_puts(&text, "until stopped");
+    else
+        strbuf_printf(&text, "%u", asked->steps);
+    strbuf_printf(&text, ", seed %" PRIu64 ", a profiled step ", asked->seed);
+    if (asked->profile_every)
+        strbuf_printf(&text, "after every %u timed", asked->profile_every);
+    else
+        strbuf_puts(&text, "never");
+    line(out, "settings", text.text);
+    strbuf_clear(&text);
+    strbuf_printf(&text, "asked for %s %s, ran %s %s", precision_name(asked->dtype),
+                  asked->compile ? "compiled" : "eager", precision_name(cell->effective_dtype),
+                  cell->effective_compile ? "compiled" : "eager");
+    for (int f = 0; f < FUSE_COUNT; f++)
+        if (cell->fired >> f & 1)
+            strbuf_printf(&text, ", %s", fusion_name((enum fusion)f));
+    line(out, "configuration", text.text);
+    strbuf_release(&text);
+}
+
+static void cell_lines(const struct report_cell *cell, struct strbuf *out)
+{
+    char text[512];
+    const struct device_info *device = &cell->device;
+    if (device->name[0]) {
+        snprintf(text, sizeof text, "%s, %s%s%s%s%s", device->name, device->model, device->architecture[0] ? ", " : "",
+                 device->architecture, device->driver[0] ? ", " : "", device->driver);
+        line(out, "device", text);
+    }
+    settings_line(cell, out);
+    snprintf(text, sizeof text,
+             "%" PRIu64 " received, %" PRIu64 " lost, %" PRIu64 " refused as invalid, %" PRIu64 " of no layer",
+             cell->records, cell->dropped, cell->invalid, cell->unattributed);
+    line(out, "records", text);
+    if (is_known(cell->ceilings.flops_per_s) || is_known(cell->ceilings.bytes_per_s)) {
+        snprintf(text, sizeof text, "%.1f GFLOP/s matmul, %.1f GB/s copy", cell->ceilings.flops_per_s * 1e-9,
+                 cell->ceilings.bytes_per_s * 1e-9);
+        line(out, "ceilings, measured in this run", text);
+    }
+    telemetry_line(&cell->telemetry, out);
+    for (size_t n = 0; n < cell->note_count; n++) {
+        struct strbuf key = {0};
+        escape_markdown_cell(&key, cell->notes[n].key);
+        line(out, key.text ? key.text : "note", cell->notes[n].text);
+        strbuf_release(&key);
+    }
+}
+
+void markdown_method(const struct report *report, struct strbuf *out)
+{
+    strbuf_puts(
+        out,
+        "\n## How this was measured\n\n"
+        "Each cell runs in a process of its own: warm-up steps that do not count, then timed steps with the profiler "
+        "off, which give the headline figures, in turns with profiled steps, which give the kernel tables. The device "
+        "is "
+        "synchronised at both ends of a step. All times are CLOCK_MONOTONIC. Medians and percentiles of kernels come "
+        "from a logarithmic histogram (within 1.1 %).\n\n");
+    host_lines(report, out);
+    for (size_t i = 0; i < report->cells.count && i < MARKDOWN_DETAIL_CELLS; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        strbuf_puts(out, "\n### How ");
+        markdown_title(cell, out);
+        strbuf_puts(out, " ran\n\n");
+        cell_lines(cell, out);
+    }
+}

@@ -1,0 +1,172 @@
+#include "report/escape.h"
+#include "report/markdown.h"
+#include "report/pipe_table.h"
+#include <stdio.h>
+
+/* A phase with samples, in a pass that is there. */
+static bool has_phase(const struct report_cell *cell, int pass, int phase)
+{
+    return cell->passes[pass].present && cell->passes[pass].phases[phase].summary.n > 0;
+}
+
+static void warn(struct strbuf *warnings, const struct report_cell *cell, int pass, const struct summary *summary)
+{
+    const bool drifts = is_known(summary->drift) && fabs(summary->drift) > 3;
+    if (!summary->first_is_outlier && !drifts)
+        return;
+    strbuf_puts(warnings, "- ");
+    markdown_title(cell, warnings);
+    strbuf_printf(warnings, ", %s: ", pass_name((enum pass)pass));
+    if (summary->first_is_outlier)
+        strbuf_puts(warnings, "the first timed step is an outlier, so the warm-up was too short");
+    if (drifts)
+        strbuf_printf(warnings, "%sthe last third of the steps is %.1f deviations (MAD) %s than the first",
+                      summary->first_is_outlier ? "; " : "", fabs(summary->drift),
+                      summary->drift > 0 ? "slower" : "faster");
+    strbuf_puts(warnings, "\n");
+}
+
+void markdown_steps(const struct report *report, struct strbuf *out)
+{
+    struct pipe_table table = {0};
+    struct strbuf warnings = {0};
+    static const char *const numbers[] = {"n",      "mean ms", "sd ms",  "median ms", "95 % low", "95 % high",
+                                          "MAD ms", "p5 ms",   "p95 ms", "CV %",      "outliers"};
+    bool any = false;
+    pipe_add_column(&table, "cell", PIPE_TEXT);
+    pipe_add_column(&table, "pass", PIPE_TEXT);
+    pipe_add_column(&table, "phase", PIPE_TEXT);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        char title[256];
+        cell_title(&cell->requested, false, title, sizeof title);
+        for (int pass = 0; pass < PASS_COUNT; pass++)
+            for (int phase = 0; phase <= PHASE_COUNT; phase++) {
+                if (!has_phase(cell, pass, phase))
+                    continue;
+                const struct summary *s = &cell->passes[pass].phases[phase].summary;
+                any = true;
+                pipe_text(&table, title);
+                pipe_text(&table, pass_name((enum pass)pass));
+                pipe_text(&table, phase == PHASE_COUNT ? "total" : phase_name((enum phase)phase));
+                pipe_integer(&table, (int64_t)s->n);
+                pipe_number(&table, "%.3f", s->mean * 1e-6);
+                pipe_number(&table, "%.3f", s->sd * 1e-6);
+                pipe_number(&table, "%.3f", s->median * 1e-6);
+                pipe_number(&table, "%.3f", s->median_low * 1e-6);
+                pipe_number(&table, "%.3f", s->median_high * 1e-6);
+                pipe_number(&table, "%.3f", s->mad * 1e-6);
+                pipe_number(&table, "%.3f", s->p5 * 1e-6);
+                pipe_number(&table, "%.3f", s->p95 * 1e-6);
+                pipe_number(&table, "%.2f", s->cv * 100);
+                pipe_integer(&table, s->outliers);
+                if (phase == PHASE_COUNT)
+                    warn(&warnings, cell, pass, s);
+            }
+    }
+    struct strbuf text = {0};
+    pipe_finish(&table, &text);
+    if (any) {
+        strbuf_puts(out,
+                    "\n## Forward, backward, optimizer\n\n"
+                    "Each phase timed directly inside its pass, profiler off. 95 % is the interval of the median by "
+                    "order statistics.\n\n");
+        strbuf_add(out, text.text, text.length);
+        if (warnings.length)
+            strbuf_printf(out, "\n%s", warnings.text);
+    }
+    strbuf_release(&text);
+    strbuf_release(&warnings);
+}
+
+#define FIRST_STEPS 8
+
+void markdown_warmup(const struct report *report, struct strbuf *out)
+{
+    struct pipe_table table = {0};
+    struct strbuf text = {0};
+    bool any = false;
+    pipe_add_column(&table, "cell", PIPE_TEXT);
+    pipe_add_column(&table, "pass", PIPE_TEXT);
+    pipe_add_column(&table, "warm-up", PIPE_NUMBER);
+    pipe_add_column(&table, "steps in order, ms (w: warm-up)", PIPE_TEXT);
+    pipe_add_column(&table, "1st / median", PIPE_NUMBER);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        char title[256];
+        cell_title(&cell->requested, false, title, sizeof title);
+        for (int pass = 0; pass < PASS_COUNT; pass++) {
+            const struct report_phase *total = &cell->passes[pass].phases[PHASE_COUNT];
+            if (!cell->passes[pass].present || !total->sample_count)
+                continue;
+            struct strbuf series = {0};
+            size_t shown = 0;
+            for (size_t s = 0; s < total->warmup_count && shown < FIRST_STEPS; s++, shown++)
+                strbuf_printf(&series, "%sw%.3f", shown ? " " : "", (double)total->warmup_ns[s] * 1e-6);
+            for (size_t s = 0; s < total->sample_count && shown < FIRST_STEPS; s++, shown++)
+                strbuf_printf(&series, "%s%.3f", shown ? " " : "", (double)total->samples_ns[s] * 1e-6);
+            const uint64_t first = total->warmup_count ? total->warmup_ns[0] : total->samples_ns[0];
+            any = true;
+            pipe_text(&table, title);
+            pipe_text(&table, pass_name((enum pass)pass));
+            pipe_integer(&table, (int64_t)total->warmup_count);
+            pipe_text(&table, series.text);
+            pipe_number(&table, "%.3f", (double)first / total->summary.median);
+            strbuf_release(&series);
+        }
+    }
+    pipe_finish(&table, &text);
+    if (any) {
+        strbuf_puts(out, "\n## Warm-up\n\nWhat the first steps cost, and what leaving them out saves.\n\n");
+        strbuf_add(out, text.text, text.length);
+    }
+    strbuf_release(&text);
+}
+
+void markdown_overhead(const struct report *report, struct strbuf *out)
+{
+    struct pipe_table table = {0};
+    struct strbuf text = {0};
+    bool any = false;
+    static const char *const numbers[] = {"steps",    "wall ms",           "busy ms",     "idle ms",
+                                          "idle %",   "sum of kernels ms", "in layers %", "overhead",
+                                          "95 % low", "95 % high"};
+    pipe_add_column(&table, "cell", PIPE_TEXT);
+    pipe_add_column(&table, "pass", PIPE_TEXT);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        char title[256];
+        cell_title(&cell->requested, false, title, sizeof title);
+        for (int p = 0; p < PASS_COUNT; p++) {
+            const struct report_pass *pass = &cell->passes[p];
+            if (!pass->present || !pass->profiled_steps)
+                continue;
+            any = true;
+            pipe_text(&table, title);
+            pipe_text(&table, pass_name((enum pass)p));
+            pipe_integer(&table, (int64_t)pass->profiled_steps);
+            pipe_number(&table, "%.3f", pass->wall_ns * 1e-6);
+            pipe_number(&table, "%.3f", pass->busy_ns * 1e-6);
+            pipe_number(&table, "%.3f", pass->idle_ns * 1e-6);
+            pipe_number(&table, "%.2f", pass->idle_ns / pass->wall_ns * 100);
+            pipe_number(&table, "%.3f", pass->kernel_ns * 1e-6);
+            pipe_number(&table, "%.2f", pass->attributed_ns / pass->kernel_ns * 100);
+            pipe_number(&table, "%.4f", pass->overhead.median);
+            pipe_number(&table, "%.4f", pass->overhead.low);
+            pipe_number(&table, "%.4f", pass->overhead.high);
+        }
+    }
+    pipe_finish(&table, &text);
+    if (any) {
+        strbuf_puts(out,
+                    "\n## Wall clock against kernels\n\n"
+                    "A profiled step: busy is the union of all kernel intervals, idle what is left of the wall clock; "
+                    "overhead is profiled over timed steps of the same run, taken in turns.\n\n");
+        strbuf_add(out, text.text, text.length);
+    }
+    strbuf_release(&text);
+}
