@@ -5,12 +5,12 @@
 #include "report/report.h"
 
 struct tui_options {
-    struct session *session;      /* NULL for `steptop view`: the report is all there is */
+    struct session *session; /* NULL for `steptop view`: the report is all there is */
     struct report *report;
-    const struct profile *profile; /* what was asked for on the command line; already queued in the session */
+    const struct profile *profile;         /* what was asked for on the command line; already queued in the session */
     const char *yaml_path, *markdown_path; /* rewritten after each cell; NULL */
     bool ascii, mouse;
-    const char *theme;            /* "default", "light", "mono", "contrast"; NULL: configured or by NO_COLOR */
+    const char *theme; /* "default", "light", "mono", "contrast"; NULL: configured or by NO_COLOR */
 };
 
 /* Runs until the user quits; restores the terminal on every way out. False with the reason when the terminal cannot be

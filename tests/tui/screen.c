@@ -1,0 +1,406 @@
+#include "screen.h"
+#include "base/clock.h"
+#include "base/strbuf.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pty.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <unistd.h>
+#include <vterm.h>
+
+#define PATIENCE_MS 10000
+
+struct screen {
+    int master, slave;
+    pid_t child;
+    VTerm *vterm;
+    VTermScreen *screen;
+    struct strbuf bytes;
+    bool alternate, cursor, ended;
+    int status;
+    struct termios before;
+    char folder[64];
+};
+
+static int on_property(VTermProp property, VTermValue *value, void *user)
+{
+    struct screen *screen = user;
+    if (property == VTERM_PROP_ALTSCREEN)
+        screen->alternate = value->boolean;
+    else if (property == VTERM_PROP_CURSORVISIBLE)
+        screen->cursor = value->boolean;
+    return 1;
+}
+
+static const VTermScreenCallbacks callbacks = {.settermprop = on_property};
+
+static void child_main(const struct screen_options *options, void (*make)(struct report *), const char *folder)
+{
+    struct report report = {0};
+    struct error error = {0};
+    bool interrupted = false;
+    int signal_number = 0;
+    setenv("TERM", options->term ? options->term : "xterm-256color", 1);
+    setenv("LC_ALL", options->locale ? options->locale : "C.UTF-8", 1);
+    setenv("XDG_CONFIG_HOME", options->config_folder ? options->config_folder : folder, 1);
+    unsetenv("LINES");
+    unsetenv("COLUMNS");
+    if (options->no_color)
+        setenv("NO_COLOR", options->no_color, 1);
+    else
+        unsetenv("NO_COLOR");
+    if (make)
+        make(&report);
+    else
+        report_init(&report);
+    const struct tui_options tui = {.session = options->session ? options->session() : NULL,
+                                    .report = &report,
+                                    .ascii = options->ascii,
+                                    .mouse = options->mouse,
+                                    .theme = options->theme};
+    if (!tui_run(&tui, &interrupted, &signal_number, &error)) {
+        fprintf(stderr, "%s\n", error.text);
+        _exit(2);
+    }
+    report_free(&report);
+    if (tui.session)
+        session_free(tui.session);
+    exit(interrupted ? 128 + signal_number : 0);
+}
+
+struct screen *screen_open(const struct screen_options *options, void (*make)(struct report *))
+{
+    struct screen *screen = calloc(1, sizeof *screen);
+    const struct winsize size = {.ws_row = (unsigned short)options->height, .ws_col = (unsigned short)options->width};
+    assert_non_null(screen);
+    strcpy(screen->folder, "/tmp/steptop-screen-XXXXXX");
+    assert_non_null(mkdtemp(screen->folder));
+    assert_int_equal(openpty(&screen->master, &screen->slave, NULL, NULL, &size), 0);
+    tcgetattr(screen->slave, &screen->before);
+    fcntl(screen->master, F_SETFD, FD_CLOEXEC);
+    fcntl(screen->slave, F_SETFD, FD_CLOEXEC);
+    fflush(NULL);
+    screen->child = fork();
+    assert_true(screen->child >= 0);
+    if (screen->child == 0) {
+        setsid();
+        ioctl(screen->slave, TIOCSCTTY, 0);
+        dup2(screen->slave, 0);
+        dup2(screen->slave, 1);
+        child_main(options, make, screen->folder);
+    }
+    fcntl(screen->master, F_SETFL, O_NONBLOCK);
+    screen->vterm = vterm_new(options->height, options->width);
+    vterm_set_utf8(screen->vterm, 1);
+    screen->screen = vterm_obtain_screen(screen->vterm);
+    vterm_screen_set_callbacks(screen->screen, &callbacks, screen);
+    vterm_screen_enable_altscreen(screen->screen, 1);
+    vterm_screen_reset(screen->screen, 1);
+    screen->cursor = true;
+    return screen;
+}
+
+/* Takes in what came; false when nothing did within the time. */
+static bool pump(struct screen *screen, int wait_ms)
+{
+    struct pollfd ready = {screen->master, POLLIN, 0};
+    char block[8192];
+    if (poll(&ready, 1, wait_ms) <= 0)
+        return false;
+    const ssize_t got = read(screen->master, block, sizeof block);
+    if (got <= 0)
+        return false;
+    strbuf_add(&screen->bytes, block, (size_t)got);
+    vterm_input_write(screen->vterm, block, (size_t)got);
+    /* Answers of the terminal (there should be no questions) are dropped. */
+    char answer[256];
+    vterm_output_read(screen->vterm, answer, sizeof answer);
+    return true;
+}
+
+bool screen_settle(struct screen *screen, int quiet_ms)
+{
+    while (pump(screen, quiet_ms)) {
+    }
+    return true;
+}
+
+static const struct {
+    const char *name, *bytes;
+} keys[] = {
+    {"Enter", "\r"},      {"Esc", "\033"},       {"Tab", "\t"},       {"BackTab", "\033[Z"}, {"Space", " "},
+    {"Up", "\033OA"},     {"Down", "\033OB"},    {"Right", "\033OC"}, {"Left", "\033OD"},    {"Home", "\033OH"},
+    {"End", "\033OF"},    {"PgUp", "\033[5~"},   {"PgDn", "\033[6~"}, {"Del", "\033[3~"},    {"Back", "\x7f"},
+    {"F1", "\033OP"},     {"F2", "\033OQ"},      {"F3", "\033OR"},    {"F4", "\033OS"},      {"F5", "\033[15~"},
+    {"F6", "\033[17~"},   {"F7", "\033[18~"},    {"F8", "\033[19~"},  {"F9", "\033[20~"},    {"F10", "\033[21~"},
+};
+
+static void send(struct screen *screen, const char *bytes, size_t length)
+{
+    while (length) {
+        const ssize_t put = write(screen->master, bytes, length);
+        if (put > 0) {
+            bytes += put;
+            length -= (size_t)put;
+        } else if (errno == EAGAIN) {
+            pump(screen, 10);
+        } else {
+            return;
+        }
+    }
+}
+
+/* Keys are read one by one: a lone escape must not run into the key after it. */
+static void wait_until_read(struct screen *screen)
+{
+    const uint64_t deadline = clock_now() + PATIENCE_MS * 1000000ull;
+    int waiting = 1;
+    while (clock_now() < deadline && ioctl(screen->slave, FIONREAD, &waiting) == 0 && waiting > 0)
+        pump(screen, 2);
+}
+
+void screen_type(struct screen *screen, const char *text)
+{
+    /* Until it is on the alternate screen the terminal is not in its modes, and keys would be echoed. */
+    const uint64_t deadline = clock_now() + PATIENCE_MS * 1000000ull;
+    while (!screen->alternate && clock_now() < deadline)
+        pump(screen, 20);
+    while (*text) {
+        const char *end = *text == '<' ? strchr(text, '>') : NULL;
+        if (!end) {
+            send(screen, text++, 1);
+            continue;
+        }
+        const size_t length = (size_t)(end - text - 1);
+        if (length == 2 && text[1] == '^') {
+            const char control = (char)(text[2] & 31);
+            send(screen, &control, 1);
+        }
+        for (size_t i = 0; i < sizeof keys / sizeof *keys; i++)
+            if (strlen(keys[i].name) == length && strncmp(keys[i].name, text + 1, length) == 0)
+                send(screen, keys[i].bytes, strlen(keys[i].bytes));
+        if (length == 3 && strncmp(text + 1, "Esc", 3) == 0) {
+            wait_until_read(screen);
+            pump(screen, 60); /* longer than the program waits for the rest of a sequence */
+        }
+        text = end + 1;
+    }
+}
+
+void screen_resize(struct screen *screen, int height, int width)
+{
+    const struct winsize size = {.ws_row = (unsigned short)height, .ws_col = (unsigned short)width};
+    vterm_set_size(screen->vterm, height, width);
+    ioctl(screen->master, TIOCSWINSZ, &size); /* sends SIGWINCH */
+}
+
+/* A letter for what a cell looks like: attributes, then colours as indices. */
+static char attribute_letter(const VTermScreenCell *cell)
+{
+    const bool background = !VTERM_COLOR_IS_DEFAULT_BG(&cell->bg), foreground = !VTERM_COLOR_IS_DEFAULT_FG(&cell->fg);
+    if (cell->attrs.reverse)
+        return cell->attrs.bold ? 'R' : 'r';
+    if (background && VTERM_COLOR_IS_INDEXED(&cell->bg))
+        return (char)((cell->attrs.bold ? 'A' : 'a') + cell->bg.indexed.idx % 16);
+    if (foreground && VTERM_COLOR_IS_INDEXED(&cell->fg))
+        return cell->attrs.bold ? '*' : (char)('0' + cell->fg.indexed.idx % 10);
+    return cell->attrs.bold ? (cell->attrs.underline ? 'U' : 'B') : cell->attrs.underline ? 'u' : '.';
+}
+
+static void add_code(struct strbuf *out, uint32_t code)
+{
+    char bytes[8];
+    int length = 0;
+    if (code < 0x80) {
+        bytes[length++] = (char)code;
+    } else if (code < 0x800) {
+        bytes[length++] = (char)(0xc0 | code >> 6);
+        bytes[length++] = (char)(0x80 | (code & 63));
+    } else {
+        if (code >= 0x10000) {
+            bytes[length++] = (char)(0xf0 | code >> 18);
+            bytes[length++] = (char)(0x80 | (code >> 12 & 63));
+        } else {
+            bytes[length++] = (char)(0xe0 | code >> 12);
+        }
+        bytes[length++] = (char)(0x80 | (code >> 6 & 63));
+        bytes[length++] = (char)(0x80 | (code & 63));
+    }
+    strbuf_add(out, bytes, (size_t)length);
+}
+
+char *screen_text(struct screen *screen, bool attributes)
+{
+    struct strbuf out = {0};
+    int height, width;
+    vterm_get_size(screen->vterm, &height, &width);
+    strbuf_puts(&out, "");
+    for (int block = 0; block <= attributes; block++)
+        for (int y = 0; y < height; y++) {
+            const size_t start = out.length;
+            size_t end = start;
+            for (int x = 0; x < width; x++) {
+                VTermScreenCell cell;
+                vterm_screen_get_cell(screen->screen, (VTermPos){y, x}, &cell);
+                if (cell.chars[0] == (uint32_t)-1)
+                    continue; /* right half of a wide one */
+                if (block) {
+                    strbuf_putc(&out, attribute_letter(&cell));
+                    end = attribute_letter(&cell) == '.' ? end : out.length;
+                    continue;
+                }
+                add_code(&out, cell.chars[0] ? cell.chars[0] : ' ');
+                for (int i = 1; i < VTERM_MAX_CHARS_PER_CELL && cell.chars[i]; i++)
+                    add_code(&out, cell.chars[i]);
+                end = cell.chars[0] > ' ' ? out.length : end;
+            }
+            out.length = end;
+            strbuf_putc(&out, '\n');
+        }
+    return out.text;
+}
+
+bool screen_wait_for(struct screen *screen, const char *text)
+{
+    const uint64_t deadline = clock_now() + PATIENCE_MS * 1000000ull;
+    for (;;) {
+        char *now = screen_text(screen, false);
+        const bool found = strstr(now, text) != NULL;
+        free(now);
+        if (found)
+            return true;
+        if (clock_now() > deadline)
+            return false;
+        pump(screen, 100);
+    }
+}
+
+static char *golden_path(const char *name)
+{
+    char *path = NULL;
+    if (asprintf(&path, "%s/tui/golden/%s.txt", TEST_SOURCE_DIR, name) < 0)
+        abort();
+    return path;
+}
+
+static void update_golden(struct screen *screen, const char *path, bool attributes)
+{
+    screen_settle(screen, 300);
+    char *now = screen_text(screen, attributes);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs(now, file);
+    fclose(file);
+    free(now);
+}
+
+void screen_expect(struct screen *screen, const char *name, bool attributes)
+{
+    char *path = golden_path(name);
+    if (getenv("UPDATE_GOLDEN")) {
+        update_golden(screen, path, attributes);
+        free(path);
+        return;
+    }
+    FILE *file = fopen(path, "r");
+    if (!file)
+        fail_msg("no golden screen %s (make it with UPDATE_GOLDEN=1 and read it)", path);
+    struct strbuf wanted = {0};
+    char block[4096];
+    for (size_t got; (got = fread(block, 1, sizeof block, file)) > 0;)
+        strbuf_add(&wanted, block, got);
+    fclose(file);
+    const uint64_t deadline = clock_now() + PATIENCE_MS * 1000000ull;
+    char *now = screen_text(screen, attributes);
+    while (strcmp(now, wanted.text) != 0 && clock_now() < deadline) {
+        pump(screen, 100);
+        free(now);
+        now = screen_text(screen, attributes);
+    }
+    if (strcmp(now, wanted.text) != 0) {
+        fprintf(stderr, "--- wanted (%s)\n%s--- is\n%s---\n", path, wanted.text, now);
+        fail_msg("the screen is not %s", path);
+    }
+    free(now);
+    free(path);
+    strbuf_release(&wanted);
+}
+
+pid_t screen_child(const struct screen *screen)
+{
+    return screen->child;
+}
+
+int screen_terminal(const struct screen *screen)
+{
+    return screen->master;
+}
+
+bool screen_is_alternate(const struct screen *screen)
+{
+    return screen->alternate;
+}
+
+bool screen_cursor_visible(const struct screen *screen)
+{
+    return screen->cursor;
+}
+
+const char *screen_bytes(const struct screen *screen, size_t *length)
+{
+    *length = screen->bytes.length;
+    return screen->bytes.text;
+}
+
+int screen_wait(struct screen *screen)
+{
+    const uint64_t deadline = clock_now() + PATIENCE_MS * 1000000ull;
+    while (!screen->ended && clock_now() < deadline) {
+        pump(screen, 10);
+        screen->ended = waitpid(screen->child, &screen->status, WNOHANG) == screen->child;
+    }
+    if (!screen->ended) {
+        kill(screen->child, SIGKILL);
+        waitpid(screen->child, &screen->status, 0);
+        screen->ended = true;
+        fail_msg("the program did not end");
+    }
+    screen_settle(screen, 20);
+    return screen->status;
+}
+
+bool screen_modes_restored(const struct screen *screen)
+{
+    struct termios now;
+    tcgetattr(screen->slave, &now);
+    return now.c_iflag == screen->before.c_iflag && now.c_oflag == screen->before.c_oflag &&
+           now.c_lflag == screen->before.c_lflag && now.c_cflag == screen->before.c_cflag;
+}
+
+void screen_close(struct screen *screen)
+{
+    if (!screen->ended) {
+        kill(screen->child, SIGKILL);
+        waitpid(screen->child, &screen->status, 0);
+    }
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", screen->folder);
+    if (system(command) != 0)
+        fprintf(stderr, "%s is left behind\n", screen->folder);
+    close(screen->master);
+    close(screen->slave);
+    vterm_free(screen->vterm);
+    strbuf_release(&screen->bytes);
+    free(screen);
+}

@@ -1,0 +1,43 @@
+/* A screen to test on: tui_run in a child on a pseudo-terminal, and libvterm that reads what it draws. */
+#pragma once
+#include "tui/tui.h"
+#include <sys/types.h>
+
+struct screen;
+
+struct screen_options {
+    int height, width;
+    const char *term;     /* NULL: xterm-256color */
+    const char *locale;   /* NULL: C.UTF-8 */
+    const char *no_color; /* value of NO_COLOR, or NULL */
+    const char *theme;
+    bool ascii, mouse;
+    const char *config_folder; /* XDG_CONFIG_HOME; NULL: an empty one */
+    struct session *(*session)(void); /* makes the child's session; NULL: none */
+};
+
+/* Starts the child with the document that `make` makes. Fails the test when it cannot. */
+struct screen *screen_open(const struct screen_options *options, void (*make)(struct report *));
+/* Types: text as it is; <Enter> <Esc> <Tab> <BackTab> <Space> <Up> <Down> <Left> <Right> <PgUp> <PgDn> <Home> <End> <Del>
+ * <F1>…<F12> <^X> are keys. */
+void screen_type(struct screen *screen, const char *keys);
+void screen_resize(struct screen *screen, int height, int width);
+/* The text of the screen, malloc'ed: a line a row without trailing blanks; with attributes a second block of letters. */
+char *screen_text(struct screen *screen, bool attributes);
+/* Reads output until nothing came for `quiet_ms`. False when the child closed the terminal. */
+bool screen_settle(struct screen *screen, int quiet_ms);
+/* Waits (5 s) until the screen holds the text. */
+bool screen_wait_for(struct screen *screen, const char *text);
+/* Waits (5 s) until the screen is the golden file tests/tui/golden/NAME; with UPDATE_GOLDEN set, writes it instead. */
+void screen_expect(struct screen *screen, const char *name, bool attributes);
+pid_t screen_child(const struct screen *screen);
+int screen_terminal(const struct screen *screen); /* the master's descriptor */
+bool screen_is_alternate(const struct screen *screen);
+bool screen_cursor_visible(const struct screen *screen);
+/* All bytes that the child wrote so far. */
+const char *screen_bytes(const struct screen *screen, size_t *length);
+/* Waits for the child's end (5 s, then it is killed and the test fails); its wait status. */
+int screen_wait(struct screen *screen);
+/* True when the terminal's modes are what they were before the child started. */
+bool screen_modes_restored(const struct screen *screen);
+void screen_close(struct screen *screen);

@@ -1,0 +1,82 @@
+/* Golden screens, as tig has them: keys in, the whole screen out. UPDATE_GOLDEN=1 writes them; then read them. */
+#include "document.h"
+#include "screen.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <cmocka.h>
+#include <stdio.h>
+
+static const struct {
+    int height, width;
+} sizes[] = {{12, 60}, {24, 80}, {40, 120}, {50, 200}};
+
+static const struct {
+    const char *name, *keys;
+} scripts[] = {
+    {"runs", ""},
+    {"runs-baseline", "d<Down>"},
+    {"kernels", "<Enter>"},
+    {"kernels-by-class", "2b"},
+    {"kernels-filter", "2\\sgemm<Enter>"},
+    {"kernels-search", "2/rms<Enter>"},
+    {"kernels-compare", "d<Down>="},
+    {"layers", "3"},
+    {"layers-open", "3<Down><Down><Enter><Down><Down><Enter><Down><Enter>"},
+    {"histogram", "2<Enter>"},
+    {"histogram-split", "2<Enter>vv"},
+    {"timeline", "5"},
+    {"timeline-zoom", "5++<Left><Left>"},
+    {"memory", "6"},
+    {"memory-layers", "6m"},
+    {"memory-tensors", "6mm"},
+    {"roofline", "7<Down>"},
+    {"log", "8"},
+    {"help", "?"},
+    {"setup", "2S"},
+};
+
+static void all_scripts(const char *mode, const struct screen_options *base, bool attributes)
+{
+    for (size_t size = 0; size < sizeof sizes / sizeof *sizes; size++)
+        for (size_t i = 0; i < sizeof scripts / sizeof *scripts; i++) {
+            char name[128];
+            struct screen_options options = *base;
+            options.height = sizes[size].height;
+            options.width = sizes[size].width;
+            struct screen *screen = screen_open(&options, document_make);
+            screen_type(screen, scripts[i].keys);
+            snprintf(name, sizeof name, "%s-%s-%dx%d", scripts[i].name, mode, sizes[size].width, sizes[size].height);
+            screen_expect(screen, name, attributes);
+            screen_type(screen, "<Esc>q");
+            screen_close(screen);
+        }
+}
+
+static void test_utf8(void **state)
+{
+    (void)state;
+    all_scripts("utf8", &(struct screen_options){0}, false);
+}
+
+static void test_ascii(void **state)
+{
+    (void)state;
+    all_scripts("ascii", &(struct screen_options){.ascii = true}, false);
+}
+
+static void test_mono(void **state)
+{
+    (void)state;
+    all_scripts("mono", &(struct screen_options){.no_color = "1"}, true);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_utf8),
+        cmocka_unit_test(test_ascii),
+        cmocka_unit_test(test_mono),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,212 @@
+/* What keys do to runs and files. */
+#include "base/file.h"
+#include "tui/app.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+static bool needs_session(struct app *app)
+{
+    if (app->session)
+        return true;
+    app_message(app, STYLE_WARN, "this is a report from a file: nothing can be run or stopped here");
+    return false;
+}
+
+void action_run_cell(struct app *app, const struct cell *cell)
+{
+    if (!needs_session(app))
+        return;
+    const uint32_t id = session_add(app->session, cell);
+    app_message(app, STYLE_GOOD,
+                session_idle(app->session) ? "run %u queued" : "run %u queued; it starts when those before it end", id);
+    app->follow = true;
+    app->focus.run = NO_RUN;
+}
+
+/* The run that a command is about: the selected one in the list of runs, elsewhere the one on the screen. */
+static const struct report_cell *subject(struct app *app)
+{
+    if (app->view == VIEW_RUNS) {
+        struct table *table = runs_view.table(app->states[VIEW_RUNS]);
+        if (table->items.count)
+            return app_find_cell(app, (uint32_t)(table->selected - 1));
+    }
+    return app_cell(app);
+}
+
+static void stop(struct app *app, const struct report_cell *cell)
+{
+    if (cell->status == STATUS_RUNNING || cell->status == STATUS_PENDING) {
+        session_stop(app->session, cell->run_id);
+        app_message(app, STYLE_WARN, "run %u stopped; its data are kept", cell->run_id);
+    } else {
+        app_message(app, STYLE_DIM, "run %u is not running: %s", cell->run_id, status_name(cell->status));
+    }
+}
+
+static void rerun(struct app *app, const struct report_cell *cell, bool forever)
+{
+    struct cell again = cell->requested;
+    if (forever)
+        again.steps = STEPS_FOREVER;
+    else if (again.steps == STEPS_FOREVER && cell->status == STATUS_RUNNING)
+        again.steps = 5;
+    action_run_cell(app, &again);
+}
+
+static void toggle_baseline(struct app *app, const struct report_cell *cell)
+{
+    app->baseline = app->baseline == cell->run_id ? NO_RUN : cell->run_id;
+    if (app->baseline == NO_RUN)
+        app_message(app, STYLE_NORMAL, "no baseline");
+    else
+        app_message(app, STYLE_NORMAL, "run %u is the baseline: ratios below 1 are faster", cell->run_id);
+}
+
+static void compare(struct app *app, const struct report_cell *cell)
+{
+    if (app->focus.compare) {
+        app->focus.compare = false;
+        return;
+    }
+    if (app->baseline == NO_RUN || !app_find_cell(app, app->baseline)) {
+        app_message(app, STYLE_WARN, "mark a baseline first: d in Runs");
+        return;
+    }
+    if (cell->run_id == app->baseline) {
+        app_message(app, STYLE_WARN, "run %u is the baseline itself; select another", cell->run_id);
+        return;
+    }
+    struct focus focus = app->focus;
+    focus.run = cell->run_id;
+    focus.compare = true;
+    app_open(app, VIEW_KERNELS, &focus);
+}
+
+void action_command(struct app *app, enum command command)
+{
+    const struct report_cell *cell = subject(app);
+    struct cell fresh;
+    if (command == COMMAND_NEW) {
+        if (!needs_session(app))
+            return;
+        if (cell) {
+            fresh = cell->requested;
+            fresh.repetition = 0;
+        } else {
+            cell_default(&fresh);
+        }
+        modal_open(app, form_create(&fresh));
+        return;
+    }
+    if (!cell) {
+        app_message(app, STYLE_DIM, "there is no run yet");
+        return;
+    }
+    switch (command) {
+    case COMMAND_STOP:
+        if (needs_session(app))
+            stop(app, cell);
+        break;
+    case COMMAND_RERUN:
+        rerun(app, cell, false);
+        break;
+    case COMMAND_CONTINUOUS:
+        rerun(app, cell, true);
+        break;
+    case COMMAND_REMOVE:
+        if (!needs_session(app))
+            break;
+        if (cell->status == STATUS_RUNNING)
+            app_message(app, STYLE_WARN, "run %u is running: x stops it first", cell->run_id);
+        else
+            session_remove(app->session, cell->run_id);
+        break;
+    case COMMAND_BASELINE:
+        toggle_baseline(app, cell);
+        break;
+    case COMMAND_COMPARE:
+        compare(app, cell);
+        break;
+    default:
+        break;
+    }
+}
+
+static bool ends_with(const char *text, const char *ending)
+{
+    const size_t length = strlen(text), tail = strlen(ending);
+    return length > tail && strcasecmp(text + length - tail, ending) == 0;
+}
+
+/* The view drawn on a canvas that is high enough for all its rows. */
+static bool write_view(struct app *app, const char *path, struct error *error)
+{
+    struct table *table = view_ops(app->view)->table ? view_ops(app->view)->table(app->states[app->view]) : NULL;
+    struct canvas canvas = {.ascii = terminal_is_ascii(app->terminal)};
+    int height, width;
+    terminal_size(app->terminal, &height, &width);
+    if (table) {
+        const size_t rows = table->items.count < 50000 ? table->items.count : 50000;
+        height = (int)rows + 6 > height ? (int)rows + 6 : height;
+        width = width < 200 ? 200 : width;
+    }
+    const size_t top = table ? table->top : 0;
+    const uint64_t message_until = app->message_until;
+    app->message_until = 0;
+    const struct prompt prompt = app->prompt;
+    app->prompt.kind = PROMPT_NONE;
+    canvas_resize(&canvas, height - 1, width); /* without the footer */
+    app_draw(app, &canvas);
+    app->prompt = prompt;
+    app->message_until = message_until;
+    if (table)
+        table->top = top;
+    char *text = canvas_to_text(&canvas);
+    const bool done = file_write_atomic(path, text, strlen(text), error);
+    free(text);
+    canvas_release(&canvas);
+    return done;
+}
+
+void action_export(struct app *app, const char *path)
+{
+    static const struct {
+        const char *ending;
+        enum report_format format;
+    } endings[] = {
+        {".md", FORMAT_MARKDOWN}, {".yaml", FORMAT_YAML}, {".yml", FORMAT_YAML},       {".json", FORMAT_JSON},
+        {".csv", FORMAT_CSV},     {".svg", FORMAT_SVG},   {".trace", FORMAT_PERFETTO}, {".seed", FORMAT_SEED},
+    };
+    struct error error = {0};
+    bool done = false, known = ends_with(path, ".txt");
+    if (known)
+        done = write_view(app, path, &error);
+    for (size_t i = 0; !known && i < sizeof endings / sizeof *endings; i++)
+        if (ends_with(path, endings[i].ending)) {
+            known = true;
+            done = report_write(app->report, endings[i].format, path, &error);
+        }
+    if (!known)
+        app_message(app, STYLE_BAD, "'%.120s' does not end in .md, .yaml, .json, .csv, .svg, .trace, .seed or .txt",
+                    path);
+    else if (!done)
+        app_message(app, STYLE_BAD, "%s", error.text);
+    else
+        app_message(app, STYLE_GOOD, "wrote %.200s", path);
+}
+
+void action_copy(struct app *app)
+{
+    struct table *table = view_ops(app->view)->table ? view_ops(app->view)->table(app->states[app->view]) : NULL;
+    struct strbuf text = {0};
+    if (table)
+        table_copy(table, app->states[app->view], &text);
+    if (text.length) {
+        terminal_copy(app->terminal, text.text);
+        app_message(app, STYLE_NORMAL, "row copied (where the terminal allows OSC 52)");
+    }
+    strbuf_release(&text);
+}

@@ -1,0 +1,421 @@
+#include "tui/app.h"
+#include "base/clock.h"
+#include "base/unknown.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const struct view_ops *view_ops(enum view_id view)
+{
+    static const struct view_ops *const views[VIEW_COUNT] = {
+        [VIEW_RUNS] = &runs_view,           [VIEW_KERNELS] = &kernels_view,   [VIEW_LAYERS] = &layers_view,
+        [VIEW_HISTOGRAM] = &histogram_view, [VIEW_TIMELINE] = &timeline_view, [VIEW_MEMORY] = &memory_view,
+        [VIEW_ROOFLINE] = &roofline_view,   [VIEW_LOG] = &log_view,
+    };
+    return views[view];
+}
+
+static struct table *view_table(const struct app *app, enum view_id view)
+{
+    return view_ops(view)->table ? view_ops(view)->table(app->states[view]) : NULL;
+}
+
+static void configure_tables(struct app *app)
+{
+    for (int view = 0; view < VIEW_COUNT; view++) {
+        struct table *table = view_table(app, (enum view_id)view);
+        if (!table)
+            continue;
+        if (app->config.columns[view])
+            table->shown = app->config.columns[view] & ((1u << table->ops->column_count) - 1);
+        if (app->config.sort[view] >= 0 && app->config.sort[view] < table->ops->column_count && table->ops->value) {
+            table->sort = app->config.sort[view];
+            table->ascending = app->config.ascending[view];
+        }
+    }
+}
+
+void app_init(struct app *app, const struct tui_options *options, struct terminal *terminal)
+{
+    *app = (struct app){
+        .options = options,
+        .session = options->session,
+        .report = options->report,
+        .terminal = terminal,
+        .focus = {.run = NO_RUN, .pass = NO_PASS, .scope = NO_SCOPE},
+        .baseline = NO_RUN,
+        .follow = options->session != NULL,
+        .frame_share = UNKNOWN_DOUBLE,
+        .now = clock_now(),
+    };
+    struct error error = {0};
+    config_load(&app->config, &error);
+    for (int view = 0; view < VIEW_COUNT; view++) {
+        app->states[view] = calloc(1, view_ops((enum view_id)view)->state_size);
+        if (!app->states[view])
+            abort();
+        view_ops((enum view_id)view)->init(app, app->states[view]);
+    }
+    configure_tables(app);
+    if (error.kind)
+        app_message(app, STYLE_WARN, "%s", error.text);
+}
+
+void app_release(struct app *app)
+{
+    if (app->modal)
+        modal_close(app);
+    for (int view = 0; view < VIEW_COUNT; view++) {
+        if (view_ops((enum view_id)view)->release)
+            view_ops((enum view_id)view)->release(app->states[view]);
+        free(app->states[view]);
+    }
+}
+
+const struct report_cell *app_find_cell(const struct app *app, uint32_t run)
+{
+    for (size_t i = 0; i < app->report->cells.count; i++)
+        if (app->report->cells.items[i]->run_id == run)
+            return app->report->cells.items[i];
+    return NULL;
+}
+
+/* What the screen follows: the cell that runs, else the last that has something to show, else the first. */
+static const struct report_cell *followed(const struct app *app)
+{
+    const struct report_cell *best = NULL;
+    for (size_t i = 0; i < app->report->cells.count; i++) {
+        const struct report_cell *cell = app->report->cells.items[i];
+        if (cell->status == STATUS_RUNNING)
+            return cell;
+        if (!best || (app->session && cell->status != STATUS_PENDING))
+            best = cell;
+    }
+    return best;
+}
+
+const struct report_cell *app_cell(const struct app *app)
+{
+    const struct report_cell *cell = app->focus.run == NO_RUN ? NULL : app_find_cell(app, app->focus.run);
+    return cell ? cell : followed(app);
+}
+
+const struct run *app_run(const struct app *app)
+{
+    const struct report_cell *cell = app_cell(app);
+    return cell && app->session ? session_find(app->session, cell->run_id) : NULL;
+}
+
+int app_pass(const struct app *app, const struct report_cell *cell)
+{
+    if (!cell)
+        return NO_PASS;
+    if (app->focus.pass != NO_PASS && cell->passes[app->focus.pass].present)
+        return app->focus.pass;
+    /* The most complete pass that has kernels already; while there are none, the most complete one. */
+    int most = NO_PASS, with_kernels = NO_PASS;
+    for (int pass = 0; pass < PASS_COUNT; pass++) {
+        if (!cell->passes[pass].present)
+            continue;
+        most = pass;
+        if (kernel_largest(cell, pass) >= 0)
+            with_kernels = pass;
+    }
+    return with_kernels != NO_PASS ? with_kernels : most;
+}
+
+void app_message(struct app *app, enum style style, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    vsnprintf(app->message, sizeof app->message, format, list);
+    va_end(list);
+    app->message_style = style;
+    app->message_until = clock_now() + (style == STYLE_BAD ? 8000000000u : 4000000000u);
+    app->dirty = true;
+}
+
+static uint64_t selected_id(const struct app *app, enum view_id view)
+{
+    const struct table *table = view_table(app, view);
+    return table && table->items.count ? table->selected : 0;
+}
+
+void app_open(struct app *app, enum view_id view, const struct focus *focus)
+{
+    const int most = sizeof app->crumbs / sizeof *app->crumbs;
+    if (app->crumb_count == most) {
+        memmove(app->crumbs, app->crumbs + 1, (size_t)(most - 1) * sizeof *app->crumbs);
+        app->crumb_count--;
+    }
+    app->crumbs[app->crumb_count++] = (struct crumb){app->view, app->focus, selected_id(app, app->view)};
+    app->focus = *focus;
+    app->view = view;
+}
+
+bool app_back(struct app *app)
+{
+    if (app->crumb_count == 0)
+        return false;
+    const struct crumb crumb = app->crumbs[--app->crumb_count];
+    app->view = crumb.view;
+    app->focus = crumb.focus;
+    struct table *table = view_table(app, crumb.view);
+    if (table && crumb.selected)
+        table_select(table, crumb.selected);
+    return true;
+}
+
+/* Going to a view by its number keeps the run, forgets the way here, and shows all of the run. */
+void app_switch(struct app *app, enum view_id view)
+{
+    app->crumb_count = 0;
+    if (app->view != view && (view == VIEW_KERNELS || view == VIEW_LAYERS))
+        app->focus.scope = NO_SCOPE;
+    app->view = view;
+}
+
+static void next_pass(struct app *app)
+{
+    const struct report_cell *cell = app_cell(app);
+    const int now = app_pass(app, cell);
+    for (int i = 1; now != NO_PASS && i <= PASS_COUNT; i++) {
+        const int pass = (now + i) % PASS_COUNT;
+        if (cell->passes[pass].present) {
+            app->focus.pass = pass;
+            app->focus.kernel = 0; /* kernels of another pass are other rows */
+            if (pass == now)
+                app_message(app, STYLE_NORMAL, "this run has one pass only: %s", pass_name((enum pass)pass));
+            return;
+        }
+    }
+}
+
+/* One step back: a search or filter goes first, then the way through the views. Never out of the program. */
+static void escape(struct app *app, int key)
+{
+    struct table *table = view_table(app, app->view);
+    if (table && key == KEY_CODE_ESCAPE && (table->search[0] || table->filter[0])) {
+        if (table->search[0])
+            table->search[0] = 0;
+        else
+            table->filter[0] = 0;
+    } else if (!app_back(app)) {
+        app_message(app, STYLE_DIM, "this is the top; q quits");
+    }
+}
+
+static void toggle_pause(struct app *app)
+{
+    if (!app->session) {
+        app_message(app, STYLE_DIM, "nothing is running: this is a report from a file");
+        return;
+    }
+    app->paused = !app->paused;
+    app->paused_records = 0;
+    for (size_t i = 0; i < app->report->cells.count; i++)
+        app->paused_records += app->report->cells.items[i]->records;
+}
+
+static void search_step(struct app *app, int step)
+{
+    struct table *table = view_table(app, app->view);
+    if (table && table->search[0] && !table_find(table, app->states[app->view], step, false))
+        app_message(app, STYLE_WARN, "no row contains '%s'", table->search);
+}
+
+static void toggle_follow(struct app *app)
+{
+    app->follow = !app->follow;
+    if (app->follow)
+        app->focus = (struct focus){.run = NO_RUN, .pass = app->focus.pass, .scope = NO_SCOPE};
+    else if (app_cell(app))
+        app->focus.run = app_cell(app)->run_id;
+    app_message(app, STYLE_NORMAL, app->follow ? "following the newest" : "staying here");
+}
+
+static bool common_command(struct app *app, enum command command, int key)
+{
+    switch (command) {
+    case COMMAND_QUIT:
+        app->quit = true;
+        return true;
+    case COMMAND_VIEW:
+        app_switch(app, (enum view_id)(key - '1'));
+        return true;
+    case COMMAND_NEXT_VIEW:
+        app_switch(app, (enum view_id)((app->view + 1) % VIEW_COUNT));
+        return true;
+    case COMMAND_PREVIOUS_VIEW:
+        app_switch(app, (enum view_id)((app->view + VIEW_COUNT - 1) % VIEW_COUNT));
+        return true;
+    case COMMAND_BACK:
+        escape(app, key);
+        return true;
+    case COMMAND_HELP:
+        modal_open(app, help_create(app));
+        return true;
+    case COMMAND_REDRAW:
+        terminal_redraw(app->terminal);
+        return true;
+    case COMMAND_SUSPEND:
+        terminal_suspend(app->terminal);
+        return true;
+    case COMMAND_PASS:
+        next_pass(app);
+        return true;
+    case COMMAND_FOLLOW:
+        toggle_follow(app);
+        return true;
+    case COMMAND_PAUSE:
+        toggle_pause(app);
+        return true;
+    case COMMAND_SEARCH:
+        prompt_open(app, PROMPT_SEARCH);
+        return true;
+    case COMMAND_FILTER:
+        prompt_open(app, PROMPT_FILTER);
+        return true;
+    case COMMAND_THRESHOLD:
+        prompt_open(app, PROMPT_THRESHOLD);
+        return true;
+    case COMMAND_EXPORT:
+        prompt_open(app, PROMPT_EXPORT);
+        return true;
+    case COMMAND_SEARCH_PREVIOUS:
+        search_step(app, -1);
+        return true;
+    case COMMAND_SETUP:
+        pick_setup(app);
+        return true;
+    case COMMAND_SORT_PICK:
+        pick_sort(app);
+        return true;
+    case COMMAND_PROFILES:
+        pick_profile(app);
+        return true;
+    case COMMAND_DEVICES:
+        pick_device(app);
+        return true;
+    case COMMAND_COPY:
+        action_copy(app);
+        return true;
+    default:
+        return false;
+    }
+}
+
+void app_command(struct app *app, enum command command, int key)
+{
+    struct table *table = view_table(app, app->view);
+    if (command == COMMAND_NEW && key == 'n' && table && table->search[0]) {
+        search_step(app, 1);
+        return;
+    }
+    app->dirty = true;
+    if (view_ops(app->view)->command && view_ops(app->view)->command(app, app->states[app->view], command))
+        return;
+    if (common_command(app, command, key))
+        return;
+    if (table && table_command(table, command, app->now)) {
+        if (command == COMMAND_SORT_LEFT || command == COMMAND_SORT_RIGHT || command == COMMAND_INVERT) {
+            app->config.sort[app->view] = table->sort;
+            app->config.ascending[app->view] = table->ascending;
+        }
+        return;
+    }
+    action_command(app, command);
+}
+
+static void mouse_command(struct app *app, const struct mouse *mouse)
+{
+    struct table *table = view_table(app, app->view);
+    if (mouse->action == MOUSE_WHEEL_UP || mouse->action == MOUSE_WHEEL_DOWN) {
+        for (int i = 0; i < 3; i++)
+            app_command(app, mouse->action == MOUSE_WHEEL_UP ? COMMAND_UP : COMMAND_DOWN, 0);
+        return;
+    }
+    for (int view = 0; mouse->y == app->tab_y && view < VIEW_COUNT; view++)
+        if (app->tab_x[view] >= 0 && mouse->x >= app->tab_x[view] && mouse->x < app->tab_end[view]) {
+            app_switch(app, (enum view_id)view);
+            return;
+        }
+    if (table && table_click(table, mouse->y, mouse->x, app->now)) {
+        /* A second click on the same row opens it. */
+        if (mouse->action == MOUSE_DOUBLE || (app->now - app->last_click < 500000000u && app->last_click_y == mouse->y))
+            app_command(app, COMMAND_OPEN, 0);
+    } else if (view_ops(app->view)->click) {
+        view_ops(app->view)->click(app, app->states[app->view], mouse->y, mouse->x);
+    }
+    app->last_click = app->now;
+    app->last_click_y = mouse->y;
+    if (table) {
+        app->config.sort[app->view] = table->sort;
+        app->config.ascending[app->view] = table->ascending;
+    }
+}
+
+/* The first ^C ends what runs and keeps its data; the second, or one with nothing running, quits. */
+static void interrupt(struct app *app)
+{
+    app->interrupts++;
+    if (app->session && app->interrupts == 1 && !session_idle(app->session)) {
+        session_stop_all(app->session);
+        app_message(app, STYLE_WARN, "stopped; the data are kept. ^C once more quits");
+    } else {
+        app->quit = true;
+    }
+}
+
+void app_key(struct app *app, int key, const struct mouse *mouse)
+{
+    app->dirty = true;
+    app->message_until = 0;
+    if (key == ('C' & 31)) {
+        interrupt(app);
+        return;
+    }
+    app->interrupts = 0;
+    if (key == ('L' & 31) || key == ('Z' & 31)) {
+        common_command(app, key == ('L' & 31) ? COMMAND_REDRAW : COMMAND_SUSPEND, key);
+        return;
+    }
+    int height, width;
+    terminal_size(app->terminal, &height, &width);
+    if (height < LEAST_HEIGHT || width < LEAST_WIDTH) {
+        if (key == 'q' || key == KEY_CODE_F1 + 9)
+            app->quit = true;
+        return;
+    }
+    if (app->prompt.kind) {
+        if (key != KEY_CODE_MOUSE)
+            prompt_key(app, key);
+    } else if (app->modal) {
+        if (key != KEY_CODE_MOUSE)
+            app->modal->ops->key(app, app->modal, key);
+        else if (mouse->action == MOUSE_WHEEL_UP || mouse->action == MOUSE_WHEEL_DOWN)
+            app->modal->ops->key(app, app->modal, mouse->action == MOUSE_WHEEL_UP ? KEY_CODE_UP : KEY_CODE_DOWN);
+    } else if (key == KEY_CODE_MOUSE) {
+        mouse_command(app, mouse);
+    } else {
+        const enum command command = key_command(key, app->view);
+        if (command != COMMAND_NONE)
+            app_command(app, command, key);
+    }
+}
+
+void modal_open(struct app *app, struct modal *modal)
+{
+    if (app->modal)
+        modal_close(app);
+    app->modal = modal;
+}
+
+void modal_close(struct app *app)
+{
+    struct modal *modal = app->modal;
+    app->modal = NULL;
+    if (modal)
+        modal->ops->release(modal);
+}

@@ -1,0 +1,119 @@
+/* The state of the screen: which view of which run, what was asked, what is on top of it. Views draw from the report
+ * document; nothing here measures anything. */
+#pragma once
+#include "tui/canvas.h"
+#include "tui/config.h"
+#include "tui/edit.h"
+#include "tui/keys.h"
+#include "tui/modal.h"
+#include "tui/rows.h"
+#include "tui/table.h"
+#include "tui/terminal.h"
+#include "tui/tui.h"
+
+#define LEAST_HEIGHT 12
+#define LEAST_WIDTH 60
+#define NO_RUN UINT32_MAX
+#define NO_PASS (-1)
+#define NO_SCOPE (-1)
+
+struct focus {
+    uint32_t run;    /* NO_RUN: what the screen follows */
+    int pass;        /* NO_PASS: the most complete one that the run has */
+    int32_t scope;   /* only kernels within this layer; NO_SCOPE: all */
+    uint64_t kernel; /* kernel_id; 0: the one with most time */
+    bool compare;    /* kernels beside those of the baseline */
+};
+
+struct crumb {
+    enum view_id view;
+    struct focus focus;
+    uint64_t selected;
+};
+
+struct app;
+
+struct view_ops {
+    const char *name;
+    size_t state_size;
+    void (*init)(struct app *app, void *state);
+    void (*release)(void *state);
+    /* Brings the state up to date with the document and draws it. */
+    void (*draw)(struct app *app, void *state, const struct area *area);
+    /* The right end of the breadcrumb's line: what is shown of how much, sorted how. */
+    void (*status)(const struct app *app, const void *state, char *text, size_t size);
+    bool (*command)(struct app *app, void *state, enum command command); /* false: not this view's */
+    struct table *(*table)(void *state); /* NULL when the view has none; its context is the state */
+    bool (*click)(struct app *app, void *state, int y, int x); /* on a plot; optional */
+};
+
+enum prompt_kind { PROMPT_NONE, PROMPT_SEARCH, PROMPT_FILTER, PROMPT_THRESHOLD, PROMPT_EXPORT };
+struct prompt {
+    enum prompt_kind kind;
+    struct edit edit;
+    char before[512]; /* the text that Esc brings back; for an export the file that a second Enter replaces */
+};
+
+struct app {
+    const struct tui_options *options;
+    struct session *session; /* NULL: an old report */
+    struct report *report;
+    struct terminal *terminal;
+    struct config config;
+    enum view_id view;
+    struct focus focus;
+    struct crumb crumbs[16];
+    int crumb_count;
+    void *states[VIEW_COUNT];
+    struct modal *modal; /* on top of everything; NULL */
+    struct prompt prompt;
+    char message[320];
+    enum style message_style;
+    uint64_t message_until;
+    uint64_t now; /* of this frame, ns */
+    bool follow, paused, quit, dirty;
+    uint64_t paused_records; /* counted when the screen was frozen */
+    uint32_t baseline;       /* run id; NO_RUN */
+    double frame_share;      /* of one core that the front process took lately; NaN at first */
+    int interrupts;          /* ^C so far */
+    uint64_t last_click;
+    int last_click_y;
+    int tab_x[VIEW_COUNT], tab_end[VIEW_COUNT], tab_y;
+};
+
+extern const struct view_ops runs_view, kernels_view, layers_view, histogram_view, timeline_view, memory_view,
+    roofline_view, log_view;
+const struct view_ops *view_ops(enum view_id view);
+/* The row of the Layers view for a kernel within its layer (entry->scope must be one). */
+uint64_t layer_entry_id(const struct report_cell *cell, const struct report_entry *entry);
+
+void app_init(struct app *app, const struct tui_options *options, struct terminal *terminal);
+void app_release(struct app *app);
+
+/* The cell that the screen is about, or NULL: there is none yet. And its live run, or NULL. */
+const struct report_cell *app_cell(const struct app *app);
+const struct report_cell *app_find_cell(const struct app *app, uint32_t run);
+const struct run *app_run(const struct app *app);
+int app_pass(const struct app *app, const struct report_cell *cell); /* NO_PASS when the cell has none */
+
+void app_key(struct app *app, int key, const struct mouse *mouse);
+void app_command(struct app *app, enum command command, int key);
+/* Leaves a crumb and goes to a view. */
+void app_open(struct app *app, enum view_id view, const struct focus *focus);
+bool app_back(struct app *app);
+void app_switch(struct app *app, enum view_id view);
+void app_message(struct app *app, enum style style, const char *format, ...) __attribute__((format(printf, 3, 4)));
+
+/* The whole frame. */
+void app_draw(struct app *app, struct canvas *canvas);
+
+/* Things done to runs and files (actions.c). */
+void action_run_cell(struct app *app, const struct cell *cell);
+void action_command(struct app *app, enum command command); /* new, rerun, stop, forever, baseline … */
+void action_export(struct app *app, const char *path);
+void action_copy(struct app *app);
+
+/* Prompts in the last line (prompt.c). */
+void prompt_open(struct app *app, enum prompt_kind kind);
+void prompt_key(struct app *app, int key);
+void prompt_draw(const struct app *app, const struct area *area);

@@ -1,0 +1,317 @@
+#include "tui/canvas.h"
+#include "base/strbuf.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void canvas_resize(struct canvas *canvas, int height, int width)
+{
+    if (height != canvas->height || width != canvas->width) {
+        free(canvas->cells);
+        canvas->cells = calloc((size_t)height * (size_t)width + 1, sizeof *canvas->cells);
+        if (!canvas->cells)
+            abort();
+        canvas->height = height;
+        canvas->width = width;
+    }
+    canvas_clear(canvas);
+}
+
+void canvas_clear(struct canvas *canvas)
+{
+    const struct glyph blank = {.base = L' ', .style = STYLE_NORMAL, .width = 1};
+    const size_t count = (size_t)canvas->height * (size_t)canvas->width;
+    for (size_t i = 0; i < count; i++)
+        canvas->cells[i] = blank;
+}
+
+void canvas_release(struct canvas *canvas)
+{
+    free(canvas->cells);
+    canvas->cells = NULL;
+    canvas->height = canvas->width = 0;
+}
+
+struct area canvas_area(struct canvas *canvas)
+{
+    return (struct area){canvas, 0, 0, canvas->height, canvas->width};
+}
+
+struct area area_part(const struct area *area, int y, int x, int height, int width)
+{
+    if (y < 0) {
+        height += y;
+        y = 0;
+    }
+    if (x < 0) {
+        width += x;
+        x = 0;
+    }
+    if (y + height > area->height)
+        height = area->height - y;
+    if (x + width > area->width)
+        width = area->width - x;
+    return (struct area){area->canvas, area->y + y, area->x + x, height > 0 ? height : 0, width > 0 ? width : 0};
+}
+
+/* UTF-8 as RFC 3629 has it: shortest form, no surrogates, up to U+10FFFF. */
+wchar_t text_next(const char **text)
+{
+    const unsigned char *byte = (const unsigned char *)*text;
+    if (byte[0] < 0x80) {
+        *text += byte[0] != 0;
+        return byte[0];
+    }
+    const int extra = byte[0] >= 0xf0 && byte[0] <= 0xf4 ? 3 : byte[0] >= 0xe0 ? 2 : byte[0] >= 0xc2 ? 1 : 0;
+    uint32_t code = byte[0] & (0x3fu >> extra);
+    static const uint32_t least[] = {0, 0x80, 0x800, 0x10000};
+    for (int i = 1; i <= extra; i++) {
+        if ((byte[i] & 0xc0) != 0x80) {
+            *text += 1;
+            return 0xfffd;
+        }
+        code = code << 6 | (byte[i] & 0x3f);
+    }
+    if (!extra || byte[0] > 0xf4 || code < least[extra] || code > 0x10ffff || (code >= 0xd800 && code < 0xe000)) {
+        *text += 1;
+        return 0xfffd;
+    }
+    *text += extra + 1;
+    return (wchar_t)code;
+}
+
+/* Stand-ins of the characters that views draw with, in order of code point. */
+static char ascii_of(wchar_t c)
+{
+    static const struct {
+        wchar_t code;
+        char stand_in;
+    } table[] = {
+        {0xb1, '~'},   {0xb5, 'u'},   {0xb7, '.'},   {0xd7, '*'},   {0x2013, '-'}, {0x2026, '.'}, {0x203a, '>'},
+        {0x2190, '<'}, {0x2191, '^'}, {0x2192, '>'}, {0x2193, 'v'}, {0x2248, '='}, {0x2264, '<'}, {0x2265, '>'},
+        {0x2500, '-'}, {0x2502, '|'}, {0x250c, '+'}, {0x2510, '+'}, {0x2514, '+'}, {0x2518, '+'}, {0x251c, '|'},
+        {0x2524, '|'}, {0x252c, '+'}, {0x2534, '+'}, {0x253c, '+'}, {0x2581, '_'}, {0x2582, '.'}, {0x2583, ','},
+        {0x2584, '-'}, {0x2585, '='}, {0x2586, '+'}, {0x2587, '*'}, {0x2588, '#'}, {0x2589, '#'}, {0x258a, '#'},
+        {0x258b, '='}, {0x258c, '='}, {0x258d, '-'}, {0x258e, '-'}, {0x258f, '|'}, {0x2591, '.'}, {0x2592, ':'},
+        {0x25a0, '#'}, {0x25aa, '*'}, {0x25b2, '^'}, {0x25b6, '>'}, {0x25b8, '+'}, {0x25bc, 'v'}, {0x25be, '-'},
+        {0x25c6, '*'}, {0x25cf, 'o'},
+    };
+    size_t low = 0, high = sizeof table / sizeof *table;
+    while (low < high) {
+        const size_t middle = (low + high) / 2;
+        if (table[middle].code < c)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < sizeof table / sizeof *table && table[low].code == c ? table[low].stand_in : '?';
+}
+
+static bool is_control(wchar_t c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0);
+}
+
+/* Characters that would reorder or hide text beside them (bidirectional controls, zero-width ones, line separators). */
+static bool is_invisible(wchar_t c)
+{
+    return c == 0xad || (c >= 0x200b && c <= 0x200f) || (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) ||
+           c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb) || (c >= 0xe0000 && c < 0xe1000);
+}
+
+/* What to draw for a character, and its columns: 0 for a combining mark that joins the glyph before. */
+static int glyph_of(wchar_t *c, bool ascii)
+{
+    if (*c >= 0x20 && *c < 0x7f)
+        return 1;
+    if (is_control(*c))
+        *c = *c < 0x20 ? 0x2400 + *c : *c == 0x7f ? 0x2421 : 0xfffd;
+    else if (is_invisible(*c))
+        *c = 0xfffd;
+    if (ascii) {
+        *c = ascii_of(*c);
+        return 1;
+    }
+    const int width = wcwidth(*c);
+    if (width < 0) {
+        *c = 0xfffd;
+        return 1;
+    }
+    return width > 2 ? 2 : width;
+}
+
+static void put(const struct area *area, int y, int x, enum style style, wchar_t c, int width)
+{
+    struct canvas *canvas = area->canvas;
+    struct glyph *row = &canvas->cells[(size_t)(area->y + y) * (size_t)canvas->width];
+    const int at = area->x + x;
+    /* What was half covered becomes blank: a wide glyph is never left as one half. */
+    if (row[at].width == 0 && at > 0)
+        row[at - 1] = (struct glyph){.base = L' ', .style = row[at - 1].style, .width = 1};
+    const int after = at + width;
+    if (after < canvas->width && row[after].width == 0)
+        row[after] = (struct glyph){.base = L' ', .style = row[after].style, .width = 1};
+    row[at] = (struct glyph){.base = c, .style = (uint8_t)style, .width = (uint8_t)width};
+    if (width == 2)
+        row[at + 1] = (struct glyph){.base = L' ', .style = (uint8_t)style, .width = 0};
+}
+
+int area_text(const struct area *area, int y, int x, int width, enum style style, const char *text)
+{
+    if (y < 0 || y >= area->height || x >= area->width)
+        return 0;
+    if (width < 0 || width > area->width - x)
+        width = area->width - x; /* x may be negative: then the first −x columns are cut off */
+    int used = 0;
+    for (wchar_t c = text_next(&text); c; c = text_next(&text)) {
+        const int columns = glyph_of(&c, area->canvas->ascii);
+        if (columns == 0) {
+            if (used > 0 && x + used > 0) {
+                struct glyph *row = &area->canvas->cells[(size_t)(area->y + y) * (size_t)area->canvas->width];
+                struct glyph *last = &row[area->x + x + used - 1];
+                if (last->width == 0)
+                    last--;
+                if (!last->mark)
+                    last->mark = c;
+            }
+            continue;
+        }
+        if (used + columns > width)
+            break;
+        if (x + used >= 0)
+            put(area, y, x + used, style, c, columns);
+        used += columns;
+    }
+    return used;
+}
+
+int area_printf(const struct area *area, int y, int x, enum style style, const char *format, ...)
+{
+    char text[1024];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    return area_text(area, y, x, -1, style, text);
+}
+
+int text_columns(const char *text, bool ascii)
+{
+    int used = 0;
+    for (wchar_t c = text_next(&text); c; c = text_next(&text))
+        used += glyph_of(&c, ascii);
+    return used;
+}
+
+int area_text_fit(const struct area *area, int y, int x, int width, enum style style, const char *text)
+{
+    if (width < 0 || width > area->width - x)
+        width = area->width - x;
+    if (text_columns(text, area->canvas->ascii) <= width)
+        return area_text(area, y, x, width, style, text);
+    if (width < 1)
+        return 0;
+    const int used = area_text(area, y, x, width - 1, style, text);
+    area_put(area, y, x + used, style, 0x2026);
+    return used + 1;
+}
+
+void area_text_right(const struct area *area, int y, int x, int width, enum style style, const char *text)
+{
+    const int columns = text_columns(text, area->canvas->ascii);
+    if (columns > width)
+        area_text_fit(area, y, x, width, style, text);
+    else
+        area_text(area, y, x + width - columns, columns, style, text);
+}
+
+void area_put(const struct area *area, int y, int x, enum style style, wchar_t glyph)
+{
+    if (y < 0 || x < 0 || y >= area->height || x >= area->width)
+        return;
+    const int columns = glyph_of(&glyph, area->canvas->ascii);
+    if (columns == 1)
+        put(area, y, x, style, glyph, 1);
+}
+
+void area_fill(const struct area *area, int y, int x, int height, int width, enum style style, wchar_t glyph)
+{
+    const struct area part = area_part(area, y, x, height, width);
+    for (int row = 0; row < part.height; row++)
+        for (int column = 0; column < part.width; column++)
+            area_put(&part, row, column, style, glyph);
+}
+
+void area_restyle(const struct area *area, int y, int x, int width, enum style style)
+{
+    const struct area part = area_part(area, y, x, 1, width);
+    if (part.height < 1)
+        return;
+    struct glyph *row = &part.canvas->cells[(size_t)part.y * (size_t)part.canvas->width + (size_t)part.x];
+    for (int i = 0; i < part.width; i++)
+        row[i].style = (uint8_t)style;
+}
+
+void area_box(const struct area *area, const char *title)
+{
+    const int bottom = area->height - 1, right = area->width - 1;
+    area_fill(area, 0, 0, area->height, area->width, STYLE_NORMAL, L' ');
+    for (int x = 1; x < right; x++) {
+        area_put(area, 0, x, STYLE_BORDER, 0x2500);
+        area_put(area, bottom, x, STYLE_BORDER, 0x2500);
+    }
+    for (int y = 1; y < bottom; y++) {
+        area_put(area, y, 0, STYLE_BORDER, 0x2502);
+        area_put(area, y, right, STYLE_BORDER, 0x2502);
+    }
+    area_put(area, 0, 0, STYLE_BORDER, 0x250c);
+    area_put(area, 0, right, STYLE_BORDER, 0x2510);
+    area_put(area, bottom, 0, STYLE_BORDER, 0x2514);
+    area_put(area, bottom, right, STYLE_BORDER, 0x2518);
+    if (title && area->width > 6) {
+        char text[128];
+        snprintf(text, sizeof text, " %s ", title);
+        area_text_fit(area, 0, 2, area->width - 4, STYLE_BOLD, text);
+    }
+}
+
+static void add_utf8(struct strbuf *out, wchar_t c)
+{
+    if (c < 0x80) {
+        strbuf_putc(out, (char)c);
+    } else if (c < 0x800) {
+        strbuf_putc(out, (char)(0xc0 | c >> 6));
+        strbuf_putc(out, (char)(0x80 | (c & 0x3f)));
+    } else if (c < 0x10000) {
+        strbuf_putc(out, (char)(0xe0 | c >> 12));
+        strbuf_putc(out, (char)(0x80 | (c >> 6 & 0x3f)));
+        strbuf_putc(out, (char)(0x80 | (c & 0x3f)));
+    } else {
+        strbuf_putc(out, (char)(0xf0 | c >> 18));
+        strbuf_putc(out, (char)(0x80 | (c >> 12 & 0x3f)));
+        strbuf_putc(out, (char)(0x80 | (c >> 6 & 0x3f)));
+        strbuf_putc(out, (char)(0x80 | (c & 0x3f)));
+    }
+}
+
+char *canvas_to_text(const struct canvas *canvas)
+{
+    struct strbuf out = {0};
+    strbuf_puts(&out, "");
+    for (int y = 0; y < canvas->height; y++) {
+        const struct glyph *row = &canvas->cells[(size_t)y * (size_t)canvas->width];
+        int end = canvas->width;
+        while (end > 0 && row[end - 1].base == L' ' && row[end - 1].width == 1)
+            end--;
+        for (int x = 0; x < end; x++) {
+            if (row[x].width == 0)
+                continue;
+            add_utf8(&out, row[x].base);
+            if (row[x].mark)
+                add_utf8(&out, row[x].mark);
+        }
+        strbuf_putc(&out, '\n');
+    }
+    return out.text;
+}

@@ -1,0 +1,282 @@
+/* The frame round the views: what runs, the badge, tabs, breadcrumb, footer, and the message for a tiny window. */
+#include "base/unknown.h"
+#include "tui/app.h"
+#include "tui/format.h"
+#include <stdio.h>
+#include <string.h>
+
+static const char *note_text(const struct report_cell *cell, const char *key)
+{
+    for (size_t i = 0; i < cell->note_count; i++)
+        if (strcmp(cell->notes[i].key, key) == 0)
+            return cell->notes[i].text;
+    return NULL;
+}
+
+/* "S · b4 · c256 · fp32 · eager · cpu" */
+static void describe(const struct report_cell *cell, char *text, size_t size)
+{
+    const struct cell *c = &cell->requested;
+    snprintf(text, size, "%s  %s%s%s  b%lld·c%lld  %s  %s", c->device, c->model.preset[0] ? c->model.preset : "",
+             c->model.preset[0] ? "/" : "", c->model.name, (long long)c->batch_size, (long long)c->context_length,
+             precision_name(cell->effective_dtype), c->compile ? "compile" : "eager");
+}
+
+static void draw_title(const struct app *app, const struct area *area)
+{
+    const struct report_cell *cell = app_cell(app);
+    char text[256];
+    if (!cell) {
+        area_text_fit(area, 0, 0, area->width, STYLE_TITLE,
+                      app->session ? "steptop  no run yet: n starts one" : "steptop  a report without runs");
+        return;
+    }
+    describe(cell, text, sizeof text);
+    int x = area_printf(area, 0, 0, STYLE_TITLE, "steptop  run %u  %s", cell->run_id, text);
+    const struct run *run = app_run(app);
+    char activity[360];
+    if (run && cell->status == STATUS_RUNNING)
+        snprintf(activity, sizeof activity, "%s", run->activity[0] ? run->activity : "starting");
+    else
+        snprintf(activity, sizeof activity, "%s%s%s", status_name(cell->status),
+                 cell->reason && cell->reason[0] ? ": " : "", cell->reason ? cell->reason : "");
+    const int columns = text_columns(activity, area->canvas->ascii);
+    if (x + 2 + columns + 2 + 20 <= area->width && cell->device.model[0])
+        x += area_text_fit(area, 0, x + 2, area->width - x - columns - 6, STYLE_DIM, cell->device.model) + 2;
+    area_text_fit(area, 0, x + 2, area->width - x - 2,
+                  cell->status == STATUS_OK || cell->status == STATUS_RUNNING || cell->status == STATUS_PENDING
+                      ? STYLE_GOOD
+                      : STYLE_BAD,
+                  activity);
+}
+
+static uint64_t records_now(const struct app *app)
+{
+    uint64_t records = 0;
+    for (size_t i = 0; app->session && i < session_run_count(app->session); i++) {
+        const struct run *run = session_run(app->session, i);
+        struct aggregate_counts counts = {0};
+        if (run->aggregate)
+            aggregate_counts(run->aggregate, &counts);
+        records += counts.records;
+    }
+    return records;
+}
+
+static int draw_badge(const struct app *app, const struct area *area)
+{
+    const struct report_cell *cell = app_cell(app);
+    uint64_t dropped = 0;
+    bool running = false;
+    for (size_t i = 0; i < app->report->cells.count; i++)
+        running |= app->report->cells.items[i]->status == STATUS_RUNNING ||
+                   app->report->cells.items[i]->status == STATUS_PENDING;
+    if (cell)
+        dropped = cell->dropped;
+    int x = 0;
+    if (app->paused) {
+        const uint64_t records = records_now(app);
+        x = area_printf(area, 0, 0, STYLE_PAUSED, " PAUSED +%llu ",
+                        (unsigned long long)(records > app->paused_records ? records - app->paused_records : 0));
+    } else if (app->session && running) {
+        x = area_text(area, 0, 0, -1, STYLE_LIVE, " LIVE ");
+    } else {
+        x = area_text(area, 0, 0, -1, STYLE_DONE, app->session ? " DONE " : " FILE ");
+    }
+    if (dropped)
+        x += area_printf(area, 0, x + 1, STYLE_DROPPED, " DROPPED %llu ", (unsigned long long)dropped) + 1;
+    return x;
+}
+
+static void add_fact(const struct area *area, int *x, enum style style, const char *text)
+{
+    const int columns = text_columns(text, area->canvas->ascii);
+    if (*x + 2 + columns > area->width)
+        return;
+    area_text(area, 0, *x + 2, -1, style, text);
+    *x += 2 + columns;
+}
+
+/* Facts in order of importance; what has no room is left out whole. */
+static void draw_facts(const struct app *app, const struct area *area, int x)
+{
+    const struct report_cell *cell = app_cell(app);
+    char text[160], number[FORMAT_SIZE];
+    if (!cell)
+        return;
+    const int pass = app_pass(app, cell);
+    if (pass != NO_PASS) {
+        const struct ratio *overhead = &cell->passes[pass].overhead;
+        if (is_known(overhead->median))
+            snprintf(text, sizeof text, "overhead %+.2f %%", (overhead->median - 1) * 100);
+        else
+            snprintf(text, sizeof text, "overhead n/a");
+        add_fact(area, &x, is_known(overhead->median) && overhead->median > 1.05 ? STYLE_WARN : STYLE_NORMAL, text);
+        snprintf(text, sizeof text, "pass %s", pass_name((enum pass)pass));
+        add_fact(area, &x, STYLE_NORMAL, text);
+    }
+    const struct device_telemetry *state = &cell->telemetry;
+    if (is_known(state->sm_clock_mhz) && state->sm_clock_mhz > 0) {
+        snprintf(text, sizeof text, "%.0f MHz", state->sm_clock_mhz);
+        add_fact(area, &x, STYLE_NORMAL, text);
+    }
+    if (is_known(state->power_w) && state->power_w > 0) {
+        snprintf(text, sizeof text, "%.0f W", state->power_w);
+        add_fact(area, &x, STYLE_NORMAL, text);
+    }
+    if (is_known(state->temperature_c) && state->temperature_c > 0) {
+        snprintf(text, sizeof text, "%.0f °C", state->temperature_c);
+        add_fact(area, &x, STYLE_NORMAL, text);
+    }
+    if (state->throttle[0]) {
+        snprintf(text, sizeof text, "throttled: %s", state->throttle);
+        add_fact(area, &x, STYLE_WARN, text);
+    }
+    const char *tier = note_text(cell, "counter tier");
+    if (!tier)
+        tier = note_text(cell, "counters");
+    snprintf(text, sizeof text, "counters %s", tier ? tier : "n/a");
+    add_fact(area, &x, STYLE_DIM, text);
+    snprintf(text, sizeof text, "%s records", format_count(number, (double)cell->records));
+    add_fact(area, &x, STYLE_DIM, text);
+    if (cell->invalid) {
+        snprintf(text, sizeof text, "%llu invalid", (unsigned long long)cell->invalid);
+        add_fact(area, &x, STYLE_BAD, text);
+    }
+    if (is_known(app->frame_share)) {
+        snprintf(text, sizeof text, "screen %.1f %% of a core", app->frame_share * 100);
+        add_fact(area, &x, STYLE_DIM, text);
+    }
+}
+
+static void draw_tabs(struct app *app, const struct area *area)
+{
+    int full = 0;
+    for (int view = 0; view < VIEW_COUNT; view++)
+        full += (int)strlen(view_ops((enum view_id)view)->name) + 5;
+    const bool fits = full <= area->width;
+    int x = 0;
+    app->tab_y = area->y;
+    for (int view = 0; view < VIEW_COUNT; view++) {
+        const char *name = view_ops((enum view_id)view)->name;
+        const enum style style = view == (int)app->view ? STYLE_TAB_ON : STYLE_TAB;
+        app->tab_x[view] = area->x + x;
+        /* A narrow window keeps the whole name of the view that is shown. */
+        if (fits)
+            x += area_printf(area, 0, x, style, " %d %s ", view + 1, name) + 1;
+        else
+            x += area_printf(area, 0, x, style, view == (int)app->view ? "%d %s" : "%d %.4s", view + 1, name) + 1;
+        app->tab_end[view] = area->x + x;
+    }
+}
+
+static void crumb_text(const struct app *app, enum view_id view, const struct focus *focus, char *text, size_t size)
+{
+    const struct report_cell *cell = focus->run == NO_RUN ? app_cell(app) : app_find_cell(app, focus->run);
+    size_t used = (size_t)snprintf(text, size, "%s", view_ops(view)->name);
+    if (used >= size)
+        return;
+    if ((view == VIEW_KERNELS || view == VIEW_LAYERS) && cell && focus->scope >= 0 &&
+        (size_t)focus->scope < cell->layer_count)
+        snprintf(text + used, size - used, " of %s", cell->layers[focus->scope].path);
+    else if (view == VIEW_HISTOGRAM && cell && focus->kernel && kernel_find(cell, focus->kernel) >= 0)
+        snprintf(text + used, size - used, " of %.40s", cell->kernels[kernel_find(cell, focus->kernel)].name);
+    else if (view == VIEW_KERNELS && focus->compare)
+        snprintf(text + used, size - used, " against run %u", app->baseline);
+}
+
+static void draw_breadcrumb(const struct app *app, const struct area *area)
+{
+    char status[200] = "", text[320];
+    if (view_ops(app->view)->status)
+        view_ops(app->view)->status(app, app->states[app->view], status, sizeof status);
+    int columns = text_columns(status, area->canvas->ascii);
+    if (columns > area->width * 2 / 3)
+        columns = area->width * 2 / 3;
+    const int room = area->width - columns - 2;
+    int x = 0;
+    for (int i = 0; i <= app->crumb_count && x < room; i++) {
+        const bool last = i == app->crumb_count;
+        crumb_text(app, last ? app->view : app->crumbs[i].view, last ? &app->focus : &app->crumbs[i].focus, text,
+                   sizeof text);
+        if (i > 0)
+            x += area_text(area, 0, x, room - x, STYLE_DIM, " › ");
+        x += area_text_fit(area, 0, x, room - x, last ? STYLE_BOLD : STYLE_DIM, text);
+    }
+    area_text_right(area, 0, area->width - columns, columns, STYLE_DIM, status);
+}
+
+static void draw_footer(const struct app *app, const struct area *area)
+{
+    area_fill(area, 0, 0, 1, area->width, STYLE_NORMAL, L' ');
+    if (app->prompt.kind) {
+        prompt_draw(app, area);
+        return;
+    }
+    if (app->message[0] && app->now < app->message_until) {
+        area_text_fit(area, 0, 0, area->width, app->message_style, app->message);
+        return;
+    }
+    int count, x = 0;
+    const struct binding *bindings = key_bindings(&count);
+    for (int i = 0; i < count; i++) {
+        if (!bindings[i].label || !(bindings[i].views & 1u << app->view))
+            continue;
+        char key[16];
+        key_first_name(&bindings[i], key, sizeof key);
+        const int columns = text_columns(key, area->canvas->ascii) + (int)strlen(bindings[i].label);
+        if (x + columns > area->width)
+            continue;
+        x += area_text(area, 0, x, -1, STYLE_KEY, key);
+        x += area_text(area, 0, x, -1, STYLE_LABEL, bindings[i].label) + 1;
+    }
+}
+
+static void draw_tiny(const struct area *area)
+{
+    char text[80];
+    snprintf(text, sizeof text, "steptop needs %dx%d, this is %dx%d", LEAST_WIDTH, LEAST_HEIGHT, area->width,
+             area->height);
+    /* Broken at words, so that it can be read in any window that has letters at all. */
+    int y = 0, x = 0;
+    for (const char *word = text; *word && y < area->height;) {
+        char one[32];
+        const size_t length = strcspn(word, " ");
+        snprintf(one, sizeof one, "%.*s", (int)length, word);
+        if (x > 0 && x + (int)length > area->width) {
+            y++;
+            x = 0;
+        }
+        x += area_text(area, y, x, -1, STYLE_BOLD, one) + 1;
+        word += length + (word[length] == ' ');
+    }
+    if (y + 1 < area->height)
+        area_text(area, y + 1, 0, -1, STYLE_DIM, "q quits");
+}
+
+void app_draw(struct app *app, struct canvas *canvas)
+{
+    canvas_clear(canvas);
+    const struct area screen = canvas_area(canvas);
+    if (screen.height < LEAST_HEIGHT || screen.width < LEAST_WIDTH) {
+        draw_tiny(&screen);
+        return;
+    }
+    struct area line = area_part(&screen, 0, 0, 1, screen.width);
+    draw_title(app, &line);
+    line = area_part(&screen, 1, 0, 1, screen.width);
+    draw_facts(app, &line, draw_badge(app, &line));
+    line = area_part(&screen, 2, 0, 1, screen.width);
+    draw_tabs(app, &line);
+    /* The view first: its status line tells what it just made. */
+    const struct area body = area_part(&screen, 4, 0, screen.height - 5, screen.width);
+    view_ops(app->view)->draw(app, app->states[app->view], &body);
+    line = area_part(&screen, 3, 0, 1, screen.width);
+    draw_breadcrumb(app, &line);
+    if (app->modal) {
+        const struct area above = area_part(&screen, 3, 0, screen.height - 4, screen.width);
+        app->modal->ops->draw(app, app->modal, &above);
+    }
+    line = area_part(&screen, screen.height - 1, 0, 1, screen.width);
+    draw_footer(app, &line);
+}

@@ -1,0 +1,20 @@
+/* What the user set on the screen and finds again next time: $XDG_CONFIG_HOME/steptop/screen, lines of "key value". */
+#pragma once
+#include "base/error.h"
+#include "tui/keys.h"
+#include <stdint.h>
+
+struct config {
+    int theme;    /* index in theme_names; −1: not set */
+    bool braille; /* plots in braille instead of eighth blocks */
+    bool mouse;
+    uint32_t columns[VIEW_COUNT]; /* bit a column; 0: the view's own choice */
+    int sort[VIEW_COUNT];         /* −1: the view's own choice */
+    bool ascending[VIEW_COUNT];
+    double threshold; /* share below which kernels and layers are hidden; 0: none */
+};
+
+void config_default(struct config *config);
+/* A missing file is no error; a line that is not understood is left out and named in *error, and true is returned still. */
+void config_load(struct config *config, struct error *error);
+bool config_save(const struct config *config, struct error *error); /* atomic */

@@ -1,0 +1,245 @@
+/* The one loop: terminal, signals, session, clock. Data are drawn at most ten times a second, keys at once. */
+#include "base/clock.h"
+#include "base/unknown.h"
+#include "tui/app.h"
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+
+#define FRAME_NS 100000000u
+#define SESSION_FDS 60
+
+struct loop {
+    struct app app;
+    struct canvas canvas;
+    struct terminal *terminal;
+    uint64_t last_frame, last_usage_at, last_usage;
+    size_t ended;         /* runs that had ended when the files were written last */
+    bool session_changed; /* since the last frame */
+    int signal;
+};
+
+static uint64_t own_cpu(void)
+{
+    struct rusage usage;
+    getrusage(RUSAGE_SELF, &usage);
+    return ((uint64_t)usage.ru_utime.tv_sec + (uint64_t)usage.ru_stime.tv_sec) * 1000000000u +
+           ((uint64_t)usage.ru_utime.tv_usec + (uint64_t)usage.ru_stime.tv_usec) * 1000u;
+}
+
+static void measure_self(struct loop *loop, uint64_t now)
+{
+    if (now - loop->last_usage_at < 2000000000u)
+        return;
+    const uint64_t cpu = own_cpu();
+    if (loop->last_usage_at && loop->app.session)
+        loop->app.frame_share = (double)(cpu - loop->last_usage) / (double)(now - loop->last_usage_at);
+    loop->last_usage = cpu;
+    loop->last_usage_at = now;
+}
+
+/* The files asked for on the command line are rewritten after every cell, so that whatever ends us leaves them valid. */
+static void write_files(struct loop *loop)
+{
+    const struct tui_options *options = loop->app.options;
+    size_t ended = 0;
+    for (size_t i = 0; i < session_run_count(loop->app.session); i++) {
+        const enum status status = session_run(loop->app.session, i)->status;
+        ended += status != STATUS_PENDING && status != STATUS_RUNNING;
+    }
+    if (ended == loop->ended || (!options->yaml_path && !options->markdown_path))
+        return;
+    loop->ended = ended;
+    struct error error = {0};
+    report_update(loop->app.report, loop->app.session);
+    if ((options->yaml_path && !report_write(loop->app.report, FORMAT_YAML, options->yaml_path, &error)) ||
+        (options->markdown_path && !report_write(loop->app.report, FORMAT_MARKDOWN, options->markdown_path, &error)))
+        app_message(&loop->app, STYLE_BAD, "%s", error.text);
+}
+
+static void draw(struct loop *loop)
+{
+    int height, width;
+    terminal_size(loop->terminal, &height, &width);
+    canvas_resize(&loop->canvas, height, width);
+    app_draw(&loop->app, &loop->canvas);
+}
+
+static void frame(struct loop *loop)
+{
+    const uint64_t now = clock_now();
+    loop->app.now = now;
+    loop->last_frame = now;
+    loop->app.dirty = false;
+    if (loop->app.session && !loop->app.paused && loop->session_changed) {
+        report_update(loop->app.report, loop->app.session);
+        loop->session_changed = false;
+    }
+    measure_self(loop, now);
+    draw(loop);
+    terminal_show(loop->terminal, &loop->canvas);
+}
+
+/* What orderly signals ask for. */
+static void take_signals(struct loop *loop)
+{
+    for (int number = terminal_signal(loop->terminal); number; number = terminal_signal(loop->terminal)) {
+        switch (number) {
+        case SIGWINCH:
+            if (terminal_resize(loop->terminal))
+                loop->app.dirty = true;
+            break;
+        case SIGCONT:
+            terminal_resume(loop->terminal);
+            loop->app.dirty = true;
+            break;
+        case SIGTSTP:
+            terminal_suspend(loop->terminal);
+            loop->app.dirty = true;
+            break;
+        case SIGINT: {
+            const struct mouse none = {0};
+            app_key(&loop->app, 'C' & 31, &none);
+            if (loop->app.quit)
+                loop->signal = SIGINT;
+            break;
+        }
+        default:
+            loop->signal = number;
+            loop->app.quit = true;
+        }
+    }
+}
+
+static void take_keys(struct loop *loop)
+{
+    struct mouse mouse = {0};
+    for (int i = 0; i < 256 && !loop->app.quit; i++) {
+        const int key = terminal_key(loop->terminal, &mouse);
+        if (!key)
+            return;
+        loop->app.now = clock_now();
+        /* Several keys at once (typed ahead, pasted): each acts on what the one before would have shown. */
+        if (i > 0 && loop->app.dirty)
+            draw(loop);
+        const bool interrupt = key == ('C' & 31);
+        app_key(&loop->app, key, &mouse);
+        if (interrupt && loop->app.quit)
+            loop->signal = SIGINT;
+    }
+}
+
+static int gather(struct loop *loop, struct pollfd *fds, int *session_fds, int *timeout)
+{
+    *timeout = -1;
+    *session_fds = 0;
+    fds[0] = (struct pollfd){terminal_input(loop->terminal), POLLIN, 0};
+    fds[1] = (struct pollfd){terminal_signals(loop->terminal), POLLIN, 0};
+    fds[2] = (struct pollfd){terminal_is_behind(loop->terminal) ? terminal_output(loop->terminal) : -1, POLLOUT, 0};
+    if (loop->app.session)
+        *session_fds = session_poll(loop->app.session, fds + 3, SESSION_FDS, timeout);
+    return 3 + *session_fds;
+}
+
+/* Milliseconds until the next frame is due; −1: none is. */
+static int until_frame(const struct loop *loop, uint64_t now)
+{
+    const struct app *app = &loop->app;
+    /* A terminal that does not take what it was sent gets no more; POLLOUT wakes us up. */
+    if (terminal_is_behind(loop->terminal))
+        return -1;
+    if (app->dirty)
+        return 0;
+    uint64_t due = 0;
+    if (loop->session_changed || app->paused)
+        due = loop->last_frame + FRAME_NS;
+    if (app->message_until > now && (!due || app->message_until < due))
+        due = app->message_until;
+    /* The sort order stops resting, clocks on the screen go on. */
+    if (app->session && !session_idle(app->session) && !due)
+        due = loop->last_frame + 10u * FRAME_NS;
+    if (!due)
+        return -1;
+    return due <= now ? 0 : (int)((due - now + 999999) / 1000000);
+}
+
+static void step(struct loop *loop)
+{
+    struct pollfd fds[3 + SESSION_FDS];
+    int session_fds, timeout;
+    const int count = gather(loop, fds, &session_fds, &timeout);
+    const int wait = until_frame(loop, clock_now());
+    if (wait >= 0 && (timeout < 0 || wait < timeout))
+        timeout = wait;
+    const int ready = poll(fds, (nfds_t)count, timeout);
+    if (ready < 0 && errno != EINTR)
+        loop->app.quit = true;
+    if (ready > 0 && (fds[0].revents & (POLLHUP | POLLERR | POLLNVAL)) && !(fds[0].revents & POLLIN)) {
+        loop->signal = SIGHUP; /* the terminal is gone */
+        loop->app.quit = true;
+        return;
+    }
+    take_signals(loop);
+    if (!terminal_flush(loop->terminal)) {
+        loop->signal = SIGHUP;
+        loop->app.quit = true;
+    }
+    if (loop->app.quit)
+        return;
+    take_keys(loop);
+    if (loop->app.session && session_step(loop->app.session)) {
+        loop->session_changed = true;
+        write_files(loop);
+    }
+    const uint64_t now = clock_now();
+    if (until_frame(loop, now) == 0)
+        frame(loop);
+}
+
+bool tui_run(const struct tui_options *options, bool *interrupted, int *signal_number, struct error *error)
+{
+    struct config config;
+    const char *no_color = getenv("NO_COLOR");
+    config_load(&config, NULL);
+    int theme = config.theme < 0 ? 0 : config.theme;
+    if (options->theme) {
+        theme = theme_find(options->theme);
+        if (theme < 0)
+            return error_set(error, ERROR_USAGE, "there is no theme '%s'; there are default, light, mono and contrast",
+                             options->theme);
+    }
+    const struct terminal_options terminal_options = {
+        .theme = theme,
+        .ascii = options->ascii,
+        .mouse = options->mouse && config.mouse,
+        /* A theme that is asked for by name outweighs the environment. */
+        .no_color = no_color && *no_color && !options->theme,
+    };
+    struct loop *loop = calloc(1, sizeof *loop);
+    if (!loop)
+        abort();
+    loop->terminal = terminal_open(&terminal_options, error);
+    if (!loop->terminal) {
+        free(loop);
+        return false;
+    }
+    loop->canvas.ascii = terminal_is_ascii(loop->terminal);
+    app_init(&loop->app, options, loop->terminal);
+    loop->session_changed = true;
+    loop->app.dirty = true;
+    while (!loop->app.quit)
+        step(loop);
+    terminal_close(loop->terminal);
+    if (loop->app.session)
+        report_update(loop->app.report, loop->app.session);
+    *interrupted = loop->signal != 0;
+    *signal_number = loop->signal;
+    app_release(&loop->app);
+    canvas_release(&loop->canvas);
+    free(loop);
+    return true;
+}

@@ -1,0 +1,39 @@
+/* What lies on top of the views until it is closed: the help page, forms and pickers. */
+#pragma once
+#include "tui/canvas.h"
+
+struct app;
+struct modal;
+struct cell;
+
+struct modal_ops {
+    void (*draw)(struct app *app, struct modal *modal, const struct area *screen);
+    void (*key)(struct app *app, struct modal *modal, int key); /* may close it: modal_close */
+    void (*release)(struct modal *modal);
+};
+struct modal {
+    const struct modal_ops *ops;
+}; /* first member of each kind */
+
+void modal_open(struct app *app, struct modal *modal); /* takes it over */
+void modal_close(struct app *app);
+
+struct modal *help_create(const struct app *app);
+struct modal *form_create(const struct cell *cell); /* the new-run form, filled from `cell` */
+
+/* A list to choose from. Choosing calls back and closes, unless the callback says to stay. */
+struct picker_item {
+    char *label, *detail; /* detail: shown below the list, wrapped */
+    bool enabled;
+    int mark; /* −1 none, 0 empty box, 1 ticked box */
+};
+typedef bool picker_choose(struct app *app, struct modal *modal, int index, int key); /* true: stay open */
+struct modal *picker_create(const char *title, const char *hint, picker_choose *choose);
+void picker_add(struct modal *modal, const char *label, const char *detail, bool enabled, int mark);
+void picker_select(struct modal *modal, int index);
+struct picker_item *picker_item(struct modal *modal, int index);
+
+void pick_profile(struct app *app);
+void pick_device(struct app *app);
+void pick_sort(struct app *app);
+void pick_setup(struct app *app);

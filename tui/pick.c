@@ -1,0 +1,201 @@
+/* The pickers: sort column, setup, run profile, device. */
+#include "tui/app.h"
+#include "tui/devices.h"
+#include "tui/format.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static struct table *table_of(const struct app *app)
+{
+    return view_ops(app->view)->table ? view_ops(app->view)->table(app->states[app->view]) : NULL;
+}
+
+static void save(struct app *app)
+{
+    struct error error = {0};
+    if (!config_save(&app->config, &error))
+        app_message(app, STYLE_WARN, "not kept for next time: %s", error.text);
+}
+
+static bool choose_sort(struct app *app, struct modal *modal, int index, int key)
+{
+    struct table *table = table_of(app);
+    (void)modal;
+    if (key != KEY_CODE_ENTER && key != ' ')
+        return true;
+    table_sort_by(table, index);
+    app->config.sort[app->view] = table->sort;
+    app->config.ascending[app->view] = table->ascending;
+    save(app);
+    return false;
+}
+
+void pick_sort(struct app *app)
+{
+    struct table *table = table_of(app);
+    if (!table || !table->ops->value)
+        return;
+    struct modal *modal = picker_create("Sort by", "Enter sorts by it  Esc leaves", choose_sort);
+    for (int i = 0; i < table->ops->column_count; i++)
+        picker_add(modal, table->ops->columns[i].title, table->ops->columns[i].help, true, -1);
+    picker_select(modal, table->sort);
+    modal_open(app, modal);
+}
+
+/* The setup page: theme, plots, mouse, then the columns of the view. */
+enum { SETUP_PLOTS = THEME_COUNT, SETUP_MOUSE, SETUP_COLUMNS };
+
+static void mark_setup(struct app *app, struct modal *modal)
+{
+    const struct table *table = table_of(app);
+    const int theme = app->config.theme < 0 ? 0 : app->config.theme;
+    for (int i = 0; i < THEME_COUNT; i++)
+        picker_item(modal, i)->mark = i == theme;
+    picker_item(modal, SETUP_PLOTS)->mark = app->config.braille;
+    picker_item(modal, SETUP_MOUSE)->mark = app->config.mouse;
+    for (int i = 0; table && i < table->ops->column_count; i++)
+        picker_item(modal, SETUP_COLUMNS + i)->mark = (table->shown >> i & 1) != 0;
+}
+
+static bool choose_setup(struct app *app, struct modal *modal, int index, int key)
+{
+    struct table *table = table_of(app);
+    if (key != KEY_CODE_ENTER && key != ' ')
+        return true;
+    if (index < THEME_COUNT) {
+        app->config.theme = index;
+        terminal_set_theme(app->terminal, index);
+    } else if (index == SETUP_PLOTS) {
+        app->config.braille = !app->config.braille;
+    } else if (index == SETUP_MOUSE) {
+        app->config.mouse = !app->config.mouse;
+        terminal_set_mouse(app->terminal, app->config.mouse);
+    } else {
+        const uint32_t bit = 1u << (index - SETUP_COLUMNS);
+        /* The name cannot go: a row without it says nothing. */
+        if (table->ops->columns[index - SETUP_COLUMNS].priority > 0)
+            table->shown ^= bit;
+        app->config.columns[app->view] = table->shown;
+    }
+    mark_setup(app, modal);
+    save(app);
+    return true;
+}
+
+void pick_setup(struct app *app)
+{
+    const struct table *table = table_of(app);
+    struct modal *modal = picker_create("Setup", "Space or Enter changes it, kept at once  Esc leaves", choose_setup);
+    for (int i = 0; i < THEME_COUNT; i++) {
+        char label[64];
+        snprintf(label, sizeof label, "theme %s", theme_names[i]);
+        picker_add(modal, label, i == 0 ? "on the terminal's own background, for dark and light ones" : "", true, 0);
+    }
+    picker_add(modal, "plots in braille", "finer than eighth blocks, where the font has them", true, 0);
+    picker_add(modal, "mouse", "off leaves selecting text to the terminal", true, 0);
+    for (int i = 0; table && i < table->ops->column_count; i++) {
+        char label[96];
+        snprintf(label, sizeof label, "column %s", table->ops->columns[i].title);
+        picker_add(modal, label, table->ops->columns[i].help, true, 0);
+    }
+    mark_setup(app, modal);
+    modal_open(app, modal);
+}
+
+static bool choose_profile(struct app *app, struct modal *modal, int index, int key)
+{
+    struct profile profile = {0};
+    struct error error = {0};
+    if (key != KEY_CODE_ENTER)
+        return true;
+    char path[512];
+    snprintf(path, sizeof path, "%s", strrchr(picker_item(modal, index)->detail, '\n') + 1);
+    if (!app->session) {
+        app_message(app, STYLE_WARN, "this is a report from a file: nothing can be run here");
+        return false;
+    }
+    if (!profile_read(path, &profile, &error)) {
+        app_message(app, STYLE_BAD, "%s", error.text);
+        return false;
+    }
+    for (size_t i = 0; i < profile.cells.count; i++)
+        session_add(app->session, &profile.cells.items[i]);
+    app_message(app, STYLE_GOOD, "%zu cells of %s queued", profile.cells.count, profile.name ? profile.name : path);
+    profile_free(&profile);
+    app->follow = true;
+    app->focus.run = NO_RUN;
+    return false;
+}
+
+void pick_profile(struct app *app)
+{
+    struct profile_listing listings[64];
+    const int count = profile_list(listings, 64);
+    if (count <= 0) {
+        app_message(app, STYLE_WARN, "no profile found, neither shipped nor in the user's folder");
+        return;
+    }
+    struct modal *modal = picker_create("Run profiles", "Enter queues all its cells  Esc leaves", choose_profile);
+    for (int i = 0; i < count; i++) {
+        char detail[700];
+        snprintf(detail, sizeof detail, "%s\n%s", listings[i].description, listings[i].path);
+        picker_add(modal, listings[i].name, detail, true, -1);
+    }
+    modal_open(app, modal);
+}
+
+/* Enter on a device opens the new-run form with it. */
+static bool choose_device(struct app *app, struct modal *modal, int index, int key)
+{
+    const struct report_cell *cell = app_cell(app);
+    struct cell fresh;
+    struct error error = {0};
+    if (key != KEY_CODE_ENTER)
+        return true;
+    if (!picker_item(modal, index)->enabled)
+        return true;
+    char name[64];
+    snprintf(name, sizeof name, "%.*s", (int)strcspn(picker_item(modal, index)->label, " "),
+             picker_item(modal, index)->label);
+    if (!app->session) {
+        app_message(app, STYLE_WARN, "this is a report from a file: nothing can be run here");
+        return false;
+    }
+    if (cell)
+        fresh = cell->requested;
+    else
+        cell_default(&fresh);
+    if (!cell_set(&fresh, "device", name, &error)) {
+        app_message(app, STYLE_BAD, "%s", error.text);
+        return false;
+    }
+    modal_open(app, form_create(&fresh)); /* closes this one */
+    return true;
+}
+
+void pick_device(struct app *app)
+{
+    struct device_listing listings[32];
+    struct error error = {0};
+    const int count = devices_ask(listings, 32, &error);
+    if (count < 0) {
+        app_message(app, STYLE_BAD, "%s", error.text);
+        return;
+    }
+    struct modal *modal = picker_create("Devices", "Enter opens the new-run form with it  Esc leaves", choose_device);
+    for (int i = 0; i < count; i++) {
+        const struct device_listing *device = &listings[i];
+        char label[192], detail[600], memory[FORMAT_SIZE], free_memory[FORMAT_SIZE];
+        snprintf(label, sizeof label, "%-10.31s %.100s", device->name,
+                 device->available ? device->model : "not available");
+        if (device->available)
+            snprintf(detail, sizeof detail, "%s, %s units, memory %s, free %s\n%s\n%s", device->architecture,
+                     device->units, format_bytes(memory, device->memory_bytes),
+                     format_bytes(free_memory, device->free_bytes), device->precisions, device->reason);
+        else
+            snprintf(detail, sizeof detail, "%s", device->reason);
+        picker_add(modal, label, detail, device->available, -1);
+    }
+    modal_open(app, modal);
+}

@@ -1,0 +1,330 @@
+#include "tui/rows.h"
+#include "base/unknown.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const grouping_names[GROUPING_COUNT] = {"kernel", "class", "layer", "phase"};
+
+/* FNV-1a, 64 bits. */
+uint64_t text_id(const char *text, uint64_t seed)
+{
+    uint64_t hash = 0xcbf29ce484222325u ^ seed * 0x9e3779b97f4a7c15u;
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+    return hash ? hash : 1;
+}
+
+uint64_t kernel_id(const char *name, int phase, int pass)
+{
+    return text_id(name, 1 + (uint64_t)phase * PASS_COUNT + (uint64_t)pass);
+}
+
+int32_t kernel_find(const struct report_cell *cell, uint64_t id)
+{
+    for (size_t i = 0; i < cell->kernel_count; i++)
+        if (kernel_id(cell->kernels[i].name, cell->kernels[i].phase, cell->kernels[i].pass) == id)
+            return (int32_t)i;
+    return -1;
+}
+
+int32_t kernel_largest(const struct report_cell *cell, int pass)
+{
+    int32_t largest = -1;
+    for (size_t i = 0; i < cell->kernel_count; i++)
+        if (cell->kernels[i].pass == pass &&
+            (largest < 0 || cell->kernels[i].total_ns > cell->kernels[largest].total_ns))
+            largest = (int32_t)i;
+    return largest;
+}
+
+bool scope_within(const struct report_cell *cell, int32_t scope, int32_t ancestor)
+{
+    while (scope >= 0 && scope != ancestor && (size_t)scope < cell->layer_count)
+        scope = cell->layers[scope].parent;
+    return scope == ancestor;
+}
+
+double rate_per_s(double amount, double ns)
+{
+    return ns > 0 ? amount / ns * 1e9 : UNKNOWN_DOUBLE;
+}
+
+double roof_share(const struct report_cell *cell, double flops, double bytes, double ns)
+{
+    const double peak = cell->ceilings.flops_per_s, bandwidth = cell->ceilings.bytes_per_s;
+    if (!is_known(flops) || !is_known(bytes) || !(ns > 0) || !is_known(peak) || !is_known(bandwidth))
+        return UNKNOWN_DOUBLE;
+    /* The time that the ceilings allow at least, over the time taken; this holds for copies (0 FLOPs) too. */
+    const double compute = flops / peak * 1e9, memory = bytes / bandwidth * 1e9;
+    const double least = compute > memory ? compute : memory;
+    return least > 0 ? least / ns : UNKNOWN_DOUBLE;
+}
+
+/* What a row sums up while its members are added. */
+struct sum {
+    struct kernel_row row;
+    struct running time; /* of windowed rows */
+    struct histogram histogram;
+    bool histogram_complete; /* every member had one */
+    int members;
+    double single_median, single_p95, single_cv;
+};
+
+struct sums {
+    VEC(struct sum) list;
+};
+
+static struct sum *sum_for(struct sums *sums, uint64_t id)
+{
+    for (size_t i = 0; i < sums->list.count; i++)
+        if (sums->list.items[i].row.id == id)
+            return &sums->list.items[i];
+    const struct sum fresh = {.row = {.id = id,
+                                      .kernel_class = -2,
+                                      .phase = -2,
+                                      .kernel = -2,
+                                      .scope = -1,
+                                      .min_ns = UNKNOWN_DOUBLE,
+                                      .max_ns = UNKNOWN_DOUBLE,
+                                      .base_ns = UNKNOWN_DOUBLE},
+                              .histogram_complete = true};
+    vec_push(&sums->list, fresh);
+    return &sums->list.items[sums->list.count - 1];
+}
+
+/* −2: nothing yet, −1: several. */
+static void join(int *value, int other)
+{
+    *value = *value == -2 || *value == other ? other : -1;
+}
+
+static void add_times(struct kernel_row *row, uint64_t calls, double total, double low, double high, double flops,
+                      double bytes)
+{
+    row->calls += calls;
+    row->total_ns += total;
+    row->flops += flops;
+    row->bytes += bytes;
+    if (!(row->min_ns <= low))
+        row->min_ns = low;
+    if (!(row->max_ns >= high))
+        row->max_ns = high;
+}
+
+/* The layer that a scope belongs to for grouping: the block ("layers.3") or the module directly below the model. */
+static int32_t block_of(const struct report_cell *cell, int32_t scope)
+{
+    while (scope > 0 && (size_t)scope < cell->layer_count) {
+        const int32_t parent = cell->layers[scope].parent;
+        if (parent <= 0)
+            return scope;
+        const char *name = cell->layers[scope].name;
+        if (name[0] >= '0' && name[0] <= '9' && cell->layers[parent].parent <= 0)
+            return scope; /* layers → 3 */
+        scope = parent;
+    }
+    return scope;
+}
+
+static uint64_t group_of(const struct report_cell *cell, const struct report_kernel *kernel, int32_t scope,
+                         enum grouping grouping, struct kernel_row *name)
+{
+    switch (grouping) {
+    case GROUP_CLASS:
+        name->name = kernel_class_name(kernel->kernel_class);
+        return text_id(name->name, 101);
+    case GROUP_PHASE:
+        name->name = phase_name((enum phase)kernel->phase);
+        return text_id(name->name, 102);
+    case GROUP_LAYER: {
+        const int32_t block = block_of(cell, scope);
+        name->scope = block;
+        name->name = block >= 0 && (size_t)block < cell->layer_count ? cell->layers[block].path : "(unattributed)";
+        return text_id(name->name, 103);
+    }
+    default:
+        name->name = kernel->name;
+        return kernel_id(kernel->name, kernel->phase, kernel->pass);
+    }
+}
+
+static void add_member(struct sum *sum, const struct report_cell *cell, const struct report_kernel *kernel,
+                       const struct kernel_row *name)
+{
+    const int index = (int)(kernel - cell->kernels);
+    sum->row.name = name->name;
+    sum->row.scope = name->scope;
+    join(&sum->row.kernel_class, (int)kernel->kernel_class);
+    join(&sum->row.phase, kernel->phase);
+    join(&sum->row.kernel, index);
+    if (sum->members == 0) {
+        sum->row.op = kernel->op;
+        sum->row.recent = kernel->recent;
+        sum->row.recent_count = kernel->recent_count;
+    } else if (sum->row.kernel < 0) {
+        sum->row.op = "";
+        sum->row.recent_count = 0;
+    }
+    sum->members++;
+}
+
+static void add_entry(struct sum *sum, const struct report_entry *entry)
+{
+    add_times(&sum->row, entry->calls, (double)entry->total_ns, (double)entry->min_ns, (double)entry->max_ns,
+              entry->flops, entry->bytes);
+    sum->row.layers++;
+    sum->single_median = entry->median_ns;
+    sum->single_p95 = entry->p95_ns;
+    sum->single_cv = entry->sd_ns / entry->mean_ns;
+    if (entry->live)
+        histogram_merge(&sum->histogram, &entry->live->histogram);
+    else
+        sum->histogram_complete = false;
+}
+
+/* The last ten one-second slots up to the newest one of the cell. */
+static void add_window(struct sum *sum, const struct report_entry *entry, uint64_t newest)
+{
+    struct running window = {0};
+    for (int i = 0; i < 10; i++)
+        if (entry->live->window[i].n && entry->live->window_second[i] + 10 > newest)
+            running_merge(&window, &entry->live->window[i]);
+    if (window.n == 0)
+        return;
+    const double part = entry->calls ? (double)window.n / (double)entry->calls : 0;
+    add_times(&sum->row, window.n, (double)window.total, (double)window.min, (double)window.max, entry->flops * part,
+              entry->bytes * part);
+    running_merge(&sum->time, &window);
+    sum->row.layers++;
+    sum->histogram_complete = false;
+    sum->single_median = sum->single_p95 = UNKNOWN_DOUBLE;
+}
+
+static uint64_t newest_second(const struct report_cell *cell)
+{
+    uint64_t newest = 0;
+    for (size_t i = 0; i < cell->entry_count; i++)
+        for (int slot = 0; cell->entries[i].live && slot < 10; slot++)
+            if (cell->entries[i].live->window[slot].n && cell->entries[i].live->window_second[slot] > newest)
+                newest = cell->entries[i].live->window_second[slot];
+    return newest;
+}
+
+static void finish(struct sum *sum, bool window)
+{
+    struct kernel_row *row = &sum->row;
+    row->mean_ns = row->calls ? row->total_ns / (double)row->calls : UNKNOWN_DOUBLE;
+    row->p99_ns = UNKNOWN_DOUBLE;
+    if (window) {
+        row->median_ns = row->p95_ns = UNKNOWN_DOUBLE;
+        row->cv = running_sd(&sum->time) / sum->time.mean;
+    } else if (sum->histogram_complete && sum->histogram.count) {
+        row->median_ns = histogram_quantile(&sum->histogram, 0.5);
+        row->p95_ns = histogram_quantile(&sum->histogram, 0.95);
+        row->p99_ns = sum->histogram.count >= 100 ? histogram_quantile(&sum->histogram, 0.99) : UNKNOWN_DOUBLE;
+        row->cv = sum->row.layers == 1 ? sum->single_cv : UNKNOWN_DOUBLE;
+    } else {
+        const bool single = row->layers == 1;
+        row->median_ns = single ? sum->single_median : UNKNOWN_DOUBLE;
+        row->p95_ns = single ? sum->single_p95 : UNKNOWN_DOUBLE;
+        row->cv = single ? sum->single_cv : UNKNOWN_DOUBLE;
+    }
+    histogram_release(&sum->histogram);
+}
+
+static void rows_from_entries(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
+{
+    struct sums sums = {0};
+    const uint64_t newest = query->window ? newest_second(cell) : 0;
+    for (size_t i = 0; i < cell->entry_count; i++) {
+        const struct report_entry *entry = &cell->entries[i];
+        if (entry->pass != query->pass || entry->kernel >= cell->kernel_count || (query->window && !entry->live))
+            continue;
+        if (query->scope >= 0 && !scope_within(cell, entry->scope, query->scope))
+            continue;
+        const struct report_kernel *kernel = &cell->kernels[entry->kernel];
+        struct kernel_row name = {.scope = -1};
+        struct sum *sum = sum_for(&sums, group_of(cell, kernel, entry->scope, query->grouping, &name));
+        add_member(sum, cell, kernel, &name);
+        if (query->window)
+            add_window(sum, entry, newest);
+        else
+            add_entry(sum, entry);
+    }
+    for (size_t i = 0; i < sums.list.count; i++) {
+        finish(&sums.list.items[i], query->window);
+        if (query->scope >= 0)
+            sums.list.items[i].row.recent_count = 0; /* the last launches are of the whole kernel */
+        if (sums.list.items[i].row.calls)
+            vec_push(rows, sums.list.items[i].row);
+    }
+    vec_release(&sums.list);
+}
+
+/* A call of the kernel of the same name and phase in another cell, mean in ns. */
+static double baseline_mean(const struct report_cell *baseline, int pass, const struct report_kernel *kernel)
+{
+    for (size_t i = 0; i < baseline->kernel_count; i++) {
+        const struct report_kernel *other = &baseline->kernels[i];
+        if (other->pass == pass && other->phase == kernel->phase && strcmp(other->name, kernel->name) == 0 &&
+            other->calls)
+            return (double)other->total_ns / (double)other->calls;
+    }
+    return UNKNOWN_DOUBLE;
+}
+
+static void rows_from_kernels(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
+{
+    for (size_t i = 0; i < cell->kernel_count; i++) {
+        const struct report_kernel *kernel = &cell->kernels[i];
+        if (kernel->pass != query->pass || kernel->calls == 0)
+            continue;
+        const struct kernel_row row = {
+            .id = kernel_id(kernel->name, kernel->phase, kernel->pass),
+            .name = kernel->name,
+            .op = kernel->op,
+            .kernel_class = (int)kernel->kernel_class,
+            .phase = kernel->phase,
+            .kernel = (int32_t)i,
+            .scope = -1,
+            .calls = kernel->calls,
+            .total_ns = (double)kernel->total_ns,
+            .min_ns = (double)kernel->min_ns,
+            .max_ns = (double)kernel->max_ns,
+            .mean_ns = kernel->mean_ns,
+            .median_ns = kernel->median_ns,
+            .p95_ns = kernel->p95_ns,
+            .p99_ns = kernel->p99_ns,
+            .cv = kernel->cv,
+            .flops = kernel->flops,
+            .bytes = kernel->bytes,
+            .base_ns = query->baseline ? baseline_mean(query->baseline, query->pass, kernel) : UNKNOWN_DOUBLE,
+            .recent = kernel->recent,
+            .recent_count = kernel->recent_count,
+            .layers = kernel->layers,
+        };
+        vec_push(rows, row);
+    }
+}
+
+void kernel_rows_make(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
+{
+    rows->count = 0;
+    if (query->grouping == GROUP_KERNEL && query->scope < 0 && !query->window)
+        rows_from_kernels(cell, query, rows);
+    else
+        rows_from_entries(cell, query, rows);
+    double total = 0;
+    for (size_t i = 0; i < rows->count; i++)
+        total += rows->items[i].total_ns;
+    size_t kept = 0;
+    for (size_t i = 0; i < rows->count; i++) {
+        struct kernel_row *row = &rows->items[i];
+        row->share = total > 0 ? row->total_ns / total : UNKNOWN_DOUBLE;
+        if (query->threshold > 0 && row->share < query->threshold)
+            continue;
+        rows->items[kept++] = *row;
+    }
+    rows->count = kept;
+}

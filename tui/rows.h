@@ -1,0 +1,49 @@
+/* Rows of kernels made from the document: plain, grouped, of one layer alone, of the last ten seconds. */
+#pragma once
+#include "base/vec.h"
+#include "report/report.h"
+
+enum grouping { GROUP_KERNEL, GROUP_CLASS, GROUP_LAYER, GROUP_PHASE, GROUPING_COUNT };
+extern const char *const grouping_names[GROUPING_COUNT];
+
+struct kernel_row {
+    uint64_t id;
+    const char *name, *op;
+    int kernel_class, phase; /* −1: several */
+    int32_t kernel;          /* index in cell->kernels; −1: a group of several */
+    int32_t scope;           /* of a group of layers; −1 */
+    uint64_t calls;
+    double total_ns, min_ns, max_ns, mean_ns, median_ns, p95_ns, p99_ns, cv;
+    double share;        /* of the pass's kernel time */
+    double flops, bytes; /* modelled, sums over the calls */
+    double base_ns;      /* a call in the baseline, mean; NaN */
+    const uint32_t *recent;
+    uint32_t recent_count;
+    int32_t layers;
+};
+
+struct kernel_query {
+    int pass;
+    int32_t scope; /* only within this layer; −1 */
+    enum grouping grouping;
+    bool window;                        /* only the last ten seconds; needs a live cell */
+    double threshold;                   /* share below which rows are left out */
+    const struct report_cell *baseline; /* NULL */
+};
+
+typedef VEC(struct kernel_row) kernel_rows;
+/* Fills rows (emptied first). Their names and histories point into the cell. */
+void kernel_rows_make(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows);
+
+/* Stable over updates: made of name, phase and pass. */
+uint64_t kernel_id(const char *name, int phase, int pass);
+uint64_t text_id(const char *text, uint64_t seed);
+/* Index in cell->kernels, or −1. */
+int32_t kernel_find(const struct report_cell *cell, uint64_t id);
+/* The kernel of a pass that took most time, or −1. */
+int32_t kernel_largest(const struct report_cell *cell, int pass);
+bool scope_within(const struct report_cell *cell, int32_t scope, int32_t ancestor);
+
+/* Achieved ÷ attainable: min(peak, intensity · bandwidth) of the measured ceilings; NaN when anything is unknown. */
+double roof_share(const struct report_cell *cell, double flops, double bytes, double ns);
+double rate_per_s(double amount, double ns); /* NaN when unknown or ns is 0 */

@@ -1,0 +1,151 @@
+#include "tui/signals.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const int orderly[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP, SIGCONT, SIGPIPE, SIGUSR1, SIGUSR2};
+static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
+enum { ORDERLY = sizeof orderly / sizeof *orderly, FATAL = sizeof fatal / sizeof *fatal };
+
+#define HANDLER_STACK 65536
+
+struct signals {
+    int pipe[2];
+    struct sigaction before[ORDERLY + FATAL];
+    int installed;
+    stack_t old_stack;
+    void *stack;
+};
+
+/* A signal handler gets no argument of ours: this is what it needs, written before the handlers are installed. */
+static struct {
+    int pipe, terminal, flags;
+    struct termios saved;
+    char restore[256];
+    size_t restore_length;
+} handler_state;
+
+static void on_orderly(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    const int error = errno;
+    /* Writing to a reader that is gone raises SIGPIPE in this very process: write(2) says EPIPE as well, and that is
+     * handled there. Only a SIGPIPE that somebody sent is a wish to end. */
+    if (number != SIGPIPE || info->si_pid != getpid()) {
+        const unsigned char byte = (unsigned char)number;
+        const ssize_t put = write(handler_state.pipe, &byte, 1);
+        (void)put; /* full: there is plenty to wake the loop up already */
+    }
+    errno = error;
+}
+
+static void on_fatal(int number)
+{
+    /* Only calls that are safe in a handler. The terminal must not block us while we die. */
+    if (handler_state.restore_length) {
+        fcntl(handler_state.terminal, F_SETFL, handler_state.flags | O_NONBLOCK);
+        const ssize_t put = write(handler_state.terminal, handler_state.restore, handler_state.restore_length);
+        (void)put;
+        fcntl(handler_state.terminal, F_SETFL, handler_state.flags);
+        tcsetattr(handler_state.terminal, TCSANOW, &handler_state.saved);
+    }
+    /* SA_RESETHAND: the default action takes the process when we return. */
+    raise(number);
+}
+
+struct signals *signals_install(int fd, const struct termios *saved, int flags, struct error *error)
+{
+    struct signals *signals = calloc(1, sizeof *signals);
+    if (!signals)
+        abort();
+    if (pipe2(signals->pipe, O_CLOEXEC | O_NONBLOCK) != 0) {
+        error_set(error, ERROR_SYSTEM, "cannot make the pipe for signals: %s", strerror(errno));
+        free(signals);
+        return NULL;
+    }
+    handler_state.pipe = signals->pipe[1];
+    handler_state.terminal = fd;
+    handler_state.flags = flags;
+    handler_state.saved = *saved;
+    handler_state.restore_length = 0;
+
+    signals->stack = malloc(HANDLER_STACK);
+    const stack_t stack = {.ss_sp = signals->stack, .ss_size = HANDLER_STACK};
+    if (signals->stack)
+        sigaltstack(&stack, &signals->old_stack);
+    struct sigaction action = {.sa_sigaction = on_orderly, .sa_flags = SA_RESTART | SA_SIGINFO};
+    sigfillset(&action.sa_mask);
+    for (int i = 0; i < ORDERLY; i++)
+        sigaction(orderly[i], &action, &signals->before[i]);
+    struct sigaction crash = {.sa_handler = on_fatal, .sa_flags = (int)SA_RESETHAND | SA_ONSTACK};
+    sigemptyset(&crash.sa_mask);
+    for (int i = 0; i < FATAL; i++)
+        sigaction(fatal[i], &crash, &signals->before[ORDERLY + i]);
+    return signals;
+}
+
+static void add(const char *text)
+{
+    const size_t length = text ? strlen(text) : 0;
+    if (handler_state.restore_length + length > sizeof handler_state.restore)
+        return;
+    memcpy(handler_state.restore + handler_state.restore_length, text, length);
+    handler_state.restore_length += length;
+}
+
+void signals_arm(struct signals *signals, const char *leave_screen, const char *show_cursor, const char *attributes,
+                 const char *keypad)
+{
+    (void)signals;
+    handler_state.restore_length = 0;
+    /* Mouse reports off, in each of the ways they may have been turned on. */
+    add("\033[?1006l\033[?1003l\033[?1002l\033[?1000l");
+    add(attributes);
+    add(keypad);
+    add(show_cursor);
+    add(leave_screen);
+}
+
+void signals_restore(struct signals *signals)
+{
+    if (!signals)
+        return;
+    handler_state.restore_length = 0;
+    for (int i = 0; i < ORDERLY; i++)
+        sigaction(orderly[i], &signals->before[i], NULL);
+    for (int i = 0; i < FATAL; i++)
+        sigaction(fatal[i], &signals->before[ORDERLY + i], NULL);
+    if (signals->stack) {
+        const stack_t off = {.ss_flags = SS_DISABLE};
+        sigaltstack(signals->old_stack.ss_sp ? &signals->old_stack : &off, NULL);
+        free(signals->stack);
+    }
+    close(signals->pipe[0]);
+    close(signals->pipe[1]);
+    free(signals);
+}
+
+int signals_descriptor(const struct signals *signals)
+{
+    return signals->pipe[0];
+}
+
+int signals_next(struct signals *signals)
+{
+    unsigned char byte;
+    return read(signals->pipe[0], &byte, 1) == 1 ? byte : 0;
+}
+
+void signals_suspend(struct signals *signals)
+{
+    struct sigaction stop = {.sa_handler = SIG_DFL}, before;
+    sigemptyset(&stop.sa_mask);
+    sigaction(SIGTSTP, &stop, &before);
+    kill(0, SIGTSTP);
+    sigaction(SIGTSTP, &before, NULL);
+    (void)signals;
+}

@@ -1,0 +1,450 @@
+#include "tui/table.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+void table_init(struct table *table, const struct table_ops *ops, int sort)
+{
+    *table = (struct table){.ops = ops, .sort = sort};
+    for (int i = 0; i < ops->column_count; i++)
+        if (!ops->columns[i].hidden)
+            table->shown |= 1u << i;
+}
+
+void table_release(struct table *table)
+{
+    vec_release(&table->items);
+    vec_release(&table->ranks);
+    vec_release(&table->tags);
+    vec_release(&table->texts);
+}
+
+static bool row_contains(const struct table *table, const void *context, size_t index, const char *needle)
+{
+    struct cell_text cell;
+    for (int column = 0; column < table->ops->column_count; column++) {
+        if (!table->ops->columns[column].left || !(table->shown & 1u << column))
+            continue;
+        cell = (struct cell_text){.text = ""};
+        table->ops->text(context, index, column, &cell);
+        if (strcasestr(cell.text, needle))
+            return true;
+    }
+    return false;
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct table_rank *left = a, *right = b;
+    return left->id < right->id ? -1 : left->id > right->id;
+}
+
+static int by_rank(const void *a, const void *b)
+{
+    const struct table_item *left = a, *right = b;
+    if (left->rank != right->rank)
+        return left->rank < right->rank ? -1 : 1;
+    return left->index < right->index ? -1 : left->index > right->index;
+}
+
+/* Unknown values last; ties by the order before, so that equal rows never swap places. */
+static int by_value(const void *a, const void *b, void *ascending)
+{
+    const struct table_item *left = a, *right = b;
+    const bool left_unknown = isnan(left->value), right_unknown = isnan(right->value);
+    if (left_unknown != right_unknown)
+        return left_unknown ? 1 : -1;
+    if (!left_unknown && left->value != right->value)
+        return (left->value < right->value) == *(bool *)ascending ? -1 : 1;
+    return by_rank(a, b);
+}
+
+static int by_text(const void *a, const void *b, void *ascending)
+{
+    const struct table_item *left = a, *right = b;
+    const int order = strcmp(left->text, right->text);
+    return order == 0 ? by_rank(a, b) : *(bool *)ascending ? order : -order;
+}
+
+static void rank_items(struct table *table)
+{
+    for (size_t i = 0; i < table->items.count; i++) {
+        struct table_item *item = &table->items.items[i];
+        const struct table_rank key = {.id = item->id};
+        const struct table_rank *found = table->ranks.count ? bsearch(&key, table->ranks.items, table->ranks.count,
+                                                                      sizeof *table->ranks.items, by_id)
+                                                            : NULL;
+        item->rank = found ? found->rank : UINT32_MAX;
+    }
+}
+
+static void remember_ranks(struct table *table)
+{
+    table->ranks.count = 0;
+    for (size_t i = 0; i < table->items.count; i++) {
+        const struct table_rank rank = {table->items.items[i].id, (uint32_t)i};
+        vec_push(&table->ranks, rank);
+    }
+    if (table->ranks.count)
+        qsort(table->ranks.items, table->ranks.count, sizeof *table->ranks.items, by_id);
+}
+
+static void sort_items(struct table *table, const void *context, bool rests)
+{
+    struct table_item *items = table->items.items;
+    const size_t count = table->items.count;
+    if (count == 0)
+        return;
+    if (rests) {
+        qsort(items, count, sizeof *items, by_rank);
+        return;
+    }
+    if (!table->ops->columns[table->sort].left) {
+        for (size_t i = 0; i < count; i++)
+            items[i].value = table->ops->value(context, items[i].index, table->sort);
+        qsort_r(items, count, sizeof *items, by_value, &table->ascending);
+        return;
+    }
+    table->texts.count = 0;
+    for (size_t i = 0; i < count; i++) {
+        struct cell_text cell = {.text = ""};
+        table->ops->text(context, items[i].index, table->sort, &cell);
+        const size_t length = strlen(cell.text) + 1;
+        vec_reserve(&table->texts, table->texts.count + length);
+        memcpy(table->texts.items + table->texts.count, cell.text, length);
+        items[i].value = (double)table->texts.count; /* the block may move while it grows */
+        table->texts.count += length;
+    }
+    for (size_t i = 0; i < count; i++)
+        items[i].text = table->texts.items + (size_t)items[i].value;
+    qsort_r(items, count, sizeof *items, by_text, &table->ascending);
+}
+
+static bool find_selection(struct table *table)
+{
+    for (size_t i = 0; table->any_selected && i < table->items.count; i++)
+        if (table->items.items[i].id == table->selected) {
+            table->position = i;
+            return true;
+        }
+    return false;
+}
+
+/* When the selected row is gone, its neighbour takes over. */
+static void place_selection(struct table *table)
+{
+    if (find_selection(table))
+        return;
+    if (table->position >= table->items.count)
+        table->position = table->items.count ? table->items.count - 1 : 0;
+    if (table->items.count)
+        table->selected = table->items.items[table->position].id;
+}
+
+void table_update(struct table *table, const void *context, const uint64_t *ids, size_t count, uint64_t now)
+{
+    table->total = count;
+    table->items.count = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (table->filter[0] && !row_contains(table, context, i, table->filter))
+            continue;
+        const struct table_item item = {.id = ids[i], .index = (uint32_t)i};
+        vec_push(&table->items, item);
+    }
+    if (table->ops->value) {
+        rank_items(table);
+        sort_items(table, context, now < table->rest_until && table->ranks.count > 0);
+        remember_ranks(table);
+    }
+    place_selection(table);
+}
+
+static void move_to(struct table *table, size_t position)
+{
+    if (table->items.count == 0)
+        return;
+    table->position = position < table->items.count ? position : table->items.count - 1;
+    table->selected = table->items.items[table->position].id;
+    table->any_selected = true;
+}
+
+static void toggle_tag(struct table *table)
+{
+    if (table->items.count == 0)
+        return;
+    const uint64_t id = table->items.items[table->position].id;
+    for (size_t i = 0; i < table->tags.count; i++)
+        if (table->tags.items[i] == id) {
+            table->tags.items[i] = table->tags.items[--table->tags.count];
+            return;
+        }
+    vec_push(&table->tags, id);
+}
+
+bool table_is_tagged(const struct table *table, uint64_t id)
+{
+    for (size_t i = 0; i < table->tags.count; i++)
+        if (table->tags.items[i] == id)
+            return true;
+    return false;
+}
+
+/* The next visible column to the left or right of the sort column, round the end. */
+static void sort_beside(struct table *table, int step)
+{
+    const int count = table->ops->column_count;
+    for (int i = 1; i <= count; i++) {
+        const int column = ((table->sort + step * i) % count + count) % count;
+        if (table->shown & 1u << column) {
+            table_sort_by(table, column);
+            return;
+        }
+    }
+}
+
+void table_sort_by(struct table *table, int column)
+{
+    /* Figures start with the largest, names with A. */
+    if (column != table->sort)
+        table->ascending = table->ops->columns[column].left;
+    table->sort = column;
+    table->rest_until = 0;
+}
+
+bool table_command(struct table *table, enum command command, uint64_t now)
+{
+    const size_t page = table->page > 1 ? (size_t)table->page : 1, half = page > 1 ? page / 2 : 1;
+    const size_t at = table->position;
+    switch (command) {
+    case COMMAND_UP:
+        move_to(table, at ? at - 1 : 0);
+        break;
+    case COMMAND_DOWN:
+        move_to(table, at + 1);
+        break;
+    case COMMAND_PAGE_UP:
+        move_to(table, at > page ? at - page : 0);
+        break;
+    case COMMAND_PAGE_DOWN:
+        move_to(table, at + page);
+        break;
+    case COMMAND_HALF_UP:
+        move_to(table, at > half ? at - half : 0);
+        break;
+    case COMMAND_HALF_DOWN:
+        move_to(table, at + half);
+        break;
+    case COMMAND_FIRST:
+        move_to(table, 0);
+        break;
+    case COMMAND_LAST:
+        move_to(table, table->items.count ? table->items.count - 1 : 0);
+        break;
+    case COMMAND_TAG:
+        toggle_tag(table);
+        move_to(table, at + 1);
+        break;
+    case COMMAND_SORT_LEFT:
+    case COMMAND_SORT_RIGHT:
+        if (!table->ops->value)
+            return false;
+        sort_beside(table, command == COMMAND_SORT_LEFT ? -1 : 1);
+        return true;
+    case COMMAND_INVERT:
+        if (!table->ops->value)
+            return false;
+        table->ascending = !table->ascending;
+        table->rest_until = 0;
+        return true;
+    default:
+        return false;
+    }
+    table->rest_until = now + TABLE_REST_NS;
+    return true;
+}
+
+void table_select(struct table *table, uint64_t id)
+{
+    table->selected = id;
+    table->any_selected = true;
+    find_selection(table); /* it may come only with the next update */
+}
+
+bool table_selected(const struct table *table, size_t *index)
+{
+    if (table->items.count == 0)
+        return false;
+    *index = table->items.items[table->position].index;
+    return true;
+}
+
+bool table_find(struct table *table, const void *context, int step, bool stay)
+{
+    const size_t count = table->items.count;
+    if (!table->search[0] || count == 0)
+        return false;
+    for (size_t i = stay ? 0 : 1; i <= count; i++) {
+        const size_t offset = i % count;
+        const size_t at = step > 0 ? (table->position + offset) % count : (table->position + count - offset) % count;
+        if (row_contains(table, context, table->items.items[at].index, table->search)) {
+            move_to(table, at);
+            return true;
+        }
+    }
+    return false;
+}
+
+bool table_click(struct table *table, int y, int x, uint64_t now)
+{
+    if (y == table->head_y && table->ops->value) {
+        for (int column = 0; column < table->ops->column_count; column++)
+            if (table->column_x[column] >= 0 && x >= table->column_x[column] && x <= table->column_end[column]) {
+                if (table->sort == column)
+                    table->ascending = !table->ascending;
+                table_sort_by(table, column);
+            }
+        return false;
+    }
+    const int row = y - table->body_y;
+    if (row < 0 || row >= table->page || table->top + (size_t)row >= table->items.count)
+        return false;
+    const bool again = table->position == table->top + (size_t)row && table->any_selected;
+    move_to(table, table->top + (size_t)row);
+    table->rest_until = now + TABLE_REST_NS;
+    return again;
+}
+
+/* Columns leave by priority until the rest fits; the flexible one keeps at least its minimum. */
+static int layout_columns(const struct table *table, int width, uint32_t *drawn)
+{
+    const int least = table->ops->flexible_least ? table->ops->flexible_least : 12;
+    *drawn = table->shown;
+    for (;;) {
+        int used = 0, worst = -1, flexible = 0;
+        for (int i = 0; i < table->ops->column_count; i++) {
+            if (!(*drawn & 1u << i))
+                continue;
+            const struct table_column *column = &table->ops->columns[i];
+            used += (column->width ? column->width : least) + 1;
+            flexible += column->width == 0;
+            if (column->priority > 0 && (worst < 0 || column->priority >= table->ops->columns[worst].priority))
+                worst = i;
+        }
+        used -= 1;
+        if (used <= width || worst < 0)
+            return flexible && width > used ? least + (width - used) / flexible : least;
+        *drawn &= ~(1u << worst);
+    }
+}
+
+static void draw_title(const struct table *table, const struct area *area, int column, int x, int width)
+{
+    const struct table_column *about = &table->ops->columns[column];
+    const bool sorted = table->ops->value && table->sort == column;
+    char title[64];
+    if (sorted)
+        snprintf(title, sizeof title, "%s%s", about->title, table->ascending ? "▲" : "▼");
+    else
+        snprintf(title, sizeof title, "%s", about->title);
+    const enum style style = sorted ? STYLE_HEAD_ON : STYLE_HEAD;
+    if (about->left)
+        area_text_fit(area, 0, x, width, style, title);
+    else
+        area_text_right(area, 0, x, width, style, title);
+}
+
+/* Marks where the search text stands in a drawn cell. ASCII matches only: a column is a character then. */
+static void mark_match(const struct table *table, const struct area *area, int y, int x, int width, const char *text)
+{
+    const char *found = table->search[0] ? strcasestr(text, table->search) : NULL;
+    if (!found)
+        return;
+    char before[512];
+    snprintf(before, sizeof before, "%.*s", (int)(found - text), text);
+    const int at = text_columns(before, area->canvas->ascii), length = text_columns(table->search, area->canvas->ascii);
+    if (at < width)
+        area_restyle(area, y, x + at, at + length > width ? width - at : length, STYLE_MATCH);
+}
+
+static void draw_row(const struct table *table, const void *context, const struct area *area, int y,
+                     const struct table_item *item, const uint32_t drawn, const int *x, const int *width)
+{
+    const bool selected = table->position < table->items.count && &table->items.items[table->position] == item;
+    const bool tagged = table_is_tagged(table, item->id);
+    const enum style row_style = selected ? STYLE_SELECTED : tagged ? STYLE_TAGGED : STYLE_NORMAL;
+    area_fill(area, y, 0, 1, area->width, row_style, L' ');
+    for (int column = 0; column < table->ops->column_count; column++) {
+        if (!(drawn & 1u << column))
+            continue;
+        struct cell_text cell = {.text = "", .style = STYLE_NORMAL};
+        table->ops->text(context, item->index, column, &cell);
+        const enum style style = row_style != STYLE_NORMAL ? row_style : cell.style;
+        if (table->ops->columns[column].left) {
+            area_text_fit(area, y, x[column], width[column], style, cell.text);
+            mark_match(table, area, y, x[column], width[column], cell.text);
+        } else {
+            area_text_right(area, y, x[column], width[column], style, cell.text);
+        }
+    }
+}
+
+void table_draw(struct table *table, const void *context, const struct area *area, const char *empty)
+{
+    uint32_t drawn;
+    int x[TABLE_COLUMNS_MAX] = {0}, width[TABLE_COLUMNS_MAX] = {0};
+    const int flexible = layout_columns(table, area->width, &drawn);
+    area_fill(area, 0, 0, 1, area->width, STYLE_HEAD, L' ');
+    int at = 0;
+    for (int column = 0; column < table->ops->column_count; column++) {
+        table->column_x[column] = -1;
+        if (!(drawn & 1u << column))
+            continue;
+        x[column] = at;
+        width[column] = table->ops->columns[column].width ? table->ops->columns[column].width : flexible;
+        draw_title(table, area, column, at, width[column]);
+        table->column_x[column] = area->x + at;
+        table->column_end[column] = area->x + at + width[column];
+        at += width[column] + 1;
+    }
+    table->head_y = area->y;
+    table->body_y = area->y + 1;
+    table->body_x = area->x;
+    table->page = area->height > 1 ? area->height - 1 : 0;
+    if (table->items.count == 0) {
+        area_text_fit(area, 2 < area->height ? 2 : 1, 1, area->width - 2, STYLE_DIM,
+                      table->filter[0] && table->total ? "no row matches the filter; \\ changes it, Esc clears it"
+                                                       : empty);
+        return;
+    }
+    const size_t page = table->page > 0 ? (size_t)table->page : 1;
+    if (table->position < table->top)
+        table->top = table->position;
+    if (table->position >= table->top + page)
+        table->top = table->position - page + 1;
+    if (table->top + page > table->items.count)
+        table->top = table->items.count > page ? table->items.count - page : 0;
+    for (int y = 1; y < area->height && table->top + (size_t)y - 1 < table->items.count; y++)
+        draw_row(table, context, area, y, &table->items.items[table->top + (size_t)y - 1], drawn, x, width);
+}
+
+void table_copy(const struct table *table, const void *context, struct strbuf *out)
+{
+    size_t index;
+    if (!table_selected(table, &index))
+        return;
+    bool first = true;
+    for (int column = 0; column < table->ops->column_count; column++) {
+        if (!(table->shown & 1u << column))
+            continue;
+        struct cell_text cell = {.text = ""};
+        table->ops->text(context, index, column, &cell);
+        if (!first)
+            strbuf_putc(out, '\t');
+        first = false;
+        /* What is pasted somewhere must not carry control characters from a kernel's name. */
+        for (const char *c = cell.text; *c; c++)
+            strbuf_putc(out, (unsigned char)*c < ' ' || *c == 127 ? '?' : *c);
+    }
+}

@@ -1,0 +1,93 @@
+/* A virtual list with columns: only what is visible is formatted. The selection is an id, not an index, and while somebody
+ * navigates the order rests, so that rows do not jump under the cursor. */
+#pragma once
+#include "base/strbuf.h"
+#include "base/vec.h"
+#include "tui/canvas.h"
+#include "tui/keys.h"
+
+struct cell_text {
+    char text[512];
+    enum style style; /* STYLE_NORMAL unless the view says otherwise */
+};
+
+struct table_column {
+    const char *key; /* name in the configuration */
+    const char *title;
+    const char *help;
+    int width;    /* 0: takes what is left; the row's name */
+    int priority; /* the highest leaves first when the window narrows; 0 never leaves */
+    bool left;    /* text; else a figure, aligned right */
+    bool hidden;  /* unless chosen */
+};
+
+#define TABLE_COLUMNS_MAX 32
+
+struct table_ops {
+    const struct table_column *columns;
+    int column_count;
+    /* What row `index` shows in a column. */
+    void (*text)(const void *context, size_t index, int column, struct cell_text *out);
+    /* What it is sorted by; NaN (unknown) comes last either way. NULL: the order of the rows is theirs (a tree). */
+    double (*value)(const void *context, size_t index, int column);
+    int flexible_least; /* columns that the name keeps at least; 0: 12 */
+};
+
+struct table_item {
+    uint64_t id;
+    uint32_t index; /* of the view's row */
+    uint32_t rank;  /* place in the order before */
+    double value;
+    const char *text;
+};
+
+struct table_rank {
+    uint64_t id;
+    uint32_t rank;
+};
+
+struct table {
+    const struct table_ops *ops;
+    VEC(struct table_item) items; /* after filter, in order */
+    VEC(struct table_rank) ranks; /* the last order, sorted by id */
+    VEC(uint64_t) tags;
+    VEC(char) texts; /* of text columns, while sorting */
+    uint64_t selected;
+    bool any_selected;
+    size_t position; /* of the selected in items */
+    size_t top;
+    int page;                                                       /* rows visible */
+    int body_y, body_x, head_y;                                     /* where it was drawn, for the mouse */
+    int column_x[TABLE_COLUMNS_MAX], column_end[TABLE_COLUMNS_MAX]; /* -1: not drawn */
+    int sort;
+    bool ascending;
+    uint32_t shown;      /* bit a column */
+    uint64_t rest_until; /* ns; the order rests until then */
+    char filter[128], search[128];
+    size_t total; /* rows before the filter */
+};
+
+#define TABLE_REST_NS 2000000000u
+
+void table_init(struct table *table, const struct table_ops *ops, int sort);
+void table_release(struct table *table);
+
+/* Takes this frame's rows: ids[count]. Filters, sorts (unless the order rests), keeps the selection on its id; when that
+ * row is gone, on its neighbour. `now` in ns. */
+void table_update(struct table *table, const void *context, const uint64_t *ids, size_t count, uint64_t now);
+/* Titles and the visible rows. `empty` is the sentence for a table without rows. */
+void table_draw(struct table *table, const void *context, const struct area *area, const char *empty);
+
+/* Moves, sorts, tags; false when the command is not a table's. */
+bool table_command(struct table *table, enum command command, uint64_t now);
+void table_select(struct table *table, uint64_t id);
+bool table_selected(const struct table *table, size_t *index);
+bool table_is_tagged(const struct table *table, uint64_t id);
+/* Goes to the next row (step 1) or the one before (-1) that contains the search text, from the selection on; `stay`: the
+ * selected row itself counts too. False when none does. */
+bool table_find(struct table *table, const void *context, int step, bool stay);
+void table_sort_by(struct table *table, int column);
+/* A click: on a title sorts by it, on a row selects it; true when it was on the row that was selected already. */
+bool table_click(struct table *table, int y, int x, uint64_t now);
+/* The row as tab-separated text. */
+void table_copy(const struct table *table, const void *context, struct strbuf *out);

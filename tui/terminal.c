@@ -1,0 +1,453 @@
+#define NCURSES_WIDECHAR 1
+#include "tui/terminal.h"
+#include "tui/signals.h"
+#include <curses.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <langinfo.h>
+#include <locale.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <term.h>
+#include <termios.h>
+#include <unistd.h>
+
+struct terminal {
+    SCREEN *screen;
+    WINDOW *keys; /* a 1×1 pad: reading keys from it refreshes nothing */
+    FILE *memory; /* a memfd that curses writes to */
+    int input, output;
+    struct signals *signals;
+    struct strbuf pending; /* bytes on their way to the terminal, from pending_at on */
+    size_t pending_at;
+    struct canvas shown;
+    bool shown_valid;
+    bool ascii, mouse, no_color, gone;
+    int theme;
+    attr_t attributes[STYLE_COUNT];
+    short pairs[STYLE_COUNT];
+    struct termios saved;
+    int saved_flags;
+};
+
+/* Moves what curses wrote to the pending bytes. A memfd never blocks and never fills. */
+static size_t collect(struct terminal *terminal)
+{
+    const int fd = fileno(terminal->memory);
+    char block[16384];
+    const off_t length = lseek(fd, 0, SEEK_CUR);
+    for (off_t at = 0; at < length;) {
+        const size_t wanted = (size_t)(length - at) < sizeof block ? (size_t)(length - at) : sizeof block;
+        const ssize_t got = pread(fd, block, wanted, at);
+        if (got <= 0)
+            break;
+        strbuf_add(&terminal->pending, block, (size_t)got);
+        at += got;
+    }
+    lseek(fd, 0, SEEK_SET);
+    return length > 0 ? (size_t)length : 0;
+}
+
+bool terminal_flush(struct terminal *terminal)
+{
+    while (terminal->pending_at < terminal->pending.length && !terminal->gone) {
+        const ssize_t put = write(terminal->output, terminal->pending.text + terminal->pending_at,
+                                  terminal->pending.length - terminal->pending_at);
+        if (put < 0 && errno == EINTR)
+            continue;
+        if (put < 0 && errno == EAGAIN)
+            return true;
+        if (put <= 0)
+            terminal->gone = true;
+        else
+            terminal->pending_at += (size_t)put;
+    }
+    strbuf_clear(&terminal->pending);
+    terminal->pending_at = 0;
+    return !terminal->gone;
+}
+
+/* On the way out a terminal that reads gets everything; one that does not is waited for half a second at most. */
+static void flush_last(struct terminal *terminal)
+{
+    for (int i = 0; i < 10; i++) {
+        terminal_flush(terminal);
+        if (!terminal_is_behind(terminal))
+            return;
+        struct pollfd poll_output = {terminal->output, POLLOUT, 0};
+        poll(&poll_output, 1, 50);
+    }
+    strbuf_clear(&terminal->pending);
+    terminal->pending_at = 0;
+}
+
+static void load_theme(struct terminal *terminal)
+{
+    const bool colours = has_colors() && !terminal->no_color;
+    struct theme_style known[STYLE_COUNT];
+    int pairs = 0;
+    for (int i = 0; i < STYLE_COUNT; i++) {
+        struct theme_style style = theme_style(colours ? terminal->theme : theme_find("mono"), (enum style)i);
+        terminal->attributes[i] = (style.attributes & ATTRIBUTE_BOLD ? A_BOLD : 0) |
+                                  (style.attributes & ATTRIBUTE_DIM ? A_DIM : 0) |
+                                  (style.attributes & ATTRIBUTE_REVERSE ? A_REVERSE : 0) |
+                                  (style.attributes & ATTRIBUTE_UNDERLINE ? A_UNDERLINE : 0);
+        terminal->pairs[i] = 0;
+        if (!colours || (style.foreground < 0 && style.background < 0))
+            continue;
+        if (style.foreground >= COLORS)
+            style.foreground = (short)(style.foreground % 8);
+        if (style.background >= COLORS)
+            style.background = (short)(style.background % 8);
+        int pair = 0;
+        while (pair < pairs &&
+               (known[pair].foreground != style.foreground || known[pair].background != style.background))
+            pair++;
+        if (pair == pairs) {
+            if (pairs + 1 >= COLOR_PAIRS)
+                continue;
+            init_pair((short)(pair + 1), style.foreground, style.background);
+            known[pairs++] = style;
+        }
+        terminal->pairs[i] = (short)(pair + 1);
+    }
+}
+
+/* curses writes to memory, so the modes are set here and not by cbreak() and raw(). Signals from keys are off: ^C, ^Z and
+ * ^\ arrive as keys, and the workers in our process group never see them. */
+static bool enter_modes(struct terminal *terminal)
+{
+    struct termios modes = terminal->saved;
+    modes.c_iflag &= ~(tcflag_t)(ICRNL | INLCR | IGNCR | IXON | ISTRIP | BRKINT);
+    modes.c_lflag &= ~(tcflag_t)(ICANON | ECHO | ISIG | IEXTEN);
+    modes.c_oflag &= ~(tcflag_t)ONLCR;
+    modes.c_cc[VMIN] = 1;
+    modes.c_cc[VTIME] = 0;
+    return tcsetattr(terminal->input, TCSANOW, &modes) == 0;
+}
+
+/* A description of the terminal file may be shared with the shell, so the flag is put back on the way out. */
+static void set_nonblocking(struct terminal *terminal, bool on)
+{
+    fcntl(terminal->output, F_SETFL, on ? terminal->saved_flags | O_NONBLOCK : terminal->saved_flags);
+}
+
+static void take_size(struct terminal *terminal)
+{
+    struct winsize size = {0};
+    if (ioctl(terminal->output, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0) {
+        size.ws_row = 24;
+        size.ws_col = 80;
+    }
+    if (!is_term_resized(size.ws_row, size.ws_col))
+        return;
+    resizeterm(size.ws_row, size.ws_col);
+}
+
+struct terminal *terminal_open(const struct terminal_options *options, struct error *error)
+{
+    struct terminal *terminal = calloc(1, sizeof *terminal);
+    const char *name = getenv("TERM");
+    int failure = 0;
+    if (!terminal)
+        abort();
+    terminal->input = STDIN_FILENO;
+    terminal->output = STDOUT_FILENO;
+    terminal->mouse = options->mouse;
+    terminal->no_color = options->no_color;
+    terminal->theme = options->theme;
+    if (!isatty(terminal->input) || !isatty(terminal->output)) {
+        error_set(error, ERROR_USAGE,
+                  "the screen needs a terminal on standard input and output; use --batch without one");
+        goto fail;
+    }
+    if (!name || !*name || setupterm(name, terminal->output, &failure) != OK || !cursor_address) {
+        error_set(error, ERROR_USAGE,
+                  "the terminal type TERM=%s cannot position the cursor or is not known here; use --batch",
+                  name ? name : "");
+        goto fail;
+    }
+    del_curterm(cur_term);
+    setlocale(LC_CTYPE, "");
+    const bool utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
+    terminal->ascii = options->ascii || !utf8;
+    const int fd = memfd_create("steptop-screen", MFD_CLOEXEC);
+    terminal->memory = fd >= 0 ? fdopen(fd, "w") : NULL;
+    if (!terminal->memory || tcgetattr(terminal->input, &terminal->saved) != 0) {
+        error_set(error, ERROR_SYSTEM, "cannot prepare the terminal: %s", strerror(errno));
+        if (fd >= 0 && !terminal->memory)
+            close(fd);
+        goto fail;
+    }
+    terminal->saved_flags = fcntl(terminal->output, F_GETFL);
+    /* Before newterm: curses puts its own handlers only where none is. */
+    terminal->signals = signals_install(terminal->output, &terminal->saved, terminal->saved_flags, error);
+    if (!terminal->signals)
+        goto fail;
+    terminal->screen = newterm(name, terminal->memory, stdin);
+    if (!terminal->screen) {
+        error_set(error, ERROR_SYSTEM, "curses cannot drive a terminal of type %s", name);
+        goto fail;
+    }
+    if (!enter_modes(terminal)) {
+        error_set(error, ERROR_SYSTEM, "cannot set the terminal's modes: %s", strerror(errno));
+        goto fail;
+    }
+    signals_arm(terminal->signals, exit_ca_mode, cursor_normal, exit_attribute_mode, keypad_local);
+    set_nonblocking(terminal, true);
+    take_size(terminal);
+    if (has_colors()) {
+        start_color();
+        use_default_colors();
+    }
+    load_theme(terminal);
+    set_escdelay(25);
+    typeahead(-1);
+    curs_set(0);
+    terminal->keys = newpad(1, 1);
+    keypad(terminal->keys, TRUE);
+    nodelay(terminal->keys, TRUE);
+    terminal_set_mouse(terminal, options->mouse);
+    return terminal;
+fail:
+    terminal_close(terminal);
+    return NULL;
+}
+
+static void leave_screen(struct terminal *terminal)
+{
+    if (terminal->mouse)
+        mousemask(0, NULL);
+    curs_set(1);
+    endwin();
+    collect(terminal);
+    flush_last(terminal);
+    set_nonblocking(terminal, false);
+    tcsetattr(terminal->input, TCSANOW, &terminal->saved);
+}
+
+void terminal_close(struct terminal *terminal)
+{
+    if (!terminal)
+        return;
+    if (terminal->screen) {
+        leave_screen(terminal);
+        if (terminal->keys)
+            delwin(terminal->keys);
+        delscreen(terminal->screen);
+    }
+    if (terminal->memory)
+        fclose(terminal->memory);
+    signals_restore(terminal->signals);
+    strbuf_release(&terminal->pending);
+    canvas_release(&terminal->shown);
+    free(terminal);
+}
+
+bool terminal_is_ascii(const struct terminal *terminal)
+{
+    return terminal->ascii;
+}
+
+void terminal_size(const struct terminal *terminal, int *height, int *width)
+{
+    (void)terminal;
+    *height = LINES;
+    *width = COLS;
+}
+
+void terminal_set_theme(struct terminal *terminal, int theme)
+{
+    terminal->theme = theme;
+    load_theme(terminal);
+    terminal_redraw(terminal);
+}
+
+void terminal_set_mouse(struct terminal *terminal, bool on)
+{
+    terminal->mouse = on;
+    mousemask(on ? BUTTON1_PRESSED | BUTTON1_DOUBLE_CLICKED | BUTTON4_PRESSED | BUTTON5_PRESSED : 0, NULL);
+    mouseinterval(0);
+}
+
+int terminal_input(const struct terminal *terminal)
+{
+    return terminal->input;
+}
+
+int terminal_output(const struct terminal *terminal)
+{
+    return terminal->output;
+}
+
+int terminal_signals(const struct terminal *terminal)
+{
+    return signals_descriptor(terminal->signals);
+}
+
+int terminal_signal(struct terminal *terminal)
+{
+    return signals_next(terminal->signals);
+}
+
+bool terminal_is_behind(const struct terminal *terminal)
+{
+    return terminal->pending_at < terminal->pending.length && !terminal->gone;
+}
+
+static int mouse_key(struct mouse *mouse)
+{
+    MEVENT event;
+    if (getmouse(&event) != OK)
+        return 0;
+    mouse->y = event.y;
+    mouse->x = event.x;
+    if (event.bstate & BUTTON4_PRESSED)
+        mouse->action = MOUSE_WHEEL_UP;
+    else if (event.bstate & BUTTON5_PRESSED)
+        mouse->action = MOUSE_WHEEL_DOWN;
+    else if (event.bstate & BUTTON1_DOUBLE_CLICKED)
+        mouse->action = MOUSE_DOUBLE;
+    else if (event.bstate & BUTTON1_PRESSED)
+        mouse->action = MOUSE_PRESS;
+    else
+        return 0;
+    return KEY_CODE_MOUSE;
+}
+
+int terminal_key(struct terminal *terminal, struct mouse *mouse)
+{
+    static const struct {
+        int curses, code;
+    } table[] = {
+        {KEY_UP, KEY_CODE_UP},         {KEY_DOWN, KEY_CODE_DOWN},
+        {KEY_LEFT, KEY_CODE_LEFT},     {KEY_RIGHT, KEY_CODE_RIGHT},
+        {KEY_HOME, KEY_CODE_HOME},     {KEY_END, KEY_CODE_END},
+        {KEY_PPAGE, KEY_CODE_PAGE_UP}, {KEY_NPAGE, KEY_CODE_PAGE_DOWN},
+        {KEY_BTAB, KEY_CODE_BACKTAB},  {KEY_BACKSPACE, KEY_CODE_BACKSPACE},
+        {KEY_DC, KEY_CODE_DELETE},     {KEY_ENTER, KEY_CODE_ENTER},
+        {KEY_A1, KEY_CODE_HOME},       {KEY_A3, KEY_CODE_PAGE_UP},
+        {KEY_C1, KEY_CODE_END},        {KEY_C3, KEY_CODE_PAGE_DOWN},
+    };
+    for (;;) {
+        wint_t key = 0;
+        const int kind = wget_wch(terminal->keys, &key);
+        if (kind == ERR)
+            return 0;
+        if (kind != KEY_CODE_YES)
+            return key == 127 || key == 8 ? KEY_CODE_BACKSPACE : key == 10 ? KEY_CODE_ENTER : (int)key;
+        if (key == KEY_MOUSE) {
+            const int code = mouse_key(mouse);
+            if (code)
+                return code;
+            continue;
+        }
+        if (key >= (wint_t)KEY_F(1) && key <= (wint_t)KEY_F(12))
+            return KEY_CODE_F1 + (int)key - KEY_F(1);
+        for (size_t i = 0; i < sizeof table / sizeof *table; i++)
+            if ((wint_t)table[i].curses == key)
+                return table[i].code;
+    }
+}
+
+/* Draws the part of a row from the first glyph that changed to the last, and no more. */
+static void show_row(struct terminal *terminal, const struct canvas *canvas, int y)
+{
+    const struct glyph *row = &canvas->cells[(size_t)y * (size_t)canvas->width];
+    struct glyph *old = &terminal->shown.cells[(size_t)y * (size_t)canvas->width];
+    const size_t bytes = (size_t)canvas->width * sizeof *row;
+    if (terminal->shown_valid && memcmp(row, old, bytes) == 0)
+        return;
+    int first = 0, last = canvas->width - 1;
+    if (terminal->shown_valid) {
+        while (memcmp(&row[first], &old[first], sizeof *row) == 0)
+            first++;
+        while (memcmp(&row[last], &old[last], sizeof *row) == 0)
+            last--;
+    }
+    while (first > 0 && row[first].width == 0)
+        first--;
+    for (int x = first; x <= last; x++) {
+        if (row[x].width == 0)
+            continue;
+        const wchar_t text[3] = {row[x].base, row[x].mark, 0};
+        cchar_t cell;
+        if (setcchar(&cell, text, terminal->attributes[row[x].style], terminal->pairs[row[x].style], NULL) == OK)
+            mvadd_wch(y, x, &cell);
+    }
+    memcpy(old, row, bytes);
+}
+
+size_t terminal_show(struct terminal *terminal, const struct canvas *canvas)
+{
+    if (terminal_is_behind(terminal))
+        return 0;
+    if (terminal->shown.height != canvas->height || terminal->shown.width != canvas->width) {
+        canvas_resize(&terminal->shown, canvas->height, canvas->width);
+        terminal->shown_valid = false;
+    }
+    for (int y = 0; y < canvas->height; y++)
+        show_row(terminal, canvas, y);
+    terminal->shown_valid = true;
+    wnoutrefresh(stdscr);
+    doupdate();
+    const size_t made = collect(terminal);
+    terminal_flush(terminal);
+    return made;
+}
+
+bool terminal_resize(struct terminal *terminal)
+{
+    const int height = LINES, width = COLS;
+    take_size(terminal);
+    return height != LINES || width != COLS;
+}
+
+void terminal_redraw(struct terminal *terminal)
+{
+    terminal->shown_valid = false;
+    clearok(curscr, TRUE);
+}
+
+void terminal_copy(struct terminal *terminal, const char *text)
+{
+    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    const size_t length = strlen(text);
+    strbuf_puts(&terminal->pending, "\033]52;c;");
+    for (size_t i = 0; i < length; i += 3) {
+        const unsigned bits = (unsigned)(unsigned char)text[i] << 16 |
+                              (i + 1 < length ? (unsigned)(unsigned char)text[i + 1] << 8 : 0) |
+                              (i + 2 < length ? (unsigned)(unsigned char)text[i + 2] : 0);
+        strbuf_putc(&terminal->pending, digits[bits >> 18]);
+        strbuf_putc(&terminal->pending, digits[bits >> 12 & 63]);
+        strbuf_putc(&terminal->pending, i + 1 < length ? digits[bits >> 6 & 63] : '=');
+        strbuf_putc(&terminal->pending, i + 2 < length ? digits[bits & 63] : '=');
+    }
+    strbuf_puts(&terminal->pending, "\a");
+    terminal_flush(terminal);
+}
+
+void terminal_suspend(struct terminal *terminal)
+{
+    leave_screen(terminal);
+    signals_suspend(terminal->signals);
+    terminal_resume(terminal);
+}
+
+void terminal_resume(struct terminal *terminal)
+{
+    enter_modes(terminal);
+    set_nonblocking(terminal, true);
+    take_size(terminal);
+    terminal_redraw(terminal);
+    if (terminal->mouse)
+        terminal_set_mouse(terminal, true);
+    curs_set(0);
+    /* After endwin the next doupdate enters the screen again. */
+    doupdate();
+}

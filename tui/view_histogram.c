@@ -1,0 +1,467 @@
+/* Histogram: how long the launches of one kernel took, in logarithmic bins. A mean hides what this shows. */
+#include "base/unknown.h"
+#include "tui/app.h"
+#include "tui/format.h"
+#include "tui/modes.h"
+#include "tui/plot.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum split { SPLIT_NONE, SPLIT_PHASE, SPLIT_LAYER, SPLIT_COUNT };
+static const char *const split_names[SPLIT_COUNT] = {"all launches", "by phase", "by layer"};
+
+struct histogram_state {
+    enum split split;
+    bool warmup;
+    int zoom;
+    int cursor;             /* bin */
+    uint64_t cursor_kernel; /* that the cursor was set for */
+    int top;                /* first row of a split */
+    int group_rows, group_page;
+    int first, last, per_column, column_width; /* of the bins as drawn */
+    int plot_x, plot_width;
+    bool bimodal;
+};
+
+static void info_lines(const struct report_cell *cell, const struct report_kernel *kernel, const struct area *area)
+{
+    char a[FORMAT_SIZE], b[FORMAT_SIZE], c[FORMAT_SIZE], d[FORMAT_SIZE], e[FORMAT_SIZE], f[FORMAT_SIZE];
+    char count[FORMAT_SIZE];
+    (void)cell;
+    const int x = area_text_fit(area, 0, 0, area->width, STYLE_BOLD, kernel->name);
+    area_printf(area, 0, x + 2, STYLE_DIM, "%s  %s  %s", phase_name((enum phase)kernel->phase),
+                kernel_class_name(kernel->kernel_class), kernel->op ? kernel->op : "");
+    area_printf(area, 1, 0, STYLE_NORMAL, "n %s  min %s  p50 %s  p95 %s  p99 %s  max %s  CV %s%%",
+                format_count(count, (double)kernel->calls), format_duration(a, (double)kernel->min_ns),
+                format_duration(b, kernel->median_ns), format_duration(c, kernel->p95_ns),
+                format_duration(d, kernel->p99_ns), format_duration(e, (double)kernel->max_ns),
+                format_percent(f, kernel->cv));
+}
+
+/* The bins to draw: from the first to the last that was hit, zoomed in around the cursor. */
+static bool choose_range(struct histogram_state *state, const uint64_t *bins)
+{
+    int first = 0, last = BINS - 1, most = 0;
+    while (first < BINS && !bins[first])
+        first++;
+    if (first == BINS)
+        return false;
+    while (!bins[last])
+        last--;
+    for (int i = first; i <= last; i++)
+        if (bins[i] > bins[most])
+            most = i;
+    if (state->cursor < first || state->cursor > last)
+        state->cursor = most;
+    /* A margin, and never fewer bins than a third of an octave. */
+    first -= 2;
+    last += 2;
+    while (last - first < 12) {
+        first--;
+        last++;
+    }
+    int span = last - first + 1;
+    for (int i = 0; i < state->zoom && span > 12; i++)
+        span = span / 2 > 12 ? span / 2 : 12;
+    int from = state->cursor - span / 2;
+    if (from < first)
+        from = first;
+    if (from + span - 1 > last)
+        from = last - span + 1;
+    state->first = from < 0 ? 0 : from;
+    state->last = from + span - 1 < BINS ? from + span - 1 : BINS - 1;
+    return true;
+}
+
+static void fit_columns(struct histogram_state *state, int width)
+{
+    const int span = state->last - state->first + 1;
+    state->per_column = span > width ? (span + width - 1) / width : 1;
+    state->column_width = span > width ? 1 : width / span;
+    state->plot_width = (span + state->per_column - 1) / state->per_column * state->column_width;
+}
+
+static int column_of(const struct histogram_state *state, int bin)
+{
+    return (bin - state->first) / state->per_column * state->column_width;
+}
+
+/* The column of a duration; −1 outside what is drawn. */
+static int column_at(const struct histogram_state *state, double ns)
+{
+    for (int bin = state->first; bin <= state->last; bin++)
+        if (ns >= bin_edge(bin) && ns < bin_edge(bin + 1))
+            return column_of(state, bin) + state->column_width / 2;
+    return -1;
+}
+
+static void draw_axis(const struct histogram_state *state, const struct area *area, int y)
+{
+    char text[FORMAT_SIZE];
+    area_fill(area, y, 0, 1, state->plot_width, STYLE_AXIS, 0x2500);
+    int free_from = 0;
+    for (int x = 0; x < state->plot_width; x += 16) {
+        const int bin = state->first + x / state->column_width * state->per_column;
+        format_duration(text, bin_edge(bin));
+        area_put(area, y, x, STYLE_AXIS, 0x253c);
+        if (x >= free_from && x + text_columns(text, area->canvas->ascii) <= area->width)
+            free_from = x + area_text(area, y + 1, x, -1, STYLE_AXIS, text) + 1;
+    }
+}
+
+static void draw_marks(const struct histogram_state *state, const struct report_kernel *kernel, const struct area *area,
+                       int y)
+{
+    const struct {
+        const char *name;
+        double ns;
+    } marks[] = {{"p50", kernel->median_ns}, {"p95", kernel->p95_ns}, {"p99", kernel->p99_ns}};
+    int free_from = 0;
+    for (size_t i = 0; i < sizeof marks / sizeof *marks; i++) {
+        const int x = is_known(marks[i].ns) ? column_at(state, marks[i].ns) : -1;
+        if (x < 0)
+            continue;
+        area_put(area, y, x, STYLE_WARN, 0x25b2);
+        if (x + 1 >= free_from)
+            free_from = x + 1 + area_text(area, y, x + 1, -1, STYLE_WARN, marks[i].name) + 1;
+    }
+}
+
+static void draw_bars(const struct histogram_state *state, const uint64_t *bins, const uint64_t *warmup,
+                      const struct area *area, uint64_t *most)
+{
+    double heights[1024];
+    uint8_t styles[1024];
+    const int width = state->plot_width < 1024 ? state->plot_width : 1024;
+    *most = 1;
+    for (int x = 0; x < width; x += state->column_width) {
+        uint64_t sum = 0, warm = 0;
+        bool cursor = false;
+        for (int i = 0; i < state->per_column; i++) {
+            const int bin = state->first + x / state->column_width * state->per_column + i;
+            if (bin > state->last)
+                break;
+            sum += bins[bin];
+            warm += warmup[bin];
+            cursor |= bin == state->cursor;
+        }
+        for (int i = 0; i < state->column_width && x + i < width; i++) {
+            heights[x + i] = (double)sum;
+            styles[x + i] = (uint8_t)(cursor ? STYLE_MATCH : warm * 2 > sum ? STYLE_WARN : STYLE_BAR);
+        }
+        if (sum > *most)
+            *most = sum;
+    }
+    for (int x = 0; x < width; x++) {
+        heights[x] /= (double)*most;
+        /* The bin under the cursor is seen even when it is empty. */
+        if (styles[x] == STYLE_MATCH) {
+            area_fill(area, 0, x, area->height, 1, STYLE_CURSOR, L' ');
+            styles[x] = STYLE_CURSOR;
+        }
+    }
+    plot_bars(area, heights, width, STYLE_BAR, styles);
+}
+
+static void draw_cursor_line(const struct histogram_state *state, const uint64_t *bins, uint64_t total,
+                             const struct area *area, int y)
+{
+    char low[FORMAT_SIZE], high[FORMAT_SIZE];
+    area_printf(area, y, 0, STYLE_NORMAL, "cursor %s to %s: %llu launches, %.1f %%",
+                format_duration(low, bin_edge(state->cursor)), format_duration(high, bin_edge(state->cursor + 1)),
+                (unsigned long long)bins[state->cursor],
+                total ? (double)bins[state->cursor] * 100 / (double)total : 0.0);
+}
+
+static void draw_all(struct histogram_state *state, const struct report_cell *cell, int32_t index, const uint64_t *bins,
+                     const uint64_t *warmup, uint64_t total, const struct area *area)
+{
+    const struct report_kernel *kernel = &cell->kernels[index];
+    const struct area plot = area_part(area, 3, 9, area->height - 6, area->width - 9);
+    char hint[320];
+    double valley;
+    uint64_t most;
+    fit_columns(state, plot.width);
+    state->plot_x = plot.x;
+    draw_cursor_line(state, bins, total, area, 2);
+    state->bimodal = modes_find(bins, &valley);
+    draw_bars(state, bins, warmup, &plot, &most);
+    area_printf(area, 3, 0, STYLE_AXIS, "%8llu", (unsigned long long)most);
+    area_printf(area, 3 + plot.height - 1, 0, STYLE_AXIS, "%8d", 0);
+    const struct area below = area_part(area, 3 + plot.height, 9, 3, area->width - 9);
+    draw_axis(state, &below, 0);
+    draw_marks(state, kernel, &below, 2);
+    if (state->bimodal) {
+        modes_explain(cell, index, valley, hint, sizeof hint);
+        area_text_fit(area, 2, area->width > 110 ? 60 : 0, area->width - (area->width > 110 ? 60 : 0), STYLE_WARN,
+                      hint);
+    }
+}
+
+/* One line of a split: the launches of a group on the axis that all groups share. */
+struct group {
+    const char *label;
+    double median;
+    uint64_t n;
+    const struct histogram *live;
+    const struct report_bins *bins;
+};
+
+static void draw_group(const struct histogram_state *state, const struct group *group, const struct area *area, int y)
+{
+    char median[FORMAT_SIZE], count[FORMAT_SIZE];
+    uint64_t bins[BINS];
+    struct histogram histogram = {0};
+    area_text_fit(area, y, 0, 26, STYLE_NORMAL, group->label);
+    area_text_right(area, y, 27, 9, STYLE_NORMAL, format_duration(median, group->median));
+    area_text_right(area, y, 37, 7, STYLE_DIM, format_count(count, (double)group->n));
+    const struct area line = area_part(area, y, 46, 1, area->width - 46);
+    if (group->live)
+        histogram_merge(&histogram, group->live);
+    else if (group->bins)
+        report_bins_expand(group->bins, &histogram);
+    if (histogram.count == 0) {
+        const int x = column_at(state, group->median);
+        if (x >= 0)
+            area_put(&line, 0, x, STYLE_BAR, 0x25cf);
+        return;
+    }
+    bins_of(&histogram, bins);
+    uint64_t most;
+    struct histogram_state plain = *state;
+    const uint64_t none[BINS] = {0};
+    plain.cursor = -1;
+    draw_bars(&plain, bins, none, &line, &most);
+    histogram_release(&histogram);
+}
+
+static int list_groups(const struct app *app, const struct histogram_state *state, const struct report_cell *cell,
+                       int32_t index, struct group *groups, int max)
+{
+    const struct report_kernel *kernel = &cell->kernels[index];
+    int count = 0;
+    if (state->split == SPLIT_PHASE) {
+        for (size_t i = 0; i < cell->kernel_count && count < max; i++)
+            if (cell->kernels[i].pass == kernel->pass && strcmp(cell->kernels[i].name, kernel->name) == 0)
+                groups[count++] =
+                    (struct group){phase_name((enum phase)cell->kernels[i].phase), cell->kernels[i].median_ns,
+                                   cell->kernels[i].calls, NULL, &cell->kernels[i].histogram};
+        return count;
+    }
+    for (size_t i = 0; i < cell->entry_count && count < max; i++) {
+        const struct report_entry *entry = &cell->entries[i];
+        if ((int32_t)entry->kernel != index)
+            continue;
+        const char *path = entry->scope >= 0 && (size_t)entry->scope < cell->layer_count
+                               ? cell->layers[entry->scope].path
+                               : "(unattributed)";
+        /* A report keeps medians of the layers, not their histograms; a frozen screen must not look at what moves. */
+        groups[count++] = (struct group){path, entry->median_ns, entry->calls,
+                                         entry->live && !app->paused ? &entry->live->histogram : NULL, NULL};
+    }
+    return count;
+}
+
+static void draw_split(struct app *app, struct histogram_state *state, const struct report_cell *cell, int32_t index,
+                       const struct area *area)
+{
+    static const int most_groups = 1024;
+    struct group *groups = calloc((size_t)most_groups, sizeof *groups);
+    if (!groups)
+        return;
+    const int count = list_groups(app, state, cell, index, groups, most_groups);
+    fit_columns(state, area->width - 46);
+    area_fill(area, 2, 0, 1, area->width, STYLE_HEAD, L' ');
+    area_text(area, 2, 0, -1, STYLE_HEAD, state->split == SPLIT_PHASE ? "phase" : "layer");
+    area_text_right(area, 2, 27, 9, STYLE_HEAD, "median");
+    area_text_right(area, 2, 37, 7, STYLE_HEAD, "calls");
+    const int page = area->height - 5;
+    state->group_rows = count;
+    state->group_page = page;
+    if (state->top > count - page)
+        state->top = count - page;
+    if (state->top < 0)
+        state->top = 0;
+    for (int row = 0; row < page && state->top + row < count; row++)
+        draw_group(state, &groups[state->top + row], area, 3 + row);
+    const struct area below = area_part(area, area->height - 2, 46, 2, area->width - 46);
+    draw_axis(state, &below, 0);
+    free(groups);
+}
+
+static void histogram_view_draw(struct app *app, void *opaque, const struct area *area)
+{
+    struct histogram_state *state = opaque;
+    const struct report_cell *cell = app_cell(app);
+    const int pass = app_pass(app, cell);
+    int32_t index = cell && app->focus.kernel ? kernel_find(cell, app->focus.kernel) : -1;
+    if (index < 0 && cell && pass != NO_PASS)
+        index = kernel_largest(cell, pass);
+    state->group_rows = 0;
+    if (index < 0) {
+        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM,
+                      cell ? "no kernel yet: the first profiled step comes after the warm-up"
+                           : "no run yet: n starts one");
+        return;
+    }
+    const struct report_kernel *kernel = &cell->kernels[index];
+    const uint64_t id = kernel_id(kernel->name, kernel->phase, kernel->pass);
+    if (state->cursor_kernel != id) {
+        state->cursor_kernel = id;
+        state->cursor = -1;
+        state->zoom = state->top = 0;
+    }
+    struct histogram all = {0};
+    uint64_t *bins = calloc(2 * BINS, sizeof *bins);
+    if (!bins)
+        return;
+    report_bins_expand(&kernel->histogram, &all);
+    if (state->warmup) {
+        struct histogram warmup = {0};
+        report_bins_expand(&kernel->warmup_histogram, &warmup);
+        bins_of(&warmup, bins + BINS);
+        histogram_release(&warmup);
+        report_bins_expand(&kernel->warmup_histogram, &all);
+    }
+    bins_of(&all, bins);
+    info_lines(cell, kernel, area);
+    if (!choose_range(state, bins))
+        area_text_fit(area, 3, 1, area->width - 2, STYLE_DIM,
+                      "no launch of it was timed; u shows those of the warm-up");
+    else if (state->split == SPLIT_NONE)
+        draw_all(state, cell, index, bins, bins + BINS, all.count, area);
+    else
+        draw_split(app, state, cell, index, area);
+    histogram_release(&all);
+    free(bins);
+}
+
+static void histogram_status(const struct app *app, const void *opaque, char *text, size_t size)
+{
+    const struct histogram_state *state = opaque;
+    (void)app;
+    snprintf(text, size, "%s, warm-up %s%s", split_names[state->split], state->warmup ? "included" : "left out",
+             state->zoom ? ", zoomed" : "");
+}
+
+static void move_cursor(struct histogram_state *state, int step)
+{
+    state->cursor += step * state->per_column;
+    if (state->cursor < state->first)
+        state->cursor = state->first;
+    if (state->cursor > state->last)
+        state->cursor = state->last;
+}
+
+/* Enter: the layers that the kernel serves. */
+static void open_layers(struct app *app)
+{
+    const struct report_cell *cell = app_cell(app);
+    const int pass = app_pass(app, cell);
+    if (!cell || pass == NO_PASS)
+        return;
+    struct focus focus = app->focus;
+    focus.run = cell->run_id;
+    focus.pass = pass;
+    const int32_t index = focus.kernel ? kernel_find(cell, focus.kernel) : kernel_largest(cell, pass);
+    if (index < 0)
+        return;
+    focus.scope = NO_SCOPE;
+    app->follow = false;
+    app_open(app, VIEW_LAYERS, &focus);
+    struct table *table = layers_view.table(app->states[VIEW_LAYERS]);
+    table->filter[0] = 0;
+    app_command(app, COMMAND_EXPAND, 0);
+    snprintf(table->search, sizeof table->search, "%.100s", cell->kernels[index].name);
+    for (size_t i = 0; i < cell->entry_count; i++)
+        if ((int32_t)cell->entries[i].kernel == index && cell->entries[i].scope >= 0) {
+            table_select(table, layer_entry_id(cell, &cell->entries[i]));
+            break;
+        }
+    app_message(app, STYLE_NORMAL, "n and N go through the layers that it serves");
+}
+
+static bool histogram_command(struct app *app, void *opaque, enum command command)
+{
+    struct histogram_state *state = opaque;
+    const int rows = state->group_rows > 0;
+    switch (command) {
+    case COMMAND_LEFT:
+        move_cursor(state, -1);
+        return true;
+    case COMMAND_RIGHT:
+        move_cursor(state, 1);
+        return true;
+    case COMMAND_UP:
+        state->top -= rows;
+        return true;
+    case COMMAND_DOWN:
+        state->top += rows;
+        return true;
+    case COMMAND_PAGE_UP:
+    case COMMAND_HALF_UP:
+        state->top -= rows * state->group_page;
+        return true;
+    case COMMAND_PAGE_DOWN:
+    case COMMAND_HALF_DOWN:
+        state->top += rows * state->group_page;
+        return true;
+    case COMMAND_FIRST:
+        state->cursor = state->first;
+        state->top = 0;
+        return true;
+    case COMMAND_LAST:
+        state->cursor = state->last;
+        state->top = state->group_rows;
+        return true;
+    case COMMAND_ZOOM_IN:
+        state->zoom += state->zoom < 6;
+        return true;
+    case COMMAND_ZOOM_OUT:
+        state->zoom -= state->zoom > 0;
+        return true;
+    case COMMAND_WARMUP:
+        state->warmup = !state->warmup;
+        return true;
+    case COMMAND_SPLIT:
+        state->split = (enum split)((state->split + 1) % SPLIT_COUNT);
+        state->top = 0;
+        return true;
+    case COMMAND_OPEN:
+        open_layers(app);
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool histogram_click(struct app *app, void *opaque, int y, int x)
+{
+    struct histogram_state *state = opaque;
+    (void)app;
+    (void)y;
+    if (state->split != SPLIT_NONE || state->column_width == 0 || x < state->plot_x ||
+        x >= state->plot_x + state->plot_width)
+        return false;
+    state->cursor = state->first + (x - state->plot_x) / state->column_width * state->per_column;
+    return true;
+}
+
+static void histogram_init(struct app *app, void *opaque)
+{
+    (void)app;
+    ((struct histogram_state *)opaque)->cursor = -1;
+    ((struct histogram_state *)opaque)->per_column = 1;
+    ((struct histogram_state *)opaque)->column_width = 1;
+}
+
+const struct view_ops histogram_view = {
+    .name = "Histogram",
+    .state_size = sizeof(struct histogram_state),
+    .init = histogram_init,
+    .draw = histogram_view_draw,
+    .status = histogram_status,
+    .command = histogram_command,
+    .click = histogram_click,
+};

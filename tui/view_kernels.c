@@ -1,0 +1,303 @@
+/* Kernels: where the time of a pass went, by kernel and phase; or by class, layer, phase; or within one layer. */
+#include "tui/app.h"
+#include "tui/cells.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum column {
+    NAME,
+    PHASE,
+    CLASS,
+    LAYERS,
+    CALLS,
+    TOTAL,
+    SHARE,
+    MEAN,
+    MEDIAN,
+    P95,
+    P99,
+    MIN,
+    MAX,
+    CV,
+    BYTES,
+    FLOPS,
+    ROOF,
+    BASE,
+    RATIO,
+    SPARK,
+    OP,
+    COLUMNS_COUNT
+};
+
+#define SPARK_WIDTH 12
+
+static const struct table_column columns[COLUMNS_COUNT] = {
+    [NAME] = {"kernel", "kernel", "name of the kernel, or of the group", 0, 0, true, false},
+    [PHASE] = {"phase", "phase", "fwd, loss, bwd or opt", 5, 4, true, false},
+    [CLASS] = {"class", "class", "matmul, attention, softmax …", 11, 14, true, true},
+    [LAYERS] = {"layers", "layers", "how many modules of the model it serves", 6, 12, false, false},
+    [CALLS] = {"calls", "calls", "launches in the profiled steps", 7, 5, false, false},
+    [TOTAL] = {"total", "total", "time in all its launches", 9, 2, false, false},
+    [SHARE] = {"share", "self%", "of the kernel time of the pass", 6, 1, false, false},
+    [MEAN] = {"mean", "mean", "of a launch", 9, 15, false, true},
+    [MEDIAN] = {"median", "median", "of a launch, warm-up left out", 9, 3, false, false},
+    [P95] = {"p95", "p95", "95 of 100 launches take no longer", 9, 6, false, false},
+    [P99] = {"p99", "p99", "99 of 100; from 100 launches on", 9, 16, false, true},
+    [MIN] = {"min", "min", "shortest launch", 9, 17, false, true},
+    [MAX] = {"max", "max", "longest launch", 9, 8, false, false},
+    [CV] = {"cv", "CV%", "standard deviation over mean", 6, 9, false, false},
+    [BYTES] = {"bytes", "B/s", "modelled least traffic over time", 8, 10, false, false},
+    [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs over time", 8, 7, false, false},
+    [ROOF] = {"roof", "roof%", "of what the measured ceilings allow (sgemm, copy)", 6, 11, false, false},
+    [BASE] = {"base", "base", "mean launch of the same kernel in the baseline", 9, 3, false, true},
+    [RATIO] = {"ratio", "ratio", "mean launch over the baseline's", 6, 2, false, true},
+    [SPARK] = {"recent", "recent", "the last launches, oldest first, scaled to the longest", SPARK_WIDTH, 13, true,
+               false},
+    [OP] = {"op", "op", "operation of the plan that it computes", 22, 18, true, true},
+};
+
+struct kernels {
+    struct table table;
+    kernel_rows rows;
+    VEC(uint64_t) ids;
+    enum grouping grouping;
+    bool window;
+    const struct report_cell *cell; /* of this frame */
+};
+
+static const char *phase_text(int phase)
+{
+    return phase < 0 ? "all" : phase_name((enum phase)phase);
+}
+
+static double kernels_value(const void *context, size_t index, int column)
+{
+    const struct kernels *kernels = context;
+    const struct kernel_row *row = &kernels->rows.items[index];
+    switch (column) {
+    case LAYERS:
+        return row->layers;
+    case CALLS:
+        return (double)row->calls;
+    case TOTAL:
+        return row->total_ns;
+    case SHARE:
+        return row->share;
+    case MEAN:
+        return row->mean_ns;
+    case MEDIAN:
+        return row->median_ns;
+    case P95:
+        return row->p95_ns;
+    case P99:
+        return row->p99_ns;
+    case MIN:
+        return row->min_ns;
+    case MAX:
+        return row->max_ns;
+    case CV:
+        return row->cv;
+    case BYTES:
+        return rate_per_s(row->bytes, row->total_ns);
+    case FLOPS:
+        return rate_per_s(row->flops, row->total_ns);
+    case ROOF:
+        return roof_share(kernels->cell, row->flops, row->bytes, row->total_ns);
+    case BASE:
+        return row->base_ns;
+    case RATIO:
+        return row->mean_ns / row->base_ns;
+    default:
+        return UNKNOWN_DOUBLE;
+    }
+}
+
+static void kernels_text(const void *context, size_t index, int column, struct cell_text *out)
+{
+    const struct kernels *kernels = context;
+    const struct kernel_row *row = &kernels->rows.items[index];
+    const double value = columns[column].left ? 0 : kernels_value(context, index, column);
+    switch (column) {
+    case NAME:
+        cell_string(out, row->name);
+        break;
+    case PHASE:
+        cell_string(out, phase_text(row->phase));
+        if (row->phase >= 0)
+            out->style = (enum style)(STYLE_PHASE + row->phase);
+        break;
+    case CLASS:
+        cell_string(out, row->kernel_class < 0 ? "several" : kernel_class_name((enum kernel_class)row->kernel_class));
+        if (row->kernel_class >= 0)
+            out->style = (enum style)(STYLE_CLASS + row->kernel_class);
+        break;
+    case SPARK:
+        format_spark(out->text, sizeof out->text, row->recent, row->recent_count, SPARK_WIDTH);
+        out->style = STYLE_BAR;
+        break;
+    case OP:
+        cell_string(out, row->op);
+        break;
+    case LAYERS:
+    case CALLS:
+        cell_figure(out, format_count, value);
+        break;
+    case SHARE:
+    case CV:
+    case ROOF:
+        cell_figure(out, format_percent, value);
+        break;
+    case BYTES:
+    case FLOPS:
+        cell_figure(out, format_rate, value);
+        break;
+    case RATIO:
+        cell_figure(out, format_ratio, value);
+        if (value > 1.05)
+            out->style = STYLE_BAD;
+        else if (value < 0.95)
+            out->style = STYLE_GOOD;
+        break;
+    default:
+        cell_figure(out, format_duration, value);
+    }
+}
+
+static const struct table_ops ops = {columns, COLUMNS_COUNT, kernels_text, kernels_value, 20};
+
+static void kernels_init(struct app *app, void *state)
+{
+    struct kernels *kernels = state;
+    (void)app;
+    table_init(&kernels->table, &ops, TOTAL);
+}
+
+static void kernels_release(void *state)
+{
+    struct kernels *kernels = state;
+    table_release(&kernels->table);
+    vec_release(&kernels->rows);
+    vec_release(&kernels->ids);
+}
+
+static void make_rows(struct app *app, struct kernels *kernels)
+{
+    const int pass = app_pass(app, kernels->cell);
+    const uint32_t compare_columns = 1u << BASE | 1u << RATIO;
+    kernels->rows.count = kernels->ids.count = 0;
+    if (app->focus.compare)
+        kernels->table.shown |= compare_columns;
+    else
+        kernels->table.shown &= ~compare_columns;
+    if (!kernels->cell || pass == NO_PASS)
+        return;
+    const struct kernel_query query = {
+        .pass = pass,
+        .scope = app->focus.scope,
+        .grouping = kernels->grouping,
+        /* A frozen screen must not look at what goes on moving below it. */
+        .window = kernels->window && app->session && !app->paused,
+        .threshold = app->config.threshold,
+        .baseline = app->focus.compare ? app_find_cell(app, app->baseline) : NULL,
+    };
+    kernel_rows_make(kernels->cell, &query, &kernels->rows);
+    for (size_t i = 0; i < kernels->rows.count; i++)
+        vec_push(&kernels->ids, kernels->rows.items[i].id);
+}
+
+static void kernels_draw(struct app *app, void *state, const struct area *area)
+{
+    struct kernels *kernels = state;
+    kernels->cell = app_cell(app);
+    make_rows(app, kernels);
+    table_update(&kernels->table, kernels, kernels->ids.items, kernels->ids.count, app->now);
+    table_draw(&kernels->table, kernels, area,
+               !kernels->cell ? "no run yet: n starts one"
+               : kernels->cell->status == STATUS_RUNNING
+                   ? "no kernel yet: the first profiled step comes after the warm-up"
+               : kernels->cell->status == STATUS_PENDING ? "this run waits for those before it"
+               : kernels->cell->kernel_count             ? "no kernel of this pass is above the threshold; L changes it"
+                                                         : "this run has no kernels");
+}
+
+static void kernels_status(const struct app *app, const void *state, char *text, size_t size)
+{
+    const struct kernels *kernels = state;
+    const struct table *table = &kernels->table;
+    const int pass = app_pass(app, kernels->cell);
+    size_t used = (size_t)snprintf(text, size, "%s", pass == NO_PASS ? "" : pass_name((enum pass)pass));
+    if (kernels->grouping != GROUP_KERNEL && used < size)
+        used += (size_t)snprintf(text + used, size - used, ", by %s", grouping_names[kernels->grouping]);
+    if (kernels->window && used < size)
+        used += (size_t)snprintf(text + used, size - used, ", last 10 s");
+    if (app->config.threshold > 0 && used < size)
+        used += (size_t)snprintf(text + used, size - used, ", ≥%g%%", app->config.threshold * 100);
+    if (table->filter[0] && used < size)
+        used += (size_t)snprintf(text + used, size - used, ", filter: %s", table->filter);
+    if (table->search[0] && used < size)
+        used += (size_t)snprintf(text + used, size - used, ", search: %s", table->search);
+    if (used < size)
+        snprintf(text + used, size - used, ", %zu of %zu", table->items.count ? table->position + 1 : 0,
+                 table->items.count);
+}
+
+/* Enter: a kernel to its histogram; a layer to the kernels within it; a class or phase to its kernels by filter of the
+ * group. */
+static void open_row(struct app *app, struct kernels *kernels)
+{
+    size_t index;
+    if (!table_selected(&kernels->table, &index))
+        return;
+    const struct kernel_row *row = &kernels->rows.items[index];
+    struct focus focus = app->focus;
+    focus.run = kernels->cell->run_id;
+    focus.pass = app_pass(app, kernels->cell);
+    app->follow = false;
+    if (kernels->grouping == GROUP_LAYER) {
+        focus.scope = row->scope;
+        kernels->grouping = GROUP_KERNEL;
+        app_open(app, VIEW_KERNELS, &focus);
+    } else if (kernels->grouping == GROUP_KERNEL) {
+        focus.kernel = row->id;
+        app_open(app, VIEW_HISTOGRAM, &focus);
+    } else {
+        kernels->grouping = GROUP_KERNEL;
+    }
+}
+
+static bool kernels_command(struct app *app, void *state, enum command command)
+{
+    struct kernels *kernels = state;
+    switch (command) {
+    case COMMAND_OPEN:
+        open_row(app, kernels);
+        return true;
+    case COMMAND_GROUP:
+        kernels->grouping = (enum grouping)((kernels->grouping + 1) % GROUPING_COUNT);
+        return true;
+    case COMMAND_WINDOW:
+        if (!app->session)
+            app_message(app, STYLE_WARN, "the last 10 s are known of a live run only");
+        else
+            kernels->window = !kernels->window;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static struct table *kernels_table(void *state)
+{
+    return &((struct kernels *)state)->table;
+}
+
+const struct view_ops kernels_view = {
+    .name = "Kernels",
+    .state_size = sizeof(struct kernels),
+    .init = kernels_init,
+    .release = kernels_release,
+    .draw = kernels_draw,
+    .status = kernels_status,
+    .command = kernels_command,
+    .table = kernels_table,
+};

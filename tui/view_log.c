@@ -1,0 +1,143 @@
+/* Log: what the runs printed, line by line as it came. */
+#include "tui/app.h"
+#include "tui/cells.h"
+
+enum column { TIME, RUN, TEXT, COLUMNS_COUNT };
+
+static const struct table_column columns[COLUMNS_COUNT] = {
+    [TIME] = {"time", "time", "seconds since the first line", 9, 2, false, false},
+    [RUN] = {"run", "run", "run that printed it", 4, 1, false, false},
+    [TEXT] = {"text", "text", "the line; what came on stderr is marked", 0, 0, true, false},
+};
+
+struct log {
+    struct table table;
+    VEC(uint64_t) ids;
+    const struct session *session;
+    uint64_t first;
+    bool at_end; /* follow the newest line */
+};
+
+static void log_text(const void *context, size_t index, int column, struct cell_text *out)
+{
+    const struct log *log = context;
+    const struct log_line *line = session_log(log->session, index);
+    if (column == TIME)
+        snprintf(out->text, sizeof out->text, "%.3f", (double)(line->time - log->first) / 1e9);
+    else if (column == RUN)
+        snprintf(out->text, sizeof out->text, "%u", line->run);
+    else
+        cell_string(out, line->text);
+    out->style = column != TEXT ? STYLE_DIM : line->is_error ? STYLE_WARN : STYLE_NORMAL;
+}
+
+static const struct table_ops ops = {columns, COLUMNS_COUNT, log_text, NULL, 20};
+
+static void log_init(struct app *app, void *state)
+{
+    struct log *log = state;
+    table_init(&log->table, &ops, TEXT);
+    log->session = app->session;
+    log->at_end = true;
+}
+
+static void log_release(void *state)
+{
+    struct log *log = state;
+    table_release(&log->table);
+    vec_release(&log->ids);
+}
+
+static uint64_t line_id(const struct log_line *line)
+{
+    return text_id(line->text, line->time + line->run);
+}
+
+static void take_lines(struct log *log)
+{
+    log->ids.count = 0;
+    for (size_t i = 0; i < session_log_count(log->session); i++) {
+        const struct log_line *line = session_log(log->session, i);
+        if (i == 0 && (log->first == 0 || line->time < log->first))
+            log->first = line->time;
+        vec_push(&log->ids, line_id(line));
+    }
+}
+
+/* A frozen screen takes no new lines. Old ones may be dropped below it all the same: they leave its front, so that the
+ * index of each that stays is the session's again. */
+static void drop_lost_lines(struct log *log)
+{
+    size_t lost = 0;
+    if (session_log_count(log->session) == 0)
+        lost = log->ids.count;
+    else
+        while (lost < log->ids.count && log->ids.items[lost] != line_id(session_log(log->session, 0)))
+            lost++;
+    log->ids.count -= lost;
+    for (size_t i = 0; i < log->ids.count; i++)
+        log->ids.items[i] = log->ids.items[i + lost];
+}
+
+static void log_draw(struct app *app, void *state, const struct area *area)
+{
+    struct log *log = state;
+    if (!app->session) {
+        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, "a report keeps no log: this is about live runs");
+        return;
+    }
+    if (app->paused)
+        drop_lost_lines(log);
+    else
+        take_lines(log);
+    table_update(&log->table, log, log->ids.items, log->ids.count, app->now);
+    if (log->at_end && !app->paused)
+        table_command(&log->table, COMMAND_LAST, app->now);
+    table_draw(&log->table, log, area, "no run has printed anything");
+}
+
+static void log_status(const struct app *app, const void *state, char *text, size_t size)
+{
+    const struct log *log = state;
+    (void)app;
+    snprintf(text, size, "%s%s%s%zu lines%s", log->table.filter[0] ? "filter: " : "", log->table.filter,
+             log->table.filter[0] ? ", " : "", log->table.items.count, log->at_end ? ", following" : "");
+}
+
+static bool log_command(struct app *app, void *state, enum command command)
+{
+    struct log *log = state;
+    (void)app;
+    switch (command) {
+    case COMMAND_FOLLOW:
+    case COMMAND_LAST:
+        log->at_end = command == COMMAND_LAST || !log->at_end;
+        return command == COMMAND_FOLLOW;
+    case COMMAND_UP:
+    case COMMAND_PAGE_UP:
+    case COMMAND_HALF_UP:
+    case COMMAND_FIRST:
+        log->at_end = false;
+        return false;
+    case COMMAND_OPEN:
+        return true;
+    default:
+        return false;
+    }
+}
+
+static struct table *log_table(void *state)
+{
+    return &((struct log *)state)->table;
+}
+
+const struct view_ops log_view = {
+    .name = "Log",
+    .state_size = sizeof(struct log),
+    .init = log_init,
+    .release = log_release,
+    .draw = log_draw,
+    .status = log_status,
+    .command = log_command,
+    .table = log_table,
+};

@@ -1,0 +1,357 @@
+/* Memory: the plan's live bytes over the step by category; what each layer saves for backward; the largest tensors. All of
+ * it planned, and so exact for the arena; the worker's resident peak is measured. */
+#include "tui/app.h"
+#include "tui/cells.h"
+#include "tui/plot.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum mode { MODE_CURVE, MODE_LAYERS, MODE_TENSORS, MODE_COUNT };
+static const char *const mode_names[MODE_COUNT] = {"over the step", "saved by layer", "largest tensors"};
+
+#define BAR_WIDTH 20
+
+enum layer_column { LAYER, LAYER_SAVED, LAYER_SHARE, LAYER_BAR, LAYER_PARAMETERS, LAYER_COLUMNS };
+static const struct table_column layer_columns[LAYER_COLUMNS] = {
+    [LAYER] = {"layer", "layer", "module of the model", 0, 0, true, false},
+    [LAYER_SAVED] = {"saved", "saved", "activations kept for backward, inclusive", 10, 1, false, false},
+    [LAYER_SHARE] = {"share", "%", "of all that is saved", 6, 2, false, false},
+    [LAYER_BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 4, true, false},
+    [LAYER_PARAMETERS] = {"parameters", "params", "parameter memory, inclusive", 10, 3, false, false},
+};
+
+enum tensor_column { TENSOR, TENSOR_KIND, TENSOR_BYTES, TENSOR_BAR, TENSOR_LAYER, TENSOR_COLUMNS };
+static const struct table_column tensor_columns[TENSOR_COLUMNS] = {
+    [TENSOR] = {"tensor", "tensor", "name in the plan", 0, 0, true, false},
+    [TENSOR_KIND] = {"kind", "kind", "parameter, gradient, saved …", 15, 2, true, false},
+    [TENSOR_BYTES] = {"bytes", "bytes", "size", 10, 1, false, false},
+    [TENSOR_BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 4, true, false},
+    [TENSOR_LAYER] = {"layer", "layer", "module that made it", 24, 3, true, false},
+};
+
+struct memory {
+    enum mode mode;
+    struct table layers, tensors;
+    VEC(int32_t) layer_rows;
+    VEC(uint64_t) ids;
+    const struct report_cell *cell;
+    double cursor; /* 0 … 1 over the nodes */
+    int zoom;
+    int first, last; /* nodes that are drawn */
+    int plot_x, plot_width;
+};
+
+static void layer_text(const void *context, size_t index, int column, struct cell_text *out)
+{
+    const struct memory *memory = context;
+    const struct report_layer *layer = &memory->cell->layers[memory->layer_rows.items[index]];
+    const double all = known_or_nan(memory->cell->layers[0].saved_bytes), own = known_or_nan(layer->saved_bytes);
+    if (column == LAYER)
+        snprintf(out->text, sizeof out->text, "%*s%s", layer->depth < 20 ? layer->depth * 2 : 40, "", layer->name);
+    else if (column == LAYER_SAVED)
+        cell_figure(out, format_bytes, own);
+    else if (column == LAYER_SHARE)
+        cell_figure(out, format_percent, own / all);
+    else if (column == LAYER_PARAMETERS)
+        cell_figure(out, format_bytes, known_or_nan(layer->parameter_bytes));
+    else
+        format_bar(out->text, sizeof out->text, own / all, BAR_WIDTH);
+    if (column == LAYER_BAR)
+        out->style = (enum style)(STYLE_KIND + TENSOR_SAVED);
+}
+
+static void tensor_text(const void *context, size_t index, int column, struct cell_text *out)
+{
+    const struct memory *memory = context;
+    const struct report_memory *about = &memory->cell->memory;
+    const struct report_tensor *tensor = &about->largest[index];
+    if (column == TENSOR)
+        cell_string(out, tensor->name);
+    else if (column == TENSOR_KIND)
+        cell_string(out, tensor_kind_name(tensor->kind));
+    else if (column == TENSOR_BYTES)
+        cell_figure(out, format_bytes, (double)tensor->bytes);
+    else if (column == TENSOR_LAYER)
+        cell_string(out, tensor->scope >= 0 && (size_t)tensor->scope < memory->cell->layer_count
+                             ? memory->cell->layers[tensor->scope].path
+                             : "");
+    else
+        format_bar(out->text, sizeof out->text, (double)tensor->bytes / (double)about->largest[0].bytes, BAR_WIDTH);
+    if (column == TENSOR_KIND || column == TENSOR_BAR)
+        out->style = (enum style)(STYLE_KIND + tensor->kind);
+}
+
+static const struct table_ops layer_ops = {layer_columns, LAYER_COLUMNS, layer_text, NULL, 24};
+static const struct table_ops tensor_ops = {tensor_columns, TENSOR_COLUMNS, tensor_text, NULL, 24};
+
+static void memory_init(struct app *app, void *state)
+{
+    struct memory *memory = state;
+    (void)app;
+    table_init(&memory->layers, &layer_ops, LAYER);
+    table_init(&memory->tensors, &tensor_ops, TENSOR);
+    memory->cursor = 0.5;
+}
+
+static void memory_release(void *state)
+{
+    struct memory *memory = state;
+    table_release(&memory->layers);
+    table_release(&memory->tensors);
+    vec_release(&memory->layer_rows);
+    vec_release(&memory->ids);
+}
+
+static uint64_t node_sum(const struct report_memory *memory, int node)
+{
+    uint64_t sum = 0;
+    for (int kind = 0; kind < TENSOR_KIND_COUNT; kind++)
+        sum += memory->curve[(size_t)node * TENSOR_KIND_COUNT + (size_t)kind];
+    return sum;
+}
+
+/* The nodes between first and last that a column stands for, and of these the one with most live bytes. */
+static int column_node(const struct memory *state, int x)
+{
+    const struct report_memory *memory = &state->cell->memory;
+    const int span = state->last - state->first + 1;
+    const int from = state->first + (int)((int64_t)x * span / state->plot_width);
+    int to = state->first + (int)((int64_t)(x + 1) * span / state->plot_width);
+    to = to > from ? to : from + 1;
+    int best = from;
+    for (int node = from + 1; node < to && node <= state->last; node++)
+        if (node_sum(memory, node) > node_sum(memory, best))
+            best = node;
+    return best;
+}
+
+static void choose_nodes(struct memory *state)
+{
+    const int count = state->cell->memory.curve_count;
+    int span = count >> state->zoom;
+    span = span < 8 ? (count < 8 ? count : 8) : span;
+    state->first = (int)(state->cursor * (count - 1)) - span / 2;
+    if (state->first > count - span)
+        state->first = count - span;
+    if (state->first < 0)
+        state->first = 0;
+    state->last = state->first + span - 1;
+}
+
+static int cursor_column(const struct memory *state)
+{
+    const int node = (int)(state->cursor * (state->cell->memory.curve_count - 1) + 0.5);
+    const int span = state->last - state->first + 1;
+    int x = (int)((int64_t)(node - state->first) * state->plot_width / span);
+    return x < 0 ? 0 : x >= state->plot_width ? state->plot_width - 1 : x;
+}
+
+static void draw_legend(const struct memory *state, const struct area *area, int node)
+{
+    const struct report_memory *memory = &state->cell->memory;
+    char at[FORMAT_SIZE], highest[FORMAT_SIZE];
+    int y = 0;
+    area_text(area, y, 2, -1, STYLE_HEAD, "category        ");
+    area_text_right(area, y, 18, 10, STYLE_HEAD, "at cursor");
+    area_text_right(area, y++, 28, 10, STYLE_HEAD, "highest");
+    for (int kind = TENSOR_KIND_COUNT - 1; kind >= 0 && y < area->height; kind--) {
+        if (!memory->by_kind[kind])
+            continue;
+        area_put(area, y, 0, (enum style)(STYLE_KIND + kind), 0x2588);
+        area_text(area, y, 2, 16, STYLE_NORMAL, tensor_kind_name((enum tensor_kind)kind));
+        area_text_right(area, y, 18, 10, STYLE_NORMAL,
+                        format_bytes(at, (double)memory->curve[(size_t)node * TENSOR_KIND_COUNT + (size_t)kind]));
+        area_text_right(area, y++, 28, 10, STYLE_DIM, format_bytes(highest, (double)memory->by_kind[kind]));
+    }
+    area_text(area, y, 2, 16, STYLE_BOLD, "live");
+    area_text_right(area, y, 18, 10, STYLE_BOLD, format_bytes(at, (double)node_sum(memory, node)));
+    area_text_right(area, y++, 28, 10, STYLE_BOLD, format_bytes(highest, known_or_nan(memory->planned_peak_live)));
+    area_text(area, y, 2, 16, STYLE_NORMAL, "arena + work");
+    area_text_right(area, y++, 28, 10, STYLE_NORMAL,
+                    format_bytes(highest, known_or_nan(memory->planned_total) +
+                                              (is_known_u64(memory->workspace) ? (double)memory->workspace : 0)));
+    area_text(area, y, 2, 16, STYLE_NORMAL, "resident (meas.)");
+    area_text_right(area, y, 28, 10, STYLE_NORMAL, format_bytes(highest, known_or_nan(memory->resident_peak)));
+}
+
+/* Where each phase begins, under the picture. */
+static void draw_phases(const struct memory *state, const struct area *area, int y)
+{
+    const struct report_memory *memory = &state->cell->memory;
+    int before = -1, free_from = 0;
+    for (int x = 0; x < state->plot_width; x++) {
+        const int node = column_node(state, x), phase = memory->curve_phase ? memory->curve_phase[node] : PHASE_FWD;
+        const enum style style = (enum style)(STYLE_PHASE + phase);
+        area_put(area, y, x, style, phase != before ? 0x253c : 0x2500);
+        if (phase != before && x >= free_from)
+            free_from = x + 1 + area_text(area, y + 1, x, state->plot_width - x, style, phase_name((enum phase)phase));
+        before = phase;
+    }
+}
+
+static void draw_curve(struct memory *state, const struct area *area)
+{
+    const struct report_memory *memory = &state->cell->memory;
+    const bool wide = area->width >= 96;
+    const int axis = 10;
+    char text[FORMAT_SIZE];
+    const struct area plot = area_part(area, 1, axis, area->height - 4, area->width - axis - (wide ? 41 : 1));
+    state->plot_width = plot.width < 1024 ? plot.width : 1024;
+    state->plot_x = plot.x;
+    choose_nodes(state);
+    double *values = calloc((size_t)state->plot_width * TENSOR_KIND_COUNT + 1, sizeof *values);
+    if (!values)
+        return;
+    double top = 0;
+    for (int x = 0; x < state->plot_width; x++) {
+        const int node = column_node(state, x);
+        for (int kind = 0; kind < TENSOR_KIND_COUNT; kind++)
+            values[x * TENSOR_KIND_COUNT + kind] =
+                (double)memory->curve[(size_t)node * TENSOR_KIND_COUNT + (size_t)kind];
+        const double sum = (double)node_sum(memory, node);
+        top = sum > top ? sum : top;
+    }
+    plot_stack(&plot, values, state->plot_width, TENSOR_KIND_COUNT, top, (enum style)STYLE_KIND);
+    free(values);
+    const int cursor = cursor_column(state);
+    const int node = (int)(state->cursor * (memory->curve_count - 1) + 0.5);
+    area_text_right(area, 1, 0, axis - 1, STYLE_AXIS, format_bytes(text, top));
+    area_text_right(area, 1 + plot.height / 2, 0, axis - 1, STYLE_AXIS, format_bytes(text, top / 2));
+    area_text_right(area, plot.height, 0, axis - 1, STYLE_AXIS, "0 B");
+    const struct area below = area_part(area, 1 + plot.height, axis, 2, state->plot_width);
+    draw_phases(state, &below, 0);
+    for (int y = 0; y < plot.height; y++)
+        area_restyle(&plot, y, cursor, 1, STYLE_CURSOR);
+    area_put(&below, 0, cursor, STYLE_CURSOR, 0x25b2);
+    area_printf(area, 0, 0, STYLE_NORMAL, "node %d of %d, %s live; planned peak %s", node + 1, memory->curve_count,
+                format_bytes(text, (double)node_sum(memory, node)), memory->peak_at ? memory->peak_at : "n/a");
+    if (wide) {
+        const struct area legend = area_part(area, 1, area->width - 39, area->height - 2, 39);
+        draw_legend(state, &legend, node);
+        return;
+    }
+    int x = 0;
+    for (int kind = TENSOR_KIND_COUNT - 1; kind >= 0; kind--) {
+        if (!memory->by_kind[kind])
+            continue;
+        area_put(area, area->height - 1, x, (enum style)(STYLE_KIND + kind), 0x2588);
+        x +=
+            2 + area_printf(area, area->height - 1, x + 1, STYLE_DIM, "%s %s", tensor_kind_name((enum tensor_kind)kind),
+                            format_bytes(text, (double)memory->by_kind[kind]));
+    }
+}
+
+static void draw_layers(struct app *app, struct memory *state, const struct area *area)
+{
+    state->layer_rows.count = state->ids.count = 0;
+    for (int32_t i = 0; i < (int32_t)state->cell->layer_count; i++) {
+        const struct report_layer *layer = &state->cell->layers[i];
+        if (!is_known_u64(layer->saved_bytes) || layer->saved_bytes == 0)
+            continue;
+        vec_push(&state->layer_rows, i);
+        vec_push(&state->ids, text_id(layer->path, 301));
+    }
+    table_update(&state->layers, state, state->ids.items, state->ids.count, app->now);
+    table_draw(&state->layers, state, area, "this run saves nothing for backward, or the plan is not known yet");
+}
+
+static void draw_tensors(struct app *app, struct memory *state, const struct area *area)
+{
+    state->ids.count = 0;
+    for (int32_t i = 0; i < (int32_t)state->cell->memory.largest_count; i++)
+        vec_push(&state->ids, text_id(state->cell->memory.largest[i].name, 302));
+    table_update(&state->tensors, state, state->ids.items, state->ids.count, app->now);
+    table_draw(&state->tensors, state, area, "the tensors come with the plan, when the run has begun");
+}
+
+static void memory_draw(struct app *app, void *opaque, const struct area *area)
+{
+    struct memory *state = opaque;
+    state->cell = app_cell(app);
+    if (!state->cell)
+        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, "no run yet: n starts one");
+    else if (state->mode == MODE_LAYERS)
+        draw_layers(app, state, area);
+    else if (state->mode == MODE_TENSORS)
+        draw_tensors(app, state, area);
+    else if (!state->cell->memory.curve || state->cell->memory.curve_count < 1)
+        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM,
+                      "the memory plan comes when the run has begun (and not with --no-memory)");
+    else
+        draw_curve(state, area);
+}
+
+static void memory_status(const struct app *app, const void *opaque, char *text, size_t size)
+{
+    const struct memory *state = opaque;
+    (void)app;
+    snprintf(text, size, "%s, planned", mode_names[state->mode]);
+}
+
+static void move_cursor(struct memory *state, double columns)
+{
+    const int span = state->last - state->first + 1;
+    if (!state->cell || state->cell->memory.curve_count < 2 || state->plot_width < 1)
+        return;
+    double nodes = columns * span / state->plot_width;
+    if (fabs(nodes) < 1)
+        nodes = columns < 0 ? -1 : 1;
+    state->cursor += nodes / (state->cell->memory.curve_count - 1);
+    state->cursor = state->cursor < 0 ? 0 : state->cursor > 1 ? 1 : state->cursor;
+}
+
+static bool memory_command(struct app *app, void *opaque, enum command command)
+{
+    struct memory *state = opaque;
+    (void)app;
+    switch (command) {
+    case COMMAND_MODE:
+    case COMMAND_OPEN:
+        state->mode = (enum mode)((state->mode + 1) % MODE_COUNT);
+        return true;
+    case COMMAND_LEFT:
+        move_cursor(state, -1);
+        return true;
+    case COMMAND_RIGHT:
+        move_cursor(state, 1);
+        return true;
+    case COMMAND_ZOOM_IN:
+        state->zoom += state->zoom < 10;
+        return true;
+    case COMMAND_ZOOM_OUT:
+        state->zoom -= state->zoom > 0;
+        return true;
+    default:
+        return false;
+    }
+}
+
+static bool memory_click(struct app *app, void *opaque, int y, int x)
+{
+    struct memory *state = opaque;
+    (void)app;
+    (void)y;
+    if (state->mode != MODE_CURVE || !state->cell || state->cell->memory.curve_count < 2 || x < state->plot_x ||
+        x >= state->plot_x + state->plot_width)
+        return false;
+    state->cursor = (double)column_node(state, x - state->plot_x) / (state->cell->memory.curve_count - 1);
+    return true;
+}
+
+static struct table *memory_table(void *opaque)
+{
+    struct memory *state = opaque;
+    return state->mode == MODE_LAYERS ? &state->layers : state->mode == MODE_TENSORS ? &state->tensors : NULL;
+}
+
+const struct view_ops memory_view = {
+    .name = "Memory",
+    .state_size = sizeof(struct memory),
+    .init = memory_init,
+    .release = memory_release,
+    .draw = memory_draw,
+    .status = memory_status,
+    .command = memory_command,
+    .table = memory_table,
+    .click = memory_click,
+};

@@ -1,0 +1,312 @@
+/* Roofline: modelled work over modelled traffic against the rate achieved, log-log, under the ceilings that a short
+ * measurement on the same device gave (Williams, Waterman, Patterson 2009). */
+#include "tui/app.h"
+#include "tui/cells.h"
+#include "tui/plot.h"
+#include <stdlib.h>
+#include <string.h>
+
+enum column { NAME, INTENSITY, FLOPS, ROOF, SHARE, COLUMNS_COUNT };
+
+static const struct table_column columns[COLUMNS_COUNT] = {
+    [NAME] = {"point", "point", "kernel or layer", 0, 0, true, false},
+    [INTENSITY] = {"intensity", "FLOP/B", "modelled FLOPs over modelled least bytes", 7, 2, false, false},
+    [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs over measured time", 7, 1, false, false},
+    [ROOF] = {"roof", "roof%", "of what the ceilings allow", 6, 3, false, false},
+    [SHARE] = {"share", "self%", "of the kernel time of the pass", 6, 4, false, false},
+};
+
+struct roofline {
+    struct table table;
+    kernel_rows rows;
+    VEC(uint64_t) ids;
+    bool layers;
+    const struct report_cell *cell;
+};
+
+static double intensity(const struct kernel_row *row)
+{
+    return row->bytes > 0 ? row->flops / row->bytes : UNKNOWN_DOUBLE;
+}
+
+static const char *format_intensity(char text[FORMAT_SIZE], double value)
+{
+    if (!isfinite(value))
+        return "n/a";
+    snprintf(text, FORMAT_SIZE, value < 10 ? "%.2f" : value < 100 ? "%.1f" : "%.0f", value);
+    return text;
+}
+
+static double roofline_value(const void *context, size_t index, int column)
+{
+    const struct roofline *state = context;
+    const struct kernel_row *row = &state->rows.items[index];
+    switch (column) {
+    case INTENSITY:
+        return intensity(row);
+    case FLOPS:
+        return rate_per_s(row->flops, row->total_ns);
+    case ROOF:
+        return roof_share(state->cell, row->flops, row->bytes, row->total_ns);
+    default:
+        return row->share;
+    }
+}
+
+static void roofline_text(const void *context, size_t index, int column, struct cell_text *out)
+{
+    const struct roofline *state = context;
+    const struct kernel_row *row = &state->rows.items[index];
+    if (column == NAME) {
+        if (row->phase >= 0)
+            snprintf(out->text, sizeof out->text, "%s %s", row->name, phase_name((enum phase)row->phase));
+        else
+            cell_string(out, row->name);
+        return;
+    }
+    const double value = roofline_value(context, index, column);
+    cell_figure(out, column == INTENSITY ? format_intensity : column == FLOPS ? format_rate : format_percent, value);
+}
+
+static const struct table_ops ops = {columns, COLUMNS_COUNT, roofline_text, roofline_value, 16};
+
+static void roofline_init(struct app *app, void *opaque)
+{
+    (void)app;
+    table_init(&((struct roofline *)opaque)->table, &ops, SHARE);
+}
+
+static void roofline_release(void *opaque)
+{
+    struct roofline *state = opaque;
+    table_release(&state->table);
+    vec_release(&state->rows);
+    vec_release(&state->ids);
+}
+
+struct scale {
+    double x_low, x_high, y_low, y_high;
+}; /* of the logarithms to base 10 */
+
+static bool point_of(const struct kernel_row *row, double *x, double *y)
+{
+    const double work = intensity(row), rate = rate_per_s(row->flops, row->total_ns);
+    if (!(work > 0) || !(rate > 0))
+        return false;
+    *x = log10(work);
+    *y = log10(rate);
+    return true;
+}
+
+/* Round powers of ten round all points and the ridge. */
+static bool choose_scale(const struct roofline *state, struct scale *scale)
+{
+    const struct report_ceilings *ceilings = &state->cell->ceilings;
+    *scale = (struct scale){INFINITY, -INFINITY, INFINITY, -INFINITY};
+    double x, y;
+    for (size_t i = 0; i < state->rows.count; i++) {
+        if (!point_of(&state->rows.items[i], &x, &y))
+            continue;
+        scale->x_low = fmin(scale->x_low, x);
+        scale->x_high = fmax(scale->x_high, x);
+        scale->y_low = fmin(scale->y_low, y);
+        scale->y_high = fmax(scale->y_high, y);
+    }
+    if (is_known(ceilings->flops_per_s) && is_known(ceilings->bytes_per_s)) {
+        const double ridge = log10(ceilings->flops_per_s / ceilings->bytes_per_s);
+        scale->x_low = fmin(scale->x_low, ridge - 1);
+        scale->x_high = fmax(scale->x_high, ridge + 1);
+        scale->y_high = fmax(scale->y_high, log10(ceilings->flops_per_s));
+    }
+    if (!isfinite(scale->x_low) || !isfinite(scale->y_high))
+        return false;
+    if (!isfinite(scale->y_low))
+        scale->y_low = scale->y_high - 2;
+    scale->x_low = floor(scale->x_low);
+    scale->x_high = ceil(scale->x_high + 0.1);
+    scale->y_low = floor(scale->y_low);
+    scale->y_high = ceil(scale->y_high + 0.1);
+    return true;
+}
+
+static double place(double value, double low, double high)
+{
+    return (value - low) / (high - low);
+}
+
+static void draw_roof(const struct roofline *state, const struct scale *scale, const struct area *plot, bool braille)
+{
+    const double peak = state->cell->ceilings.flops_per_s, bandwidth = state->cell->ceilings.bytes_per_s;
+    struct dots dots;
+    if (!is_known(peak) || !is_known(bandwidth))
+        return;
+    dots_init(&dots, plot->height, plot->width, braille);
+    for (int i = 0; i <= plot->width * 4; i++) {
+        const double at = (double)i / (plot->width * 4);
+        const double x = scale->x_low + at * (scale->x_high - scale->x_low);
+        const double y = fmin(log10(peak), log10(bandwidth) + x);
+        dots_put(&dots, at, place(y, scale->y_low, scale->y_high), STYLE_AXIS);
+    }
+    dots_draw(&dots, plot, 0xb7);
+    dots_release(&dots);
+}
+
+static void draw_axes(const struct scale *scale, const struct area *area, const struct area *plot)
+{
+    char text[FORMAT_SIZE];
+    for (int power = (int)scale->y_low; power <= (int)scale->y_high; power++) {
+        const int y = (int)lround((1 - place(power, scale->y_low, scale->y_high)) * (plot->height - 1));
+        area_text_right(area, 1 + y, 0, 7, STYLE_AXIS, format_rate(text, pow(10, power)));
+    }
+    area_fill(area, 1 + plot->height, 8, 1, plot->width, STYLE_AXIS, 0x2500);
+    int free_from = 0;
+    for (int power = (int)scale->x_low; power <= (int)scale->x_high; power++) {
+        const int x = (int)lround(place(power, scale->x_low, scale->x_high) * (plot->width - 1));
+        snprintf(text, sizeof text, power < 0 ? "%g" : "%.0f", pow(10, power));
+        area_put(area, 1 + plot->height, 8 + x, STYLE_AXIS, 0x253c);
+        if (x >= free_from && 8 + x + (int)strlen(text) <= area->width)
+            free_from = x + area_text(area, 2 + plot->height, 8 + x, -1, STYLE_AXIS, text) + 1;
+    }
+}
+
+static void draw_points(const struct roofline *state, const struct scale *scale, const struct area *plot)
+{
+    size_t selected = SIZE_MAX;
+    double x, y;
+    table_selected(&state->table, &selected);
+    /* The selected one last, so that none lies over it. */
+    for (size_t i = 0; i <= state->rows.count; i++) {
+        const size_t index = i < state->rows.count ? i : selected;
+        if (index == SIZE_MAX || (i < state->rows.count && index == selected) ||
+            !point_of(&state->rows.items[index], &x, &y))
+            continue;
+        const struct kernel_row *row = &state->rows.items[index];
+        const int column = (int)lround(place(x, scale->x_low, scale->x_high) * (plot->width - 1));
+        const int line = (int)lround((1 - place(y, scale->y_low, scale->y_high)) * (plot->height - 1));
+        const enum style style = row->phase < 0 ? STYLE_NORMAL : (enum style)(STYLE_PHASE + row->phase);
+        if (index != selected) {
+            area_put(plot, line, column, style, 0x25cf);
+            continue;
+        }
+        area_put(plot, line, column, STYLE_CURSOR, 0x25c6);
+        const int columns_used = text_columns(row->name, plot->canvas->ascii);
+        area_text_fit(plot, line,
+                      column + 2 + columns_used < plot->width || column < plot->width / 2 ? column + 2
+                      : column - 1 - columns_used < 0                                     ? 0
+                                                                                          : column - 1 - columns_used,
+                      columns_used < plot->width ? columns_used : plot->width, STYLE_BOLD, row->name);
+    }
+}
+
+static void draw_picture(const struct app *app, const struct roofline *state, const struct area *area)
+{
+    const struct report_ceilings *ceilings = &state->cell->ceilings;
+    char peak[FORMAT_SIZE], bandwidth[FORMAT_SIZE];
+    struct scale scale;
+    if (is_known(ceilings->flops_per_s) && is_known(ceilings->bytes_per_s))
+        area_printf(area, 0, 0, STYLE_NORMAL, "ceilings, measured: gemm %sFLOP/s, copy %sB/s, ridge at %.1f FLOP/B",
+                    format_rate(peak, ceilings->flops_per_s), format_rate(bandwidth, ceilings->bytes_per_s),
+                    ceilings->flops_per_s / ceilings->bytes_per_s);
+    else
+        area_text_fit(area, 0, 0, area->width, STYLE_DIM, "no ceiling was measured in this run: points only");
+    if (!choose_scale(state, &scale)) {
+        area_text_fit(area, 2, 0, area->width, STYLE_DIM, "no kernel with modelled FLOPs and bytes yet");
+        return;
+    }
+    const struct area plot = area_part(area, 1, 8, area->height - 3, area->width - 9);
+    draw_roof(state, &scale, &plot, app->config.braille && !area->canvas->ascii);
+    draw_axes(&scale, area, &plot);
+    draw_points(state, &scale, &plot);
+    area_text_right(area, area->height - 1, area->width - 7, 6, STYLE_AXIS, "FLOP/B");
+}
+
+static void make_rows(struct app *app, struct roofline *state)
+{
+    const int pass = app_pass(app, state->cell);
+    state->rows.count = state->ids.count = 0;
+    if (!state->cell || pass == NO_PASS)
+        return;
+    const struct kernel_query query = {
+        .pass = pass, .scope = NO_SCOPE, .grouping = state->layers ? GROUP_LAYER : GROUP_KERNEL};
+    kernel_rows_make(state->cell, &query, &state->rows);
+    for (size_t i = 0; i < state->rows.count; i++)
+        vec_push(&state->ids, state->rows.items[i].id);
+}
+
+static void roofline_draw(struct app *app, void *opaque, const struct area *area)
+{
+    struct roofline *state = opaque;
+    state->cell = app_cell(app);
+    make_rows(app, state);
+    table_update(&state->table, state, state->ids.items, state->ids.count, app->now);
+    if (!state->cell) {
+        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, "no run yet: n starts one");
+        return;
+    }
+    /* The list stands beside the picture where there is room, else below it. */
+    const bool beside = area->width >= 110;
+    const int list_width = beside ? (area->width / 3 < 64 ? area->width / 3 : 64) : area->width;
+    const int list_height = beside ? area->height : area->height >= 14 ? area->height / 3 : 0;
+    const struct area picture = area_part(area, 0, 0, beside ? area->height : area->height - list_height,
+                                          beside ? area->width - list_width - 1 : area->width);
+    const struct area list =
+        area_part(area, beside ? 0 : area->height - list_height, area->width - list_width, list_height, list_width);
+    draw_picture(app, state, &picture);
+    if (list_height > 1)
+        table_draw(&state->table, state, &list, "no kernel yet");
+}
+
+static void roofline_status(const struct app *app, const void *opaque, char *text, size_t size)
+{
+    const struct roofline *state = opaque;
+    const int pass = app_pass(app, state->cell);
+    size_t index;
+    char rate[FORMAT_SIZE];
+    size_t used = (size_t)snprintf(text, size, "%s, by %s", pass == NO_PASS ? "" : pass_name((enum pass)pass),
+                                   state->layers ? "layer" : "kernel");
+    if (table_selected(&state->table, &index) && used < size)
+        snprintf(text + used, size - used, ": %.40s %sFLOP/s", state->rows.items[index].name,
+                 format_rate(rate, roofline_value(state, index, FLOPS)));
+}
+
+static bool roofline_command(struct app *app, void *opaque, enum command command)
+{
+    struct roofline *state = opaque;
+    size_t index;
+    if (command == COMMAND_GROUP) {
+        state->layers = !state->layers;
+        return true;
+    }
+    if (command != COMMAND_OPEN)
+        return false;
+    if (!state->cell || !table_selected(&state->table, &index))
+        return true;
+    struct focus focus = app->focus;
+    focus.run = state->cell->run_id;
+    focus.pass = app_pass(app, state->cell);
+    app->follow = false;
+    if (state->layers) {
+        focus.scope = state->rows.items[index].scope;
+        app_open(app, VIEW_KERNELS, &focus);
+    } else {
+        focus.kernel = state->rows.items[index].id;
+        app_open(app, VIEW_HISTOGRAM, &focus);
+    }
+    return true;
+}
+
+static struct table *roofline_table(void *opaque)
+{
+    return &((struct roofline *)opaque)->table;
+}
+
+const struct view_ops roofline_view = {
+    .name = "Roofline",
+    .state_size = sizeof(struct roofline),
+    .init = roofline_init,
+    .release = roofline_release,
+    .draw = roofline_draw,
+    .status = roofline_status,
+    .command = roofline_command,
+    .table = roofline_table,
+};
