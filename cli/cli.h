@@ -134,8 +134,8 @@ int fail(const struct error *error);
 
 /* True when neither --no-color nor NO_COLOR forbid colour and `fd` is a terminal that has it. */
 bool color_wanted(const struct arguments *arguments, int fd);
-/* True when the terminal UI can open here: stdin and stdout are terminals and TERM is one that can be drawn on. */
-bool screen_possible(void);
+/* TERM names a terminal that can be drawn on. */
+bool terminal_draws(void);
 
 /* Writes all of `text` to standard output; false (with the reason) when that fails, e.g. into a full disk. A reader that
  * went away is not an error. */

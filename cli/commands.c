@@ -3,10 +3,16 @@
 #include <string.h>
 
 static const struct command_info commands[COMMAND_COUNT] = {
+    [COMMAND_RUN] = {"run", "[PROFILE]", 0, 1, false, command_run,
+                     "Run a profile (a file, - for standard input, or the name of one of `steptop profiles`)"},
     [COMMAND_DEVICES] = {"devices", "", 0, 0, false, command_devices,
                          "List the devices there are, and for the others what is missing"},
     [COMMAND_PROFILES] = {"profiles", "[new NAME]", 0, 2, false, command_profiles,
                           "List the profiles there are, or write a commented new one"},
+    [COMMAND_VIEW] = {"view", "REPORT", 1, 1, false, command_view, "Look through an old report on the screen"},
+    [COMMAND_REPLAY] = {"replay", "RECORDING", 1, 1, false, command_replay,
+                        "Play a recording (run --record) as if it ran now"},
+    [COMMAND_WORKER] = {"worker", "CONTROL_FD RING_FD", 2, 2, true, command_worker, "Run one cell; started by run"},
     [COMMAND_HELP] = {"help", "[SUBCOMMAND|man|bash|zsh|fish]", 0, 1, false, command_help,
                       "Show help on a subcommand, or print the man page or a shell's completions"},
     [COMMAND_VERSION] = {"version", "", 0, 0, false, command_version,

@@ -38,6 +38,8 @@ static const struct memory_of *device_memory(struct memory_of *known, int *count
 
 static void columns(struct pipe_table *table, unsigned passes)
 {
+    static const char *const headers[] = {
+        [PASS_FWD] = "fwd GFLOP", [PASS_FWD_BWD] = "fwd_bwd GFLOP", [PASS_TRAIN_STEP] = "train_step GFLOP"};
     pipe_add_column(table, "", PIPE_NUMBER);
     static const char *const texts[] = {"device", "model"};
     for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
@@ -50,10 +52,8 @@ static void columns(struct pipe_table *table, unsigned passes)
     pipe_add_column(table, "warmup", PIPE_NUMBER);
     pipe_add_column(table, "steps", PIPE_NUMBER);
     for (int pass = 0; pass < PASS_COUNT; pass++) {
-        char header[48];
-        snprintf(header, sizeof header, "%s GFLOP", pass_name((enum pass)pass));
         if (passes & PASS_BIT(pass))
-            pipe_add_column(table, header, PIPE_NUMBER);
+            pipe_add_column(table, headers[pass], PIPE_NUMBER);
     }
     pipe_add_column(table, "memory (MiB)", PIPE_NUMBER);
     pipe_add_column(table, "free (MiB)", PIPE_NUMBER);

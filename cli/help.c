@@ -2,6 +2,7 @@
 #include "cli/help.h"
 #include "base/version.h"
 #include "cli/cli.h"
+#include "profiles/profile.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -199,11 +200,14 @@ bool help_topic(const char *topic, struct strbuf *out, struct error *error)
         completion_zsh(out);
     else if (strcmp(topic, "fish") == 0)
         completion_fish(out);
+    else if (strcmp(topic, "profile-schema") == 0)
+        profile_schema(out);
     else if (command_find(topic, &command))
         help_command(command, out);
     else
         return error_set(error, ERROR_USAGE,
-                         "there is no help on '%s'; topics are the subcommands, man, bash, zsh and fish", topic);
+                         "there is no help on '%s'; topics are the subcommands, man, bash, zsh, fish, profile-schema",
+                         topic);
     return true;
 }
 

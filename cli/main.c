@@ -53,7 +53,7 @@ bool print_all(const char *text, size_t length, struct error *error)
     return true;
 }
 
-static bool terminal_draws(void)
+bool terminal_draws(void)
 {
     const char *term = getenv("TERM");
     return term && term[0] && strcmp(term, "dumb") != 0;
@@ -63,11 +63,6 @@ bool color_wanted(const struct arguments *arguments, int fd)
 {
     const char *no_color = getenv("NO_COLOR");
     return !arguments->value[OPTION_NO_COLOR] && !(no_color && no_color[0]) && isatty(fd) && terminal_draws();
-}
-
-bool screen_possible(void)
-{
-    return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && terminal_draws();
 }
 
 /* A closed standard descriptor would be given to the next file that is opened, and progress lines would end up in a

@@ -27,13 +27,12 @@ struct progress {
 struct progress *progress_create(const struct session *session, bool quiet, bool ascii)
 {
     struct progress *progress = calloc(1, sizeof *progress);
-    const char *term = getenv("TERM");
     if (!progress)
         return NULL;
     progress->count = session_run_count(session);
     progress->estimates = calloc(progress->count + 1, sizeof *progress->estimates);
     progress->quiet = quiet;
-    progress->bar = !quiet && isatty(STDERR_FILENO) && term && term[0] && strcmp(term, "dumb") != 0;
+    progress->bar = !quiet && isatty(STDERR_FILENO) && terminal_draws();
     progress->ascii = ascii || strcmp(nl_langinfo(CODESET), "UTF-8") != 0;
     progress->began = clock_now();
     if (!progress->estimates) {

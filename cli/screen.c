@@ -1,6 +1,11 @@
 #include "cli/screen.h"
 #include "tui/tui.h"
-#include <stdio.h>
+#include <unistd.h>
+
+bool screen_possible(void)
+{
+    return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && terminal_draws();
+}
 
 int screen_run(struct screen *screen)
 {

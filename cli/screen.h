@@ -13,5 +13,8 @@ struct screen {
     struct outputs *outputs;
 };
 
+/* True when the terminal UI can open here: stdin and stdout are terminals and TERM is one that can be drawn on. */
+bool screen_possible(void);
+
 /* Opens the screen until the user leaves; writes the files once more. Returns the exit code. */
 int screen_run(struct screen *screen);

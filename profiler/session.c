@@ -278,7 +278,8 @@ int session_poll(const struct session *session, struct pollfd *fds, int max, int
 bool session_step(struct session *session)
 {
     bool changed = false;
-    if (session->active)
+    const bool was_active = session->active != NULL;
+    if (was_active)
         changed = worker_step(session);
     else if (session->replays.count) {
         bool ended = false;
@@ -289,7 +290,8 @@ bool session_step(struct session *session)
                     --session->replays.count * sizeof *session->replays.items);
         }
     }
-    if (!session->active && !session->replays.count) {
+    /* Between the end of a run and the next one's beginning the caller has a word: it may skip what is queued. */
+    if (!was_active && !session->active && !session->replays.count) {
         struct live_run *next = next_pending(session);
         if (next) {
             worker_begin(session, next);

@@ -1,0 +1,233 @@
+#include "command.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+static double now(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_MONOTONIC, &time);
+    return (double)time.tv_sec + 1e-9 * (double)time.tv_nsec;
+}
+
+static void limit(int what, size_t value)
+{
+    const struct rlimit limits = {value, value};
+    if (value && setrlimit(what, &limits) != 0)
+        _exit(99);
+}
+
+static void become(const struct command *command, int input, int output, int errors)
+{
+    const char *words[64] = {STEPTOP_BINARY};
+    for (int i = 0; command->arguments && command->arguments[i] && i < 62; i++)
+        words[i + 1] = command->arguments[i];
+    for (const char *const *variable = command->environment; variable && *variable; variable++) {
+        if (strchr(*variable, '='))
+            putenv((char *)(uintptr_t)*variable);
+        else
+            unsetenv(*variable);
+    }
+    if (command->folder && chdir(command->folder) != 0)
+        _exit(98);
+    const int to = command->output_to ? open(command->output_to, O_WRONLY) : output;
+    dup2(input, STDIN_FILENO);
+    dup2(to, STDOUT_FILENO);
+    dup2(errors, STDERR_FILENO);
+    if (command->close_input)
+        close(STDIN_FILENO);
+    if (command->close_output)
+        close(STDOUT_FILENO);
+    if (command->close_errors)
+        close(STDERR_FILENO);
+    signal(SIGXFSZ, SIG_IGN);
+    signal(SIGPIPE, SIG_DFL);
+    limit(RLIMIT_FSIZE, command->file_limit);
+    limit(RLIMIT_AS, command->memory_limit);
+    execv(words[0], (char *const *)(uintptr_t)words);
+    _exit(97);
+}
+
+/* A growing text fed from a descriptor. */
+struct stream {
+    int fd;
+    char *text;
+    size_t length;
+};
+
+static void take(struct stream *stream)
+{
+    char bytes[4096];
+    const ssize_t got = read(stream->fd, bytes, sizeof bytes);
+    if (got < 0 && errno == EINTR)
+        return;
+    if (got <= 0) {
+        close(stream->fd);
+        stream->fd = -1;
+        return;
+    }
+    stream->text = realloc(stream->text, stream->length + (size_t)got + 1);
+    memcpy(stream->text + stream->length, bytes, (size_t)got);
+    stream->length += (size_t)got;
+    stream->text[stream->length] = 0;
+}
+
+void command_execute(const struct command *command, struct outcome *outcome)
+{
+    int output[2], errors[2], input = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (command->input) {
+        FILE *file = tmpfile();
+        fputs(command->input, file);
+        rewind(file);
+        dup2(fileno(file), input);
+        fclose(file);
+        lseek(input, 0, SEEK_SET);
+    }
+    if (pipe2(output, O_CLOEXEC) != 0 || pipe2(errors, O_CLOEXEC) != 0)
+        abort();
+    const double start = now(), end = start + (command->timeout_s ? command->timeout_s : 60);
+    const pid_t child = fork();
+    if (child == 0)
+        become(command, input, output[1], errors[1]);
+    close(input);
+    close(output[1]);
+    close(errors[1]);
+    struct stream streams[2] = {{.fd = output[0], .text = calloc(1, 1)}, {.fd = errors[0], .text = calloc(1, 1)}};
+    double signal_at = command->signal ? start + 1e-3 * command->signal_after_ms : 0;
+    int signals_left = command->signal ? 1 + (command->second_signal_after_ms > 0) : 0;
+    while (streams[0].fd >= 0 || streams[1].fd >= 0) {
+        struct pollfd wait[2] = {{.fd = streams[0].fd, .events = POLLIN}, {.fd = streams[1].fd, .events = POLLIN}};
+        poll(wait, 2, 20);
+        for (int i = 0; i < 2; i++) {
+            if (streams[i].fd >= 0 && wait[i].revents)
+                take(&streams[i]);
+        }
+        if (signals_left && now() >= signal_at) {
+            kill(child, command->signal);
+            signals_left--;
+            signal_at = now() + 1e-3 * command->second_signal_after_ms;
+        }
+        if (now() > end) {
+            fprintf(stderr, "killed after its time: %s\n", command->arguments[0]);
+            kill(child, SIGKILL);
+            break;
+        }
+    }
+    for (int i = 0; i < 2; i++) {
+        if (streams[i].fd >= 0)
+            close(streams[i].fd);
+    }
+    int status;
+    while (waitpid(child, &status, 0) < 0 && errno == EINTR)
+        ;
+    *outcome = (struct outcome){.code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status),
+                                .output = streams[0].text,
+                                .errors = streams[1].text,
+                                .seconds = now() - start};
+}
+
+void outcome_release(struct outcome *outcome)
+{
+    free(outcome->output);
+    free(outcome->errors);
+    *outcome = (struct outcome){0};
+}
+
+void steptop_run(struct outcome *outcome, ...)
+{
+    const char *words[64] = {0};
+    va_list list;
+    va_start(list, outcome);
+    for (int i = 0; i < 63 && (words[i] = va_arg(list, const char *)); i++)
+        ;
+    va_end(list);
+    command_execute(&(struct command){.arguments = words}, outcome);
+}
+
+char *folder_new(void)
+{
+    char *path = strdup("/tmp/steptop-cli-XXXXXX");
+    return mkdtemp(path) ? path : NULL;
+}
+
+static int delete_one(const char *path, const struct stat *stat, int type, struct FTW *walk)
+{
+    (void)stat, (void)type, (void)walk;
+    return remove(path);
+}
+
+void folder_delete(char *folder)
+{
+    nftw(folder, delete_one, 8, FTW_DEPTH | FTW_PHYS);
+    free(folder);
+}
+
+char *path_in(const char *folder, const char *name)
+{
+    char *path = malloc(strlen(folder) + strlen(name) + 2);
+    sprintf(path, "%s/%s", folder, name);
+    return path;
+}
+
+void file_put(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "w");
+    if (!file || fputs(text, file) < 0 || fclose(file) != 0)
+        abort();
+}
+
+char *file_get(const char *path)
+{
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return NULL;
+    struct stream stream = {.fd = dup(fileno(file)), .text = calloc(1, 1)};
+    fclose(file);
+    while (stream.fd >= 0)
+        take(&stream);
+    return stream.text;
+}
+
+int workers_alive(void)
+{
+    DIR *folder = opendir("/proc");
+    int count = 0;
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        char path[300], words[64] = "", stat_text[512] = "", binary[512] = "";
+        snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
+        FILE *file = entry->d_name[0] >= '1' && entry->d_name[0] <= '9' ? fopen(path, "r") : NULL;
+        if (!file)
+            continue;
+        const size_t got = fread(words, 1, sizeof words - 1, file);
+        fclose(file);
+        if (got < 15 || strcmp(words, "steptop") != 0 || strcmp(words + 8, "worker") != 0)
+            continue;
+        /* Of this build, and not a zombie that somebody is about to reap. */
+        snprintf(path, sizeof path, "/proc/%s/exe", entry->d_name);
+        const ssize_t length = readlink(path, binary, sizeof binary - 1);
+        snprintf(path, sizeof path, "/proc/%s/stat", entry->d_name);
+        if ((file = fopen(path, "r"))) {
+            if (!fgets(stat_text, sizeof stat_text, file))
+                stat_text[0] = 0;
+            fclose(file);
+        }
+        const char *state = strrchr(stat_text, ')');
+        count += length > 0 && strcmp(binary, STEPTOP_BINARY) == 0 && state && state[2] != 'Z';
+    }
+    if (folder)
+        closedir(folder);
+    return count;
+}

@@ -1,0 +1,41 @@
+/* Runs steptop, or any program, as a person would: arguments, environment, standard input; gives back what it said and its
+ * exit code. */
+#pragma once
+#include <stdbool.h>
+#include <stddef.h>
+
+struct command {
+    const char *const *arguments;   /* after the program's name; NULL-terminated */
+    const char *const *environment; /* "NAME=value", or "NAME" to unset; NULL-terminated; NULL: as it is */
+    const char *input;              /* standard input; NULL: /dev/null */
+    const char *folder;             /* working folder; NULL: as it is */
+    bool close_input, close_output, close_errors;
+    const char *output_to;       /* standard output into this file, such as /dev/full */
+    size_t file_limit;           /* RLIMIT_FSIZE in bytes; 0: none */
+    size_t memory_limit;         /* RLIMIT_AS in bytes; 0: none */
+    int signal_after_ms, signal; /* sends a signal to the process after a while */
+    int second_signal_after_ms;  /* and again, this long after the first */
+    int timeout_s;               /* 0: 60; then it is killed and the test fails */
+};
+
+struct outcome {
+    int code; /* exit code, or 128 + signal */
+    char *output, *errors;
+    double seconds;
+};
+
+void command_execute(const struct command *command, struct outcome *outcome);
+void outcome_release(struct outcome *outcome);
+
+/* steptop with these words: steptop_run(&outcome, "run", "--steps", "0", NULL). */
+void steptop_run(struct outcome *outcome, ...) __attribute__((sentinel));
+
+/* A new empty folder under /tmp, and its removal with all that is in it. */
+char *folder_new(void);
+void folder_delete(char *folder);
+char *path_in(const char *folder, const char *name); /* malloc'ed */
+void file_put(const char *path, const char *text);
+char *file_get(const char *path); /* NULL where there is none */
+
+/* Processes called "steptop worker" whose session started under this test. */
+int workers_alive(void);

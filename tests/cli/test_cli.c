@@ -1,0 +1,266 @@
+/* The command line: help, version, completions, and every bad word refused with one clear sentence and the right code. */
+#include "command.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+/* clang-format off: cmocka.h needs the headers above it */
+#include <cmocka.h>
+/* clang-format on */
+
+static void expect(struct outcome *outcome, int code, const char *in_output, const char *in_errors)
+{
+    if (outcome->code != code || (in_output && !strstr(outcome->output, in_output)) ||
+        (in_errors && !strstr(outcome->errors, in_errors)))
+        fail_msg("code %d (wanted %d)\n--- stdout (wanted '%s')\n%s\n--- stderr (wanted '%s')\n%s", outcome->code, code,
+                 in_output ? in_output : "", outcome->output, in_errors ? in_errors : "", outcome->errors);
+}
+
+static int lines(const char *text)
+{
+    int count = 0;
+    for (; *text; text++)
+        count += *text == '\n';
+    return count;
+}
+
+static void help_and_version(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    steptop_run(&outcome, "--version", NULL);
+    expect(&outcome, 0, "steptop 0.1.0 (commit ", NULL);
+    assert_int_equal(lines(outcome.output), 1);
+    outcome_release(&outcome);
+    steptop_run(&outcome, "--help", NULL);
+    expect(&outcome, 0, "--context-length LIST", NULL);
+    assert_non_null(strstr(outcome.output, "steptop run [OPTION...] [PROFILE]"));
+    assert_null(strstr(outcome.output, "worker"));
+    assert_string_equal(outcome.errors, "");
+    char *whole = strdup(outcome.output);
+    outcome_release(&outcome);
+    steptop_run(&outcome, "help", NULL);
+    expect(&outcome, 0, whole, NULL);
+    outcome_release(&outcome);
+    free(whole);
+    static const char *const commands[] = {"run", "devices", "profiles", "help", "version"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        steptop_run(&outcome, commands[i], "--help", NULL);
+        expect(&outcome, 0, "usage: steptop ", "");
+        assert_non_null(strstr(outcome.output, commands[i]));
+        outcome_release(&outcome);
+    }
+}
+
+/* What the tables say must be what the shells are told: every long option of --help is in each script and in the page. */
+static void completions_and_man_page_have_every_option(void **state)
+{
+    (void)state;
+    static const char *const topics[] = {"man", "bash", "zsh", "fish"};
+    struct outcome help, topic;
+    steptop_run(&help, "--help", NULL);
+    for (size_t i = 0; i < sizeof topics / sizeof *topics; i++) {
+        steptop_run(&topic, "help", topics[i], NULL);
+        assert_int_equal(topic.code, 0);
+        int options = 0;
+        for (const char *at = help.output; (at = strstr(at, "    --")) || 0; at++) {
+            char name[64], wanted[160] = "";
+            snprintf(name, sizeof name, "%.*s", (int)strcspn(at + 6, " \n"), at + 6);
+            if (strcmp(topics[i], "man") == 0) {
+                strcpy(wanted, "\\-\\-");
+                for (const char *c = name; *c; c++)
+                    sprintf(wanted + strlen(wanted), *c == '-' ? "\\-" : "%c", *c);
+            } else
+                snprintf(wanted, sizeof wanted, strcmp(topics[i], "fish") == 0 ? "-l %s" : "--%s", name);
+            if (!strstr(topic.output, wanted))
+                fail_msg("%s lacks %s", topics[i], wanted);
+            options++;
+        }
+        assert_true(options > 15);
+        outcome_release(&topic);
+    }
+    outcome_release(&help);
+}
+
+/* The scripts are read by the shells themselves, where these are installed; bash completes. */
+static void shells_read_their_completions(void **state)
+{
+    (void)state;
+    assert_int_equal(
+        system("sh -c '\"$0\" help bash > /tmp/steptop-completion.$$ && bash -n /tmp/steptop-completion.$$ && "
+               "rm /tmp/steptop-completion.$$' " STEPTOP_BINARY),
+        0);
+    FILE *shell =
+        popen("bash -c 'source <(" STEPTOP_BINARY " help bash); COMP_WORDS=(steptop run --dty); COMP_CWORD=2; "
+              "_steptop; echo \"${COMPREPLY[@]}\"; COMP_WORDS=(steptop run --dtype b); COMP_CWORD=3; _steptop; "
+              "echo \"${COMPREPLY[@]}\"; COMP_WORDS=(steptop de); COMP_CWORD=1; _steptop; echo \"${COMPREPLY[@]}\"'",
+              "r");
+    char text[256] = "";
+    const size_t length = fread(text, 1, sizeof text - 1, shell);
+    text[length] = 0;
+    assert_int_equal(pclose(shell), 0);
+    assert_string_equal(text, "--dtype\nbf16\ndevices\n");
+    if (system("command -v zsh >/dev/null") == 0)
+        assert_int_equal(system(STEPTOP_BINARY " help zsh | zsh -n /dev/stdin"), 0);
+    if (system("command -v fish >/dev/null") == 0)
+        assert_int_equal(system(STEPTOP_BINARY " help fish | fish -n"), 0);
+    if (system("command -v man >/dev/null") == 0)
+        assert_int_equal(system("test -z \"$(" STEPTOP_BINARY " help man | man --warnings -l - 2>&1 >/dev/null)\""), 0);
+}
+
+static void bad_words_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *words[6];
+        const char *said;
+    } bad[] = {
+        {{"frobnicate"}, "'frobnicate' is not a subcommand"},
+        {{"devcies"}, "did you mean 'devices'?"},
+        {{"--frobnicate"}, "'--frobnicate' is not an option of"},
+        {{"run", "--modle", "S"}, "did you mean '--model'?"},
+        {{"run", "-Z"}, "'-Z' is not an option of 'run'"},
+        {{"run", "--model"}, "--model needs an argument"},
+        {{"run", "-m"}, "-m needs an argument"},
+        {{"run", "--model="}, "--model is given an empty LIST"},
+        {{"run", "--dry-run=yes"}, "--dry-run takes no argument"},
+        {{"run", "--model", "S", "--model", "M"},
+         "--model is given twice ('S' and 'M'); several values are one comma list"},
+        {{"run", "--co", "3"}, "could be --context-length or --compile"},
+        {{"run", "a", "b"}, "'b' is one word too many"},
+        {{"devices", "x"}, "'x' is one word too many for 'devices'"},
+        {{"devices", "--dry-run"}, "--dry-run is an option of 'run', not of 'devices'"},
+        {{"devices", "--format", "yaml"}, "--format yaml"},
+        {{"help", "nothing"}, "there is no help on 'nothing'"},
+        {{"profiles", "nwe"}, "'nwe' is not something that profiles can do"},
+        {{"profiles", "new"}, "needs a name"},
+        {{"profiles", "new", "../up"}, "'../up' cannot be a profile's name"},
+        {{"x\x1b[31m\nred"}, "'x\\x1b[31m"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        struct outcome outcome;
+        command_execute(&(struct command){.arguments = bad[i].words}, &outcome);
+        expect(&outcome, 2, "", bad[i].said);
+        assert_string_equal(outcome.output, "");
+        assert_null(strchr(outcome.errors, '\x1b'));
+        assert_non_null(strstr(outcome.errors, "steptop: error: "));
+        outcome_release(&outcome);
+    }
+}
+
+static void profiles_are_listed_and_made(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    char *folder = folder_new(), *path = path_in(folder, "mine.yaml");
+    char config[256];
+    snprintf(config, sizeof config, "XDG_CONFIG_HOME=%s", folder);
+    const char *const environment[] = {config, NULL};
+    steptop_run(&outcome, "profiles", NULL);
+    expect(&outcome, 0, "quickstart", "");
+    assert_non_null(strstr(outcome.output, "profiles/seed.yaml"));
+    outcome_release(&outcome);
+    steptop_run(&outcome, "profiles", "new", "mine", "-o", path, NULL);
+    expect(&outcome, 0, path, "");
+    outcome_release(&outcome);
+    file_put(path, "precious");
+    steptop_run(&outcome, "profiles", "new", "mine", "-o", path, NULL);
+    expect(&outcome, 1, "", "is there already; --force replaces it");
+    char *text = file_get(path);
+    assert_string_equal(text, "precious");
+    free(text);
+    outcome_release(&outcome);
+    steptop_run(&outcome, "profiles", "new", "mine", "-o", path, "--force", NULL);
+    expect(&outcome, 0, path, "");
+    text = file_get(path);
+    assert_non_null(strstr(text, "schema: steptop/profile/1"));
+    free(text);
+    outcome_release(&outcome);
+    /* Without -o: in the user's folder, where it is found by name. */
+    const char *const words[] = {"profiles", "new", "own", NULL}, *const list[] = {"profiles", "-q", NULL};
+    command_execute(&(struct command){.arguments = words, .environment = environment}, &outcome);
+    expect(&outcome, 0, "/steptop/profiles/own.yaml", "");
+    outcome_release(&outcome);
+    command_execute(&(struct command){.arguments = list, .environment = environment}, &outcome);
+    expect(&outcome, 0, "own\nquickstart\n", "");
+    outcome_release(&outcome);
+    /* No home at all. */
+    const char *const homeless[] = {"HOME", "XDG_CONFIG_HOME", NULL};
+    command_execute(&(struct command){.arguments = words, .environment = homeless}, &outcome);
+    expect(&outcome, 1, "", "neither XDG_CONFIG_HOME nor HOME is an absolute path");
+    outcome_release(&outcome);
+    free(path);
+    folder_delete(folder);
+}
+
+static void devices_say_what_is_missing(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    const char *const words[] = {"devices", NULL}, *const csv[] = {"devices", "--format", "csv", NULL};
+    const char *const environment[] = {"STEPTOP_PLUGIN_FOLDER=/nonexistent", NULL};
+    command_execute(&(struct command){.arguments = words, .environment = environment}, &outcome);
+    expect(&outcome, 0, "| cpu ", "");
+    assert_non_null(strstr(outcome.output, "cpu: bf16: ") || strstr(outcome.output, "bf16"));
+    outcome_release(&outcome);
+    command_execute(&(struct command){.arguments = csv, .environment = environment}, &outcome);
+    expect(&outcome, 0, "name,model,architecture,memory_bytes,free_bytes,units,precisions,status,reason\n\"cpu\",", "");
+    assert_non_null(strstr(outcome.output, "\"available\",\"\"\n"));
+    outcome_release(&outcome);
+}
+
+static void output_that_cannot_be_written(void **state)
+{
+    (void)state;
+    struct outcome outcome;
+    const char *const help[] = {"--help", NULL}, *const devices[] = {"devices", NULL};
+    command_execute(&(struct command){.arguments = help, .output_to = "/dev/full"}, &outcome);
+    expect(&outcome, 1, "", "cannot write to standard output: No space left on device");
+    outcome_release(&outcome);
+    command_execute(&(struct command){.arguments = devices, .output_to = "/dev/full"}, &outcome);
+    expect(&outcome, 1, "", "No space left on device");
+    outcome_release(&outcome);
+    /* Closed standard descriptors are harmless. */
+    command_execute(
+        &(struct command){.arguments = help, .close_input = true, .close_output = true, .close_errors = true},
+        &outcome);
+    expect(&outcome, 0, "", "");
+    outcome_release(&outcome);
+    /* A reader that goes away, too. */
+    assert_int_equal(system(STEPTOP_BINARY " --help | head -1 > /dev/null"), 0);
+}
+
+static void plain_surroundings(void **state)
+{
+    (void)state;
+    static const char *const surroundings[][4] = {{"LANG=C", "LC_ALL=C", NULL},
+                                                  {"TERM=dumb", "NO_COLOR=1", NULL},
+                                                  {"HOME", "XDG_CACHE_HOME=relative", "PATH", NULL},
+                                                  {"LANG=xx_YY.nonsense", NULL}};
+    for (size_t i = 0; i < sizeof surroundings / sizeof *surroundings; i++) {
+        struct outcome outcome;
+        const char *const words[] = {"profiles", NULL};
+        command_execute(&(struct command){.arguments = words, .environment = surroundings[i]}, &outcome);
+        expect(&outcome, 0, "quickstart", "");
+        assert_null(strchr(outcome.output, '\x1b'));
+        outcome_release(&outcome);
+    }
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(help_and_version),
+        cmocka_unit_test(completions_and_man_page_have_every_option),
+        cmocka_unit_test(shells_read_their_completions),
+        cmocka_unit_test(bad_words_are_refused),
+        cmocka_unit_test(profiles_are_listed_and_made),
+        cmocka_unit_test(devices_say_what_is_missing),
+        cmocka_unit_test(output_that_cannot_be_written),
+        cmocka_unit_test(plain_surroundings),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
