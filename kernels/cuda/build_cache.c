@@ -58,7 +58,7 @@ char *cuda_cache_read(const char *path, const char *key, size_t *size, char *why
     char stored_hash[65];
     int used = 0;
     if (sscanf(text + magic, "%llu %llu %64[0-9a-f]%n", &stored_key, &stored_content, stored_hash, &used) != 3 ||
-        used <= 0 || magic + (size_t)used + 1 > length) {
+        used <= 0 || magic + (size_t)used + 1 > length || text[magic + (size_t)used] != '\n') {
         reason = "damaged header";
         goto done;
     }

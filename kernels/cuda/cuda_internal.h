@@ -11,6 +11,7 @@
 #include <stdint.h>
 
 struct cupti_source;
+struct cupti_counters;
 struct nvml;
 
 struct device {
@@ -53,6 +54,7 @@ struct cuda_graph {
     uint32_t activities; /* kernel, copy and memset nodes in it */
 };
 #define CUDA_MAX_GRAPHS 3
+#define CUDA_MAX_COUNTED 8
 #define CUDA_MAX_OPTIMIZERS 8
 
 struct program {
@@ -80,7 +82,10 @@ struct program {
     CUevent boundary[PHASE_COUNT + 1]; /* start of each phase and the end of the last */
     int32_t renewal_module;            /* the cast that renews a parameter's copy after a write; -1: none */
     CUfunction renewal;
-    struct cupti_source *source; /* NULL when nothing is profiled */
+    struct cupti_source *source;        /* NULL when nothing is profiled */
+    struct cupti_counters *counters;    /* NULL without counters */
+    unsigned counted[CUDA_MAX_COUNTED]; /* sets of phases whose counters were handed over */
+    int counted_count;
 };
 
 /* Device memory is allocated when lowering has told how much is needed, so until then addresses are offsets with a tag

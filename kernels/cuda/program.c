@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/unknown.h"
 #include "kernels/cuda/cuda_internal.h"
+#include "kernels/cuda/cupti_counters.h"
 #include "kernels/cuda/cupti_source.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -229,6 +230,14 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
         if (!program->source && options->probe->note)
             options->probe->note(options->probe->context, "profiler", why.text);
     }
+    if (options->probe && options->counters) {
+        struct error why = {0};
+        program->counters =
+            cupti_counters_open(device->context, device->index, plan->node_count, plan->precision, &why);
+        if (options->probe->note)
+            options->probe->note(options->probe->context, "counters",
+                                 program->counters ? CUPTI_COUNTERS_NAMES : why.text);
+    }
     uint64_t start = clock_now();
     struct cuda_build_options build = {.architecture = device->architecture, .cache_folder = options->cache_folder};
     if (!cuda_build_all(&device->libraries, program->builds, program->build_count, &build, error) ||
@@ -263,6 +272,7 @@ void cuda_release(struct program *program)
     libraries->cuStreamSynchronize(device->stream);
     for (int i = 0; i < program->graph_count; ++i)
         libraries->cuGraphExecDestroy(program->graphs[i].executable);
+    cupti_counters_close(program->counters);
     cupti_source_close(program->source);
     for (int i = 0; i <= PHASE_COUNT; ++i)
         if (program->boundary[i])

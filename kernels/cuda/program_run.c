@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/unknown.h"
 #include "kernels/cuda/cuda_internal.h"
+#include "kernels/cuda/cupti_counters.h"
 #include "kernels/cuda/cupti_source.h"
 #include <math.h>
 #include <stdlib.h>
@@ -41,10 +42,16 @@ bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct
             return false;
         for (int32_t i = program->phase_launch[phase]; i < program->phase_launch[phase + 1]; ++i) {
             const struct cuda_launch *launch = &program->launches[i];
+            bool first = i == program->phase_launch[phase] || launch[-1].node != launch->node;
+            bool last_of_node = i + 1 == program->phase_launch[phase + 1] || launch[1].node != launch->node;
             cupti_source_node(program->source, launch->node);
+            if (first && !capturing)
+                cupti_counters_push(program->counters, launch->node);
             if (!cuda_issue_launch(program, launch, error))
                 return error_prefix(error, "%s of %s", op_info(program->plan->nodes[launch->node].op)->name,
                                     program->plan->scopes[program->plan->nodes[launch->node].scope].path);
+            if (last_of_node && !capturing)
+                cupti_counters_pop(program->counters);
         }
     }
     cupti_source_node(program->source, EVENT_NODE_NONE);
@@ -142,6 +149,38 @@ static bool phase_times(struct program *program, unsigned phases, struct step_ti
     return true;
 }
 
+struct counted_step {
+    struct program *program;
+    unsigned phases;
+};
+
+static bool run_counted(void *context, struct error *error)
+{
+    const struct counted_step *step = context;
+    return cuda_issue(step->program, step->phases, false, error) &&
+           CUDA_OK(step->program->device, cuStreamSynchronize(step->program->device->stream), error);
+}
+
+/* Counters come from extra runs of the same phases on the stream, once for each set of phases. They do not change the
+ * model: phases with an optimizer are counted without it, for a repeated update would. */
+static void count_once(struct program *program, unsigned phases, uint64_t step_id, const struct probe *probe)
+{
+    struct error error = {0};
+    phases &= ~PHASE_BIT(PHASE_OPT);
+    for (int i = 0; i < program->counted_count; ++i)
+        if (program->counted[i] == phases)
+            return;
+    if (!phases || program->counted_count == CUDA_MAX_COUNTED)
+        return;
+    program->counted[program->counted_count++] = phases;
+    struct counted_step step = {program, phases};
+    if (cupti_source_quiet(program->source, &error) &&
+        cupti_counters_collect(program->counters, run_counted, &step, &error))
+        cupti_counters_deliver(program->counters, probe, step_id);
+    else if (probe->note)
+        probe->note(probe->context, "counters", error.text);
+}
+
 bool cuda_run(struct program *program, unsigned phases, uint64_t step_id, const struct probe *probe,
               struct step_times *times, struct error *error)
 {
@@ -175,7 +214,11 @@ bool cuda_run(struct program *program, unsigned phases, uint64_t step_id, const 
     times->end = clock_now();
     if (profiled && !cupti_source_stop(program->source, done ? error : &second))
         done = false;
-    return done && phase_times(program, phases, times, error);
+    if (!done || !phase_times(program, phases, times, error))
+        return false;
+    if (profiled && program->counters)
+        count_once(program, phases, step_id, probe);
+    return true;
 }
 
 bool cuda_flush(struct program *program, const struct probe *probe, struct error *error)
