@@ -4,6 +4,7 @@
 #include "base/unknown.h"
 #include "kernels/cuda/cupti_api.h"
 #include "kernels/cuda/cupti_counters.h"
+#include "kernels/cuda/cupti_source.h"
 #include <cupti_profiler_host.h>
 #include <cupti_profiler_target.h>
 #include <cupti_range_profiler.h>
@@ -472,12 +473,13 @@ static uint64_t counter_round(double value)
     return is_known(value) && value >= 0 ? (uint64_t)(value + 0.5) : UNKNOWN_U64;
 }
 
-void cupti_counters_deliver(const struct cupti_counters *counters, const struct probe *probe, uint64_t step_id)
+void cupti_counters_deliver(const struct cupti_counters *counters, const struct cupti_source *source,
+                            const struct probe *probe, uint64_t step_id)
 {
-    uint32_t name = probe->intern(probe->context, "counters");
     for (int32_t node = 0; counters && node < counters->node_count; node++) {
         struct counter_values values;
-        if (!cupti_counters_values(counters, node, &values))
+        uint32_t name;
+        if (!cupti_counters_values(counters, node, &values) || !cupti_source_kernel(source, node, &name))
             continue;
         struct kernel_event event = {
             .start = counter_round(values.dram_bytes),

@@ -9,7 +9,7 @@
  *                                       NULL: probe->note("counters", error.text); the run goes on without
  *     after a profiled step, once for each set of phases:
  *                                       cupti_source_quiet(…); cupti_counters_collect(counters, run_the_step, …);
- *                                       cupti_counters_deliver(counters, probe, step_id)
+ *                                       cupti_counters_deliver(counters, source, probe, step_id)
  *     run_the_step:                     walks the launches on the stream, never a graph, and synchronizes; around each node
  *                                       cupti_counters_push(counters, node); … launch …; cupti_counters_pop(counters)
  *     release:                          cupti_counters_close(counters)
@@ -22,6 +22,7 @@
 #include <cuda.h>
 
 struct cupti_counters;
+struct cupti_source;
 
 /* Of one node in one step; NaN where the chip has no such counter or the node launched nothing. */
 struct counter_values {
@@ -54,9 +55,11 @@ void cupti_counters_pop(struct cupti_counters *counters);
 /* False when the node had no range in the last collect. */
 bool cupti_counters_values(const struct cupti_counters *counters, int32_t node, struct counter_values *values);
 
-/* One EVENT_COUNTERS for each node that has values: start = DRAM bytes, end = FLOPs (fp32 + tensor), launch = occupancy in
- * thousandths · ns, bytes = ns. UNKNOWN_U64 where not known. */
-void cupti_counters_deliver(const struct cupti_counters *counters, const struct probe *probe, uint64_t step_id);
+/* One EVENT_COUNTERS for each node that has values, under the name of the node's longest kernel (several kernels of a node
+ * share one range): start = DRAM bytes, end = FLOPs (fp32 + tensor), launch = occupancy in thousandths · ns, bytes = ns.
+ * UNKNOWN_U64 where not known. Nothing is delivered for nodes of which `source` saw no kernel. */
+void cupti_counters_deliver(const struct cupti_counters *counters, const struct cupti_source *source,
+                            const struct probe *probe, uint64_t step_id);
 
 /* "2 passes on GH100: dram__bytes.sum, …", for the report's notes. */
 const char *cupti_counters_describe(const struct cupti_counters *counters);

@@ -85,7 +85,12 @@ struct cupti_source {
     struct cupti_counts counts; /* `launches` is `launched`, `buffers` the pool's */
     char broken_text[256];
 
-    /* The source's thread's. */
+    /* The source's thread's; others may read after a settled request. */
+    struct node_kernel {
+        uint64_t longest; /* ns; 0: no kernel seen */
+        uint32_t name;
+    } * node_kernels;
+    size_t node_kernel_count;
     struct step_window snapshot[WINDOWS_MAX];
     bool told_broken;
 };

@@ -96,6 +96,24 @@ static void record_count(struct cupti_counts *counts, enum verdict verdict, cons
     }
 }
 
+static void kernel_note(struct cupti_source *source, const struct kernel_event *event)
+{
+    size_t node = (size_t)event->node;
+    if (node >= source->node_kernel_count) {
+        size_t count = node + 1024;
+        struct node_kernel *grown = realloc(source->node_kernels, count * sizeof *grown);
+        if (!grown)
+            return; /* this node's counters will find no kernel to be booked on */
+        memset(grown + source->node_kernel_count, 0, (count - source->node_kernel_count) * sizeof *grown);
+        source->node_kernels = grown;
+        source->node_kernel_count = count;
+    }
+    struct node_kernel *kernel = &source->node_kernels[node];
+    uint64_t duration = event->end - event->start + 1;
+    if (duration > kernel->longest)
+        *kernel = (struct node_kernel){.longest = duration, .name = event->name};
+}
+
 static void buffer_convert(struct cupti_source *source, const struct conversion *conversion,
                            struct activity_buffer *buffer, struct cupti_counts *counts)
 {
@@ -107,6 +125,8 @@ static void buffer_convert(struct cupti_source *source, const struct conversion 
         record_count(counts, verdict, &event);
         if (verdict == VERDICT_EVENT || verdict == VERDICT_SURPLUS || verdict == VERDICT_HOST)
             source->probe->event(source->probe->context, step, &event);
+        if (verdict == VERDICT_EVENT && event.kind == EVENT_KERNEL && event.node != EVENT_NODE_NONE)
+            kernel_note(source, &event);
         if (record->kind == CUPTI_ACTIVITY_KIND_OVERHEAD) { /* CUPTI leaves its detail to us to free */
             CUpti_ActivityOverhead3 *overhead = (CUpti_ActivityOverhead3 *)record;
             free(overhead->overheadData);
@@ -380,6 +400,7 @@ static void source_free(struct cupti_source *source)
     name_cache_free(source->names);
     launch_table_free(source->launches);
     graph_table_free(source->graphs);
+    free(source->node_kernels);
     pthread_cond_destroy(&source->wake);
     pthread_cond_destroy(&source->done);
     pthread_mutex_destroy(&source->lock);
@@ -559,6 +580,14 @@ bool cupti_source_quiet(struct cupti_source *source, struct error *error)
         first = first == CUPTI_SUCCESS ? result : first;
     }
     return cupti_call(source, first, "switching CUPTI's tracing off", error);
+}
+
+bool cupti_source_kernel(const struct cupti_source *source, int32_t node, uint32_t *name)
+{
+    if (!source || node < 0 || (size_t)node >= source->node_kernel_count || !source->node_kernels[node].longest)
+        return false;
+    *name = source->node_kernels[node].name;
+    return true;
 }
 
 void cupti_source_counts(struct cupti_source *source, struct cupti_counts *counts)

@@ -48,6 +48,10 @@ bool cupti_source_quiet(struct cupti_source *source, struct error *error);
 /* Waits until the records of all stopped steps were handed over; the device must be idle. */
 bool cupti_source_flush(struct cupti_source *source, struct error *error);
 
+/* Id of the kernel that took longest in any one execution for `node`; what else belongs to the node can be booked on it.
+ * Only after flush or quiet. False when no kernel of the node was seen. */
+bool cupti_source_kernel(const struct cupti_source *source, int32_t node, uint32_t *name);
+
 /* launches = records + dropped + invalid + missing once flushed. */
 struct cupti_counts {
     uint64_t launches;     /* activities issued inside steps: stream launches, and each node of a graph launch */

@@ -230,9 +230,10 @@ static void *hammer_write(void *context)
 {
     struct hammer *hammer = context;
     for (uint32_t id = 1; !atomic_load(&hammer->stop); id++) {
-        launch_table_put(
-            hammer->table,
-            &(struct launch){.correlation = id, .node = (int32_t)(id * 7), .step = id * UINT64_C(9), .time = id * UINT64_C(11)});
+        launch_table_put(hammer->table, &(struct launch){.correlation = id,
+                                                         .node = (int32_t)(id * 7),
+                                                         .step = id * UINT64_C(9),
+                                                         .time = id * UINT64_C(11)});
         atomic_store(&hammer->newest, id);
         for (uint32_t pause = id % 64; pause; pause--) /* or the reader never meets one that stays */
             atomic_load(&hammer->stop);

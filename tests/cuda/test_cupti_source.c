@@ -149,6 +149,12 @@ static void test_stream_launches_are_of_their_nodes(void **state)
         next++;
     }
     assert_int_equal(next, 500);
+    uint32_t name;
+    assert_true(cupti_source_kernel(source, 499, &name));
+    assert_string_equal(heard.names[name], "foo::bar<4>");
+    assert_false(cupti_source_kernel(source, 500, &name));
+    assert_false(cupti_source_kernel(source, -1, &name));
+    assert_false(cupti_source_kernel(source, 1 << 20, &name));
     assert_int_equal(kinds[EVENT_COPY], 1);
     assert_int_equal(kinds[EVENT_SYNC], 1);
     assert_int_equal(kinds[EVENT_OVERHEAD], 1);
