@@ -139,6 +139,7 @@ void CUPTIAPI cupti_subscriber_callback(void *context, CUpti_CallbackDomain doma
                  state->notification.message ? ", " : "",
                  state->notification.message ? state->notification.message : "");
         pthread_mutex_unlock(&source->lock);
+        atomic_store(&source->finalized, true);
         atomic_store(&source->broken, true);
         break;
     }

@@ -71,7 +71,8 @@ struct cupti_source {
     bool tracing;
 
     _Atomic uint64_t launched; /* activities issued in steps */
-    _Atomic bool broken;       /* CUPTI said that it gave up: no call into it from here on */
+    _Atomic bool broken;       /* something failed for good: no tracing from here on */
+    _Atomic bool finalized;    /* CUPTI said that it gave up: no call into it at all */
 
     pthread_t thread;
     pthread_mutex_t lock;
@@ -95,7 +96,14 @@ struct cupti_source {
     bool told_broken;
 };
 
-/* The subscriber's callback; its context is the source. */
+/* cupti_flush.c: the process's one pool of buffers and the source's thread. */
+bool cupti_flush_begin(struct cupti_source *source, struct error *error);       /* claims the pool, starts the thread */
+void cupti_flush_end(struct cupti_source *source);                              /* ends the thread, gives the pool up */
+CUptiResult cupti_flush_register(struct cupti_source *source);                  /* gives CUPTI our clock and buffers */
+void cupti_flush_ask(struct cupti_source *source, enum source_request request); /* and waits until it was done */
+uint64_t cupti_flush_buffers(void);                                             /* allocated so far */
+
+/* cupti_callbacks.c. The subscriber's callback; its context is the source. */
 void CUPTIAPI cupti_subscriber_callback(void *context, CUpti_CallbackDomain domain, CUpti_CallbackId id,
                                         const void *data);
 CUptiResult cupti_standing_callbacks(struct cupti_source *source);        /* graphs and fatal errors: always on */

@@ -8,11 +8,8 @@
 #include "kernels/cuda/cupti_source.h"
 #include "base/clock.h"
 #include "kernels/cuda/cupti_internal.h"
-#include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-
-#define SETTLE_ATTEMPTS 3
 
 static const CUpti_ActivityKind traced_kinds[] = {
     CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL, /* KIND_KERNEL would run them one after the other */
@@ -22,294 +19,6 @@ static const CUpti_ActivityKind traced_kinds[] = {
     CUPTI_ACTIVITY_KIND_OVERHEAD,
 };
 #define TRACED_KINDS (sizeof traced_kinds / sizeof *traced_kinds)
-
-/* CUPTI's buffer callbacks carry no user data and its clock can be set once a process, so these cannot live in a source.
- * `lock` guards the pool as well: buffers come back on CUPTI's threads even while a source closes. */
-static struct {
-    pthread_mutex_t lock;
-    struct cupti_source *source;
-    struct buffer_pool pool;
-    bool has_clock;
-} process = {.lock = PTHREAD_MUTEX_INITIALIZER};
-
-static void CUPTIAPI buffer_requested(uint8_t **buffer, size_t *size, size_t *max_records)
-{
-    pthread_mutex_lock(&process.lock);
-    *buffer = process.source ? buffer_pool_take(&process.pool) : NULL;
-    *size = *buffer ? process.pool.buffer_size : 0;
-    *max_records = 0; /* as many as fit */
-    pthread_mutex_unlock(&process.lock);
-}
-
-static void CUPTIAPI buffer_completed(CUcontext context, uint32_t stream, uint8_t *buffer, size_t size, size_t valid)
-{
-    (void)context, (void)stream, (void)size;
-    pthread_mutex_lock(&process.lock);
-    buffer_pool_return(&process.pool, buffer, valid);
-    pthread_mutex_unlock(&process.lock);
-}
-
-static uint64_t CUPTIAPI clock_callback(void)
-{
-    return clock_now();
-}
-
-/* ---- the source's thread ---- */
-
-/* The windows in order of time, copied so that conversion needs no lock. */
-static size_t windows_copy(struct cupti_source *source)
-{
-    pthread_mutex_lock(&source->lock);
-    uint64_t count = source->window_count < WINDOWS_MAX ? source->window_count : WINDOWS_MAX;
-    for (uint64_t i = 0; i < count; i++)
-        source->snapshot[i] = source->windows[(source->window_count - count + i) % WINDOWS_MAX];
-    pthread_mutex_unlock(&source->lock);
-    return (size_t)count;
-}
-
-static void record_count(struct cupti_counts *counts, enum verdict verdict, const struct kernel_event *event)
-{
-    switch (verdict) {
-    case VERDICT_EVENT:
-        counts->records++;
-        counts->unattributed += event->node == EVENT_NODE_NONE;
-        break;
-    case VERDICT_SURPLUS:
-        counts->surplus++;
-        break;
-    case VERDICT_HOST:
-        break;
-    case VERDICT_NO_TIME:
-        counts->invalid_no_time++;
-        counts->invalid++;
-        break;
-    case VERDICT_BACKWARDS:
-        counts->invalid_backwards++;
-        counts->invalid++;
-        break;
-    case VERDICT_EARLY:
-        counts->invalid_early++;
-        counts->invalid++;
-        break;
-    default:
-        counts->outside++;
-    }
-}
-
-static void kernel_note(struct cupti_source *source, const struct kernel_event *event)
-{
-    size_t node = (size_t)event->node;
-    if (node >= source->node_kernel_count) {
-        size_t count = node + 1024;
-        struct node_kernel *grown = realloc(source->node_kernels, count * sizeof *grown);
-        if (!grown)
-            return; /* this node's counters will find no kernel to be booked on */
-        memset(grown + source->node_kernel_count, 0, (count - source->node_kernel_count) * sizeof *grown);
-        source->node_kernels = grown;
-        source->node_kernel_count = count;
-    }
-    struct node_kernel *kernel = &source->node_kernels[node];
-    uint64_t duration = event->end - event->start + 1;
-    if (duration > kernel->longest)
-        *kernel = (struct node_kernel){.longest = duration, .name = event->name};
-}
-
-static void buffer_convert(struct cupti_source *source, const struct conversion *conversion,
-                           struct activity_buffer *buffer, struct cupti_counts *counts)
-{
-    CUpti_Activity *record = NULL;
-    while (source->api->next_record(buffer->bytes, buffer->valid, &record) == CUPTI_SUCCESS) {
-        struct kernel_event event;
-        uint64_t step = 0;
-        enum verdict verdict = activity_convert(conversion, record, &event, &step);
-        record_count(counts, verdict, &event);
-        if (verdict == VERDICT_EVENT || verdict == VERDICT_SURPLUS || verdict == VERDICT_HOST)
-            source->probe->event(source->probe->context, step, &event);
-        if (verdict == VERDICT_EVENT && event.kind == EVENT_KERNEL && event.node != EVENT_NODE_NONE)
-            kernel_note(source, &event);
-        if (record->kind == CUPTI_ACTIVITY_KIND_OVERHEAD) { /* CUPTI leaves its detail to us to free */
-            CUpti_ActivityOverhead3 *overhead = (CUpti_ActivityOverhead3 *)record;
-            free(overhead->overheadData);
-            overhead->overheadData = NULL;
-        }
-    }
-    if (source->options.tap)
-        source->options.tap(source->options.tap_context, source, buffer->bytes, buffer->valid);
-}
-
-static void counts_add(struct cupti_counts *into, const struct cupti_counts *from)
-{
-    into->records += from->records;
-    into->dropped += from->dropped;
-    into->invalid += from->invalid;
-    into->surplus += from->surplus;
-    into->outside += from->outside;
-    into->unattributed += from->unattributed;
-    into->invalid_no_time += from->invalid_no_time;
-    into->invalid_backwards += from->invalid_backwards;
-    into->invalid_early += from->invalid_early;
-    into->flushes += from->flushes;
-    if (from->longest_flush_ns > into->longest_flush_ns)
-        into->longest_flush_ns = from->longest_flush_ns;
-}
-
-static void broken_tell(struct cupti_source *source)
-{
-    char text[sizeof source->broken_text];
-    if (source->told_broken || !atomic_load(&source->broken))
-        return;
-    source->told_broken = true;
-    pthread_mutex_lock(&source->lock);
-    memcpy(text, source->broken_text, sizeof text);
-    pthread_mutex_unlock(&source->lock);
-    if (source->probe->note)
-        source->probe->note(source->probe->context, "profiler", text);
-}
-
-/* Asks CUPTI for what is complete (with `forced`: for all there is), converts it and gives the buffers back. */
-static void source_drain(struct cupti_source *source, bool forced)
-{
-    struct cupti_counts counts = {0};
-    broken_tell(source);
-    if (!atomic_load(&source->broken)) {
-        uint64_t before = clock_now();
-        source->api->flush_all(forced ? CUPTI_ACTIVITY_FLAG_FLUSH_FORCED : 0);
-        counts.longest_flush_ns = clock_now() - before;
-        counts.flushes = 1;
-    }
-
-    pthread_mutex_lock(&process.lock);
-    struct activity_buffer *buffer = buffer_pool_filled(&process.pool);
-    pthread_mutex_unlock(&process.lock);
-
-    /* The windows are copied after the buffers were taken: a record in them cannot be newer than the newest window. */
-    struct conversion conversion = {.launches = source->launches,
-                                    .graphs = source->graphs,
-                                    .names = source->names,
-                                    .windows = source->snapshot,
-                                    .window_count = buffer ? windows_copy(source) : 0};
-    for (struct activity_buffer *next; buffer; buffer = next) {
-        next = buffer->next;
-        buffer_convert(source, &conversion, buffer, &counts);
-        memset(buffer->bytes, 0, process.pool.buffer_size); /* CUPTI was promised zeroed buffers */
-        pthread_mutex_lock(&process.lock);
-        buffer_pool_recycle(&process.pool, buffer);
-        pthread_mutex_unlock(&process.lock);
-    }
-
-    size_t dropped = 0;
-    if (!atomic_load(&source->broken) && source->api->dropped_records(NULL, 0, &dropped) == CUPTI_SUCCESS && dropped) {
-        counts.dropped = dropped;
-        source->probe->dropped(source->probe->context, dropped);
-    }
-
-    pthread_mutex_lock(&source->lock);
-    counts_add(&source->counts, &counts);
-    pthread_mutex_unlock(&source->lock);
-}
-
-/* Launches of which nothing has been heard yet; under the source's lock. */
-static uint64_t under_way(const struct cupti_source *source)
-{
-    uint64_t launched = atomic_load(&source->launched);
-    const struct cupti_counts *counts = &source->counts;
-    uint64_t heard = counts->records + counts->dropped + counts->invalid + counts->surplus + counts->missing;
-    return launched > heard ? launched - heard : 0;
-}
-
-static uint64_t source_under_way(struct cupti_source *source)
-{
-    pthread_mutex_lock(&source->lock);
-    uint64_t count = under_way(source);
-    pthread_mutex_unlock(&source->lock);
-    return count;
-}
-
-/* On an idle device everything must come out; what does not after forced flushes is lost, and is said to be. */
-static void source_settle(struct cupti_source *source)
-{
-    source_drain(source, false);
-    for (int i = 0; i < SETTLE_ATTEMPTS && source_under_way(source); i++) {
-        nanosleep(&(struct timespec){.tv_nsec = 1000000L << (2 * i)}, NULL);
-        source_drain(source, true);
-    }
-    uint64_t missing = source_under_way(source);
-    if (!missing)
-        return;
-    pthread_mutex_lock(&source->lock);
-    source->counts.missing += missing;
-    pthread_mutex_unlock(&source->lock);
-    source->probe->dropped(source->probe->context, missing);
-}
-
-static struct timespec deadline_in(uint32_t milliseconds)
-{
-    uint64_t deadline = clock_now() + milliseconds * UINT64_C(1000000);
-    return (struct timespec){.tv_sec = (time_t)(deadline / 1000000000u), .tv_nsec = (long)(deadline % 1000000000u)};
-}
-
-/* Sleeps until there is something to do: a request, or the end of the period while records are under way. */
-static enum source_request source_wait(struct cupti_source *source, uint64_t *ticket)
-{
-    struct timespec until = deadline_in(source->options.period_ms);
-    pthread_mutex_lock(&source->lock);
-    while (source->request == REQUEST_NONE && !source->stopping) {
-        if (!source->in_step && !under_way(source)) {
-            pthread_cond_wait(&source->wake, &source->lock);
-            until = deadline_in(source->options.period_ms);
-        } else if (pthread_cond_timedwait(&source->wake, &source->lock, &until) == ETIMEDOUT) {
-            break;
-        }
-    }
-    enum source_request request = source->request;
-    source->request = REQUEST_NONE;
-    *ticket = source->requested;
-    pthread_mutex_unlock(&source->lock);
-    return request;
-}
-
-static void *source_thread(void *context)
-{
-    struct cupti_source *source = context;
-    for (;;) {
-        uint64_t ticket;
-        enum source_request request = source_wait(source, &ticket);
-        if (request == REQUEST_SETTLE)
-            source_settle(source);
-        else
-            source_drain(source, false);
-
-        pthread_mutex_lock(&source->lock);
-        if (request != REQUEST_NONE)
-            source->finished = ticket;
-        pthread_cond_broadcast(&source->done);
-        bool stop = source->stopping && source->request == REQUEST_NONE;
-        pthread_mutex_unlock(&source->lock);
-        if (stop)
-            return NULL;
-    }
-}
-
-/* Asks the thread for `request` and waits until it was done. */
-static void source_ask(struct cupti_source *source, enum source_request request)
-{
-    pthread_mutex_lock(&source->lock);
-    uint64_t ticket = ++source->requested;
-    source->request = request;
-    pthread_cond_signal(&source->wake);
-    while (source->finished < ticket)
-        pthread_cond_wait(&source->done, &source->lock);
-    pthread_mutex_unlock(&source->lock);
-}
-
-static void source_join(struct cupti_source *source)
-{
-    pthread_mutex_lock(&source->lock);
-    source->stopping = true;
-    pthread_cond_signal(&source->wake);
-    pthread_mutex_unlock(&source->lock);
-    pthread_join(source->thread, NULL);
-}
 
 /* ---- opening and closing ---- */
 
@@ -349,13 +58,7 @@ static bool source_attach(struct cupti_source *source, struct error *error)
     if (!cupti_call(source, api->set_attribute(CUPTI_ACTIVITY_ATTR_ZEROED_OUT_ACTIVITY_BUFFER, &size, &zeroed),
                     "setting CUPTI's buffer attribute", error))
         return false;
-    if (!process.has_clock) { /* a second registration corrupts the times of kernels */
-        if (!cupti_call(source, api->register_timestamp(clock_callback), "giving CUPTI the monotonic clock", error))
-            return false;
-        process.has_clock = true;
-    }
-    if (!cupti_call(source, api->register_callbacks(buffer_requested, buffer_completed),
-                    "registering CUPTI's buffer callbacks", error))
+    if (!cupti_call(source, cupti_flush_register(source), "giving CUPTI the monotonic clock and buffers", error))
         return false;
 
     CUptiResult result = api->subscribe(&source->subscriber, cupti_subscriber_callback, source, &subscriber);
@@ -367,32 +70,6 @@ static bool source_attach(struct cupti_source *source, struct error *error)
         return false;
     }
     return true;
-}
-
-static bool process_claim(struct cupti_source *source, struct error *error)
-{
-    const struct source_options *options = &source->options;
-    bool taken, ready = false;
-    pthread_mutex_lock(&process.lock);
-    taken = process.source != NULL;
-    if (!taken) {
-        ready = buffer_pool_init(&process.pool, options->buffer_size, options->buffers, options->limit);
-        process.source = ready ? source : NULL;
-    }
-    pthread_mutex_unlock(&process.lock);
-    if (taken)
-        return error_set(error, ERROR_DEVICE,
-                         "this process profiles another program already; CUPTI has one subscriber");
-    return ready || error_set(error, ERROR_MEMORY, "no memory for %u profiler buffers of %zu bytes", options->buffers,
-                              options->buffer_size);
-}
-
-static void process_leave(void)
-{
-    pthread_mutex_lock(&process.lock);
-    buffer_pool_release(&process.pool);
-    process.source = NULL;
-    pthread_mutex_unlock(&process.lock);
 }
 
 static void source_free(struct cupti_source *source)
@@ -453,21 +130,12 @@ struct cupti_source *cupti_source_open_with(const struct cupti_api *api, const s
         error_set(error, ERROR_MEMORY, "no memory for the profiler's tables");
         return NULL;
     }
-    if (!process_claim(source, error))
+    if (!cupti_flush_begin(source, error))
         goto failed;
-    int code = pthread_create(&source->thread, NULL, source_thread, source);
-    if (code) {
-        error_set(error, ERROR_SYSTEM, "the profiler's thread could not be started: %s", strerror(code));
-        goto failed_process;
-    }
-    if (!source_attach(source, error))
-        goto failed_thread;
-    return source;
+    if (source_attach(source, error))
+        return source;
+    cupti_flush_end(source);
 
-failed_thread:
-    source_join(source);
-failed_process:
-    process_leave();
 failed:
     source_free(source);
     return NULL;
@@ -485,14 +153,13 @@ void cupti_source_close(struct cupti_source *source)
 {
     if (!source)
         return;
-    cupti_source_stop(source, NULL);
-    cupti_source_quiet(source, NULL);
-    if (!atomic_load(&source->broken)) {
+    cupti_source_stop(source);
+    cupti_source_quiet(source);
+    if (!atomic_load(&source->finalized)) {
         source->api->flush_all(CUPTI_ACTIVITY_FLAG_FLUSH_FORCED); /* the buffers that CUPTI still holds */
         source->api->unsubscribe(source->subscriber);
     }
-    source_join(source);
-    process_leave();
+    cupti_flush_end(source);
     source_free(source);
 }
 
@@ -510,30 +177,51 @@ void cupti_source_graph(struct cupti_source *source, uint32_t activities)
         source->graph_activities = activities;
 }
 
-static bool tracing_on(struct cupti_source *source, struct error *error)
+/* Something of CUPTI's failed while steps run: from here on there are no kernel rows, the thread tells why, and the steps
+ * go on. */
+static void source_break(struct cupti_source *source, const struct error *error)
 {
-    size_t on = 0;
-    if (!cupti_call(source, cupti_launch_callbacks(source, true), "watching launches through CUPTI", error))
-        goto failed;
-    for (; on < TRACED_KINDS; on++)
-        if (!cupti_call(source, source->api->enable(traced_kinds[on]), "switching CUPTI's tracing on", error))
-            goto failed;
-    source->tracing = true;
-    return true;
-
-failed:
-    while (on-- > 0)
-        source->api->disable(traced_kinds[on]);
-    cupti_launch_callbacks(source, false);
-    return false;
+    pthread_mutex_lock(&source->lock);
+    snprintf(source->broken_text, sizeof source->broken_text, "%.200s: no kernel rows from here", error->text);
+    pthread_mutex_unlock(&source->lock);
+    atomic_store(&source->broken, true);
+    cupti_flush_ask(source, REQUEST_FLUSH);
 }
 
-bool cupti_source_start(struct cupti_source *source, uint64_t step_id, struct error *error)
+static void tracing_off(struct cupti_source *source)
+{
+    struct error error;
+    CUptiResult first = cupti_launch_callbacks(source, false);
+    for (size_t i = 0; i < TRACED_KINDS; i++) {
+        CUptiResult result = source->api->disable(traced_kinds[i]);
+        first = first == CUPTI_SUCCESS ? result : first;
+    }
+    source->tracing = false;
+    if (!cupti_call(source, first, "switching CUPTI's tracing off", &error) && !atomic_load(&source->broken))
+        source_break(source, &error);
+}
+
+static void tracing_on(struct cupti_source *source)
+{
+    struct error error;
+    source->tracing = true;
+    bool on = cupti_call(source, cupti_launch_callbacks(source, true), "watching launches through CUPTI", &error);
+    for (size_t i = 0; on && i < TRACED_KINDS; i++)
+        on = cupti_call(source, source->api->enable(traced_kinds[i]), "switching CUPTI's tracing on", &error);
+    if (on)
+        return;
+    source_break(source, &error);
+    tracing_off(source);
+}
+
+void cupti_source_start(struct cupti_source *source, uint64_t step_id)
 {
     if (!source || atomic_load(&source->broken))
-        return true;
-    if (!source->tracing && !tracing_on(source, error))
-        return false;
+        return;
+    if (!source->tracing)
+        tracing_on(source);
+    if (!source->tracing)
+        return;
     pthread_mutex_lock(&source->lock);
     source->windows[source->window_count++ % WINDOWS_MAX] =
         (struct step_window){.step = step_id, .start = clock_now(), .end = UINT64_MAX};
@@ -542,44 +230,34 @@ bool cupti_source_start(struct cupti_source *source, uint64_t step_id, struct er
     pthread_mutex_unlock(&source->lock);
     source->call_depth = 0;
     source->step = step_id;
-    return true;
 }
 
-bool cupti_source_stop(struct cupti_source *source, struct error *error)
+void cupti_source_stop(struct cupti_source *source)
 {
-    (void)error;
     if (!source || source->step == LAUNCH_STEP_NONE)
-        return true;
+        return;
     source->step = LAUNCH_STEP_NONE;
     pthread_mutex_lock(&source->lock);
     source->windows[(source->window_count - 1) % WINDOWS_MAX].end = clock_now();
     source->in_step = false;
     pthread_mutex_unlock(&source->lock);
-    return true;
 }
 
-bool cupti_source_flush(struct cupti_source *source, struct error *error)
+void cupti_source_flush(struct cupti_source *source)
 {
-    (void)error;
     if (source && source->tracing)
-        source_ask(source, REQUEST_SETTLE);
-    return true;
+        cupti_flush_ask(source, REQUEST_SETTLE);
 }
 
-bool cupti_source_quiet(struct cupti_source *source, struct error *error)
+void cupti_source_quiet(struct cupti_source *source)
 {
     if (!source || !source->tracing)
-        return true;
-    source_ask(source, REQUEST_SETTLE);
-    source->tracing = false;
+        return;
+    cupti_flush_ask(source, REQUEST_SETTLE);
     if (atomic_load(&source->broken))
-        return true;
-    CUptiResult first = cupti_launch_callbacks(source, false);
-    for (size_t i = 0; i < TRACED_KINDS; i++) {
-        CUptiResult result = source->api->disable(traced_kinds[i]);
-        first = first == CUPTI_SUCCESS ? result : first;
-    }
-    return cupti_call(source, first, "switching CUPTI's tracing off", error);
+        source->tracing = false;
+    else
+        tracing_off(source);
 }
 
 bool cupti_source_kernel(const struct cupti_source *source, int32_t node, uint32_t *name)
@@ -599,7 +277,5 @@ void cupti_source_counts(struct cupti_source *source, struct cupti_counts *count
     *counts = source->counts;
     pthread_mutex_unlock(&source->lock);
     counts->launches = atomic_load(&source->launched);
-    pthread_mutex_lock(&process.lock);
-    counts->buffers = process.pool.allocated;
-    pthread_mutex_unlock(&process.lock);
+    counts->buffers = cupti_flush_buffers();
 }

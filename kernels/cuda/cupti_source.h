@@ -8,8 +8,8 @@
  *     each node's launches:           cupti_source_node(source, node); … launch …             in stream mode and in capture
  *     each graph launch:              cupti_source_graph(source, activities); cuGraphLaunch(…)
  *     run with a probe:               synchronize; cupti_source_start(…); clock; work; synchronize; clock; cupti_source_stop
- *     run without:                    cupti_source_quiet(source, …); clock; work; …
- *     flush:                          cupti_source_flush(source, …)
+ *     run without:                    cupti_source_quiet(source); clock; work; …
+ *     flush:                          cupti_source_flush(source)
  *     release:                        cupti_source_close(source) after the graphs are destroyed and the device is idle
  *
  * Threads: node, graph, start, stop, quiet, flush and close come from one thread, the one that launches. The probe's
@@ -37,16 +37,17 @@ void cupti_source_node(struct cupti_source *source, int32_t node);
 void cupti_source_graph(struct cupti_source *source, uint32_t activities);
 
 /* Between these two, on an idle device at both ends, launches are traced as step `step_id`. Tracing stays switched on after
- * stop, so that a run of profiled steps alone does not pay for switching; quiet switches it off. */
-bool cupti_source_start(struct cupti_source *source, uint64_t step_id, struct error *error);
-bool cupti_source_stop(struct cupti_source *source, struct error *error);
+ * stop, so that a run of profiled steps alone does not pay for switching; quiet switches it off. When CUPTI fails here, a
+ * note says so and the step runs untraced: nothing of the profiler's makes a step fail. */
+void cupti_source_start(struct cupti_source *source, uint64_t step_id);
+void cupti_source_stop(struct cupti_source *source);
 
 /* Before a timed step: waits until every record under way was handed over, then switches tracing off. Costs nothing when
  * it is off. */
-bool cupti_source_quiet(struct cupti_source *source, struct error *error);
+void cupti_source_quiet(struct cupti_source *source);
 
 /* Waits until the records of all stopped steps were handed over; the device must be idle. */
-bool cupti_source_flush(struct cupti_source *source, struct error *error);
+void cupti_source_flush(struct cupti_source *source);
 
 /* Id of the kernel that took longest in any one execution for `node`; what else belongs to the node can be booked on it.
  * Only after flush or quiet. False when no kernel of the node was seen. */

@@ -110,7 +110,7 @@ static void test_stream_launches_are_of_their_nodes(void **state)
 {
     (void)state;
     struct cupti_source *source = open_source(NULL);
-    assert_true(cupti_source_start(source, 42, NULL));
+    cupti_source_start(source, 42);
     for (int node = 0; node < 500; node++) {
         cupti_source_node(source, node);
         fake_launch(node % 2 ? "_ZN3foo3barILi4EEEvPf" : "softmax", FAKE_GOOD, node % 3 == 0);
@@ -121,8 +121,8 @@ static void test_stream_launches_are_of_their_nodes(void **state)
     fake_copy(4096);
     fake_synchronize(1000);
     fake_overhead();
-    cupti_source_stop(source, NULL);
-    cupti_source_flush(source, NULL);
+    cupti_source_stop(source);
+    cupti_source_flush(source);
 
     struct cupti_counts counts;
     check_accounts(source, &counts);
@@ -177,18 +177,18 @@ static void test_graphs_attribute_like_streams(void **state)
         cupti_source_node(source, EVENT_NODE_NONE);
         fake_instantiate(&graph, created_last);
 
-        cupti_source_start(source, 1, NULL);
+        cupti_source_start(source, 1);
         for (int node = 0; node < 4096; node++) {
             cupti_source_node(source, node % 997);
             fake_launch(node % 2 ? "a" : "b", FAKE_GOOD, false);
         }
         cupti_source_node(source, EVENT_NODE_NONE);
-        cupti_source_stop(source, NULL);
-        cupti_source_start(source, 2, NULL);
+        cupti_source_stop(source);
+        cupti_source_start(source, 2);
         cupti_source_graph(source, 4096);
         fake_graph_launch(&graph);
-        cupti_source_stop(source, NULL);
-        cupti_source_flush(source, NULL);
+        cupti_source_stop(source);
+        cupti_source_flush(source);
 
         struct cupti_counts counts;
         check_accounts(source, &counts);
@@ -208,15 +208,15 @@ static void test_refused_and_lost_records_are_accounted_for(void **state)
 {
     (void)state;
     struct cupti_source *source = open_source(NULL);
-    cupti_source_start(source, 1, NULL);
+    cupti_source_start(source, 1);
     cupti_source_node(source, 3);
     static const enum fake_fault faults[] = {FAKE_NO_TIME, FAKE_BACKWARDS, FAKE_EARLY,
                                              FAKE_LOST,    FAKE_REFUSED,   FAKE_GOOD};
     for (int i = 0; i < 6; i++)
         for (int repeat = 0; repeat <= i; repeat++)
             fake_launch("kernel", faults[i], repeat % 2);
-    cupti_source_stop(source, NULL);
-    cupti_source_flush(source, NULL);
+    cupti_source_stop(source);
+    cupti_source_flush(source);
 
     struct cupti_counts counts;
     check_accounts(source, &counts);
@@ -237,12 +237,12 @@ static void test_dropped_records_are_counted(void **state)
     (void)state;
     struct source_options options = {.buffer_size = 4096, .buffers = 1, .limit = 2, .period_ms = 10000};
     struct cupti_source *source = open_source(&options);
-    cupti_source_start(source, 1, NULL);
+    cupti_source_start(source, 1);
     cupti_source_node(source, 3);
     for (int i = 0; i < 1000; i++)
         fake_launch("kernel", FAKE_GOOD, false);
-    cupti_source_stop(source, NULL);
-    cupti_source_flush(source, NULL);
+    cupti_source_stop(source);
+    cupti_source_flush(source);
     struct cupti_counts counts;
     check_accounts(source, &counts);
     assert_int_equal(counts.records, 2 * (4096 / sizeof(CUpti_ActivityKernel10)));
@@ -257,13 +257,13 @@ static void test_timed_steps_are_quiet(void **state)
     (void)state;
     struct cupti_source *source = open_source(NULL);
     for (int step = 0; step < 20; step++) {
-        cupti_source_start(source, (uint64_t)step, NULL);
+        cupti_source_start(source, (uint64_t)step);
         assert_int_equal(fake_state().enabled_kinds, 5);
         for (int i = 0; i < 10; i++)
             fake_launch("kernel", FAKE_GOOD, false);
-        cupti_source_stop(source, NULL);
+        cupti_source_stop(source);
 
-        assert_true(cupti_source_quiet(source, NULL));
+        cupti_source_quiet(source);
         struct fake_state before = fake_state();
         assert_int_equal(before.enabled_kinds, 0);
         assert_int_equal(before.enabled_launch_callbacks, 0);
@@ -285,18 +285,18 @@ static void test_work_between_steps_is_left_out(void **state)
     (void)state;
     struct cupti_source *source = open_source(NULL);
     for (uint64_t step = 0; step < 3000; step++) { /* more than the ring of windows holds */
-        cupti_source_start(source, step, NULL);
+        cupti_source_start(source, step);
         cupti_source_node(source, (int32_t)step);
         fake_launch("kernel", FAKE_GOOD, false);
         fake_synchronize(0);
-        cupti_source_stop(source, NULL);
+        cupti_source_stop(source);
         fake_launch("between", FAKE_GOOD, false);
         fake_copy(1);
         fake_overhead();
         if (step % 500 == 0)
-            cupti_source_flush(source, NULL);
+            cupti_source_flush(source);
     }
-    cupti_source_flush(source, NULL);
+    cupti_source_flush(source);
     struct cupti_counts counts;
     check_accounts(source, &counts);
     assert_int_equal(counts.launches, 3000);
@@ -315,7 +315,7 @@ static void test_events_are_live(void **state)
 {
     (void)state;
     struct cupti_source *source = open_source(NULL);
-    cupti_source_start(source, 1, NULL);
+    cupti_source_start(source, 1);
     uint64_t slowest = 0;
     for (int round = 0; round < 4; round++) {
         size_t before = heard_total();
@@ -328,7 +328,7 @@ static void test_events_are_live(void **state)
         slowest = took > slowest ? took : slowest;
     }
     assert_true(slowest < 1000000000u); /* the period is 50 ms; a busy test machine may take its time */
-    cupti_source_stop(source, NULL);
+    cupti_source_stop(source);
     cupti_source_close(source);
 }
 
@@ -349,18 +349,18 @@ static void test_memory_is_flat(void **state)
     uint64_t early = 0;
     struct cupti_counts counts;
     for (uint64_t step = 0; step < 1000; step++) {
-        cupti_source_start(source, step, NULL);
+        cupti_source_start(source, step);
         cupti_source_graph(source, 2000);
         fake_graph_launch(&graph);
-        cupti_source_stop(source, NULL);
+        cupti_source_stop(source);
         if (step % 3 == 0)
-            cupti_source_flush(source, NULL);
+            cupti_source_flush(source);
         if (step == 100) {
             cupti_source_counts(source, &counts);
             early = counts.buffers;
         }
     }
-    cupti_source_flush(source, NULL);
+    cupti_source_flush(source);
     check_accounts(source, &counts);
     assert_int_equal(counts.launches, 2000000);
     assert_int_equal(counts.records + counts.dropped, 2000000);
@@ -406,39 +406,59 @@ static void test_refusals_are_sentences(void **state)
     assert_int_equal(fake_state().clock_registrations, 1); /* a second one corrupts times */
 }
 
-/* Whichever of the switches fails, all are off again and the step can run unprofiled. */
+/* Whichever of the switches fails, all are off again, it is said, and the steps go on unprofiled. */
 static void test_a_failed_start_leaves_nothing_on(void **state)
 {
     (void)state;
-    struct cupti_source *source = open_source(NULL);
-    for (int calls = 0;; calls++) {
-        struct error error = {0};
+    int calls = 0;
+    for (bool traced = false; !traced; calls++) {
+        setup(NULL);
+        struct cupti_source *source = open_source(NULL);
         fake_enable_fails_after(calls);
-        if (cupti_source_start(source, 1, &error)) {
-            assert_true(calls > 40);
-            break;
+        cupti_source_start(source, 1);
+        traced = fake_state().enabled_kinds == 5;
+        fake_launch("kernel", FAKE_GOOD, false);
+        cupti_source_stop(source);
+        cupti_source_flush(source);
+        assert_int_equal(heard_total(), traced);
+        if (!traced) {
+            assert_non_null(strstr(heard.note, "profiler: "));
+            assert_non_null(strstr(heard.note, "no kernel rows"));
+            assert_int_equal(fake_state().enabled_kinds, 0);
+            assert_int_equal(fake_state().enabled_launch_callbacks, 0);
         }
-        assert_int_equal(error.kind, ERROR_DEVICE);
-        assert_int_equal(fake_state().enabled_kinds, 0);
-        assert_int_equal(fake_state().enabled_launch_callbacks, 0);
+        fake_enable_fails_after(-1);
+        cupti_source_close(source);
+        assert_int_equal(fake_state().subscribed, 0);
     }
-    fake_enable_fails_after(-1);
-    cupti_source_close(source); /* in the middle of a step */
+    assert_true(calls > 40);
+}
+
+/* A program may be released in the middle of a step that failed. */
+static void test_close_in_a_step(void **state)
+{
+    (void)state;
+    struct cupti_source *source = open_source(NULL);
+    cupti_source_start(source, 1);
+    fake_launch("kernel", FAKE_GOOD, false);
+    cupti_source_close(source);
+    assert_int_equal(heard_total(), 1);
     assert_int_equal(fake_state().enabled_kinds, 0);
+    assert_int_equal(fake_state().buffers_out, 0);
 }
 
 static void test_a_cupti_that_gives_up_is_left_alone(void **state)
 {
     (void)state;
     struct cupti_source *source = open_source(NULL);
-    cupti_source_start(source, 1, NULL);
+    cupti_source_start(source, 1);
     fake_launch("kernel", FAKE_GOOD, false);
     fake_fatal("out of semaphores");
     fake_launch("kernel", FAKE_LOST, false);
-    cupti_source_stop(source, NULL);
-    assert_true(cupti_source_quiet(source, NULL));
-    assert_true(cupti_source_start(source, 2, NULL)); /* the run goes on */
-    assert_true(cupti_source_stop(source, NULL));
+    cupti_source_stop(source);
+    cupti_source_quiet(source);
+    cupti_source_start(source, 2); /* the run goes on */
+    cupti_source_stop(source);
     assert_non_null(strstr(heard.note, "gave up"));
     assert_non_null(strstr(heard.note, "out of semaphores"));
     struct cupti_counts counts;
@@ -453,10 +473,10 @@ static void test_no_source_is_no_work(void **state)
     struct cupti_counts counts;
     cupti_source_node(NULL, 1);
     cupti_source_graph(NULL, 1);
-    assert_true(cupti_source_start(NULL, 1, NULL));
-    assert_true(cupti_source_stop(NULL, NULL));
-    assert_true(cupti_source_quiet(NULL, NULL));
-    assert_true(cupti_source_flush(NULL, NULL));
+    cupti_source_start(NULL, 1);
+    cupti_source_stop(NULL);
+    cupti_source_quiet(NULL);
+    cupti_source_flush(NULL);
     cupti_source_counts(NULL, &counts);
     assert_int_equal(counts.launches, 0);
     cupti_source_close(NULL);
@@ -475,6 +495,7 @@ int main(void)
         cmocka_unit_test_setup(test_memory_is_flat, setup),
         cmocka_unit_test_setup(test_refusals_are_sentences, setup),
         cmocka_unit_test_setup(test_a_failed_start_leaves_nothing_on, setup),
+        cmocka_unit_test_setup(test_close_in_a_step, setup),
         cmocka_unit_test_setup(test_a_cupti_that_gives_up_is_left_alone, setup),
         cmocka_unit_test_setup(test_no_source_is_no_work, setup),
     };
