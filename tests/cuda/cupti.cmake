@@ -1,11 +1,19 @@
-# Tests of the activity source, the counters and NVML that need no GPU: against stand-ins of CUPTI and NVML.
+# Tests of the activity source, the counters and NVML. Without a GPU: against stand-ins of CUPTI and NVML, and recorded
+# buffers. With one (label gpu): against what can be known otherwise.
 steptop_test(cupti_convert LIBRARIES cuda_device)
 steptop_test(cupti_source LIBRARIES cuda_device SOURCES fake_cupti.c TIMEOUT 180)
-target_include_directories(test_cupti_source PRIVATE ${CMAKE_CURRENT_SOURCE_DIR})
+steptop_test(cupti_counters LIBRARIES cuda_device)
+if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/recorded.bin)
+  steptop_test(cupti_replay LIBRARIES cuda_device)
+endif()
 
 add_library(fake_nvml MODULE fake_nvml.c)
 set_target_properties(fake_nvml PROPERTIES C_VISIBILITY_PRESET default)
 steptop_test(nvml LIBRARIES cuda_device)
 target_compile_definitions(test_nvml PRIVATE FAKE_NVML="$<TARGET_FILE:fake_nvml>")
 add_dependencies(test_nvml fake_nvml)
-steptop_test(cupti_counters LIBRARIES cuda_device)
+
+steptop_test(cupti_gpu LIBRARIES cuda_device model SOURCES gpu_run.c ../kernels/made.c TIMEOUT 400 LABELS gpu)
+add_executable(bench_cupti bench_cupti.c gpu_run.c recorder.c)
+target_link_libraries(bench_cupti PRIVATE cuda_device model)
+set_target_properties(bench_cupti PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)

@@ -70,11 +70,8 @@ bool gpu_open(struct gpu_run *run, struct plan *plan, bool compile, enum gpu_pro
     *run = (struct gpu_run){.plan = plan};
     pthread_mutex_init(&run->heard.lock, NULL);
     run->heard.keep = true;
-    run->probe = (struct probe){.context = &run->heard,
-                                .intern = gpu_intern,
-                                .event = gpu_event,
-                                .dropped = gpu_dropped,
-                                .note = gpu_note};
+    run->probe = (struct probe){
+        .context = &run->heard, .intern = gpu_intern, .event = gpu_event, .dropped = gpu_dropped, .note = gpu_note};
     run->device = steptop_device_class.open(0, error);
     if (!run->device)
         return false;

@@ -26,7 +26,8 @@ static void check_accounts(struct gpu_run *run, const char *what)
 {
     struct cupti_counts counts;
     cupti_source_counts(gpu_source(run), &counts);
-    printf("  %-24s launches %llu = records %llu + dropped %llu + invalid %llu (no time %llu, backwards %llu, early %llu); "
+    printf("  %-24s launches %llu = records %llu + dropped %llu + invalid %llu (no time %llu, backwards %llu, early "
+           "%llu); "
            "missing %llu, surplus %llu, outside %llu, unattributed %llu\n",
            what, (unsigned long long)counts.launches, (unsigned long long)counts.records,
            (unsigned long long)counts.dropped, (unsigned long long)counts.invalid,
@@ -307,12 +308,13 @@ static void test_soak_of_graph_records(void **state)
     CHECK(gpu_flush(&run, &error));
     cupti_source_counts(gpu_source(&run), &counts);
     long late = resident_kib();
-    printf("  %llu records in %.1f s (%.0f k/s, %.0f k/s while steps run), buffers %llu then %llu, resident %ld then %ld "
-           "KiB, kernel end to probe p50 %.0f ms p99 %.0f ms, longest flush %.1f ms\n",
-           (unsigned long long)counts.records, took, (double)counts.records / took / 1e3,
-           (double)counts.records / (double)in_steps * 1e6, (unsigned long long)early_buffers,
-           (unsigned long long)counts.buffers, early, late, gpu_delay_ms(&run, 0.5), gpu_delay_ms(&run, 0.99),
-           (double)counts.longest_flush_ns / 1e6);
+    printf(
+        "  %llu records in %.1f s (%.0f k/s, %.0f k/s while steps run), buffers %llu then %llu, resident %ld then %ld "
+        "KiB, kernel end to probe p50 %.0f ms p99 %.0f ms, longest flush %.1f ms\n",
+        (unsigned long long)counts.records, took, (double)counts.records / took / 1e3,
+        (double)counts.records / (double)in_steps * 1e6, (unsigned long long)early_buffers,
+        (unsigned long long)counts.buffers, early, late, gpu_delay_ms(&run, 0.5), gpu_delay_ms(&run, 0.99),
+        (double)counts.longest_flush_ns / 1e6);
     check_accounts(&run, "soak");
     assert_int_equal(run.heard.backwards, 0);
     assert_int_equal(counts.buffers, early_buffers);
