@@ -1,0 +1,102 @@
+/* steptop diff BEFORE AFTER: what became slower or faster, and whether that is more than noise. */
+#include "report/diff.h"
+#include "base/file.h"
+#include "cli/cli.h"
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* "2%", "2", "0.5 %": percent. */
+static bool threshold_parse(const char *text, double *threshold, struct error *error)
+{
+    char *end;
+    const double percent = strtod(text, &end);
+    while (*end == ' ')
+        end++;
+    if (*end == '%')
+        end++;
+    if (end == text || *end || !(percent >= 0 && percent <= 1000))
+        return error_set(error, ERROR_USAGE, "--threshold: '%s' is not a percentage such as 2%%", text);
+    *threshold = percent / 100;
+    return true;
+}
+
+struct reading {
+    const char *path;
+    struct report report;
+    struct error error;
+    bool done;
+};
+
+static void *read_report(void *context)
+{
+    struct reading *reading = context;
+    reading->done = report_read(reading->path, &reading->report, &reading->error);
+    return NULL;
+}
+
+/* Both files at the same time: a large report takes a second. */
+static bool read_both(struct reading *before, struct reading *after, struct error *error)
+{
+    pthread_t thread;
+    const bool threaded = pthread_create(&thread, NULL, read_report, before) == 0;
+    read_report(after);
+    if (threaded)
+        pthread_join(thread, NULL);
+    else
+        read_report(before);
+    if (!before->done)
+        *error = before->error;
+    else if (!after->done)
+        *error = after->error;
+    return before->done && after->done;
+}
+
+int command_diff(const struct arguments *arguments)
+{
+    const char *format = arguments->value[OPTION_FORMAT], *path = arguments->value[OPTION_OUTPUT];
+    struct reading before = {.path = arguments->positional[0]}, after = {.path = arguments->positional[1]};
+    struct diff diff = {0};
+    struct strbuf text = {0};
+    struct error error = {0};
+    double threshold = 0.02;
+    int code = EXIT_OK;
+    if (arguments->value[OPTION_THRESHOLD] && !threshold_parse(arguments->value[OPTION_THRESHOLD], &threshold, &error))
+        return fail(&error);
+    if (format && strcmp(format, "text") != 0 && strcmp(format, "markdown") != 0) {
+        error_set(&error, ERROR_USAGE, "--format: diff writes text or markdown, not '%s'", format);
+        return fail(&error);
+    }
+    if (strcmp(before.path, "-") == 0 && strcmp(after.path, "-") == 0) {
+        error_set(&error, ERROR_USAGE, "only one of the two reports can come from standard input");
+        return fail(&error);
+    }
+    if (!read_both(&before, &after, &error)) {
+        code = fail(&error);
+        goto cleanup;
+    }
+    diff_make(&diff, &before.report, &after.report, threshold);
+    if (!diff.matched) {
+        error_set(&error, ERROR_INPUT,
+                  "%s and %s have no cell in common: no model, shape, dtype, device and mode is in both", before.path,
+                  after.path);
+        code = fail(&error);
+        goto cleanup;
+    }
+    if (format && strcmp(format, "markdown") == 0)
+        diff_markdown(&diff, before.path, after.path, &text);
+    else
+        diff_text(&diff, before.path, after.path, &text);
+    if (path ? !file_write_atomic(path, text.text, text.length, &error) : !print_all(text.text, text.length, &error))
+        code = fail(&error);
+    else
+        code = diff.regression ? EXIT_REGRESSION : EXIT_OK;
+cleanup:
+    diff_free(&diff);
+    if (before.done)
+        report_free(&before.report);
+    if (after.done)
+        report_free(&after.report);
+    strbuf_release(&text);
+    return code;
+}

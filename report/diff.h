@@ -1,0 +1,39 @@
+/* Two reports side by side: cells that asked for the same, their steps, kernels and layers. */
+#pragma once
+#include "report/compare.h"
+#include "report/report.h"
+
+/* One thing in both: a phase of a pass, a kernel of a phase, a layer in a phase. */
+struct diff_row {
+    const char *name;    /* phase, kernel, layer path; a document's */
+    uint8_t pass, phase; /* PHASE_COUNT: the whole pass */
+    double a_ns, b_ns;   /* median of a step's samples; kernels and layers: mean a profiled step */
+    struct ratio ratio;  /* b ÷ a */
+    enum verdict verdict;
+};
+
+struct diff_cell {
+    const struct report_cell *a, *b; /* NULL: only in the other report */
+    struct diff_row *steps, *kernels, *layers;
+    size_t step_count, kernel_count, layer_count;
+    bool status_worse; /* was ok, is not */
+    bool regression;   /* a pass as a whole is slower, or status_worse */
+};
+
+struct diff {
+    struct arena arena;
+    struct diff_cell *cells;
+    size_t cell_count, matched;
+    size_t verdicts[VERDICT_COUNT]; /* of whole passes */
+    double threshold;
+    bool regression;
+};
+
+/* Compares a (before) with b (after). Cells match when they asked for the same model, shape, dtype, device, mode, passes'
+ * settings left aside; the documents must outlive the diff. */
+void diff_make(struct diff *diff, const struct report *a, const struct report *b, double threshold);
+void diff_free(struct diff *diff);
+
+/* For a terminal, and for a pull request. `name_a` and `name_b` are the files. */
+void diff_text(const struct diff *diff, const char *name_a, const char *name_b, struct strbuf *out);
+void diff_markdown(const struct diff *diff, const char *name_a, const char *name_b, struct strbuf *out);

@@ -1,0 +1,238 @@
+#include "report/diff.h"
+#include "report/escape.h"
+#include "report/pipe_table.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DETAIL_CELLS 16 /* with tables of kernels and layers */
+#define DETAIL_ROWS 15  /* of each, the largest changes */
+
+static void title_of(const struct diff_cell *cell, char *title, size_t size)
+{
+    cell_title(&(cell->b ? cell->b : cell->a)->requested, false, title, size);
+}
+
+/* Change in percent, its interval, and the verdict: the columns that all tables end with. */
+static void change_columns(struct pipe_table *table)
+{
+    pipe_add_column(table, "before ms", PIPE_NUMBER);
+    pipe_add_column(table, "after ms", PIPE_NUMBER);
+    pipe_add_column(table, "change %", PIPE_NUMBER);
+    pipe_add_column(table, "95 % low", PIPE_NUMBER);
+    pipe_add_column(table, "95 % high", PIPE_NUMBER);
+    pipe_add_column(table, "verdict", PIPE_TEXT);
+}
+
+static void change_cells(struct pipe_table *table, const struct diff_row *row)
+{
+    pipe_number(table, "%.3f", row->a_ns * 1e-6);
+    pipe_number(table, "%.3f", row->b_ns * 1e-6);
+    pipe_number(table, "%+.2f", (row->ratio.median - 1) * 100);
+    pipe_number(table, "%+.2f", (row->ratio.low - 1) * 100);
+    pipe_number(table, "%+.2f", (row->ratio.high - 1) * 100);
+    pipe_text(table, verdict_name(row->verdict));
+}
+
+static void step_table(const struct diff *diff, struct strbuf *out)
+{
+    struct pipe_table table = {0};
+    pipe_add_column(&table, "cell", PIPE_TEXT);
+    pipe_add_column(&table, "pass", PIPE_TEXT);
+    pipe_add_column(&table, "phase", PIPE_TEXT);
+    change_columns(&table);
+    for (size_t i = 0; i < diff->cell_count; i++)
+        for (size_t r = 0; r < diff->cells[i].step_count; r++) {
+            const struct diff_row *row = &diff->cells[i].steps[r];
+            char title[256];
+            title_of(&diff->cells[i], title, sizeof title);
+            pipe_text(&table, title);
+            pipe_text(&table, pass_name((enum pass)row->pass));
+            pipe_text(&table, row->name);
+            change_cells(&table, row);
+        }
+    pipe_finish(&table, out);
+}
+
+static int by_change(const void *a, const void *b)
+{
+    const struct diff_row *x = *(const struct diff_row *const *)a, *y = *(const struct diff_row *const *)b;
+    const double p = fabs(x->b_ns - x->a_ns), q = fabs(y->b_ns - y->a_ns);
+    return p > q ? -1 : p < q;
+}
+
+/* The rows that changed, the largest difference in time first. */
+static void row_table(const char *what, const struct diff_row *rows, size_t count, struct strbuf *out)
+{
+    struct pipe_table table = {0};
+    const struct diff_row **changed = malloc((count + 1) * sizeof *changed);
+    size_t found = 0;
+    if (!changed)
+        abort();
+    for (size_t r = 0; r < count; r++)
+        if (rows[r].verdict == VERDICT_FASTER || rows[r].verdict == VERDICT_SLOWER)
+            changed[found++] = &rows[r];
+    qsort(changed, found, sizeof *changed, by_change);
+    if (found) {
+        pipe_add_column(&table, "phase", PIPE_TEXT);
+        pipe_add_column(&table, what, PIPE_TEXT);
+        change_columns(&table);
+        for (size_t r = 0; r < found && r < DETAIL_ROWS; r++) {
+            pipe_text(&table, phase_name((enum phase)changed[r]->phase));
+            pipe_text(&table, changed[r]->name);
+            change_cells(&table, changed[r]);
+        }
+        strbuf_putc(out, '\n');
+        pipe_finish(&table, out);
+        if (found > DETAIL_ROWS)
+            strbuf_printf(out, "\n%zu more changed.\n", found - DETAIL_ROWS);
+    }
+    free(changed);
+}
+
+static bool has_change(const struct diff_row *rows, size_t count)
+{
+    for (size_t r = 0; r < count; r++)
+        if (rows[r].verdict == VERDICT_FASTER || rows[r].verdict == VERDICT_SLOWER)
+            return true;
+    return false;
+}
+
+static void details(const struct diff *diff, const char *heading, struct strbuf *out)
+{
+    size_t shown = 0, left = 0;
+    for (size_t i = 0; i < diff->cell_count; i++) {
+        const struct diff_cell *cell = &diff->cells[i];
+        char title[256];
+        if (!has_change(cell->kernels, cell->kernel_count) && !has_change(cell->layers, cell->layer_count))
+            continue;
+        if (shown == DETAIL_CELLS) {
+            left++;
+            continue;
+        }
+        shown++;
+        title_of(cell, title, sizeof title);
+        strbuf_printf(out, "\n%s", heading);
+        escape_markdown_cell(out, title);
+        strbuf_puts(out, ": kernels and layers that changed, a profiled step\n");
+        row_table("kernel", cell->kernels, cell->kernel_count, out);
+        row_table("layer", cell->layers, cell->layer_count, out);
+    }
+    if (left)
+        strbuf_printf(out, "\nKernels changed in %zu more cells.\n", left);
+}
+
+static void unmatched(const struct diff *diff, const char *name_a, const char *name_b, struct strbuf *out)
+{
+    for (size_t i = 0; i < diff->cell_count; i++) {
+        const struct diff_cell *cell = &diff->cells[i];
+        char title[256];
+        title_of(cell, title, sizeof title);
+        if (cell->a && cell->b && !cell->status_worse)
+            continue;
+        strbuf_puts(out, "- ");
+        escape_markdown_cell(out, title);
+        if (cell->status_worse) {
+            strbuf_printf(out, " was ok and is %s", status_name(cell->b->status));
+            if (cell->b->reason && *cell->b->reason) {
+                strbuf_puts(out, ": ");
+                escape_markdown_cell(out, cell->b->reason);
+            }
+        } else {
+            strbuf_puts(out, " is only in ");
+            escape_markdown_cell(out, cell->a ? name_a : name_b);
+        }
+        strbuf_putc(out, '\n');
+    }
+}
+
+static void summary_line(const struct diff *diff, struct strbuf *out)
+{
+    strbuf_printf(out,
+                  "%zu cells in both; passes: %zu slower, %zu faster, %zu same, %zu ambiguous (threshold %.3g %%).\n",
+                  diff->matched, diff->verdicts[VERDICT_SLOWER], diff->verdicts[VERDICT_FASTER],
+                  diff->verdicts[VERDICT_SAME], diff->verdicts[VERDICT_AMBIGUOUS], diff->threshold * 100);
+}
+
+void diff_markdown(const struct diff *diff, const char *name_a, const char *name_b, struct strbuf *out)
+{
+    strbuf_puts(out, "## steptop diff: ");
+    escape_markdown_cell(out, name_a);
+    strbuf_puts(out, " → ");
+    escape_markdown_cell(out, name_b);
+    strbuf_printf(out, "\n\n**%s** ", diff->regression ? "Regression." : "No regression.");
+    summary_line(diff, out);
+    strbuf_putc(out, '\n');
+    if (diff->matched)
+        step_table(diff, out);
+    strbuf_puts(out,
+                "\nMedians of timed steps, profiler off; after over before, with the 95 % interval of the ratio.\n");
+    struct strbuf list = {0};
+    unmatched(diff, name_a, name_b, &list);
+    if (list.length)
+        strbuf_printf(out, "\n%s", list.text);
+    strbuf_release(&list);
+    details(diff, "### ", out);
+}
+
+static void text_row(const struct diff_row *row, const char *label, struct strbuf *out)
+{
+    char interval[64] = "";
+    if (is_known(row->ratio.low) && is_known(row->ratio.high))
+        snprintf(interval, sizeof interval, "[%+.2f, %+.2f]", (row->ratio.low - 1) * 100, (row->ratio.high - 1) * 100);
+    strbuf_printf(out, "  %12.3f ms %12.3f ms %+8.2f %% %-18s %-9s ", row->a_ns * 1e-6, row->b_ns * 1e-6,
+                  (row->ratio.median - 1) * 100, interval, verdict_name(row->verdict));
+    clean_text(out, label, strlen(label));
+    strbuf_putc(out, ' ');
+    clean_text(out, row->name, strlen(row->name));
+    strbuf_putc(out, '\n');
+}
+
+static void text_changes(const char *what, const struct diff_row *rows, size_t count, struct strbuf *out)
+{
+    const struct diff_row **changed = malloc((count + 1) * sizeof *changed);
+    size_t found = 0;
+    if (!changed)
+        abort();
+    for (size_t r = 0; r < count; r++)
+        if (rows[r].verdict == VERDICT_FASTER || rows[r].verdict == VERDICT_SLOWER)
+            changed[found++] = &rows[r];
+    qsort(changed, found, sizeof *changed, by_change);
+    if (found)
+        strbuf_printf(out, " %s\n", what);
+    for (size_t r = 0; r < found && r < DETAIL_ROWS; r++)
+        text_row(changed[r], phase_name((enum phase)changed[r]->phase), out);
+    if (found > DETAIL_ROWS)
+        strbuf_printf(out, "  … %zu more\n", found - DETAIL_ROWS);
+    free(changed);
+}
+
+void diff_text(const struct diff *diff, const char *name_a, const char *name_b, struct strbuf *out)
+{
+    clean_text(out, name_a, strlen(name_a));
+    strbuf_puts(out, " → ");
+    clean_text(out, name_b, strlen(name_b));
+    strbuf_puts(out, "\n");
+    summary_line(diff, out);
+    for (size_t i = 0; i < diff->cell_count; i++) {
+        const struct diff_cell *cell = &diff->cells[i];
+        char title[256];
+        title_of(cell, title, sizeof title);
+        strbuf_putc(out, '\n');
+        clean_text(out, title, strlen(title));
+        if (!cell->a || !cell->b) {
+            strbuf_puts(out, ": only in ");
+            clean_text(out, cell->a ? name_a : name_b, strlen(cell->a ? name_a : name_b));
+            strbuf_putc(out, '\n');
+            continue;
+        }
+        if (cell->status_worse)
+            strbuf_printf(out, ": was ok, is %s", status_name(cell->b->status));
+        strbuf_putc(out, '\n');
+        for (size_t r = 0; r < cell->step_count; r++)
+            text_row(&cell->steps[r], pass_name((enum pass)cell->steps[r].pass), out);
+        text_changes("kernels that changed, a profiled step", cell->kernels, cell->kernel_count, out);
+        text_changes("layers that changed, a profiled step", cell->layers, cell->layer_count, out);
+    }
+    strbuf_puts(out, diff->regression ? "\nRegression.\n" : "\nNo regression.\n");
+}

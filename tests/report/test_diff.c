@@ -1,0 +1,190 @@
+/* diff: what matches, what is slower, and what the program says and returns about it. */
+#include "base/file.h"
+#include "report/diff.h"
+#include "report/emit.h"
+#include "synthetic.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static size_t count_verdicts(const struct diff_row *rows, size_t count, enum verdict verdict)
+{
+    size_t found = 0;
+    for (size_t r = 0; r < count; r++)
+        found += rows[r].verdict == verdict;
+    return found;
+}
+
+static void compare(double slow, struct report *a, struct report *b, struct diff *diff)
+{
+    synthetic_report(a, "tiny", false, 20, 1);
+    synthetic_report(b, "tiny", false, 20, slow);
+    diff_make(diff, a, b, 0.02);
+}
+
+static void release(struct report *a, struct report *b, struct diff *diff)
+{
+    diff_free(diff);
+    report_free(a);
+    report_free(b);
+}
+
+static void test_slower_faster_same(void **state)
+{
+    (void)state;
+    static const struct {
+        double slow;
+        enum verdict verdict;
+    } cases[] = {{1.1, VERDICT_SLOWER}, {0.9, VERDICT_FASTER}, {1, VERDICT_SAME}};
+    for (size_t i = 0; i < 3; i++) {
+        struct report a, b;
+        struct diff diff;
+        compare(cases[i].slow, &a, &b, &diff);
+        const struct diff_cell *cell = &diff.cells[0];
+        assert_int_equal(diff.cell_count, 1);
+        assert_int_equal(diff.matched, 1);
+        assert_int_equal(diff.verdicts[cases[i].verdict], 2);
+        assert_int_equal(diff.regression, cases[i].verdict == VERDICT_SLOWER);
+        assert_int_equal(cell->step_count, 6);
+        assert_int_equal(count_verdicts(cell->steps, cell->step_count, cases[i].verdict), 6);
+        assert_true(cell->kernel_count > 10);
+        assert_true(cell->layer_count > 50);
+        assert_true(count_verdicts(cell->kernels, cell->kernel_count, cases[i].verdict) > cell->kernel_count * 9 / 10);
+        assert_true(count_verdicts(cell->layers, cell->layer_count, cases[i].verdict) > cell->layer_count * 8 / 10);
+        for (size_t r = 0; r < cell->step_count; r++) {
+            const struct diff_row *row = &cell->steps[r];
+            assert_true(row->ratio.low <= row->ratio.median && row->ratio.median <= row->ratio.high);
+            assert_true(fabs(row->ratio.median - cases[i].slow) < 0.02);
+        }
+        release(&a, &b, &diff);
+    }
+}
+
+/* One kernel twice as slow shows up among the kernels and in its layer, whatever the step as a whole does. */
+static void test_one_kernel(void **state)
+{
+    (void)state;
+    struct report a, b;
+    struct diff diff;
+    synthetic_report(&a, "tiny", false, 20, 1);
+    synthetic_report(&b, "tiny", false, 20, 1);
+    struct report_cell *cell = b.cells.items[0];
+    size_t victim = 0;
+    while (strcmp(cell->kernels[victim].name, "synthetic_causal_softmax") != 0 ||
+           cell->kernels[victim].pass != PASS_FWD_BWD)
+        victim++;
+    cell->kernels[victim].total_ns *= 2;
+    diff_make(&diff, &a, &b, 0.02);
+    assert_false(diff.regression);
+    assert_int_equal(count_verdicts(diff.cells[0].kernels, diff.cells[0].kernel_count, VERDICT_SLOWER), 1);
+    struct strbuf out = {0};
+    diff_markdown(&diff, "a.yaml", "b.yaml", &out);
+    assert_non_null(strstr(out.text, "synthetic_causal_softmax"));
+    assert_non_null(strstr(out.text, "**No regression.** 1 cells in both"));
+    strbuf_release(&out);
+    release(&a, &b, &diff);
+}
+
+static void test_unmatched_and_status(void **state)
+{
+    (void)state;
+    struct report a, b;
+    struct diff diff;
+    synthetic_report(&a, "tiny", false, 3, 1);
+    synthetic_report(&b, "tiny", false, 3, 1);
+    b.cells.items[0]->requested.context_length = 128;
+    diff_make(&diff, &a, &b, 0.02);
+    assert_int_equal(diff.matched, 0);
+    assert_int_equal(diff.cell_count, 2);
+    diff_free(&diff);
+    b.cells.items[0]->requested = a.cells.items[0]->requested;
+    b.cells.items[0]->requested.steps = 99; /* how often it was measured does not make it another cell */
+    b.cells.items[0]->status = STATUS_OOM;
+    diff_make(&diff, &a, &b, 0.02);
+    assert_int_equal(diff.matched, 1);
+    assert_true(diff.regression);
+    struct strbuf out = {0};
+    diff_text(&diff, "a", "b", &out);
+    assert_non_null(strstr(out.text, "was ok, is oom"));
+    strbuf_release(&out);
+    release(&a, &b, &diff);
+}
+
+static char folder[] = "/tmp/steptop-diff-XXXXXX";
+
+static void write_report(const char *name, double slow)
+{
+    struct report report;
+    struct error error = {0};
+    char path[128];
+    synthetic_report(&report, "tiny", false, 20, slow);
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    if (!report_write(&report, FORMAT_YAML, path, &error))
+        fail_msg("%s", error.text);
+    report_free(&report);
+}
+
+/* Runs the program in the folder; its output, stdout and stderr together, in `output`. */
+static int steptop(const char *arguments, char *output, size_t size)
+{
+    char command[512];
+    snprintf(command, sizeof command, "cd %s && '%s' %s 2>&1", folder, STEPTOP_BINARY, arguments);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    const size_t got = fread(output, 1, size - 1, pipe);
+    output[got] = 0;
+    char rest[4096];
+    while (fread(rest, 1, sizeof rest, pipe) > 0)
+        ;
+    const int status = pclose(pipe);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void test_program(void **state)
+{
+    (void)state;
+    char output[65536], path[128];
+    assert_non_null(mkdtemp(folder));
+    write_report("a.yaml", 1);
+    write_report("b.yaml", 1.1);
+    assert_int_equal(steptop("diff a.yaml b.yaml", output, sizeof output), 5);
+    assert_non_null(strstr(output, "2 slower"));
+    assert_int_equal(steptop("diff b.yaml a.yaml --format markdown", output, sizeof output), 0);
+    assert_non_null(strstr(output, "2 faster"));
+    assert_int_equal(steptop("diff a.yaml b.yaml --threshold 20%", output, sizeof output), 0);
+    assert_int_equal(steptop("diff a.yaml b.yaml --threshold x", output, sizeof output), 2);
+    assert_int_equal(steptop("diff a.yaml missing.yaml", output, sizeof output), 3);
+    assert_non_null(strstr(output, "missing.yaml"));
+    assert_int_equal(steptop("diff a.yaml b.yaml --format yaml", output, sizeof output), 2);
+    assert_int_equal(steptop("report a.yaml --format seed", output, sizeof output), 0);
+    assert_non_null(strstr(output, "fws & back avg (sec) |"));
+    assert_int_equal(steptop("report a.yaml --format nothing", output, sizeof output), 2);
+    assert_int_equal(steptop("report a.yaml --format yaml -o c.yaml && cmp a.yaml c.yaml", output, sizeof output), 0);
+    assert_int_equal(steptop("report . --format seed", output, sizeof output), 3);
+    /* What is refused leaves the old file alone. */
+    assert_int_equal(steptop("report missing.yaml -o c.yaml; cmp a.yaml c.yaml", output, sizeof output), 0);
+    static const char *const names[] = {"a.yaml", "b.yaml", "c.yaml"};
+    for (size_t i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    assert_int_equal(rmdir(folder), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_slower_faster_same),
+        cmocka_unit_test(test_one_kernel),
+        cmocka_unit_test(test_unmatched_and_status),
+        cmocka_unit_test(test_program),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
