@@ -1,9 +1,11 @@
 #include "profiler/reporter.h"
 #include "base/unknown.h"
 #include <dirent.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 void reporter_send(struct reporter *reporter, enum message_type type, const void *first, size_t first_length,
                    const void *second, size_t second_length)
@@ -134,4 +136,14 @@ uint64_t resident_now(void)
 uint64_t resident_peak(void)
 {
     return status_bytes("VmHWM:");
+}
+
+bool resident_peak_reset(void)
+{
+    const int fd = open("/proc/self/clear_refs", O_WRONLY | O_CLOEXEC);
+    if (fd < 0)
+        return false;
+    const bool reset = write(fd, "5", 1) == 1; /* 5: the peak alone, proc(5) */
+    close(fd);
+    return reset;
 }

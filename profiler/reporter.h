@@ -28,3 +28,5 @@ void reporter_noise(struct reporter *reporter, const struct machine_ticks *befor
 /* Of this process, in bytes; UNKNOWN_U64. */
 uint64_t resident_now(void);
 uint64_t resident_peak(void);
+/* Lets the peak begin anew from what is resident now; false where the kernel cannot. */
+bool resident_peak_reset(void);

@@ -135,6 +135,10 @@ static void measure_ceilings(struct worker *worker, const struct message_cell *m
             reporter_note(&worker->reporter, "ceilings", "not measured: %s", error.text);
             return;
         }
+        /* Its buffers are large and not the model's. */
+        if (!resident_peak_reset())
+            reporter_note(&worker->reporter, "resident peak",
+                          "includes the buffers that the ceilings were measured with");
     }
     reporter_send(&worker->reporter, MESSAGE_CEILINGS, &ceilings, sizeof ceilings, NULL, 0);
 }
