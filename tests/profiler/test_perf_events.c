@@ -8,6 +8,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 // clang-format off
 #include <cmocka.h>
@@ -315,7 +316,8 @@ static void this_machine(void **state)
     if (counters_tier(counters) != TIER_CLOCK) {
         assert_true(counters_read(counters, before, &scaled));
         const size_t page = (size_t)sysconf(_SC_PAGESIZE), bytes = 64 * page;
-        volatile char *fresh = aligned_alloc(page, bytes);
+        volatile char *fresh = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        assert_ptr_not_equal(fresh, MAP_FAILED);
         for (int again = 0; again < 200; again++)
             for (size_t i = 0; i < bytes; i += 64)
                 fresh[i] = (char)(fresh[i] + 1);
@@ -323,7 +325,7 @@ static void this_machine(void **state)
         assert_true(after[0] > before[0]); /* cycles, or ns on the processor */
         if (counters_tier(counters) == TIER_SOFTWARE)
             assert_true(after[1] > before[1]);
-        free((void *)fresh);
+        munmap((void *)fresh, bytes);
     }
     counters_close(counters);
 }
