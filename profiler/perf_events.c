@@ -51,6 +51,7 @@ int counters_threads(const struct counters *counters)
 
 #ifdef __linux__
 #include <linux/perf_event.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -79,6 +80,12 @@ static int system_open(void *context, struct perf_event_attr *attr, int group)
     (void)context;
     const long fd = syscall(SYS_perf_event_open, attr, 0, -1, group, PERF_FLAG_FD_CLOEXEC);
     return fd < 0 ? -errno : (int)fd;
+}
+
+static void system_enable(void *context, int leader)
+{
+    (void)context;
+    ioctl(leader, PERF_EVENT_IOC_ENABLE, PERF_IOC_FLAG_GROUP);
 }
 
 static ssize_t system_read(void *context, int fd, void *bytes, size_t size)
@@ -130,6 +137,7 @@ static void system_each_thread(void *context, int threads, void (*body)(void *ar
 
 static const struct counters_calls system_calls = {
     .open = system_open,
+    .enable = system_enable,
     .read = system_read,
     .map = system_map,
     .unmap = system_unmap,
@@ -167,6 +175,9 @@ static bool group_open(const struct counters_calls *calls, const struct event *e
             .read_format = PERF_FORMAT_GROUP | PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING,
             .exclude_kernel = !in_kernel,
             .exclude_hv = 1,
+            /* An event that joins a group which is on already may stay off until the next context switch (seen with page
+             * faults behind the task clock on Linux 6.18): the group is switched on when it is whole. */
+            .disabled = group->leader < 0,
         };
         const int fd = calls->open(calls->context, &attr, group->leader);
         if (fd < 0 && !group->error)
@@ -180,6 +191,7 @@ static bool group_open(const struct counters_calls *calls, const struct event *e
         group->fd[i] = fd;
         group->place[i] = group->count++;
     }
+    calls->enable(calls->context, group->leader);
     return true;
 }
 

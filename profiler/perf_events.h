@@ -22,6 +22,7 @@ struct counters_calls {
     void *context;
     /* perf_event_open for the calling thread on any processor: a descriptor, or −errno */
     int (*open)(void *context, struct perf_event_attr *attr, int group);
+    void (*enable)(void *context, int leader); /* the leader and its group */
     ssize_t (*read)(void *context, int fd, void *bytes, size_t size);
     struct perf_event_mmap_page *(*map)(void *context, int fd); /* NULL: not to be had */
     void (*unmap)(void *context, struct perf_event_mmap_page *page);

@@ -25,7 +25,7 @@ struct machine {
     bool user_read; /* rdpmc allowed */
     bool no_map;
     uint64_t enabled, running;
-    int opened, closed, mapped, unmapped, reads, threads_run;
+    int enabled_groups, opened, closed, mapped, unmapped, reads, threads_run;
     struct perf_event_attr attrs[OPENED];
     int leader[OPENED];
     uint64_t value[OPENED];
@@ -55,6 +55,14 @@ static int machine_open(void *context, struct perf_event_attr *attr, int group)
     m->pages[i].pmc_width = 48;
     m->pages[i].offset = 5;
     return 100 + i;
+}
+
+static void machine_enable(void *context, int leader)
+{
+    struct machine *m = context;
+    assert_int_equal(m->leader[leader - 100], leader - 100);
+    assert_int_equal(m->attrs[leader - 100].disabled, 1);
+    m->enabled_groups++;
 }
 
 static ssize_t machine_read(void *context, int fd, void *bytes, size_t size)
@@ -117,6 +125,7 @@ static struct counters *open_on(struct machine *m, int threads)
     m->running = m->running ? m->running : m->enabled;
     const struct counters_calls calls = {.context = m,
                                          .open = machine_open,
+                                         .enable = machine_enable,
                                          .read = machine_read,
                                          .map = machine_map,
                                          .unmap = machine_unmap,
@@ -184,6 +193,7 @@ static void reads_by_system_call(void **state)
     assert_int_equal(counters_threads(counters), 3);
     assert_int_equal(m->threads_run, 3);
     assert_int_equal(m->opened, 12);
+    assert_int_equal(m->enabled_groups, 3);
     uint64_t values[COUNTERS_PER_KERNEL];
     bool scaled;
     assert_true(counters_read(counters, values, &scaled));
