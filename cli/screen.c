@@ -1,10 +1,28 @@
 #include "cli/screen.h"
+#include "base/clock.h"
 #include "tui/tui.h"
+#include <poll.h>
 #include <unistd.h>
+
+#define SETTLE_NS 5000000000u
 
 bool screen_possible(void)
 {
     return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && terminal_draws();
+}
+
+/* Ends what still runs, so that the files say how it ended. */
+static void settle(struct session *session)
+{
+    const uint64_t end = clock_now() + SETTLE_NS;
+    session_stop_all(session);
+    while (!session_idle(session) && clock_now() < end) {
+        struct pollfd fds[32];
+        int timeout;
+        const int count = session_poll(session, fds, 32, &timeout);
+        poll(fds, (nfds_t)count, timeout < 0 || timeout > 50 ? 50 : timeout);
+        session_step(session);
+    }
 }
 
 int screen_run(struct screen *screen)
@@ -29,7 +47,7 @@ int screen_run(struct screen *screen)
     if (!tui_run(&options, &interrupted, &signal, &error))
         return fail(&error);
     if (screen->session) {
-        session_stop_all(screen->session);
+        settle(screen->session);
         report_update(screen->report, screen->session);
     }
     if (!outputs_write(screen->outputs, screen->report, &error))
