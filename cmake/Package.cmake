@@ -53,6 +53,8 @@ set(CPACK_PACKAGE_DESCRIPTION "Runs the forward and backward passes of a transfo
 kernel and layer while they run, in the terminal; writes the same figures as YAML and Markdown.")
 set(CPACK_DEBIAN_PACKAGE_SECTION devel)
 set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+# Any OpenBLAS satisfies the linker; the OpenMP build shares one thread pool with our own kernels.
+set(CPACK_DEBIAN_PACKAGE_DEPENDS libopenblas0-openmp)
 set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
 set(CPACK_PACKAGING_INSTALL_PREFIX ${CMAKE_INSTALL_PREFIX})
 set(CPACK_STRIP_FILES ON)
