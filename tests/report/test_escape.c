@@ -44,8 +44,8 @@ static const char *const hostile[] = {
     "\xf4\x90\x80\x80",
     "\xc0\x80",
     "é ü 漢 🙂",
-    "a\u2028b\u2029c\xc2\x85"
-    "d",
+    ("a\u2028b\u2029c\xc2\x85"
+    "d"),
     "\ufeffbom",
     "\u202eright",
     "void k<float, 4>(float const*, int)",

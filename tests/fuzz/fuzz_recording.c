@@ -1,0 +1,61 @@
+/* A worker that lies, by way of a recording: frames with any type and payload, their check sums right, are replayed into a
+ * session; what comes of it is made a report and written. Input: frames of type (1 byte), length (2 bytes), payload. */
+#include "fuzz.h"
+#include "profiler/recording.h"
+#include "report/report.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static bool write_frames(const char *path, const uint8_t *data, size_t size)
+{
+    struct error error = {0};
+    struct recording_writer *writer = recording_create(path, &error);
+    if (!writer)
+        return false;
+    struct message_run run = {.version = PROTOCOL_VERSION, .cell_bytes = sizeof run.cell};
+    cell_default(&run.cell);
+    cell_set(&run.cell, "model", "tiny", &error);
+    cell_set(&run.cell, "batch_size", "1", &error);
+    cell_set(&run.cell, "context_length", "8", &error);
+    bool good = recording_write(writer, 1, MESSAGE_RUN, &run, sizeof run, NULL, 0, &error);
+    for (size_t at = 0; good && at + 3 <= size;) {
+        const size_t length = data[at + 1] | (size_t)data[at + 2] << 8, left = size - at - 3;
+        const size_t used = length < left ? length : left;
+        if (used <= MESSAGE_MAX)
+            good = recording_write(writer, 1, data[at], data + at + 3, used, NULL, 0, &error);
+        at += 3 + used;
+    }
+    recording_close(writer);
+    return good;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    char path[64];
+    snprintf(path, sizeof path, "/dev/shm/steptop-fuzz-%d", (int)getpid());
+    const struct session_options options = {.program = "/nonexistent", .timeline_records = 64, .ring_records = 64};
+    struct error error = {0};
+    struct session *session = session_create(&options, &error);
+    if (!session)
+        abort();
+    write_frames(path, data, size);
+    if (session_replay(session, path, 0, &error)) {
+        for (int i = 0; i < 10000 && !session_idle(session); i++)
+            session_step(session);
+        if (!session_idle(session))
+            abort();
+        struct report report;
+        struct strbuf text = {0};
+        report_init(&report);
+        report_update(&report, session);
+        if (!report_emit(&report, FORMAT_YAML, &text, &error))
+            abort();
+        report_free(&report);
+        strbuf_release(&text);
+    }
+    session_free(session);
+    unlink(path);
+    return 0;
+}
