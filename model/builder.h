@@ -127,3 +127,6 @@ void optimizer_build(struct builder *builder);
 
 /* memory.c: kinds, lifetimes and places of all tensors; phases that were not asked for go. */
 bool memory_plan(struct builder *builder, struct error *error);
+
+/* scopes.c: the tree in the order in which the step enters it, without scopes that fusion emptied. */
+bool scopes_arrange(struct builder *builder, struct error *error);

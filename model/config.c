@@ -101,17 +101,17 @@ bool model_config_check(const struct model_config *config, int64_t batch, int64_
         return error_set(error, ERROR_INPUT,
                          "attention over context_length %lld would need %.3g scores, beyond any memory",
                          (long long)context, scores);
+    const int64_t head_dim = config->d_model / config->num_heads;
+    if (head_dim % 2)
+        return error_set(error, ERROR_INPUT,
+                         "d_model / num_heads is %lld, but RoPE turns pairs and kernels work on them: it must be even",
+                         (long long)head_dim);
     if (config->kind == MODEL_ATTENTION)
         return true;
     if (!size_check("d_ff", config->d_ff, MOST, error) ||
         !size_check("num_layers", config->num_layers, MOST_LAYERS, error) ||
         !size_check("vocab_size", config->vocab_size, MOST, error))
         return false;
-    const int64_t head_dim = config->d_model / config->num_heads;
-    if (head_dim % 2)
-        return error_set(error, ERROR_INPUT,
-                         "d_model / num_heads is %lld; RoPE turns pairs, so it must be even: change num_heads",
-                         (long long)head_dim);
     const double weights = (double)model_parameter_count(config);
     if (weights > 0x1p45)
         return error_set(error, ERROR_INPUT, "the model would have %.3g parameters, beyond any memory", weights);

@@ -80,7 +80,7 @@ static bool plan_fill(struct builder *builder, struct error *error)
         region_add(builder, "adamw.v", "v.", TENSOR_OPTIMIZER, DTYPE_F32);
         optimizer_build(builder);
     }
-    return memory_plan(builder, error);
+    return memory_plan(builder, error) && scopes_arrange(builder, error);
 }
 
 struct plan *plan_build(const struct plan_request *request, struct plan_result *result, struct error *error)

@@ -5,6 +5,9 @@
 #include <math.h>
 #include <string.h>
 
+/* Fewer values than this are made faster than threads are woken. */
+enum { WORTH_THREADS = 1 << 14 };
+
 /* FNV-1a of a name: the stream of its random numbers. */
 static uint64_t name_stream(const char *name)
 {
@@ -18,7 +21,7 @@ static void fill_normal(float *values, int64_t rows, int64_t columns, int64_t st
                         const char *name)
 {
     const uint64_t stream = name_stream(name);
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (rows * columns > WORTH_THREADS)
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++)
             values[i * stride + j] = (float)(sigma * random_normal_cut3(seed, stream, (uint64_t)(i * columns + j)));
@@ -28,7 +31,7 @@ static void fill_normal(float *values, int64_t rows, int64_t columns, int64_t st
 static void fill_rope_table(const struct tensor *tensor, float *values)
 {
     const int64_t context = tensor->shape[0], pairs = tensor->shape[1];
-#pragma omp parallel for schedule(static)
+#pragma omp parallel for schedule(static) if (context * pairs > WORTH_THREADS)
     for (int64_t t = 0; t < context; t++) {
         for (int64_t j = 0; j < pairs; j++) {
             const double angle = (double)t * pow(10000.0, -(double)j / (double)pairs);
