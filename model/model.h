@@ -1,6 +1,7 @@
 /* The model family of CS336 assignment 2 and the plan of its training step. Names are those of the reference state dict. */
 #pragma once
 #include "base/error.h"
+#include "kernels/device.h"
 #include "kernels/plan.h"
 #include <stdbool.h>
 #include <stdint.h>
@@ -46,6 +47,8 @@ enum fusion {
 };
 #define FUSE_ALL ((1u << FUSE_COUNT) - 1)
 const char *fusion_name(enum fusion fusion);
+/* The passes whose ops the device runs at this precision: what compile mode asks plan_build for. */
+unsigned model_supported_fusions(const struct device_class *class, const struct device *device, enum precision precision);
 
 enum checkpoint { CHECKPOINT_NONE, CHECKPOINT_BLOCK, CHECKPOINT_COUNT };
 const char *checkpoint_name(enum checkpoint checkpoint);

@@ -111,7 +111,7 @@ static void each_pass_fires_and_agrees(void **state)
     outcome_free(&eager);
 }
 
-/* Every subset of passes × precision × checkpoint gives the same numbers. */
+/* Every one and two passes, all but one, and all, with and without checkpoints, give the same numbers. */
 static void all_combinations_agree(void **state)
 {
     (void)state;
@@ -119,6 +119,9 @@ static void all_combinations_agree(void **state)
     struct plan_result result;
     struct outcome eager = outcome_of(&request, &result);
     for (unsigned fusions = 0; fusions <= FUSE_ALL; fusions++) {
+        const int asked = __builtin_popcount(fusions);
+        if (asked > 2 && asked < FUSE_COUNT - 1)
+            continue;
         for (int c = 0; c < CHECKPOINT_COUNT; c++) {
             request.fusions = fusions;
             request.checkpoint = (enum checkpoint)c;
