@@ -265,7 +265,7 @@ bool verify_device(const struct device_class *class, struct device *device, cons
         char why[160] = "";
         const enum op op = bench.plan->nodes[i].op;
         if (!class->supports(device, op, precision, why, sizeof why))
-            ok = error_set(error, ERROR_UNSUPPORTED, "%s at %s: %s", op_info(op)->name, precision_name(precision), why);
+            ok = error_set(error, ERROR_UNSUPPORTED, "%s does not run at %s: %s", op_info(op)->name, precision_name(precision), why);
     }
     if (ok) /* the plan's, where the truth leaves the course's values to it */
         bench.learning_rate = (double)bench.plan->nodes[bench.plan->phase_first[PHASE_OPT]].adamw.learning_rate;
