@@ -71,11 +71,316 @@ static void every_plan_keeps_the_rules(void **state)
                     }
 }
 
+/* Reference figures: 743 GFLOP of GEMM a forward and backward step of S at 4 × 256, fused or not; a third of it forward. */
+static void gemm_flops_are_the_models(void **state)
+{
+    (void)state;
+    for (int fused = 0; fused < 2; fused++) {
+        struct plan_request request = request_of("S", PHASES_FWD_BWD);
+        request.fusions = fused ? FUSE_ALL : 0;
+        struct plan *plan = build_checked(&request);
+        assert_true(gemm_flops(plan, false) > 742.5e9 && gemm_flops(plan, false) < 743.5e9);
+        /* 6·N·(weights of all GEMMs), exactly */
+        assert_true(gemm_flops(plan, false) == 6.0 * 1024 * (12.0 * (4 * 768 * 768 + 3 * 768 * 3072) + 10000.0 * 768));
+        plan_free(plan);
+        request.phases = PHASES_FWD;
+        plan = build_checked(&request);
+        assert_true(gemm_flops(plan, false) == 2.0 * 1024 * (12.0 * (4 * 768 * 768 + 3 * 768 * 3072) + 10000.0 * 768));
+        plan_free(plan);
+    }
+}
+
+/* Attention forward is 4·B·T(T+1)/2·C products eager and fused, and RoPE 6NC more when it is inside. */
+static void attention_flops_agree(void **state)
+{
+    (void)state;
+    double flops[2] = {0, 0};
+    for (int fused = 0; fused < 2; fused++) {
+        struct plan_request request = request_of("S", PHASES_FWD);
+        request.fusions = fused ? FUSE_ALL : 0;
+        struct plan *plan = build_checked(&request);
+        for (int32_t i = 0; i < plan->node_count; i++) {
+            const enum op op = plan->nodes[i].op;
+            if (op == OP_ATTN_SCORES || op == OP_ATTN_VALUES || op == OP_ATTENTION || op == OP_ROPE)
+                flops[fused] += plan->nodes[i].flops;
+        }
+        plan_free(plan);
+    }
+    assert_true(flops[0] == flops[1]);
+    assert_true(flops[0] == 12.0 * (4.0 * 4 * (256.0 * 257 / 2) * 768 + 6.0 * 1024 * 768));
+}
+
+/* The fused step moves 28 bytes a parameter in AdamW, gaps between parameters aside. */
+static void adamw_moves_28_bytes_a_parameter(void **state)
+{
+    (void)state;
+    struct plan_request request = request_of("M", PHASES_TRAIN_STEP);
+    const double parameters = (double)model_parameter_count(&request.model);
+    for (int fused = 0; fused < 2; fused++) {
+        request.fusions = fused ? FUSE_ALL : 0;
+        struct plan *plan = build_checked(&request);
+        double bytes = 0;
+        for (int32_t i = plan->phase_first[PHASE_OPT]; i < plan->node_count; i++)
+            bytes += plan->nodes[i].bytes;
+        assert_true(bytes >= 28 * parameters && bytes < 28.001 * parameters);
+        plan_free(plan);
+    }
+}
+
+static uint64_t parameter_elements(const struct plan *plan)
+{
+    uint64_t elements = 0;
+    for (int32_t i = 0; i < plan->tensor_count; i++)
+        if (plan->tensors[i].kind == TENSOR_PARAMETER && plan->tensors[i].parameter == i)
+            elements += (uint64_t)tensor_elements(&plan->tensors[i]);
+    return elements;
+}
+
+static void parameters_are_counted(void **state)
+{
+    (void)state;
+    struct plan_request request = request_of("S", PHASES_TRAIN_STEP);
+    assert_int_equal(model_parameter_count(&request.model), 128625408);
+    int count;
+    const struct model_preset *presets = model_presets(&count);
+    assert_int_equal(count, 11);
+    for (int m = 0; m < count; m++)
+        for (int fused = 0; fused < 2; fused++) {
+            request.model = presets[m].config;
+            request.fusions = fused ? FUSE_ALL : 0;
+            request.precision = fused ? PRECISION_BF16 : PRECISION_FP32;
+            struct plan *plan = build_checked(&request);
+            assert_int_equal(parameter_elements(plan), model_parameter_count(&request.model));
+            plan_free(plan);
+        }
+}
+
+/* Names and order of the reference state dict. */
+static void names_are_the_state_dicts(void **state)
+{
+    (void)state;
+    struct plan_request request = request_of("tiny", PHASES_FWD);
+    struct plan *plan = build_checked(&request);
+    static const char *const first[] = {
+        "token_embeddings.weight",     "layers.0.attn.q_proj.weight",      "layers.0.attn.k_proj.weight",
+        "layers.0.attn.v_proj.weight", "layers.0.attn.output_proj.weight", "layers.0.ffn.w1.weight",
+        "layers.0.ffn.w2.weight",      "layers.0.ffn.w3.weight",           "layers.0.ln1.weight",
+        "layers.0.ln2.weight",         "layers.1.attn.q_proj.weight"};
+    size_t seen = 0;
+    for (int32_t i = 0; i < plan->tensor_count && seen < sizeof first / sizeof *first; i++)
+        if (plan->tensors[i].kind == TENSOR_PARAMETER && plan->tensors[i].parameter == i)
+            assert_string_equal(plan->tensors[i].name, first[seen++]);
+    assert_int_equal(seen, sizeof first / sizeof *first);
+    for (int32_t i = 0; i < plan->tensor_count; i++)
+        assert_int_equal(plan_find_tensor(plan, plan->tensors[i].name), i); /* names are unique */
+    plan_free(plan);
+}
+
+/* What one block keeps for backward, tensor by tensor (issue: "what one block saves"), fused fp32: the norms' outputs,
+ * rstd, qkv, attention's output and lse, both residual sums, gate and up, their product. */
+static void a_block_saves_what_backward_reads(void **state)
+{
+    (void)state;
+    struct plan_request request = request_of("S", PHASES_FWD_BWD);
+    request.fusions = FUSE_ALL;
+    struct plan *plan = build_checked(&request);
+    const uint64_t n = 1024, c = 768, f = 3072, rows = 4 * n;
+    uint64_t saved = 0;
+    for (int32_t i = 0; i < plan->tensor_count; i++)
+        if (plan->tensors[i].kind == TENSOR_SAVED && plan->tensors[i].view_of == TENSOR_NONE &&
+            plan->scopes[plan->tensors[i].scope].layer == 5)
+            saved += plan->tensors[i].bytes;
+    assert_int_equal(saved, 4 * n * (2 * c /* h, h2 */ + 3 * c /* qkv */ + c /* o */ + 2 * c /* sums */ + 3 * f) +
+                                2 * rows /* rstd */ + 4 * 4 * 12 * 256 /* lse */);
+    plan_free(plan);
+}
+
+/* The arena is at most 2 % above the largest sum of live bytes, which no placement can beat. */
+static void memory_is_packed(void **state)
+{
+    (void)state;
+    int count;
+    const struct model_preset *presets = model_presets(&count);
+    for (int m = 0; m < count; m++)
+        for (int variant = 0; variant < 8; variant++) {
+            struct plan_request request = request_of(presets[m].config.name, PHASES_TRAIN_STEP);
+            request.fusions = variant & 1 ? FUSE_ALL : 0;
+            request.precision = variant & 2 ? PRECISION_BF16 : PRECISION_FP32;
+            request.checkpoint = variant & 4 ? CHECKPOINT_BLOCK : CHECKPOINT_NONE;
+            struct plan *plan = build_checked(&request);
+            assert_true(plan->memory.total >= plan->memory.peak_live);
+            if ((double)plan->memory.total > 1.02 * (double)plan->memory.peak_live)
+                fail_msg("%s variant %d: %.3f", presets[m].config.name, variant,
+                         (double)plan->memory.total / (double)plan->memory.peak_live);
+            plan_free(plan);
+        }
+}
+
+static struct plan_memory memory_of(const struct plan_request *request)
+{
+    struct plan *plan = build_checked(request);
+    const struct plan_memory memory = plan->memory;
+    plan_free(plan);
+    return memory;
+}
+
+static void modes_keep_what_they_should(void **state)
+{
+    (void)state;
+    struct plan_request request = request_of("M", PHASES_FWD_BWD);
+    const struct plan_memory training = memory_of(&request);
+    assert_int_equal(training.by_kind[TENSOR_OPTIMIZER], 0);
+    request.checkpoint = CHECKPOINT_BLOCK;
+    assert_true(memory_of(&request).activations < training.activations / 4);
+    request.checkpoint = CHECKPOINT_NONE;
+    /* A training forward alone keeps all that backward would read, and needs no gradients. */
+    request.phases = PHASES_FWD;
+    const struct plan_memory forward = memory_of(&request);
+    assert_int_equal(forward.by_kind[TENSOR_SAVED], training.by_kind[TENSOR_SAVED] - 4 * 1024 /* lse, of the loss */);
+    assert_int_equal(forward.by_kind[TENSOR_GRADIENT], 0);
+    request.inference = true;
+    const struct plan_memory inference = memory_of(&request);
+    assert_int_equal(inference.by_kind[TENSOR_SAVED], 0);
+    assert_true(inference.activations < forward.activations / 20);
+    struct error error;
+    request.phases = PHASES_FWD_BWD;
+    assert_null(plan_build(&request, NULL, &error));
+    assert_int_equal(error.kind, ERROR_UNSUPPORTED);
+}
+
+static void digests_tell_plans_apart(void **state)
+{
+    (void)state;
+    struct plan_request request = request_of("tiny", PHASES_TRAIN_STEP);
+    struct plan *a = build_checked(&request), *b = build_checked(&request);
+    assert_true(a->digest == b->digest);
+    plan_free(b);
+    struct plan_request others[6];
+    for (size_t i = 0; i < 6; i++)
+        others[i] = request;
+    others[0].batch = 5;
+    others[1].fusions = FUSE_ALL;
+    others[2].precision = PRECISION_TF32;
+    others[3].checkpoint = CHECKPOINT_BLOCK;
+    others[4].adamw = (struct adamw){2e-3f, 0.9f, 0.999f, 1e-8f, 0.01f};
+    others[5].phases = PHASES_FWD_BWD;
+    for (size_t i = 0; i < 6; i++) {
+        b = build_checked(&others[i]);
+        assert_true(a->digest != b->digest);
+        plan_free(b);
+    }
+    plan_free(a);
+}
+
+/* plan_check finds each of these. */
+enum damage {
+    OVERLAP,
+    SWAP,
+    SHAPE,
+    MISSING,
+    SURPLUS,
+    PHASE,
+    LIFETIME,
+    UNALIGNED,
+    ALIAS,
+    FLOPS,
+    VIEW,
+    INPUT_WRITTEN,
+    DAMAGES
+};
+
+static void damage_plan(struct plan *plan, enum damage damage)
+{
+    struct node *const nodes = plan->nodes;
+    struct tensor *const tensors = plan->tensors;
+    int32_t saved = 0;
+    while (tensors[saved].kind != TENSOR_SAVED)
+        saved++;
+    switch (damage) {
+    case OVERLAP: { /* a saved tensor onto another one */
+        int32_t other = saved + 1;
+        while (tensors[other].kind != TENSOR_SAVED || tensors[other].first_node == tensors[saved].first_node)
+            other++;
+        tensors[other].offset = tensors[saved].offset;
+        break;
+    }
+    case SWAP: {
+        const struct node kept = nodes[1];
+        nodes[1] = nodes[2];
+        nodes[2] = kept;
+        break;
+    }
+    case SHAPE:
+        nodes[2].dims.d_out++;
+        break;
+    case MISSING:
+        nodes[2].input[1] = TENSOR_NONE;
+        break;
+    case SURPLUS:
+        nodes[2].input[2] = nodes[2].input[0];
+        break;
+    case PHASE:
+        nodes[2].phase = PHASE_BWD;
+        break;
+    case LIFETIME:
+        tensors[saved].last_node = tensors[saved].first_node;
+        break;
+    case UNALIGNED:
+        tensors[saved].offset += 4;
+        break;
+    case ALIAS: /* a residual sum in place */
+        for (int32_t i = 0;; i++)
+            if (nodes[i].op == OP_ADD) {
+                nodes[i].output[0] = nodes[i].input[0];
+                return;
+            }
+    case FLOPS:
+        nodes[2].flops = -1;
+        break;
+    case VIEW:
+        for (int32_t i = 0;; i++)
+            if (tensors[i].view_of != TENSOR_NONE) {
+                tensors[i].view_offset += 1u << 30;
+                return;
+            }
+    case INPUT_WRITTEN:
+        tensors[nodes[2].output[0]].kind = TENSOR_CONSTANT;
+        break;
+    default:
+        break;
+    }
+}
+
+static void broken_plans_are_found(void **state)
+{
+    (void)state;
+    struct plan_request request = request_of("tiny", PHASES_TRAIN_STEP);
+    for (int damage = 0; damage < DAMAGES; damage++) {
+        struct plan *plan = build_checked(&request);
+        struct error error = {0};
+        damage_plan(plan, (enum damage)damage);
+        if (plan_check(plan, &error))
+            fail_msg("damage %d is not found", damage);
+        assert_int_equal(error.kind, ERROR_INTERNAL);
+        assert_true(strlen(error.text) > 10);
+        plan_free(plan);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_plan_keeps_the_rules),
+        cmocka_unit_test(gemm_flops_are_the_models),
+        cmocka_unit_test(attention_flops_agree),
+        cmocka_unit_test(adamw_moves_28_bytes_a_parameter),
+        cmocka_unit_test(parameters_are_counted),
+        cmocka_unit_test(names_are_the_state_dicts),
+        cmocka_unit_test(a_block_saves_what_backward_reads),
+        cmocka_unit_test(memory_is_packed),
+        cmocka_unit_test(modes_keep_what_they_should),
+        cmocka_unit_test(digests_tell_plans_apart),
+        cmocka_unit_test(broken_plans_are_found),
     };
-    (void)gemm_flops;
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
