@@ -104,10 +104,8 @@ void cpu_note(struct prepare_report *report, const char *key, const char *text);
 /* The kernel of an op, or NULL. */
 cpu_kernel *cpu_find_kernel(const struct cpu_isa *isa, enum op op);
 
-/* gemm.c: linear layers. attention_eager.c: the separate attention ops, a GEMM for each head. */
+/* gemm.c: linear layers. */
 cpu_kernel cpu_linear, cpu_linear_backward_input, cpu_linear_backward_weight;
-cpu_kernel cpu_attn_scores, cpu_attn_scores_backward_q, cpu_attn_scores_backward_k, cpu_attn_values,
-    cpu_attn_values_backward_p, cpu_attn_values_backward_v;
 
 /* Threads of the pool that OpenBLAS uses outside of parallel regions. */
 void cpu_blas_threads(int threads);

@@ -14,12 +14,6 @@ static cpu_kernel *const shared_kernels[OP_COUNT] = {
     [OP_LINEAR] = cpu_linear,
     [OP_LINEAR_BACKWARD_INPUT] = cpu_linear_backward_input,
     [OP_LINEAR_BACKWARD_WEIGHT] = cpu_linear_backward_weight,
-    [OP_ATTN_SCORES] = cpu_attn_scores,
-    [OP_ATTN_SCORES_BACKWARD_Q] = cpu_attn_scores_backward_q,
-    [OP_ATTN_SCORES_BACKWARD_K] = cpu_attn_scores_backward_k,
-    [OP_ATTN_VALUES] = cpu_attn_values,
-    [OP_ATTN_VALUES_BACKWARD_P] = cpu_attn_values_backward_p,
-    [OP_ATTN_VALUES_BACKWARD_V] = cpu_attn_values_backward_v,
 };
 
 cpu_kernel *cpu_find_kernel(const struct cpu_isa *isa, enum op op)
@@ -45,13 +39,13 @@ static char *step_name(struct program *program, const struct cpu_step *step)
         return arena_printf(arena, "%s_tn %lldx%lldx%lld", by, out, in, rows);
     case OP_ATTN_SCORES:
     case OP_ATTN_VALUES_BACKWARD_P:
-        return arena_printf(arena, "sgemm_nt batched %lld of %lldx%lldx%lld", heads, t, t, hd);
+        return arena_printf(arena, "gemm_batched_nt %s %lld of %lldx%lldx%lld", program->isa->name, heads, t, t, hd);
     case OP_ATTN_VALUES:
     case OP_ATTN_SCORES_BACKWARD_Q:
-        return arena_printf(arena, "sgemm_nn batched %lld of %lldx%lldx%lld", heads, t, hd, t);
+        return arena_printf(arena, "gemm_batched_nn %s %lld of %lldx%lldx%lld", program->isa->name, heads, t, hd, t);
     case OP_ATTN_SCORES_BACKWARD_K:
     case OP_ATTN_VALUES_BACKWARD_V:
-        return arena_printf(arena, "sgemm_tn batched %lld of %lldx%lldx%lld", heads, t, hd, t);
+        return arena_printf(arena, "gemm_batched_tn %s %lld of %lldx%lldx%lld", program->isa->name, heads, t, hd, t);
     case OP_ATTENTION:
     case OP_ATTENTION_BACKWARD:
         return arena_printf(arena, "%s %s %lld of %lldx%lld",
@@ -136,6 +130,12 @@ static size_t scratch_floats(const struct program *program, const struct node *n
         return program->compiled ? GEMM_SCRATCH_FLOATS : 0;
     case OP_RMSNORM_BACKWARD:
         return (size_t)node->dims.d_in; /* a thread's share of dw */
+    case OP_ATTN_SCORES:
+    case OP_ATTN_SCORES_BACKWARD_Q:
+    case OP_ATTN_SCORES_BACKWARD_K:
+    case OP_ATTN_VALUES:
+    case OP_ATTN_VALUES_BACKWARD_P:
+    case OP_ATTN_VALUES_BACKWARD_V:
     case OP_ATTENTION:
     case OP_ATTENTION_BACKWARD:
         return attention_scratch(node->dims.context, node->dims.head_dim);

@@ -2,13 +2,14 @@
  * never stored, blocks above the diagonal are skipped, q and k are turned (RoPE) while they are loaded. One (batch, head)
  * is one task of one thread, so every sum is made in one order whatever the number of threads. */
 #include "kernels/cpu/simd/attention.h"
+#include "kernels/cpu/simd/pack.h"
 #include "kernels/cpu/simd/rope.h"
-#include "kernels/cpu/simd/tile.h"
 
 cpu_kernel ISA(attention), ISA(attention_backward);
 
 #define QUERIES ATTENTION_QUERIES
 #define KEYS ATTENTION_KEYS
+#define STRIDE ATTENTION_STRIDE
 
 /* One head of one batch entry. */
 struct head {
@@ -53,21 +54,13 @@ static inline void load_row(const struct head *head, const float *x, int64_t pos
         vf_put(y + d, vf_get(x + d, head->D - d) * scale, head->D - d);
 }
 
-/* Rows as columns of panels: element (d, t) of a (D, T) operand. Columns beyond T are zero. */
-static void pack_columns(const struct head *head, const float *rows, bool turned, float *panels)
+/* Turned rows, or the rows themselves, as columns of panels: element (d, t) of a (D, T) operand. Columns beyond T are
+ * zero. `rows` of (T, width) is overwritten. */
+static void pack_keys(const struct head *head, const float *from, float *rows, float *panels)
 {
-    float row[1024];
-    for (int64_t base = 0; base < head->T; base += NR, panels += head->column_panel)
-        for (int64_t j = 0; j < NR; j++) {
-            const int64_t t = base + j;
-            const float *from = rows + t * head->stride;
-            if (t < head->T && turned) {
-                load_row(head, from, t, 1, row);
-                from = row;
-            }
-            for (int64_t d = 0; d < head->D; d++)
-                panels[d * NR + j] = t < head->T ? from[d] : 0;
-        }
+    for (int64_t t = 0; t < head->T; t++)
+        load_row(head, from + t * head->stride, t, 1, rows + t * head->width);
+    pack_b(rows, 1, head->width, head->D, head->T, panels);
 }
 
 /* `count` rows of width D, a row `stride` long, as panels of a (count, D) operand; columns beyond D are zero. */
@@ -128,7 +121,7 @@ static void softmax_block(float *s, int64_t queries, int64_t keys, int64_t query
                           float *o, int64_t width)
 {
     for (int64_t r = 0; r < queries; r++) {
-        float *row = s + r * KEYS;
+        float *row = s + r * STRIDE;
         const int64_t count = visible(query + r, key, keys);
         const float before = top[r], here = largest_of(row, count);
         const float now = here > before ? here : before;
@@ -146,9 +139,9 @@ static void head_forward(const struct head *head, float *scratch, float *o, int6
     const int64_t T = head->T, D = head->D;
     const int64_t columns = (T + NR - 1) / NR * head->column_panel;
     float *keys_panels = scratch, *value_panels = keys_panels + columns, *q = value_panels + T * head->width,
-          *s = q + QUERIES * head->width, *block = s + QUERIES * KEYS, *top = block + QUERIES * head->width,
+          *s = q + QUERIES * head->width, *block = s + QUERIES * STRIDE, *top = block + QUERIES * head->width,
           *sum = top + QUERIES;
-    pack_columns(head, head->k, true, keys_panels);
+    pack_keys(head, head->k, value_panels, keys_panels); /* the values come after */
     pack_rows(head->v, T, head->stride, D, value_panels);
     for (int64_t query = 0; query < T; query += QUERIES) {
         const int64_t queries = T - query < QUERIES ? T - query : QUERIES, end = query + queries;
@@ -159,9 +152,9 @@ static void head_forward(const struct head *head, float *scratch, float *o, int6
         for (int64_t key = 0; key < end; key += KEYS) {
             const int64_t keys = end - key < KEYS ? end - key : KEYS;
             tile_multiply(queries, keys, D, 1, q, D, 1, keys_panels + key / NR * head->column_panel, head->column_panel,
-                          s, KEYS, TILE_STORE);
+                          s, STRIDE, TILE_STORE);
             softmax_block(s, queries, keys, query, key, top, sum, block, head->width);
-            tile_multiply(queries, head->width, keys, 1, s, KEYS, 1, value_panels + key * NR, head->row_panel, block,
+            tile_multiply(queries, head->width, keys, 1, s, STRIDE, 1, value_panels + key * NR, head->row_panel, block,
                           head->width, key > 0 ? TILE_ADD : TILE_STORE);
         }
         for (int64_t r = 0; r < queries; r++) {
@@ -209,7 +202,7 @@ static void gradient_block(float *s, float *dp, int64_t queries, int64_t keys, i
                            const float *lse, const float *delta)
 {
     for (int64_t r = 0; r < queries; r++) {
-        float *p = s + r * KEYS, *ds = dp + r * KEYS;
+        float *p = s + r * STRIDE, *ds = dp + r * STRIDE;
         const int64_t count = visible(query + r, key, keys);
         for (int64_t u = 0; u < count; u += VN) {
             const int64_t n = count - u;
@@ -229,14 +222,12 @@ static void head_backward(const struct head *head, const struct head_gradient *g
     const int64_t T = head->T, D = head->D, width = head->width;
     const int64_t columns = (T + NR - 1) / NR * head->column_panel;
     float *key_columns = scratch, *value_columns = key_columns + columns, *key_rows = value_columns + columns,
-          *dk = key_rows + T * width, *dv = dk + T * width, *s = dv + T * width, *dp = s + QUERIES * KEYS,
-          *q = dp + QUERIES * KEYS, *q_panels = q + QUERIES * width, *do_panels = q_panels + QUERIES * width,
+          *dk = key_rows + T * width, *dv = dk + T * width, *s = dv + T * width, *dp = s + QUERIES * STRIDE,
+          *q = dp + QUERIES * STRIDE, *q_panels = q + QUERIES * width, *do_panels = q_panels + QUERIES * width,
           *dq = do_panels + QUERIES * width;
-    pack_columns(head, head->k, true, key_columns);
-    pack_columns(head, head->v, false, value_columns);
-    for (int64_t t = 0; t < T; t++) /* turned rows in dk for a moment, to pack them */
-        load_row(head, head->k + t * head->stride, t, 1, dk + t * width);
+    pack_keys(head, head->k, dk, key_columns); /* dk holds the turned rows for a moment */
     pack_rows(dk, T, width, D, key_rows);
+    pack_b(head->v, 1, head->stride, D, T, value_columns);
     memset(dk, 0, (size_t)(2 * T * width) * sizeof *dk);
 
     for (int64_t query = 0; query < T; query += QUERIES) {
@@ -254,16 +245,16 @@ static void head_backward(const struct head *head, const struct head_gradient *g
         for (int64_t key = 0; key < end; key += KEYS) {
             const int64_t keys = end - key < KEYS ? end - key : KEYS;
             const int64_t first = key / NR * head->column_panel;
-            tile_multiply(queries, keys, D, 1, q, width, 1, key_columns + first, head->column_panel, s, KEYS,
+            tile_multiply(queries, keys, D, 1, q, width, 1, key_columns + first, head->column_panel, s, STRIDE,
                           TILE_STORE);
-            tile_multiply(queries, keys, D, 1, d_o, g->o_stride, 1, value_columns + first, head->column_panel, dp, KEYS,
-                          TILE_STORE);
+            tile_multiply(queries, keys, D, 1, d_o, g->o_stride, 1, value_columns + first, head->column_panel, dp,
+                          STRIDE, TILE_STORE);
             gradient_block(s, dp, queries, keys, query, key, g->lse, g->delta);
-            tile_multiply(keys, width, queries, 1, s, 1, KEYS, do_panels, queries * NR, dv + key * width, width,
+            tile_multiply(keys, width, queries, 1, s, 1, STRIDE, do_panels, queries * NR, dv + key * width, width,
                           TILE_ADD);
-            tile_multiply(keys, width, queries, 1, dp, 1, KEYS, q_panels, queries * NR, dk + key * width, width,
+            tile_multiply(keys, width, queries, 1, dp, 1, STRIDE, q_panels, queries * NR, dk + key * width, width,
                           TILE_ADD);
-            tile_multiply(queries, width, keys, head->scale, dp, KEYS, 1, key_rows + key * NR, head->row_panel, dq,
+            tile_multiply(queries, width, keys, head->scale, dp, STRIDE, 1, key_rows + key * NR, head->row_panel, dq,
                           width, key > 0 ? TILE_ADD : TILE_STORE);
         }
         for (int64_t r = 0; r < queries; r++)

@@ -5,13 +5,17 @@
 
 #define ATTENTION_QUERIES 48 /* a multiple of every tile's rows */
 #define ATTENTION_KEYS 512   /* a multiple of every tile's columns */
+#define ATTENTION_STRIDE                                                                                               \
+    (ATTENTION_KEYS + 16) /* between rows of a block: off the power of two, so that a column of it
+                                                  does not fall into one set of the first-level cache */
 #define ATTENTION_HEAD_MAX 1024
 #define ATTENTION_PANEL_MAX 32 /* the widest tile */
 
-/* Floats of scratch for one head, enough for forward and backward at any vector width. */
+/* Floats of scratch for one head, enough for forward, backward and the eager ops at any vector width. */
 static inline size_t attention_scratch(int64_t context, int64_t head_dim)
 {
     const int64_t keys = (context + ATTENTION_PANEL_MAX - 1) / ATTENTION_PANEL_MAX * ATTENTION_PANEL_MAX;
     const int64_t width = (head_dim + ATTENTION_PANEL_MAX - 1) / ATTENTION_PANEL_MAX * ATTENTION_PANEL_MAX;
-    return (size_t)(5 * keys * width + ATTENTION_QUERIES * (2 * ATTENTION_KEYS + 4 * width + 2));
+    return (size_t)(5 * keys * width + ATTENTION_QUERIES * (2 * ATTENTION_STRIDE + 4 * width + 2) +
+                    ATTENTION_QUERIES * keys + 16);
 }

@@ -1,71 +1,10 @@
 /* A GEMM of our own, after Goto and van de Geijn (2008): B in panels for the first-level cache, blocks of A for the second,
  * a register tile in the middle. Both operands may be transposed while they are packed. */
 #include "kernels/cpu/gemm.h"
+#include "kernels/cpu/simd/pack.h"
 #include "kernels/cpu/simd/tile.h"
-#include "kernels/cpu/simd/transpose.h"
 
 cpu_gemm ISA(gemm);
-
-/* Rows that are columns in memory are turned a square at a time. A square of A is wider than a panel of MR rows where MR
- * is not a multiple of SQUARE: what it writes beyond is overwritten by the next k, and at the very end is the slack that
- * GEMM_A_FLOATS includes. */
-#define A_TURNS (MR < SQUARE ? MR : SQUARE)
-
-/* Panels of MR rows: element (i, k) at panel[k·MR + i]; rows beyond the matrix are zero. a[i·rs + k·ks]. */
-static void pack_a(const float *a, int64_t rs, int64_t ks, int64_t rows, int64_t depth, float *to)
-{
-    const int64_t whole = rows / MR * MR;
-    if (rs == 1) {
-        for (int64_t k = 0; k < depth; k++)
-            for (int64_t base = 0; base < whole; base += MR)
-                memcpy(to + base * depth + k * MR, a + k * ks + base, MR * sizeof *to);
-    } else {
-        for (int64_t base = 0; base < whole; base += MR) {
-            const float *from = a + base * rs;
-            float *panel = to + base * depth;
-            int64_t k = 0;
-            if (ks == 1 && MR <= SQUARE)
-                for (; k + SQUARE <= depth; k += SQUARE)
-                    transpose_square(from + k, rs, A_TURNS, panel + k * MR, MR);
-            for (; k < depth; k++)
-                for (int64_t i = 0; i < MR; i++)
-                    panel[k * MR + i] = from[i * rs + k * ks];
-        }
-    }
-    if (whole < rows) {
-        float *panel = to + whole * depth;
-        memset(panel, 0, (size_t)(depth * MR) * sizeof *panel);
-        for (int64_t k = 0; k < depth; k++)
-            for (int64_t i = 0; i < rows - whole; i++)
-                panel[k * MR + i] = a[(whole + i) * rs + k * ks];
-    }
-}
-
-/* Panels of NR columns: element (k, j) at panel[k·NR + j]; columns beyond the matrix are zero. b[k·ks + j·cs]. */
-static void pack_b(const float *b, int64_t ks, int64_t cs, int64_t depth, int64_t columns, float *to)
-{
-    for (int64_t base = 0; base < columns; base += NR, to += depth * NR) {
-        const float *from = b + base * cs;
-        const int64_t count = columns - base < NR ? columns - base : NR;
-        int64_t k = 0;
-        if (count < NR) {
-            memset(to, 0, (size_t)(depth * NR) * sizeof *to);
-        } else if (cs == 1) {
-            for (; k < depth; k++) {
-                __builtin_prefetch(from + (k + 16) * ks);
-                vf_store(to + k * NR, vf_load(from + k * ks));
-                vf_store(to + k * NR + VN, vf_load(from + k * ks + VN));
-            }
-        } else if (ks == 1) {
-            for (; k + SQUARE <= depth; k += SQUARE)
-                for (int64_t j = 0; j < NR; j += SQUARE)
-                    transpose_square(from + j * cs + k, cs, SQUARE, to + k * NR + j, NR);
-        }
-        for (; k < depth; k++)
-            for (int64_t j = 0; j < count; j++)
-                to[k * NR + j] = from[k * ks + j * cs];
-    }
-}
 
 /* One block of A against the panels of B. */
 static void block_multiply(int64_t rows, int64_t columns, int64_t depth, const float *a, const float *b, float *c,

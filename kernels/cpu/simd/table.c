@@ -5,7 +5,9 @@ cpu_gemm ISA(gemm);
 cpu_kernel ISA(embedding), ISA(embedding_backward), ISA(rmsnorm), ISA(add_rmsnorm), ISA(rmsnorm_backward), ISA(rope),
     ISA(rope_backward), ISA(causal_softmax), ISA(causal_softmax_backward), ISA(add), ISA(mul), ISA(silu),
     ISA(silu_backward), ISA(cast), ISA(swiglu), ISA(swiglu_backward), ISA(cross_entropy), ISA(cross_entropy_backward),
-    ISA(cross_entropy_fused), ISA(adamw), ISA(attention), ISA(attention_backward);
+    ISA(cross_entropy_fused), ISA(adamw), ISA(attention), ISA(attention_backward), ISA(attn_scores),
+    ISA(attn_scores_backward_q), ISA(attn_scores_backward_k), ISA(attn_values), ISA(attn_values_backward_p),
+    ISA(attn_values_backward_v);
 
 #define TEXT_(name) #name
 #define TEXT(name) TEXT_(name)
@@ -23,6 +25,12 @@ const struct cpu_isa ISA(cpu_isa) = {
             [OP_ADD_RMSNORM] = ISA(add_rmsnorm),
             [OP_ROPE] = ISA(rope),
             [OP_ROPE_BACKWARD] = ISA(rope_backward),
+            [OP_ATTN_SCORES] = ISA(attn_scores),
+            [OP_ATTN_SCORES_BACKWARD_Q] = ISA(attn_scores_backward_q),
+            [OP_ATTN_SCORES_BACKWARD_K] = ISA(attn_scores_backward_k),
+            [OP_ATTN_VALUES] = ISA(attn_values),
+            [OP_ATTN_VALUES_BACKWARD_P] = ISA(attn_values_backward_p),
+            [OP_ATTN_VALUES_BACKWARD_V] = ISA(attn_values_backward_v),
             [OP_CAUSAL_SOFTMAX] = ISA(causal_softmax),
             [OP_CAUSAL_SOFTMAX_BACKWARD] = ISA(causal_softmax_backward),
             [OP_ADD] = ISA(add),
