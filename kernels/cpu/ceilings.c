@@ -15,17 +15,31 @@ static void fill(float *values, size_t count)
         values[i] = (float)(i % 17) * 0.125f - 1.0f;
 }
 
-static double best_gemm_rate(uint64_t budget_ns, float *a, float *b, float *c)
+/* Of all the GEMMs there are, in turns. */
+static double best_gemm_rate(uint64_t budget_ns, float *a, float *b, float *c, float *scratch, int threads)
 {
+    const struct gemm gemm = {.m = GEMM_ROWS,
+                              .n = GEMM_WIDTH,
+                              .k = GEMM_WIDTH,
+                              .a = a,
+                              .a_rs = GEMM_WIDTH,
+                              .a_ks = 1,
+                              .b = b,
+                              .b_ks = 1,
+                              .b_cs = GEMM_WIDTH,
+                              .c = c,
+                              .ldc = GEMM_WIDTH};
+    const struct cpu_isa *isa = cpu_isa_best();
     const double flops = 2.0 * GEMM_ROWS * GEMM_WIDTH * GEMM_WIDTH;
     const uint64_t deadline = clock_now() + budget_ns;
     double best = 0;
+    int choice = 0;
     do {
         const uint64_t start = clock_now();
-        cpu_sgemm(false, true, GEMM_ROWS, GEMM_WIDTH, GEMM_WIDTH, 1, a, GEMM_WIDTH, b, GEMM_WIDTH, c, GEMM_WIDTH);
+        cpu_gemm_run(isa, (enum gemm_choice)(choice++ % GEMM_CHOICES), &gemm, threads, scratch, GEMM_SCRATCH_FLOATS);
         const double rate = flops / (double)(clock_now() - start) * 1e9;
         best = rate > best ? rate : best;
-    } while (clock_now() < deadline);
+    } while (clock_now() < deadline || choice < 2 * GEMM_CHOICES);
     return best;
 }
 
@@ -56,7 +70,8 @@ bool cpu_measure_ceilings(struct device *device, enum precision precision, int b
     if (!cpu_precision_works(precision, why, sizeof why))
         return error_set(error, ERROR_UNSUPPORTED, "%s", why);
     const int threads = omp_get_num_procs();
-    const size_t gemm_floats = (size_t)GEMM_WIDTH * GEMM_WIDTH + 2 * (size_t)GEMM_ROWS * GEMM_WIDTH;
+    const size_t gemm_floats =
+        (size_t)GEMM_WIDTH * GEMM_WIDTH + 2 * (size_t)GEMM_ROWS * GEMM_WIDTH + (size_t)threads * GEMM_SCRATCH_FLOATS;
     const size_t bytes = 2 * COPY_BYTES > gemm_floats * sizeof(float) ? 2 * COPY_BYTES : gemm_floats * sizeof(float);
     char *memory = cpu_memory_map(bytes);
     if (!memory)
@@ -68,7 +83,7 @@ bool cpu_measure_ceilings(struct device *device, enum precision precision, int b
     *bytes_per_s = best_copy_rate(half, memory, memory + COPY_BYTES, threads);
     float *a = (float *)memory, *b = a + (size_t)GEMM_ROWS * GEMM_WIDTH, *c = b + (size_t)GEMM_WIDTH * GEMM_WIDTH;
     fill(a, (size_t)(c - a));
-    *flops_per_s = best_gemm_rate(half, a, b, c);
+    *flops_per_s = best_gemm_rate(half, a, b, c, c + (size_t)GEMM_ROWS * GEMM_WIDTH, threads);
     cpu_memory_unmap(memory, bytes);
     return true;
 }

@@ -119,9 +119,11 @@ void cpu_gemm_run(const struct cpu_isa *isa, enum gemm_choice choice, const stru
 /* The product that a linear node stands for. */
 struct gemm cpu_gemm_of(const struct program *program, const struct node *node);
 
-/* gemm_choice.c: times every shape of the plan's linear layers and sets their steps' choices; notes in the report.
- * `budget_ns` bounds the whole. */
-bool cpu_gemm_choose(struct program *program, uint64_t budget_ns, struct prepare_report *report, struct error *error);
+/* gemm_choice.c: times every shape of the plan's linear layers that cache_folder (NULL: none) does not know yet, sets
+ * their steps' choices and keeps them in the folder, so that a second run makes the same bits; notes in the report.
+ * `budget_ns` bounds the timing. */
+bool cpu_gemm_choose(struct program *program, const char *cache_folder, uint64_t budget_ns,
+                     struct prepare_report *report, struct error *error);
 const char *cpu_gemm_choice_name(enum gemm_choice choice);
 
 /* ceilings.c */

@@ -1,6 +1,10 @@
 /* Compile mode: which GEMM is the fastest for each shape on this machine, by timing them against each other. */
 #include "base/clock.h"
+#include "base/file.h"
+#include "base/strbuf.h"
 #include "kernels/cpu/cpu.h"
+#include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define TRIALS 3
@@ -14,12 +18,6 @@ const char *cpu_gemm_choice_name(enum gemm_choice choice)
 static bool is_linear(enum op op)
 {
     return op == OP_LINEAR || op == OP_LINEAR_BACKWARD_INPUT || op == OP_LINEAR_BACKWARD_WEIGHT;
-}
-
-static bool same_shape(const struct node *a, const struct node *b)
-{
-    return a->op == b->op && a->dims.rows == b->dims.rows && a->dims.d_in == b->dims.d_in &&
-           a->dims.d_out == b->dims.d_out;
 }
 
 /* The quickest of TRIALS interleaved runs of each choice, on memory of its own: the arena's zeros stay. */
@@ -59,7 +57,117 @@ static const char *gemm_letters(enum op op)
     return op == OP_LINEAR ? "nt" : op == OP_LINEAR_BACKWARD_INPUT ? "nn" : "tn";
 }
 
-bool cpu_gemm_choose(struct program *program, uint64_t budget_ns, struct prepare_report *report, struct error *error)
+/* One shape's choice, with the rates that decided it. */
+struct known {
+    enum op op;
+    int64_t m, n, k;
+    int choice;
+    double rate[GEMM_CHOICES]; /* GFLOP/s */
+};
+#define KNOWN_MAX 512
+
+struct book {
+    struct known entries[KNOWN_MAX];
+    int count;
+    bool changed;
+};
+
+static struct known *book_find(struct book *book, enum op op, const struct gemm *g)
+{
+    for (int i = 0; i < book->count; i++) {
+        struct known *known = &book->entries[i];
+        if (known->op == op && known->m == g->m && known->n == g->n && known->k == g->k)
+            return known;
+    }
+    return NULL;
+}
+
+/* What the choices depend on beside the shape: one line that a kept file must start with. */
+static void book_heading(const struct program *program, char *heading, size_t size)
+{
+    struct device_info info;
+    cpu_machine_info(&info);
+    snprintf(heading, size, "steptop gemm 1; %s; %s; %s; %d threads", info.model, info.architecture, info.driver,
+             program->threads);
+}
+
+/* A file of another machine, another BLAS or with a line that does not parse is as good as none. */
+static void book_read(struct book *book, const struct program *program, const char *path)
+{
+    char *text, heading[512], *rest = NULL;
+    size_t length;
+    if (!file_read(path, 1u << 20, &text, &length, NULL))
+        return;
+    book_heading(program, heading, sizeof heading);
+    const char *line = strtok_r(text, "\n", &rest);
+    const bool ours = line && strcmp(line, heading) == 0;
+    while (ours && book->count < KNOWN_MAX && (line = strtok_r(NULL, "\n", &rest))) {
+        struct known known = {0};
+        int op;
+        long long m, n, k;
+        if (sscanf(line, "%d %lldx%lldx%lld %d %lf %lf %lf", &op, &m, &n, &k, &known.choice, &known.rate[0],
+                   &known.rate[1], &known.rate[2]) != 5 + GEMM_CHOICES ||
+            known.choice < 0 || known.choice >= GEMM_CHOICES) {
+            book->count = 0;
+            break;
+        }
+        known.op = (enum op)op;
+        known.m = m;
+        known.n = n;
+        known.k = k;
+        book->entries[book->count++] = known;
+    }
+    free(text);
+}
+
+/* Without a folder to write to the choices hold for this process alone. */
+static void book_write(const struct book *book, const struct program *program, const char *folder, const char *path)
+{
+    char heading[512];
+    struct strbuf text = {0};
+    book_heading(program, heading, sizeof heading);
+    strbuf_printf(&text, "%s\n", heading);
+    for (int i = 0; i < book->count; i++) {
+        const struct known *known = &book->entries[i];
+        strbuf_printf(&text, "%d %lldx%lldx%lld %d %.1f %.1f %.1f\n", (int)known->op, (long long)known->m,
+                      (long long)known->n, (long long)known->k, known->choice, known->rate[0], known->rate[1],
+                      known->rate[2]);
+    }
+    if (directory_create(folder, 0700, NULL))
+        file_write_atomic(path, text.text, text.length, NULL);
+    strbuf_release(&text);
+}
+
+/* Times `node`'s shape and enters it, unless the book knows it or is full. */
+static const struct known *book_learn(struct book *book, const struct program *program, const struct node *node,
+                                      float *memory, uint64_t deadline)
+{
+    const struct gemm g = cpu_gemm_of(program, node);
+    struct known *known = book_find(book, node->op, &g);
+    if (known || book->count == KNOWN_MAX)
+        return known;
+    uint64_t best[GEMM_CHOICES];
+    known = &book->entries[book->count++];
+    *known = (struct known){.op = node->op, .m = g.m, .n = g.n, .k = g.k};
+    known->choice = fastest(program, g, memory, deadline, best);
+    for (int choice = 0; choice < GEMM_CHOICES; choice++)
+        known->rate[choice] = 2.0 * (double)g.m * (double)g.n * (double)g.k / (double)best[choice];
+    book->changed = true;
+    return known;
+}
+
+static void note_choice(struct program *program, const struct known *known, struct prepare_report *report)
+{
+    cpu_note(report,
+             arena_printf(&program->strings, "gemm %s %lldx%lldx%lld", gemm_letters(known->op), (long long)known->m,
+                          (long long)known->n, (long long)known->k),
+             arena_printf(&program->strings, "%s (GFLOP/s: OpenBLAS %.0f, own 192x384 %.0f, own 96x768 %.0f)",
+                          cpu_gemm_choice_name((enum gemm_choice)known->choice), known->rate[GEMM_OPENBLAS],
+                          known->rate[GEMM_OWN_FLAT], known->rate[GEMM_OWN_DEEP]));
+}
+
+bool cpu_gemm_choose(struct program *program, const char *cache_folder, uint64_t budget_ns,
+                     struct prepare_report *report, struct error *error)
 {
     const struct plan *plan = program->plan;
     size_t floats = 0;
@@ -77,30 +185,31 @@ bool cpu_gemm_choose(struct program *program, uint64_t budget_ns, struct prepare
         return error_set(error, ERROR_MEMORY, "timing the GEMMs needs %.1f MiB for a moment and the system refuses it",
                          (double)floats * sizeof *memory / 0x1p20);
     cpu_memory_touch(memory, floats * sizeof *memory, program->threads);
+    struct book *book = calloc(1, sizeof *book);
+    if (!book) {
+        cpu_memory_unmap(memory, floats * sizeof *memory);
+        return error_set(error, ERROR_MEMORY, "no memory to choose GEMMs");
+    }
+    const char *path =
+        cache_folder ? arena_printf(&program->strings, "%s/cpu-gemm-%d.txt", cache_folder, program->threads) : NULL;
+    if (path)
+        book_read(book, program, path);
+    bool noted[KNOWN_MAX] = {false};
     const uint64_t deadline = clock_now() + budget_ns;
     for (int32_t i = 0; i < plan->node_count; i++) {
-        const struct node *node = &plan->nodes[i];
-        if (!is_linear(node->op))
+        if (!is_linear(plan->nodes[i].op))
             continue;
-        int32_t known = 0;
-        while (known < i && !same_shape(&plan->nodes[known], node))
-            known++;
-        if (known < i) {
-            program->steps[i].gemm = program->steps[known].gemm;
-            continue;
-        }
-        uint64_t best[GEMM_CHOICES];
-        const struct gemm g = cpu_gemm_of(program, node);
-        const enum gemm_choice choice = fastest(program, g, memory, deadline, best);
-        program->steps[i].gemm = choice;
-        const double flops = 2.0 * (double)g.m * (double)g.n * (double)g.k;
-        cpu_note(report,
-                 arena_printf(&program->strings, "gemm %s %lldx%lldx%lld", gemm_letters(node->op), (long long)g.m,
-                              (long long)g.n, (long long)g.k),
-                 arena_printf(&program->strings, "%s (GFLOP/s: OpenBLAS %.0f, own 192x384 %.0f, own 96x768 %.0f)",
-                              cpu_gemm_choice_name(choice), flops / (double)best[GEMM_OPENBLAS],
-                              flops / (double)best[GEMM_OWN_FLAT], flops / (double)best[GEMM_OWN_DEEP]));
+        const struct known *known = book_learn(book, program, &plan->nodes[i], memory, deadline);
+        if (!known)
+            continue; /* more shapes than the book holds: OpenBLAS */
+        program->steps[i].gemm = (enum gemm_choice)known->choice;
+        if (!noted[known - book->entries])
+            note_choice(program, known, report);
+        noted[known - book->entries] = true;
     }
+    if (path && book->changed)
+        book_write(book, program, cache_folder, path);
+    free(book);
     cpu_memory_unmap(memory, floats * sizeof *memory);
     return true;
 }

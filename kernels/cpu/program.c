@@ -206,7 +206,7 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
         goto fail;
     if (program->compiled) {
         const uint64_t start = clock_now();
-        if (!cpu_gemm_choose(program, CHOICE_BUDGET_NS, report, error))
+        if (!cpu_gemm_choose(program, options->cache_folder, CHOICE_BUDGET_NS, report, error))
             goto fail;
         report->compile_ns = clock_now() - start;
     }
