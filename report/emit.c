@@ -13,6 +13,9 @@ static const struct format {
 } formats[FORMAT_COUNT] = {
     [FORMAT_YAML] = {"yaml", emit_yaml},
     [FORMAT_MARKDOWN] = {"markdown", emit_markdown},
+    [FORMAT_JSON] = {"json", emit_json},
+    [FORMAT_CSV] = {"csv", emit_csv},
+    [FORMAT_PERFETTO] = {"perfetto", emit_perfetto},
     [FORMAT_SEED] = {"seed", emit_seed},
 };
 

@@ -204,7 +204,12 @@ static bool finish_rows(struct report_cell *cell, struct error *error)
             return bad(error, "timeline", i, "there is no such kernel");
         if (!layer_is_good(cell, cell->timeline[i].scope))
             return bad(error, "timeline", i, "there is no such layer");
-        if (cell->timeline[i].start_ns > INT64_MAX / 2 || cell->timeline[i].duration_ns > INT64_MAX / 2)
+        if (i > 0 && cell->timeline[i].pass == cell->timeline[i - 1].pass &&
+            cell->timeline[i].start_ns < cell->timeline[i - 1].start_ns)
+            return bad(error, "timeline", i, "launches of a pass must be in order of their start");
+        if (i > 0 && cell->timeline[i].pass < cell->timeline[i - 1].pass)
+            return bad(error, "timeline", i, "passes must be in order");
+        if (cell->timeline[i].start_ns > INT64_MAX / 64 || cell->timeline[i].duration_ns > INT64_MAX / 64)
             return bad(error, "timeline", i, "times beyond what can be");
     }
     for (size_t i = 0; i < cell->memory.largest_count; i++)

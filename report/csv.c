@@ -1,0 +1,166 @@
+/* CSV, one row a cell, pass and phase: the statistics of its steps, for a spreadsheet or a data frame. */
+#include "report/emit.h"
+#include "report/escape.h"
+#include "report/fields.h"
+#include <inttypes.h>
+#include <string.h>
+
+struct csv_row {
+    const struct report_cell *cell;
+    const struct report_phase *phase; /* NULL: a cell without steps */
+    int pass, which;
+};
+
+static void put_number(struct strbuf *out, double value)
+{
+    if (is_known(value))
+        number_print(out, value);
+}
+
+static void put_bytes(struct strbuf *out, uint64_t value)
+{
+    if (is_known_u64(value))
+        strbuf_unsigned(out, value);
+}
+
+#define TEXT(name, expression)                                                                                         \
+    static void name(const struct csv_row *row, struct strbuf *out)                                                    \
+    {                                                                                                                  \
+        escape_csv(out, expression);                                                                                   \
+    }
+#define INTEGER(name, expression)                                                                                      \
+    static void name(const struct csv_row *row, struct strbuf *out)                                                    \
+    {                                                                                                                  \
+        strbuf_unsigned(out, (uint64_t)(expression));                                                                  \
+    }
+#define STATISTIC(name, member)                                                                                        \
+    static void name(const struct csv_row *row, struct strbuf *out)                                                    \
+    {                                                                                                                  \
+        if (row->phase && row->phase->summary.n)                                                                       \
+            put_number(out, row->phase->summary.member);                                                               \
+    }
+
+INTEGER(put_id, row->cell->run_id)
+TEXT(put_status, status_name(row->cell->status))
+TEXT(put_reason, row->cell->reason ? row->cell->reason : "")
+TEXT(put_device, row->cell->requested.device)
+TEXT(put_model, row->cell->requested.model.name)
+INTEGER(put_d_model, row->cell->requested.model.d_model)
+INTEGER(put_layers, row->cell->requested.model.num_layers)
+INTEGER(put_heads, row->cell->requested.model.num_heads)
+INTEGER(put_batch, row->cell->requested.batch_size)
+INTEGER(put_context, row->cell->requested.context_length)
+TEXT(put_dtype, precision_name(row->cell->requested.dtype))
+TEXT(put_compile, row->cell->requested.compile ? "true" : "false")
+TEXT(put_checkpoint, checkpoint_name(row->cell->requested.checkpoint))
+INTEGER(put_repetition, row->cell->requested.repetition)
+TEXT(put_pass, row->phase ? pass_name((enum pass)row->pass) : "")
+TEXT(put_phase, !row->phase ? "" : row->which == PHASE_COUNT ? "total" : phase_name((enum phase)row->which))
+STATISTIC(put_mean, mean)
+STATISTIC(put_sd, sd)
+STATISTIC(put_median, median)
+STATISTIC(put_low, median_low)
+STATISTIC(put_high, median_high)
+STATISTIC(put_mad, mad)
+STATISTIC(put_min, min)
+STATISTIC(put_max, max)
+STATISTIC(put_p5, p5)
+STATISTIC(put_p95, p95)
+STATISTIC(put_p99, p99)
+
+static void put_n(const struct csv_row *row, struct strbuf *out)
+{
+    strbuf_unsigned(out, row->phase ? row->phase->summary.n : 0);
+}
+
+static void put_overhead(const struct csv_row *row, struct strbuf *out)
+{
+    if (row->phase && row->which == PHASE_COUNT)
+        put_number(out, row->cell->passes[row->pass].overhead.median);
+}
+
+static void put_flops(const struct csv_row *row, struct strbuf *out)
+{
+    if (row->phase && row->which == PHASE_COUNT)
+        put_number(out, row->cell->flops[row->pass]);
+}
+
+static void put_planned(const struct csv_row *row, struct strbuf *out)
+{
+    put_bytes(out, row->cell->memory.planned_total);
+}
+static void put_resident(const struct csv_row *row, struct strbuf *out)
+{
+    put_bytes(out, row->cell->memory.resident_peak);
+}
+
+static const struct csv_column {
+    const char *name;
+    void (*put)(const struct csv_row *row, struct strbuf *out);
+} columns[] = {
+    {"cell", put_id},
+    {"status", put_status},
+    {"device", put_device},
+    {"model", put_model},
+    {"d_model", put_d_model},
+    {"num_layers", put_layers},
+    {"num_heads", put_heads},
+    {"batch_size", put_batch},
+    {"context_length", put_context},
+    {"dtype", put_dtype},
+    {"compile", put_compile},
+    {"checkpoint", put_checkpoint},
+    {"repetition", put_repetition},
+    {"pass", put_pass},
+    {"phase", put_phase},
+    {"n", put_n},
+    {"mean_ns", put_mean},
+    {"sd_ns", put_sd},
+    {"median_ns", put_median},
+    {"median_low_ns", put_low},
+    {"median_high_ns", put_high},
+    {"mad_ns", put_mad},
+    {"min_ns", put_min},
+    {"max_ns", put_max},
+    {"p5_ns", put_p5},
+    {"p95_ns", put_p95},
+    {"p99_ns", put_p99},
+    {"overhead", put_overhead},
+    {"step_flops", put_flops},
+    {"planned_bytes", put_planned},
+    {"resident_peak_bytes", put_resident},
+    {"reason", put_reason},
+};
+#define COLUMNS (sizeof columns / sizeof *columns)
+
+static void put_row(const struct csv_row *row, struct strbuf *out)
+{
+    for (size_t c = 0; c < COLUMNS; c++) {
+        strbuf_puts(out, c ? "," : "");
+        columns[c].put(row, out);
+    }
+    strbuf_puts(out, "\r\n");
+}
+
+void emit_csv(const struct report *report, struct strbuf *out)
+{
+    for (size_t c = 0; c < COLUMNS; c++)
+        strbuf_printf(out, "%s%s", c ? "," : "", columns[c].name);
+    strbuf_puts(out, "\r\n");
+    for (size_t i = 0; i < report->cells.count; i++) {
+        struct csv_row row = {.cell = report->cells.items[i]};
+        size_t rows = 0;
+        for (row.pass = 0; row.pass < PASS_COUNT; row.pass++)
+            for (row.which = 0; row.which <= PHASE_COUNT && row.cell->passes[row.pass].present; row.which++) {
+                row.phase = &row.cell->passes[row.pass].phases[row.which];
+                if (!row.phase->summary.n)
+                    continue;
+                put_row(&row, out);
+                rows++;
+            }
+        row.phase = NULL;
+        row.pass = row.which = 0;
+        if (!rows)
+            put_row(&row, out); /* a cell that failed is a row too */
+    }
+}
