@@ -3,6 +3,7 @@
 #include "base/version.h"
 #include "cli/cli.h"
 #include "profiles/profile.h"
+#include "report/json_schema.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -202,11 +203,13 @@ bool help_topic(const char *topic, struct strbuf *out, struct error *error)
         completion_fish(out);
     else if (strcmp(topic, "profile-schema") == 0)
         profile_schema(out);
+    else if (strcmp(topic, "report-schema") == 0)
+        report_schema(out);
     else if (command_find(topic, &command))
         help_command(command, out);
     else
         return error_set(error, ERROR_USAGE,
-                         "there is no help on '%s'; topics are the subcommands, man, bash, zsh, fish, profile-schema",
+                         "there is no help on '%s'; topics are the subcommands, man, bash, zsh, fish, profile-schema, report-schema",
                          topic);
     return true;
 }

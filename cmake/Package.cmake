@@ -8,7 +8,8 @@ set(steptop_topics
   "bash|completions/steptop.bash"
   "zsh|completions/_steptop"
   "fish|completions/steptop.fish"
-  "profile-schema|schemas/profile.schema.json")
+  "profile-schema|schemas/profile.schema.json"
+  "report-schema|schemas/report.schema.json")
 set(topic_files)
 foreach(entry IN LISTS steptop_topics)
   string(REPLACE "|" ";" pair ${entry})

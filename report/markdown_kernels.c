@@ -1,10 +1,8 @@
-#include "base/vec.h"
 #include "report/escape.h"
 #include "report/markdown.h"
+#include "report/modules.h"
 #include "report/pipe_table.h"
-#include <ctype.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 /* "4 of 20 cells have tables of their own" where there are more. */
@@ -138,60 +136,6 @@ void markdown_kernels(const struct report *report, struct strbuf *out)
         note_left_out(report, out);
 }
 
-/* Layers of all blocks under one name: "layers.3.attn" becomes "layers.*.attn". */
-static void general_path(const char *path, char *general, size_t size)
-{
-    size_t used = 0;
-    for (const char *c = path; *c && used + 1 < size;) {
-        if ((c == path || c[-1] == '.') && isdigit((unsigned char)*c)) {
-            const size_t digits = strspn(c, "0123456789");
-            if (c[digits] == '.' || !c[digits]) {
-                general[used++] = '*';
-                c += digits;
-                continue;
-            }
-        }
-        general[used++] = *c++;
-    }
-    general[used] = 0;
-}
-
-struct module {
-    char path[192];
-    int32_t depth;
-    int64_t count;
-    double forward_ns, backward_ns, forward_flops, backward_flops;
-    uint64_t saved, parameters;
-};
-
-struct modules {
-    VEC(struct module) list;
-};
-
-static void modules_add(struct modules *modules, const struct report_layer *layer, int pass)
-{
-    char path[sizeof((struct module *)0)->path];
-    general_path(layer->path, path, sizeof path);
-    struct module *found = NULL;
-    for (size_t i = 0; i < modules->list.count && !found; i++)
-        if (strcmp(modules->list.items[i].path, path) == 0)
-            found = &modules->list.items[i];
-    if (!found) {
-        struct module module = {.depth = layer->depth};
-        memcpy(module.path, path, sizeof path);
-        vec_push(&modules->list, module);
-        found = &modules->list.items[modules->list.count - 1];
-    }
-    const struct report_layer_phase *times = layer->phase[pass];
-    found->count++;
-    found->forward_ns += times[PHASE_FWD].inclusive_ns;
-    found->backward_ns += times[PHASE_BWD].inclusive_ns;
-    found->forward_flops += times[PHASE_FWD].flops;
-    found->backward_flops += times[PHASE_BWD].flops;
-    found->saved += layer->saved_bytes;
-    found->parameters += layer->parameter_bytes;
-}
-
 static void layer_table(const struct report_cell *cell, int pass, struct strbuf *out)
 {
     static const char *const numbers[] = {"how many",    "fwd ms",      "bwd ms",    "share %",
@@ -204,14 +148,11 @@ static void layer_table(const struct report_cell *cell, int pass, struct strbuf 
     pipe_add_column(&table, "layer", PIPE_INDENTED);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         pipe_add_column(&table, numbers[i], PIPE_NUMBER);
-    for (size_t l = 0; l < cell->layer_count; l++)
-        modules_add(&modules, &cell->layers[l], pass);
+    modules_make(&modules, cell, pass);
     for (size_t m = 0; m < modules.list.count; m++) {
         const struct module *module = &modules.list.items[m];
         char label[sizeof module->path + 64];
-        const char *name = strrchr(module->path, '.');
-        name = name && name[1] && name[1] != '*' ? name + 1 : module->path;
-        snprintf(label, sizeof label, "%*s%s", module->depth > 16 ? 32 : module->depth * 2, "", name);
+        snprintf(label, sizeof label, "%*s%s", module->depth > 16 ? 32 : module->depth * 2, "", module_label(module));
         pipe_text(&table, label);
         pipe_integer(&table, module->count);
         pipe_number(&table, "%.3f", module->forward_ns * 1e-6);
@@ -226,7 +167,7 @@ static void layer_table(const struct report_cell *cell, int pass, struct strbuf 
         pipe_number(&table, "%.2f", (double)module->parameters / 0x1p20);
     }
     pipe_finish(&table, out);
-    vec_release(&modules.list);
+    modules_release(&modules);
 }
 
 void markdown_layers(const struct report *report, struct strbuf *out)
@@ -248,7 +189,8 @@ void markdown_layers(const struct report *report, struct strbuf *out)
         strbuf_printf(out, ", %s\n\n", pass_name((enum pass)pass));
         layer_table(cell, pass, out);
         const struct report_pass *times = &cell->passes[pass];
-        strbuf_printf(out, "\nUnattributed: %.3f ms a step.\n", (times->kernel_ns - times->attributed_ns) * 1e-6);
+        if (is_known(times->kernel_ns - times->attributed_ns))
+            strbuf_printf(out, "\nUnattributed: %.3f ms a step.\n", (times->kernel_ns - times->attributed_ns) * 1e-6);
     }
     if (any)
         note_left_out(report, out);

@@ -165,7 +165,9 @@ enum report_format { FORMAT_YAML, FORMAT_MARKDOWN, FORMAT_SEED, FORMAT_JSON, FOR
 const char *report_format_name(enum report_format format);
 bool report_format_parse(const char *text, enum report_format *format, struct error *error);
 bool report_emit(const struct report *report, enum report_format format, struct strbuf *out, struct error *error);
-bool report_write(const struct report *report, enum report_format format, const char *path, struct error *error); /* atomic */
+/* Atomic. Beside a Markdown file the pictures of its cells go as <path without .md>-<cell>-<picture>.svg, and the text shows
+ * them. */
+bool report_write(const struct report *report, enum report_format format, const char *path, struct error *error);
 
 /* The seed's table of these cells (reference: tabulate's "pipe" format), without a heading. */
 void report_seed_table(const struct report *report, struct strbuf *out);

@@ -160,7 +160,7 @@ static bool read_cell(struct cursor *cursor, const struct field *field, void *ro
     switch (field->kind) {
     case FIELD_UNSIGNED:
         if (unknown && field->size == 8) {
-            field_set_unsigned(place, 8, UNKNOWN_U64);
+            field_set_unsigned(place, 8, field->zero ? 0 : UNKNOWN_U64);
             return true;
         }
         if (!unsigned_parse(token, length, &integer) || !integer_fits(field, integer))

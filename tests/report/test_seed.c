@@ -1,6 +1,7 @@
 /* The seed's table, byte for byte, from the seed's own numbers. */
 #include "base/file.h"
 #include "report/pipe_table.h"
+#include "report/seed_rule.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -65,8 +66,60 @@ static void test_layout(void **state)
     free(text);
 }
 
+/* The document with the seed's samples (seed.yaml), through the emitter: backward by the seed's rule, index and blocks. */
+static void test_emitter(void **state)
+{
+    (void)state;
+    struct report report;
+    struct error error = {0};
+    struct strbuf out = {0};
+    char *expected = seed_table();
+    if (!report_read(TEST_SOURCE_DIR "/report/seed.yaml", &report, &error) ||
+        !report_emit(&report, FORMAT_SEED, &out, &error))
+        fail_msg("%s", error.text);
+    assert_int_equal(report.cells.count, 12);
+    assert_string_equal(out.text, expected);
+    strbuf_release(&out);
+    report_free(&report);
+    free(expected);
+}
+
+/* What went wrong in the seed's own benchmark: backward below zero, and smaller than its deviation. */
+static void test_unreliable(void **state)
+{
+    (void)state;
+    struct report report;
+    struct error error = {0};
+    char reason[256];
+    if (!report_read(TEST_SOURCE_DIR "/report/seed.yaml", &report, &error))
+        fail_msg("%s", error.text);
+    struct report_cell *cell = report.cells.items[0];
+    struct summary *both = &cell->passes[PASS_FWD_BWD].phases[PHASE_COUNT].summary;
+    assert_false(seed_unreliable(cell, reason, sizeof reason));
+    both->mean = cell->passes[PASS_FWD].phases[PHASE_COUNT].summary.mean - 2.7e6;
+    assert_true(seed_unreliable(cell, reason, sizeof reason));
+    assert_non_null(strstr(reason, "negative"));
+    both->mean += 38.3e6;
+    both->sd = 79e6;
+    assert_true(seed_unreliable(cell, reason, sizeof reason));
+    assert_non_null(strstr(reason, "smaller than its own deviation"));
+    both->mean += 600e6;
+    assert_false(seed_unreliable(cell, reason, sizeof reason));
+    struct report_phase *direct = &cell->passes[PASS_FWD_BWD].phases[PHASE_BWD];
+    direct->summary.n = 5;
+    direct->summary.mean = 1e6;
+    direct->summary.sd = 2e6;
+    assert_true(seed_unreliable(cell, reason, sizeof reason));
+    assert_non_null(strstr(reason, "directly"));
+    report_free(&report);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_layout)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_layout),
+        cmocka_unit_test(test_emitter),
+        cmocka_unit_test(test_unreliable),
+    };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

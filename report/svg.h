@@ -1,0 +1,30 @@
+/* Pictures of a report: self-contained SVG, legible on light and dark. */
+#pragma once
+#include "report/report.h"
+
+enum picture { PICTURE_CLASSES, PICTURE_LAYERS, PICTURE_HISTOGRAM, PICTURE_MEMORY, PICTURE_ROOFLINE, PICTURE_COUNT };
+const char *picture_name(enum picture picture); /* "classes", for file names */
+
+/* One picture of one cell, alone in an SVG document; false, and nothing appended, when the cell has no data for it. */
+bool picture_draw(enum picture picture, const struct report_cell *cell, struct strbuf *out);
+
+/* A canvas that pictures draw on: shapes go to `body`, in pixels from its top left. Text is escaped here. */
+struct canvas {
+    struct strbuf body;
+    double width, height;
+};
+void canvas_rect(struct canvas *canvas, double x, double y, double width, double height, const char *fill,
+                 const char *tip);
+void canvas_line(struct canvas *canvas, double x1, double y1, double x2, double y2, const char *stroke, bool dashed);
+void canvas_text(struct canvas *canvas, double x, double y, const char *anchor, bool strong, const char *text);
+void canvas_dot(struct canvas *canvas, double x, double y, double radius, const char *fill, const char *tip);
+extern const char *const svg_ink, *const svg_faint;
+const char *svg_class_color(enum kernel_class kernel_class);
+const char *svg_kind_color(enum tensor_kind kind);
+
+/* Draws on a canvas whose width is set and sets its height; false without data. svg_charts.c, svg_memory.c. */
+bool draw_classes(struct canvas *canvas, const struct report_cell *cell);
+bool draw_layers(struct canvas *canvas, const struct report_cell *cell);
+bool draw_histogram(struct canvas *canvas, const struct report_cell *cell);
+bool draw_memory(struct canvas *canvas, const struct report_cell *cell);
+bool draw_roofline(struct canvas *canvas, const struct report_cell *cell);

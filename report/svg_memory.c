@@ -1,0 +1,147 @@
+#include "report/markdown.h"
+#include "report/svg.h"
+#include <stdio.h>
+
+#define AXIS 64.0 /* room left of a plot for its scale */
+
+/* Kinds from the bottom up: what stays first, what comes and goes on top. */
+static const enum tensor_kind stack[] = {TENSOR_PARAMETER, TENSOR_PARAMETER_COPY, TENSOR_GRADIENT,
+                                         TENSOR_OPTIMIZER, TENSOR_CONSTANT,       TENSOR_INPUT,
+                                         TENSOR_OUTPUT,    TENSOR_SAVED,          TENSOR_SCRATCH};
+_Static_assert(sizeof stack / sizeof *stack == TENSOR_KIND_COUNT, "every kind has its place");
+
+static double stacked(const struct report_memory *memory, int32_t node, int upto)
+{
+    double sum = 0;
+    for (int s = 0; s <= upto; s++)
+        sum += (double)memory->curve[(size_t)node * TENSOR_KIND_COUNT + stack[s]];
+    return sum;
+}
+
+static void area(struct canvas *canvas, const struct report_memory *memory, int level, double scale, double height)
+{
+    const double step = (canvas->width - AXIS) / memory->curve_count;
+    strbuf_printf(&canvas->body, "<path fill=\"%s\" d=\"M%.1f %.1f", svg_kind_color(stack[level]), AXIS, height);
+    for (int32_t n = 0; n < memory->curve_count; n++) {
+        const double y = height - stacked(memory, n, level) * scale;
+        strbuf_printf(&canvas->body, "L%.1f %.1fH%.1f", AXIS + n * step, y, AXIS + (n + 1) * step);
+    }
+    strbuf_printf(&canvas->body, "V%.1fZ\"><title>%s</title></path>\n", height, tensor_kind_name(stack[level]));
+}
+
+bool draw_memory(struct canvas *canvas, const struct report_cell *cell)
+{
+    const struct report_memory *memory = &cell->memory;
+    const double height = 190;
+    double most = 0, legend = 0;
+    char text[96];
+    if (!memory->curve || memory->curve_count < 1 || memory->curve_count > 20000)
+        return false;
+    for (int32_t n = 0; n < memory->curve_count; n++)
+        most = fmax(most, stacked(memory, n, TENSOR_KIND_COUNT - 1));
+    if (most <= 0)
+        return false;
+    const double scale = height / most, step = (canvas->width - AXIS) / memory->curve_count;
+    for (int level = TENSOR_KIND_COUNT - 1; level >= 0; level--)
+        area(canvas, memory, level, scale, height);
+    for (int tick = 0; tick <= 4; tick++) {
+        snprintf(text, sizeof text, "%.4g MiB", most * tick / 4 / 0x1p20);
+        canvas_text(canvas, AXIS - 6, height - height * tick / 4 + (tick == 4 ? 10 : 4), "end", false, text);
+        canvas_line(canvas, AXIS, height - height * tick / 4, canvas->width, height - height * tick / 4, svg_faint,
+                    false);
+    }
+    for (int32_t n = 0; n < memory->curve_count; n++)
+        if (n == 0 || memory->curve_phase[n] != memory->curve_phase[n - 1]) {
+            canvas_line(canvas, AXIS + n * step, 0, AXIS + n * step, height, svg_ink, true);
+            canvas_text(canvas, AXIS + n * step + 3, height + 14, "start", false,
+                        phase_name((enum phase)memory->curve_phase[n]));
+        }
+    for (int level = 0; level < TENSOR_KIND_COUNT; level++) {
+        bool used = false;
+        for (int32_t n = 0; n < memory->curve_count && !used; n++)
+            used = memory->curve[(size_t)n * TENSOR_KIND_COUNT + stack[level]] > 0;
+        if (!used)
+            continue;
+        canvas_rect(canvas, AXIS + legend, height + 24, 10, 10, svg_kind_color(stack[level]), NULL);
+        canvas_text(canvas, AXIS + legend + 14, height + 33, "start", false, tensor_kind_name(stack[level]));
+        legend += 96;
+    }
+    canvas->height = height + 42;
+    return true;
+}
+
+/* Logarithmic place of a value on an axis of `length` pixels. */
+struct log_axis {
+    double low, high, length;
+};
+static double place(const struct log_axis *axis, double value)
+{
+    return axis->length * (log10(value) - axis->low) / (axis->high - axis->low);
+}
+
+static bool has_point(const struct report_kernel *kernel)
+{
+    return kernel->flops > 0 && kernel->bytes > 0 && kernel->total_ns > 0;
+}
+
+static void roofline_axes(struct canvas *canvas, const struct log_axis *x, const struct log_axis *y)
+{
+    char text[48];
+    for (double decade = ceil(x->low); decade <= x->high; decade++) {
+        const double at = AXIS + place(x, pow(10, decade));
+        snprintf(text, sizeof text, "%g", pow(10, decade));
+        canvas_line(canvas, at, 0, at, y->length, svg_faint, false);
+        canvas_text(canvas, at, y->length + 14, "middle", false, text);
+    }
+    for (double decade = ceil(y->low); decade <= y->high; decade++) {
+        const double at = y->length - place(y, pow(10, decade));
+        snprintf(text, sizeof text, "%g GFLOP/s", pow(10, decade - 9));
+        canvas_line(canvas, AXIS, at, canvas->width, at, svg_faint, false);
+        canvas_text(canvas, AXIS - 6, at + 4, "end", false, text);
+    }
+    canvas_text(canvas, canvas->width, y->length + 28, "end", false, "FLOP a byte");
+}
+
+bool draw_roofline(struct canvas *canvas, const struct report_cell *cell)
+{
+    const double peak = cell->ceilings.flops_per_s, bandwidth = cell->ceilings.bytes_per_s;
+    double low_x = 1e300, high_x = 0, low_y = 1e300, high_y = is_known(peak) && peak > 0 ? peak : 0;
+    char text[400];
+    for (size_t k = 0; k < cell->kernel_count; k++) {
+        const struct report_kernel *kernel = &cell->kernels[k];
+        if (!has_point(kernel))
+            continue;
+        const double intensity = kernel->flops / kernel->bytes, rate = kernel->flops / (double)kernel->total_ns * 1e9;
+        low_x = fmin(low_x, intensity), high_x = fmax(high_x, intensity);
+        low_y = fmin(low_y, rate), high_y = fmax(high_y, rate);
+    }
+    if (high_x <= 0 || high_y <= 0)
+        return false;
+    const struct log_axis x = {floor(log10(low_x)), fmax(ceil(log10(high_x)), floor(log10(low_x)) + 1),
+                               canvas->width - AXIS};
+    const struct log_axis y = {floor(log10(low_y)), fmax(ceil(log10(high_y)), floor(log10(low_y)) + 1), 230};
+    roofline_axes(canvas, &x, &y);
+    if (is_known(peak) && is_known(bandwidth) && peak > 0 && bandwidth > 0) {
+        const double left = pow(10, x.low), ridge = fmin(fmax(peak / bandwidth, left), pow(10, x.high));
+        const double start = fmax(left, pow(10, y.low) / bandwidth);
+        const double top = y.length - place(&y, peak);
+        if (start < ridge)
+            canvas_line(canvas, AXIS + place(&x, start), y.length - place(&y, fmin(start * bandwidth, peak)),
+                        AXIS + place(&x, ridge), y.length - place(&y, fmin(ridge * bandwidth, peak)), svg_ink, false);
+        canvas_line(canvas, AXIS + place(&x, ridge), top, canvas->width, top, svg_ink, false);
+        snprintf(text, sizeof text, "measured: %.1f GFLOP/s, %.1f GB/s", peak * 1e-9, bandwidth * 1e-9);
+        canvas_text(canvas, canvas->width - 4, top - 5, "end", false, text);
+    }
+    for (size_t k = 0; k < cell->kernel_count; k++) {
+        const struct report_kernel *kernel = &cell->kernels[k];
+        if (!has_point(kernel))
+            continue;
+        const double intensity = kernel->flops / kernel->bytes, rate = kernel->flops / (double)kernel->total_ns * 1e9;
+        snprintf(text, sizeof text, "%.250s (%s): %.2f FLOP/byte, %.2f GFLOP/s, %.1f %% of the time", kernel->name,
+                 phase_name((enum phase)kernel->phase), intensity, rate * 1e-9, kernel->share * 100);
+        canvas_dot(canvas, AXIS + place(&x, intensity), y.length - place(&y, rate),
+                   3 + 9 * sqrt(fmin(fmax(kernel->share, 0), 1)), svg_class_color(kernel->kernel_class), text);
+    }
+    canvas->height = y.length + 34;
+    return true;
+}
