@@ -101,6 +101,13 @@ const struct report_cell *app_cell(const struct app *app)
     return cell ? cell : followed(app);
 }
 
+const char *cell_mode(const struct report_cell *cell)
+{
+    const bool settled =
+        cell->status == STATUS_OK || cell->status == STATUS_UNRELIABLE || cell->status == STATUS_INTERRUPTED;
+    return (settled ? cell->effective_compile : cell->requested.compile) ? "compile" : "eager";
+}
+
 const struct run *app_run(const struct app *app)
 {
     const struct report_cell *cell = app_cell(app);

@@ -96,6 +96,9 @@ const struct report_cell *app_find_cell(const struct app *app, uint32_t run);
 const struct run *app_run(const struct app *app);
 int app_pass(const struct app *app, const struct report_cell *cell); /* NO_PASS when the cell has none */
 
+/* "eager" or "compile": what ran once that is settled, before it what was asked for. */
+const char *cell_mode(const struct report_cell *cell);
+
 void app_key(struct app *app, int key, const struct mouse *mouse);
 void app_command(struct app *app, enum command command, int key);
 /* Leaves a crumb and goes to a view. */

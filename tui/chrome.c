@@ -19,7 +19,7 @@ static void describe(const struct report_cell *cell, char *text, size_t size)
     const struct cell *c = &cell->requested;
     snprintf(text, size, "%s  %s%s%s  b%lld·c%lld  %s  %s", c->device, c->model.preset[0] ? c->model.preset : "",
              c->model.preset[0] ? "/" : "", c->model.name, (long long)c->batch_size, (long long)c->context_length,
-             precision_name(cell->effective_dtype), c->compile ? "compile" : "eager");
+             precision_name(cell->effective_dtype), cell_mode(cell));
 }
 
 static void draw_title(const struct app *app, const struct area *area)
@@ -135,7 +135,8 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
     const char *tier = note_text(cell, "counter tier");
     if (!tier)
         tier = note_text(cell, "counters");
-    snprintf(text, sizeof text, "counters %s", tier ? tier : "n/a");
+    /* The note goes on to say why; that is in the report and has no room here. */
+    snprintf(text, sizeof text, "counters %.*s", tier ? (int)strcspn(tier, ":;,(") : 3, tier ? tier : "n/a");
     add_fact(area, &x, STYLE_DIM, text);
     snprintf(text, sizeof text, "%s records", format_count(number, (double)cell->records));
     add_fact(area, &x, STYLE_DIM, text);

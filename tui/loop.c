@@ -178,7 +178,7 @@ static void step(struct loop *loop)
     const int ready = poll(fds, (nfds_t)count, timeout);
     if (ready < 0 && errno != EINTR)
         loop->app.quit = true;
-    if (ready > 0 && (fds[0].revents & (POLLHUP | POLLERR | POLLNVAL)) && !(fds[0].revents & POLLIN)) {
+    if (ready > 0 && (fds[0].revents & (POLLHUP | POLLERR | POLLNVAL))) {
         loop->signal = SIGHUP; /* the terminal is gone */
         loop->app.quit = true;
         return;
@@ -229,7 +229,7 @@ bool tui_run(const struct tui_options *options, bool *interrupted, int *signal_n
     }
     loop->canvas.ascii = terminal_is_ascii(loop->terminal);
     app_init(&loop->app, options, loop->terminal);
-    loop->session_changed = true;
+    loop->session_changed = options->session != NULL;
     loop->app.dirty = true;
     while (!loop->app.quit)
         step(loop);

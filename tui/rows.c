@@ -32,7 +32,7 @@ int32_t kernel_largest(const struct report_cell *cell, int pass)
 {
     int32_t largest = -1;
     for (size_t i = 0; i < cell->kernel_count; i++)
-        if (cell->kernels[i].pass == pass &&
+        if (cell->kernels[i].pass == pass && cell->kernels[i].calls &&
             (largest < 0 || cell->kernels[i].total_ns > cell->kernels[largest].total_ns))
             largest = (int32_t)i;
     return largest;
@@ -43,6 +43,11 @@ bool scope_within(const struct report_cell *cell, int32_t scope, int32_t ancesto
     while (scope >= 0 && scope != ancestor && (size_t)scope < cell->layer_count)
         scope = cell->layers[scope].parent;
     return scope == ancestor;
+}
+
+double known_ns(uint64_t ns)
+{
+    return is_known_u64(ns) ? (double)ns : UNKNOWN_DOUBLE;
 }
 
 double rate_per_s(double amount, double ns)
@@ -171,7 +176,7 @@ static void add_member(struct sum *sum, const struct report_cell *cell, const st
 
 static void add_entry(struct sum *sum, const struct report_entry *entry)
 {
-    add_times(&sum->row, entry->calls, (double)entry->total_ns, (double)entry->min_ns, (double)entry->max_ns,
+    add_times(&sum->row, entry->calls, (double)entry->total_ns, known_ns(entry->min_ns), known_ns(entry->max_ns),
               entry->flops, entry->bytes);
     sum->row.layers++;
     sum->single_median = entry->median_ns;
@@ -290,8 +295,8 @@ static void rows_from_kernels(const struct report_cell *cell, const struct kerne
             .scope = -1,
             .calls = kernel->calls,
             .total_ns = (double)kernel->total_ns,
-            .min_ns = (double)kernel->min_ns,
-            .max_ns = (double)kernel->max_ns,
+            .min_ns = known_ns(kernel->min_ns),
+            .max_ns = known_ns(kernel->max_ns),
             .mean_ns = kernel->mean_ns,
             .median_ns = kernel->median_ns,
             .p95_ns = kernel->p95_ns,

@@ -47,3 +47,4 @@ bool scope_within(const struct report_cell *cell, int32_t scope, int32_t ancesto
 /* Achieved ÷ attainable: min(peak, intensity · bandwidth) of the measured ceilings; NaN when anything is unknown. */
 double roof_share(const struct report_cell *cell, double flops, double bytes, double ns);
 double rate_per_s(double amount, double ns); /* NaN when unknown or ns is 0 */
+double known_ns(uint64_t ns);                /* NaN for UNKNOWN_U64 */

@@ -137,16 +137,50 @@ static void set_nonblocking(struct terminal *terminal, bool on)
     fcntl(terminal->output, F_SETFL, on ? terminal->saved_flags | O_NONBLOCK : terminal->saved_flags);
 }
 
+static void ask_size(const struct terminal *terminal, struct winsize *size)
+{
+    if (ioctl(terminal->output, TIOCGWINSZ, size) != 0 || size->ws_row == 0 || size->ws_col == 0) {
+        size->ws_row = 24;
+        size->ws_col = 80;
+    }
+}
+
 static void take_size(struct terminal *terminal)
 {
     struct winsize size = {0};
-    if (ioctl(terminal->output, TIOCGWINSZ, &size) != 0 || size.ws_row == 0 || size.ws_col == 0) {
-        size.ws_row = 24;
-        size.ws_col = 80;
-    }
-    if (!is_term_resized(size.ws_row, size.ws_col))
+    ask_size(terminal, &size);
+    const int high = size.ws_row, wide = size.ws_col;
+    if (!is_term_resized(high, wide))
         return;
-    resizeterm(size.ws_row, size.ws_col);
+    resizeterm(high, wide);
+    /* The scrolling margins that curses set at the start are those of the old size. */
+    if (change_scroll_region)
+        strbuf_puts(&terminal->pending, tiparm(change_scroll_region, 0, high - 1));
+    terminal_redraw(terminal);
+}
+
+/* curses cannot ask a memory file for its size; it takes it from the environment, which is put back at once. */
+static SCREEN *new_screen(struct terminal *terminal, const char *name)
+{
+    static const char *const variables[] = {"LINES", "COLUMNS"};
+    char *before[2], value[16];
+    struct winsize size;
+    ask_size(terminal, &size);
+    for (int i = 0; i < 2; i++) {
+        const char *old = getenv(variables[i]);
+        before[i] = old ? strdup(old) : NULL;
+        snprintf(value, sizeof value, "%d", i == 0 ? size.ws_row : size.ws_col);
+        setenv(variables[i], value, 1);
+    }
+    SCREEN *screen = newterm(name, terminal->memory, stdin);
+    for (int i = 0; i < 2; i++) {
+        if (before[i])
+            setenv(variables[i], before[i], 1);
+        else
+            unsetenv(variables[i]);
+        free(before[i]);
+    }
+    return screen;
 }
 
 struct terminal *terminal_open(const struct terminal_options *options, struct error *error)
@@ -189,7 +223,7 @@ struct terminal *terminal_open(const struct terminal_options *options, struct er
     terminal->signals = signals_install(terminal->output, &terminal->saved, terminal->saved_flags, error);
     if (!terminal->signals)
         goto fail;
-    terminal->screen = newterm(name, terminal->memory, stdin);
+    terminal->screen = new_screen(terminal, name);
     if (!terminal->screen) {
         error_set(error, ERROR_SYSTEM, "curses cannot drive a terminal of type %s", name);
         goto fail;
@@ -226,6 +260,9 @@ static void leave_screen(struct terminal *terminal)
     curs_set(1);
     endwin();
     collect(terminal);
+    /* Some terminals bring the cursor's visibility back with the screen that was there before us. */
+    if (cursor_normal)
+        strbuf_puts(&terminal->pending, cursor_normal);
     flush_last(terminal);
     set_nonblocking(terminal, false);
     tcsetattr(terminal->input, TCSANOW, &terminal->saved);
@@ -447,7 +484,7 @@ void terminal_resume(struct terminal *terminal)
     terminal_redraw(terminal);
     if (terminal->mouse)
         terminal_set_mouse(terminal, true);
-    curs_set(0);
-    /* After endwin the next doupdate enters the screen again. */
+    /* After endwin the next doupdate enters the screen again; the cursor goes only then. */
     doupdate();
+    curs_set(0);
 }

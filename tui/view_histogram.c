@@ -33,9 +33,9 @@ static void info_lines(const struct report_cell *cell, const struct report_kerne
     area_printf(area, 0, x + 2, STYLE_DIM, "%s  %s  %s", phase_name((enum phase)kernel->phase),
                 kernel_class_name(kernel->kernel_class), kernel->op ? kernel->op : "");
     area_printf(area, 1, 0, STYLE_NORMAL, "n %s  min %s  p50 %s  p95 %s  p99 %s  max %s  CV %s%%",
-                format_count(count, (double)kernel->calls), format_duration(a, (double)kernel->min_ns),
+                format_count(count, (double)kernel->calls), format_duration(a, known_ns(kernel->min_ns)),
                 format_duration(b, kernel->median_ns), format_duration(c, kernel->p95_ns),
-                format_duration(d, kernel->p99_ns), format_duration(e, (double)kernel->max_ns),
+                format_duration(d, kernel->p99_ns), format_duration(e, known_ns(kernel->max_ns)),
                 format_percent(f, kernel->cv));
 }
 

@@ -218,6 +218,8 @@ static void kernels_draw(struct app *app, void *state, const struct area *area)
                : kernels->cell->status == STATUS_PENDING ? "this run waits for those before it"
                : kernels->cell->kernel_count             ? "no kernel of this pass is above the threshold; L changes it"
                                                          : "this run has no kernels");
+    if (kernels->cell && !kernels->cell->kernel_count && kernels->cell->reason && area->height > 4)
+        area_text_fit(area, 3, 1, area->width - 2, STYLE_WARN, kernels->cell->reason);
 }
 
 static void kernels_status(const struct app *app, const void *state, char *text, size_t size)

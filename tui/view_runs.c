@@ -8,8 +8,7 @@ enum column {
     RUN,
     DEVICE,
     MODEL,
-    BATCH,
-    CONTEXT,
+    SHAPE,
     DTYPE,
     MODE,
     STATUS,
@@ -31,8 +30,7 @@ static const struct table_column columns[COLUMNS_COUNT] = {
     [RUN] = {"run", "run", "number of the run", 4, 0, false, false},
     [DEVICE] = {"device", "device", "device it ran on", 8, 7, true, false},
     [MODEL] = {"model", "model", "model: preset/name or own sizes", 0, 0, true, false},
-    [BATCH] = {"batch", "b", "sequences a step", 4, 9, false, false},
-    [CONTEXT] = {"context", "c", "tokens a sequence", 6, 9, false, false},
+    [SHAPE] = {"shape", "shape", "sequences a step (b) and tokens a sequence (c)", 10, 9, true, false},
     [DTYPE] = {"dtype", "dtype", "precision that ran", 5, 8, true, false},
     [MODE] = {"mode", "mode", "what ran: eager (one kernel an op) or compile (fused, tuned)", 7, 4, true, false},
     [STATUS] = {"status", "status", "running, or how it ended; the first line has the reason", 11, 6, true, false},
@@ -135,7 +133,7 @@ static void median_text(struct cell_text *out, const struct row *row, int phase)
         return;
     }
     const double relative = found->summary.mad / found->summary.median * 100;
-    if (is_known(relative))
+    if (is_known(relative) && found->sample_count > 1)
         snprintf(out->text, sizeof out->text, "%s ±%.1f%%", format_duration(text, found->summary.median), relative);
     else
         snprintf(out->text, sizeof out->text, "%s", format_duration(text, found->summary.median));
@@ -176,17 +174,15 @@ static void runs_text(const void *context, size_t index, int column, struct cell
         snprintf(out->text, sizeof out->text, "%s%s%s", asked->model.preset, asked->model.preset[0] ? "/" : "",
                  asked->model.name);
         break;
-    case BATCH:
-        cell_figure(out, format_count, (double)asked->batch_size);
-        break;
-    case CONTEXT:
-        cell_figure(out, format_count, (double)asked->context_length);
+    case SHAPE:
+        snprintf(out->text, sizeof out->text, "b%lld·c%lld", (long long)asked->batch_size,
+                 (long long)asked->context_length);
         break;
     case DTYPE:
         cell_string(out, precision_name(cell->effective_dtype));
         break;
     case MODE:
-        cell_string(out, asked->compile ? "compile" : "eager");
+        cell_string(out, cell_mode(cell));
         break;
     case STATUS:
         cell_string(out, status_name(cell->status));
@@ -236,10 +232,6 @@ static double runs_value(const void *context, size_t index, int column)
     switch (column) {
     case RUN:
         return row->cell->run_id;
-    case BATCH:
-        return (double)row->cell->requested.batch_size;
-    case CONTEXT:
-        return (double)row->cell->requested.context_length;
     case FWD:
     case BWD:
     case OPT:
@@ -366,7 +358,17 @@ static void runs_draw(struct app *app, void *state, const struct area *area)
         table_select(&runs->table, (uint64_t)app_cell(app)->run_id + 1);
         runs->table.any_selected = false;
     }
-    table_draw(&runs->table, runs, area, "no run yet: n starts one");
+    size_t index;
+    const bool any = table_selected(&runs->table, &index);
+    const char *reason = any ? runs->rows.items[index].cell->reason : NULL;
+    const bool has_reason = reason && reason[0];
+    const struct area list = area_part(area, 0, 0, area->height - has_reason, area->width);
+    table_draw(&runs->table, runs, &list, "no run yet: n starts one");
+    if (has_reason) {
+        const int x =
+            area_printf(area, area->height - 1, 0, STYLE_BOLD, "run %u: ", runs->rows.items[index].cell->run_id);
+        area_text_fit(area, area->height - 1, x, area->width - x, STYLE_WARN, reason);
+    }
 }
 
 static void runs_status(const struct app *app, const void *state, char *text, size_t size)

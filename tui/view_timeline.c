@@ -175,14 +175,18 @@ static void place_window(struct timeline *timeline)
     const double whole = last - first > LEAST_SPAN_NS ? last - first : LEAST_SPAN_NS;
     if (!(timeline->span > 0)) {
         timeline->span = is_known(timeline->step_ns) && timeline->step_ns > 0 ? timeline->step_ns * 1.02 : whole;
-        timeline->cursor = last;
+        timeline->from = timeline->cursor = last - timeline->span;
     }
+    const double place = (timeline->cursor - timeline->from) / timeline->span;
     if (timeline->span > whole)
         timeline->span = whole;
     if (timeline->span < LEAST_SPAN_NS)
         timeline->span = LEAST_SPAN_NS;
-    if (timeline->at_end)
+    if (timeline->at_end) {
+        /* The cursor keeps its place in the picture while the newest launches come in. */
         timeline->from = last - timeline->span;
+        timeline->cursor = timeline->from + (isfinite(place) ? place : 1) * timeline->span;
+    }
     if (timeline->from > last - timeline->span)
         timeline->from = last - timeline->span;
     if (timeline->from < first)
@@ -312,8 +316,10 @@ static void draw_cursor(const struct timeline *timeline, const struct report_cel
             area_printf(area, y, x, STYLE_NORMAL, "  %s", format_duration(duration, (double)(span->end - span->start)));
         area_printf(area, y, x, STYLE_DIM, "  %s  %s", phase_name((enum phase)span->phase),
                     scope_path(cell, span->scope));
-    } else {
+    } else if (isfinite(gap)) {
         area_printf(area, y, 0, STYLE_NORMAL, "at %s: idle for %s", at, format_duration(duration, gap));
+    } else {
+        area_printf(area, y, 0, STYLE_NORMAL, "at %s: before the first launch or after the last", at);
     }
 }
 

@@ -37,8 +37,8 @@ static struct report_cell *new_cell(struct report *report, const char *device, b
     cell->compile_ns = compile ? 123400000 : 0;
     snprintf(cell->device.name, sizeof cell->device.name, "%s", device);
     snprintf(cell->device.model, sizeof cell->device.model, "Test CPU");
-    cell->telemetry = (struct device_telemetry){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE,
-                                                UNKNOWN_DOUBLE, UINT32_MAX,     ""};
+    cell->telemetry = (struct device_telemetry){
+        UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UINT32_MAX, ""};
     for (int i = 0; i < REPORT_COUNTERS; i++)
         cell->counter_names[i] = "";
     vec_push(&report->cells, cell);
@@ -58,10 +58,8 @@ static void fill_phase(struct report_cell *cell, struct report_phase *phase, con
 static void fill_pass(struct report_cell *cell, enum pass pass, double fwd, double loss, double bwd)
 {
     struct report_pass *about = &cell->passes[pass];
-    *about = (struct report_pass){.present = true,
-                                  .pass = pass,
-                                  .profiled_steps = STEPS,
-                                  .overhead = {1.0042, 1.001, 1.008, STEPS}};
+    *about = (struct report_pass){
+        .present = true, .pass = pass, .profiled_steps = STEPS, .overhead = {1.0042, 1.001, 1.008, STEPS}};
     fill_phase(cell, &about->phases[PHASE_FWD], "fwd", fwd);
     if (bwd > 0) {
         fill_phase(cell, &about->phases[PHASE_LOSS], "loss", loss);
@@ -73,7 +71,7 @@ static void fill_pass(struct report_cell *cell, enum pass pass, double fwd, doub
 /* A module of a block and the kernels that it runs: median in ns, FLOPs and bytes a launch. */
 struct module {
     const char *name;
-    int parent;     /* index in the table; −1: the block */
+    int parent; /* index in the table; −1: the block */
     const char *forward, *backward[2];
     enum kernel_class kernel_class;
     double forward_ns, backward_ns, flops, bytes;
@@ -85,7 +83,17 @@ static const struct module modules[] = {
     {"attn", -1, NULL, {NULL}, CLASS_MATMUL, 0, 0, 0, 0, 0, 0},
     {"q_proj", 1, "sgemm_nt", {"sgemm_nn", "sgemm_tn"}, CLASS_MATMUL, 1.31e6, 1.4e6, 134e6, 2.4e6, 1 << 20, 1 << 18},
     {"softmax", 1, "causal_softmax", {"causal_softmax_bwd"}, CLASS_SOFTMAX, 610e3, 700e3, 4.2e6, 8.4e6, 4 << 20, 0},
-    {"output_proj", 1, "sgemm_nt", {"sgemm_nn", "sgemm_tn"}, CLASS_MATMUL, 1.29e6, 1.4e6, 134e6, 2.4e6, 1 << 20, 1 << 18},
+    {"output_proj",
+     1,
+     "sgemm_nt",
+     {"sgemm_nn", "sgemm_tn"},
+     CLASS_MATMUL,
+     1.29e6,
+     1.4e6,
+     134e6,
+     2.4e6,
+     1 << 20,
+     1 << 18},
     {"ffn", -1, NULL, {NULL}, CLASS_MATMUL, 0, 0, 0, 0, 0, 0},
     {"w1", 5, "sgemm_nt", {"sgemm_nn", "sgemm_tn"}, CLASS_MATMUL, 5.2e6, 5.4e6, 537e6, 6.3e6, 4 << 20, 1 << 20},
     {"silu", 5, "silu", {"silu_bwd"}, CLASS_ELEMENTWISE, 390e3, 500e3, 5.2e6, 8.4e6, 4 << 20, 0},
@@ -104,10 +112,12 @@ static int32_t add_layer(struct report_cell *cell, const char *path, const char 
     return (int32_t)cell->layer_count++;
 }
 
-static uint32_t find_kernel(struct report_cell *cell, const char *name, enum kernel_class kernel_class, int phase, int pass)
+static uint32_t find_kernel(struct report_cell *cell, const char *name, enum kernel_class kernel_class, int phase,
+                            int pass)
 {
     for (size_t i = 0; i < cell->kernel_count; i++)
-        if (strcmp(cell->kernels[i].name, name) == 0 && cell->kernels[i].phase == phase && cell->kernels[i].pass == pass)
+        if (strcmp(cell->kernels[i].name, name) == 0 && cell->kernels[i].phase == phase &&
+            cell->kernels[i].pass == pass)
             return (uint32_t)i;
     struct report_kernel *kernel = &cell->kernels[cell->kernel_count];
     kernel->name = arena_strdup(&cell->arena, name);
@@ -214,11 +224,11 @@ static void add_module(struct report_cell *cell, const struct module *module, in
     for (int pass = PASS_FWD; pass <= PASS_FWD_BWD; pass++) {
         if (!module->forward)
             continue;
-        add_entry(cell, find_kernel(cell, module->forward, module->kernel_class, PHASE_FWD, pass), scope, PHASE_FWD, pass,
-                  module->forward_ns * speed, module->flops, module->bytes);
+        add_entry(cell, find_kernel(cell, module->forward, module->kernel_class, PHASE_FWD, pass), scope, PHASE_FWD,
+                  pass, module->forward_ns * speed, module->flops, module->bytes);
         for (int i = 0; pass == PASS_FWD_BWD && i < 2 && module->backward[i]; i++)
-            add_entry(cell, find_kernel(cell, module->backward[i], module->kernel_class, PHASE_BWD, pass), scope, PHASE_BWD,
-                      pass, module->backward_ns * speed, module->flops, module->bytes);
+            add_entry(cell, find_kernel(cell, module->backward[i], module->kernel_class, PHASE_BWD, pass), scope,
+                      PHASE_BWD, pass, module->backward_ns * speed, module->flops, module->bytes);
     }
     for (int32_t at = scope; at >= 0; at = cell->layers[at].parent) {
         cell->layers[at].saved_bytes += module->saved;
@@ -233,8 +243,8 @@ static void fill_layers(struct report_cell *cell, double speed)
     cell->kernels = arena_array(&cell->arena, struct report_kernel, 64);
     cell->entries = arena_array(&cell->arena, struct report_entry, 4 * LAYERS * MODULES + 8);
     add_layer(cell, "model", "model", -1, 0);
-    const struct module embedding = {"token_embeddings", -1,    "embedding", {"embedding_bwd"}, CLASS_EMBEDDING, 210e3, 900e3,
-                                     0,                  2.1e6, 0,           10 << 20};
+    const struct module embedding = {
+        "token_embeddings", -1, "embedding", {"embedding_bwd"}, CLASS_EMBEDDING, 210e3, 900e3, 0, 2.1e6, 0, 10 << 20};
     add_module(cell, &embedding, add_layer(cell, "token_embeddings", "token_embeddings", 0, 1), speed);
     for (int layer = 0; layer < LAYERS; layer++) {
         char name[32];
@@ -243,14 +253,15 @@ static void fill_layers(struct report_cell *cell, double speed)
         const int32_t block = add_layer(cell, name, name, 0, 1);
         for (int i = 0; i < MODULES; i++) {
             const int parent = modules[i].parent;
-            snprintf(path, sizeof path, "%s%s%s.%s", name, parent >= 0 ? "." : "", parent >= 0 ? modules[parent].name : "",
-                     modules[i].name);
+            snprintf(path, sizeof path, "%s%s%s.%s", name, parent >= 0 ? "." : "",
+                     parent >= 0 ? modules[parent].name : "", modules[i].name);
             scope[i] = add_layer(cell, path, modules[i].name, parent >= 0 ? scope[parent] : block, parent >= 0 ? 3 : 2);
             add_module(cell, &modules[i], scope[i], speed);
         }
     }
-    const struct module head = {"lm_head", -1,    "sgemm_nt", {"sgemm_nn", "sgemm_tn"}, CLASS_MATMUL, 12e6, 12.5e6, 1.3e9,
-                                51e6,      1 << 20, 10 << 20};
+    const struct module head = {"lm_head",    -1,      "sgemm_nt", {"sgemm_nn", "sgemm_tn"},
+                                CLASS_MATMUL, 12e6,    12.5e6,     1.3e9,
+                                51e6,         1 << 20, 10 << 20};
     add_module(cell, &head, add_layer(cell, "lm_head", "lm_head", 0, 1), speed);
     sum_kernels(cell);
     cell->records = cell->entry_count * STEPS;
@@ -390,13 +401,14 @@ void document_make_names(struct report *report)
     endless[500] = 0;
     const char *const names[] = {
         endless,
-        "核心矩阵乘法_ワイド文字_커널",               /* two columns a character */
+        "核心矩阵乘法_ワイド文字_커널",                      /* two columns a character */
         "combi\xcc\x81ni\xcc\x88ng\xcc\x81\xcc\x82\xcc\x83", /* several marks on one letter */
         "escape\033[2J\033]0;title\a end",
         "line\nbreak\ttab\rreturn\bback",
-        "del\x7f c1\xc2\x9b" "31m",
+        "del\x7f c1\xc2\x9b"
+        "31m",
         "broken \xff\xfe\xc3( utf8 \xe2\x82",
-        "\xe2\x80\xaeright to left\xe2\x80\xac",     /* an override of the writing direction */
+        "\xe2\x80\xaeright to left\xe2\x80\xac", /* an override of the writing direction */
         "zero\xe2\x80\x8bwidth\xef\xbb\xbf",
         "",
         "emoji 🚀 rocket",

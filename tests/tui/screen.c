@@ -1,10 +1,6 @@
 #include "screen.h"
 #include "base/clock.h"
 #include "base/strbuf.h"
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <cmocka.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -14,16 +10,23 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <termios.h>
 #include <unistd.h>
 #include <vterm.h>
 
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
 #define PATIENCE_MS 10000
 
 struct screen {
     int master, slave;
-    pid_t child;
+    pid_t leader, child;
     VTerm *vterm;
     VTermScreen *screen;
     struct strbuf bytes;
@@ -79,6 +82,45 @@ static void child_main(const struct screen_options *options, void (*make)(struct
     exit(interrupted ? 128 + signal_number : 0);
 }
 
+/* The session's leader, as a shell is: without one that job control could come from, nothing can be suspended. It ends as
+ * the program ends. */
+static void leader_main(struct screen *screen, const struct screen_options *options, void (*make)(struct report *),
+                        int tell)
+{
+    int status = 0;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    close(screen->master);
+    setsid();
+    ioctl(screen->slave, TIOCSCTTY, 0);
+    for (int number = 1; number < 32; number++)
+        if (number != SIGCHLD)
+            signal(number, SIG_IGN);
+    const pid_t child = fork();
+    if (child == 0) {
+        for (int number = 1; number < 32; number++)
+            signal(number, SIG_DFL);
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        setpgid(0, 0);
+        signal(SIGTTOU, SIG_IGN);
+        tcsetpgrp(screen->slave, getpid());
+        signal(SIGTTOU, SIG_DFL);
+        const pid_t self = getpid();
+        if (write(tell, &self, sizeof self) != sizeof self)
+            _exit(3);
+        dup2(screen->slave, 0);
+        dup2(screen->slave, 1);
+        close(screen->slave);
+        child_main(options, make, screen->folder);
+    }
+    close(screen->slave);
+    waitpid(child, &status, 0);
+    if (WIFSIGNALED(status)) {
+        signal(WTERMSIG(status), SIG_DFL);
+        raise(WTERMSIG(status));
+    }
+    _exit(WEXITSTATUS(status));
+}
+
 struct screen *screen_open(const struct screen_options *options, void (*make)(struct report *))
 {
     struct screen *screen = calloc(1, sizeof *screen);
@@ -91,15 +133,15 @@ struct screen *screen_open(const struct screen_options *options, void (*make)(st
     fcntl(screen->master, F_SETFD, FD_CLOEXEC);
     fcntl(screen->slave, F_SETFD, FD_CLOEXEC);
     fflush(NULL);
-    screen->child = fork();
-    assert_true(screen->child >= 0);
-    if (screen->child == 0) {
-        setsid();
-        ioctl(screen->slave, TIOCSCTTY, 0);
-        dup2(screen->slave, 0);
-        dup2(screen->slave, 1);
-        child_main(options, make, screen->folder);
-    }
+    int tell[2];
+    assert_int_equal(pipe2(tell, O_CLOEXEC), 0);
+    screen->leader = fork();
+    assert_true(screen->leader >= 0);
+    if (screen->leader == 0)
+        leader_main(screen, options, make, tell[1]);
+    close(tell[1]);
+    assert_int_equal(read(tell[0], &screen->child, sizeof screen->child), sizeof screen->child);
+    close(tell[0]);
     fcntl(screen->master, F_SETFL, O_NONBLOCK);
     screen->vterm = vterm_new(options->height, options->width);
     vterm_set_utf8(screen->vterm, 1);
@@ -139,11 +181,11 @@ bool screen_settle(struct screen *screen, int quiet_ms)
 static const struct {
     const char *name, *bytes;
 } keys[] = {
-    {"Enter", "\r"},      {"Esc", "\033"},       {"Tab", "\t"},       {"BackTab", "\033[Z"}, {"Space", " "},
-    {"Up", "\033OA"},     {"Down", "\033OB"},    {"Right", "\033OC"}, {"Left", "\033OD"},    {"Home", "\033OH"},
-    {"End", "\033OF"},    {"PgUp", "\033[5~"},   {"PgDn", "\033[6~"}, {"Del", "\033[3~"},    {"Back", "\x7f"},
-    {"F1", "\033OP"},     {"F2", "\033OQ"},      {"F3", "\033OR"},    {"F4", "\033OS"},      {"F5", "\033[15~"},
-    {"F6", "\033[17~"},   {"F7", "\033[18~"},    {"F8", "\033[19~"},  {"F9", "\033[20~"},    {"F10", "\033[21~"},
+    {"Enter", "\r"},    {"Esc", "\033"},     {"Tab", "\t"},       {"BackTab", "\033[Z"}, {"Space", " "},
+    {"Up", "\033OA"},   {"Down", "\033OB"},  {"Right", "\033OC"}, {"Left", "\033OD"},    {"Home", "\033OH"},
+    {"End", "\033OF"},  {"PgUp", "\033[5~"}, {"PgDn", "\033[6~"}, {"Del", "\033[3~"},    {"Back", "\x7f"},
+    {"F1", "\033OP"},   {"F2", "\033OQ"},    {"F3", "\033OR"},    {"F4", "\033OS"},      {"F5", "\033[15~"},
+    {"F6", "\033[17~"}, {"F7", "\033[18~"},  {"F8", "\033[19~"},  {"F9", "\033[20~"},    {"F10", "\033[21~"},
 };
 
 static void send(struct screen *screen, const char *bytes, size_t length)
@@ -261,7 +303,7 @@ char *screen_text(struct screen *screen, bool attributes)
                     continue;
                 }
                 add_code(&out, cell.chars[0] ? cell.chars[0] : ' ');
-                for (int i = 1; i < VTERM_MAX_CHARS_PER_CELL && cell.chars[i]; i++)
+                for (int i = 1; cell.chars[0] && i < VTERM_MAX_CHARS_PER_CELL && cell.chars[i]; i++)
                     add_code(&out, cell.chars[i]);
                 end = cell.chars[0] > ' ' ? out.length : end;
             }
@@ -271,14 +313,24 @@ char *screen_text(struct screen *screen, bool attributes)
     return out.text;
 }
 
+void screen_read(struct screen *screen, int wait_ms)
+{
+    pump(screen, wait_ms);
+}
+
+bool screen_has(struct screen *screen, const char *text)
+{
+    char *now = screen_text(screen, false);
+    const bool found = strstr(now, text) != NULL;
+    free(now);
+    return found;
+}
+
 bool screen_wait_for(struct screen *screen, const char *text)
 {
     const uint64_t deadline = clock_now() + PATIENCE_MS * 1000000ull;
     for (;;) {
-        char *now = screen_text(screen, false);
-        const bool found = strstr(now, text) != NULL;
-        free(now);
-        if (found)
+        if (screen_has(screen, text))
             return true;
         if (clock_now() > deadline)
             return false;
@@ -296,6 +348,7 @@ static char *golden_path(const char *name)
 
 static void update_golden(struct screen *screen, const char *path, bool attributes)
 {
+    wait_until_read(screen);
     screen_settle(screen, 300);
     char *now = screen_text(screen, attributes);
     FILE *file = fopen(path, "w");
@@ -323,8 +376,17 @@ void screen_expect(struct screen *screen, const char *name, bool attributes)
     fclose(file);
     const uint64_t deadline = clock_now() + PATIENCE_MS * 1000000ull;
     char *now = screen_text(screen, attributes);
-    while (strcmp(now, wanted.text) != 0 && clock_now() < deadline) {
-        pump(screen, 100);
+    /* The screen must come to this and stay: a picture on the way to another one is no match. */
+    for (bool same = false; clock_now() < deadline;) {
+        const bool before = same;
+        same = strcmp(now, wanted.text) == 0;
+        if (before && same)
+            break;
+        if (same)
+            wait_until_read(screen);
+        screen_settle(screen, same ? 20 : 0);
+        if (!same)
+            pump(screen, 100);
         free(now);
         now = screen_text(screen, attributes);
     }
@@ -368,11 +430,11 @@ int screen_wait(struct screen *screen)
     const uint64_t deadline = clock_now() + PATIENCE_MS * 1000000ull;
     while (!screen->ended && clock_now() < deadline) {
         pump(screen, 10);
-        screen->ended = waitpid(screen->child, &screen->status, WNOHANG) == screen->child;
+        screen->ended = waitpid(screen->leader, &screen->status, WNOHANG) == screen->leader;
     }
     if (!screen->ended) {
         kill(screen->child, SIGKILL);
-        waitpid(screen->child, &screen->status, 0);
+        waitpid(screen->leader, &screen->status, 0);
         screen->ended = true;
         fail_msg("the program did not end");
     }
@@ -388,17 +450,24 @@ bool screen_modes_restored(const struct screen *screen)
            now.c_lflag == screen->before.c_lflag && now.c_cflag == screen->before.c_cflag;
 }
 
+void screen_hang_up(struct screen *screen)
+{
+    close(screen->master);
+    screen->master = -1; /* poll leaves it out */
+}
+
 void screen_close(struct screen *screen)
 {
     if (!screen->ended) {
         kill(screen->child, SIGKILL);
-        waitpid(screen->child, &screen->status, 0);
+        waitpid(screen->leader, &screen->status, 0);
     }
     char command[128];
     snprintf(command, sizeof command, "rm -rf %s", screen->folder);
     if (system(command) != 0)
         fprintf(stderr, "%s is left behind\n", screen->folder);
-    close(screen->master);
+    if (screen->master >= 0)
+        close(screen->master);
     close(screen->slave);
     vterm_free(screen->vterm);
     strbuf_release(&screen->bytes);

@@ -12,7 +12,7 @@ struct screen_options {
     const char *no_color; /* value of NO_COLOR, or NULL */
     const char *theme;
     bool ascii, mouse;
-    const char *config_folder; /* XDG_CONFIG_HOME; NULL: an empty one */
+    const char *config_folder;        /* XDG_CONFIG_HOME; NULL: an empty one */
     struct session *(*session)(void); /* makes the child's session; NULL: none */
 };
 
@@ -26,9 +26,12 @@ void screen_resize(struct screen *screen, int height, int width);
 char *screen_text(struct screen *screen, bool attributes);
 /* Reads output until nothing came for `quiet_ms`. False when the child closed the terminal. */
 bool screen_settle(struct screen *screen, int quiet_ms);
-/* Waits (5 s) until the screen holds the text. */
+/* Takes in what comes within the time. */
+void screen_read(struct screen *screen, int wait_ms);
+bool screen_has(struct screen *screen, const char *text);
+/* Waits (10 s) until the screen holds the text. */
 bool screen_wait_for(struct screen *screen, const char *text);
-/* Waits (5 s) until the screen is the golden file tests/tui/golden/NAME; with UPDATE_GOLDEN set, writes it instead. */
+/* Waits (10 s) until the screen is the golden file tests/tui/golden/NAME; with UPDATE_GOLDEN set, writes it instead. */
 void screen_expect(struct screen *screen, const char *name, bool attributes);
 pid_t screen_child(const struct screen *screen);
 int screen_terminal(const struct screen *screen); /* the master's descriptor */
@@ -36,8 +39,10 @@ bool screen_is_alternate(const struct screen *screen);
 bool screen_cursor_visible(const struct screen *screen);
 /* All bytes that the child wrote so far. */
 const char *screen_bytes(const struct screen *screen, size_t *length);
-/* Waits for the child's end (5 s, then it is killed and the test fails); its wait status. */
+/* Waits for the child's end (10 s, then it is killed and the test fails); its wait status. */
 int screen_wait(struct screen *screen);
 /* True when the terminal's modes are what they were before the child started. */
 bool screen_modes_restored(const struct screen *screen);
+/* Takes the terminal away, as a closed window does. */
+void screen_hang_up(struct screen *screen);
 void screen_close(struct screen *screen);

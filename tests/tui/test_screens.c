@@ -1,11 +1,13 @@
 /* Golden screens, as tig has them: keys in, the whole screen out. UPDATE_GOLDEN=1 writes them; then read them. */
 #include "document.h"
 #include "screen.h"
+#include <stdio.h>
+
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+
 #include <cmocka.h>
-#include <stdio.h>
 
 static const struct {
     int height, width;

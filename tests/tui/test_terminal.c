@@ -1,0 +1,313 @@
+/* The terminal is left as it was found, however the program ends; and it is never waited for. */
+#include "base/clock.h"
+#include "document.h"
+#include "screen.h"
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static struct screen *opened(int height, int width)
+{
+    const struct screen_options options = {.height = height, .width = width, .mouse = true};
+    struct screen *screen = screen_open(&options, document_make);
+    assert_true(screen_wait_for(screen, height < 12 || width < 60 ? "steptop" : "3 of 3 runs ended"));
+    assert_true(screen_is_alternate(screen));
+    return screen;
+}
+
+static void assert_restored(struct screen *screen)
+{
+    size_t length;
+    const char *bytes = screen_bytes(screen, &length);
+    assert_false(screen_is_alternate(screen));
+    assert_true(screen_cursor_visible(screen));
+    assert_true(screen_modes_restored(screen));
+    /* Mouse reports are off: the last word on them is an l. */
+    const char *last = NULL;
+    for (const char *at = bytes; (at = memmem(at, length - (size_t)(at - bytes), "\033[?1000", 7)); at += 7)
+        last = at;
+    if (last)
+        assert_int_equal(last[7], 'l');
+}
+
+static void test_quit(void **state)
+{
+    static const char *const ways[] = {"q", "<F10>", "<^C>", "?qq", "5q", "/abc<Esc>q"};
+    (void)state;
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct screen *screen = opened(24, 80);
+        screen_type(screen, ways[i]);
+        const int status = screen_wait(screen);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), strcmp(ways[i], "<^C>") == 0 ? 130 : 0);
+        assert_restored(screen);
+        screen_close(screen);
+    }
+}
+
+static void test_signals(void **state)
+{
+    static const int orderly[] = {SIGTERM, SIGHUP, SIGINT, SIGPIPE, SIGQUIT};
+    static const int fatal[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE};
+    (void)state;
+    for (size_t i = 0; i < sizeof orderly / sizeof *orderly; i++) {
+        struct screen *screen = opened(24, 80);
+        kill(screen_child(screen), orderly[i]);
+        const int status = screen_wait(screen);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 128 + orderly[i]);
+        assert_restored(screen);
+        screen_close(screen);
+    }
+    for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) {
+        struct screen *screen = opened(24, 80);
+        kill(screen_child(screen), fatal[i]);
+        const int status = screen_wait(screen);
+        assert_true(WIFSIGNALED(status));
+        assert_int_equal(WTERMSIG(status), fatal[i]);
+        assert_restored(screen);
+        screen_close(screen);
+    }
+}
+
+static void test_terminal_closes(void **state)
+{
+    (void)state;
+    struct screen *screen = opened(24, 80);
+    screen_hang_up(screen);
+    const int status = screen_wait(screen);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 128 + SIGHUP);
+    screen_close(screen);
+}
+
+static char process_state(pid_t process)
+{
+    char path[64], line[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)process);
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return 0;
+    const bool got = fgets(line, sizeof line, file) != NULL;
+    fclose(file);
+    const char *end = got ? strrchr(line, ')') : NULL;
+    return end ? end[2] : 0;
+}
+
+static void test_suspend(void **state)
+{
+    (void)state;
+    struct screen *screen = opened(24, 80);
+    screen_type(screen, "2");
+    assert_true(screen_wait_for(screen, "sgemm_nn"));
+    screen_type(screen, "<^Z>");
+    const uint64_t deadline = clock_now() + 5000000000ull;
+    while (process_state(screen_child(screen)) != 'T' && clock_now() < deadline)
+        screen_settle(screen, 20);
+    assert_int_equal(process_state(screen_child(screen)), 'T');
+    screen_settle(screen, 50);
+    assert_restored(screen);
+    kill(screen_child(screen), SIGCONT);
+    assert_true(screen_wait_for(screen, "sgemm_nn"));
+    assert_true(screen_is_alternate(screen));
+    screen_type(screen, "1");
+    assert_true(screen_wait_for(screen, "3 of 3 runs ended"));
+    screen_type(screen, "q");
+    const int status = screen_wait(screen);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_restored(screen);
+    screen_close(screen);
+}
+
+static void test_tiny(void **state)
+{
+    (void)state;
+    struct screen *screen = opened(5, 40);
+    assert_true(screen_wait_for(screen, "60x12"));
+    screen_type(screen, "2<Enter>n?\\");
+    screen_settle(screen, 50);
+    screen_resize(screen, 24, 80);
+    assert_true(screen_wait_for(screen, "3 of 3 runs ended"));
+    screen_resize(screen, 11, 80);
+    assert_true(screen_wait_for(screen, "this is 80x11"));
+    screen_type(screen, "q");
+    assert_int_equal(screen_wait(screen), 0);
+    assert_restored(screen);
+    screen_close(screen);
+}
+
+/* Every size from 1×1 to 80×30 with a view, a form's neighbour and the help open; ASan watches. */
+static void test_sizes(void **state)
+{
+    static const char *const views[] = {
+        "1", "2", "3", "4", "5", "6", "7", "8", "?", "<Esc>2S", "<Esc>4vv", "<Esc>6m", "<Esc>1/x<Enter>"};
+    (void)state;
+    struct screen *screen = opened(24, 80);
+    int step = 0;
+    for (int height = 1; height <= 30; height++)
+        for (int width = 1; width <= 80; width += height < 12 ? 7 : 1) {
+            screen_resize(screen, height, width);
+            if (step++ % 9 == 0 && width >= 60)
+                screen_type(screen, views[(step / 9) % (sizeof views / sizeof *views)]);
+            screen_settle(screen, 0);
+        }
+    screen_resize(screen, 24, 80);
+    screen_type(screen, "<Esc><Esc>1");
+    assert_true(screen_wait_for(screen, "3 of 3 runs ended"));
+    screen_type(screen, "q");
+    assert_int_equal(screen_wait(screen), 0);
+    screen_close(screen);
+}
+
+/* Hundreds of resizes at once: the last one is what counts. */
+static void test_resize_storm(void **state)
+{
+    (void)state;
+    struct screen *screen = opened(24, 80);
+    for (int i = 0; i < 400; i++)
+        screen_resize(screen, 12 + i % 40, 60 + i * 7 % 150);
+    screen_resize(screen, 30, 100);
+    assert_true(screen_wait_for(screen, "3 of 3 runs ended"));
+    screen_type(screen, "8");
+    assert_true(screen_wait_for(screen, "a report keeps no log"));
+    screen_type(screen, "q");
+    assert_int_equal(screen_wait(screen), 0);
+    screen_close(screen);
+}
+
+/* A terminal that takes nothing: the program goes on hearing signals, and ends in time. */
+static void test_terminal_does_not_read(void **state)
+{
+    (void)state;
+    struct screen *screen = opened(50, 200);
+    for (int i = 0; i < 60; i++) {
+        const char *keys = i % 2 ? "\014" : "2\014"; /* ^L: the whole screen again */
+        const ssize_t put = write(screen_terminal(screen), keys, strlen(keys));
+        assert_true(put > 0);
+        poll(NULL, 0, 5);
+    }
+    const uint64_t before = clock_now();
+    kill(screen_child(screen), SIGTERM);
+    while (process_state(screen_child(screen)) > 0 && process_state(screen_child(screen)) != 'Z' &&
+           clock_now() < before + 5000000000ull)
+        poll(NULL, 0, 10);
+    assert_true(clock_now() < before + 5000000000ull);
+    const int status = screen_wait(screen);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 128 + SIGTERM);
+    assert_true(screen_modes_restored(screen));
+    screen_close(screen);
+}
+
+/* Nothing of a kernel's name reaches the terminal as a control sequence. */
+static void test_names(void **state)
+{
+    size_t length;
+    (void)state;
+    const struct screen_options options = {.height = 24, .width = 120};
+    struct screen *screen = screen_open(&options, document_make_names);
+    screen_type(screen, "2");
+    assert_true(screen_wait_for(screen, "emoji"));
+    screen_expect(screen, "names-120x24", false);
+    screen_type(screen, "3E");
+    assert_true(screen_wait_for(screen, "fwd abcdef"));
+    screen_type(screen, "2<Down><Down><Down><Enter>");
+    assert_true(screen_wait_for(screen, "Histogram of"));
+    const char *bytes = screen_bytes(screen, &length);
+    assert_null(memmem(bytes, length, "]0;title", 8) && memmem(bytes, length, "\033]0;title", 9) ? bytes : NULL);
+    assert_null(memmem(bytes, length, "\xc2\x9b", 2));
+    assert_null(memmem(bytes, length, "\xe2\x80\xae", 3)); /* the override of the writing direction */
+    assert_null(memmem(bytes, length, "\xff", 1));
+    screen_type(screen, "q");
+    assert_int_equal(screen_wait(screen), 0);
+    screen_close(screen);
+}
+
+static void make_ten_thousand(struct report *report)
+{
+    document_make_many(report, 10000);
+}
+
+static void test_many(void **state)
+{
+    (void)state;
+    const struct screen_options options = {.height = 24, .width = 80};
+    struct screen *screen = screen_open(&options, make_ten_thousand);
+    screen_type(screen, "2");
+    assert_true(screen_wait_for(screen, "1 of 10000"));
+    screen_type(screen, "G");
+    assert_true(screen_wait_for(screen, "kernel_09999"));
+    screen_type(screen, "\\_0123<Enter>");
+    assert_true(screen_wait_for(screen, "of 10"));
+    assert_true(screen_wait_for(screen, "kernel_01239"));
+    screen_type(screen, "3E");
+    assert_true(screen_wait_for(screen, "kernel_000"));
+    screen_type(screen, "7q");
+    assert_int_equal(screen_wait(screen), 0);
+    screen_close(screen);
+}
+
+static void test_empty(void **state)
+{
+    (void)state;
+    const struct screen_options options = {.height = 24, .width = 80};
+    struct screen *screen = screen_open(&options, document_make_empty);
+    for (int view = 0; view < 8; view++) {
+        const char key[2] = {(char)('1' + view), 0};
+        screen_type(screen, key);
+        screen_type(screen, "<Down><Enter><Esc>+-mbpvuwGg<PgUp><PgDn><Left><Right>");
+    }
+    screen_type(screen, "2");
+    assert_true(screen_wait_for(screen, "this run has no kernels"));
+    assert_true(screen_wait_for(screen, "the worker ended before"));
+    screen_type(screen, "q");
+    assert_int_equal(screen_wait(screen), 0);
+    screen_close(screen);
+    /* No run at all. */
+    screen = screen_open(&options, NULL);
+    assert_true(screen_wait_for(screen, "a report without runs"));
+    screen_type(screen, "<Enter>2<Enter>3<Enter>456m7<Enter>8xrdnq");
+    assert_int_equal(screen_wait(screen), 0);
+    screen_close(screen);
+}
+
+static void test_bad_terminal(void **state)
+{
+    (void)state;
+    const struct screen_options options = {.height = 24, .width = 80, .term = "no-such-terminal"};
+    struct screen *screen = screen_open(&options, document_make);
+    const int status = screen_wait(screen);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 2);
+    assert_true(screen_modes_restored(screen));
+    screen_close(screen);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_quit),
+        cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_terminal_closes),
+        cmocka_unit_test(test_suspend),
+        cmocka_unit_test(test_tiny),
+        cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_resize_storm),
+        cmocka_unit_test(test_terminal_does_not_read),
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_many),
+        cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_bad_terminal),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

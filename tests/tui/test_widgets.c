@@ -1,0 +1,323 @@
+/* Widgets by themselves: tables, keys, figures, canvas, configuration, humps. */
+#include "base/unknown.h"
+#include "tui/config.h"
+#include "tui/devices.h"
+#include "tui/edit.h"
+#include "tui/format.h"
+#include "tui/modes.h"
+#include "tui/table.h"
+#include "tui/terminal.h"
+#include <locale.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+struct rows {
+    double value[8];
+    const char *name[8];
+};
+
+static void rows_text(const void *context, size_t index, int column, struct cell_text *out)
+{
+    const struct rows *rows = context;
+    if (column == 0)
+        snprintf(out->text, sizeof out->text, "%s", rows->name[index]);
+    else
+        snprintf(out->text, sizeof out->text, "%g", rows->value[index]);
+}
+
+static double rows_value(const void *context, size_t index, int column)
+{
+    (void)column;
+    return ((const struct rows *)context)->value[index];
+}
+
+static const struct table_column columns[] = {{"name", "name", "", 0, 0, true, false},
+                                              {"value", "value", "", 8, 1, false, false}};
+static const struct table_ops ops = {columns, 2, rows_text, rows_value, 0};
+
+static const char *name_at(const struct table *table, const struct rows *rows, size_t position)
+{
+    return rows->name[table->items.items[position].index];
+}
+
+/* The selection is an id: whatever the values do, the same row stays selected; and the order rests after a key. */
+static void test_table_selection(void **state)
+{
+    struct rows rows = {{1, 2, 3, UNKNOWN_DOUBLE}, {"a", "b", "c", "unknown"}};
+    const uint64_t ids[] = {11, 12, 13, 14};
+    struct table table;
+    size_t index;
+    (void)state;
+    table_init(&table, &ops, 1);
+    table_update(&table, &rows, ids, 4, 0);
+    assert_string_equal(name_at(&table, &rows, 0), "c");
+    assert_string_equal(name_at(&table, &rows, 3), "unknown");
+    assert_true(table_command(&table, COMMAND_DOWN, 1000));
+    assert_true(table_selected(&table, &index));
+    assert_string_equal(rows.name[index], "b");
+    rows.value[0] = 10;
+    table_update(&table, &rows, ids, 4, 1000 + TABLE_REST_NS - 1);
+    assert_string_equal(name_at(&table, &rows, 0), "c"); /* rests */
+    table_update(&table, &rows, ids, 4, 1000 + TABLE_REST_NS + 1);
+    assert_string_equal(name_at(&table, &rows, 0), "a");
+    assert_true(table_selected(&table, &index));
+    assert_string_equal(rows.name[index], "b");
+    assert_true(table_command(&table, COMMAND_INVERT, 5));
+    table_update(&table, &rows, ids, 4, (uint64_t)1 << 60);
+    assert_string_equal(name_at(&table, &rows, 0), "b");
+    assert_string_equal(name_at(&table, &rows, 3), "unknown"); /* last either way */
+    /* The selected row goes away: its neighbour is selected, not nothing. */
+    const uint64_t fewer[] = {11, 13};
+    struct rows left = {{10, 3}, {"a", "c"}};
+    table_update(&table, &left, fewer, 2, (uint64_t)1 << 60);
+    assert_true(table_selected(&table, &index));
+    table_update(&table, &left, fewer, 0, (uint64_t)1 << 60);
+    assert_false(table_selected(&table, &index));
+    table_release(&table);
+}
+
+static void test_table_filter_and_find(void **state)
+{
+    const struct rows rows = {{1, 2, 3, 4}, {"sgemm_nt", "silu", "sgemm_nn", "rmsnorm"}};
+    const uint64_t ids[] = {1, 2, 3, 4};
+    struct table table;
+    size_t index;
+    (void)state;
+    table_init(&table, &ops, 0);
+    table.ascending = true;
+    strcpy(table.filter, "SGEMM");
+    table_update(&table, &rows, ids, 4, 0);
+    assert_int_equal(table.items.count, 2);
+    assert_int_equal(table.total, 4);
+    table.filter[0] = 0;
+    table_update(&table, &rows, ids, 4, 0);
+    assert_string_equal(name_at(&table, &rows, 0), "rmsnorm");
+    strcpy(table.search, "sg");
+    assert_true(table_find(&table, &rows, 1, true));
+    assert_true(table_selected(&table, &index));
+    assert_string_equal(rows.name[index], "sgemm_nn");
+    assert_true(table_find(&table, &rows, 1, false));
+    table_selected(&table, &index);
+    assert_string_equal(rows.name[index], "sgemm_nt");
+    assert_true(table_find(&table, &rows, 1, false)); /* round the end */
+    table_selected(&table, &index);
+    assert_string_equal(rows.name[index], "sgemm_nn");
+    assert_true(table_find(&table, &rows, -1, false));
+    table_selected(&table, &index);
+    assert_string_equal(rows.name[index], "sgemm_nt");
+    strcpy(table.search, "nowhere");
+    assert_false(table_find(&table, &rows, 1, true));
+    table_release(&table);
+}
+
+/* Every name in the key table is a key, no key means two things in one view, and every F-key has a letter. */
+static void test_keys(void **state)
+{
+    int count;
+    (void)state;
+    const struct binding *bindings = key_bindings(&count);
+    bool known[COMMAND_COUNT] = {false};
+    for (int i = 0; i < count; i++) {
+        bool letter = false;
+        known[bindings[i].command] = true;
+        assert_non_null(bindings[i].help);
+        for (const char *name = bindings[i].keys; *name;) {
+            const size_t length = strcspn(name, " ");
+            const int key = key_parse(name, length);
+            assert_int_not_equal(key, 0);
+            letter |= key < KEY_CODE_F1 || key > KEY_CODE_F12;
+            for (int view = 0; view < VIEW_COUNT; view++)
+                if (bindings[i].views & 1u << view && key_command(key, (enum view_id)view) != bindings[i].command)
+                    fail_msg("'%.*s' in view %d means something else than '%s'", (int)length, name, view,
+                             bindings[i].help);
+            name += length + (name[length] == ' ');
+        }
+        assert_true(letter);
+    }
+    for (int command = COMMAND_NONE + 1; command < COMMAND_COUNT; command++)
+        if (!known[command] && command != COMMAND_SEARCH_NEXT) /* n, while a search is on */
+            fail_msg("command %d has no key", command);
+}
+
+static void test_figures(void **state)
+{
+    static const struct {
+        double ns;
+        const char *text;
+    } durations[] = {
+        {0, "0 ns"},        {999, "999 ns"},         {999.6, "1.000 µs"}, {12345, "12.35 µs"}, {999.96e3, "1.000 ms"},
+        {1.5e9, "1.500 s"}, {UNKNOWN_DOUBLE, "n/a"}, {INFINITY, "n/a"}};
+    char text[FORMAT_SIZE];
+    (void)state;
+    for (size_t i = 0; i < sizeof durations / sizeof *durations; i++)
+        assert_string_equal(format_duration(text, durations[i].ns), durations[i].text);
+    assert_string_equal(format_bytes(text, 1023), "1023 B");
+    assert_string_equal(format_bytes(text, 1024), "1.00 KiB");
+    assert_string_equal(format_bytes(text, 61.2 * 1024 * 1024 * 1024), "61.2 GiB");
+    assert_string_equal(format_rate(text, 0), "0");
+    assert_string_equal(format_rate(text, 118e9), "118 G");
+    assert_string_equal(format_count(text, 99999), "99999");
+    assert_string_equal(format_count(text, 1234567), "1.23 M");
+    char bar[64];
+    format_bar(bar, sizeof bar, 0.5, 3);
+    assert_string_equal(bar, "█▌");
+    format_bar(bar, sizeof bar, 7, 2);
+    assert_string_equal(bar, "██");
+    format_bar(bar, sizeof bar, UNKNOWN_DOUBLE, 2);
+    assert_string_equal(bar, "");
+}
+
+/* Nothing is drawn outside an area, halves of wide characters never stay, control characters never get in. */
+static void test_canvas(void **state)
+{
+    struct canvas canvas = {0};
+    (void)state;
+    canvas_resize(&canvas, 4, 10);
+    const struct area whole = canvas_area(&canvas);
+    const struct area inner = area_part(&whole, 1, 2, 2, 5);
+    area_text(&inner, 0, -2, -1, STYLE_NORMAL, "abcdefghij");
+    area_text(&inner, -1, 0, -1, STYLE_NORMAL, "above");
+    area_text(&inner, 2, 0, -1, STYLE_NORMAL, "below");
+    area_text(&inner, 1, 5, -1, STYLE_NORMAL, "right");
+    area_fill(&inner, -5, -5, 50, 1, STYLE_NORMAL, L'x');
+    char *text = canvas_to_text(&canvas);
+    assert_string_equal(text, "\n  cdefg\n\n\n");
+    free(text);
+    canvas_clear(&canvas);
+    area_text(&whole, 0, 0, -1, STYLE_NORMAL, "核心核心核");
+    area_text(&whole, 0, 1, -1, STYLE_NORMAL, "x");
+    area_text(&whole, 1, 0, 5, STYLE_NORMAL, "核心核");
+    area_text_fit(&whole, 2, 0, 6, STYLE_NORMAL, "e\xcc\x81tude longue");
+    area_text(&whole, 3, 0, -1, STYLE_NORMAL, "\033[m\x7f\xc2\x9b\xff\n");
+    text = canvas_to_text(&canvas);
+    assert_string_equal(text, " x心核心核\n核心\ne\xcc\x81tude…\n␛[m␡��␊\n");
+    free(text);
+    canvas.ascii = true;
+    canvas_clear(&canvas);
+    area_text(&whole, 0, 0, -1, STYLE_NORMAL, "█▁é核µ…");
+    text = canvas_to_text(&canvas);
+    assert_string_equal(text, "#_??u.\n\n\n\n");
+    free(text);
+    canvas_release(&canvas);
+}
+
+static void test_editor(void **state)
+{
+    struct edit edit = {0};
+    (void)state;
+    edit_set(&edit, "aé");
+    assert_true(edit_key(&edit, KEY_CODE_LEFT));
+    assert_true(edit_key(&edit, 0x6838));
+    assert_string_equal(edit.text, "a核é");
+    assert_true(edit_key(&edit, KEY_CODE_BACKSPACE));
+    assert_true(edit_key(&edit, KEY_CODE_DELETE));
+    assert_string_equal(edit.text, "a");
+    for (int i = 0; i < 2000; i++)
+        edit_key(&edit, 0x6838);
+    assert_true(strlen(edit.text) < sizeof edit.text);
+    assert_true(edit_key(&edit, 'U' & 31));
+    assert_string_equal(edit.text, "");
+    assert_true(edit_key(&edit, KEY_CODE_BACKSPACE));
+    assert_false(edit_key(&edit, KEY_CODE_UP));
+}
+
+static void test_config(void **state)
+{
+    char folder[] = "/tmp/steptop-config-XXXXXX", path[128], command[160];
+    struct config config, again;
+    struct error error = {0};
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    setenv("XDG_CONFIG_HOME", folder, 1);
+    config_load(&config, &error); /* there is none: the defaults, and no complaint */
+    assert_int_equal(error.kind, ERROR_NONE);
+    assert_int_equal(config.theme, -1);
+    config.theme = theme_find("contrast");
+    config.braille = true;
+    config.mouse = false;
+    config.threshold = 0.015;
+    config.columns[VIEW_KERNELS] = 0x1234;
+    config.sort[VIEW_RUNS] = 3;
+    config.ascending[VIEW_RUNS] = true;
+    assert_true(config_save(&config, &error));
+    config_load(&again, &error);
+    assert_int_equal(error.kind, ERROR_NONE);
+    assert_memory_equal(&config, &again, sizeof config);
+    snprintf(path, sizeof path, "%s/steptop/screen", folder);
+    FILE *file = fopen(path, "w");
+    assert_non_null(file);
+    fputs("theme mono\nthreshold_percent -4\nplots braille\n", file);
+    fclose(file);
+    config_load(&again, &error);
+    assert_int_equal(error.kind, ERROR_INPUT);
+    assert_non_null(strstr(error.text, "screen:2:"));
+    assert_int_equal(again.theme, theme_find("mono"));
+    assert_true(again.braille);
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
+static void test_devices(void **state)
+{
+    struct device_listing listings[4];
+    struct error error = {0};
+    (void)state;
+    const int count = devices_parse("name,model,architecture,memory_bytes,free_bytes,units,precisions,status,reason\r\n"
+                                    "cpu,\"AMD \"\"EPYC\"\", 2 cores\",x86-64-v3,8589934592,,2,fp32,ok,\r\n"
+                                    "cuda,,,,,,,missing,\"no driver, and\nno plugin\"\r\n",
+                                    listings, 4, &error);
+    assert_int_equal(count, 2);
+    assert_string_equal(listings[0].model, "AMD \"EPYC\", 2 cores");
+    assert_true(listings[0].available);
+    assert_true(listings[0].memory_bytes == 8589934592.0);
+    assert_false(is_known(listings[0].free_bytes));
+    assert_false(listings[1].available);
+    assert_string_equal(listings[1].reason, "no driver, and\nno plugin");
+    assert_int_equal(devices_parse("Segmentation fault\n", listings, 4, &error), -1);
+    assert_int_equal(devices_parse("", listings, 4, &error), -1);
+}
+
+static void test_modes(void **state)
+{
+    struct histogram one = {0}, two = {0};
+    uint64_t *bins = calloc(BINS, sizeof *bins);
+    double valley = 0;
+    (void)state;
+    assert_non_null(bins);
+    for (int i = 0; i < 200; i++) {
+        histogram_add(&one, 1000000 + (uint64_t)(i % 20) * 5000);
+        histogram_add(&two, (i % 3 ? 1000000u : 2500000u) + (uint64_t)(i % 20) * 5000);
+    }
+    bins_of(&one, bins);
+    assert_false(modes_find(bins, &valley));
+    bins_of(&two, bins);
+    assert_true(modes_find(bins, &valley));
+    assert_true(valley > 1.1e6 && valley < 2.5e6);
+    histogram_release(&one);
+    histogram_release(&two);
+    free(bins);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_table_selection),
+        cmocka_unit_test(test_table_filter_and_find),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_figures),
+        cmocka_unit_test(test_canvas),
+        cmocka_unit_test(test_editor),
+        cmocka_unit_test(test_config),
+        cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_modes),
+    };
+    setlocale(LC_CTYPE, "C.UTF-8");
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
