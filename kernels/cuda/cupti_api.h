@@ -21,7 +21,8 @@
     X(flush_all, cuptiActivityFlushAll)                                                                                \
     X(next_record, cuptiActivityGetNextRecord)                                                                         \
     X(dropped_records, cuptiActivityGetNumDroppedRecords)                                                              \
-    X(graph_node_id, cuptiGetGraphNodeId)
+    X(graph_node_id, cuptiGetGraphNodeId)                                                                              \
+    X(callback_name, cuptiGetCallbackName)
 
 struct cupti_api {
     void *library; /* from dlopen; kept for the life of the process: CUPTI cannot be unloaded while CUDA runs */

@@ -9,6 +9,7 @@ struct launch_slot {
     _Atomic uint32_t correlation;
     _Atomic int32_t node;
     _Atomic uint64_t step, time;
+    _Atomic uint32_t call, heard; /* `heard` is the correlation id whose record was seen last */
 };
 
 struct launch_table {
@@ -37,6 +38,7 @@ void launch_table_put(struct launch_table *table, const struct launch *launch)
     atomic_store_explicit(&slot->node, launch->node, memory_order_release);
     atomic_store_explicit(&slot->step, launch->step, memory_order_release);
     atomic_store_explicit(&slot->time, launch->time, memory_order_release);
+    atomic_store_explicit(&slot->call, launch->call, memory_order_release);
     atomic_store_explicit(&slot->correlation, launch->correlation, memory_order_release);
 }
 
@@ -49,7 +51,25 @@ bool launch_table_get(const struct launch_table *table, uint32_t correlation, st
     launch->node = atomic_load_explicit(&slot->node, memory_order_acquire);
     launch->step = atomic_load_explicit(&slot->step, memory_order_acquire);
     launch->time = atomic_load_explicit(&slot->time, memory_order_acquire);
+    launch->call = atomic_load_explicit(&slot->call, memory_order_acquire);
     return atomic_load_explicit(&slot->correlation, memory_order_relaxed) == correlation;
+}
+
+void launch_table_mark(struct launch_table *table, uint32_t correlation)
+{
+    atomic_store_explicit(&table->slots[correlation & table->mask].heard, correlation, memory_order_relaxed);
+}
+
+bool launch_table_unheard(const struct launch_table *table, struct launch *launch)
+{
+    for (uint32_t i = 0; i <= table->mask; i++) {
+        const struct launch_slot *slot = &table->slots[i];
+        uint32_t correlation = atomic_load_explicit(&slot->correlation, memory_order_acquire);
+        if (correlation != atomic_load_explicit(&slot->heard, memory_order_relaxed) &&
+            launch_table_get(table, correlation, launch) && launch->step != LAUNCH_STEP_NONE)
+            return true;
+    }
+    return false;
 }
 
 /* Open addressing with linear probing. A reader may meet a key whose node is not there yet only for a graph that is being

@@ -15,7 +15,11 @@ struct launch {
     int32_t node; /* EVENT_NODE_NONE for a graph launch: its records say which graph node they are */
     uint64_t step;
     uint64_t time; /* CLOCK_MONOTONIC ns at the entry of the call */
+    uint32_t call; /* which: LAUNCH_CALL of CUPTI's callback domain and id */
 };
+#define LAUNCH_CALL(domain, id) ((uint32_t)(domain) << 24 | (uint32_t)(id))
+#define LAUNCH_CALL_DOMAIN(call) ((call) >> 24)
+#define LAUNCH_CALL_ID(call) ((call)&0xffffffu)
 
 struct launch_table;
 struct launch_table *launch_table_create(uint32_t capacity); /* a power of two; NULL when there is no memory */
@@ -23,6 +27,11 @@ void launch_table_free(struct launch_table *table);
 void launch_table_put(struct launch_table *table, const struct launch *launch);
 /* False when the id was never put, or its place was taken by a newer one. */
 bool launch_table_get(const struct launch_table *table, uint32_t correlation, struct launch *launch);
+
+/* A record of this launch was seen. */
+void launch_table_mark(struct launch_table *table, uint32_t correlation);
+/* One launch of a step of which no record was seen, as long as its place was not taken; false when there is none. */
+bool launch_table_unheard(const struct launch_table *table, struct launch *launch);
 
 struct graph_table;
 struct graph_table *graph_table_create(void);

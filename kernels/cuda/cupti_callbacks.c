@@ -91,16 +91,27 @@ static void graph_callback(struct cupti_source *source, CUpti_CallbackId id, con
     pthread_mutex_unlock(&source->graph_lock);
 }
 
+static bool call_is_graph(CUpti_CallbackDomain domain, CUpti_CallbackId id)
+{
+    if (domain == CUPTI_CB_DOMAIN_DRIVER_API)
+        return id == CUPTI_DRIVER_TRACE_CBID_cuGraphLaunch || id == CUPTI_DRIVER_TRACE_CBID_cuGraphLaunch_ptsz;
+    return id == CUPTI_RUNTIME_TRACE_CBID_cudaGraphLaunch_v10000 ||
+           id == CUPTI_RUNTIME_TRACE_CBID_cudaGraphLaunch_ptsz_v10000;
+}
+
 /* A call of the runtime may call the driver within: both ids are noted, for the record may bear either, but it is one
  * launch. One that failed put nothing on the device. */
-static void launch_callback(struct cupti_source *source, bool is_graph, const CUpti_CallbackData *call)
+static void launch_callback(struct cupti_source *source, CUpti_CallbackDomain domain, CUpti_CallbackId id,
+                            const CUpti_CallbackData *call)
 {
+    bool is_graph = call_is_graph(domain, id);
     uint64_t activities = is_graph ? source->graph_activities : 1;
     if (call->callbackSite == CUPTI_API_ENTER) {
         struct launch launch = {.correlation = call->correlationId,
                                 .node = is_graph ? EVENT_NODE_NONE : source->node,
                                 .step = source->step,
-                                .time = clock_now()};
+                                .time = clock_now(),
+                                .call = LAUNCH_CALL(domain, id)};
         launch_table_put(source->launches, &launch);
         if (source->call_depth++ == 0 && source->step != LAUNCH_STEP_NONE)
             atomic_fetch_add_explicit(&source->launched, activities, memory_order_relaxed);
@@ -111,14 +122,6 @@ static void launch_callback(struct cupti_source *source, bool is_graph, const CU
         atomic_fetch_sub_explicit(&source->launched, activities, memory_order_relaxed);
 }
 
-static bool call_is_graph(CUpti_CallbackDomain domain, CUpti_CallbackId id)
-{
-    if (domain == CUPTI_CB_DOMAIN_DRIVER_API)
-        return id == CUPTI_DRIVER_TRACE_CBID_cuGraphLaunch || id == CUPTI_DRIVER_TRACE_CBID_cuGraphLaunch_ptsz;
-    return id == CUPTI_RUNTIME_TRACE_CBID_cudaGraphLaunch_v10000 ||
-           id == CUPTI_RUNTIME_TRACE_CBID_cudaGraphLaunch_ptsz_v10000;
-}
-
 void CUPTIAPI cupti_subscriber_callback(void *context, CUpti_CallbackDomain domain, CUpti_CallbackId id,
                                         const void *data)
 {
@@ -126,7 +129,7 @@ void CUPTIAPI cupti_subscriber_callback(void *context, CUpti_CallbackDomain doma
     switch (domain) {
     case CUPTI_CB_DOMAIN_DRIVER_API:
     case CUPTI_CB_DOMAIN_RUNTIME_API:
-        launch_callback(source, call_is_graph(domain, id), data);
+        launch_callback(source, domain, id, data);
         break;
     case CUPTI_CB_DOMAIN_RESOURCE:
         graph_callback(source, id, (const CUpti_GraphData *)((const CUpti_ResourceData *)data)->resourceDescriptor);

@@ -230,3 +230,18 @@ enum verdict activity_convert(const struct conversion *conversion, const CUpti_A
         return VERDICT_OUTSIDE;
     }
 }
+
+uint32_t activity_correlation(const CUpti_Activity *record)
+{
+    switch (record->kind) {
+    case CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL:
+    case CUPTI_ACTIVITY_KIND_KERNEL:
+        return ((const CUpti_ActivityKernel10 *)record)->correlationId;
+    case CUPTI_ACTIVITY_KIND_MEMCPY:
+        return ((const CUpti_ActivityMemcpy6 *)record)->correlationId;
+    case CUPTI_ACTIVITY_KIND_MEMSET:
+        return ((const CUpti_ActivityMemset4 *)record)->correlationId;
+    default:
+        return 0;
+    }
+}

@@ -33,3 +33,6 @@ enum verdict {
  * count against the launches as well. */
 enum verdict activity_convert(const struct conversion *conversion, const CUpti_Activity *record,
                               struct kernel_event *event, uint64_t *step);
+
+/* The correlation id of a device activity's record, 0 for others. */
+uint32_t activity_correlation(const CUpti_Activity *record);

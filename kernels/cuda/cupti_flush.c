@@ -5,6 +5,7 @@
 #include "base/clock.h"
 #include "kernels/cuda/cupti_internal.h"
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -108,6 +109,7 @@ static void buffer_convert(struct cupti_source *source, const struct conversion 
         uint64_t step = 0;
         enum verdict verdict = activity_convert(conversion, record, &event, &step);
         record_count(counts, verdict, &event);
+        launch_table_mark(source->launches, activity_correlation(record));
         if (verdict == VERDICT_EVENT || verdict == VERDICT_SURPLUS || verdict == VERDICT_HOST)
             source->probe->event(source->probe->context, step, &event);
         if (verdict == VERDICT_EVENT && event.kind == EVENT_KERNEL && event.node != EVENT_NODE_NONE)
@@ -210,6 +212,25 @@ static uint64_t source_under_way(struct cupti_source *source)
     return count;
 }
 
+/* Once: which call put something on the device, it seems, that CUPTI never spoke of. */
+static void missing_tell(struct cupti_source *source, uint64_t missing)
+{
+    struct launch launch;
+    const char *call = NULL;
+    char text[256];
+    if (source->told_missing || atomic_load(&source->broken) || !source->probe->note)
+        return;
+    source->told_missing = true;
+    if (!launch_table_unheard(source->launches, &launch) ||
+        source->api->callback_name((CUpti_CallbackDomain)LAUNCH_CALL_DOMAIN(launch.call), LAUNCH_CALL_ID(launch.call),
+                                   &call) != CUPTI_SUCCESS ||
+        !call)
+        call = "of a graph, or long ago";
+    snprintf(text, sizeof text, "%llu launches have no record and count as dropped, one of them %s",
+             (unsigned long long)missing, call);
+    source->probe->note(source->probe->context, "profiler", text);
+}
+
 /* On an idle device everything must come out; what does not after forced flushes is lost, and is said to be. */
 static void source_settle(struct cupti_source *source)
 {
@@ -225,6 +246,7 @@ static void source_settle(struct cupti_source *source)
     source->counts.missing += missing;
     pthread_mutex_unlock(&source->lock);
     source->probe->dropped(source->probe->context, missing);
+    missing_tell(source, missing);
 }
 
 static struct timespec deadline_in(uint32_t milliseconds)

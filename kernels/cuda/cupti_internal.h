@@ -93,7 +93,7 @@ struct cupti_source {
     } * node_kernels;
     size_t node_kernel_count;
     struct step_window snapshot[WINDOWS_MAX];
-    bool told_broken;
+    bool told_broken, told_missing;
 };
 
 /* cupti_flush.c: the process's one pool of buffers and the source's thread. */

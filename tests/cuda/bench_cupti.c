@@ -2,6 +2,7 @@
  *
  * usage: bench_cupti figures [ROUNDS]                      all of them, each against its limit; exit 1 when one is missed
  *        bench_cupti measure none|idle|profiled MODEL bf16|tf32|fp32 eager|compile STEPS
+ *        bench_cupti parts MODEL bf16|tf32|fp32 STEPS      where the cost of an eager step's profiling lies
  *        bench_cupti record FILE
  *
  * none and idle cannot be had in one process (a CUPTI that was loaded stays), so `figures` starts a process for each, in
@@ -54,6 +55,7 @@ static bool measure(const char *model, enum precision precision, bool compile, e
                 (unsigned long long)counts.launches, (unsigned long long)counts.records,
                 (unsigned long long)counts.dropped, (unsigned long long)counts.invalid,
                 (unsigned long long)counts.missing, (double)counts.longest_flush_ns / 1e6);
+        fprintf(stderr, "%s", run.heard.notes);
     }
     measured->timed_ms = gpu_median(timed_ms, (size_t)steps);
     measured->profiled_ms = gpu_median(profiled_ms, (size_t)steps);
@@ -119,6 +121,53 @@ static int figures(const char *program, int rounds)
     return good ? 0 : 1;
 }
 
+enum part { PART_OFF, PART_CALLBACKS, PART_KINDS, PART_BOTH, PART_WHOLE, PART_COUNT };
+
+/* Eager steps with one part of the profiling on at a time, in turns; medians. */
+static bool parts(const char *model, enum precision precision, int steps, struct error *error)
+{
+    static const char *const names[PART_COUNT] = {"off", "callbacks", "activity kinds", "both, outside a step", "all"};
+    static const CUpti_ActivityKind kinds[] = {CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL, CUPTI_ACTIVITY_KIND_MEMCPY,
+                                               CUPTI_ACTIVITY_KIND_MEMSET, CUPTI_ACTIVITY_KIND_SYNCHRONIZATION,
+                                               CUPTI_ACTIVITY_KIND_OVERHEAD};
+    struct gpu_run run;
+    struct step_times times;
+    double *ms = calloc((size_t)(steps * PART_COUNT), sizeof *ms);
+    if (!gpu_open_model(&run, model, precision, false, GPU_PROFILED, error)) {
+        free(ms);
+        return false;
+    }
+    run.heard.keep = false;
+    struct cupti_source *source = gpu_source(&run);
+    bool done = source || error_set(error, ERROR_DEVICE, "%s", run.heard.notes);
+    for (int i = -2; i < steps && done; i++)
+        for (int part = 0; part < PART_COUNT && done; part++) {
+            bool calls = part == PART_CALLBACKS || part == PART_BOTH, records = part == PART_KINDS || part == PART_BOTH;
+            if (calls)
+                cupti_launch_callbacks(source, true);
+            for (size_t k = 0; records && k < sizeof kinds / sizeof *kinds; k++)
+                source->api->enable(kinds[k]);
+            done = gpu_step(&run, PHASES_FWD_BWD, (uint64_t)(i + 2), part == PART_WHOLE, &times, error);
+            if (i >= 0)
+                ms[part * steps + i] = (double)(times.end - times.start) / 1e6;
+            if (part == PART_WHOLE)
+                continue; /* the next step's quiet switches it off */
+            for (size_t k = 0; records && k < sizeof kinds / sizeof *kinds; k++)
+                source->api->disable(kinds[k]);
+            if (calls)
+                cupti_launch_callbacks(source, false);
+            if (records)
+                cupti_flush_ask(source, REQUEST_FLUSH);
+        }
+    for (int part = 0; part < PART_COUNT && done; part++)
+        printf("%-24s %.3f ms\n", names[part], gpu_median(ms + part * steps, (size_t)steps));
+    if (done && gpu_flush(&run, error) && run.heard.notes[0])
+        printf("%s", run.heard.notes);
+    gpu_close(&run);
+    free(ms);
+    return done;
+}
+
 /* One step as a graph and one on the stream of a small model, as the buffers came. */
 static bool record(const char *path, struct error *error)
 {
@@ -161,6 +210,12 @@ int main(int argc, char **argv)
         return 1;
     }
     enum precision precision;
+    if (argc == 5 && !strcmp(argv[1], "parts") && precision_parse(argv[3], &precision)) {
+        if (parts(argv[2], precision, atoi(argv[4]) > 0 ? atoi(argv[4]) : 1, &error))
+            return 0;
+        fprintf(stderr, "bench_cupti: %s\n", error.text);
+        return 1;
+    }
     if (argc != 7 || strcmp(argv[1], "measure") || !precision_parse(argv[4], &precision)) {
         fprintf(stderr, "usage: bench_cupti figures [ROUNDS] | record FILE | measure none|idle|profiled MODEL DTYPE "
                         "eager|compile STEPS\n");

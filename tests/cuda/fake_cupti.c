@@ -405,6 +405,13 @@ static CUptiResult fake_graph_node_id(CUgraphNode node, uint64_t *id)
     return CUPTI_SUCCESS;
 }
 
+static CUptiResult fake_callback_name(CUpti_CallbackDomain domain, uint32_t id, const char **name)
+{
+    *name =
+        domain == CUPTI_CB_DOMAIN_DRIVER_API && id == CUPTI_DRIVER_TRACE_CBID_cuLaunchKernel ? "cuLaunchKernel" : "?";
+    return CUPTI_SUCCESS;
+}
+
 const struct cupti_api *fake_api(void)
 {
     static const struct cupti_api api = {
@@ -424,6 +431,7 @@ const struct cupti_api *fake_api(void)
         .next_record = fake_next_record,
         .dropped_records = fake_dropped,
         .graph_node_id = fake_graph_node_id,
+        .callback_name = fake_callback_name,
     };
     return &api;
 }

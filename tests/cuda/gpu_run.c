@@ -140,9 +140,10 @@ void gpu_close(struct gpu_run *run)
         steptop_device_class.close(run->device);
     if (run->owned)
         plan_free(run->plan);
+    if (run->plan)
+        pthread_mutex_destroy(&run->heard.lock);
     vec_release(&run->heard.events);
     vec_release(&run->heard.steps);
-    pthread_mutex_destroy(&run->heard.lock);
     *run = (struct gpu_run){0};
 }
 

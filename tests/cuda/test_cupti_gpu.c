@@ -21,6 +21,16 @@
             fail_msg("%s: %s", #call, error.text);                                                                     \
     } while (0)
 
+/* The run of the test in hand: closed after it, also when it failed, or the next would find CUPTI taken. */
+static struct gpu_run the_run;
+
+static int run_close(void **state)
+{
+    (void)state;
+    gpu_close(&the_run);
+    return 0;
+}
+
 /* launches = records + dropped + invalid, nothing unexplained on our own models. */
 static void check_accounts(struct gpu_run *run, const char *what)
 {
@@ -58,31 +68,31 @@ static void test_every_launch_of_the_model_has_its_node(void **state)
 {
     (void)state;
     for (int compile = 0; compile < 2; compile++) {
-        struct gpu_run run;
+        struct gpu_run *const run = &the_run;
         struct error error = {0};
-        CHECK(gpu_open_model(&run, "S", PRECISION_BF16, compile, GPU_PROFILED, &error));
-        if (!gpu_source(&run))
-            fail_msg("no activity source: %s", run.heard.notes);
+        CHECK(gpu_open_model(run, "S", PRECISION_BF16, compile, GPU_PROFILED, &error));
+        if (!gpu_source(run))
+            fail_msg("no activity source: %s", run->heard.notes);
         static const unsigned passes[] = {PHASES_FWD, PHASES_FWD_BWD, PHASES_TRAIN_STEP};
         struct step_times times;
         for (uint64_t step = 0; step < 6; step++) {
-            CHECK(gpu_step(&run, passes[step % 3], step, true, &times, &error));
-            CHECK(gpu_step(&run, passes[step % 3], 100 + step, false, &times, &error));
+            CHECK(gpu_step(run, passes[step % 3], step, true, &times, &error));
+            CHECK(gpu_step(run, passes[step % 3], 100 + step, false, &times, &error));
         }
-        CHECK(gpu_flush(&run, &error));
-        check_accounts(&run, compile ? "S bf16 compiled" : "S bf16 eager");
-        uint32_t *first = node_counts(&run, 2), *second = node_counts(&run, 5);
-        for (int32_t node = 0; node < run.plan->node_count; node++) {
+        CHECK(gpu_flush(run, &error));
+        check_accounts(run, compile ? "S bf16 compiled" : "S bf16 eager");
+        uint32_t *first = node_counts(run, 2), *second = node_counts(run, 5);
+        for (int32_t node = 0; node < run->plan->node_count; node++) {
             if (!first[node])
-                fail_msg("node %d (%s of %s) has no record", node, op_info(run.plan->nodes[node].op)->name,
-                         run.plan->scopes[run.plan->nodes[node].scope].path);
+                fail_msg("node %d (%s of %s) has no record", node, op_info(run->plan->nodes[node].op)->name,
+                         run->plan->scopes[run->plan->nodes[node].scope].path);
             assert_int_equal(first[node], second[node]);
         }
-        for (size_t i = 0; i < run.heard.steps.count; i++)
-            assert_true(run.heard.steps.items[i] < 6); /* nothing of the timed steps */
+        for (size_t i = 0; i < run->heard.steps.count; i++)
+            assert_true(run->heard.steps.items[i] < 6); /* nothing of the timed steps */
         free(first);
         free(second);
-        gpu_close(&run);
+        gpu_close(run);
     }
 }
 
@@ -94,7 +104,7 @@ static void test_graph_and_stream_attribute_alike(void **state)
     uint32_t *counts[2] = {NULL, NULL};
     int32_t nodes = 0;
     for (int compile = 0; compile < 2; compile++) {
-        struct gpu_run run;
+        struct gpu_run *const run = &the_run;
         struct step_times times;
         struct plan_request request = {
             .batch = 4, .context = 256, .precision = PRECISION_FP32, .fusions = FUSE_ALL, .phases = PHASES_TRAIN_STEP};
@@ -102,12 +112,12 @@ static void test_graph_and_stream_attribute_alike(void **state)
         CHECK(model_preset_find("tiny", &request.model, &error));
         struct plan *plan = plan_build(&request, &result, &error);
         CHECK(plan != NULL);
-        CHECK(gpu_open(&run, plan, compile, GPU_PROFILED, &error));
-        CHECK(gpu_step(&run, PHASES_TRAIN_STEP, 1, true, &times, &error));
-        CHECK(gpu_flush(&run, &error));
-        counts[compile] = node_counts(&run, 1);
+        CHECK(gpu_open(run, plan, compile, GPU_PROFILED, &error));
+        CHECK(gpu_step(run, PHASES_TRAIN_STEP, 1, true, &times, &error));
+        CHECK(gpu_flush(run, &error));
+        counts[compile] = node_counts(run, 1);
         nodes = plan->node_count;
-        gpu_close(&run);
+        gpu_close(run);
         plan_free(plan);
     }
     for (int32_t node = 0; node < nodes; node++) /* a GEMM's algorithm may add a reduction of its own */
@@ -128,19 +138,19 @@ static void test_busy_and_idle_are_the_wall(void **state)
 {
     (void)state;
     for (int compile = 0; compile < 2; compile++) {
-        struct gpu_run run;
+        struct gpu_run *const run = &the_run;
         struct error error = {0};
         struct step_times times = {0};
-        CHECK(gpu_open_model(&run, "S", PRECISION_FP32, compile, GPU_PROFILED, &error));
-        CHECK(gpu_step(&run, PHASES_FWD_BWD, 0, false, &times, &error));
+        CHECK(gpu_open_model(run, "S", PRECISION_FP32, compile, GPU_PROFILED, &error));
+        CHECK(gpu_step(run, PHASES_FWD_BWD, 0, false, &times, &error));
         for (uint64_t step = 1; step <= 3; step++) {
-            gpu_forget(&run);
-            CHECK(gpu_step(&run, PHASES_FWD_BWD, step, true, &times, &error));
-            CHECK(gpu_flush(&run, &error));
+            gpu_forget(run);
+            CHECK(gpu_step(run, PHASES_FWD_BWD, step, true, &times, &error));
+            CHECK(gpu_flush(run, &error));
             VEC(struct kernel_event) device = {0};
-            for (size_t i = 0; i < run.heard.events.count; i++)
-                if (run.heard.events.items[i].kind <= EVENT_MEMSET)
-                    vec_push(&device, run.heard.events.items[i]);
+            for (size_t i = 0; i < run->heard.events.count; i++)
+                if (run->heard.events.items[i].kind <= EVENT_MEMSET)
+                    vec_push(&device, run->heard.events.items[i]);
             qsort(device.items, device.count, sizeof device.items[0], by_start);
             uint64_t busy = 0, idle = 0, reached = times.start;
             for (size_t i = 0; i < device.count; i++) {
@@ -163,10 +173,13 @@ static void test_busy_and_idle_are_the_wall(void **state)
                    compile ? "compiled" : "eager", wall / 1e6, (double)busy / 1e6, (double)idle / 1e6, span / 1e6,
                    events / 1e6);
             assert_true(fabs((double)busy + (double)idle - wall) <= 0.01 * wall);
-            assert_true(fabs(span - events) <= 0.01 * wall);
+            /* The first event is stamped when the device comes to it, which may be a launch call before the first kernel. */
+            double front = (double)(device.items[0].start - times.start);
+            assert_true(span - events <= 0.01 * wall);
+            assert_true(events - span <= 0.01 * wall + (compile ? 0 : front));
             vec_release(&device);
         }
-        gpu_close(&run);
+        gpu_close(run);
     }
 }
 
@@ -178,29 +191,29 @@ static void test_long_kernels_agree_with_cuda_events(void **state)
     struct made_sizes sizes = {
         .batch = 8, .context = 1024, .heads = 1, .head_dim = 64, .d_in = 8192, .d_out = 8192, .vocab = 1};
     for (int precision = 0; precision <= PRECISION_TF32; precision++) {
-        struct gpu_run run;
+        struct gpu_run *const run = &the_run;
         struct error error = {0};
         struct step_times times;
         made_op(&made, OP_LINEAR, &sizes, false);
         made.plan.precision = (enum precision)precision;
-        CHECK(gpu_open(&run, &made.plan, true, GPU_PROFILED, &error));
-        CHECK(gpu_step(&run, PHASES_FWD, 0, false, &times, &error));
+        CHECK(gpu_open(run, &made.plan, true, GPU_PROFILED, &error));
+        CHECK(gpu_step(run, PHASES_FWD, 0, false, &times, &error));
         double worst = 0;
         for (uint64_t step = 1; step <= 5; step++) {
-            gpu_forget(&run);
-            CHECK(gpu_step(&run, PHASES_FWD, step, true, &times, &error));
-            CHECK(gpu_flush(&run, &error));
+            gpu_forget(run);
+            CHECK(gpu_step(run, PHASES_FWD, step, true, &times, &error));
+            CHECK(gpu_flush(run, &error));
             double kernels = 0;
-            for (size_t i = 0; i < run.heard.events.count; i++)
-                if (run.heard.events.items[i].kind <= EVENT_MEMSET)
-                    kernels += (double)(run.heard.events.items[i].end - run.heard.events.items[i].start);
+            for (size_t i = 0; i < run->heard.events.count; i++)
+                if (run->heard.events.items[i].kind <= EVENT_MEMSET)
+                    kernels += (double)(run->heard.events.items[i].end - run->heard.events.items[i].start);
             double ratio = kernels / (double)times.phase_ns[PHASE_FWD];
             worst = fabs(ratio - 1) > fabs(worst) ? ratio - 1 : worst;
         }
         printf("  8192x8192x8192 %s: events %.3f ms, CUPTI off by %+.2f %% at worst\n",
                precision_name((enum precision)precision), (double)times.phase_ns[PHASE_FWD] / 1e6, worst * 100);
         assert_true(fabs(worst) <= 0.02);
-        gpu_close(&run);
+        gpu_close(run);
     }
 }
 
@@ -218,23 +231,23 @@ static void test_counters_against_arithmetic(void **state)
         enum precision precision;
     } cases[] = {{OP_LINEAR, PRECISION_FP32}, {OP_LINEAR, PRECISION_TF32}, {OP_ADD, PRECISION_FP32}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
-        struct gpu_run run;
+        struct gpu_run *const run = &the_run;
         struct error error = {0};
         struct step_times times;
         struct counter_values values;
         bool is_product = cases[i].op == OP_LINEAR;
         made_op(&made, cases[i].op, is_product ? &product : &addition, false);
         made.plan.precision = cases[i].precision;
-        CHECK(gpu_open(&run, &made.plan, false, GPU_COUNTED, &error));
-        if (!gpu_counters(&run)) {
-            printf("  no counters: %s", run.heard.notes);
-            gpu_close(&run);
+        CHECK(gpu_open(run, &made.plan, false, GPU_COUNTED, &error));
+        if (!gpu_counters(run)) {
+            printf("  no counters: %s", run->heard.notes);
+            gpu_close(run);
             skip();
         }
-        CHECK(gpu_step(&run, PHASES_FWD, 1, true, &times, &error));
-        CHECK(gpu_flush(&run, &error));
-        if (!cupti_counters_values(gpu_counters(&run), 0, &values))
-            fail_msg("no values: %s", run.heard.notes);
+        CHECK(gpu_step(run, PHASES_FWD, 1, true, &times, &error));
+        CHECK(gpu_flush(run, &error));
+        if (!cupti_counters_values(gpu_counters(run), 0, &values))
+            fail_msg("no values: %s", run->heard.notes);
         printf("  %s %s: %.4g ns, %.6g DRAM bytes, %.6g fp32 FLOP, %.6g tensor FLOP, occupancy %.3f\n",
                op_info(cases[i].op)->name, precision_name(cases[i].precision), values.gpu_ns, values.dram_bytes,
                values.fp32_flops, values.tensor_flops, values.occupancy);
@@ -248,10 +261,10 @@ static void test_counters_against_arithmetic(void **state)
             assert_true(fabs(values.dram_bytes / bytes - 1) <= 0.03);
         }
         size_t delivered = 0;
-        for (size_t e = 0; e < run.heard.events.count; e++)
-            delivered += run.heard.events.items[e].kind == EVENT_COUNTERS;
+        for (size_t e = 0; e < run->heard.events.count; e++)
+            delivered += run->heard.events.items[e].kind == EVENT_COUNTERS;
         assert_int_equal(delivered, 1);
-        gpu_close(&run);
+        gpu_close(run);
     }
 }
 
@@ -273,7 +286,7 @@ static void test_soak_of_graph_records(void **state)
     (void)state;
     const char *wanted = getenv("STEPTOP_SOAK_SECONDS");
     double seconds = wanted ? atof(wanted) : 5;
-    struct gpu_run run;
+    struct gpu_run *const run = &the_run;
     struct error error = {0};
     struct step_times times;
     struct plan_request request = {.model = {.name = "soak",
@@ -289,57 +302,57 @@ static void test_soak_of_graph_records(void **state)
     struct plan_result result;
     struct plan *plan = plan_build(&request, &result, &error);
     CHECK(plan != NULL);
-    CHECK(gpu_open(&run, plan, true, GPU_PROFILED, &error));
-    run.heard.keep = false;
+    CHECK(gpu_open(run, plan, true, GPU_PROFILED, &error));
+    run->heard.keep = false;
     uint64_t began = clock_now(), in_steps = 0, step = 0;
     long early = 0;
     uint64_t early_buffers = 0;
     struct cupti_counts counts;
     do {
-        CHECK(gpu_step(&run, PHASES_FWD_BWD, step++, true, &times, &error));
+        CHECK(gpu_step(run, PHASES_FWD_BWD, step++, true, &times, &error));
         in_steps += times.end - times.start;
         if (!early && (double)(clock_now() - began) > seconds * 1e8) {
             early = resident_kib();
-            cupti_source_counts(gpu_source(&run), &counts);
+            cupti_source_counts(gpu_source(run), &counts);
             early_buffers = counts.buffers;
         }
     } while ((double)(clock_now() - began) < seconds * 1e9);
     double took = (double)(clock_now() - began) / 1e9;
-    CHECK(gpu_flush(&run, &error));
-    cupti_source_counts(gpu_source(&run), &counts);
+    CHECK(gpu_flush(run, &error));
+    cupti_source_counts(gpu_source(run), &counts);
     long late = resident_kib();
     printf(
         "  %llu records in %.1f s (%.0f k/s, %.0f k/s while steps run), buffers %llu then %llu, resident %ld then %ld "
         "KiB, kernel end to probe p50 %.0f ms p99 %.0f ms, longest flush %.1f ms\n",
         (unsigned long long)counts.records, took, (double)counts.records / took / 1e3,
         (double)counts.records / (double)in_steps * 1e6, (unsigned long long)early_buffers,
-        (unsigned long long)counts.buffers, early, late, gpu_delay_ms(&run, 0.5), gpu_delay_ms(&run, 0.99),
+        (unsigned long long)counts.buffers, early, late, gpu_delay_ms(run, 0.5), gpu_delay_ms(run, 0.99),
         (double)counts.longest_flush_ns / 1e6);
-    check_accounts(&run, "soak");
-    assert_int_equal(run.heard.backwards, 0);
+    check_accounts(run, "soak");
+    assert_int_equal(run->heard.backwards, 0);
     assert_int_equal(counts.buffers, early_buffers);
     assert_true(late - early < 8 * 1024);
-    assert_true(gpu_delay_ms(&run, 0.99) <= 150); /* the screen has 250 ms in all */
-    gpu_close(&run);
+    assert_true(gpu_delay_ms(run, 0.99) <= 150); /* the screen has 250 ms in all */
+    gpu_close(run);
     plan_free(plan);
 }
 
 static void test_telemetry(void **state)
 {
     (void)state;
-    struct gpu_run run;
+    struct gpu_run *const run = &the_run;
     struct error error = {0};
     struct device_telemetry telemetry;
-    CHECK(gpu_open_model(&run, "tiny", PRECISION_FP32, false, GPU_PLAIN, &error));
+    CHECK(gpu_open_model(run, "tiny", PRECISION_FP32, false, GPU_PLAIN, &error));
     assert_non_null(gpu_device_class()->telemetry);
-    CHECK(gpu_device_class()->telemetry(run.device, &telemetry));
+    CHECK(gpu_device_class()->telemetry(run->device, &telemetry));
     printf("  SM %.0f MHz, memory %.0f MHz, %.1f of %.1f W, %.0f C, throttle \"%s\", %d other processes\n",
            telemetry.sm_clock_mhz, telemetry.memory_clock_mhz, telemetry.power_w, telemetry.power_limit_w,
            telemetry.temperature_c, telemetry.throttle, (int)telemetry.other_processes);
     assert_true(telemetry.sm_clock_mhz > 100 && telemetry.sm_clock_mhz < 10000);
     assert_true(telemetry.power_w > 1 && telemetry.power_w < 3000);
     assert_true(telemetry.temperature_c > 0 && telemetry.temperature_c < 120);
-    gpu_close(&run);
+    gpu_close(run);
 }
 
 int main(void)
@@ -351,13 +364,13 @@ int main(void)
     }
     setvbuf(stdout, NULL, _IOLBF, 0);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_launch_of_the_model_has_its_node),
-        cmocka_unit_test(test_graph_and_stream_attribute_alike),
-        cmocka_unit_test(test_busy_and_idle_are_the_wall),
-        cmocka_unit_test(test_long_kernels_agree_with_cuda_events),
-        cmocka_unit_test(test_counters_against_arithmetic),
-        cmocka_unit_test(test_telemetry),
-        cmocka_unit_test(test_soak_of_graph_records),
+        cmocka_unit_test_teardown(test_every_launch_of_the_model_has_its_node, run_close),
+        cmocka_unit_test_teardown(test_graph_and_stream_attribute_alike, run_close),
+        cmocka_unit_test_teardown(test_busy_and_idle_are_the_wall, run_close),
+        cmocka_unit_test_teardown(test_long_kernels_agree_with_cuda_events, run_close),
+        cmocka_unit_test_teardown(test_counters_against_arithmetic, run_close),
+        cmocka_unit_test_teardown(test_telemetry, run_close),
+        cmocka_unit_test_teardown(test_soak_of_graph_records, run_close),
     };
     return cmocka_run_group_tests_name("cupti_gpu", tests, NULL, NULL);
 }

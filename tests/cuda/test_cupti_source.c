@@ -228,6 +228,8 @@ static void test_refused_and_lost_records_are_accounted_for(void **state)
     assert_int_equal(counts.invalid_early, 3);
     assert_int_equal(counts.missing, 4);
     assert_int_equal(heard.total, 6);
+    assert_non_null(strstr(heard.note, "4 launches have no record"));
+    assert_non_null(strstr(heard.note, "cuLaunchKernel"));
     cupti_source_close(source);
 }
 
