@@ -99,13 +99,39 @@ static bool call_is_graph(CUpti_CallbackDomain domain, CUpti_CallbackId id)
            id == CUPTI_RUNTIME_TRACE_CBID_cudaGraphLaunch_ptsz_v10000;
 }
 
+/* cuBLASLt sets zero bytes to zero now and then: a call like any other, and nothing for the device to do. */
+static bool call_is_empty(CUpti_CallbackDomain domain, CUpti_CallbackId id, const void *parameters)
+{
+    if (domain == CUPTI_CB_DOMAIN_RUNTIME_API)
+        switch (id) {
+        case CUPTI_RUNTIME_TRACE_CBID_cudaMemsetAsync_v3020:
+        case CUPTI_RUNTIME_TRACE_CBID_cudaMemsetAsync_ptsz_v7000:
+            return ((const cudaMemsetAsync_v3020_params *)parameters)->count == 0;
+        case CUPTI_RUNTIME_TRACE_CBID_cudaMemcpyAsync_v3020:
+        case CUPTI_RUNTIME_TRACE_CBID_cudaMemcpyAsync_ptsz_v7000:
+            return ((const cudaMemcpyAsync_v3020_params *)parameters)->count == 0;
+        default:
+            return false;
+        }
+    switch (id) {
+    case CUPTI_DRIVER_TRACE_CBID_cuMemsetD8Async:
+    case CUPTI_DRIVER_TRACE_CBID_cuMemsetD8Async_ptsz:
+        return ((const cuMemsetD8Async_params *)parameters)->N == 0;
+    case CUPTI_DRIVER_TRACE_CBID_cuMemsetD32Async:
+    case CUPTI_DRIVER_TRACE_CBID_cuMemsetD32Async_ptsz:
+        return ((const cuMemsetD32Async_params *)parameters)->N == 0;
+    default:
+        return false;
+    }
+}
+
 /* A call of the runtime may call the driver within: both ids are noted, for the record may bear either, but it is one
  * launch. One that failed put nothing on the device. */
 static void launch_callback(struct cupti_source *source, CUpti_CallbackDomain domain, CUpti_CallbackId id,
                             const CUpti_CallbackData *call)
 {
     bool is_graph = call_is_graph(domain, id);
-    uint64_t activities = is_graph ? source->graph_activities : 1;
+    uint64_t activities = is_graph ? source->graph_activities : !call_is_empty(domain, id, call->functionParams);
     if (call->callbackSite == CUPTI_API_ENTER) {
         struct launch launch = {.correlation = call->correlationId,
                                 .node = is_graph ? EVENT_NODE_NONE : source->node,

@@ -214,13 +214,18 @@ static void tracing_on(struct cupti_source *source)
     tracing_off(source);
 }
 
+bool cupti_source_arm(struct cupti_source *source)
+{
+    if (!source || source->tracing || atomic_load(&source->broken))
+        return false;
+    tracing_on(source);
+    return source->tracing;
+}
+
 void cupti_source_start(struct cupti_source *source, uint64_t step_id)
 {
-    if (!source || atomic_load(&source->broken))
-        return;
-    if (!source->tracing)
-        tracing_on(source);
-    if (!source->tracing)
+    cupti_source_arm(source);
+    if (!source || !source->tracing || atomic_load(&source->broken))
         return;
     pthread_mutex_lock(&source->lock);
     source->windows[source->window_count++ % WINDOWS_MAX] =

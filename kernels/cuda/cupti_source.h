@@ -7,7 +7,8 @@
  *                                     NULL: probe->note("profiler", error.text), and the run goes on without kernel rows
  *     each node's launches:           cupti_source_node(source, node); … launch …             in stream mode and in capture
  *     each graph launch:              cupti_source_graph(source, activities); cuGraphLaunch(…)
- *     run with a probe:               synchronize; cupti_source_start(…); clock; work; synchronize; clock; cupti_source_stop
+ *     run with a probe:               if (cupti_source_arm(source)) put any small activity on the device;
+ *                                     synchronize; cupti_source_start(…); clock; work; synchronize; clock; cupti_source_stop
  *     run without:                    cupti_source_quiet(source); clock; work; …
  *     flush:                          cupti_source_flush(source)
  *     release:                        cupti_source_close(source) after the graphs are destroyed and the device is idle
@@ -35,6 +36,10 @@ void cupti_source_node(struct cupti_source *source, int32_t node);
 
 /* The next cuGraphLaunch runs `activities` kernel, memcpy and memset nodes. */
 void cupti_source_graph(struct cupti_source *source, uint32_t activities);
+
+/* Switches tracing on. True when it was off: then the next activity pays for CUPTI's setting up (0.35 ms on an H200), and
+ * that had better not be a step's first kernel. What runs before start is in no step. */
+bool cupti_source_arm(struct cupti_source *source);
 
 /* Between these two, on an idle device at both ends, launches are traced as step `step_id`. Tracing stays switched on after
  * stop, so that a run of profiled steps alone does not pay for switching; quiet switches it off. When CUPTI fails here, a

@@ -181,6 +181,15 @@ static void count_once(struct program *program, unsigned phases, uint64_t step_i
         probe->note(probe->context, "counters", error.text);
 }
 
+/* The first activity after tracing was switched on is slow; let it be one that no step counts. The last bytes of the rates'
+ * region hold none (CUDA_MAX_OPTIMIZERS floats come first). */
+static bool first_activity(struct program *program, struct error *error)
+{
+    struct device *device = program->device;
+    return CUDA_OK(device, cuMemsetD8Async(program->optimizer_factors + 255, 0, 1, device->stream), error) &&
+           CUDA_OK(device, cuStreamSynchronize(device->stream), error);
+}
+
 bool cuda_run(struct program *program, unsigned phases, uint64_t step_id, const struct probe *probe,
               struct step_times *times, struct error *error)
 {
@@ -198,6 +207,8 @@ bool cuda_run(struct program *program, unsigned phases, uint64_t step_id, const 
         if (program->graphs[i].phases == phases)
             graph = &program->graphs[i];
     bool profiled = probe && program->source;
+    if (profiled && cupti_source_arm(program->source) && !first_activity(program, error))
+        return false;
     if (profiled)
         cupti_source_start(program->source, step_id);
     else

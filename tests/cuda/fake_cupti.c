@@ -170,7 +170,11 @@ static void api_callback(CUpti_CallbackDomain domain, CUpti_CallbackId id, CUpti
     if (!fake.callbacks[domain][id])
         return;
     fake.state.api_callbacks++;
-    CUpti_CallbackData data = {.callbackSite = site, .correlationId = correlation, .functionReturnValue = &result};
+    static const char parameters[64]; /* zeros: an empty memset, where it is one */
+    CUpti_CallbackData data = {.callbackSite = site,
+                               .correlationId = correlation,
+                               .functionReturnValue = &result,
+                               .functionParams = &parameters};
     if (!fake.state.subscribed)
         fake.state.callbacks_after_unsubscribe++;
     fake.callback(fake.context, domain, id, &data);
@@ -193,6 +197,17 @@ void fake_launch(const char *name, enum fake_fault fault, bool nested)
         api_callback(CUPTI_CB_DOMAIN_RUNTIME_API, CUPTI_RUNTIME_TRACE_CBID_cudaLaunchKernel_v7000, CUPTI_API_EXIT,
                      outer, result);
     kernel_record(name, outer, 0, launched, fault);
+    pthread_mutex_unlock(&fake.lock);
+}
+
+void fake_empty_memset(void)
+{
+    pthread_mutex_lock(&fake.lock);
+    uint32_t correlation = ++fake.correlation;
+    api_callback(CUPTI_CB_DOMAIN_RUNTIME_API, CUPTI_RUNTIME_TRACE_CBID_cudaMemsetAsync_v3020, CUPTI_API_ENTER,
+                 correlation, 0);
+    api_callback(CUPTI_CB_DOMAIN_RUNTIME_API, CUPTI_RUNTIME_TRACE_CBID_cudaMemsetAsync_v3020, CUPTI_API_EXIT,
+                 correlation, 0);
     pthread_mutex_unlock(&fake.lock);
 }
 

@@ -25,6 +25,7 @@ void fake_fatal(const char *message);    /* the state callback, as from a CUPTI 
 /* A stream launch of a kernel; `nested`: through the runtime, which calls the driver within. */
 void fake_launch(const char *name, enum fake_fault fault, bool nested);
 void fake_copy(uint64_t bytes);
+void fake_empty_memset(void); /* of no bytes: no record comes */
 void fake_synchronize(uint64_t nanoseconds);
 void fake_overhead(void);
 

@@ -119,6 +119,7 @@ static void test_stream_launches_are_of_their_nodes(void **state)
     }
     cupti_source_node(source, EVENT_NODE_NONE);
     fake_copy(4096);
+    fake_empty_memset();
     fake_synchronize(1000);
     fake_overhead();
     cupti_source_stop(source);
