@@ -65,19 +65,12 @@ static bool version_check(const struct cupti_api *api, struct error *error)
                      api->path, api->version / 10000, api->version / 100 % 100, CUPTI_MAJOR);
 }
 
-bool cupti_api_load(struct cupti_api *api, struct error *error)
+/* Fills the table from the library that was opened, or closes it. */
+static bool functions_load(struct cupti_api *api, struct error *error)
 {
-    memset(api, 0, sizeof *api);
-    api->library = library_find(api);
-    if (!api->library)
-        return error_set(error, ERROR_DEVICE,
-                         "libcupti.so.%d was not found in the loader's path, CUDA_PATH, CUDA_HOME or /usr/local/cuda: "
-                         "install CUDA %d's CUPTI (cuda-cupti) or point CUDA_PATH at the toolkit",
-                         CUPTI_MAJOR, CUPTI_MAJOR);
-
     api->get_version = (__typeof__(api->get_version))dlsym(api->library, "cuptiGetVersion");
     if (!api->get_version || api->get_version(&api->version) != CUPTI_SUCCESS) {
-        error_set(error, ERROR_DEVICE, "%s does not say which version it is", api->path);
+        error_set(error, ERROR_DEVICE, "%s does not say which version of CUPTI it is", api->path);
         goto failed;
     }
     if (!version_check(api, error))
@@ -97,6 +90,25 @@ failed:
     dlclose(api->library);
     api->library = NULL;
     return false;
+}
+
+bool cupti_api_load_library(struct cupti_api *api, const char *path, struct error *error)
+{
+    memset(api, 0, sizeof *api);
+    api->library = library_try(api, path);
+    return api->library ? functions_load(api, error) : error_set(error, ERROR_DEVICE, "%s does not load", path);
+}
+
+bool cupti_api_load(struct cupti_api *api, struct error *error)
+{
+    memset(api, 0, sizeof *api);
+    api->library = library_find(api);
+    if (!api->library)
+        return error_set(error, ERROR_DEVICE,
+                         "libcupti.so.%d was not found in the loader's path, CUDA_PATH, CUDA_HOME or /usr/local/cuda: "
+                         "install CUDA %d's CUPTI (cuda-cupti) or point CUDA_PATH at the toolkit",
+                         CUPTI_MAJOR, CUPTI_MAJOR);
+    return functions_load(api, error);
 }
 
 const char *cupti_result_text(const struct cupti_api *api, CUptiResult result, char *text, size_t size)

@@ -36,6 +36,8 @@ struct cupti_api {
 /* Looks for libcupti in the loader's path, in CUDA_PATH and CUDA_HOME and in /usr/local/cuda; fills the table. Fails with
  * ERROR_DEVICE when there is none or its records are not those of this build. */
 bool cupti_api_load(struct cupti_api *api, struct error *error);
+/* The same with the library's file name, for tests. */
+bool cupti_api_load_library(struct cupti_api *api, const char *path, struct error *error);
 
 /* "error 39, CUPTI_ERROR_…: the library's own sentence", for the end of a message. */
 const char *cupti_result_text(const struct cupti_api *api, CUptiResult result, char *text, size_t size);

@@ -97,7 +97,7 @@ static struct cupti_source *source_create(const struct cupti_api *api, const str
     sizes->buffer_size = sizes->buffer_size ? sizes->buffer_size : 512u << 10;
     sizes->buffers = sizes->buffers ? sizes->buffers : 16;
     sizes->limit = sizes->limit ? sizes->limit : 256;
-    sizes->launches = sizes->launches ? sizes->launches : 1u << 18;
+    sizes->launches = sizes->launches ? sizes->launches : 1u << 16;
     sizes->period_ms = sizes->period_ms ? sizes->period_ms : 50;
 
     source->own_api = *api;

@@ -7,6 +7,16 @@ if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/recorded.bin)
   steptop_test(cupti_replay LIBRARIES cuda_device)
 endif()
 
+steptop_test(cupti_api LIBRARIES cuda_device)
+foreach(version 28 130500 140200)
+  add_library(fake_cupti_${version} MODULE fake_old_cupti.c)
+  set_target_properties(fake_cupti_${version} PROPERTIES C_VISIBILITY_PRESET default)
+  target_compile_definitions(fake_cupti_${version} PRIVATE FAKE_VERSION=${version})
+  add_dependencies(test_cupti_api fake_cupti_${version})
+endforeach()
+target_compile_definitions(test_cupti_api PRIVATE FAKE_CUPTI_12="$<TARGET_FILE:fake_cupti_28>"
+  FAKE_CUPTI_13="$<TARGET_FILE:fake_cupti_130500>" FAKE_CUPTI_14="$<TARGET_FILE:fake_cupti_140200>")
+
 add_library(fake_nvml MODULE fake_nvml.c)
 set_target_properties(fake_nvml PROPERTIES C_VISIBILITY_PRESET default)
 steptop_test(nvml LIBRARIES cuda_device)
