@@ -136,7 +136,7 @@ static bool tensors_meet(const struct tensor *a, const struct tensor *b)
 }
 
 /* Does the tensor hold values: itself, as a part of one that was written, or by all its parts having been written? Gaps
- * between the parts are the region's alignment and are zero. */
+ * between the parts are the region's alignment and have no meaning. */
 static bool tensor_holds_values(const struct plan *plan, const struct storage_map *map, int32_t tensor)
 {
     const struct tensor *wanted = &plan->tensors[tensor];
@@ -249,9 +249,12 @@ static bool check_overlap(const struct plan *plan, const struct storage_map *map
     if (!order)
         return error_set(error, ERROR_MEMORY, "no memory to check a plan of %d tensors", plan->tensor_count);
     int32_t count = 0;
-    for (int32_t i = 0; i < plan->tensor_count; i++)
-        if (map->root[i] == i)
+    for (int32_t i = 0; i < plan->tensor_count; i++) {
+        /* The region of gradients comes to life part by part. */
+        const bool gradient = plan->tensors[map->root[i]].kind == TENSOR_GRADIENT;
+        if (gradient ? plan->tensors[i].parameter != TENSOR_NONE : map->root[i] == i)
             order[count++] = i;
+    }
     qsort_r(order, (size_t)count, sizeof *order, compare_offsets, (void *)plan);
     bool ok = true;
     for (int32_t i = 0; i < count && ok; i++) {

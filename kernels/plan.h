@@ -67,7 +67,9 @@ struct tensor {
      * TENSOR_NONE for everything else, and for regions and fused groups ("parameters", "…attn.qkv_proj.weight"), of which
      * the single ones are views: who lists or sums parameters takes those with kind PARAMETER and parameter == own index. */
     int32_t parameter;
-    int32_t first_node, last_node; /* lifetime in a step, inclusive; -1 and node_count for what outlives it */
+    /* Lifetime in a step, inclusive; -1 and node_count for what outlives it. A gradient lives from the node that writes it to
+     * node_count: before that, activations may lie there, so a forward pass destroys the gradients of the last backward. */
+    int32_t first_node, last_node;
 };
 #define PLAN_ALIGNMENT 256u
 
@@ -121,7 +123,7 @@ struct tensor {
  *   workspace that nobody else reads. rstd, lse, delta and loss are always f32.
  * - qkv holds q, k and v beside one another: columns [0,C), [C,2C), [2C,3C); so do dqkv and the weight (3C,C).
  * - ADAMW_ALL's copy holds the bf16 of the first elements(copy) elements of p.
- * - The arena is zero after prepare (m, v and the gaps in the regions rely on it).
+ * - The arena is zero after prepare: m and v rely on it. What lies in a region between its tensors has no meaning.
  *
  * Dtypes. fp32, tf32: every float tensor is f32. bf16: the two operands of LINEAR…, ATTN_… and ATTENTION… have one dtype,
  * the output may be f32 or bf16 on its own (a weight's gradient is f32 in a fused plan). All other ops take f32 or bf16 for
@@ -204,7 +206,7 @@ struct scope {
 struct plan_memory {
     uint64_t by_kind[TENSOR_KIND_COUNT]; /* bytes; saved and scratch: their highest simultaneous sum of that kind */
     uint64_t persistent;                 /* inputs, constants, parameters, copies, gradients, optimizer state, outputs */
-    uint64_t activations;                /* size of the region that saved and scratch share by lifetime */
+    uint64_t activations;                /* what saved and scratch need beside the room of gradients not yet written */
     uint64_t total;                      /* the arena: persistent + activations */
     uint64_t peak_live;                  /* the largest sum of live bytes over the step, and the node where it is */
     int32_t peak_node;
@@ -250,7 +252,7 @@ int32_t plan_find_tensor(const struct plan *plan, const char *name);
 
 /* The tensor whose storage `tensor` shares, itself when it is no view. */
 int32_t plan_storage(const struct plan *plan, int32_t tensor);
-/* Does a tensor of this kind keep its bytes from step to step (all but saved and scratch)? */
+/* Does a tensor of this kind keep its bytes to the end of a step and beyond (all but saved and scratch)? */
 bool tensor_kind_persists(enum tensor_kind kind);
 
 /* Checks the plan's own rules: counts of inputs and outputs, shapes against dims, every input written before it is read,

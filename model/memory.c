@@ -1,6 +1,8 @@
-/* The static memory plan. What outlives a step lies one after another; saved and scratch tensors share one region by
- * lifetime: the problem is packing rectangles (nodes alive × bytes), solved by greedy placement in two orders, the better
- * of which is kept. On the shipped models it comes within 2 % of the lower bound, the largest sum of live bytes. */
+/* The static memory plan. What outlives a step lies one after another, gradients last; saved and scratch tensors share one
+ * region by lifetime, which starts where the gradients do: until backward reaches a layer, the place of its gradients is
+ * free, and what later layers saved is dead by then. The problem is packing rectangles (nodes alive × bytes), solved by greedy
+ * placement in four orders, the best of which is kept; the tests hold it against the largest sum of live bytes, which no
+ * placement can beat. */
 #include "model/builder.h"
 #include <stdlib.h>
 #include <string.h>
@@ -74,7 +76,10 @@ static bool lifetimes(struct builder *builder, struct error *error)
             const bool used = tensor->first_node != -2 || (tensor->parameter != TENSOR_NONE &&
                                                            (root->kind == TENSOR_PARAMETER || root->first_node != -2));
             tensor->kind = root->kind;
-            tensor->first_node = used ? -1 : -2;
+            if (!used)
+                tensor->first_node = -2;
+            else if (root->kind != TENSOR_GRADIENT || tensor->first_node == -2)
+                tensor->first_node = -1;
             tensor->last_node = (int32_t)kept;
         } else if (tensor->view_of != TENSOR_NONE && tensor->first_node != -2) {
             tensor->kind = root->kind;
@@ -83,6 +88,22 @@ static bool lifetimes(struct builder *builder, struct error *error)
         }
     }
     return true;
+}
+
+/* A gradient holds nothing before it is written, in the step after as in the first. Members of a fused weight are written
+ * with it. */
+static void gradient_lifetimes(struct builder *builder)
+{
+    struct tensor *tensors = builder->tensors.items;
+    for (size_t i = 0; i < builder->parameters.count; i++) {
+        const struct parameter *parameter = &builder->parameters.items[i];
+        if (parameter->gradient == TENSOR_NONE || parameter->fused < 0)
+            continue;
+        struct tensor *member = &tensors[parameter->gradient];
+        const struct tensor *group = &tensors[builder->groups.items[parameter->fused].gradient];
+        if (member->first_node != -2)
+            member->first_node = group->first_node;
+    }
 }
 
 static void renumber_tensor(int32_t *tensor, const int32_t *place)
@@ -159,12 +180,30 @@ static int longer_first(const void *left, const void *right)
     return larger_first(left, right);
 }
 
-/* Places each rectangle, in the order given, at the lowest offset where it meets none that is alive with it. Returns the
- * height. `by_offset` is room for the indices of those placed, kept in order of offset. */
-static uint64_t place_all(struct rectangle *items, int32_t count, int32_t *by_offset)
+static int earlier_first(const void *left, const void *right)
+{
+    const struct rectangle *a = left, *b = right;
+    return a->first != b->first ? a->first - b->first : larger_first(left, right);
+}
+
+static int later_first(const void *left, const void *right)
+{
+    const struct rectangle *a = left, *b = right;
+    return a->last != b->last ? b->last - a->last : larger_first(left, right);
+}
+
+/* Places each rectangle from `fixed` on, in the order given, at the lowest offset where it meets none that is alive with it;
+ * those before have their place, in order. Returns the height. `by_offset` is room for the indices of those placed, kept in
+ * order of offset. */
+static uint64_t place_all(struct rectangle *items, int32_t fixed, int32_t count, int32_t *by_offset)
 {
     uint64_t height = 0;
-    for (int32_t i = 0; i < count; i++) {
+    for (int32_t i = 0; i < fixed; i++) {
+        by_offset[i] = i;
+        if (items[i].offset + items[i].bytes > height)
+            height = items[i].offset + items[i].bytes;
+    }
+    for (int32_t i = fixed; i < count; i++) {
         uint64_t at = 0;
         for (int32_t j = 0; j < i; j++) {
             const struct rectangle *other = &items[by_offset[j]];
@@ -205,10 +244,42 @@ static uint64_t lower_bound(const struct rectangle *items, int32_t count, int32_
     return (uint64_t)most;
 }
 
-static bool place_activations(struct builder *builder, uint64_t start, struct error *error)
+static int lower_first(const void *left, const void *right)
+{
+    const struct rectangle *a = left, *b = right;
+    return a->offset != b->offset ? (a->offset < b->offset ? -1 : 1) : a->tensor - b->tensor;
+}
+
+/* Is this the gradient of one parameter, a part of the region of gradients? */
+static bool is_gradient(const struct tensor *tensor)
+{
+    return tensor->kind == TENSOR_GRADIENT && tensor->parameter != TENSOR_NONE;
+}
+
+/* Gradients as rectangles whose place is given, widened to whole units of alignment. Returns how many. */
+static int32_t gradient_rectangles(const struct builder *builder, struct rectangle *items)
+{
+    int32_t count = 0;
+    for (size_t i = 0; i < builder->tensors.count; i++) {
+        const struct tensor *tensor = &builder->tensors.items[i];
+        if (!is_gradient(tensor))
+            continue;
+        const uint64_t offset = tensor->view_offset / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
+        items[count++] = (struct rectangle){.tensor = (int32_t)i,
+                                            .first = tensor->first_node,
+                                            .last = tensor->last_node,
+                                            .offset = offset,
+                                            .bytes = aligned(tensor->view_offset + tensor->bytes) - offset};
+    }
+    qsort(items, (size_t)count, sizeof *items, lower_first);
+    return count;
+}
+
+/* Places saved and scratch tensors from `start` on; *end is the end of the highest, or of the gradients. */
+static bool place_activations(struct builder *builder, uint64_t start, uint64_t *end, struct error *error)
 {
     typedef int (*order)(const void *, const void *);
-    static const order orders[] = {larger_first, longer_first};
+    static const order orders[] = {larger_first, longer_first, earlier_first, later_first};
     struct tensor *tensors = builder->tensors.items;
     const size_t room = builder->tensors.count + 1;
     struct rectangle *items = malloc(room * sizeof *items);
@@ -219,7 +290,8 @@ static bool place_activations(struct builder *builder, uint64_t start, struct er
         error_set(error, ERROR_MEMORY, "no memory to plan %zu tensors", builder->tensors.count);
         goto done;
     }
-    int32_t count = 0;
+    const int32_t fixed = gradient_rectangles(builder, items);
+    int32_t count = fixed;
     for (size_t i = 0; i < builder->tensors.count; i++)
         if (tensors[i].view_of == TENSOR_NONE && !tensor_kind_persists(tensors[i].kind))
             items[count++] = (struct rectangle){.tensor = (int32_t)i,
@@ -229,15 +301,15 @@ static bool place_activations(struct builder *builder, uint64_t start, struct er
     const uint64_t bound = lower_bound(items, count, (int32_t)builder->nodes.count, change);
     uint64_t best = UINT64_MAX;
     for (size_t i = 0; i < sizeof orders / sizeof *orders && best > bound; i++) {
-        qsort(items, (size_t)count, sizeof *items, orders[i]);
-        const uint64_t height = place_all(items, count, by_offset);
+        qsort(items + fixed, (size_t)(count - fixed), sizeof *items, orders[i]);
+        const uint64_t height = place_all(items, fixed, count, by_offset);
         if (height >= best)
             continue;
         best = height;
-        for (int32_t k = 0; k < count; k++)
+        for (int32_t k = fixed; k < count; k++)
             tensors[items[k].tensor].offset = start + items[k].offset;
     }
-    builder->plan->memory.activations = best;
+    *end = start + best;
 done:
     free(items);
     free(by_offset);
@@ -251,7 +323,8 @@ static bool account(struct builder *builder, struct error *error)
     struct plan_memory *memory = &builder->plan->memory;
     const size_t steps = builder->nodes.count + 2;
     int64_t *saved = calloc(steps, sizeof *saved), *scratch = calloc(steps, sizeof *scratch);
-    const bool ok = saved && scratch;
+    int64_t *gradients = calloc(steps, sizeof *gradients);
+    const bool ok = saved && scratch && gradients;
     if (!ok) {
         error_set(error, ERROR_MEMORY, "no memory to plan %zu nodes", builder->nodes.count);
         goto done;
@@ -259,11 +332,13 @@ static bool account(struct builder *builder, struct error *error)
     uint64_t persistent = 0;
     for (size_t i = 0; i < builder->tensors.count; i++) {
         const struct tensor *tensor = &builder->tensors.items[i];
+        if (is_gradient(tensor))
+            gradients[tensor->first_node < 0 ? 0 : tensor->first_node] += (int64_t)tensor->bytes;
         if (tensor->view_of != TENSOR_NONE)
             continue;
         if (tensor_kind_persists(tensor->kind)) {
             memory->by_kind[tensor->kind] += tensor->bytes;
-            persistent += tensor->bytes;
+            persistent += tensor->kind == TENSOR_GRADIENT ? 0 : tensor->bytes;
             continue;
         }
         int64_t *change = tensor->kind == TENSOR_SAVED ? saved : scratch;
@@ -274,6 +349,7 @@ static bool account(struct builder *builder, struct error *error)
     for (size_t i = 0; i < builder->nodes.count; i++) {
         live_saved += saved[i];
         live_scratch += scratch[i];
+        persistent += (uint64_t)gradients[i];
         const uint64_t live = persistent + (uint64_t)live_saved + (uint64_t)live_scratch;
         if (live > memory->peak_live) {
             memory->peak_live = live;
@@ -287,30 +363,39 @@ static bool account(struct builder *builder, struct error *error)
 done:
     free(saved);
     free(scratch);
+    free(gradients);
     return ok;
 }
 
 bool memory_plan(struct builder *builder, struct error *error)
 {
-    if (!lifetimes(builder, error) || !drop_unused(builder, error))
+    if (!lifetimes(builder, error))
+        return false;
+    gradient_lifetimes(builder);
+    if (!drop_unused(builder, error))
         return false;
     struct plan_memory *memory = &builder->plan->memory;
-    uint64_t at = 0;
-    /* By kind, so that parameters, copies, gradients and optimizer state are each one stretch. */
-    for (int kind = 0; kind < TENSOR_KIND_COUNT; kind++) {
+    uint64_t at = 0, shared = 0, end = 0;
+    /* By kind, so that parameters, copies and optimizer state are each one stretch; gradients last. */
+    for (int k = 0; k <= TENSOR_KIND_COUNT; k++) {
+        const enum tensor_kind kind = k == TENSOR_KIND_COUNT ? TENSOR_GRADIENT : (enum tensor_kind)k;
+        if (k == TENSOR_GRADIENT || !tensor_kind_persists(kind))
+            continue;
+        if (kind == TENSOR_GRADIENT)
+            shared = at;
         for (size_t i = 0; i < builder->tensors.count; i++) {
             struct tensor *tensor = &builder->tensors.items[i];
-            if (tensor->kind != (enum tensor_kind)kind || tensor->view_of != TENSOR_NONE ||
-                !tensor_kind_persists(tensor->kind))
+            if (tensor->kind != kind || tensor->view_of != TENSOR_NONE)
                 continue;
             tensor->offset = at;
             at += aligned(tensor->bytes);
         }
     }
     memory->persistent = at;
-    if (!place_activations(builder, at, error) || !account(builder, error))
+    if (!place_activations(builder, shared, &end, error) || !account(builder, error))
         return false;
-    memory->total = memory->persistent + memory->activations;
+    memory->total = end > at ? end : at;
+    memory->activations = memory->total - memory->persistent;
     for (size_t i = 0; i < builder->tensors.count; i++) {
         struct tensor *tensor = &builder->tensors.items[i];
         uint64_t offset = 0;

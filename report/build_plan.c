@@ -43,9 +43,11 @@ static void build_curve(struct report_memory *memory, const struct plan *plan, s
     memory->curve_count = nodes;
     for (int32_t t = 0; t < plan->tensor_count; t++) {
         const struct tensor *tensor = &plan->tensors[t];
-        if (tensor->view_of != TENSOR_NONE)
+        /* A gradient comes to life when backward writes it, each for itself: before, activations may lie in its place. */
+        const bool gradient = tensor->kind == TENSOR_GRADIENT;
+        if (gradient ? tensor->parameter == TENSOR_NONE : tensor->view_of != TENSOR_NONE)
             continue;
-        const bool kept = tensor_kind_persists(tensor->kind);
+        const bool kept = tensor_kind_persists(tensor->kind) && !gradient;
         const int32_t first = kept || tensor->first_node < 0 ? 0 : tensor->first_node;
         if (first >= nodes)
             continue;
