@@ -115,6 +115,7 @@ static void read_axis(const struct reader *reader, const struct profile_key *key
         return;
     }
     const int count = list ? value->count : 1;
+    axis->count = 0; /* a key that is given twice is an error already; the later values stand in for both */
     axis->values = arena_array(&reader->profile->arena, const char *, count);
     axis->places = arena_array(&reader->profile->arena, struct place, count);
     struct cell *cells = calloc((size_t)count, sizeof *cells);
