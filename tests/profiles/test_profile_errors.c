@@ -80,7 +80,7 @@ static void each_fault_has_its_place(void **state)
         {SCHEMA "name: a\nname: b\n",
          "run.yaml:3:1: error: 'name' is given twice; the first stands at line 2, column 1"},
         {SCHEMA "matrix: {device: [cpu], seed: [1], seed: [1, 2, 3, 4, 5, 6, 7, 8], device: cpu}\n",
-         "run.yaml:2:34: error: 'seed' is given twice"},
+         "run.yaml:2:36: error: 'seed' is given twice"},
         {SCHEMA "models: &a [S]\n", "run.yaml:2:9: error: anchors (&a)"},
         {SCHEMA "models: *a\n", "run.yaml:2:9: error: aliases (*a)"},
         {SCHEMA "name: !!str x\n", "run.yaml:2:7: error: tags"},
