@@ -14,7 +14,8 @@
 #define BAR_PERIOD_NS 200000000u
 #define LINE_PERIOD_NS 15000000000u
 /* Estimating a cell builds its plan; beyond this many all cells count alike. */
-#define ESTIMATED_MAX 2000
+#define ESTIMATED_MAX 300
+#define RATES_MAX 16
 
 struct progress {
     struct estimate *estimates;
@@ -42,7 +43,9 @@ struct progress *progress_create(const struct session *session, bool quiet, bool
     for (size_t i = 0; i < progress->count; i++) {
         struct estimate *estimate = &progress->estimates[i];
         const struct cell *cell = &session_run(session, i)->cell;
-        if (i && cell_equal(cell, &session_run(session, i - 1)->cell))
+        struct cell before = i ? session_run(session, i - 1)->cell : (struct cell){0};
+        before.repetition = cell->repetition;
+        if (i && cell_equal(cell, &before))
             *estimate = progress->estimates[i - 1];
         else if (progress->count > ESTIMATED_MAX || !estimate_cell(cell, estimate, NULL)) {
             *estimate = (struct estimate){.work = 1, .memory = UNKNOWN_U64};
@@ -85,31 +88,52 @@ static double work_done(const struct progress *progress, const struct run *run, 
     return work < estimate->work ? work : estimate->work;
 }
 
-/* Seconds that are left, from the rate of the cells that ran so far: those of the same device and mode where there are some,
- * else all. NaN before anything is known. */
+/* What ran so far of one kind of cell: same device, mode and precision. */
+struct rate {
+    const struct cell *kind; /* one of them */
+    double work, seconds;
+};
+
+static struct rate *rate_of(struct rate *rates, int *count, const struct cell *cell)
+{
+    for (int i = 0; i < *count; i++) {
+        const struct cell *kind = rates[i].kind;
+        if (strcmp(kind->device, cell->device) == 0 && kind->compile == cell->compile && kind->dtype == cell->dtype)
+            return &rates[i];
+    }
+    if (*count == RATES_MAX)
+        return NULL;
+    rates[*count] = (struct rate){.kind = cell};
+    return &rates[(*count)++];
+}
+
+/* Seconds that are left, from the rate of the cells that ran so far: those of the same kind where there are some, else all.
+ * NaN before anything is known. */
 static double seconds_left(const struct progress *progress, const struct session *session)
 {
+    struct rate rates[RATES_MAX], all = {0};
     double left = 0;
+    int count = 0;
     for (size_t i = 0; i < progress->count; i++) {
-        const struct run *wanted = session_run(session, i);
-        if (!wanted || ended(wanted))
+        const struct run *run = session_run(session, i);
+        if (!run->started || (ended(run) && run->status != STATUS_OK && run->status != STATUS_UNRELIABLE))
             continue;
-        double work[2] = {0}, seconds[2] = {0}; /* alike, all */
-        for (size_t j = 0; j < progress->count; j++) {
-            const struct run *run = session_run(session, j);
-            if (!run || !run->started || (ended(run) && run->status != STATUS_OK && run->status != STATUS_UNRELIABLE))
-                continue;
-            const bool alike = strcmp(run->cell.device, wanted->cell.device) == 0 &&
-                               run->cell.compile == wanted->cell.compile && run->cell.dtype == wanted->cell.dtype;
-            const double done = ended(run) ? progress->estimates[j].work : work_done(progress, run, j);
-            const double took = (double)((run->ended ? run->ended : clock_now()) - run->started) * 1e-9;
-            work[1] += done, seconds[1] += took;
-            work[0] += alike ? done : 0, seconds[0] += alike ? took : 0;
-        }
-        const int use = work[0] > 0 ? 0 : 1;
-        if (work[use] <= 0)
-            return UNKNOWN_DOUBLE;
-        left += (progress->estimates[i].work - work_done(progress, wanted, i)) * seconds[use] / work[use];
+        const double work = ended(run) ? progress->estimates[i].work : work_done(progress, run, i);
+        const double took = (double)((run->ended ? run->ended : clock_now()) - run->started) * 1e-9;
+        struct rate *rate = rate_of(rates, &count, &run->cell);
+        all.work += work, all.seconds += took;
+        if (rate)
+            rate->work += work, rate->seconds += took;
+    }
+    if (all.work <= 0)
+        return UNKNOWN_DOUBLE;
+    for (size_t i = 0; i < progress->count; i++) {
+        const struct run *run = session_run(session, i);
+        if (ended(run))
+            continue;
+        const struct rate *rate = rate_of(rates, &count, &run->cell);
+        const struct rate *use = rate && rate->work > 0 ? rate : &all;
+        left += (progress->estimates[i].work - work_done(progress, run, i)) * use->seconds / use->work;
     }
     return left;
 }
