@@ -24,7 +24,8 @@ static void add_shown(struct strbuf *out, const char *character, size_t bytes)
 {
     const unsigned char first = (unsigned char)*character;
     const size_t wanted = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    const bool control = first < 0x20 || first == 0x7f || (first == 0xc2 && (unsigned char)character[1] < 0xa0);
+    const bool control =
+        first < 0x20 || first == 0x7f || (first == 0xc2 && bytes == 2 && (unsigned char)character[1] < 0xa0);
     if (control)
         strbuf_putc(out, ' ');
     else if (bytes != wanted || (first >= 0x80 && first < 0xc2) || first >= 0xf5)
