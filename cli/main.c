@@ -24,7 +24,10 @@ int fail(const struct error *error)
     const bool placed = strstr(error->text, ": error: ") != NULL;
     strbuf_puts(&text, placed ? "" : "steptop: error: ");
     for (const char *c = error->text; *c; c++) {
-        if (((unsigned char)*c < 0x20 && *c != '\n') || *c == 0x7f)
+        const bool c1 = (unsigned char)*c == 0xc2 && (unsigned char)c[1] >= 0x80 && (unsigned char)c[1] < 0xa0;
+        if (c1)
+            strbuf_printf(&text, "\\x%02x", (unsigned char)*++c); /* CSI and its like, in UTF-8 */
+        else if (((unsigned char)*c < 0x20 && *c != '\n') || *c == 0x7f)
             strbuf_printf(&text, "\\x%02x", (unsigned char)*c);
         else
             strbuf_putc(&text, *c);

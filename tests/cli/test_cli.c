@@ -139,6 +139,9 @@ static void bad_words_are_refused(void **state)
         {{"profiles", "new"}, "needs a name"},
         {{"profiles", "new", "../up"}, "'../up' cannot be a profile's name"},
         {{"x\x1b[31m\nred"}, "'x\\x1b[31m"},
+        {{"y\xc2\x9b"
+          "31m"},
+         "'y\\x9b31m"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct outcome outcome;
@@ -146,6 +149,7 @@ static void bad_words_are_refused(void **state)
         expect(&outcome, 2, "", bad[i].said);
         assert_string_equal(outcome.output, "");
         assert_null(strchr(outcome.errors, '\x1b'));
+        assert_null(strstr(outcome.errors, "\xc2\x9b"));
         assert_non_null(strstr(outcome.errors, "steptop: error: "));
         outcome_release(&outcome);
     }
