@@ -42,7 +42,7 @@ static bool work(struct bench *bench, const struct cuda_gemm *gemm, struct error
     struct program program = {
         .device = device, .gemm_workspace = bench->memory + 2 * COPY_BYTES, .gemm_workspace_bytes = WORKSPACE_BYTES};
     return cuda_gemm_run(&program, gemm, bench->memory, bench->memory + COPY_BYTES / 2, bench->memory + COPY_BYTES,
-                         error);
+                         false, error);
 }
 
 /* Seconds of one piece of work, the fastest of the repeats that fit in the budget. */

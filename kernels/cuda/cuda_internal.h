@@ -37,6 +37,7 @@ struct cuda_launch {
     enum cuda_launch_kind kind;
     int32_t node; /* the plan's; what is launched for it is attributed to it */
     const char *name;
+    bool aside;     /* reads what only this node writes, writes a gradient: nobody waits for it before the phase's end */
     int32_t module; /* kernels: which build; the function is looked up when all builds are ready */
     CUfunction function;
     unsigned grid[3], block, shared;
@@ -57,6 +58,13 @@ struct cuda_graph {
 #define CUDA_MAX_COUNTED 8
 #define CUDA_MAX_OPTIMIZERS 8
 
+/* One node of the backward phase in a captured graph; schedule.c says when and beside what it runs. */
+struct cuda_step {
+    int32_t launch, count; /* a node's launches */
+    int32_t side; /* -1: on the main stream; else its number on the side stream */
+    int32_t wait; /* the side step that must have ended before; -1: none */
+};
+
 struct program {
     struct device *device;
     const struct plan *plan;
@@ -64,7 +72,13 @@ struct program {
     bool compile;
     CUdeviceptr arena, workspace; /* the plan's arena; what the kernels need beyond it */
     uint64_t arena_bytes, workspace_bytes;
+    struct cuda_step *steps; /* compile mode: the backward phase on two streams */
+    int32_t step_count, side_count;
+    CUstream side_stream;
+    CUevent fork, *side_done; /* side_done: one a side step */
     CUdeviceptr gemm_workspace; /* part of workspace */
+    CUdeviceptr side_workspace; /* of the same size, for the side stream; compile mode only */
+    CUdeviceptr side_scratch, own_scratch;
     uint64_t gemm_workspace_bytes;
     CUdeviceptr optimizer_factors; /* one float a distinct set of AdamW values: the step's bias-corrected rate */
     struct adamw optimizers[CUDA_MAX_OPTIMIZERS];
@@ -92,7 +106,9 @@ struct program {
  * that says in what. 0 is no address. */
 #define CUDA_IN_ARENA (UINT64_C(1) << 62)
 #define CUDA_IN_WORKSPACE (UINT64_C(1) << 63)
-#define CUDA_OFFSET(address) ((address) & ~(CUDA_IN_ARENA | CUDA_IN_WORKSPACE))
+#define CUDA_IN_SIDE (UINT64_C(1) << 61) /* scratch of what may run on the side stream */
+#define CUDA_IN_OWN (UINT64_C(1) << 60)  /* scratch of one node alone */
+#define CUDA_OFFSET(address) ((address) & ~(CUDA_IN_ARENA | CUDA_IN_WORKSPACE | CUDA_IN_SIDE | CUDA_IN_OWN))
 
 /* An operand as a kernel sees it: a matrix in rows; vectors and whole tensors have one row. */
 struct operand {
@@ -107,19 +123,26 @@ struct lowering {
     const struct plan *plan;
     int32_t node;
     uint64_t scratch_used, scratch_peak; /* bytes, of the node in hand and of all so far */
+    uint64_t side_used, side_peak;
+    uint64_t own_bytes; /* of lower_own_scratch */
     struct error *error;
     bool failed; /* error holds the first reason */
 };
 
 /* Turns the plan into program->launches; modules and GEMMs are registered, not yet built. `scratch_bytes` gets what one
  * node needs at most beyond the plan's arena, from offset `scratch_start` of the workspace. ERROR_UNSUPPORTED names the op. */
-bool cuda_lower(struct program *program, uint64_t scratch_start, uint64_t *scratch_bytes, struct error *error);
+bool cuda_lower(struct program *program, uint64_t scratch_start, uint64_t *scratch_bytes, uint64_t *side_bytes,
+                uint64_t *own_bytes, struct error *error);
 
 /* For lower_*.c. An absent operand has address 0. */
 struct operand lower_tensor(const struct lowering *lowering, int32_t tensor);
 struct operand lower_input(const struct lowering *lowering, int i);
 struct operand lower_output(const struct lowering *lowering, int i);
 struct operand lower_scratch(struct lowering *lowering, enum dtype dtype, int64_t elements, int64_t row_stride);
+/* The same for weights' products, which may run beside other nodes but not beside each other; and scratch that no other
+ * node of the program shares. */
+struct operand lower_side_scratch(struct lowering *lowering, enum dtype dtype, int64_t elements, int64_t row_stride);
+struct operand lower_own_scratch(struct lowering *lowering, enum dtype dtype, int64_t elements, int64_t row_stride);
 struct operand operand_columns(struct operand operand, int64_t first); /* from column `first` on */
 const char *dtype_text(enum dtype dtype);                              /* "float", "bf16" */
 
@@ -172,8 +195,8 @@ void lower_attention(struct lowering *lowering, const struct node *node);
  * between phases; in capture these become event nodes of the graph. */
 bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct error *error);
 
-/* Issues one launch, without attribution. */
-bool cuda_issue_launch(struct program *program, const struct cuda_launch *launch, struct error *error);
+/* Issues one launch, without attribution; `side`: on the side stream. */
+bool cuda_issue_launch(struct program *program, const struct cuda_launch *launch, bool side, struct error *error);
 
 /* The entry points of the class that lie in program*.c. */
 struct program *cuda_prepare(struct device *device, const struct plan *plan, const struct prepare_options *options,
@@ -187,6 +210,14 @@ bool cuda_read(struct program *program, int32_t tensor, void *bytes, struct erro
 const char *cuda_kernel_name(const struct program *program, int32_t node);
 bool cuda_measure_ceilings(struct device *device, enum precision precision, int budget_ms, double *flops_per_s,
                            double *bytes_per_s, struct error *error);
+
+/* Compile mode: plans which products of the backward phase run on a second stream, and issues the phase so, in capture. */
+bool cuda_schedule(struct program *program, struct error *error);
+bool cuda_schedule_issue(struct program *program, struct error *error);
+void cuda_schedule_release(struct program *program);
+
+/* What is launched next belongs to this node. */
+void cuda_source_node(struct program *program, int32_t node);
 
 /* Captures the three usual ranges of phases that the plan has. */
 bool cuda_capture_graphs(struct program *program, struct error *error);

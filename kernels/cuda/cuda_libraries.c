@@ -130,8 +130,7 @@ void cuda_libraries_close(struct cuda_libraries *libraries)
         dlclose(libraries->blaslt_handle);
     if (libraries->nvrtc_handle)
         dlclose(libraries->nvrtc_handle);
-    if (libraries->driver_handle)
-        dlclose(libraries->driver_handle);
+    /* The driver stays loaded: once started it may own threads. */
     memset(libraries, 0, sizeof *libraries);
 }
 

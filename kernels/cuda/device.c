@@ -133,7 +133,7 @@ static struct device *cuda_open(int index, struct error *error)
     struct device *device = calloc(1, sizeof *device);
     int count = 0;
     if (!device) {
-        error_set(error, ERROR_SYSTEM, "out of memory");
+        error_set(error, ERROR_MEMORY, "out of memory on the host");
         return NULL;
     }
     struct cuda_libraries *libraries = &device->libraries;

@@ -145,7 +145,7 @@ static void gemm_take(const struct cuda_libraries *libraries, struct cuda_gemm *
     gemm_name(libraries, gemm);
 }
 
-static bool gemm_launch(struct device *device, const struct cuda_gemm *gemm, const cublasLtMatmulAlgo_t *algorithm,
+static bool gemm_launch(struct device *device, CUstream stream, const struct cuda_gemm *gemm, const cublasLtMatmulAlgo_t *algorithm,
                         CUdeviceptr a, CUdeviceptr b, CUdeviceptr d, CUdeviceptr workspace, uint64_t workspace_bytes,
                         struct error *error)
 {
@@ -153,15 +153,16 @@ static bool gemm_launch(struct device *device, const struct cuda_gemm *gemm, con
     cublasStatus_t status =
         device->libraries.cublasLtMatmul(device->blaslt, gemm->operation, &gemm->shape.alpha, (const void *)b, gemm->a,
                                          (const void *)a, gemm->b, &zero, (void *)d, gemm->d, (void *)d, gemm->d,
-                                         algorithm, (void *)workspace, workspace_bytes, (cudaStream_t)device->stream);
+                                         algorithm, (void *)workspace, workspace_bytes, (cudaStream_t)stream);
     return blaslt_ok(&device->libraries, status, "cuBLASLt", &gemm->shape, error);
 }
 
 bool cuda_gemm_run(struct program *program, const struct cuda_gemm *gemm, CUdeviceptr a, CUdeviceptr b, CUdeviceptr d,
-                   struct error *error)
+                   bool side, struct error *error)
 {
-    return gemm_launch(program->device, gemm, &gemm->algorithm, a, b, d, program->gemm_workspace,
-                       program->gemm_workspace_bytes, error);
+    return gemm_launch(program->device, side ? program->side_stream : program->device->stream, gemm, &gemm->algorithm, a,
+                       b, d, side ? program->side_workspace : program->gemm_workspace, program->gemm_workspace_bytes,
+                       error);
 }
 
 bool cuda_gemm_make(struct device *device, struct cuda_gemm *gemm, uint64_t workspace_bytes, struct error *error)
@@ -185,7 +186,7 @@ static bool time_candidate(struct program *program, const struct cuda_gemm *gemm
     for (int repeat = 0; repeat < repeats; ++repeat)
         for (int i = 0; i < launch_count; ++i) {
             const struct cuda_launch *launch = &program->launches[launches[i]];
-            if (!gemm_launch(device, gemm, algorithm, launch->a, launch->b, launch->d, program->gemm_workspace,
+            if (!gemm_launch(device, device->stream, gemm, algorithm, launch->a, launch->b, launch->d, program->gemm_workspace,
                              program->gemm_workspace_bytes, error))
                 return false;
         }

@@ -50,8 +50,9 @@ int32_t cuda_gemm_find(struct cuda_gemm_set *set, const struct cuda_gemm_shape *
  * Timing overwrites the products' outputs. */
 bool cuda_gemm_choose(struct program *program, const char *cache_path, bool measure, struct error *error);
 
+/* `side`: on the side stream, with its own workspace. */
 bool cuda_gemm_run(struct program *program, const struct cuda_gemm *gemm, CUdeviceptr a, CUdeviceptr b, CUdeviceptr d,
-                   struct error *error);
+                   bool side, struct error *error);
 void cuda_gemm_release(const struct cuda_libraries *libraries, struct cuda_gemm_set *set);
 
 /* Descriptors and the first heuristic for one shape outside any program: for measuring ceilings. */

@@ -95,6 +95,26 @@ struct operand lower_scratch(struct lowering *lowering, enum dtype dtype, int64_
     return operand;
 }
 
+struct operand lower_side_scratch(struct lowering *lowering, enum dtype dtype, int64_t elements, int64_t row_stride)
+{
+    struct operand operand = {.dtype = dtype, .elements = elements, .row_stride = row_stride};
+    operand.address = CUDA_IN_SIDE | lowering->side_used;
+    uint64_t bytes = (uint64_t)elements * dtype_size(dtype);
+    lowering->side_used += (bytes + PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
+    if (lowering->side_used > lowering->side_peak)
+        lowering->side_peak = lowering->side_used;
+    return operand;
+}
+
+struct operand lower_own_scratch(struct lowering *lowering, enum dtype dtype, int64_t elements, int64_t row_stride)
+{
+    struct operand operand = {.dtype = dtype, .elements = elements, .row_stride = row_stride};
+    operand.address = CUDA_IN_OWN | lowering->own_bytes;
+    uint64_t bytes = (uint64_t)elements * dtype_size(dtype);
+    lowering->own_bytes += (bytes + PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
+    return operand;
+}
+
 struct operand operand_columns(struct operand operand, int64_t first)
 {
     operand.address += (uint64_t)first * dtype_size(operand.dtype);
@@ -232,7 +252,8 @@ int lower_vector(int64_t columns, const struct operand *operands, int count)
     return 4;
 }
 
-bool cuda_lower(struct program *program, uint64_t scratch_start, uint64_t *scratch_bytes, struct error *error)
+bool cuda_lower(struct program *program, uint64_t scratch_start, uint64_t *scratch_bytes, uint64_t *side_bytes,
+                uint64_t *own_bytes, struct error *error)
 {
     const struct plan *plan = program->plan;
     struct lowering lowering = {.program = program, .plan = plan, .scratch_peak = scratch_start, .error = error};
@@ -241,6 +262,7 @@ bool cuda_lower(struct program *program, uint64_t scratch_start, uint64_t *scrat
         for (int32_t node = plan->phase_first[phase]; node < plan->phase_first[phase + 1] && !lowering.failed; ++node) {
             lowering.node = node;
             lowering.scratch_used = scratch_start;
+            lowering.side_used = 0;
             enum op op = plan->nodes[node].op;
             if (op >= OP_COUNT || !lowerings[op])
                 lower_fail(&lowering, "this device has no kernel for it");
@@ -250,5 +272,7 @@ bool cuda_lower(struct program *program, uint64_t scratch_start, uint64_t *scrat
     }
     program->phase_launch[PHASE_COUNT] = program->launch_count;
     *scratch_bytes = lowering.scratch_peak - scratch_start;
+    *side_bytes = lowering.side_peak;
+    *own_bytes = lowering.own_bytes;
     return !lowering.failed;
 }

@@ -11,6 +11,43 @@ static bool is_tf32(const struct lowering *lowering, enum dtype dtype)
     return dtype == DTYPE_F32 && lowering->plan->precision == PRECISION_TF32;
 }
 
+/* dw = dyᵀ·x with both operands turned over first. cuBLASLt's tf32 kernels for Hopper run at about half speed when both
+ * operands lie along the wrong dimension; turning costs one pass over each. */
+static void weight_product_turned(struct lowering *lowering, const struct node *node, struct operand dy, struct operand x,
+                                  struct operand dw)
+{
+    int64_t rows = node->dims.rows, in = node->dims.d_in, out = node->dims.d_out, leading = (rows + 3) / 4 * 4;
+    struct operand dy_turned = lower_side_scratch(lowering, DTYPE_F32, out * leading, leading);
+    struct operand x_turned = lower_side_scratch(lowering, DTYPE_F32, in * leading, leading);
+    struct defines none = {0};
+    uint64_t tiles = blocks(rows, 64) * (blocks(out, 64) + blocks(in, 64));
+    struct cuda_launch *launch =
+        lower_kernel(lowering, lower_module(lowering, "transpose.cu", &none), "transpose_pair", tiles, 1, 256);
+    lower_pointer(launch, dy.address);
+    lower_pointer(launch, dy_turned.address);
+    lower_int(launch, (int32_t)out);
+    lower_int64(launch, dy.row_stride);
+    lower_pointer(launch, x.address);
+    lower_pointer(launch, x_turned.address);
+    lower_int(launch, (int32_t)in);
+    lower_int64(launch, x.row_stride);
+    lower_int(launch, (int32_t)rows);
+    lower_int64(launch, leading);
+    struct cuda_gemm_shape shape;
+    __builtin_memset(&shape, 0, sizeof shape);
+    shape.m = out, shape.n = in, shape.k = rows;
+    shape.transpose_b = 1;
+    shape.lda = shape.ldb = leading, shape.ldd = dw.row_stride;
+    shape.batch = 1;
+    shape.align_a = lower_alignment(dy_turned.address, 0);
+    shape.align_b = lower_alignment(x_turned.address, 0);
+    shape.align_d = lower_alignment(dw.address, 0);
+    shape.type_ab = shape.type_d = DTYPE_F32;
+    shape.tf32 = 1;
+    shape.alpha = 1.0f;
+    lower_gemm(lowering, &shape, dy_turned.address, x_turned.address, dw.address);
+}
+
 void lower_linear(struct lowering *lowering, const struct node *node)
 {
     struct operand a = lower_input(lowering, 0), b = lower_input(lowering, 1), d = lower_output(lowering, 0);
@@ -28,6 +65,12 @@ void lower_linear(struct lowering *lowering, const struct node *node)
     }
     if (a.dtype != b.dtype) {
         lower_fail(lowering, "its operands differ in type");
+        return;
+    }
+    int architecture = lowering->program->device->architecture;
+    if (node->op == OP_LINEAR_BACKWARD_WEIGHT && lowering->program->compile && is_tf32(lowering, a.dtype) &&
+        d.dtype == DTYPE_F32 && architecture >= 90 && architecture < 110 && rows >= 64) {
+        weight_product_turned(lowering, node, a, b, d);
         return;
     }
     shape.lda = a.row_stride, shape.ldb = b.row_stride, shape.ldd = d.row_stride;
@@ -212,7 +255,7 @@ static struct attention_tiles attention_tiles_for(const struct lowering *lowerin
         tiles.backward_rows = tiles.padded <= 64 ? 64 : 32;
         size = 2, leading = (unsigned)tiles.padded + 8;
     } else {
-        tiles.forward_rows = tiles.padded <= 64 ? 64 : 32;
+        tiles.forward_rows = 32;
         tiles.backward_rows = tiles.padded <= 80 ? 32 : 16;
         size = 4, leading = (unsigned)tiles.padded + 4;
     }
@@ -220,22 +263,38 @@ static struct attention_tiles attention_tiles_for(const struct lowering *lowerin
     tiles.forward_shared = (64 + 2 * f) * leading * size;
     tiles.backward_shared = (128 + 2 * b) * leading * size + 2 * b * 4;
     if (tiles.mode == MODE_FP32) {
-        tiles.forward_shared += 4 * 16 * (f + 4) * 4;
-        tiles.backward_shared += 4 * 16 * (b + 4) * 4;
+        tiles.forward_shared += 8 * 16 * (f / 2 + 4) * 4;
+        tiles.backward_shared += 8 * 16 * (b / 2 + 4) * 4;
     }
     return tiles;
 }
 
 static void attention_defines(const struct lowering *lowering, const struct node_dims *dims,
-                              const struct attention_tiles *tiles, bool turn, struct defines *defines)
+                              const struct attention_tiles *tiles, int vector, bool turn, struct defines *defines)
 {
     define_number(defines, "D", dims->head_dim);
     define_number(defines, "HEADS", dims->heads);
     define_number(defines, "MODE", tiles->mode);
-    define_number(defines, "VECTOR", dims->head_dim % 4 == 0 ? 4 : 2);
+    define_number(defines, "VECTOR", vector);
     define_number(defines, "TURN", turn);
     if (lowering->program->compile)
         define_number(defines, "CONTEXT", dims->context);
+}
+
+/* Elements an access for all operands: 16 bytes where head size, addresses and strides allow; 0 where not even a pair. */
+static int attention_vector(int64_t head_dim, const struct operand *operands, int count)
+{
+    for (int vector = 8; vector >= 2; vector /= 2) {
+        bool fits = head_dim % vector == 0;
+        for (int i = 0; i < count; ++i) {
+            uint64_t bytes = (uint64_t)vector * dtype_size(operands[i].dtype);
+            if (operands[i].address && (bytes > 16 || CUDA_OFFSET(operands[i].address) % bytes != 0 || operands[i].row_stride % vector != 0))
+                fits = false;
+        }
+        if (fits)
+            return vector;
+    }
+    return 0;
 }
 
 /* Head sizes beyond the fused kernels: the same products one by one, on scratch, without keeping the T × T matrices. */
@@ -302,14 +361,10 @@ void lower_attention(struct lowering *lowering, const struct node *node)
     struct operand o = backward ? lower_input(lowering, 2) : lower_output(lowering, 0);
     struct operand dqkv = backward ? lower_output(lowering, 0) : qkv;
     struct attention_tiles tiles = attention_tiles_for(lowering, dims, qkv.dtype);
-    int64_t vector = dims->head_dim % 4 == 0 ? 4 : 2;
     const struct operand all[] = {qkv, d_o, o, dqkv};
-    bool aligned = true; /* a slice of a wider matrix may start anywhere */
-    for (int i = 0; i < 4; ++i)
-        aligned = aligned && CUDA_OFFSET(all[i].address) % ((uint64_t)vector * dtype_size(all[i].dtype)) == 0 &&
-                  (!all[i].address || all[i].row_stride % vector == 0);
+    int vector = attention_vector(dims->head_dim, all, 4);
     unsigned needed = backward ? tiles.backward_shared : tiles.forward_shared;
-    if (dims->head_dim > 128 || dims->head_dim % 2 != 0 || !aligned ||
+    if (dims->head_dim > 128 || vector == 0 ||
         (int)needed > lowering->program->device->shared_limit) {
         if (backward)
             fallback_backward(lowering, node, d_o, qkv, table, dqkv);
@@ -318,14 +373,14 @@ void lower_attention(struct lowering *lowering, const struct node *node)
         return;
     }
     struct defines defines = {0};
-    attention_defines(lowering, dims, &tiles, table.address != 0, &defines);
+    attention_defines(lowering, dims, &tiles, vector, table.address != 0, &defines);
     define_number(&defines, "BN", backward ? tiles.backward_rows : tiles.forward_rows);
     define_text(&defines, "TQ", dtype_text(qkv.dtype));
     define_text(&defines, "TO", dtype_text(o.dtype));
     uint64_t query_tiles = blocks(dims->context, 64), heads = (uint64_t)(dims->batch * dims->heads);
     if (!backward) {
         int32_t module = lower_module(lowering, "attention_forward.cu", &defines);
-        struct cuda_launch *launch = lower_kernel(lowering, module, "attention_forward", query_tiles, heads, 128);
+        struct cuda_launch *launch = lower_kernel(lowering, module, "attention_forward", heads, query_tiles, 256);
         launch->shared = tiles.forward_shared;
         lower_pointer(launch, qkv.address);
         lower_pointer(launch, table.address);
@@ -342,7 +397,7 @@ void lower_attention(struct lowering *lowering, const struct node *node)
     int32_t module = lower_module(lowering, "attention_backward.cu", &defines);
     struct operand lse = lower_input(lowering, 3), delta = lower_output(lowering, 1);
     int64_t count = dims->batch * dims->context * dims->heads;
-    struct cuda_launch *launch = lower_kernel(lowering, module, "attention_delta", blocks(count, 4), 1, 128);
+    struct cuda_launch *launch = lower_kernel(lowering, module, "attention_delta", blocks(count, 8), 1, 256);
     lower_pointer(launch, d_o.address);
     lower_pointer(launch, o.address);
     lower_pointer(launch, delta.address);
@@ -350,7 +405,7 @@ void lower_attention(struct lowering *lowering, const struct node *node)
     lower_int64(launch, d_o.row_stride);
     lower_int64(launch, o.row_stride);
     lower_int(launch, (int32_t)count);
-    launch = lower_kernel(lowering, module, "attention_backward", 2 * query_tiles, heads, 128);
+    launch = lower_kernel(lowering, module, "attention_backward", heads, 2 * query_tiles, 256);
     launch->shared = tiles.backward_shared;
     lower_pointer(launch, d_o.address);
     lower_pointer(launch, qkv.address);

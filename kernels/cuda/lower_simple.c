@@ -80,10 +80,14 @@ void lower_norm(struct lowering *lowering, const struct node *node)
     }
     const struct operand all[] = {x, r, w, y, z, rounded};
     int vector = lower_vector(columns, all, 6), threads = row_threads(columns / vector);
+    int group = 1; /* warps a row in backward: 4 accesses a thread at most, where 8 warps are enough for that */
+    while (group < 8 && columns > (int64_t)4 * 32 * vector * group)
+        group *= 2;
     struct defines defines = {0};
     define_number(&defines, "C", columns);
     define_number(&defines, "VECTOR", vector);
     define_number(&defines, "THREADS", threads);
+    define_number(&defines, "GROUP", group);
     define_text(&defines, "TX", dtype_text(x.dtype));
     define_text(&defines, "TR", dtype_text(r.dtype));
     define_text(&defines, "TY", dtype_text(y.dtype));
@@ -103,23 +107,24 @@ void lower_norm(struct lowering *lowering, const struct node *node)
         lower_float(launch, node->epsilon);
         return;
     }
-    int64_t limit =
-        lowering->program->device->shared_limit < 96 << 10 ? lowering->program->device->shared_limit : 96 << 10;
-    int64_t warps = limit / (columns * 4);
-    if (warps > 8)
-        warps = 8;
-    if (warps < 1) {
+    int64_t together = 8 / group; /* rows a block has in work */
+    int64_t parts = (int64_t)blocks(rows, together), most = 2 * (int64_t)lowering->program->device->units;
+    if (parts > most)
+        parts = most;
+    int64_t shared = together > 1 ? together * columns * 4 : 0;
+    if (shared > lowering->program->device->shared_limit) {
         lower_fail(lowering, "a row of %lld columns does not fit in shared memory", (long long)columns);
         return;
     }
-    int64_t parts = (int64_t)blocks(rows, warps), most = 2 * (int64_t)lowering->program->device->units;
-    if (parts > most)
-        parts = most;
-    struct operand partial = lower_scratch(lowering, DTYPE_F32, parts * columns, columns);
+    /* Compiled, the sum over the parts may run beside what follows, so its operand is nobody else's. */
+    const struct tensor *gradient = &lowering->plan->tensors[node->output[1]];
+    bool aside = lowering->program->compile && tensor_kind_persists(gradient->kind);
+    struct operand partial = aside ? lower_own_scratch(lowering, DTYPE_F32, parts * columns, columns)
+                                   : lower_scratch(lowering, DTYPE_F32, parts * columns, columns);
     struct cuda_launch *launch =
         lower_kernel(lowering, module, r.address ? "rmsnorm_backward_residual" : "rmsnorm_backward", (uint64_t)parts, 1,
-                     (unsigned)warps * 32);
-    launch->shared = (unsigned)(warps * columns * 4);
+                     256);
+    launch->shared = (unsigned)shared;
     lower_pointer(launch, y.address);
     lower_pointer(launch, x.address);
     lower_pointer(launch, w.address);
@@ -131,6 +136,7 @@ void lower_norm(struct lowering *lowering, const struct node *node)
     lower_pointer(launch, partial.address);
     lower_int(launch, (int32_t)rows);
     launch = lower_kernel(lowering, module, "rmsnorm_weight_sum", blocks(columns, 32), 1, 256);
+    launch->aside = aside;
     lower_pointer(launch, partial.address);
     lower_pointer(launch, dw.address);
     lower_int(launch, (int32_t)parts);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #define MAX_BUILD_THREADS 8
+#define MAX_HEADERS 32
 
 static const char *source_text(const char *file)
 {
@@ -60,11 +61,13 @@ static bool build_compile(const struct cuda_libraries *libraries, struct cuda_bu
     const char *text = source_text(build->file);
     if (!text)
         return build_failed(build, "there is no such source in the plugin", NULL, error);
-    const char *names[32], *texts[32];
+    const char *names[MAX_HEADERS], *texts[MAX_HEADERS];
     int headers = 0;
-    for (int i = 0; i < cuda_source_count && headers < 32; ++i) {
+    for (int i = 0; i < cuda_source_count; ++i) {
         const char *dot = strrchr(cuda_sources[i].name, '.');
         if (dot && strcmp(dot, ".cuh") == 0) {
+            if (headers == MAX_HEADERS)
+                return build_failed(build, "the plugin has more headers than it can hand over", NULL, error);
             names[headers] = cuda_sources[i].name;
             texts[headers++] = cuda_sources[i].text;
         }

@@ -47,6 +47,7 @@ static bool memory_take(struct program *program, struct prepare_report *report, 
     }
     program->optimizer_factors = program->workspace;
     program->gemm_workspace = program->workspace + FACTOR_BYTES;
+    program->side_workspace = program->gemm_workspace + GEMM_WORKSPACE_BYTES; /* used when compiled */
     return true;
 }
 
@@ -54,6 +55,10 @@ static CUdeviceptr address_of(const struct program *program, uint64_t tagged)
 {
     if (tagged & CUDA_IN_ARENA)
         return program->arena + CUDA_OFFSET(tagged);
+    if (tagged & CUDA_IN_OWN)
+        return program->own_scratch + CUDA_OFFSET(tagged);
+    if (tagged & CUDA_IN_SIDE)
+        return program->side_scratch + CUDA_OFFSET(tagged);
     return tagged & CUDA_IN_WORKSPACE ? program->workspace + CUDA_OFFSET(tagged) : 0;
 }
 
@@ -205,24 +210,26 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
         return NULL;
     struct program *program = calloc(1, sizeof *program);
     if (!program) {
-        error_set(error, ERROR_SYSTEM, "out of memory");
+        error_set(error, ERROR_MEMORY, "out of memory on the host");
         return NULL;
     }
     program->device = device;
     program->plan = plan;
     program->compile = options->compile;
-    uint64_t scratch = 0;
+    uint64_t scratch = 0, side = 0, own = 0, products = GEMM_WORKSPACE_BYTES * (options->compile ? 2 : 1);
     program->gemm_workspace_bytes = GEMM_WORKSPACE_BYTES;
-    if (!cuda_lower(program, FACTOR_BYTES + GEMM_WORKSPACE_BYTES, &scratch, error))
+    if (!cuda_lower(program, FACTOR_BYTES + products, &scratch, &side, &own, error))
         goto failed;
     renewal_register(program);
     program->arena_bytes = plan->memory.total ? plan->memory.total : PLAN_ALIGNMENT;
-    program->workspace_bytes = FACTOR_BYTES + GEMM_WORKSPACE_BYTES + scratch;
+    program->workspace_bytes = FACTOR_BYTES + products + scratch + side + own;
     for (int i = 0; i <= PHASE_COUNT; ++i)
         if (!CUDA_OK(device, cuEventCreate(&program->boundary[i], CU_EVENT_DEFAULT), error))
             goto failed;
     if (!memory_take(program, report, error))
         goto failed;
+    program->own_scratch = program->workspace + program->workspace_bytes - own;
+    program->side_scratch = program->own_scratch - side;
     launches_locate(program);
     if (options->probe) {
         struct error why = {0};
@@ -250,7 +257,7 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
         !CUDA_OK(device, cuMemsetD8Async(program->workspace, 0, program->workspace_bytes, device->stream), error) ||
         !CUDA_OK(device, cuStreamSynchronize(device->stream), error))
         goto failed;
-    if (options->compile && !cuda_capture_graphs(program, error))
+    if (options->compile && (!cuda_schedule(program, error) || !cuda_capture_graphs(program, error)))
         goto failed;
     if (options->compile)
         report->compile_ns = clock_now() - start;
@@ -272,6 +279,7 @@ void cuda_release(struct program *program)
     libraries->cuStreamSynchronize(device->stream);
     for (int i = 0; i < program->graph_count; ++i)
         libraries->cuGraphExecDestroy(program->graphs[i].executable);
+    cuda_schedule_release(program);
     cupti_counters_close(program->counters);
     cupti_source_close(program->source);
     for (int i = 0; i <= PHASE_COUNT; ++i)
@@ -304,9 +312,12 @@ static bool tensor_copy(struct program *program, const struct tensor *tensor, vo
     struct device *device = program->device;
     CUdeviceptr address = program->arena + tensor->offset;
     int64_t columns = tensor->rank ? tensor->shape[tensor->rank - 1] : 1;
-    if (tensor->row_stride == 0 || tensor->row_stride == columns)
-        return write ? CUDA_OK(device, cuMemcpyHtoD(address, host, tensor->bytes), error)
-                     : CUDA_OK(device, cuMemcpyDtoH(host, address, tensor->bytes), error);
+    if (tensor->row_stride == 0 || tensor->row_stride == columns) {
+        /* On the stream that runs the steps: it is a non-blocking one, which does not wait for copies elsewhere. */
+        bool issued = write ? CUDA_OK(device, cuMemcpyHtoDAsync(address, host, tensor->bytes, device->stream), error)
+                            : CUDA_OK(device, cuMemcpyDtoHAsync(host, address, tensor->bytes, device->stream), error);
+        return issued && CUDA_OK(device, cuStreamSynchronize(device->stream), error);
+    }
     uint64_t width = (uint64_t)columns * dtype_size(tensor->dtype),
              pitch = (uint64_t)tensor->row_stride * dtype_size(tensor->dtype);
     CUDA_MEMCPY2D copy = {.WidthInBytes = width, .Height = (size_t)(tensor_elements(tensor) / columns)};

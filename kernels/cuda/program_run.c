@@ -8,16 +8,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-bool cuda_issue_launch(struct program *program, const struct cuda_launch *launch, struct error *error)
+bool cuda_issue_launch(struct program *program, const struct cuda_launch *launch, bool side, struct error *error)
 {
     if (launch->kind == CUDA_LAUNCH_GEMM)
-        return cuda_gemm_run(program, &program->gemms.items[launch->gemm], launch->a, launch->b, launch->d, error);
+        return cuda_gemm_run(program, &program->gemms.items[launch->gemm], launch->a, launch->b, launch->d, side,
+                             error);
     void *arguments[CUDA_LAUNCH_MAX_ARGUMENTS];
     for (int i = 0; i < launch->argument_count; ++i)
         arguments[i] = (void *)(uintptr_t)&launch->arguments[i];
     CUresult result = program->device->libraries.cuLaunchKernel(launch->function, launch->grid[0], launch->grid[1],
                                                                 launch->grid[2], launch->block, 1, 1, launch->shared,
-                                                                program->device->stream, arguments, NULL);
+                                                                side ? program->side_stream : program->device->stream, arguments, NULL);
     return result == CUDA_SUCCESS || cuda_failed(&program->device->libraries, result, launch->name, error);
 }
 
@@ -31,6 +32,11 @@ static bool boundary_record(struct program *program, int boundary, bool capturin
     return CUDA_OK(device, cuEventRecord(program->boundary[boundary], device->stream), error);
 }
 
+void cuda_source_node(struct program *program, int32_t node)
+{
+    cupti_source_node(program->source, node);
+}
+
 bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct error *error)
 {
     int last = -1;
@@ -40,6 +46,11 @@ bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct
         last = phase;
         if (!boundary_record(program, phase, capturing, error))
             return false;
+        if (capturing && phase == PHASE_BWD && program->steps) {
+            if (!cuda_schedule_issue(program, error))
+                return false;
+            continue;
+        }
         for (int32_t i = program->phase_launch[phase]; i < program->phase_launch[phase + 1]; ++i) {
             const struct cuda_launch *launch = &program->launches[i];
             bool first = i == program->phase_launch[phase] || launch[-1].node != launch->node;
@@ -47,7 +58,7 @@ bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct
             cupti_source_node(program->source, launch->node);
             if (first && !capturing)
                 cupti_counters_push(program->counters, launch->node);
-            if (!cuda_issue_launch(program, launch, error))
+            if (!cuda_issue_launch(program, launch, false, error))
                 return error_prefix(error, "%s of %s", op_info(program->plan->nodes[launch->node].op)->name,
                                     program->plan->scopes[program->plan->nodes[launch->node].scope].path);
             if (last_of_node && !capturing)
@@ -66,7 +77,7 @@ static bool count_activities(struct device *device, CUgraph graph, uint32_t *act
         return false;
     CUgraphNode *nodes = calloc(count ? count : 1, sizeof *nodes);
     if (!nodes)
-        return error_set(error, ERROR_SYSTEM, "out of memory");
+        return error_set(error, ERROR_MEMORY, "out of memory on the host");
     bool done = CUDA_OK(device, cuGraphGetNodes(graph, nodes, &count), error);
     for (size_t i = 0; i < count && done; ++i) {
         CUgraphNodeType type;

@@ -2,7 +2,7 @@
  * precisions. All accumulators have the layout of mma.m16n8: a thread of lane (g = lane / 4, t = lane % 4) holds of each
  * 16 × 8 piece the elements (g, 2t), (g, 2t+1), (g+8, 2t), (g+8, 2t+1); a pair is what RoPE turns.
  *
- * Macros: D head size (even), HEADS, MODE (0 bf16, 1 tf32, 2 fp32), VECTOR (4 when D is a multiple of 4, else 2), types TQ
+ * Macros: D head size (even), HEADS, MODE (0 bf16, 1 tf32, 2 fp32), VECTOR elements an access (divides D), types TQ
  * (qkv), TO (o), TDO (do), TDQ (dqkv); TURN 1 with RoPE, 0 without; CONTEXT when it is known. */
 #pragma once
 #include "common.cuh"
@@ -16,7 +16,9 @@ typedef unsigned short element;
 typedef float element;
 #define LD (DP + 4)
 #endif
-#define THREADS 128
+/* 8 warps: warp w works on rows 16·(w mod 4) of a tile of 64 and on half w / 4 of the columns it is walked along; the two
+ * halves' sums are joined at the end, in a fixed order. */
+#define THREADS 256
 #ifdef CONTEXT
 #define T CONTEXT
 #else
@@ -66,35 +68,80 @@ __device__ __forceinline__ void put_shared(element *p, const pack<VECTOR> &x)
 #endif
 }
 
-/* Rows [first, first + ROWS) of a head's slice to shared memory, turned by RoPE when ROPE; zero beyond the context and
- * beyond column D. `base` is the slice's row 0. */
-template <int ROWS, bool ROPE, typename TIN>
-__device__ __forceinline__ void load_tile(element *shared, const TIN *base, int64 stride, const float *table, int first,
-                                          int context)
+/* BYTES of a tensor as they lie in memory. */
+template <int BYTES> struct raw {
+    unsigned word[BYTES / 4];
+};
+
+template <int BYTES> __device__ __forceinline__ raw<BYTES> load_raw(const void *p)
 {
-    constexpr int CHUNKS = DP / VECTOR;
-#pragma unroll 4
-    for (int i = threadIdx.x; i < ROWS * CHUNKS; i += THREADS) {
-        int row = i / CHUNKS, column = (i - row * CHUNKS) * VECTOR, t = first + row;
-        pack<VECTOR> x;
+    raw<BYTES> r;
+    if constexpr (BYTES == 16) {
+        uint4 t = *reinterpret_cast<const uint4 *>(p);
+        r.word[0] = t.x, r.word[1] = t.y, r.word[2] = t.z, r.word[3] = t.w;
+    } else if constexpr (BYTES == 8) {
+        uint2 t = *reinterpret_cast<const uint2 *>(p);
+        r.word[0] = t.x, r.word[1] = t.y;
+    } else {
+        r.word[0] = *reinterpret_cast<const unsigned *>(p);
+    }
+    return r;
+}
+
+/* ROWS rows of a head's slice on their way to shared memory, through registers: `load` issues all reads, `store` turns
+ * pairs by RoPE (when ROPE), rounds and writes. Between the two there may be work that hides the reads' latency. Rows beyond
+ * the context and columns beyond D are zero. */
+template <int ROWS, bool ROPE, typename TIN> struct tile_in_flight {
+    static constexpr int CHUNKS = DP / VECTOR, COUNT = (ROWS * CHUNKS + THREADS - 1) / THREADS;
+    raw<VECTOR * sizeof(TIN)> data[COUNT];
+    pack<VECTOR> turn[ROPE && TURN ? COUNT : 1];
+
+    /* `base` is the slice's row 0, `first` the tile's first row. */
+    __device__ __forceinline__ void load(const TIN *base, int64 stride, const float *table, int first, int context)
+    {
 #pragma unroll
-        for (int k = 0; k < VECTOR; ++k)
-            x.v[k] = 0.0f;
-        if (t < T && column < D) {
-            x = load_pack<VECTOR>(base + (int64)t * stride + column);
+        for (int i = 0; i < COUNT; ++i) {
+            int index = threadIdx.x + i * THREADS, row = index / CHUNKS, column = (index - row * CHUNKS) * VECTOR;
+            int t = first + row;
+#pragma unroll
+            for (int w = 0; w < (int)(VECTOR * sizeof(TIN) / 4); ++w)
+                data[i].word[w] = 0;
+            if (row < ROWS && t < T && column < D) {
+                data[i] = load_raw<VECTOR * sizeof(TIN)>(base + (int64)t * stride + column);
+                if constexpr (ROPE && TURN)
+                    turn[i] = load_pack<VECTOR>(table + (int64)t * D + column);
+            } else if constexpr (ROPE && TURN) {
+                turn[i] = pack_zero<VECTOR>();
+            }
+        }
+    }
+
+    __device__ __forceinline__ void store(element *shared)
+    {
+#pragma unroll
+        for (int i = 0; i < COUNT; ++i) {
+            int index = threadIdx.x + i * THREADS, row = index / CHUNKS, column = (index - row * CHUNKS) * VECTOR;
+            pack<VECTOR> x;
+#pragma unroll
+            for (int k = 0; k < VECTOR; ++k) {
+                if constexpr (sizeof(TIN) == 4)
+                    x.v[k] = __uint_as_float(data[i].word[k]);
+                else
+                    x.v[k] = __uint_as_float(k % 2 ? data[i].word[k / 2] & 0xffff0000u : data[i].word[k / 2] << 16);
+            }
             if constexpr (ROPE && TURN) {
-                pack<VECTOR> turn = load_pack<VECTOR>(table + (int64)t * D + column);
 #pragma unroll
                 for (int k = 0; k < VECTOR; k += 2) {
                     float a = x.v[k], b = x.v[k + 1];
-                    x.v[k] = a * turn.v[k] - b * turn.v[k + 1];
-                    x.v[k + 1] = a * turn.v[k + 1] + b * turn.v[k];
+                    x.v[k] = a * turn[i].v[k] - b * turn[i].v[k + 1];
+                    x.v[k + 1] = a * turn[i].v[k + 1] + b * turn[i].v[k];
                 }
             }
+            if (row < ROWS)
+                put_shared(shared + row * LD + column, x);
         }
-        put_shared(shared + row * LD + column, x);
     }
-}
+};
 
 #if MODE == 0
 __device__ __forceinline__ unsigned shared_address(const void *p) { return (unsigned)__cvta_generic_to_shared(p); }
@@ -237,6 +284,25 @@ __device__ __forceinline__ void product_columns(tile<NT_D> &out, const tile<NT> 
         }
     }
 #endif
+}
+
+/* Adds the second half's accumulator to the first half's, through `shared` (DP·256 bytes that nothing else uses). All
+ * threads call it. */
+__device__ __forceinline__ void join_halves(tile<NT_D> &x, float *shared)
+{
+    int slot = threadIdx.x & 127;
+    __syncthreads();
+    if (threadIdx.x >= 128) {
+#pragma unroll
+        for (int i = 0; i < NT_D * 4; ++i)
+            shared[i * 128 + slot] = x.c[i / 4][i % 4];
+    }
+    __syncthreads();
+    if (threadIdx.x < 128) {
+#pragma unroll
+        for (int i = 0; i < NT_D * 4; ++i)
+            x.c[i / 4][i % 4] += shared[i * 128 + slot];
+    }
 }
 
 /* The warp's 16 rows of an accumulator to global memory; BACK turns pairs back by RoPE. `first` is the first row's t. */

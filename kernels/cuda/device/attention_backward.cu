@@ -1,14 +1,14 @@
 /* Causal attention, backward. Probabilities are made again from q, k and the saved log-sum; with P = exp(s·scale − lse) and
  * δ = Σ do·o a row:  dv = Pᵀ·do,  ds = P∘(do·vᵀ − δ)·scale,  dq = ds·k,  dk = dsᵀ·q; dq and dk are turned back by RoPE.
- * Two kinds of block in one launch, so that nothing is added atomically and results do not depend on timing: the first
- * ⌈T/64⌉ of grid.x own 64 keys and walk the queries from the diagonal on (dk, dv), the others own 64 queries and walk the
- * keys (dq). Macro BN: rows of a tile of the walk. Dynamic shared memory (128 + 2·BN)·LD elements, then 2·BN floats, and in
- * fp32 4·16·(BN+4) floats more. grid (2·⌈T/64⌉, B·H). */
+ * Two kinds of block in one launch, so that nothing is added atomically and results do not depend on timing: the
+ * even ones of grid.y own 64 keys and walk the queries from the diagonal on (dk, dv), the odd ones own 64 queries and walk
+ * the keys (dq). Macro BN: rows of a tile of the walk. Dynamic shared memory (128 + 2·BN)·LD elements, then 2·BN floats, and in
+ * fp32 8·16·(BN/2+4) floats more. grid (B·H, 2·⌈T/64⌉): blocks start in order of their walks' lengths, longest first. */
 #include "attention.cuh"
 
-#define NT (BN / 8)
+#define NT (BN / 16) /* pieces of 8 columns in half a tile */
 
-/* δ[b][h][t] = Σ_d do·o, one warp each; grid covers B·H·T warps of 4 a block. */
+/* δ[b][h][t] = Σ_d do·o, one warp each, THREADS/32 of them a block. */
 extern "C" __global__ void __launch_bounds__(THREADS)
     attention_delta(const TDO *d_o, const TO *o, float *delta, int context, int64 stride_do, int64 stride_o, int count)
 {
@@ -45,46 +45,68 @@ __device__ __forceinline__ void keys_block(const operands &in, int first, elemen
 {
     int context = in.context;
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, pair = lane & 3;
-    load_tile<64, true>(k_tile, in.q + MODEL_WIDTH, in.stride_qkv, in.table, first, context);
-    load_tile<64, false>(v_tile, in.q + 2 * MODEL_WIDTH, in.stride_qkv, in.table, first, context);
+    int group = warp & 3, half = warp >> 2;
+    {
+        tile_in_flight<64, true, TQ> k_next;
+        tile_in_flight<64, false, TQ> v_next;
+        k_next.load(in.q + MODEL_WIDTH, in.stride_qkv, in.table, first, context);
+        v_next.load(in.q + 2 * MODEL_WIDTH, in.stride_qkv, in.table, first, context);
+        k_next.store(k_tile);
+        v_next.store(v_tile);
+    }
     tile<NT_D> dk, dv;
     tile_zero(dk);
     tile_zero(dv);
-    int row = first + warp * 16 + g; /* key */
+    int row = first + group * 16 + g; /* key */
     for (int query = first; query < T; query += BN) {
-        __syncthreads();
-        load_tile<BN, true>(q_tile, in.q, in.stride_qkv, in.table, query, context);
-        load_tile<BN, false>(do_tile, in.d_o, in.stride_do, in.table, query, context);
-        if (threadIdx.x < BN) {
-            bool there = query + (int)threadIdx.x < T;
-            lse[threadIdx.x] = there ? in.lse[query + threadIdx.x] : INFINITY_F; /* no weight beyond the context */
-            delta[threadIdx.x] = there ? in.delta[query + threadIdx.x] : 0.0f;
+        {
+            tile_in_flight<BN, true, TQ> q_next;
+            tile_in_flight<BN, false, TDO> do_next;
+            q_next.load(in.q, in.stride_qkv, in.table, query, context);
+            do_next.load(in.d_o, in.stride_do, in.table, query, context);
+            float own_lse = INFINITY_F, own_delta = 0.0f; /* no weight beyond the context */
+            if (threadIdx.x < BN && query + (int)threadIdx.x < T) {
+                own_lse = in.lse[query + threadIdx.x];
+                own_delta = in.delta[query + threadIdx.x];
+            }
+            __syncthreads();
+            q_next.store(q_tile);
+            do_next.store(do_tile);
+            if (threadIdx.x < BN)
+                lse[threadIdx.x] = own_lse, delta[threadIdx.x] = own_delta;
+            __syncthreads();
         }
-        __syncthreads();
+        int own = half * (BN / 2); /* this half's first query in the tile */
+        if (query + own + BN / 2 - 1 < first + group * 16)
+            continue; /* all of them come before these keys */
         tile<NT> s, dp;
         tile_zero(s);
-        product_rows(s, k_tile + warp * 16 * LD, q_tile);
+        product_rows(s, k_tile + group * 16 * LD, q_tile + own * LD);
 #pragma unroll
         for (int n = 0; n < NT; ++n)
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                int column = n * 8 + 2 * pair + (i & 1);
+                int column = own + n * 8 + 2 * pair + (i & 1);
                 float p = exponential(s.c[n][i] * in.scale - lse[column]);
                 s.c[n][i] = row + (i >> 1) * 8 > query + column ? 0.0f : p;
             }
-        product_columns(dv, s, do_tile, scratch);
+        product_columns(dv, s, do_tile + own * LD, scratch);
         tile_zero(dp);
-        product_rows(dp, v_tile + warp * 16 * LD, do_tile);
+        product_rows(dp, v_tile + group * 16 * LD, do_tile + own * LD);
 #pragma unroll
         for (int n = 0; n < NT; ++n)
 #pragma unroll
             for (int i = 0; i < 4; ++i)
-                s.c[n][i] *= (dp.c[n][i] - delta[n * 8 + 2 * pair + (i & 1)]) * in.scale;
-        product_columns(dk, s, q_tile, scratch);
+                s.c[n][i] *= (dp.c[n][i] - delta[own + n * 8 + 2 * pair + (i & 1)]) * in.scale;
+        product_columns(dk, s, q_tile + own * LD, scratch);
     }
+    join_halves(dk, reinterpret_cast<float *>(k_tile));
+    join_halves(dv, reinterpret_cast<float *>(k_tile));
+    if (half == 1)
+        return;
     const float one[2] = {1.0f, 1.0f};
-    store_rows<true>(in.dq + MODEL_WIDTH, in.stride_dqkv, dk, one, in.table, first + warp * 16, context);
-    store_rows<false>(in.dq + 2 * MODEL_WIDTH, in.stride_dqkv, dv, one, in.table, first + warp * 16, context);
+    store_rows<true>(in.dq + MODEL_WIDTH, in.stride_dqkv, dk, one, in.table, first + group * 16, context);
+    store_rows<false>(in.dq + 2 * MODEL_WIDTH, in.stride_dqkv, dv, one, in.table, first + group * 16, context);
 }
 
 __device__ __forceinline__ void queries_block(const operands &in, int first, element *q_tile, element *do_tile, element *k_tile,
@@ -92,45 +114,64 @@ __device__ __forceinline__ void queries_block(const operands &in, int first, ele
 {
     int context = in.context;
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, pair = lane & 3;
-    load_tile<64, true>(q_tile, in.q, in.stride_qkv, in.table, first, context);
-    load_tile<64, false>(do_tile, in.d_o, in.stride_do, in.table, first, context);
-    int row = first + warp * 16 + g; /* query */
+    int group = warp & 3, half = warp >> 2;
+    {
+        tile_in_flight<64, true, TQ> q_next;
+        tile_in_flight<64, false, TDO> do_next;
+        q_next.load(in.q, in.stride_qkv, in.table, first, context);
+        do_next.load(in.d_o, in.stride_do, in.table, first, context);
+        q_next.store(q_tile);
+        do_next.store(do_tile);
+    }
+    int row = first + group * 16 + g; /* query */
     float lse[2], delta[2];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-        bool there = row + 8 * half < T;
-        lse[half] = there ? in.lse[row + 8 * half] : INFINITY_F;
-        delta[half] = there ? in.delta[row + 8 * half] : 0.0f;
+    for (int r = 0; r < 2; ++r) {
+        bool there = row + 8 * r < T;
+        lse[r] = there ? in.lse[row + 8 * r] : INFINITY_F;
+        delta[r] = there ? in.delta[row + 8 * r] : 0.0f;
     }
     tile<NT_D> dq;
     tile_zero(dq);
     int last = min(first + 63, T - 1);
     for (int key = 0; key <= last; key += BN) {
-        __syncthreads();
-        load_tile<BN, true>(k_tile, in.q + MODEL_WIDTH, in.stride_qkv, in.table, key, context);
-        load_tile<BN, false>(v_tile, in.q + 2 * MODEL_WIDTH, in.stride_qkv, in.table, key, context);
-        __syncthreads();
+        {
+            tile_in_flight<BN, true, TQ> k_next;
+            tile_in_flight<BN, false, TQ> v_next;
+            k_next.load(in.q + MODEL_WIDTH, in.stride_qkv, in.table, key, context);
+            v_next.load(in.q + 2 * MODEL_WIDTH, in.stride_qkv, in.table, key, context);
+            __syncthreads();
+            k_next.store(k_tile);
+            v_next.store(v_tile);
+            __syncthreads();
+        }
+        int own = half * (BN / 2); /* this half's first key in the tile */
+        if (key + own > first + group * 16 + 15)
+            continue;
         tile<NT> s, dp;
         tile_zero(s);
         tile_zero(dp);
-        product_rows(s, q_tile + warp * 16 * LD, k_tile);
-        product_rows(dp, do_tile + warp * 16 * LD, v_tile);
+        product_rows(s, q_tile + group * 16 * LD, k_tile + own * LD);
+        product_rows(dp, do_tile + group * 16 * LD, v_tile + own * LD);
 #pragma unroll
         for (int n = 0; n < NT; ++n)
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                int column = key + n * 8 + 2 * pair + (i & 1);
+                int column = key + own + n * 8 + 2 * pair + (i & 1);
                 float p = exponential(s.c[n][i] * in.scale - lse[i >> 1]);
                 p = column > row + (i >> 1) * 8 ? 0.0f : p;
                 s.c[n][i] = p * (dp.c[n][i] - delta[i >> 1]) * in.scale;
             }
-        product_columns(dq, s, k_tile, scratch);
+        product_columns(dq, s, k_tile + own * LD, scratch);
     }
+    join_halves(dq, reinterpret_cast<float *>(q_tile));
+    if (half == 1)
+        return;
     const float one[2] = {1.0f, 1.0f};
-    store_rows<true>(in.dq, in.stride_dqkv, dq, one, in.table, first + warp * 16, context);
+    store_rows<true>(in.dq, in.stride_dqkv, dq, one, in.table, first + group * 16, context);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, 2)
+extern "C" __global__ void __launch_bounds__(THREADS, D <= 64 && MODE == 0 ? 2 : 1)
     attention_backward(const TDO *d_o, const TQ *qkv, const float *lse, const float *table, TDQ *dqkv, const float *delta, int context,
                        float scale, int64 stride_do, int64 stride_qkv, int64 stride_dqkv)
 {
@@ -138,22 +179,22 @@ extern "C" __global__ void __launch_bounds__(THREADS, 2)
     element *own_0 = reinterpret_cast<element *>(memory), *own_1 = own_0 + 64 * LD;
     element *walk_0 = own_1 + 64 * LD, *walk_1 = walk_0 + BN * LD;
     float *tile_lse = reinterpret_cast<float *>(walk_1 + BN * LD), *tile_delta = tile_lse + BN;
-    float *scratch = tile_delta + BN + (threadIdx.x >> 5) * 16 * (BN + 4);
-    int batch = blockIdx.y / HEADS, head = blockIdx.y % HEADS, tiles = gridDim.x / 2;
+    float *scratch = tile_delta + BN + (threadIdx.x >> 5) * 16 * (BN / 2 + 4);
+    int batch = blockIdx.x / HEADS, head = blockIdx.x % HEADS, order = blockIdx.y / 2;
     operands in;
     in.q = qkv + (int64)batch * T * stride_qkv + head * D;
     in.d_o = d_o + (int64)batch * T * stride_do + head * D;
     in.table = table;
-    in.lse = lse + (int64)blockIdx.y * T;
-    in.delta = delta + (int64)blockIdx.y * T;
+    in.lse = lse + (int64)blockIdx.x * T;
+    in.delta = delta + (int64)blockIdx.x * T;
     in.dq = dqkv + (int64)batch * T * stride_dqkv + head * D;
     in.stride_qkv = stride_qkv;
     in.stride_do = stride_do;
     in.stride_dqkv = stride_dqkv;
     in.scale = scale;
     in.context = context;
-    if ((int)blockIdx.x < tiles)
-        keys_block(in, (int)blockIdx.x * 64, own_0, own_1, walk_0, walk_1, tile_lse, tile_delta, scratch);
+    if (blockIdx.y % 2 == 0)
+        keys_block(in, order * 64, own_0, own_1, walk_0, walk_1, tile_lse, tile_delta, scratch);
     else
-        queries_block(in, (2 * tiles - 1 - (int)blockIdx.x) * 64, own_0, own_1, walk_0, walk_1, scratch);
+        queries_block(in, ((int)gridDim.y / 2 - 1 - order) * 64, own_0, own_1, walk_0, walk_1, scratch);
 }

@@ -1,79 +1,124 @@
-/* Causal attention, forward, after FlashAttention-2: one block of 4 warps takes 64 queries of one head and walks the key
- * tiles up to the diagonal with a running maximum and sum; RoPE is applied while q and k are loaded. Macro BN: keys a tile.
- * grid (⌈T/64⌉, B·H); dynamic shared memory (64 + 2·BN)·LD elements, in fp32 followed by 4·16·(BN+4) floats. */
+/* Causal attention, forward, after FlashAttention-2: one block takes 64 queries of one head and walks the key tiles up to
+ * the diagonal with a running maximum and sum; RoPE is applied while q and k are loaded, and the next tile is on its way
+ * while one is worked on. Macro BN: keys a tile. grid (B·H, ⌈T/64⌉); dynamic shared memory (64 + 2·BN)·LD elements, in fp32
+ * followed by 8·16·(BN/2+4) floats. */
 #include "attention.cuh"
 
-#define NT (BN / 8)
+#define NT (BN / 16) /* pieces of 8 columns in half a tile */
 
-extern "C" __global__ void __launch_bounds__(THREADS, 2)
-    attention_forward(const TQ *qkv, const float *table, TO *o, float *lse, int context, float scale, int64 stride_qkv, int64 stride_o)
+extern "C" __global__ void __launch_bounds__(THREADS, D <= 64 && MODE != 2 ? 2 : 1)
+    attention_forward(const TQ *qkv, const float *table, TO *o, float *lse, int context, float scale, int64 stride_qkv,
+                      int64 stride_o)
 {
     extern __shared__ __align__(16) unsigned char memory[];
     element *q_tile = reinterpret_cast<element *>(memory), *k_tile = q_tile + 64 * LD, *v_tile = k_tile + BN * LD;
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, pair = lane & 3;
-    float *scratch = reinterpret_cast<float *>(v_tile + BN * LD) + warp * 16 * (BN + 4);
-    int batch = blockIdx.y / HEADS, head = blockIdx.y % HEADS;
-    int first = (gridDim.x - 1 - blockIdx.x) * 64; /* the longest walks start first */
+    int group = warp & 3, half = warp >> 2;
+    float *scratch = reinterpret_cast<float *>(v_tile + BN * LD) + warp * 16 * (BN / 2 + 4);
+    int batch = blockIdx.x / HEADS, head = blockIdx.x % HEADS;
+    int first = (gridDim.y - 1 - blockIdx.y) * 64; /* the longest walks start first */
     const TQ *q = qkv + (int64)batch * T * stride_qkv + head * D;
-    load_tile<64, true>(q_tile, q, stride_qkv, table, first, context);
-
+    const TQ *k = q + MODEL_WIDTH, *v = q + 2 * MODEL_WIDTH;
+    tile_in_flight<BN, true, TQ> k_next;
+    tile_in_flight<BN, false, TQ> v_next;
+    {
+        tile_in_flight<64, true, TQ> q_next;
+        q_next.load(q, stride_qkv, table, first, context);
+        k_next.load(k, stride_qkv, table, 0, context);
+        v_next.load(v, stride_qkv, table, 0, context);
+        q_next.store(q_tile);
+    }
     tile<NT_D> out;
     tile_zero(out);
     float largest[2] = {-INFINITY_F, -INFINITY_F}, sum[2] = {0.0f, 0.0f};
-    int row = first + warp * 16 + g;
+    int row = first + group * 16 + g;
     int last = min(first + 63, T - 1);
     for (int key = 0; key <= last; key += BN) {
         __syncthreads();
-        load_tile<BN, true>(k_tile, q + MODEL_WIDTH, stride_qkv, table, key, context);
-        load_tile<BN, false>(v_tile, q + 2 * MODEL_WIDTH, stride_qkv, table, key, context);
+        k_next.store(k_tile);
+        v_next.store(v_tile);
         __syncthreads();
+        if (key + BN <= last) {
+            k_next.load(k, stride_qkv, table, key + BN, context);
+            v_next.load(v, stride_qkv, table, key + BN, context);
+        }
+        int own = key + half * (BN / 2); /* this half's first key */
+        if (own > first + group * 16 + 15)
+            continue; /* all of it lies beyond these rows' diagonal; the warp still meets the barriers */
         tile<NT> s;
         tile_zero(s);
-        product_rows(s, q_tile + warp * 16 * LD, k_tile);
-        bool diagonal = key + BN - 1 > first + warp * 16;
+        product_rows(s, q_tile + group * 16 * LD, k_tile + half * (BN / 2) * LD);
+        bool diagonal = own + BN / 2 - 1 > first + group * 16;
 #pragma unroll
-        for (int half = 0; half < 2; ++half) {
-            float top = -INFINITY_F;
+        for (int r = 0; r < 2; ++r) {
+            float top = largest[r];
 #pragma unroll
             for (int n = 0; n < NT; ++n)
 #pragma unroll
-                for (int k = 0; k < 2; ++k) {
-                    float value = s.c[n][2 * half + k] * scale;
-                    if (diagonal && key + n * 8 + 2 * pair + k > row + 8 * half)
+                for (int i = 0; i < 2; ++i) {
+                    float value = s.c[n][2 * r + i] * scale;
+                    if (diagonal && own + n * 8 + 2 * pair + i > row + 8 * r)
                         value = -INFINITY_F;
-                    s.c[n][2 * half + k] = value;
+                    s.c[n][2 * r + i] = value;
                     top = fmaxf(top, value);
                 }
             top = fmaxf(top, __shfl_xor_sync(FULL_MASK, top, 1));
             top = fmaxf(top, __shfl_xor_sync(FULL_MASK, top, 2));
-            top = fmaxf(top, largest[half]); /* finite from the first tile on: key 0 is seen by every row */
-            float shrink = exponential(largest[half] - top), added = 0.0f;
-            largest[half] = top;
+            float base = top == -INFINITY_F ? 0.0f : top; /* this half may hold no key that the row sees */
+            float shrink = exponential(largest[r] - base), added = 0.0f;
+            largest[r] = top;
 #pragma unroll
             for (int n = 0; n < NT; ++n)
 #pragma unroll
-                for (int k = 0; k < 2; ++k) {
-                    float p = exponential(s.c[n][2 * half + k] - top);
-                    s.c[n][2 * half + k] = p;
+                for (int i = 0; i < 2; ++i) {
+                    float p = exponential(s.c[n][2 * r + i] - base);
+                    s.c[n][2 * r + i] = p;
                     added += p;
                 }
-            sum[half] = sum[half] * shrink + added;
+            sum[r] = sum[r] * shrink + added;
 #pragma unroll
             for (int n = 0; n < NT_D; ++n) {
-                out.c[n][2 * half] *= shrink;
-                out.c[n][2 * half + 1] *= shrink;
+                out.c[n][2 * r] *= shrink;
+                out.c[n][2 * r + 1] *= shrink;
             }
         }
-        product_columns(out, s, v_tile, scratch);
+        product_columns(out, s, v_tile + half * (BN / 2) * LD, scratch);
     }
+
+    /* Both halves to one maximum, then their sums to the first half. */
+    float *shared = reinterpret_cast<float *>(memory), *shared_largest = shared + DP * 64, *shared_sum = shared_largest + 256;
+    int slot = threadIdx.x & 127;
+#pragma unroll
+    for (int r = 0; r < 2; ++r) {
+        sum[r] += __shfl_xor_sync(FULL_MASK, sum[r], 1);
+        sum[r] += __shfl_xor_sync(FULL_MASK, sum[r], 2);
+    }
+    __syncthreads();
+    if (half == 1) {
+#pragma unroll
+        for (int r = 0; r < 2; ++r)
+            shared_largest[r * 128 + slot] = largest[r], shared_sum[r * 128 + slot] = sum[r];
+#pragma unroll
+        for (int i = 0; i < NT_D * 4; ++i)
+            shared[i * 128 + slot] = out.c[i / 4][i % 4];
+    }
+    __syncthreads();
+    if (half == 1)
+        return;
     float inverse[2];
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-        sum[half] += __shfl_xor_sync(FULL_MASK, sum[half], 1);
-        sum[half] += __shfl_xor_sync(FULL_MASK, sum[half], 2);
-        inverse[half] = 1.0f / sum[half];
-        if (pair == 0 && row + 8 * half < T)
-            lse[(int64)blockIdx.y * T + row + 8 * half] = largest[half] + logf(sum[half]);
+    for (int r = 0; r < 2; ++r) {
+        float other = shared_largest[r * 128 + slot], top = fmaxf(largest[r], other);
+        float mine = exponential(largest[r] - top), theirs = exponential(other - top); /* key 0 is in the first half: finite */
+        sum[r] = sum[r] * mine + shared_sum[r * 128 + slot] * theirs;
+#pragma unroll
+        for (int n = 0; n < NT_D; ++n)
+#pragma unroll
+            for (int i = 2 * r; i < 2 * r + 2; ++i)
+                out.c[n][i] = out.c[n][i] * mine + shared[(n * 4 + i) * 128 + slot] * theirs;
+        inverse[r] = 1.0f / sum[r];
+        if (pair == 0 && row + 8 * r < T)
+            lse[(int64)blockIdx.x * T + row + 8 * r] = top + logf(sum[r]);
     }
-    store_rows<false>(o + (int64)batch * T * stride_o + head * D, stride_o, out, inverse, table, first + warp * 16, context);
+    store_rows<false>(o + (int64)batch * T * stride_o + head * D, stride_o, out, inverse, table, first + group * 16, context);
 }

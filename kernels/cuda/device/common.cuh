@@ -47,7 +47,12 @@ template <int N> __device__ __forceinline__ pack<N> pack_zero()
 template <int N> __device__ __forceinline__ pack<N> load_pack(const float *p)
 {
     pack<N> r;
-    if constexpr (N == 4) {
+    if constexpr (N == 8) {
+        pack<4> low = load_pack<4>(p), high = load_pack<4>(p + 4);
+#pragma unroll
+        for (int k = 0; k < 4; ++k)
+            r.v[k] = low.v[k], r.v[k + 4] = high.v[k];
+    } else if constexpr (N == 4) {
         float4 t = *reinterpret_cast<const float4 *>(p);
         r.v[0] = t.x, r.v[1] = t.y, r.v[2] = t.z, r.v[3] = t.w;
     } else if constexpr (N == 2) {
@@ -87,7 +92,10 @@ template <int N> __device__ __forceinline__ void store_pack(float *p, const pack
 
 template <int N> __device__ __forceinline__ void store_pack(bf16 *p, const pack<N> &x)
 {
-    if constexpr (N == 4)
+    if constexpr (N == 8)
+        *reinterpret_cast<uint4 *>(p) = make_uint4(bf16_pair(x.v[0], x.v[1]), bf16_pair(x.v[2], x.v[3]),
+                                                   bf16_pair(x.v[4], x.v[5]), bf16_pair(x.v[6], x.v[7]));
+    else if constexpr (N == 4)
         *reinterpret_cast<uint2 *>(p) = make_uint2(bf16_pair(x.v[0], x.v[1]), bf16_pair(x.v[2], x.v[3]));
     else if constexpr (N == 2)
         *reinterpret_cast<unsigned *>(p) = bf16_pair(x.v[0], x.v[1]);

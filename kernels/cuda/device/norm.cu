@@ -1,5 +1,5 @@
 /* RMSNorm, with the residual joined, and its gradient. Macros: C columns; VECTOR elements an access (divides C); THREADS a
- * block of the forward kernels; types TX (x), TR (r or dres), TY (y, dy), TZ (z, dx).
+ * block of the forward kernels; GROUP warps a row of the backward kernels (1, 2, 4, 8); types TX (x), TR (r or dres), TY (y, dy), TZ (z, dx).
  * y = x·rstd·w with rstd = 1/√(mean(x²) + ε); statistics in fp32. */
 #include "common.cuh"
 
@@ -58,65 +58,99 @@ extern "C" __global__ void __launch_bounds__(THREADS)
     norm_row<true>(x, r, w, z, y, rstd, epsilon);
 }
 
-/* dx = rstd·(w·dy − x·rstd²·mean(w·dy·x)) [+ dres], also in bf16 when `rounded` is given; the block's share of dw = Σ dy·x·rstd goes to partial[block][C].
- * One warp a row at a time; each warp adds up its rows' dw in its C floats of shared memory. */
+#define GROUP_ITEMS ((C + 32 * GROUP * VECTOR - 1) / (32 * GROUP * VECTOR))
+#define GROUP_ROWS (8 / GROUP)
+
+/* dx = rstd·(w·dy − x·rstd²·mean(w·dy·x)) [+ dres], also in bf16 when `rounded` is given; the block's share of
+ * dw = Σ dy·x·rstd goes to partial[block][C]. 8 warps; GROUP of them take a row, held in registers, and GROUP_ROWS rows are
+ * in work at a time. Dynamic shared memory GROUP_ROWS·C floats when that is more than one row. */
 template <bool RESIDUAL>
 __device__ __forceinline__ void norm_backward(const TY *dy, const TX *x, const float *w, const float *rstd, const TR *dres,
                                               TZ *dx, bf16 *rounded, float *partial, int rows)
 {
     extern __shared__ __align__(16) float sums[];
-    int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, warps = blockDim.x >> 5;
-    float *own = sums + warp * C;
-    bool first = true;
-    for (int row = blockIdx.x * warps + warp; row < rows; row += gridDim.x * warps) {
+    __shared__ float shared[2][8];
+    int lane = threadIdx.x & 31, warp = threadIdx.x >> 5, slot = warp / GROUP;
+    int first = (warp % GROUP * 32 + lane) * VECTOR;
+    pack<VECTOR> dw[GROUP_ITEMS];
+#pragma unroll
+    for (int item = 0; item < GROUP_ITEMS; ++item)
+        dw[item] = pack_zero<VECTOR>();
+    int turn = 0;
+    for (int base = blockIdx.x * GROUP_ROWS; base < rows; base += gridDim.x * GROUP_ROWS, turn ^= 1) {
+        int row = base + slot;
+        bool there = row < rows;
         int64 start = (int64)row * C;
-        float scale = rstd[row], dot = 0.0f;
-#pragma unroll 4
-        for (int column = lane * VECTOR; column < C; column += 32 * VECTOR) {
-            pack<VECTOR> g = load_pack<VECTOR>(dy + start + column), v = load_pack<VECTOR>(x + start + column);
-            pack<VECTOR> weight = load_pack<VECTOR>(w + column);
+        pack<VECTOR> g[GROUP_ITEMS], v[GROUP_ITEMS], other[GROUP_ITEMS];
+        float scale = there ? rstd[row] : 0.0f, dot = 0.0f;
 #pragma unroll
-            for (int k = 0; k < VECTOR; ++k)
-                dot += g.v[k] * weight.v[k] * v.v[k];
+        for (int item = 0; item < GROUP_ITEMS; ++item) {
+            int column = first + item * 32 * GROUP * VECTOR;
+            g[item] = v[item] = pack_zero<VECTOR>();
+            if (there && column < C) {
+                g[item] = load_pack<VECTOR>(dy + start + column);
+                v[item] = load_pack<VECTOR>(x + start + column);
+                if constexpr (RESIDUAL)
+                    other[item] = load_pack<VECTOR>(dres + start + column);
+            }
         }
-        float shift = warp_sum(dot) * (1.0f / C) * scale * scale;
-#pragma unroll 4
-        for (int column = lane * VECTOR; column < C; column += 32 * VECTOR) {
-            pack<VECTOR> g = load_pack<VECTOR>(dy + start + column), v = load_pack<VECTOR>(x + start + column);
-            pack<VECTOR> weight = load_pack<VECTOR>(w + column), out, dw;
 #pragma unroll
-            for (int k = 0; k < VECTOR; ++k) {
-                out.v[k] = scale * (weight.v[k] * g.v[k] - v.v[k] * shift);
-                dw.v[k] = g.v[k] * v.v[k] * scale;
-            }
-            if constexpr (RESIDUAL) {
-                pack<VECTOR> other = load_pack<VECTOR>(dres + start + column);
+        for (int item = 0; item < GROUP_ITEMS; ++item) {
+            int column = first + item * 32 * GROUP * VECTOR;
+            if (column < C) {
+                pack<VECTOR> weight = load_pack<VECTOR>(w + column);
 #pragma unroll
-                for (int k = 0; k < VECTOR; ++k)
-                    out.v[k] += other.v[k];
+                for (int k = 0; k < VECTOR; ++k) {
+                    dw[item].v[k] += g[item].v[k] * v[item].v[k] * scale;
+                    g[item].v[k] *= weight.v[k];
+                    dot += g[item].v[k] * v[item].v[k];
+                }
             }
-            store_pack(dx + start + column, out);
-            if (rounded)
-                store_pack(rounded + start + column, out);
-            if (!first) {
-                pack<VECTOR> before = load_pack<VECTOR>(own + column);
-#pragma unroll
-                for (int k = 0; k < VECTOR; ++k)
-                    dw.v[k] += before.v[k];
-            }
-            store_pack(own + column, dw);
         }
-        first = false;
+        dot = warp_sum(dot);
+        if constexpr (GROUP > 1) {
+            if (lane == 0)
+                shared[turn][warp] = dot; /* two sets: the next round's writes need not wait for this one's reads */
+            __syncthreads();
+            dot = 0.0f;
+#pragma unroll
+            for (int i = 0; i < GROUP; ++i)
+                dot += shared[turn][slot * GROUP + i];
+        }
+        float shift = dot * (1.0f / C) * scale * scale;
+#pragma unroll
+        for (int item = 0; item < GROUP_ITEMS; ++item) {
+            int column = first + item * 32 * GROUP * VECTOR;
+            if (there && column < C) {
+                pack<VECTOR> out;
+#pragma unroll
+                for (int k = 0; k < VECTOR; ++k) {
+                    out.v[k] = scale * (g[item].v[k] - v[item].v[k] * shift);
+                    if constexpr (RESIDUAL)
+                        out.v[k] += other[item].v[k];
+                }
+                store_pack(dx + start + column, out);
+                if (rounded)
+                    store_pack(rounded + start + column, out);
+            }
+        }
     }
-    if (first) /* more warps than rows */
-        for (int column = lane; column < C; column += 32)
-            own[column] = 0.0f;
-    __syncthreads();
-    for (int column = threadIdx.x; column < C; column += blockDim.x) {
-        float total = 0.0f;
-        for (int other = 0; other < warps; ++other)
-            total += sums[other * C + column];
-        partial[(int64)blockIdx.x * C + column] = total;
+    float *destination = GROUP_ROWS == 1 ? partial + (int64)blockIdx.x * C : sums + slot * C;
+#pragma unroll
+    for (int item = 0; item < GROUP_ITEMS; ++item) {
+        int column = first + item * 32 * GROUP * VECTOR;
+        if (column < C)
+            store_pack(destination + column, dw[item]);
+    }
+    if constexpr (GROUP_ROWS > 1) {
+        __syncthreads();
+        for (int column = threadIdx.x; column < C; column += 256) {
+            float total = 0.0f;
+#pragma unroll
+            for (int i = 0; i < GROUP_ROWS; ++i)
+                total += sums[i * C + column];
+            partial[(int64)blockIdx.x * C + column] = total;
+        }
     }
 }
 

@@ -1,0 +1,144 @@
+/* Which launches of the backward phase may run beside the others. A weight's gradient is read by nobody before the
+ * optimizer (a norm's neither: its last sum goes aside as well), and the matrix products of a small model do not fill the card, so in the captured graph these products go to a
+ * second stream, each beside the product for the input's gradient that reads the same dy. The plan's memory was laid out for
+ * one launch after another: a later launch waits when its memory overlaps that of a product still under way. */
+#include "kernels/cuda/cuda_internal.h"
+#include <stdlib.h>
+
+static bool overlap(const struct plan *plan, int32_t a, int32_t b)
+{
+    if (a == TENSOR_NONE || b == TENSOR_NONE)
+        return false;
+    const struct tensor *x = &plan->tensors[a], *y = &plan->tensors[b];
+    uint64_t extents[2];
+    const struct tensor *both[2] = {x, y};
+    for (int i = 0; i < 2; ++i) {
+        int64_t columns = both[i]->rank ? both[i]->shape[both[i]->rank - 1] : 1;
+        extents[i] = both[i]->row_stride && columns
+                         ? both[i]->bytes / (uint64_t)columns * (uint64_t)both[i]->row_stride /* rows that lie apart */
+                         : both[i]->bytes;
+    }
+    return x->offset < y->offset + extents[1] && y->offset < x->offset + extents[0];
+}
+
+/* Must `later` wait for `side`: does it write what side reads or writes, or read what side writes? */
+static bool depends(const struct plan *plan, const struct node *later, const struct node *side)
+{
+    for (int o = 0; o < NODE_MAX_OUTPUTS; ++o) {
+        for (int i = 0; i < NODE_MAX_INPUTS; ++i)
+            if (overlap(plan, later->output[o], side->input[i]) || overlap(plan, later->input[i], side->output[o]))
+                return true;
+        for (int i = 0; i < NODE_MAX_OUTPUTS; ++i)
+            if (overlap(plan, later->output[o], side->output[i]))
+                return true;
+    }
+    return false;
+}
+
+static bool is_weight_product(const struct plan *plan, int32_t node)
+{
+    return node < plan->node_count && plan->nodes[node].op == OP_LINEAR_BACKWARD_WEIGHT;
+}
+
+static void step_add(struct program *program, int32_t node, int32_t launch, int32_t count, int32_t *waited)
+{
+    const struct plan *plan = program->plan;
+    struct cuda_step *step = &program->steps[program->step_count++];
+    *step = (struct cuda_step){.launch = launch, .count = count, .side = -1, .wait = -1};
+    if (is_weight_product(plan, node) || program->launches[launch].aside) {
+        step->side = program->side_count++;
+        return;
+    }
+    for (int32_t s = 0; s + 1 < program->step_count; ++s) {
+        const struct cuda_step *earlier = &program->steps[s];
+        if (earlier->side > *waited && !program->launches[earlier->launch].aside &&
+            depends(plan, &plan->nodes[node], &plan->nodes[program->launches[earlier->launch].node]))
+            step->wait = earlier->side; /* the stream is in order: the last one covers those before */
+    }
+    if (step->wait > *waited)
+        *waited = step->wait;
+}
+
+/* The launches of the node that `launch` belongs to. */
+static int32_t launches_of_node(const struct program *program, int32_t launch, int32_t end)
+{
+    int32_t count = 0;
+    while (launch + count < end && program->launches[launch + count].node == program->launches[launch].node)
+        ++count;
+    return count;
+}
+
+bool cuda_schedule(struct program *program, struct error *error)
+{
+    const struct plan *plan = program->plan;
+    struct device *device = program->device;
+    int32_t first = program->phase_launch[PHASE_BWD], end = program->phase_launch[PHASE_BWD + 1], waited = -1;
+    if (first == end)
+        return true;
+    program->steps = calloc((size_t)(end - first), sizeof *program->steps);
+    if (!program->steps)
+        return error_set(error, ERROR_MEMORY, "out of memory on the host");
+    for (int32_t i = first; i < end;) {
+        int32_t node = program->launches[i].node, count = launches_of_node(program, i, end), second = i + count;
+        bool pair = second < end && program->launches[second].node == node + 1 && is_weight_product(plan, node + 1) &&
+                    plan->nodes[node].op == OP_LINEAR_BACKWARD_INPUT &&
+                    plan->nodes[node].input[0] == plan->nodes[node + 1].input[0];
+        int32_t second_count = pair ? launches_of_node(program, second, end) : 0;
+        if (pair) /* its operands are ready as early as the other's */
+            step_add(program, node + 1, second, second_count, &waited);
+        int32_t apart = count > 1 && program->launches[i + count - 1].aside; /* the last one */
+        step_add(program, node, i, count - apart, &waited);
+        if (apart)
+            step_add(program, node, i + count - 1, 1, &waited);
+        i = second + second_count;
+    }
+    if (!CUDA_OK(device, cuStreamCreate(&program->side_stream, CU_STREAM_NON_BLOCKING), error) ||
+        !CUDA_OK(device, cuEventCreate(&program->fork, CU_EVENT_DISABLE_TIMING), error))
+        return false;
+    program->side_done = calloc((size_t)program->side_count + 1, sizeof(CUevent));
+    if (!program->side_done)
+        return error_set(error, ERROR_MEMORY, "out of memory on the host");
+    for (int32_t i = 0; i < program->side_count; ++i)
+        if (!CUDA_OK(device, cuEventCreate(&program->side_done[i], CU_EVENT_DISABLE_TIMING), error))
+            return false;
+    return true;
+}
+
+bool cuda_schedule_issue(struct program *program, struct error *error)
+{
+    struct device *device = program->device;
+    for (int32_t s = 0; s < program->step_count; ++s) {
+        const struct cuda_step *step = &program->steps[s];
+        bool side = step->side >= 0;
+        cuda_source_node(program, program->launches[step->launch].node);
+        if (side ? !CUDA_OK(device, cuEventRecord(program->fork, device->stream), error) ||
+                       !CUDA_OK(device, cuStreamWaitEvent(program->side_stream, program->fork, 0), error)
+                 : step->wait >= 0 &&
+                       !CUDA_OK(device, cuStreamWaitEvent(device->stream, program->side_done[step->wait], 0), error))
+            return false;
+        for (int32_t i = 0; i < step->count; ++i) {
+            const struct cuda_launch *launch = &program->launches[step->launch + i];
+            if (!cuda_issue_launch(program, launch, side, error))
+                return error_prefix(error, "%s of %s", op_info(program->plan->nodes[launch->node].op)->name,
+                                    program->plan->scopes[program->plan->nodes[launch->node].scope].path);
+        }
+        if (side && !CUDA_OK(device, cuEventRecord(program->side_done[step->side], program->side_stream), error))
+            return false;
+    }
+    return program->side_count == 0 ||
+           CUDA_OK(device, cuStreamWaitEvent(device->stream, program->side_done[program->side_count - 1], 0), error);
+}
+
+void cuda_schedule_release(struct program *program)
+{
+    const struct cuda_libraries *libraries = &program->device->libraries;
+    for (int32_t i = 0; program->side_done && i < program->side_count; ++i)
+        if (program->side_done[i])
+            libraries->cuEventDestroy(program->side_done[i]);
+    if (program->fork)
+        libraries->cuEventDestroy(program->fork);
+    if (program->side_stream)
+        libraries->cuStreamDestroy(program->side_stream);
+    free(program->side_done);
+    free(program->steps);
+}

@@ -1,0 +1,141 @@
+#!/usr/bin/env python3
+"""Forward + backward of the reference model in PyTorch and in steptop, on one GPU, interleaved.
+
+usage: bench_cuda_torch.py BENCH_CUDA [--sizes S,M,L,2p7] [--compile S,M] [--steps 10]
+Each size and precision: PyTorch eager (scaled_dot_product_attention), steptop eager and compile, PyTorch eager again; with
+--compile also torch.compile. Prints a Markdown table; the goals are issue 5's.
+"""
+import argparse, math, re, statistics, subprocess, sys, time
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+
+SIZES = {"S": (768, 3072, 12, 12), "M": (1024, 4096, 24, 16), "L": (1280, 5120, 36, 20), "2p7": (2560, 10240, 32, 32)}
+GOALS = {("S", "tf32"): 4, ("S", "bf16"): 2.5, ("M", "tf32"): 11, ("M", "bf16"): 7, ("L", "tf32"): 25, ("L", "bf16"): 15,
+         ("2p7", "tf32"): 85, ("2p7", "bf16"): 45}
+VOCAB, BATCH, CONTEXT = 10000, 4, 256
+
+
+class RMSNorm(nn.Module):
+    def __init__(self, c):
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(c))
+
+    def forward(self, x):
+        kept = x.dtype
+        x = x.float()
+        return (self.weight * (x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5))).to(kept)
+
+
+class Block(nn.Module):
+    def __init__(self, c, f, heads):
+        super().__init__()
+        self.heads, self.d = heads, c // heads
+        self.ln1, self.ln2 = RMSNorm(c), RMSNorm(c)
+        self.q, self.k, self.v, self.o = (nn.Linear(c, c, bias=False) for _ in range(4))
+        self.w1, self.w3 = nn.Linear(c, f, bias=False), nn.Linear(c, f, bias=False)
+        self.w2 = nn.Linear(f, c, bias=False)
+
+    def split(self, x):
+        b, t, _ = x.shape
+        return x.view(b, t, self.heads, self.d).transpose(1, 2)
+
+    @staticmethod
+    def turn(x, cos, sin):
+        a, b = x[..., 0::2], x[..., 1::2]
+        return torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2).to(x.dtype)
+
+    def forward(self, x, cos, sin):
+        h = self.ln1(x)
+        q, k, v = self.turn(self.split(self.q(h)), cos, sin), self.turn(self.split(self.k(h)), cos, sin), self.split(self.v(h))
+        a = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        x = x + self.o(a.transpose(1, 2).flatten(2))
+        h = self.ln2(x)
+        return x + self.w2(F.silu(self.w1(h)) * self.w3(h))
+
+
+class Model(nn.Module):
+    def __init__(self, c, f, layers, heads):
+        super().__init__()
+        self.embed = nn.Embedding(VOCAB, c)
+        self.blocks = nn.ModuleList(Block(c, f, heads) for _ in range(layers))
+        self.ln, self.head = RMSNorm(c), nn.Linear(c, VOCAB, bias=False)
+        d = c // heads
+        angle = torch.arange(CONTEXT)[:, None] / 10000 ** (torch.arange(0, d, 2) / d)
+        self.register_buffer("cos", angle.cos())
+        self.register_buffer("sin", angle.sin())
+
+    def forward(self, tokens, targets):
+        x = self.embed(tokens)
+        for block in self.blocks:
+            x = block(x, self.cos, self.sin)
+        return F.cross_entropy(self.head(self.ln(x)).flatten(0, 1), targets.flatten())
+
+
+def step_ms(model, call, tokens, targets, precision, steps):
+    def step():
+        with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
+            loss = call(tokens, targets)
+        loss.backward()
+        model.zero_grad(set_to_none=True)
+    for _ in range(5):
+        step()
+    times = []
+    for _ in range(steps):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        step()
+        torch.cuda.synchronize()
+        times.append((time.perf_counter() - start) * 1e3)
+    return statistics.median(times)
+
+
+def steptop(bench, size, precision, steps, *more):
+    line = subprocess.run([bench, "--model", size, "--precision", precision, "--steps", str(steps), "--cache", "/tmp/steptop-peer", *more],
+                          capture_output=True, text=True)
+    if line.returncode:
+        print(line.stderr, file=sys.stderr)
+        return {}
+    words = line.stdout.splitlines()[0].split()
+    return dict(zip(words[0::2], words[1::2]))
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("bench")
+    parser.add_argument("--sizes", default="S,M,L,2p7")
+    parser.add_argument("--compile", default="")
+    parser.add_argument("--steps", type=int, default=10)
+    options = parser.parse_args()
+    torch.backends.cuda.matmul.allow_tf32 = True
+    print(f"PyTorch {torch.__version__}, {torch.cuda.get_device_name()}, batch {BATCH} x context {CONTEXT}, fwd+bwd, median ms of {options.steps}")
+    print("| | torch eager | torch.compile | steptop eager | steptop compile | goal | | torch MiB | steptop MiB | AdamW ms | cold s | warm s |")
+    print("|---|---:|---:|---:|---:|---:|---|---:|---:|---:|---:|---:|")
+    for size in options.sizes.split(","):
+        torch.cuda.empty_cache()
+        torch.manual_seed(1)
+        with torch.device("cuda"):
+            model = Model(*SIZES[size])
+            tokens, targets = torch.randint(VOCAB, (BATCH, CONTEXT)), torch.randint(VOCAB, (BATCH, CONTEXT))
+        for precision in ("tf32", "bf16"):
+            torch.cuda.reset_peak_memory_stats()
+            before = step_ms(model, model, tokens, targets, precision, options.steps)
+            peak = torch.cuda.max_memory_allocated() / 2**20
+            cold = steptop(options.bench, size, precision, options.steps)
+            eager = steptop(options.bench, size, precision, options.steps, "--eager")
+            warm = steptop(options.bench, size, precision, options.steps, "--train")
+            again = steptop(options.bench, size, precision, options.steps)
+            after = step_ms(model, model, tokens, targets, precision, options.steps)
+            compiled = math.nan
+            if size in options.compile.split(","):
+                compiled = step_ms(model, torch.compile(model), tokens, targets, precision, options.steps)
+            ours = [float(run["step_ms"]) for run in (cold, again) if "step_ms" in run]
+            ms, goal = min(ours, default=math.nan), GOALS[size, precision]
+            number = lambda run, key, digits=1: f"{float(run[key]):.{digits}f}" if key in run else "n/a"
+            print(f"| {size} {precision} | {before:.1f}, {after:.1f} | {compiled:.1f} | {number(eager, 'step_ms')} | {ms:.2f} | {goal} | "
+                  f"{'ok' if ms <= goal else 'MISSED'} | {peak:.0f} | {number(again, 'memory_mib', 0)} | {number(warm, 'phase_opt', 2)} | "
+                  f"{number(cold, 'open_to_ready_s')} | {number(again, 'open_to_ready_s')} |", flush=True)
+        del model
+
+
+main()
