@@ -37,7 +37,7 @@ struct cuda_launch {
     enum cuda_launch_kind kind;
     int32_t node; /* the plan's; what is launched for it is attributed to it */
     const char *name;
-    bool aside;     /* reads what only this node writes, writes a gradient: nobody waits for it before the phase's end */
+    bool aside; /* reads what only this node writes, writes a gradient: nobody waits for it before the phase's end */
     int32_t module; /* kernels: which build; the function is looked up when all builds are ready */
     CUfunction function;
     unsigned grid[3], block, shared;
@@ -61,8 +61,8 @@ struct cuda_graph {
 /* One node of the backward phase in a captured graph; schedule.c says when and beside what it runs. */
 struct cuda_step {
     int32_t launch, count; /* a node's launches */
-    int32_t side; /* -1: on the main stream; else its number on the side stream */
-    int32_t wait; /* the side step that must have ended before; -1: none */
+    int32_t side;          /* -1: on the main stream; else its number on the side stream */
+    int32_t wait;          /* the side step that must have ended before; -1: none */
 };
 
 struct program {
@@ -75,7 +75,7 @@ struct program {
     struct cuda_step *steps; /* compile mode: the backward phase on two streams */
     int32_t step_count, side_count;
     CUstream side_stream;
-    CUevent fork, *side_done; /* side_done: one a side step */
+    CUevent fork, *side_done;   /* side_done: one a side step */
     CUdeviceptr gemm_workspace; /* part of workspace */
     CUdeviceptr side_workspace; /* of the same size, for the side stream; compile mode only */
     CUdeviceptr side_scratch, own_scratch;

@@ -145,23 +145,22 @@ static void gemm_take(const struct cuda_libraries *libraries, struct cuda_gemm *
     gemm_name(libraries, gemm);
 }
 
-static bool gemm_launch(struct device *device, CUstream stream, const struct cuda_gemm *gemm, const cublasLtMatmulAlgo_t *algorithm,
-                        CUdeviceptr a, CUdeviceptr b, CUdeviceptr d, CUdeviceptr workspace, uint64_t workspace_bytes,
-                        struct error *error)
+static bool gemm_launch(struct device *device, CUstream stream, const struct cuda_gemm *gemm,
+                        const cublasLtMatmulAlgo_t *algorithm, CUdeviceptr a, CUdeviceptr b, CUdeviceptr d,
+                        CUdeviceptr workspace, uint64_t workspace_bytes, struct error *error)
 {
     const float zero = 0.0f;
-    cublasStatus_t status =
-        device->libraries.cublasLtMatmul(device->blaslt, gemm->operation, &gemm->shape.alpha, (const void *)b, gemm->a,
-                                         (const void *)a, gemm->b, &zero, (void *)d, gemm->d, (void *)d, gemm->d,
-                                         algorithm, (void *)workspace, workspace_bytes, (cudaStream_t)stream);
+    cublasStatus_t status = device->libraries.cublasLtMatmul(
+        device->blaslt, gemm->operation, &gemm->shape.alpha, (const void *)b, gemm->a, (const void *)a, gemm->b, &zero,
+        (void *)d, gemm->d, (void *)d, gemm->d, algorithm, (void *)workspace, workspace_bytes, (cudaStream_t)stream);
     return blaslt_ok(&device->libraries, status, "cuBLASLt", &gemm->shape, error);
 }
 
 bool cuda_gemm_run(struct program *program, const struct cuda_gemm *gemm, CUdeviceptr a, CUdeviceptr b, CUdeviceptr d,
                    bool side, struct error *error)
 {
-    return gemm_launch(program->device, side ? program->side_stream : program->device->stream, gemm, &gemm->algorithm, a,
-                       b, d, side ? program->side_workspace : program->gemm_workspace, program->gemm_workspace_bytes,
+    return gemm_launch(program->device, side ? program->side_stream : program->device->stream, gemm, &gemm->algorithm,
+                       a, b, d, side ? program->side_workspace : program->gemm_workspace, program->gemm_workspace_bytes,
                        error);
 }
 
@@ -186,8 +185,8 @@ static bool time_candidate(struct program *program, const struct cuda_gemm *gemm
     for (int repeat = 0; repeat < repeats; ++repeat)
         for (int i = 0; i < launch_count; ++i) {
             const struct cuda_launch *launch = &program->launches[launches[i]];
-            if (!gemm_launch(device, device->stream, gemm, algorithm, launch->a, launch->b, launch->d, program->gemm_workspace,
-                             program->gemm_workspace_bytes, error))
+            if (!gemm_launch(device, device->stream, gemm, algorithm, launch->a, launch->b, launch->d,
+                             program->gemm_workspace, program->gemm_workspace_bytes, error))
                 return false;
         }
     float ms = 0.0f;

@@ -13,8 +13,8 @@ static bool is_tf32(const struct lowering *lowering, enum dtype dtype)
 
 /* dw = dyᵀ·x with both operands turned over first. cuBLASLt's tf32 kernels for Hopper run at about half speed when both
  * operands lie along the wrong dimension; turning costs one pass over each. */
-static void weight_product_turned(struct lowering *lowering, const struct node *node, struct operand dy, struct operand x,
-                                  struct operand dw)
+static void weight_product_turned(struct lowering *lowering, const struct node *node, struct operand dy,
+                                  struct operand x, struct operand dw)
 {
     int64_t rows = node->dims.rows, in = node->dims.d_in, out = node->dims.d_out, leading = (rows + 3) / 4 * 4;
     struct operand dy_turned = lower_side_scratch(lowering, DTYPE_F32, out * leading, leading);
@@ -288,7 +288,8 @@ static int attention_vector(int64_t head_dim, const struct operand *operands, in
         bool fits = head_dim % vector == 0;
         for (int i = 0; i < count; ++i) {
             uint64_t bytes = (uint64_t)vector * dtype_size(operands[i].dtype);
-            if (operands[i].address && (bytes > 16 || CUDA_OFFSET(operands[i].address) % bytes != 0 || operands[i].row_stride % vector != 0))
+            if (operands[i].address &&
+                (bytes > 16 || CUDA_OFFSET(operands[i].address) % bytes != 0 || operands[i].row_stride % vector != 0))
                 fits = false;
         }
         if (fits)
@@ -364,8 +365,7 @@ void lower_attention(struct lowering *lowering, const struct node *node)
     const struct operand all[] = {qkv, d_o, o, dqkv};
     int vector = attention_vector(dims->head_dim, all, 4);
     unsigned needed = backward ? tiles.backward_shared : tiles.forward_shared;
-    if (dims->head_dim > 128 || vector == 0 ||
-        (int)needed > lowering->program->device->shared_limit) {
+    if (dims->head_dim > 128 || vector == 0 || (int)needed > lowering->program->device->shared_limit) {
         if (backward)
             fallback_backward(lowering, node, d_o, qkv, table, dqkv);
         else

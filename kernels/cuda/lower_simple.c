@@ -121,9 +121,8 @@ void lower_norm(struct lowering *lowering, const struct node *node)
     bool aside = lowering->program->compile && tensor_kind_persists(gradient->kind);
     struct operand partial = aside ? lower_own_scratch(lowering, DTYPE_F32, parts * columns, columns)
                                    : lower_scratch(lowering, DTYPE_F32, parts * columns, columns);
-    struct cuda_launch *launch =
-        lower_kernel(lowering, module, r.address ? "rmsnorm_backward_residual" : "rmsnorm_backward", (uint64_t)parts, 1,
-                     256);
+    struct cuda_launch *launch = lower_kernel(
+        lowering, module, r.address ? "rmsnorm_backward_residual" : "rmsnorm_backward", (uint64_t)parts, 1, 256);
     launch->shared = (unsigned)shared;
     lower_pointer(launch, y.address);
     lower_pointer(launch, x.address);

@@ -16,9 +16,9 @@ bool cuda_issue_launch(struct program *program, const struct cuda_launch *launch
     void *arguments[CUDA_LAUNCH_MAX_ARGUMENTS];
     for (int i = 0; i < launch->argument_count; ++i)
         arguments[i] = (void *)(uintptr_t)&launch->arguments[i];
-    CUresult result = program->device->libraries.cuLaunchKernel(launch->function, launch->grid[0], launch->grid[1],
-                                                                launch->grid[2], launch->block, 1, 1, launch->shared,
-                                                                side ? program->side_stream : program->device->stream, arguments, NULL);
+    CUresult result = program->device->libraries.cuLaunchKernel(
+        launch->function, launch->grid[0], launch->grid[1], launch->grid[2], launch->block, 1, 1, launch->shared,
+        side ? program->side_stream : program->device->stream, arguments, NULL);
     return result == CUDA_SUCCESS || cuda_failed(&program->device->libraries, result, launch->name, error);
 }
 

@@ -1,6 +1,6 @@
 /* The CUDA device's training step: step times of one model, memory, start-up, and where the time of a step goes.
  *
- * usage: bench_cuda [--model NAME] [--batch N] [--context N] [--precision fp32|tf32|bf16] [--steps N] [--eager] [--train]
+ * usage: bench_cuda [--model NAME] [--batch N] [--context N] [--precision fp32|tf32|bf16] [--steps N] [--warmup N] [--eager] [--train]
  *                   [--kernels] [--ceilings] [--cache FOLDER]
  * Prints one line of "key value" pairs; --kernels adds a table of kernels by time, --ceilings the card's own rates. */
 #include "base/clock.h"
@@ -19,7 +19,7 @@ struct settings {
     const char *model, *cache;
     enum precision precision;
     int64_t batch, context;
-    int steps;
+    int steps, warmup;
     bool compile, train, kernels, ceilings;
 };
 
@@ -111,14 +111,14 @@ static bool weights_write(const struct device_class *class, struct program *prog
     return done;
 }
 
-static bool steps_time(const struct device_class *class, struct program *program, unsigned phases, int steps,
-                       double *step_ms, double *phase_ms, struct error *error)
+static bool steps_time(const struct device_class *class, struct program *program, unsigned phases, int warmup,
+                       int steps, double *step_ms, double *phase_ms, struct error *error)
 {
     double *times = calloc((size_t)steps, sizeof *times), *parts[PHASE_COUNT];
     bool done = true;
     for (int p = 0; p < PHASE_COUNT; p++)
         parts[p] = calloc((size_t)steps, sizeof **parts);
-    for (int step = -5; step < steps && done; step++) {
+    for (int step = -warmup; step < steps && done; step++) {
         struct step_times t;
         done = class->run(program, phases, 0, NULL, &t, error);
         if (!done || step < 0)
@@ -179,8 +179,8 @@ static bool bench(const struct settings *settings, struct error *error)
     if (!weights_write(class, program, plan, error))
         goto cleanup;
     double step_ms, phase_ms[PHASE_COUNT], fwd_ms, unused[PHASE_COUNT];
-    if (!steps_time(class, program, PHASES_FWD, settings->steps, &fwd_ms, unused, error) ||
-        !steps_time(class, program, request.phases, settings->steps, &step_ms, phase_ms, error))
+    if (!steps_time(class, program, PHASES_FWD, settings->warmup, settings->steps, &fwd_ms, unused, error) ||
+        !steps_time(class, program, request.phases, settings->warmup, settings->steps, &step_ms, phase_ms, error))
         goto cleanup;
     float loss;
     if (!class->read(program, plan->loss, &loss, error))
@@ -225,8 +225,13 @@ cleanup:
 
 int main(int argc, char **argv)
 {
-    struct settings settings = {
-        .model = "S", .precision = PRECISION_BF16, .batch = 4, .context = 256, .steps = 20, .compile = true};
+    struct settings settings = {.model = "S",
+                                .precision = PRECISION_BF16,
+                                .batch = 4,
+                                .context = 256,
+                                .steps = 20,
+                                .warmup = 5,
+                                .compile = true};
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : "";
         if (strcmp(argv[i], "--model") == 0)
@@ -239,6 +244,8 @@ int main(int argc, char **argv)
             settings.context = atoll(value), i++;
         else if (strcmp(argv[i], "--steps") == 0)
             settings.steps = atoi(value), i++;
+        else if (strcmp(argv[i], "--warmup") == 0)
+            settings.warmup = atoi(value), i++;
         else if (strcmp(argv[i], "--precision") == 0 && precision_parse(value, &settings.precision))
             i++;
         else if (strcmp(argv[i], "--eager") == 0)

@@ -35,9 +35,12 @@ static void list_fill(struct build_list *list)
     list_add(list, "elementwise.cu", "T0=float", "T1=float", "T2=float", "VECTOR=4", "F=3072", NULL);
     list_add(list, "elementwise.cu", "T0=bf16", "T1=bf16", "T2=bf16", "VECTOR=4", "F=3072", "ELEMENTS=3145728", NULL);
     list_add(list, "elementwise.cu", "T0=float", "T1=bf16", "T2=bf16", "VECTOR=1", "F=7", NULL);
-    list_add(list, "norm.cu", "C=768", "VECTOR=4", "THREADS=192", "GROUP=2", "TX=float", "TR=float", "TY=bf16", "TZ=float", NULL);
-    list_add(list, "norm.cu", "C=2560", "VECTOR=4", "THREADS=320", "GROUP=8", "TX=float", "TR=bf16", "TY=float", "TZ=float", NULL);
-    list_add(list, "norm.cu", "C=31", "VECTOR=1", "THREADS=32", "GROUP=1", "TX=float", "TR=float", "TY=float", "TZ=float", NULL);
+    list_add(list, "norm.cu", "C=768", "VECTOR=4", "THREADS=192", "GROUP=2", "TX=float", "TR=float", "TY=bf16",
+             "TZ=float", NULL);
+    list_add(list, "norm.cu", "C=2560", "VECTOR=4", "THREADS=320", "GROUP=8", "TX=float", "TR=bf16", "TY=float",
+             "TZ=float", NULL);
+    list_add(list, "norm.cu", "C=31", "VECTOR=1", "THREADS=32", "GROUP=1", "TX=float", "TR=float", "TY=float",
+             "TZ=float", NULL);
     list_add(list, "embedding.cu", "C=768", "VECTOR=4", "TX=float", NULL);
     list_add(list, "loss.cu", "V=10000", "VECTOR=4", "THREADS=512", "TL=float", "TG=float", NULL);
     list_add(list, "loss.cu", "V=10007", "VECTOR=1", "THREADS=512", "TL=bf16", "TG=bf16", NULL);
