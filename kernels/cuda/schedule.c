@@ -82,7 +82,8 @@ bool cuda_schedule(struct program *program, struct error *error)
         int32_t node = program->launches[i].node, count = launches_of_node(program, i, end), second = i + count;
         bool pair = second < end && program->launches[second].node == node + 1 && is_weight_product(plan, node + 1) &&
                     plan->nodes[node].op == OP_LINEAR_BACKWARD_INPUT &&
-                    plan->nodes[node].input[0] == plan->nodes[node + 1].input[0];
+                    plan->nodes[node].input[0] == plan->nodes[node + 1].input[0] &&
+                    !depends(plan, &plan->nodes[node + 1], &plan->nodes[node]);
         int32_t second_count = pair ? launches_of_node(program, second, end) : 0;
         if (pair) /* its operands are ready as early as the other's */
             step_add(program, node + 1, second, second_count, &waited);
