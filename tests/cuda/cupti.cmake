@@ -2,7 +2,8 @@
 # buffers. With one (label gpu): against what can be known otherwise.
 steptop_test(cupti_convert LIBRARIES cuda_device)
 steptop_test(cupti_source LIBRARIES cuda_device SOURCES fake_cupti.c TIMEOUT 180)
-steptop_test(cupti_counters LIBRARIES cuda_device)
+# NVIDIA's own library, opened by this test, opens another with RTLD_DEEPBIND, which sanitizers do not survive.
+steptop_test(cupti_counters LIBRARIES cuda_device LABELS release-only)
 if(EXISTS ${CMAKE_CURRENT_SOURCE_DIR}/recorded.bin)
   steptop_test(cupti_replay LIBRARIES cuda_device)
 endif()
