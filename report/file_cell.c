@@ -67,17 +67,22 @@ void report_bins_pack(struct report_bins *bins, struct arena *arena, const struc
     }
 }
 
-/* "412:3 413:7": ascending bins. */
-static bool bins_parse(const char *text, struct report_bins *bins, struct arena *arena)
+static uint32_t bins_in(const char *text)
 {
-    uint32_t words = 0;
-    for (const char *c = text; *c; c++)
-        words += *c == ':';
-    /* A count fills at most 2^32 / 2^20 words. */
-    bins->words = NULL;
-    bins->word_count = 0;
-    uint32_t *made = arena_array(arena, uint32_t, words + 1);
+    uint32_t bins = 0;
+    for (; *text; text++)
+        bins += *text == ':';
+    return bins;
+}
+
+/* "412:3 413:7": ascending bins, into `words`, which has room for a word a bin; a count that takes more words (a run of
+ * days) gets room of its own. */
+static bool bins_parse(const char *text, struct report_bins *bins, uint32_t *words, struct arena *arena)
+{
     int64_t last = -1;
+    size_t room = bins_in(text);
+    bins->words = words;
+    bins->word_count = 0;
     while (*text) {
         const size_t digits = strspn(text, "0123456789");
         uint64_t bin, count;
@@ -89,19 +94,17 @@ static bool bins_parse(const char *text, struct report_bins *bins, struct arena 
             (text[more] && text[more] != ' '))
             return false;
         text += more + (text[more] == ' ');
-        if (count > WORD_COUNT_MOST) { /* rare: a run of days; room for its words */
-            const uint32_t extra = (uint32_t)(count / WORD_COUNT_MOST);
-            uint32_t *larger = arena_array(arena, uint32_t, words + extra + 1);
-            memcpy(larger, made, bins->word_count * sizeof *made);
-            made = larger;
-            words += extra;
+        if (count > WORD_COUNT_MOST) {
+            room += (size_t)(count / WORD_COUNT_MOST);
+            uint32_t *larger = arena_array(arena, uint32_t, room);
+            memcpy(larger, bins->words, bins->word_count * sizeof *larger);
+            bins->words = larger;
         }
         for (; count; count -= count < WORD_COUNT_MOST ? count : WORD_COUNT_MOST)
-            made[bins->word_count++] =
+            bins->words[bins->word_count++] =
                 (uint32_t)bin << WORD_COUNT_BITS | (uint32_t)(count < WORD_COUNT_MOST ? count : WORD_COUNT_MOST);
         last = (int64_t)bin;
     }
-    bins->words = made;
     return true;
 }
 
@@ -220,6 +223,10 @@ static bool finish_rows(struct report_cell *cell, struct error *error)
 
 static bool finish_histograms(struct file_cell *file, struct error *error)
 {
+    size_t bins_of_all = 0, used = 0;
+    for (size_t i = 0; i < file->histogram_count; i++)
+        bins_of_all += bins_in(file->histograms[i].bins);
+    uint32_t *words = arena_array(&file->cell.arena, uint32_t, bins_of_all + 1);
     for (size_t i = 0; i < file->histogram_count; i++) {
         const struct report_histogram_row *row = &file->histograms[i];
         if (row->kernel >= file->cell.kernel_count)
@@ -228,7 +235,9 @@ static bool finish_histograms(struct file_cell *file, struct error *error)
         struct report_bins *bins = row->warmup ? &kernel->warmup_histogram : &kernel->histogram;
         if (bins->word_count)
             return bad(error, "histograms", i, "this kernel has one already");
-        if (!bins_parse(row->bins, bins, &file->cell.arena))
+        const uint32_t room = bins_in(row->bins);
+        used += room;
+        if (!bins_parse(row->bins, bins, words + used - room, &file->cell.arena))
             return bad(error, "histograms", i, "bins must be bin:count pairs with rising bins below 1280");
     }
     return true;

@@ -211,11 +211,16 @@ cleanup:
 static bool read_table(struct reader *reader, const struct field *field, void *item)
 {
     struct table_problem problem;
-    if (!expect(reader, YAML_SCALAR_EVENT, field->key, "a table: a block of text after '|'"))
+    struct strbuf text = {0};
+    if (!expect(reader, YAML_SCALAR_EVENT, field->key, "a table: a block of text after '|'") ||
+        !yaml_source_table(&reader->source, &text))
         return false;
-    if (table_parse(field, item, scalar_text(reader), scalar_length(reader),
-                    field->scratch ? &reader->scratch : reader->arena, field->scratch ? NULL : &reader->names,
-                    &problem))
+    strbuf_puts(&text, "");
+    const bool done =
+        table_parse(field, item, text.text, text.length, field->scratch ? &reader->scratch : reader->arena,
+                    field->scratch ? NULL : &reader->names, &problem);
+    strbuf_release(&text);
+    if (done)
         return true;
     const yaml_event_t *event = &reader->source.event;
     if (event->data.scalar.style != YAML_LITERAL_SCALAR_STYLE)
@@ -466,7 +471,9 @@ static bool read_root(struct reader *reader)
             return FAIL(reader, "the report lacks the key '%s'", set->fields[i].key);
     if (!yaml_source_next(&reader->source) || !yaml_source_next(&reader->source))
         return false;
-    return reader->source.event.type == YAML_STREAM_END_EVENT || FAIL(reader, "a report is one document");
+    if (reader->source.event.type != YAML_STREAM_END_EVENT)
+        return FAIL(reader, "a report is one document");
+    return yaml_source_finish(&reader->source);
 }
 
 static bool read_report(struct reader *reader, struct report *report)

@@ -12,23 +12,37 @@
 
 #define SHOWN_COLUMNS 100 /* of a source line in a message */
 
+/* The next piece of the text into the filter. */
+static bool read_piece(struct yaml_source *source)
+{
+    char piece[1 << 16];
+    if (source->text) {
+        const size_t left = source->length - source->bytes, count = left < sizeof piece ? left : sizeof piece;
+        table_filter_add(&source->filter, source->text + source->bytes, count, count == left);
+        source->bytes += count;
+        source->ended = count == left;
+        return true;
+    }
+    ssize_t count;
+    do
+        count = read(source->fd, piece, sizeof piece);
+    while (count < 0 && errno == EINTR);
+    source->failed = count < 0;
+    if (count < 0)
+        return false;
+    source->bytes += (size_t)count;
+    source->too_large = source->bytes > source->limit;
+    source->ended = count == 0;
+    table_filter_add(&source->filter, piece, (size_t)count, count == 0);
+    return !source->too_large;
+}
+
 static int read_some(void *context, unsigned char *buffer, size_t size, size_t *got)
 {
     struct yaml_source *source = context;
-    ssize_t count;
-    do
-        count = read(source->fd, buffer, size);
-    while (count < 0 && errno == EINTR);
-    if (count < 0) {
-        source->failed = true;
-        return 0;
-    }
-    source->bytes += (size_t)count;
-    if (source->bytes > source->limit) {
-        source->too_large = true;
-        return 0;
-    }
-    *got = (size_t)count;
+    while ((*got = table_filter_take(&source->filter, buffer, size)) == 0 && !source->ended)
+        if (!read_piece(source))
+            return 0;
     return 1;
 }
 
@@ -38,6 +52,7 @@ static bool start(struct yaml_source *source)
         return error_set(source->error, ERROR_MEMORY, "no memory to read %s", source->name);
     source->has_parser = true;
     yaml_parser_set_encoding(&source->parser, YAML_UTF8_ENCODING);
+    yaml_parser_set_input(&source->parser, read_some, source);
     return true;
 }
 
@@ -46,20 +61,14 @@ bool yaml_source_open(struct yaml_source *source, const char *path, size_t limit
     *source =
         (struct yaml_source){.name = strcmp(path, "-") == 0 ? "standard input" : path, .limit = limit, .error = error};
     source->fd = file_open(path, error);
-    if (source->fd < 0 || !start(source))
-        return false;
-    yaml_parser_set_input(&source->parser, read_some, source);
-    return true;
+    return source->fd >= 0 && start(source);
 }
 
 bool yaml_source_text(struct yaml_source *source, const char *text, size_t length, const char *name,
                       struct error *error)
 {
     *source = (struct yaml_source){.name = name, .text = text, .length = length, .fd = -1, .error = error};
-    if (!start(source))
-        return false;
-    yaml_parser_set_input_string(&source->parser, (const unsigned char *)text, length);
-    return true;
+    return start(source);
 }
 
 void yaml_source_close(struct yaml_source *source)
@@ -68,6 +77,7 @@ void yaml_source_close(struct yaml_source *source)
         yaml_event_delete(&source->event);
     if (source->has_parser)
         yaml_parser_delete(&source->parser);
+    table_filter_release(&source->filter);
     if (source->fd > STDERR_FILENO)
         close(source->fd);
     *source = (struct yaml_source){.fd = -1};
@@ -198,4 +208,22 @@ bool yaml_source_next(struct yaml_source *source)
     if (anchor || tag)
         return yaml_source_fail_here(source, "%s are not read here", anchor ? "anchors" : "tags");
     return true;
+}
+
+bool yaml_source_table(struct yaml_source *source, struct strbuf *text)
+{
+    const yaml_event_t *event = &source->event;
+    size_t left;
+    if (table_filter_left_over(&source->filter, event->start_mark.line, &left))
+        return yaml_source_fail(source, left, 0, "a table where none belongs");
+    if (!table_filter_table(&source->filter, event->start_mark.line, text))
+        strbuf_add(text, (const char *)event->data.scalar.value, event->data.scalar.length);
+    return true;
+}
+
+bool yaml_source_finish(struct yaml_source *source)
+{
+    size_t left;
+    return !table_filter_left_over(&source->filter, SIZE_MAX, &left) ||
+           yaml_source_fail(source, left, 0, "a table where none belongs");
 }

@@ -2,6 +2,7 @@
  * whole. Errors point at file:line:col and show the line with a caret. */
 #pragma once
 #include "base/error.h"
+#include "report/table_filter.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <yaml.h>
@@ -12,6 +13,8 @@ struct yaml_source {
     size_t length;
     int fd;
     size_t bytes, limit;    /* read so far, and the most that is read */
+    bool ended;
+    struct table_filter filter;
     bool too_large, failed; /* why reading stopped */
     struct error *error;
     yaml_parser_t parser;
@@ -26,6 +29,12 @@ void yaml_source_close(struct yaml_source *source);
 
 /* Moves to the next event. Anchors, aliases and tags are refused. False with the error filled. */
 bool yaml_source_next(struct yaml_source *source);
+
+/* The rows of the table that the current event, a scalar, is: text for the caller to release. False with the error filled
+ * when tables stand where none belong. */
+bool yaml_source_table(struct yaml_source *source, struct strbuf *text);
+/* At the end: no table was left over. */
+bool yaml_source_finish(struct yaml_source *source);
 
 /* Fills the error for a place (0-based line and column) and returns false. */
 bool yaml_source_fail(struct yaml_source *source, size_t line, size_t column, const char *format, ...)
