@@ -6,17 +6,24 @@ const char *verdict_name(enum verdict verdict)
     return names[verdict];
 }
 
-struct ratio compare_phases(const struct report_phase *a, const struct report_phase *b)
+struct ratio compare_medians(const struct report_phase *a, const struct report_phase *b)
 {
     struct ratio ratio = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0};
-    if (a->sample_count && b->sample_count) {
-        ratio_of_medians(b->samples_ns, b->sample_count, a->samples_ns, a->sample_count, &ratio);
-        ratio.n = a->sample_count < b->sample_count ? a->sample_count : b->sample_count;
-    } else if (a->summary.n && b->summary.n) {
+    if (a->summary.n && b->summary.n) {
         const bool medians = is_known(a->summary.median) && is_known(b->summary.median);
         ratio.median = medians ? b->summary.median / a->summary.median : b->summary.mean / a->summary.mean;
         ratio.n = a->summary.n < b->summary.n ? a->summary.n : b->summary.n;
     }
+    return ratio;
+}
+
+struct ratio compare_phases(const struct report_phase *a, const struct report_phase *b)
+{
+    struct ratio ratio;
+    if (!a->sample_count || !b->sample_count)
+        return compare_medians(a, b);
+    ratio_of_medians(b->samples_ns, b->sample_count, a->samples_ns, a->sample_count, &ratio);
+    ratio.n = a->sample_count < b->sample_count ? a->sample_count : b->sample_count;
     return ratio;
 }
 

@@ -11,6 +11,8 @@ const char *verdict_name(enum verdict verdict);
 /* Ratio of the medians of two phases' timed samples, b ÷ a, with its 95 % interval by a seeded bootstrap; without samples,
  * of the medians or means the file gives, with an unknown interval. n is the smaller number of samples. */
 struct ratio compare_phases(const struct report_phase *a, const struct report_phase *b);
+/* The same without the interval, which is what takes the time. */
+struct ratio compare_medians(const struct report_phase *a, const struct report_phase *b);
 
 /* same: under COMPARE_SAME, or the interval holds 1 and its farther end is within `threshold`. faster, slower: the whole
  * interval is on one side of 1 and the ratio is beyond the threshold. ambiguous: everything else, the unknown included. */

@@ -43,12 +43,14 @@ static void derive_kernels(struct report_cell *cell)
 static void derive_layers(struct report_cell *cell)
 {
     struct report_layer_phase *times[PASS_COUNT] = {0};
+    bool measured[PASS_COUNT] = {false}; /* has rows: a thousand cells must not hold zeros for the others */
     for (size_t l = 0; l < cell->layer_count; l++)
         for (int pass = 0; pass < PASS_COUNT; pass++)
             cell->layers[l].phase[pass] = no_times;
+    for (size_t e = 0; e < cell->entry_count; e++)
+        measured[cell->entries[e].pass] = true;
     for (int pass = 0; pass < PASS_COUNT; pass++)
-        if (cell->passes[pass].present && cell->passes[pass].profiled_steps &&
-            is_known_u64(cell->passes[pass].profiled_steps)) {
+        if (measured[pass] && cell->passes[pass].present && cell->passes[pass].profiled_steps) {
             times[pass] = arena_array(&cell->arena, struct report_layer_phase, cell->layer_count * PHASE_COUNT + 1);
             for (size_t l = 0; l < cell->layer_count; l++)
                 cell->layers[l].phase[pass] = times[pass] + l * PHASE_COUNT;

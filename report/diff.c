@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define FEW_CELLS 100 /* up to here every phase gets its interval */
 #define NORMAL_95 1.959963984540054
 
 /* What makes two cells the same experiment: how long and how closely it was measured does not. */
@@ -62,6 +63,7 @@ static void diff_steps(struct diff *diff, struct diff_cell *cell)
     cell->steps = arena_array(&diff->arena, struct diff_row, PASS_COUNT * (PHASE_COUNT + 1));
     for (int p = 0; p < PASS_COUNT; p++) {
         const struct report_pass *a = &cell->a->passes[p], *b = &cell->b->passes[p];
+        bool changed = diff->few;
         for (int n = 0; n <= PHASE_COUNT && a->present && b->present; n++) {
             const int phase = n == 0 ? PHASE_COUNT : n - 1; /* the whole pass first */
             const struct report_phase *x = &a->phases[phase], *y = &b->phases[phase];
@@ -74,11 +76,13 @@ static void diff_steps(struct diff *diff, struct diff_cell *cell)
                 .phase = (uint8_t)phase,
                 .a_ns = is_known(x->summary.median) ? x->summary.median : x->summary.mean,
                 .b_ns = is_known(y->summary.median) ? y->summary.median : y->summary.mean,
-                .ratio = compare_phases(x, y),
             };
+            /* In a large sweep the parts of a pass get an interval only where the pass as a whole changed. */
+            row->ratio = phase == PHASE_COUNT || changed ? compare_phases(x, y) : compare_medians(x, y);
             row->verdict = compare_verdict(&row->ratio, diff->threshold);
             if (phase != PHASE_COUNT)
                 continue;
+            changed = diff->few || row->verdict == VERDICT_SLOWER || row->verdict == VERDICT_FASTER;
             diff->verdicts[row->verdict]++;
             cell->regression = cell->regression || row->verdict == VERDICT_SLOWER;
         }
@@ -262,7 +266,7 @@ void diff_make(struct diff *diff, const struct report *a, const struct report *b
     bool *taken = calloc(b->cells.count + 1, sizeof *taken);
     if (!taken)
         abort();
-    *diff = (struct diff){.threshold = threshold};
+    *diff = (struct diff){.threshold = threshold, .few = a->cells.count <= FEW_CELLS};
     diff->cells = arena_array(&diff->arena, struct diff_cell, a->cells.count + b->cells.count + 1);
     int32_t *partner = match_cells(a, b, taken);
     for (size_t i = 0; i < a->cells.count; i++) {

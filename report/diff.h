@@ -27,6 +27,7 @@ struct diff {
     size_t verdicts[VERDICT_COUNT]; /* of whole passes */
     double threshold;
     bool regression;
+    bool few; /* cells: every phase's ratio has its interval */
 };
 
 /* Compares a (before) with b (after). Cells match when they asked for the same model, shape, dtype, device, mode, passes'

@@ -43,6 +43,10 @@ bool text_is_clean(const char *text, size_t length)
 {
     for (size_t at = 0; at < length;) {
         unsigned c;
+        if (text[at] >= 0x20 && text[at] < 0x7f) { /* nearly always */
+            at++;
+            continue;
+        }
         const size_t used = utf8_decode(text + at, length - at, &c);
         if (used == 0 || is_unsafe(c))
             return false;

@@ -75,6 +75,14 @@ static uint32_t bins_in(const char *text)
     return bins;
 }
 
+static size_t digits_at(const char *text)
+{
+    size_t count = 0;
+    while (text[count] >= '0' && text[count] <= '9')
+        count++;
+    return count;
+}
+
 /* "412:3 413:7": ascending bins, into `words`, which has room for a word a bin; a count that takes more words (a run of
  * days) gets room of its own. */
 static bool bins_parse(const char *text, struct report_bins *bins, uint32_t *words, struct arena *arena)
@@ -84,12 +92,12 @@ static bool bins_parse(const char *text, struct report_bins *bins, uint32_t *wor
     bins->words = words;
     bins->word_count = 0;
     while (*text) {
-        const size_t digits = strspn(text, "0123456789");
+        const size_t digits = digits_at(text);
         uint64_t bin, count;
         if (text[digits] != ':' || !unsigned_parse(text, digits, &bin) || bin >= BIN_COUNT || (int64_t)bin <= last)
             return false;
         text += digits + 1;
-        const size_t more = strspn(text, "0123456789");
+        const size_t more = digits_at(text);
         if (!unsigned_parse(text, more, &count) || count == 0 || count > UINT32_MAX ||
             (text[more] && text[more] != ' '))
             return false;
