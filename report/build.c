@@ -64,6 +64,16 @@ static double profiled_wall(const struct report_pass *pass)
     return total->profiled_count ? sum / (double)total->profiled_count : UNKNOWN_DOUBLE;
 }
 
+static bool has_warmup(const struct run *run, enum pass pass)
+{
+    size_t count = 0;
+    const struct entry *entries = run->aggregate ? aggregate_entries(run->aggregate, &count) : NULL;
+    for (size_t e = 0; e < count; e++)
+        if (entries[e].pass == pass && entries[e].warmup.n)
+            return true;
+    return false;
+}
+
 static void build_pass(struct report_cell *cell, const struct run *run, enum pass which)
 {
     struct report_pass *pass = &cell->passes[which];
@@ -86,12 +96,18 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
         pass_derive(pass);
     }
     pass->profiled_steps = 0;
+    pass->warmup_rows = false;
     pass->wall_ns = pass->busy_ns = pass->idle_ns = pass->kernel_ns = pass->attributed_ns = UNKNOWN_DOUBLE;
     struct step_cover cover = {0};
     if (run->aggregate)
         aggregate_cover(run->aggregate, which, &cover);
-    if (!cover.steps)
+    if (!cover.steps) {
+        /* Something to look at from the first kernel on; the first warm-up step may still be under way. */
+        const size_t steps = pass->phases[PHASE_COUNT].warmup_count;
+        pass->warmup_rows = has_warmup(run, which);
+        pass->profiled_steps = pass->warmup_rows ? (steps ? steps : 1) : 0;
         return;
+    }
     pass->profiled_steps = cover.steps;
     pass->wall_ns = profiled_wall(pass);
     pass->busy_ns = (double)cover.busy_ns / (double)cover.steps;
@@ -161,17 +177,29 @@ static void kernel_start(struct report_kernel *kernel, const struct run *run, co
     };
 }
 
-static double modelled(const struct run *run, const struct entry *entry, bool flops)
+/* What the rows of the entry's pass show. */
+static const struct running *time_of(const struct report_cell *cell, const struct entry *entry)
+{
+    return cell->passes[entry->pass].warmup_rows ? &entry->warmup : &entry->time;
+}
+
+static const struct histogram *histogram_of(const struct report_cell *cell, const struct entry *entry)
+{
+    return cell->passes[entry->pass].warmup_rows ? &entry->warmup_histogram : &entry->histogram;
+}
+
+static double modelled(const struct run *run, const struct entry *entry, uint64_t calls, bool flops)
 {
     if (!run->plan || entry->node < 0 || entry->node >= run->plan->node_count)
         return UNKNOWN_DOUBLE;
     const struct node *node = &run->plan->nodes[entry->node];
-    return (flops ? node->flops : node->bytes) * (double)entry->time.n;
+    return (flops ? node->flops : node->bytes) * (double)calls;
 }
 
-static void kernel_add(struct report_kernel *kernel, const struct run *run, const struct entry *entry)
+static void kernel_add(struct report_kernel *kernel, const struct report_cell *cell, const struct run *run,
+                       const struct entry *entry)
 {
-    const struct running *time = &entry->time;
+    const struct running *time = time_of(cell, entry);
     const char *op = run->plan && entry->node >= 0 && entry->node < run->plan->node_count
                          ? op_info(run->plan->nodes[entry->node].op)->name
                          : "unattributed";
@@ -183,8 +211,8 @@ static void kernel_add(struct report_kernel *kernel, const struct run *run, cons
         kernel->min_ns = !is_known_u64(kernel->min_ns) || time->min < kernel->min_ns ? time->min : kernel->min_ns;
         kernel->max_ns = !is_known_u64(kernel->max_ns) || time->max > kernel->max_ns ? time->max : kernel->max_ns;
     }
-    kernel->flops += modelled(run, entry, true);
-    kernel->bytes += modelled(run, entry, false);
+    kernel->flops += modelled(run, entry, time->n, true);
+    kernel->bytes += modelled(run, entry, time->n, false);
 }
 
 static void add_counters(struct report_kernel *kernel, const struct entry *entry, struct arena *arena)
@@ -225,17 +253,18 @@ static double quantile_within(const struct histogram *histogram, double q, const
 }
 
 /* What a run of members (sorted by kernel) adds up to: spread, quantiles, histograms. */
-static void kernel_finish(struct report_kernel *kernel, const struct member *members, size_t count, struct arena *arena)
+static void kernel_finish(struct report_kernel *kernel, const struct report_cell *cell, const struct member *members,
+                          size_t count, struct arena *arena)
 {
     struct running time = {0};
     struct histogram histogram = {0}, warmup = {0};
     const struct entry *largest = members[0].entry;
     for (size_t i = 0; i < count; i++) {
-        running_merge(&time, &members[i].entry->time);
-        histogram_merge(&histogram, &members[i].entry->histogram);
+        running_merge(&time, time_of(cell, members[i].entry));
+        histogram_merge(&histogram, histogram_of(cell, members[i].entry));
         histogram_merge(&warmup, &members[i].entry->warmup_histogram);
         add_counters(kernel, members[i].entry, arena);
-        if (members[i].entry->time.total > largest->time.total)
+        if (time_of(cell, members[i].entry)->total > time_of(cell, largest)->total)
             largest = members[i].entry;
     }
     kernel->sd_ns = running_sd(&time);
@@ -250,7 +279,8 @@ static void kernel_finish(struct report_kernel *kernel, const struct member *mem
 }
 
 /* A row of the finest table from the members of one kernel in one layer. */
-static void entry_finish(struct report_entry *row, const struct run *run, const struct member *members, size_t count)
+static void entry_finish(struct report_entry *row, const struct report_cell *cell, const struct run *run,
+                         const struct member *members, size_t count)
 {
     struct running time = {0};
     struct histogram histogram = {0};
@@ -262,13 +292,14 @@ static void entry_finish(struct report_entry *row, const struct run *run, const 
         .live = count == 1 ? members[0].entry : NULL,
     };
     for (size_t i = 0; i < count; i++) {
-        running_merge(&time, &members[i].entry->time);
-        row->flops += modelled(run, members[i].entry, true);
-        row->bytes += modelled(run, members[i].entry, false);
+        const struct running *one = time_of(cell, members[i].entry);
+        running_merge(&time, one);
+        row->flops += modelled(run, members[i].entry, one->n, true);
+        row->bytes += modelled(run, members[i].entry, one->n, false);
         if (count > 1)
-            histogram_merge(&histogram, &members[i].entry->histogram);
+            histogram_merge(&histogram, histogram_of(cell, members[i].entry));
     }
-    const struct histogram *all = count > 1 ? &histogram : &members[0].entry->histogram;
+    const struct histogram *all = count > 1 ? &histogram : histogram_of(cell, members[0].entry);
     row->calls = time.n;
     row->total_ns = time.total;
     row->min_ns = time.n ? time.min : UNKNOWN_U64;
@@ -343,7 +374,7 @@ static void build_rows(struct report_cell *cell, const struct run *run, struct k
             ranked[kernel_count].was = (int32_t)kernel_count;
             kernel_count++;
         }
-        kernel_add(&ranked[slot->kernel].kernel, run, entry);
+        kernel_add(&ranked[slot->kernel].kernel, cell, run, entry);
         members[member_count++] = (struct member){entry, slot->kernel};
     }
     rank_kernels(ranked, kernel_count, members, member_count, index);
@@ -358,13 +389,13 @@ static void build_rows(struct report_cell *cell, const struct run *run, struct k
         const int32_t kernel = members[first].kernel;
         for (next = first; next < member_count && members[next].kernel == kernel; next++)
             ;
-        kernel_finish(&cell->kernels[kernel], members + first, next - first, &cell->arena);
+        kernel_finish(&cell->kernels[kernel], cell, members + first, next - first, &cell->arena);
         for (size_t at = first; at < next; at = scope_next) {
             for (scope_next = at; scope_next < next && members[scope_next].entry->scope == members[at].entry->scope;
                  scope_next++)
                 ;
             struct report_entry *row = &cell->entries[cell->entry_count++];
-            entry_finish(row, run, members + at, scope_next - at);
+            entry_finish(row, cell, run, members + at, scope_next - at);
             if (row->scope < 0 || (size_t)row->scope >= cell->layer_count)
                 row->scope = -1;
             else

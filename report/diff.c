@@ -89,12 +89,16 @@ static void diff_steps(struct diff *diff, struct diff_cell *cell)
     }
 }
 
+static bool has_rows(const struct report_pass *pass)
+{
+    return pass->present && pass->profiled_steps && !pass->warmup_rows;
+}
+
 /* The longest pass that both profiled; -1. */
 static int common_pass(const struct diff_cell *cell)
 {
     for (int pass = PASS_COUNT - 1; pass >= 0; pass--)
-        if (cell->a->passes[pass].present && cell->a->passes[pass].profiled_steps && cell->b->passes[pass].present &&
-            cell->b->passes[pass].profiled_steps)
+        if (has_rows(&cell->a->passes[pass]) && has_rows(&cell->b->passes[pass]))
             return pass;
     return -1;
 }

@@ -21,7 +21,7 @@ bool cell_has_steps(const struct report_cell *cell)
 int cell_longest_pass(const struct report_cell *cell)
 {
     for (int pass = PASS_COUNT - 1; pass >= 0; pass--)
-        if (cell->passes[pass].present && cell->passes[pass].profiled_steps)
+        if (cell->passes[pass].present && cell->passes[pass].profiled_steps && !cell->passes[pass].warmup_rows)
             return pass;
     return -1;
 }

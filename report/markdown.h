@@ -32,5 +32,5 @@ void markdown_method(const struct report *report, struct strbuf *out);
 void markdown_title(const struct report_cell *cell, struct strbuf *out);
 bool cell_has_steps(const struct report_cell *cell);
 bool cell_has_kernels(const struct report_cell *cell);
-/* The longest pass that was profiled, -1 when none was. */
+/* The longest pass with counted profiled steps, -1 when there is none. */
 int cell_longest_pass(const struct report_cell *cell);

@@ -58,7 +58,8 @@ void markdown_classes(const struct report *report, struct strbuf *out)
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         for (int pass = 0; pass < PASS_COUNT; pass++)
-            for (int phase = 0; phase <= PHASE_COUNT && cell->passes[pass].present && cell->passes[pass].profiled_steps;
+            for (int phase = 0; phase <= PHASE_COUNT && cell->passes[pass].present &&
+                                cell->passes[pass].profiled_steps && !cell->passes[pass].warmup_rows;
                  phase++)
                 class_row(&table, cell, pass, phase);
     }

@@ -143,7 +143,7 @@ void markdown_overhead(const struct report *report, struct strbuf *out)
         cell_title(&cell->requested, false, title, sizeof title);
         for (int p = 0; p < PASS_COUNT; p++) {
             const struct report_pass *pass = &cell->passes[p];
-            if (!pass->present || !pass->profiled_steps)
+            if (!pass->present || !pass->profiled_steps || pass->warmup_rows)
                 continue;
             any = true;
             pipe_text(&table, title);

@@ -187,6 +187,8 @@ static const struct field pass_list[] = {
      .fields = &ratio_fields, .present = ratio_present},
     {"profiled_steps", FIELD_UNSIGNED, AT(struct report_pass, profiled_steps), "that the kernel rows sum over",
      .zero = true},
+    {"warmup_rows", FIELD_BOOL, AT(struct report_pass, warmup_rows),
+     "cut off before a step was counted: rows of warm-up"},
     {"wall_ns", FIELD_DOUBLE, AT(struct report_pass, wall_ns), "mean profiled step"},
     {"busy_ns", FIELD_DOUBLE, AT(struct report_pass, busy_ns), "union of kernel intervals a step"},
     {"idle_ns", FIELD_DOUBLE, AT(struct report_pass, idle_ns), "wall - busy"},

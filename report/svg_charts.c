@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define LABEL 170.0 /* width of the labels left of bars */
-#define VALUE 90.0  /* of the figures right of them */
+#define VALUE 130.0 /* of the figures right of them */
 #define BAR 22.0
 #define ROW 30.0
 
@@ -61,7 +61,7 @@ bool draw_classes(struct canvas *canvas, const struct report_cell *cell)
             continue;
         canvas_rect(canvas, LABEL + legend, y + 4, 10, 10, svg_class_color((enum kernel_class)c), NULL);
         canvas_text(canvas, LABEL + legend + 14, y + 13, "start", false, kernel_class_name((enum kernel_class)c));
-        legend += 88;
+        legend += 76;
     }
     canvas->height = y + 24;
     return true;

@@ -2,7 +2,7 @@
 #include "report/svg.h"
 #include <stdio.h>
 
-#define AXIS 64.0 /* room left of a plot for its scale */
+#define AXIS 92.0 /* room left of a plot for its scale */
 
 /* Kinds from the bottom up: what stays first, what comes and goes on top. */
 static const enum tensor_kind stack[] = {TENSOR_PARAMETER, TENSOR_PARAMETER_COPY, TENSOR_GRADIENT,
@@ -50,9 +50,13 @@ bool draw_memory(struct canvas *canvas, const struct report_cell *cell)
         canvas_line(canvas, AXIS, height - height * tick / 4, canvas->width, height - height * tick / 4, svg_faint,
                     false);
     }
+    double labelled = -100;
     for (int32_t n = 0; n < memory->curve_count; n++)
         if (n == 0 || memory->curve_phase[n] != memory->curve_phase[n - 1]) {
             canvas_line(canvas, AXIS + n * step, 0, AXIS + n * step, height, svg_ink, true);
+            if (n * step - labelled < 28) /* a short phase: its neighbour's label has the room */
+                continue;
+            labelled = n * step;
             canvas_text(canvas, AXIS + n * step + 3, height + 14, "start", false,
                         phase_name((enum phase)memory->curve_phase[n]));
         }

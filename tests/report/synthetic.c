@@ -121,6 +121,16 @@ failed:
     return NULL;
 }
 
+struct run *synthetic_warmup(const char *model)
+{
+    struct run *run = synthetic_run(model, false, 0, 1);
+    if (run) {
+        run->status = STATUS_RUNNING;
+        run->ended = 0;
+    }
+    return run;
+}
+
 void synthetic_free(struct run *run)
 {
     if (!run)

@@ -45,7 +45,7 @@ static const char *const hostile[] = {
     "\xc0\x80",
     "é ü 漢 🙂",
     ("a\u2028b\u2029c\xc2\x85"
-    "d"),
+     "d"),
     "\ufeffbom",
     "\u202eright",
     "void k<float, 4>(float const*, int)",

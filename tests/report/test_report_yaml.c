@@ -1,4 +1,5 @@
 /* The report file: written, read, written again to the same bytes; and everything a file can be that is not a report. */
+#include "report/build.h"
 #include "report/emit.h"
 #include "synthetic.h"
 #include <setjmp.h>
@@ -104,6 +105,42 @@ static void test_sums(void **state)
         assert_true(pass->idle_ns > 0);
     }
     report_free(&report);
+}
+
+/* While nothing was counted the rows show the warm-up, and say so; counted steps take their place. */
+static void test_warmup_rows(void **state)
+{
+    (void)state;
+    struct run *warm = synthetic_warmup("tiny"), *counted = synthetic_run("tiny", false, 2, 1);
+    struct report report, read;
+    assert_non_null(warm);
+    assert_non_null(counted);
+    report_init(&report);
+    struct report_cell *cell = report_add_cell(&report);
+    cell_build(cell, warm);
+    assert_true(cell->passes[PASS_FWD].warmup_rows);
+    assert_int_equal(cell->passes[PASS_FWD].profiled_steps, 1);
+    assert_true(cell->kernel_count > 10);
+    for (size_t k = 0; k < cell->kernel_count; k++) {
+        assert_true(cell->kernels[k].calls > 0 && cell->kernels[k].total_ns > 0);
+        assert_true(is_known(cell->kernels[k].median_ns) && cell->kernels[k].flops >= 0);
+    }
+    assert_true(cell->layers[0].phase[PASS_FWD][PHASE_FWD].inclusive_ns > 0);
+    char *first = emit(&report);
+    parse(first, &read);
+    char *second = emit(&read);
+    assert_string_equal(first, second);
+    assert_true(read.cells.items[0]->passes[PASS_FWD].warmup_rows);
+    counted->version = 2;
+    cell_build(cell, counted);
+    assert_false(cell->passes[PASS_FWD].warmup_rows);
+    assert_int_equal(cell->passes[PASS_FWD].profiled_steps, 2);
+    free(first);
+    free(second);
+    report_free(&report);
+    report_free(&read);
+    synthetic_free(warm);
+    synthetic_free(counted);
 }
 
 #define HEAD "schema: steptop/report/1\n"
@@ -219,8 +256,9 @@ static void test_by_hand(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_round_trip),     cmocka_unit_test(test_sums),       cmocka_unit_test(test_refusals),
-        cmocka_unit_test(test_nul_and_limits), cmocka_unit_test(test_truncation), cmocka_unit_test(test_by_hand),
+        cmocka_unit_test(test_round_trip), cmocka_unit_test(test_sums),           cmocka_unit_test(test_warmup_rows),
+        cmocka_unit_test(test_refusals),   cmocka_unit_test(test_nul_and_limits), cmocka_unit_test(test_truncation),
+        cmocka_unit_test(test_by_hand),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
