@@ -122,7 +122,7 @@ int field_enum(const struct field *field, const char *text, size_t length)
 {
     for (int i = 0; i < field->count; i++) {
         const char *name = field->name(i);
-        if (strncmp(name, text, length) == 0 && !name[length])
+        if (strlen(name) == length && memcmp(name, text, length) == 0) /* text may hold a NUL */
             return i;
     }
     return -1;

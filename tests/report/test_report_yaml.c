@@ -197,6 +197,10 @@ static void test_nul_and_limits(void **state)
     struct error error = {0};
     assert_false(report_parse(nul, sizeof nul - 1, "nul.yaml", &report, &error));
     assert_non_null(strstr(error.text, "control characters"));
+    static const char in_table[] =
+        HEAD CELL "    kernels: |\n      pass phase calls total_ns name\n      fwd\0 fwd 1 1 k\n";
+    assert_false(report_parse(in_table, sizeof in_table - 1, "nul.yaml", &report, &error));
+    assert_non_null(strstr(error.text, "is not one of its names"));
     struct strbuf text = {0};
     strbuf_puts(&text, HEAD "cells:\n");
     for (int i = 0; i < 1000000; i++)
