@@ -174,8 +174,9 @@ def best_setting(options, model, context, compiled):
 
 def compare(options, model, context, compiled):
     attention, environment = best_setting(options, model, context, compiled)
+    # Waiting threads as steptop's worker sets them.
     ours = Server([options.steptop, "--serve", "--model", model, "--batch", str(options.batch), "--context",
-                   str(context)] + (["--compile"] if compiled else []), {})
+                   str(context)] + (["--compile"] if compiled else []), {"GOMP_SPINCOUNT": "1000"})
     theirs = torch_server(options, model, context, compiled, attention, environment)
     try:
         for server in (ours, theirs):

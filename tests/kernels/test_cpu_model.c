@@ -1,0 +1,192 @@
+/* Whole models on the CPU, eager and fused, against the same plan in double: loss, every gradient, and the parameters
+ * after three steps of AdamW; and the same bits twice. */
+#include "kernels/device.h"
+#include "model/model.h"
+#include <math.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define TOLERANCE 1e-5
+
+struct shape {
+    int64_t d_model, d_ff, layers, heads, vocab, batch, context;
+};
+
+static const struct shape shapes[] = {
+    {48, 72, 2, 3, 101, 2, 33},
+    {64, 96, 1, 2, 1003, 1, 1},
+    {80, 104, 1, 1, 67, 1, 257},
+};
+#define SHAPES (sizeof shapes / sizeof *shapes)
+
+static struct plan *build(const struct shape *shape, unsigned fusions)
+{
+    const struct plan_request request = {
+        .model = {.name = "test",
+                  .d_model = shape->d_model,
+                  .d_ff = shape->d_ff,
+                  .num_layers = shape->layers,
+                  .num_heads = shape->heads,
+                  .vocab_size = shape->vocab},
+        .batch = shape->batch,
+        .context = shape->context,
+        .precision = PRECISION_FP32,
+        .fusions = fusions,
+        .phases = PHASES_TRAIN_STEP,
+    };
+    struct error error = {0};
+    struct plan_result result;
+    struct plan *plan = plan_build(&request, &result, &error);
+    if (!plan)
+        fail_msg("%s", error.text);
+    return plan;
+}
+
+/* With one position the softmax is constant and the gradients of q and k are zero but for rounding, which AdamW, dividing
+ * by its size, makes into whole steps of either sign. */
+static bool is_noise(const struct shape *shape, const struct tensor *t)
+{
+    return shape->context == 1 && t->kind != TENSOR_GRADIENT &&
+           (strstr(t->name, "q_proj") || strstr(t->name, "k_proj"));
+}
+
+/* What the comparison looks at: loss, gradients, parameters, m and v; not the regions that hold them together. */
+static bool is_compared(const struct plan *plan, int32_t tensor)
+{
+    const struct tensor *t = &plan->tensors[tensor];
+    if (tensor == plan->loss)
+        return true;
+    return (t->kind == TENSOR_GRADIENT || t->kind == TENSOR_PARAMETER || t->kind == TENSOR_OPTIMIZER) &&
+           t->parameter != TENSOR_NONE;
+}
+
+/* Three training steps; the compared tensors' values follow each other in the result, malloc'ed. */
+static float *train(const struct device_class *class, const struct plan *plan, bool compile, size_t *count)
+{
+    struct error error = {0};
+    struct device *device = class->open(0, &error);
+    const struct prepare_options options = {.compile = compile, .threads = 2};
+    struct program *program = class->prepare(device, plan, &options, NULL, &error);
+    if (!program)
+        fail_msg("%s", error.text);
+    size_t largest = 0, total = 0;
+    for (int32_t i = 0; i < plan->tensor_count; i++) {
+        const size_t elements = (size_t)tensor_elements(&plan->tensors[i]);
+        largest = elements > largest ? elements : largest;
+        total += is_compared(plan, i) ? elements : 0;
+    }
+    float *values = malloc(largest * sizeof *values), *result = malloc(total * sizeof *result);
+    assert_true(values && result);
+    for (int32_t i = 0; i < plan->tensor_count; i++) {
+        const struct tensor *t = &plan->tensors[i];
+        if (t->kind == TENSOR_INPUT)
+            model_random_tokens(plan, i, 5, (int32_t *)(void *)values);
+        else if (t->kind == TENSOR_CONSTANT || (t->kind == TENSOR_PARAMETER && t->parameter == i))
+            assert_true(model_initial_value(plan, i, 5, values, &error));
+        else
+            continue;
+        if (!class->write(program, i, values, &error))
+            fail_msg("%s: %s", t->name, error.text);
+    }
+    for (int step = 0; step < 3; step++)
+        assert_true(class->run(program, PHASES_TRAIN_STEP, (uint64_t)step, NULL, NULL, &error));
+    size_t at = 0;
+    for (int32_t i = 0; i < plan->tensor_count; i++) {
+        if (!is_compared(plan, i))
+            continue;
+        assert_true(class->read(program, i, result + at, &error));
+        at += (size_t)tensor_elements(&plan->tensors[i]);
+    }
+    free(values);
+    class->release(program);
+    class->close(device);
+    *count = total;
+    return result;
+}
+
+static double relative_l2(const float *got, const float *expected, size_t count)
+{
+    double error = 0, norm = 0;
+    for (size_t i = 0; i < count; i++) {
+        const double difference = (double)got[i] - (double)expected[i];
+        error += difference * difference;
+        norm += (double)expected[i] * (double)expected[i];
+    }
+    return norm > 0 ? sqrt(error / norm) : sqrt(error);
+}
+
+static void models_agree_with_double(void **state)
+{
+    (void)state;
+    for (size_t s = 0; s < SHAPES; s++)
+        for (int fused = 0; fused < 2; fused++) {
+            struct plan *plan = build(&shapes[s], fused ? FUSE_ALL : 0);
+            size_t count, again_count;
+            float *expected = train(&reference_device_class, plan, false, &count);
+            float *got = train(&cpu_device_class, plan, false, &again_count);
+            assert_int_equal(count, again_count);
+            size_t at = 0;
+            double worst = 0;
+            for (int32_t i = 0; i < plan->tensor_count; i++) {
+                if (!is_compared(plan, i))
+                    continue;
+                const size_t elements = (size_t)tensor_elements(&plan->tensors[i]);
+                const double error = relative_l2(got + at, expected + at, elements);
+                if (!(error <= TOLERANCE) && !is_noise(&shapes[s], &plan->tensors[i]))
+                    fail_msg("shape %zu, %s: %s is off by %.3g", s, fused ? "fused" : "eager", plan->tensors[i].name,
+                             error);
+                worst = error > worst && !is_noise(&shapes[s], &plan->tensors[i]) ? error : worst;
+                at += elements;
+            }
+            print_message("shape %zu, %s: worst relative L2 error of %zu values %.2e\n", s, fused ? "fused" : "eager",
+                          count, worst);
+            free(expected);
+            free(got);
+            plan_free(plan);
+        }
+}
+
+static void training_repeats_bitwise(void **state)
+{
+    (void)state;
+    for (int fused = 0; fused < 2; fused++) {
+        struct plan *plan = build(&shapes[0], fused ? FUSE_ALL : 0);
+        size_t count;
+        float *first = train(&cpu_device_class, plan, false, &count);
+        float *second = train(&cpu_device_class, plan, false, &count);
+        assert_memory_equal(first, second, count * sizeof *first);
+        free(first);
+        free(second);
+        plan_free(plan);
+    }
+}
+
+/* Compile mode may take another GEMM for a shape: the same within the tolerance. */
+static void compiled_agrees_with_eager(void **state)
+{
+    (void)state;
+    struct plan *plan = build(&shapes[0], FUSE_ALL);
+    size_t count;
+    float *eager = train(&cpu_device_class, plan, false, &count);
+    float *compiled = train(&cpu_device_class, plan, true, &count);
+    assert_true(relative_l2(compiled, eager, count) <= TOLERANCE);
+    free(eager);
+    free(compiled);
+    plan_free(plan);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(models_agree_with_double),
+        cmocka_unit_test(training_repeats_bitwise),
+        cmocka_unit_test(compiled_agrees_with_eager),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
