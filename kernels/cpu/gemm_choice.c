@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define TRIALS 3
+#define CLEARLY 0.02
 
 const char *cpu_gemm_choice_name(enum gemm_choice choice)
 {
@@ -46,9 +47,14 @@ static enum gemm_choice fastest(const struct program *program, struct gemm gemm,
             const uint64_t took = clock_now() - start;
             best[choice] = took < best[choice] ? took : best[choice];
         }
+    /* OpenBLAS unless another is clearly faster: within the timing's noise the choice should not wander. */
     enum gemm_choice choice = GEMM_OPENBLAS;
+    double least = (double)best[GEMM_OPENBLAS] * (1 - CLEARLY);
     for (int other = 1; other < GEMM_CHOICES; other++)
-        choice = best[other] < best[choice] ? (enum gemm_choice)other : choice;
+        if ((double)best[other] < least) {
+            least = (double)best[other];
+            choice = (enum gemm_choice)other;
+        }
     return choice;
 }
 
