@@ -86,7 +86,14 @@ void cpu_release(struct program *program)
     free(program);
 }
 
-static bool memory_make(struct program *program, struct prepare_report *report, struct error *error)
+static bool refused(uint64_t wanted, uint64_t free_bytes, struct error *error)
+{
+    return error_set(error, ERROR_MEMORY, "the plan needs %.1f MiB and the system refuses it (%.1f MiB free)",
+                     (double)wanted / 0x1p20, (double)free_bytes / 0x1p20);
+}
+
+/* Checks that arena and scratch fit before either is mapped, and maps the scratch. */
+static bool scratch_make(struct program *program, struct prepare_report *report, struct error *error)
 {
     const struct plan *plan = program->plan;
     size_t bytes = plan->memory.total;
@@ -95,28 +102,46 @@ static bool memory_make(struct program *program, struct prepare_report *report, 
         if (t->offset + t->bytes > bytes)
             bytes = t->offset + t->bytes;
     }
-    bytes = bytes ? bytes : PLAN_ALIGNMENT;
-    const uint64_t free_bytes = cpu_memory_free();
+    program->arena_bytes = bytes ? bytes : PLAN_ALIGNMENT;
+    const uint64_t free_bytes = cpu_memory_free(), wanted = program->arena_bytes + program->scratch_bytes;
     report->device_free_bytes = free_bytes;
     report->workspace_bytes = program->scratch_bytes;
-    const size_t wanted = bytes + program->scratch_bytes;
     if (is_known_u64(free_bytes) && wanted > free_bytes)
         return error_set(error, ERROR_MEMORY, "the plan needs %.1f MiB and the machine has %.1f MiB free",
                          (double)wanted / 0x1p20, (double)free_bytes / 0x1p20);
-    program->arena_bytes = bytes;
-    program->arena = cpu_memory_map(bytes);
-    program->scratch = program->scratch_bytes ? cpu_memory_map(program->scratch_bytes) : NULL;
-    if (!program->arena || (program->scratch_bytes && !program->scratch))
-        return error_set(error, ERROR_MEMORY, "the plan needs %.1f MiB and the system refuses it (%.1f MiB free)",
-                         (double)wanted / 0x1p20, (double)free_bytes / 0x1p20);
+    if (program->scratch_bytes == 0)
+        return true;
+    program->scratch = cpu_memory_map(program->scratch_bytes);
+    if (!program->scratch)
+        return refused(wanted, free_bytes, error);
+    cpu_memory_touch(program->scratch, program->scratch_bytes, program->threads);
+    return true;
+}
+
+/* Maps the arena. Tensors that live on are touched one by one, each in the pieces that the threads will have of it; the
+ * storage that activations share by lifetime has no such pieces and is touched as one. */
+static bool arena_make(struct program *program, const struct prepare_report *report, struct error *error)
+{
+    const struct plan *plan = program->plan;
+    program->arena = cpu_memory_map(program->arena_bytes);
+    if (!program->arena)
+        return refused(program->arena_bytes + program->scratch_bytes, report->device_free_bytes, error);
+    uint64_t first = program->arena_bytes, last = 0;
     for (int32_t i = 0; i < plan->tensor_count; i++) {
         const struct tensor *t = &plan->tensors[i];
         program->data[i] = (char *)program->arena + t->offset;
-        if (t->view_of == TENSOR_NONE)
+        if (t->view_of != TENSOR_NONE || tensor_kind_persists(t->kind))
+            continue;
+        first = t->offset < first ? t->offset : first;
+        last = t->offset + t->bytes > last ? t->offset + t->bytes : last;
+    }
+    if (last > first)
+        cpu_memory_touch((char *)program->arena + first, last - first, program->threads);
+    for (int32_t i = 0; i < plan->tensor_count; i++) {
+        const struct tensor *t = &plan->tensors[i];
+        if (t->view_of == TENSOR_NONE && tensor_kind_persists(t->kind))
             cpu_memory_touch(program->data[i], t->bytes, program->threads);
     }
-    if (program->scratch)
-        cpu_memory_touch(program->scratch, program->scratch_bytes, program->threads);
     return true;
 }
 
@@ -202,14 +227,16 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
     program->scratch_stride = (scratch + 1023) / 1024 * 1024;
     program->scratch_bytes = program->scratch_stride * sizeof(float) * (size_t)program->threads;
     cpu_blas_threads(program->threads);
-    if (!memory_make(program, report, error))
+    if (!scratch_make(program, report, error))
         goto fail;
-    if (program->compiled) {
+    if (program->compiled) { /* before the arena: what the timing needs for a moment is not on top of it */
         const uint64_t start = clock_now();
         if (!cpu_gemm_choose(program, options->cache_folder, CHOICE_BUDGET_NS, report, error))
             goto fail;
         report->compile_ns = clock_now() - start;
     }
+    if (!arena_make(program, report, error))
+        goto fail;
     for (int32_t i = 0; i < plan->node_count; i++) {
         struct cpu_step *step = &program->steps[i];
         step->name = step_name(program, step);
