@@ -69,7 +69,7 @@ bool cpu_measure_ceilings(struct device *device, enum precision precision, int b
     char why[160];
     if (!cpu_precision_works(precision, why, sizeof why))
         return error_set(error, ERROR_UNSUPPORTED, "%s", why);
-    const int threads = omp_get_num_procs();
+    const int threads = omp_get_max_threads();
     const size_t gemm_floats =
         (size_t)GEMM_WIDTH * GEMM_WIDTH + 2 * (size_t)GEMM_ROWS * GEMM_WIDTH + (size_t)threads * GEMM_SCRATCH_FLOATS;
     const size_t bytes = 2 * COPY_BYTES > gemm_floats * sizeof(float) ? 2 * COPY_BYTES : gemm_floats * sizeof(float);

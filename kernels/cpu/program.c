@@ -202,7 +202,7 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
     program->plan = plan;
     program->isa = cpu_isa_best();
     program->compiled = options && options->compile;
-    program->threads = options && options->threads > 0 ? options->threads : omp_get_num_procs();
+    program->threads = options && options->threads > 0 ? options->threads : omp_get_max_threads();
     program->data = calloc((size_t)plan->tensor_count + 1, sizeof *program->data);
     program->steps = calloc((size_t)plan->node_count + 1, sizeof *program->steps);
     if (!program->data || !program->steps) {
@@ -261,6 +261,7 @@ bool cpu_run(struct program *program, unsigned phases, uint64_t step_id, const s
         times = &ignored;
     if (probe && !program->interned)
         return error_set(error, ERROR_INTERNAL, "a profiled run of a program that was prepared without a probe");
+    cpu_blas_threads(program->threads); /* another program or the ceilings may have set another number */
     times->start = clock_now();
     if (phases & PHASE_BIT(PHASE_OPT))
         program->steps_done++;
