@@ -58,6 +58,9 @@ void app_init(struct app *app, const struct tui_options *options, struct termina
         view_ops((enum view_id)view)->init(app, app->states[view]);
     }
     configure_tables(app);
+    /* One run alone: its kernels are what one came for; Esc goes to the list. */
+    if (app->session && session_run_count(app->session) == 1)
+        app_open(app, VIEW_KERNELS, &app->focus);
     if (error.kind)
         app_message(app, STYLE_WARN, "%s", error.text);
 }
@@ -120,6 +123,14 @@ int app_pass(const struct app *app, const struct report_cell *cell)
         return NO_PASS;
     if (app->focus.pass != NO_PASS && cell->passes[app->focus.pass].present)
         return app->focus.pass;
+    /* While the cell runs: the pass that it is at, until somebody chooses one. Its activity begins with the pass's name. */
+    const struct run *run = app->session && !app->paused ? session_find(app->session, cell->run_id) : NULL;
+    for (int pass = 0; run && run->status == STATUS_RUNNING && pass < PASS_COUNT; pass++) {
+        const char *name = pass_name((enum pass)pass);
+        const size_t length = strlen(name);
+        if (cell->passes[pass].present && strncmp(run->activity, name, length) == 0 && run->activity[length] == ' ')
+            return pass;
+    }
     /* The most complete pass that has kernels already; while there are none, the most complete one. */
     int most = NO_PASS, with_kernels = NO_PASS;
     for (int pass = 0; pass < PASS_COUNT; pass++) {

@@ -112,8 +112,11 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
         else
             snprintf(text, sizeof text, "overhead n/a");
         add_fact(area, &x, is_known(overhead->median) && overhead->median > 1.05 ? STYLE_WARN : STYLE_NORMAL, text);
-        snprintf(text, sizeof text, "pass %s", pass_name((enum pass)pass));
-        add_fact(area, &x, STYLE_NORMAL, text);
+        /* Until a step was counted the rows are the warm-up's, and that must be seen. */
+        const struct report_phase *total = &cell->passes[pass].phases[PHASE_COUNT];
+        const bool warmup = total->warmup_count && !total->profiled_count && kernel_largest(cell, pass) >= 0;
+        snprintf(text, sizeof text, "pass %s%s", pass_name((enum pass)pass), warmup ? ": warm-up figures" : "");
+        add_fact(area, &x, warmup ? STYLE_WARN : STYLE_NORMAL, text);
     }
     const struct device_telemetry *state = &cell->telemetry;
     if (is_known(state->sm_clock_mhz) && state->sm_clock_mhz > 0) {

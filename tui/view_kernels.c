@@ -212,9 +212,8 @@ static void kernels_draw(struct app *app, void *state, const struct area *area)
     make_rows(app, kernels);
     table_update(&kernels->table, kernels, kernels->ids.items, kernels->ids.count, app->now);
     table_draw(&kernels->table, kernels, area,
-               !kernels->cell ? "no run yet: n starts one"
-               : kernels->cell->status == STATUS_RUNNING
-                   ? "no kernel yet: the first profiled step comes after the warm-up"
+               !kernels->cell                            ? "no run yet: n starts one"
+               : kernels->cell->status == STATUS_RUNNING ? "no kernel yet: the first ones come with the warm-up"
                : kernels->cell->status == STATUS_PENDING ? "this run waits for those before it"
                : kernels->cell->kernel_count             ? "no kernel of this pass is above the threshold; L changes it"
                                                          : "this run has no kernels");
