@@ -11,8 +11,15 @@
 #define LONGEST_NS (3600u * (uint64_t)SECOND) /* a kernel of more than an hour is a broken clock */
 #define LATEST_NS ((uint64_t)1 << 62)
 
+/* Of a plan's node, what a record must agree with: small, for it is looked up for every record. */
+struct node_facts {
+    int32_t scope;
+    uint8_t phase;
+};
+
 struct aggregate {
-    const struct plan *plan;
+    struct node_facts *nodes; /* NULL: no plan yet */
+    int32_t node_count, scope_count;
     struct arena text;
     const char **names; /* by id; NULL where not said yet */
     uint32_t name_count;
@@ -66,6 +73,7 @@ void aggregate_free(struct aggregate *aggregate)
     }
     if (aggregate->entries)
         munmap(aggregate->entries, ENTRIES_BYTES);
+    free(aggregate->nodes);
     free(aggregate->slots);
     free(aggregate->names);
     free(aggregate->timeline);
@@ -81,7 +89,16 @@ void aggregate_finish(struct aggregate *aggregate)
 
 void aggregate_set_plan(struct aggregate *aggregate, const struct plan *plan)
 {
-    aggregate->plan = plan;
+    free(aggregate->nodes);
+    aggregate->nodes = NULL;
+    if (!plan)
+        return;
+    size_t capacity = 0;
+    aggregate->nodes = vec_grow(NULL, &capacity, (size_t)plan->node_count + 1, sizeof *aggregate->nodes);
+    aggregate->node_count = plan->node_count;
+    aggregate->scope_count = plan->scope_count;
+    for (int32_t i = 0; i < plan->node_count; i++)
+        aggregate->nodes[i] = (struct node_facts){plan->nodes[i].scope, (uint8_t)plan->nodes[i].phase};
 }
 
 bool aggregate_name(struct aggregate *aggregate, uint32_t id, const char *name)
@@ -136,11 +153,17 @@ static void slots_grow(struct aggregate *aggregate)
     aggregate->slot_mask = mask;
 }
 
+/* Where the search for a record's entry begins. */
+static uint32_t first_slot(const struct aggregate *aggregate, const struct record *record)
+{
+    return key_hash(record->name, record->node, record->scope, record->phase, record->pass, record->kind) &
+           aggregate->slot_mask;
+}
+
 /* The record's entry, made on its first record; NULL when there are too many. */
 static struct entry *entry_of(struct aggregate *aggregate, const struct record *record)
 {
-    uint32_t place = key_hash(record->name, record->node, record->scope, record->phase, record->pass, record->kind) &
-                     aggregate->slot_mask;
+    uint32_t place = first_slot(aggregate, record);
     for (; aggregate->slots[place]; place = (place + 1) & aggregate->slot_mask) {
         struct entry *entry = &aggregate->entries[aggregate->slots[place] - 1];
         if (same_entry(entry, record))
@@ -168,12 +191,11 @@ static bool record_is_valid(const struct aggregate *aggregate, const struct reco
     if (record->kind >= RECORD_KIND_COUNT || record->phase >= PHASE_COUNT || record->pass >= PASS_COUNT ||
         record->name >= AGGREGATE_MAX_NAMES || record->node < -1 || record->scope < -1)
         return false;
-    const struct plan *plan = aggregate->plan;
-    if (plan) {
-        if (record->node >= plan->node_count || record->scope >= plan->scope_count)
+    if (aggregate->nodes) {
+        if (record->node >= aggregate->node_count || record->scope >= aggregate->scope_count)
             return false;
-        if (record->node >= 0 && (plan->nodes[record->node].scope != record->scope ||
-                                  (uint8_t)plan->nodes[record->node].phase != record->phase))
+        if (record->node >= 0 && (aggregate->nodes[record->node].scope != record->scope ||
+                                  aggregate->nodes[record->node].phase != record->phase))
             return false;
     }
     if (record->kind == RECORD_COUNTERS)

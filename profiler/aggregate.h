@@ -19,8 +19,8 @@ struct entry {
     struct histogram warmup_histogram;
     struct running window[ENTRY_WINDOW]; /* one-second slots, for "last 10 s"; see entry_window */
     uint64_t window_second[ENTRY_WINDOW];
-    uint32_t recent[ENTRY_RECENT]; /* last durations in ns, saturated; a ring */
     uint32_t recent_next;
+    uint32_t recent[ENTRY_RECENT]; /* last durations in ns, saturated; a ring */
     uint64_t counters[4];        /* cycles, instructions, cache misses, page faults: sums; UNKNOWN_U64 when not counted */
     uint64_t counter_samples;
 };
@@ -40,7 +40,7 @@ struct aggregate;
 struct aggregate *aggregate_create(size_t timeline_records); /* NULL when there is no memory */
 void aggregate_free(struct aggregate *aggregate);
 void aggregate_finish(struct aggregate *aggregate); /* no more records: gives back what only adding needs */
-void aggregate_set_plan(struct aggregate *aggregate, const struct plan *plan); /* borrowed; NULL: only what records say */
+void aggregate_set_plan(struct aggregate *aggregate, const struct plan *plan); /* copied; NULL: only what records say */
 bool aggregate_name(struct aggregate *aggregate, uint32_t id, const char *name); /* false: refused (too many, too long) */
 /* Checks each record (times in order, indices in range, scope and phase those of the plan's node) and adds it; what fails
  * the check is counted invalid and otherwise left out. `launch` may be UNKNOWN_U64. */
