@@ -307,6 +307,12 @@ void counters_close(struct counters *counters)
     free(counters);
 }
 
+/* The kernel changes the page on this very processor, so that only the compiler could put the reads out of order. */
+static inline void compiler_barrier(void)
+{
+    __asm__ volatile("" ::: "memory");
+}
+
 /* One counter in user space: the page's sequence lock tells whether the kernel moved it meanwhile, and index 0 that it is
  * not on the processor now (perf_event.h's own recipe). False: only the system call can tell. */
 static bool read_page(const struct counters *counters, const struct perf_event_mmap_page *page, uint64_t *value)
@@ -315,14 +321,14 @@ static bool read_page(const struct counters *counters, const struct perf_event_m
     uint32_t sequence;
     do {
         sequence = shared->lock;
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        compiler_barrier();
         const uint32_t index = shared->index;
         if (!shared->cap_user_rdpmc || !index || shared->time_enabled != shared->time_running)
             return false; /* a shared counter is scaled by times that only the kernel has exactly */
         const unsigned unused = 64 - shared->pmc_width;
         const uint64_t raw = counters->calls.rdpmc(counters->calls.context, index - 1);
         *value = (uint64_t)shared->offset + (uint64_t)((int64_t)(raw << unused) >> unused);
-        __atomic_thread_fence(__ATOMIC_ACQUIRE);
+        compiler_barrier();
     } while (shared->lock != sequence);
     return true;
 }
