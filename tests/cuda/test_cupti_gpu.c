@@ -334,7 +334,8 @@ static void test_soak_of_graph_records(void **state)
         (double)counts.longest_flush_ns / 1e6);
     check_accounts(run, "soak");
     assert_int_equal(run->heard.backwards, 0);
-    assert_int_equal(counts.buffers, early_buffers);
+    /* Flat, not equal: a buffer more may have been out when the mark was taken. A pool that leaks grows by hundreds. */
+    assert_true(counts.buffers <= early_buffers + 4);
     assert_true(late - early < 8 * 1024);
     assert_true(gpu_delay_ms(run, 0.99) <= 150); /* the screen has 250 ms in all */
     gpu_close(run);
