@@ -74,9 +74,12 @@ static void list_fill(struct build_list *list)
     }
 }
 
-/* Every "N bytes stack frame, N bytes spill stores, N bytes spill loads" of the log must be zeros. */
-static int count_spills(const struct cuda_build *build)
+/* Counts the kernels whose "N bytes stack frame, N bytes spill stores, N bytes spill loads" in the log says more than is
+ * allowed: nothing on sm_90, where the kernels were tuned and timed; four words a thread elsewhere, where the compiler may
+ * park a value or two to keep the occupancy that the launch bounds ask for. An array in local memory is far beyond that. */
+static int count_spills(const struct cuda_build *build, int architecture)
 {
+    const int allowed = architecture == 90 ? 0 : 16;
     int bad = 0;
     for (const char *line = build->log; line && (line = strstr(line, " bytes stack frame"));) {
         const char *start = line;
@@ -89,7 +92,7 @@ static int count_spills(const struct cuda_build *build)
         assert_int_equal(sscanf(digits, "%d bytes stack frame, %d bytes spill stores, %d bytes spill loads", &frame,
                                 &stores, &loads),
                          3);
-        if (frame || stores || loads)
+        if (frame > allowed || stores > allowed || loads > allowed)
             ++bad;
         line += 10;
     }
@@ -117,7 +120,7 @@ static void build_for(int architecture)
         assert_true(build->image_size > 0);
         assert_non_null(build->log);
         assert_non_null(strstr(build->log, "bytes stack frame"));
-        if (count_spills(build)) {
+        if (count_spills(build, architecture)) {
             ++spills;
             print_error("sm_%d %s %s %s: registers spilled or a stack frame\n%s\n", architecture, build->file,
                         build->defines[0], build->defines[1], build->log);
