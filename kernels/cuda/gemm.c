@@ -26,7 +26,10 @@ int32_t cuda_gemm_find(struct cuda_gemm_set *set, const struct cuda_gemm_shape *
     struct cuda_gemm *gemm = &set->items[set->count];
     memset(gemm, 0, sizeof *gemm);
     gemm->shape = *shape;
-    gemm->best_us = UNKNOWN_DOUBLE;
+    gemm->best_us = gemm->library_us = UNKNOWN_DOUBLE;
+    gemm->hopper = -1;
+    for (int variant = 0; variant < CUDA_HOPPER_VARIANTS; ++variant)
+        gemm->hopper_module[variant] = -1;
     return set->count++;
 }
 
@@ -145,6 +148,14 @@ static void gemm_take(const struct cuda_libraries *libraries, struct cuda_gemm *
     gemm_name(libraries, gemm);
 }
 
+static void gemm_take_own(struct cuda_gemm *gemm, int variant)
+{
+    gemm->hopper = variant;
+    gemm->algorithm_workspace = 0;
+    gemm->chosen = true;
+    cuda_hopper_name(variant, gemm->name, sizeof gemm->name);
+}
+
 static bool gemm_launch(struct device *device, CUstream stream, const struct cuda_gemm *gemm,
                         const cublasLtMatmulAlgo_t *algorithm, CUdeviceptr a, CUdeviceptr b, CUdeviceptr d,
                         CUdeviceptr workspace, uint64_t workspace_bytes, struct error *error)
@@ -159,9 +170,11 @@ static bool gemm_launch(struct device *device, CUstream stream, const struct cud
 bool cuda_gemm_run(struct program *program, const struct cuda_gemm *gemm, CUdeviceptr a, CUdeviceptr b, CUdeviceptr d,
                    bool side, struct error *error)
 {
-    return gemm_launch(program->device, side ? program->side_stream : program->device->stream, gemm, &gemm->algorithm,
-                       a, b, d, side ? program->side_workspace : program->gemm_workspace, program->gemm_workspace_bytes,
-                       error);
+    CUstream stream = side ? program->side_stream : program->device->stream;
+    if (gemm->hopper >= 0)
+        return cuda_hopper_launch(program->device, stream, gemm, gemm->hopper, a, b, d, error);
+    return gemm_launch(program->device, stream, gemm, &gemm->algorithm, a, b, d,
+                       side ? program->side_workspace : program->gemm_workspace, program->gemm_workspace_bytes, error);
 }
 
 bool cuda_gemm_make(struct device *device, struct cuda_gemm *gemm, uint64_t workspace_bytes, struct error *error)
@@ -175,8 +188,14 @@ bool cuda_gemm_make(struct device *device, struct cuda_gemm *gemm, uint64_t work
     return true;
 }
 
+/* One way to run a product: an algorithm of cuBLASLt, or a variant of the kernel of our own. */
+struct candidate {
+    const cublasLtMatmulHeuristicResult_t *library; /* NULL: own */
+    int variant;
+};
+
 /* Device time of one walk over the operand sets, repeated, in microseconds a product. */
-static bool time_candidate(struct program *program, const struct cuda_gemm *gemm, const cublasLtMatmulAlgo_t *algorithm,
+static bool time_candidate(struct program *program, const struct cuda_gemm *gemm, const struct candidate *candidate,
                            const int32_t *launches, int launch_count, int repeats, double *us, struct error *error)
 {
     struct device *device = program->device;
@@ -185,8 +204,11 @@ static bool time_candidate(struct program *program, const struct cuda_gemm *gemm
     for (int repeat = 0; repeat < repeats; ++repeat)
         for (int i = 0; i < launch_count; ++i) {
             const struct cuda_launch *launch = &program->launches[launches[i]];
-            if (!gemm_launch(device, device->stream, gemm, algorithm, launch->a, launch->b, launch->d,
-                             program->gemm_workspace, program->gemm_workspace_bytes, error))
+            if (candidate->library
+                    ? !gemm_launch(device, device->stream, gemm, &candidate->library->algo, launch->a, launch->b,
+                                   launch->d, program->gemm_workspace, program->gemm_workspace_bytes, error)
+                    : !cuda_hopper_launch(device, device->stream, gemm, candidate->variant, launch->a, launch->b,
+                                          launch->d, error))
                 return false;
         }
     float ms = 0.0f;
@@ -198,30 +220,37 @@ static bool time_candidate(struct program *program, const struct cuda_gemm *gemm
     return true;
 }
 
-/* The fastest of the top heuristics, each judged by its best round. A candidate that cannot run here is passed over. */
+/* The fastest of the top heuristics and of our own kernels, each judged by its best round. A candidate that cannot run here
+ * is passed over. */
 static bool gemm_measure(struct program *program, int32_t index, struct error *error)
 {
     struct device *device = program->device;
     struct cuda_gemm *gemm = &program->gemms.items[index];
     cublasLtMatmulHeuristicResult_t results[CANDIDATES];
+    struct candidate candidates[CANDIDATES + CUDA_HOPPER_VARIANTS];
     int32_t launches[MAX_ROTATION];
-    int count = 0, launch_count = 0, best = -1;
-    if (!gemm_heuristics(device, gemm, program->gemm_workspace_bytes, CANDIDATES, results, &count, error))
+    int found = 0, count = 0, launch_count = 0, best = -1;
+    if (!gemm_heuristics(device, gemm, program->gemm_workspace_bytes, CANDIDATES, results, &found, error))
         return false;
+    for (int i = 0; i < found; ++i)
+        if (results[i].state == CUBLAS_STATUS_SUCCESS && results[i].workspaceSize <= program->gemm_workspace_bytes)
+            candidates[count++] = (struct candidate){.library = &results[i]};
+    for (int variant = 0; variant < CUDA_HOPPER_VARIANTS; ++variant)
+        if (gemm->hopper_function[variant])
+            candidates[count++] = (struct candidate){.variant = variant};
     for (int32_t i = 0; i < program->launch_count && launch_count < MAX_ROTATION; ++i)
         if (program->launches[i].kind == CUDA_LAUNCH_GEMM && program->launches[i].gemm == index)
             launches[launch_count++] = i;
-    double times[CANDIDATES];
+    double times[CANDIDATES + CUDA_HOPPER_VARIANTS];
     for (int c = 0; c < count; ++c) {
         times[c] = UNKNOWN_DOUBLE;
         struct error ignored = {0};
         double us;
-        if (results[c].state != CUBLAS_STATUS_SUCCESS || results[c].workspaceSize > program->gemm_workspace_bytes ||
-            !time_candidate(program, gemm, &results[c].algo, launches, 1, 1, &us, &ignored)) /* loads its code */
+        if (!time_candidate(program, gemm, &candidates[c], launches, 1, 1, &us, &ignored)) /* loads its code */
             continue;
         for (int round = 0; round < TIMING_ROUNDS; ++round) {
             int repeats = round == 0 ? 1 : (int)(ROUND_US / (times[c] * launch_count)) + 1;
-            if (!time_candidate(program, gemm, &results[c].algo, launches, launch_count, repeats, &us, error))
+            if (!time_candidate(program, gemm, &candidates[c], launches, launch_count, repeats, &us, error))
                 return false;
             if (!is_known(times[c]) || us < times[c])
                 times[c] = us;
@@ -230,13 +259,22 @@ static bool gemm_measure(struct program *program, int32_t index, struct error *e
         }
         if (best < 0 || times[c] < times[best])
             best = c;
+        if (candidates[c].library && (!is_known(gemm->library_us) || times[c] < gemm->library_us))
+            gemm->library_us = times[c];
+        if (getenv("SHOW_GEMM") && !candidates[c].library) {
+            char text[64];
+            cuda_hopper_name(candidates[c].variant, text, sizeof text);
+            fprintf(stderr, "try %lld %lld %lld %d%d %s %.1f\n", (long long)gemm->shape.m, (long long)gemm->shape.n, (long long)gemm->shape.k, gemm->shape.transpose_a, gemm->shape.transpose_b, text, times[c]);
+        }
         ++gemm->tried;
     }
     if (best < 0)
-        return error_set(error, ERROR_UNSUPPORTED,
-                         "cuBLASLt: none of %d algorithms runs for a product of %lld × %lld × %lld", count,
-                         (long long)gemm->shape.m, (long long)gemm->shape.n, (long long)gemm->shape.k);
-    gemm_take(&device->libraries, gemm, &results[best]);
+        return error_set(error, ERROR_UNSUPPORTED, "none of %d algorithms runs for a product of %lld × %lld × %lld",
+                         count, (long long)gemm->shape.m, (long long)gemm->shape.n, (long long)gemm->shape.k);
+    if (candidates[best].library)
+        gemm_take(&device->libraries, gemm, candidates[best].library);
+    else
+        gemm_take_own(gemm, candidates[best].variant);
     gemm->best_us = times[best];
     return true;
 }
@@ -245,13 +283,13 @@ static bool gemm_measure(struct program *program, int32_t index, struct error *e
 struct gemm_record {
     struct cuda_gemm_shape shape;
     cublasLtMatmulAlgo_t algorithm;
-    double best_us;
-    int32_t tried;
+    double best_us, library_us;
+    int32_t tried, hopper;
 };
 
 static void cache_key(const struct device *device, uint64_t workspace_bytes, struct strbuf *key)
 {
-    strbuf_printf(key, "gemm algorithms 1, cublasLt %zu, %s sm_%d %d units, driver %d, workspace %llu\n",
+    strbuf_printf(key, "gemm algorithms 2, cublasLt %zu, %s sm_%d %d units, driver %d, workspace %llu\n",
                   device->libraries.blaslt_version, device->name, device->architecture, device->units,
                   device->libraries.driver_version, (unsigned long long)workspace_bytes);
 }
@@ -265,13 +303,22 @@ static void cache_apply(struct program *program, const struct gemm_record *recor
             if (gemm->chosen || memcmp(&gemm->shape, &records[r].shape, sizeof gemm->shape) != 0)
                 continue;
             cublasLtMatmulHeuristicResult_t result;
-            if (libraries->cublasLtMatmulAlgoCheck(program->device->blaslt, gemm->operation, gemm->a, gemm->b, gemm->d,
-                                                   gemm->d, &records[r].algorithm, &result) != CUBLAS_STATUS_SUCCESS ||
-                result.workspaceSize > program->gemm_workspace_bytes)
-                continue; /* timed again */
-            result.algo = records[r].algorithm;
-            gemm_take(libraries, gemm, &result);
+            int32_t hopper = records[r].hopper;
+            if (hopper >= 0) {
+                if (hopper >= CUDA_HOPPER_VARIANTS || !gemm->hopper_function[hopper])
+                    continue; /* timed again */
+                gemm_take_own(gemm, hopper);
+            } else {
+                if (libraries->cublasLtMatmulAlgoCheck(program->device->blaslt, gemm->operation, gemm->a, gemm->b,
+                                                       gemm->d, gemm->d, &records[r].algorithm,
+                                                       &result) != CUBLAS_STATUS_SUCCESS ||
+                    result.workspaceSize > program->gemm_workspace_bytes)
+                    continue;
+                result.algo = records[r].algorithm;
+                gemm_take(libraries, gemm, &result);
+            }
             gemm->from_cache = true;
+            gemm->library_us = records[r].library_us;
             gemm->tried = records[r].tried;
             gemm->best_us = records[r].best_us;
         }
@@ -290,6 +337,8 @@ static void cache_store(struct program *program, const char *path, const char *k
         record.shape = gemm->shape;
         record.algorithm = gemm->algorithm;
         record.best_us = gemm->best_us;
+        record.library_us = gemm->library_us;
+        record.hopper = gemm->hopper;
         record.tried = gemm->tried;
         strbuf_add(&content, (const char *)&record, sizeof record);
     }

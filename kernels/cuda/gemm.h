@@ -21,17 +21,24 @@ struct cuda_gemm_shape {
     uint32_t pad2;
 };
 
+/* Variants of the kernel of our own, device/gemm_hopper.cu. */
+#define CUDA_HOPPER_VARIANTS 10
+
 struct cuda_gemm {
     struct cuda_gemm_shape shape;
     cublasLtMatmulDesc_t operation;
     cublasLtMatrixLayout_t a, b, d;
     cublasLtMatmulAlgo_t algorithm;
     size_t algorithm_workspace;
+    int32_t hopper_module[CUDA_HOPPER_VARIANTS]; /* of the program's builds; -1: not for this shape */
+    CUfunction hopper_function[CUDA_HOPPER_VARIANTS];
+    int hopper; /* the variant that was chosen; -1: cuBLASLt's algorithm */
     bool chosen;
     bool from_cache;
-    int tried;      /* candidates that were timed; 0 when the first heuristic was taken */
-    double best_us; /* of the timing; NaN when not timed */
-    char name[64];  /* "cublasLt 67 tile 20 split-k 3" */
+    int tried;         /* candidates that were timed; 0 when the first heuristic was taken */
+    double best_us;    /* of the timing; NaN when not timed */
+    double library_us; /* the same of cuBLASLt's fastest */
+    char name[64];     /* "cublasLt 67 tile 20 split-k 3" */
 };
 
 struct cuda_gemm_set {
@@ -41,6 +48,7 @@ struct cuda_gemm_set {
 
 struct device;
 struct program;
+struct lowering;
 
 /* Index of the GEMM of this shape, made when it is new; -1 on failure. */
 int32_t cuda_gemm_find(struct cuda_gemm_set *set, const struct cuda_gemm_shape *shape);
@@ -57,3 +65,13 @@ void cuda_gemm_release(const struct cuda_libraries *libraries, struct cuda_gemm_
 
 /* Descriptors and the first heuristic for one shape outside any program: for measuring ceilings. */
 bool cuda_gemm_make(struct device *device, struct cuda_gemm *gemm, uint64_t workspace_bytes, struct error *error);
+
+/* The tf32 kernel of our own for Hopper. It serves all products but those of two operands that lie across k (tn): fp32
+ * operands whose rows are whole 16-byte pieces. `register` adds the variants' modules to the program,
+ * `resolve` finds their functions once they are loaded. */
+bool cuda_hopper_serves(const struct device *device, const struct cuda_gemm_shape *shape);
+void cuda_hopper_register(struct lowering *lowering, struct cuda_gemm *gemm);
+bool cuda_hopper_resolve(struct program *program, struct cuda_gemm *gemm, struct error *error);
+bool cuda_hopper_launch(struct device *device, CUstream stream, const struct cuda_gemm *gemm, int variant,
+                        CUdeviceptr a, CUdeviceptr b, CUdeviceptr d, struct error *error);
+void cuda_hopper_name(int variant, char *name, size_t size);

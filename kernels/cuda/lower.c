@@ -230,7 +230,10 @@ void lower_gemm(struct lowering *lowering, const struct cuda_gemm_shape *shape, 
 {
     struct cuda_launch *launch = launch_add(lowering);
     launch->kind = CUDA_LAUNCH_GEMM;
+    int32_t known = lowering->program->gemms.count;
     launch->gemm = cuda_gemm_find(&lowering->program->gemms, shape);
+    if (launch->gemm == known && lowering->program->compile)
+        cuda_hopper_register(lowering, &lowering->program->gemms.items[launch->gemm]);
     launch->a = a;
     launch->b = b;
     launch->d = d;

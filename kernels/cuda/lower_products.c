@@ -11,41 +11,44 @@ static bool is_tf32(const struct lowering *lowering, enum dtype dtype)
     return dtype == DTYPE_F32 && lowering->plan->precision == PRECISION_TF32;
 }
 
-/* dw = dyᵀ·x with both operands turned over first. cuBLASLt's tf32 kernels for Hopper run at about half speed when both
- * operands lie along the wrong dimension; turning costs one pass over each. */
-static void weight_product_turned(struct lowering *lowering, const struct node *node, struct operand dy,
+/* dw = dyᵀ·x with the narrower operand turned over first: Hopper's tensor cores take a tf32 operand that lies across k from
+ * registers, but only one of the two (device/gemm_hopper.cu). False, and nothing done, where that kernel does not serve. */
+static bool weight_product_turned(struct lowering *lowering, const struct node *node, struct operand dy,
                                   struct operand x, struct operand dw)
 {
     int64_t rows = node->dims.rows, in = node->dims.d_in, out = node->dims.d_out, leading = (rows + 3) / 4 * 4;
-    struct operand dy_turned = lower_side_scratch(lowering, DTYPE_F32, out * leading, leading);
-    struct operand x_turned = lower_side_scratch(lowering, DTYPE_F32, in * leading, leading);
-    struct defines none = {0};
-    uint64_t tiles = blocks(rows, 64) * (blocks(out, 64) + blocks(in, 64));
-    struct cuda_launch *launch =
-        lower_kernel(lowering, lower_module(lowering, "transpose.cu", &none), "transpose_pair", tiles, 1, 256);
-    lower_pointer(launch, dy.address);
-    lower_pointer(launch, dy_turned.address);
-    lower_int(launch, (int32_t)out);
-    lower_int64(launch, dy.row_stride);
-    lower_pointer(launch, x.address);
-    lower_pointer(launch, x_turned.address);
-    lower_int(launch, (int32_t)in);
-    lower_int64(launch, x.row_stride);
-    lower_int(launch, (int32_t)rows);
-    lower_int64(launch, leading);
+    bool turn_x = in <= out;
+    struct operand from = turn_x ? x : dy, kept = turn_x ? dy : x;
+    int64_t columns = turn_x ? in : out;
     struct cuda_gemm_shape shape;
     __builtin_memset(&shape, 0, sizeof shape);
     shape.m = out, shape.n = in, shape.k = rows;
-    shape.transpose_b = 1;
-    shape.lda = shape.ldb = leading, shape.ldd = dw.row_stride;
+    shape.transpose_a = shape.transpose_b = turn_x;
+    shape.lda = turn_x ? kept.row_stride : leading;
+    shape.ldb = turn_x ? leading : kept.row_stride;
+    shape.ldd = dw.row_stride;
     shape.batch = 1;
-    shape.align_a = lower_alignment(dy_turned.address, 0);
-    shape.align_b = lower_alignment(x_turned.address, 0);
+    shape.align_a = turn_x ? lower_alignment(kept.address, 0) : PLAN_ALIGNMENT;
+    shape.align_b = turn_x ? PLAN_ALIGNMENT : lower_alignment(kept.address, 0);
     shape.align_d = lower_alignment(dw.address, 0);
     shape.type_ab = shape.type_d = DTYPE_F32;
     shape.tf32 = 1;
     shape.alpha = 1.0f;
-    lower_gemm(lowering, &shape, dy_turned.address, x_turned.address, dw.address);
+    if (!cuda_hopper_serves(lowering->program->device, &shape))
+        return false;
+    struct operand turned = lower_side_scratch(lowering, DTYPE_F32, columns * leading, leading);
+    struct defines none = {0};
+    struct cuda_launch *launch = lower_kernel(lowering, lower_module(lowering, "transpose.cu", &none), "transpose",
+                                              blocks(rows, 64), blocks(columns, 64), 256);
+    lower_pointer(launch, from.address);
+    lower_pointer(launch, turned.address);
+    lower_int(launch, (int32_t)rows);
+    lower_int(launch, (int32_t)columns);
+    lower_int64(launch, from.row_stride);
+    lower_int64(launch, leading);
+    lower_gemm(lowering, &shape, turn_x ? kept.address : turned.address, turn_x ? turned.address : kept.address,
+               dw.address);
+    return true;
 }
 
 void lower_linear(struct lowering *lowering, const struct node *node)
@@ -67,12 +70,9 @@ void lower_linear(struct lowering *lowering, const struct node *node)
         lower_fail(lowering, "its operands differ in type");
         return;
     }
-    int architecture = lowering->program->device->architecture;
     if (node->op == OP_LINEAR_BACKWARD_WEIGHT && lowering->program->compile && is_tf32(lowering, a.dtype) &&
-        d.dtype == DTYPE_F32 && architecture >= 90 && architecture < 110 && rows >= 64) {
-        weight_product_turned(lowering, node, a, b, d);
+        d.dtype == DTYPE_F32 && weight_product_turned(lowering, node, a, b, d))
         return;
-    }
     shape.lda = a.row_stride, shape.ldb = b.row_stride, shape.ldd = d.row_stride;
     shape.batch = 1;
     shape.align_a = lower_alignment(a.address, 0);

@@ -18,11 +18,18 @@ static const char *source_text(const char *file)
     return NULL;
 }
 
+/* wgmma and what belongs to it are only in the architecture's own set, sm_90a. */
+static const char *architecture_suffix(int architecture)
+{
+    return architecture == 90 ? "a" : "";
+}
+
 /* Everything the machine code depends on, as text. */
 static void build_key(const struct cuda_libraries *libraries, const struct cuda_build *build, int architecture,
                       struct strbuf *key)
 {
-    strbuf_printf(key, "nvrtc %d.%d sm_%d c++17\n", libraries->nvrtc_major, libraries->nvrtc_minor, architecture);
+    strbuf_printf(key, "nvrtc %d.%d sm_%d%s c++17\n", libraries->nvrtc_major, libraries->nvrtc_minor, architecture,
+                  architecture_suffix(architecture));
     for (int i = 0; i < build->define_count; ++i)
         strbuf_printf(key, "-D%s\n", build->defines[i]);
     strbuf_printf(key, "%s\n%s\n", build->file, source_text(build->file));
@@ -75,7 +82,8 @@ static bool build_compile(const struct cuda_libraries *libraries, struct cuda_bu
     char architecture[48], defines[CUDA_MAX_DEFINES][96];
     const char *flags[CUDA_MAX_DEFINES + 8];
     int flag_count = 0;
-    snprintf(architecture, sizeof architecture, "--gpu-architecture=sm_%d", options->architecture);
+    snprintf(architecture, sizeof architecture, "--gpu-architecture=sm_%d%s", options->architecture,
+             architecture_suffix(options->architecture));
     flags[flag_count++] = architecture;
     flags[flag_count++] = "--std=c++17";
     if (options->report_resources)

@@ -97,6 +97,9 @@ static bool launches_resolve(struct program *program, struct error *error)
                      error))
             return error_prefix(error, "kernel %s", launch->name);
     }
+    for (int32_t i = 0; i < program->gemms.count; ++i)
+        if (!cuda_hopper_resolve(program, &program->gemms.items[i], error))
+            return false;
     return program->renewal_module < 0 ||
            CUDA_OK(device,
                    cuModuleGetFunction(&program->renewal, program->builds[program->renewal_module].module, "cast"),
@@ -173,7 +176,9 @@ static void describe(struct program *program, struct prepare_report *report)
         char key[64];
         snprintf(key, sizeof key, "gemm %lldx%lldx%lld%s%s", (long long)gemm->shape.m, (long long)gemm->shape.n,
                  (long long)gemm->shape.k, gemm->shape.transpose_a ? " ta" : "", gemm->shape.transpose_b ? " tb" : "");
-        snprintf(text, sizeof text, "%s, %.1f us, best of %d", gemm->name, gemm->best_us, gemm->tried);
+        int used = snprintf(text, sizeof text, "%s, %.1f us, best of %d", gemm->name, gemm->best_us, gemm->tried);
+        if (gemm->hopper >= 0)
+            snprintf(text + used, sizeof text - (size_t)used, " (cuBLASLt %.1f us)", gemm->library_us);
         note(program, report, key, text);
     }
     for (int i = 0; i < program->graph_count; ++i) {

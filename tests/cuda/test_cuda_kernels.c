@@ -30,7 +30,19 @@ static void list_add(struct build_list *list, const char *file, ...)
     va_end(arguments);
 }
 
-static void list_fill(struct build_list *list)
+static void list_fill_hopper(struct build_list *list)
+{
+    static const char *const tiles[][3] = {{"WARPGROUPS=2", "BN=128", "STAGES=3"},
+                                           {"WARPGROUPS=2", "BN=256", "STAGES=4"},
+                                           {"WARPGROUPS=3", "BN=192", "STAGES=4"}};
+    for (int i = 0; i < 3; ++i) {
+        list_add(list, "gemm_hopper.cu", tiles[i][0], tiles[i][1], tiles[i][2], "SPLIT=1", NULL);
+        list_add(list, "gemm_hopper.cu", tiles[i][0], tiles[i][1], tiles[i][2], "SPLIT=5", "ACROSS=1", NULL);
+        list_add(list, "gemm_hopper.cu", tiles[i][0], tiles[i][1], tiles[i][2], "SPLIT=2", "ALONG=1", NULL);
+    }
+}
+
+static void list_fill(struct build_list *list, int architecture)
 {
     list_add(list, "elementwise.cu", "T0=float", "T1=float", "T2=float", "VECTOR=4", "F=3072", NULL);
     list_add(list, "elementwise.cu", "T0=bf16", "T1=bf16", "T2=bf16", "VECTOR=4", "F=3072", "ELEMENTS=3145728", NULL);
@@ -45,6 +57,8 @@ static void list_fill(struct build_list *list)
     list_add(list, "loss.cu", "V=10000", "VECTOR=4", "THREADS=512", "TL=float", "TG=float", NULL);
     list_add(list, "loss.cu", "V=10007", "VECTOR=1", "THREADS=512", "TL=bf16", "TG=bf16", NULL);
     list_add(list, "transpose.cu", NULL);
+    if (architecture == 90)
+        list_fill_hopper(list);
     list_add(list, "adamw.cu", "VECTOR=4", NULL);
     list_add(list, "softmax.cu", "TS=float", "TP=float", "TO=float", NULL);
     list_add(list, "softmax.cu", "TS=bf16", "TP=bf16", "TO=bf16", NULL);
@@ -108,7 +122,7 @@ static void build_for(int architecture)
         skip();
     }
     struct build_list *list = calloc(1, sizeof *list);
-    list_fill(list);
+    list_fill(list, architecture);
     struct cuda_build_options options = {.architecture = architecture, .report_resources = true};
     bool built = cuda_build_all(&libraries, list->items, list->count, &options, &error);
     if (!built)
