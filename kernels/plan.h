@@ -108,7 +108,7 @@ struct tensor {
  * ATTENTION               qkv(N,3C) [table]                   o(N,C) lse(B,H,T)           RoPE, causal softmax, values
  * ATTENTION_BACKWARD      do qkv o lse [table]                dqkv(N,3C) delta(B,H,T)     dq, dk turned back
  * SWIGLU                  h(N,2F)                             y(N,F)                      silu(h[:, :F]) · h[:, F:]
- * SWIGLU_BACKWARD         dy h                                dh(N,2F)
+ * SWIGLU_BACKWARD         dy h                                dh(N,2F) [y(N,F)]           y: the forward product once more
  * CROSS_ENTROPY_FUSED     logits targets                      loss(1) dlogits             dlogits is a view of logits: in place
  * ADAMW_ALL               p g m v                             p m v [copy]                the four are the whole regions
  *

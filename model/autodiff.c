@@ -90,11 +90,20 @@ static void rule_embedding(struct builder *builder, const struct node *forward, 
          forward->input[1]);
 }
 
+/* SwiGLU's product is not kept: its backward has all that makes it in registers and writes it again. The weight's gradient of
+ * the one product that reads it comes after that. */
+static bool reads_swiglu(const struct builder *builder, const struct node *forward)
+{
+    const int32_t producer = node_producer(builder, forward->input[0]);
+    return producer >= 0 && builder->nodes.items[producer].op == OP_SWIGLU;
+}
+
 static void rule_linear(struct builder *builder, const struct node *forward, const struct node *held)
 {
     const int32_t dy = gradient_of(builder, forward->output[0]);
     emit(builder, forward, OP_LINEAR_BACKWARD_INPUT, dy, held->input[1], forward->input[0]);
-    emit(builder, forward, OP_LINEAR_BACKWARD_WEIGHT, dy, held->input[0], forward->input[1]);
+    if (!reads_swiglu(builder, forward))
+        emit(builder, forward, OP_LINEAR_BACKWARD_WEIGHT, dy, held->input[0], forward->input[1]);
 }
 
 /* dx of a norm over `x`, whose value is held in `held_x`; the gradient that x has so far joins in the same pass when the
@@ -241,8 +250,19 @@ static void rule_attention(struct builder *builder, const struct node *forward, 
 
 static void rule_swiglu(struct builder *builder, const struct node *forward, const struct node *held)
 {
-    emit(builder, forward, OP_SWIGLU_BACKWARD, gradient_of(builder, forward->output[0]), held->input[0],
-         forward->input[0]);
+    struct node node = backward_node(forward, OP_SWIGLU_BACKWARD);
+    node.input[0] = gradient_of(builder, forward->output[0]);
+    node.input[1] = held->input[0];
+    node.output[0] = gradient_slot(builder, forward->input[0]);
+    node.output[1] = tensor_like(builder, "remade", forward->output[0]);
+    node_push(builder, &node);
+    gradient_contribute(builder, forward->input[0], node.output[0]);
+    for (size_t i = 0; i < builder->nodes.count; i++) {
+        const struct node reader = builder->nodes.items[i];
+        if (reader.phase == PHASE_FWD && reader.op == OP_LINEAR && reader.input[0] == forward->output[0])
+            emit(builder, &reader, OP_LINEAR_BACKWARD_WEIGHT, gradient_of(builder, reader.output[0]), node.output[1],
+                 reader.input[1]);
+    }
 }
 
 /* The gradient was written with the loss. */

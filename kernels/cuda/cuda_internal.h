@@ -76,7 +76,8 @@ struct program {
     int32_t step_count, side_count;
     CUstream side_stream;
     CUevent fork, *side_done;   /* side_done: one a side step */
-    CUdeviceptr gemm_workspace; /* part of workspace */
+    CUdeviceptr products;       /* the next two */
+    CUdeviceptr gemm_workspace; /* of the products on the main stream */
     CUdeviceptr side_workspace; /* of the same size, for the side stream; compile mode only */
     CUdeviceptr side_scratch, own_scratch;
     uint64_t gemm_workspace_bytes;
@@ -96,6 +97,8 @@ struct program {
     CUevent boundary[PHASE_COUNT + 1]; /* start of each phase and the end of the last */
     int32_t renewal_module;            /* the cast that renews a parameter's copy after a write; -1: none */
     CUfunction renewal;
+    int32_t fill_module; /* random values for timing, compile mode only; -1: none */
+    CUfunction fill;
     struct cupti_source *source;        /* NULL when nothing is profiled */
     struct cupti_counters *counters;    /* NULL without counters */
     unsigned counted[CUDA_MAX_COUNTED]; /* sets of phases whose counters were handed over */

@@ -12,32 +12,35 @@
     X(cuInit)                                                                                                          \
     X(cuDriverGetVersion)                                                                                              \
     X(cuDeviceGetCount)                                                                                                \
-    X(cuDeviceGet) X(cuDeviceGetName) X(cuDeviceGetAttribute) X(cuDeviceTotalMem) X(cuDeviceGetPCIBusId)               \
-        X(cuDevicePrimaryCtxRetain) X(cuDevicePrimaryCtxRelease) X(cuCtxSetCurrent) X(cuMemGetInfo) X(cuMemAlloc)      \
-            X(cuMemFree) X(cuMemcpyHtoDAsync) X(cuMemcpyDtoHAsync) X(cuMemcpyDtoDAsync) X(cuMemcpy2DAsync)             \
-                X(cuMemsetD8Async) X(cuMemsetD32Async) X(cuStreamCreate) X(cuStreamDestroy) X(cuStreamWaitEvent)       \
-                    X(cuStreamSynchronize) X(cuEventCreate) X(cuEventDestroy) X(cuEventRecord)                         \
-                        X(cuEventRecordWithFlags) X(cuEventSynchronize) X(cuEventElapsedTime) X(cuModuleLoadData)      \
-                            X(cuModuleUnload) X(cuModuleGetFunction) X(cuFuncSetAttribute) X(cuFuncGetAttribute)       \
-                                X(cuLaunchKernel) X(cuTensorMapEncodeTiled) X(cuStreamBeginCapture)                    \
-                                    X(cuStreamEndCapture) X(cuGraphGetNodes) X(cuGraphNodeGetType)                     \
-                                        X(cuGraphInstantiate) X(cuGraphLaunch) X(cuGraphUpload) X(cuGraphExecDestroy)  \
-                                            X(cuGraphDestroy) X(cuGetErrorName) X(cuGetErrorString)
+    X(cuDeviceGet)                                                                                                     \
+    X(cuDeviceGetName) X(cuDeviceGetAttribute) X(cuDeviceTotalMem) X(cuDeviceGetPCIBusId) X(cuDevicePrimaryCtxRetain)  \
+        X(cuDevicePrimaryCtxRelease) X(cuCtxSetCurrent) X(cuMemGetInfo) X(cuMemAlloc) X(cuMemFree)                     \
+            X(cuMemcpyHtoDAsync) X(cuMemcpyDtoHAsync) X(cuMemcpyDtoDAsync) X(cuMemcpy2DAsync) X(cuMemsetD8Async)       \
+                X(cuMemsetD32Async) X(cuStreamCreate) X(cuStreamCreateWithPriority) X(cuCtxGetStreamPriorityRange)     \
+                    X(cuStreamDestroy) X(cuStreamWaitEvent) X(cuStreamSynchronize) X(cuEventCreate) X(cuEventDestroy)  \
+                        X(cuEventRecord) X(cuEventRecordWithFlags) X(cuEventSynchronize) X(cuEventElapsedTime)         \
+                            X(cuModuleLoadData) X(cuModuleUnload) X(cuModuleGetFunction) X(cuFuncSetAttribute)         \
+                                X(cuFuncGetAttribute) X(cuLaunchKernel) X(cuTensorMapEncodeTiled)                      \
+                                    X(cuStreamBeginCapture) X(cuStreamEndCapture) X(cuGraphGetNodes)                   \
+                                        X(cuGraphNodeGetType) X(cuGraphInstantiate) X(cuGraphLaunch) X(cuGraphUpload)  \
+                                            X(cuGraphExecDestroy) X(cuGraphDestroy) X(cuGetErrorName)                  \
+                                                X(cuGetErrorString)
 
 #define CUDA_NVRTC_FUNCTIONS(X)                                                                                        \
     X(nvrtcVersion)                                                                                                    \
     X(nvrtcGetErrorString)                                                                                             \
     X(nvrtcCreateProgram)                                                                                              \
-    X(nvrtcDestroyProgram) X(nvrtcCompileProgram) X(nvrtcGetProgramLogSize) X(nvrtcGetProgramLog) X(nvrtcGetCUBINSize) \
-        X(nvrtcGetCUBIN)
+    X(nvrtcDestroyProgram)                                                                                             \
+    X(nvrtcCompileProgram) X(nvrtcGetProgramLogSize) X(nvrtcGetProgramLog) X(nvrtcGetCUBINSize) X(nvrtcGetCUBIN)
 
 #define CUDA_BLASLT_FUNCTIONS(X)                                                                                       \
     X(cublasLtGetVersion)                                                                                              \
     X(cublasLtGetStatusName)                                                                                           \
     X(cublasLtCreate)                                                                                                  \
-    X(cublasLtDestroy) X(cublasLtMatmul) X(cublasLtMatmulDescCreate) X(cublasLtMatmulDescDestroy)                      \
-        X(cublasLtMatmulDescSetAttribute) X(cublasLtMatrixLayoutCreate) X(cublasLtMatrixLayoutDestroy)                 \
-            X(cublasLtMatrixLayoutSetAttribute) X(cublasLtMatmulPreferenceCreate) X(cublasLtMatmulPreferenceDestroy)   \
+    X(cublasLtDestroy)                                                                                                 \
+    X(cublasLtMatmul) X(cublasLtMatmulDescCreate) X(cublasLtMatmulDescDestroy) X(cublasLtMatmulDescSetAttribute)       \
+        X(cublasLtMatrixLayoutCreate) X(cublasLtMatrixLayoutDestroy) X(cublasLtMatrixLayoutSetAttribute)               \
+            X(cublasLtMatmulPreferenceCreate) X(cublasLtMatmulPreferenceDestroy)                                       \
                 X(cublasLtMatmulPreferenceSetAttribute) X(cublasLtMatmulAlgoGetHeuristic) X(cublasLtMatmulAlgoCheck)   \
                     X(cublasLtMatmulAlgoConfigGetAttribute)
 

@@ -131,7 +131,7 @@ static void cuda_close(struct device *device)
 static struct device *cuda_open(int index, struct error *error)
 {
     struct device *device = calloc(1, sizeof *device);
-    int count = 0;
+    int count = 0, lowest = 0, highest = 0;
     if (!device) {
         error_set(error, ERROR_MEMORY, "out of memory on the host");
         return NULL;
@@ -160,7 +160,8 @@ static struct device *cuda_open(int index, struct error *error)
                  error) ||
         !CUDA_OK(device, cuDevicePrimaryCtxRetain(&device->context, device->handle), error) ||
         !CUDA_OK(device, cuCtxSetCurrent(device->context), error) ||
-        !CUDA_OK(device, cuStreamCreate(&device->stream, CU_STREAM_NON_BLOCKING), error))
+        !CUDA_OK(device, cuCtxGetStreamPriorityRange(&lowest, &highest), error) ||
+        !CUDA_OK(device, cuStreamCreateWithPriority(&device->stream, CU_STREAM_NON_BLOCKING, highest), error))
         goto failed;
     cublasStatus_t status = libraries->cublasLtCreate(&device->blaslt);
     if (status != CUBLAS_STATUS_SUCCESS) {

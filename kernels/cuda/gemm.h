@@ -22,7 +22,7 @@ struct cuda_gemm_shape {
 };
 
 /* Variants of the kernel of our own, device/gemm_hopper.cu. */
-#define CUDA_HOPPER_VARIANTS 10
+#define CUDA_HOPPER_VARIANTS 13
 
 struct cuda_gemm {
     struct cuda_gemm_shape shape;

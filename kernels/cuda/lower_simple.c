@@ -21,13 +21,14 @@ void lower_elementwise(struct lowering *lowering, const struct node *node)
         [OP_SWIGLU] = {"swiglu", 1, true},
         [OP_SWIGLU_BACKWARD] = {"swiglu_backward", 2, true},
     };
-    struct operand operands[3] = {lower_input(lowering, 0)};
+    struct operand operands[4] = {lower_input(lowering, 0)};
     if (kernels[node->op].inputs == 2)
         operands[1] = lower_input(lowering, 1);
     operands[2] = lower_output(lowering, 0);
+    operands[3] = lower_output(lowering, 1); /* of swiglu_backward alone, and there only if asked for */
     bool gated = kernels[node->op].gated;
     int64_t count = gated ? node->dims.rows * node->dims.d_out : operands[2].elements;
-    int vector = lower_vector(gated ? node->dims.d_out : count, operands, 3);
+    int vector = lower_vector(gated ? node->dims.d_out : count, operands, 4);
     struct defines defines = {0};
     define_text(&defines, "T0", dtype_text(operands[0].dtype));
     define_text(&defines, "T1", dtype_text(operands[1].dtype));
@@ -42,6 +43,8 @@ void lower_elementwise(struct lowering *lowering, const struct node *node)
     for (int i = 0; i < 3; ++i)
         if (i != 1 || kernels[node->op].inputs == 2)
             lower_pointer(launch, operands[i].address);
+    if (node->op == OP_SWIGLU_BACKWARD)
+        lower_pointer(launch, operands[3].address);
     lower_int64(launch, count);
 }
 

@@ -29,25 +29,28 @@ static bool memory_take(struct program *program, struct prepare_report *report, 
     if (!CUDA_OK(device, cuMemGetInfo(&free_bytes, &total_bytes), error))
         return false;
     report->device_free_bytes = free_bytes;
-    report->workspace_bytes = program->workspace_bytes;
-    uint64_t planned = program->arena_bytes + program->workspace_bytes;
+    report->workspace_bytes = program->workspace_bytes + program->gemm_workspace_bytes * (program->compile ? 2 : 1);
+    uint64_t planned = program->arena_bytes + report->workspace_bytes;
     if (planned > free_bytes)
         return error_set(error, ERROR_MEMORY,
                          "the plan needs %.0f MiB (%llu bytes: %.0f MiB for the plan, %.0f MiB of workspace) and "
                          "cuda:%d has %.0f MiB free (%llu bytes) of %.0f",
                          MIB(planned), (unsigned long long)planned, MIB(program->arena_bytes),
-                         MIB(program->workspace_bytes), device->index, MIB(free_bytes), (unsigned long long)free_bytes,
+                         MIB(report->workspace_bytes), device->index, MIB(free_bytes), (unsigned long long)free_bytes,
                          MIB(total_bytes));
     CUresult result = device->libraries.cuMemAlloc(&program->arena, program->arena_bytes);
     if (result == CUDA_SUCCESS)
         result = device->libraries.cuMemAlloc(&program->workspace, program->workspace_bytes);
+    uint64_t products = program->gemm_workspace_bytes * (program->compile ? 2 : 1);
+    if (result == CUDA_SUCCESS)
+        result = device->libraries.cuMemAlloc(&program->products, products);
     if (result != CUDA_SUCCESS) {
         cuda_failed(&device->libraries, result, "cuMemAlloc", error);
         return error_prefix(error, "planned %.0f MiB, free %.0f MiB", MIB(planned), MIB(free_bytes));
     }
     program->optimizer_factors = program->workspace;
-    program->gemm_workspace = program->workspace + FACTOR_BYTES;
-    program->side_workspace = program->gemm_workspace + GEMM_WORKSPACE_BYTES; /* used when compiled */
+    program->gemm_workspace = program->products;
+    program->side_workspace = program->products + program->gemm_workspace_bytes; /* used when compiled */
     return true;
 }
 
@@ -100,16 +103,30 @@ static bool launches_resolve(struct program *program, struct error *error)
     for (int32_t i = 0; i < program->gemms.count; ++i)
         if (!cuda_hopper_resolve(program, &program->gemms.items[i], error))
             return false;
+    if (program->fill_module >= 0 &&
+        !CUDA_OK(device,
+                 cuModuleGetFunction(&program->fill, program->builds[program->fill_module].module, "fill_random"),
+                 error))
+        return false;
     return program->renewal_module < 0 ||
            CUDA_OK(device,
                    cuModuleGetFunction(&program->renewal, program->builds[program->renewal_module].module, "cast"),
                    error);
 }
 
-/* The cast from a written parameter to its bf16 copy, where the plan keeps copies. */
+/* The cast from a written parameter to its bf16 copy, where the plan keeps copies; and the filling of the arena for timing. */
 static void renewal_register(struct program *program)
 {
-    program->renewal_module = -1;
+    program->renewal_module = program->fill_module = -1;
+    if (program->compile) {
+        struct lowering lowering = {.program = program, .plan = program->plan};
+        struct defines defines = {0};
+        define_text(&defines, "T0", "float");
+        define_text(&defines, "T1", "float");
+        define_text(&defines, "T2", "float");
+        define_number(&defines, "VECTOR", 4);
+        program->fill_module = lower_module(&lowering, "elementwise.cu", &defines);
+    }
     for (int32_t i = 0; i < program->plan->tensor_count; ++i)
         if (program->plan->tensors[i].kind == TENSOR_PARAMETER_COPY) {
             struct lowering lowering = {.program = program, .plan = program->plan};
@@ -133,8 +150,42 @@ static bool run_once_uncaptured(struct program *program, struct error *error)
            CUDA_OK(program->device, cuStreamSynchronize(program->device->stream), error);
 }
 
-/* What compile mode adds once memory is there: algorithms timed on data that is not all zeros, each kernel run once so
- * that its code is loaded, and the captured graphs. */
+/* Values in ±[0.5, 1) everywhere: the card draws more power on random data than on constant one, and slows down. */
+static bool arena_fill(struct program *program, struct error *error)
+{
+    struct device *device = program->device;
+    long long words = (long long)(program->arena_bytes / sizeof(uint32_t));
+    void *arguments[] = {&program->arena, &words};
+    return CUDA_OK(
+        device,
+        cuLaunchKernel(program->fill, (unsigned)device->units * 8, 1, 1, 256, 1, 1, 0, device->stream, arguments, NULL),
+        error);
+}
+
+/* The products' scratch, of the size that the chosen algorithms need, in place of what timing offered them. */
+static bool products_trim(struct program *program, struct error *error)
+{
+    struct device *device = program->device;
+    uint64_t needed = 0;
+    for (int32_t i = 0; i < program->gemms.count; ++i)
+        if (program->gemms.items[i].algorithm_workspace > needed)
+            needed = program->gemms.items[i].algorithm_workspace;
+    uint64_t each = (needed + PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT; /* one for each stream */
+    CUdeviceptr memory = 0;
+    if (each >= program->gemm_workspace_bytes)
+        return true;
+    if (each > 0 && !CUDA_OK(device, cuMemAlloc(&memory, 2 * each), error))
+        return false;
+    device->libraries.cuMemFree(program->products);
+    program->products = memory;
+    program->gemm_workspace = memory;
+    program->side_workspace = memory + each;
+    program->gemm_workspace_bytes = each;
+    return true;
+}
+
+/* What compile mode adds once memory is there: algorithms timed, each kernel run once so that its code is loaded, and the
+ * captured graphs. */
 static bool tune(struct program *program, const char *cache_folder, struct error *error)
 {
     struct device *device = program->device;
@@ -144,11 +195,9 @@ static bool tune(struct program *program, const char *cache_folder, struct error
         snprintf(path, sizeof path, "%s/gemm-sm_%d.bin", folder, device->architecture);
         cache_path = path;
     }
-    /* 0x3f3f is 0.75 in bf16 and 0x3f3f3f3f is 0.75 in fp32: finite and not zero in either type. */
-    if (!CUDA_OK(device, cuMemsetD8Async(program->arena, 0x3f, program->arena_bytes, device->stream), error) ||
-        !cuda_gemm_choose(program, cache_path, true, error) || !run_once_uncaptured(program, error))
-        return false;
-    return true;
+    return arena_fill(program, error) && cuda_gemm_choose(program, cache_path, true, error) &&
+           CUDA_OK(device, cuStreamSynchronize(device->stream), error) && products_trim(program, error) &&
+           run_once_uncaptured(program, error);
 }
 
 static void describe(struct program *program, struct prepare_report *report)
@@ -221,13 +270,13 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
     program->device = device;
     program->plan = plan;
     program->compile = options->compile;
-    uint64_t scratch = 0, side = 0, own = 0, products = GEMM_WORKSPACE_BYTES * (options->compile ? 2 : 1);
+    uint64_t scratch = 0, side = 0, own = 0;
     program->gemm_workspace_bytes = GEMM_WORKSPACE_BYTES;
-    if (!cuda_lower(program, FACTOR_BYTES + products, &scratch, &side, &own, error))
+    if (!cuda_lower(program, FACTOR_BYTES, &scratch, &side, &own, error))
         goto failed;
     renewal_register(program);
     program->arena_bytes = plan->memory.total ? plan->memory.total : PLAN_ALIGNMENT;
-    program->workspace_bytes = FACTOR_BYTES + products + scratch + side + own;
+    program->workspace_bytes = FACTOR_BYTES + scratch + side + own;
     for (int i = 0; i <= PHASE_COUNT; ++i)
         if (!CUDA_OK(device, cuEventCreate(&program->boundary[i], CU_EVENT_DEFAULT), error))
             goto failed;
@@ -262,6 +311,8 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
         !CUDA_OK(device, cuMemsetD8Async(program->workspace, 0, program->workspace_bytes, device->stream), error) ||
         !CUDA_OK(device, cuStreamSynchronize(device->stream), error))
         goto failed;
+    if (options->compile)
+        report->workspace_bytes = program->workspace_bytes + 2 * program->gemm_workspace_bytes;
     if (options->compile && (!cuda_schedule(program, error) || !cuda_capture_graphs(program, error)))
         goto failed;
     if (options->compile)
@@ -297,6 +348,8 @@ void cuda_release(struct program *program)
         libraries->cuMemFree(program->arena);
     if (program->workspace)
         libraries->cuMemFree(program->workspace);
+    if (program->products)
+        libraries->cuMemFree(program->products);
     free(program->builds);
     free(program->launches);
     arena_release(&program->memory);

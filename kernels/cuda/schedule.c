@@ -93,7 +93,9 @@ bool cuda_schedule(struct program *program, struct error *error)
             step_add(program, node, i + count - 1, 1, &waited);
         i = second + second_count;
     }
-    if (!CUDA_OK(device, cuStreamCreate(&program->side_stream, CU_STREAM_NON_BLOCKING), error) ||
+    int lowest = 0, highest = 0; /* what the next product waits for goes first */
+    if (!CUDA_OK(device, cuCtxGetStreamPriorityRange(&lowest, &highest), error) ||
+        !CUDA_OK(device, cuStreamCreateWithPriority(&program->side_stream, CU_STREAM_NON_BLOCKING, lowest), error) ||
         !CUDA_OK(device, cuEventCreate(&program->fork, CU_EVENT_DISABLE_TIMING), error))
         return false;
     program->side_done = calloc((size_t)program->side_count + 1, sizeof(CUevent));

@@ -196,13 +196,15 @@ void reference_swiglu(struct program *program, const struct node *node)
 
 void reference_swiglu_backward(struct program *program, const struct node *node)
 {
-    const struct matrix dy = IN(0), h = IN(1), dh = OUT(0);
+    const struct matrix dy = IN(0), h = IN(1), dh = OUT(0), y = OUT(1);
     const int64_t f = node->dims.d_out;
     for (int64_t n = 0; n < node->dims.rows; n++)
         for (int64_t i = 0; i < f; i++) {
             const double gate = AT(h, n, i), up = AT(h, n, f + i), d = AT(dy, n, i);
             AT(dh, n, i) = d * up * silu_derivative(gate);
             AT(dh, n, f + i) = d * gate * sigmoid(gate);
+            if (y.v)
+                AT(y, n, i) = gate * sigmoid(gate) * up;
         }
 }
 

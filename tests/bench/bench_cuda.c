@@ -1,8 +1,9 @@
 /* The CUDA device's training step: step times of one model, memory, start-up, and where the time of a step goes.
  *
  * usage: bench_cuda [--model NAME] [--batch N] [--context N] [--precision fp32|tf32|bf16] [--steps N] [--warmup N] [--eager] [--train]
- *                   [--kernels] [--ceilings] [--cache FOLDER]
- * Prints one line of "key value" pairs; --kernels adds a table of kernels by time, --ceilings the card's own rates. */
+ *                   [--kernels] [--timeline] [--ceilings] [--cache FOLDER]
+ * Prints one line of "key value" pairs; --kernels adds a table of kernels by time, --timeline when each
+ * of one step ran, --ceilings the card's own rates. */
 #include "base/clock.h"
 #include "base/unknown.h"
 #include "kernels/cuda/cuda_device.h"
@@ -20,7 +21,7 @@ struct settings {
     enum precision precision;
     int64_t batch, context;
     int steps, warmup;
-    bool compile, train, kernels, ceilings;
+    bool compile, train, kernels, timeline, ceilings;
 };
 
 struct kernel_row {
@@ -30,7 +31,17 @@ struct kernel_row {
     int32_t node; /* the first it was seen on */
 };
 
+#define MAX_LINES 4096
+struct line {
+    uint64_t start, end;
+    uint32_t name, stream;
+    int32_t node;
+};
+
 struct tally {
+    struct line lines[MAX_LINES]; /* of the last step */
+    uint64_t line_step;
+    int line_count;
     struct kernel_row rows[MAX_NAMES];
     int count;
     double total_ns;
@@ -52,11 +63,15 @@ static uint32_t tally_intern(void *context, const char *name)
 
 static void tally_event(void *context, uint64_t step, const struct kernel_event *event)
 {
-    (void)step;
     struct tally *tally = context;
     if (event->kind != EVENT_KERNEL && event->kind != EVENT_COPY && event->kind != EVENT_MEMSET)
         return;
     struct kernel_row *row = &tally->rows[event->name < MAX_NAMES ? event->name : MAX_NAMES - 1];
+    if (step != tally->line_step)
+        tally->line_step = step, tally->line_count = 0;
+    if (tally->line_count < MAX_LINES)
+        tally->lines[tally->line_count++] =
+            (struct line){event->start, event->end, event->name, event->stream, event->node};
     row->count++;
     row->ns += (double)(event->end - event->start);
     row->node = event->node;
@@ -150,6 +165,26 @@ static void kernels_print(struct tally *tally, const struct plan *plan, int step
            (unsigned long long)tally->dropped);
 }
 
+static int by_start(const void *a, const void *b)
+{
+    const struct line *x = a, *y = b;
+    return (x->start > y->start) - (x->start < y->start);
+}
+
+/* When each kernel of the last step ran, on which stream: what overlaps and what waits. */
+static void timeline_print(struct tally *tally, const struct plan *plan)
+{
+    qsort(tally->lines, (size_t)tally->line_count, sizeof *tally->lines, by_start);
+    printf("  %9s %8s %6s  %-34s %-22s %s\n", "start us", "us", "stream", "scope", "op", "kernel");
+    for (int i = 0; i < tally->line_count; i++) {
+        const struct line *line = &tally->lines[i];
+        const struct node *node = line->node >= 0 ? &plan->nodes[line->node] : NULL;
+        printf("  %9.1f %8.1f %6u  %-34s %-22s %.60s\n", (double)(line->start - tally->lines[0].start) * 1e-3,
+               (double)(line->end - line->start) * 1e-3, line->stream, node ? plan->scopes[node->scope].path : "-",
+               node ? op_info(node->op)->name : "-", line->name < MAX_NAMES ? tally->rows[line->name].name : "?");
+    }
+}
+
 static bool bench(const struct settings *settings, struct error *error)
 {
     const struct device_class *class = &steptop_device_class;
@@ -200,6 +235,8 @@ static bool bench(const struct settings *settings, struct error *error)
                 goto cleanup;
         if (!class->flush(program, &probe, error))
             goto cleanup;
+        if (settings->timeline)
+            timeline_print(&tally, plan);
         kernels_print(&tally, plan, steps);
         for (int i = 0; i < report.note_count; i++)
             printf("  note %s: %s\n", report.notes[i].key, report.notes[i].text);
@@ -254,6 +291,8 @@ int main(int argc, char **argv)
             settings.train = true;
         else if (strcmp(argv[i], "--kernels") == 0)
             settings.kernels = true;
+        else if (strcmp(argv[i], "--timeline") == 0)
+            settings.kernels = settings.timeline = true;
         else if (strcmp(argv[i], "--ceilings") == 0)
             settings.ceilings = true;
         else {

@@ -219,7 +219,9 @@ void made_op(struct made *made, enum op op, const struct made_sizes *sizes, bool
     }
     case OP_SWIGLU_BACKWARD: {
         const int32_t dy = TENSOR("dy", FILL_NORMAL, N, O), h = TENSOR("h", FILL_NORMAL, N, 2 * O);
-        NODE(op, IN(dy, h), OUT(TENSOR("dh", FILL_NONE, N, 2 * O)));
+        const int32_t dh = TENSOR("dh", FILL_NONE, N, 2 * O);
+        const int32_t y = sliced ? TENSOR_NONE : TENSOR("y", FILL_NONE, N, O);
+        NODE(op, IN(dy, h), OUT(dh, y));
         break;
     }
     case OP_COUNT:

@@ -72,13 +72,14 @@ void ISA(swiglu)(struct program *program, const struct node *node)
         }
 }
 
-/* dgate = dy · up · silu'(gate),  dup = dy · silu(gate)          dy (N, F), dh (N, 2F) */
+/* dgate = dy · up · silu'(gate),  dup = dy · silu(gate),  y = silu(gate) · up where asked for      dy, y (N, F), dh (N, 2F) */
 void ISA(swiglu_backward)(struct program *program, const struct node *node)
 {
     const float *dy = cpu_input(program, node, 0), *h = cpu_input(program, node, 1);
-    float *dh = cpu_output(program, node, 0);
+    float *dh = cpu_output(program, node, 0), *y = cpu_output(program, node, 1);
     const int64_t f = node->dims.d_out, sy = cpu_stride(program, node->input[0]),
                   sh = cpu_stride(program, node->input[1]), sd = cpu_stride(program, node->output[0]);
+    const int64_t sp = y ? cpu_stride(program, node->output[1]) : 0;
 #pragma omp parallel for schedule(static) num_threads(program->threads)
     for (int64_t n = 0; n < node->dims.rows; n++)
         for (int64_t i = 0; i < f; i += VN) {
@@ -86,5 +87,7 @@ void ISA(swiglu_backward)(struct program *program, const struct node *node)
             const vf d = vf_get(dy + n * sy + i, f - i), s = vf_sigmoid(gate);
             vf_put(dh + n * sd + i, d * up * s * (1.0f + gate * (1.0f - s)), f - i);
             vf_put(dh + n * sd + f + i, d * gate * s, f - i);
+            if (y)
+                vf_put(y + n * sp + i, gate * s * up, f - i);
         }
 }

@@ -75,8 +75,8 @@ extern "C" __global__ void __launch_bounds__(256) swiglu(const T0 *h, T2 *y, int
     store_pack(y + i, g);
 }
 
-/* dy (N, F), h (N, 2F) → dh (N, 2F). */
-extern "C" __global__ void __launch_bounds__(256) swiglu_backward(const T0 *dy, const T1 *h, T2 *dh, int64 count)
+/* dy (N, F), h (N, 2F) → dh (N, 2F), and the forward y (N, F) again unless it is NULL. */
+extern "C" __global__ void __launch_bounds__(256) swiglu_backward(const T0 *dy, const T1 *h, T2 *dh, T2 *y, int64 count)
 {
     INDEX(COUNT)
     int64 at = i + i / F * F;
@@ -86,9 +86,12 @@ extern "C" __global__ void __launch_bounds__(256) swiglu_backward(const T0 *dy, 
         float s = sigmoid(g.v[k]);
         dg.v[k] = d.v[k] * u.v[k] * silu_slope(g.v[k], s);
         du.v[k] = d.v[k] * g.v[k] * s;
+        d.v[k] = g.v[k] * s * u.v[k];
     }
     store_pack(dh + at, dg);
     store_pack(dh + at + F, du);
+    if (y)
+        store_pack(y + i, d);
 }
 #endif
 
