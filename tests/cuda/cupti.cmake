@@ -25,6 +25,6 @@ target_compile_definitions(test_nvml PRIVATE FAKE_NVML="$<TARGET_FILE:fake_nvml>
 add_dependencies(test_nvml fake_nvml)
 
 steptop_test(cupti_gpu LIBRARIES cuda_device model SOURCES gpu_run.c gpu_chains.c ../kernels/made.c TIMEOUT 400 LABELS gpu)
-add_executable(bench_cupti bench_cupti.c gpu_run.c recorder.c)
-target_link_libraries(bench_cupti PRIVATE cuda_device model)
+add_executable(bench_cupti bench_cupti.c bench_cupti_parts.c gpu_run.c recorder.c)
+target_link_libraries(bench_cupti PRIVATE cuda_device profiler model)
 set_target_properties(bench_cupti PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
