@@ -28,3 +28,4 @@ steptop_test(cupti_gpu LIBRARIES cuda_device model SOURCES gpu_run.c gpu_chains.
 add_executable(bench_cupti bench_cupti.c bench_cupti_parts.c gpu_run.c recorder.c)
 target_link_libraries(bench_cupti PRIVATE cuda_device profiler model)
 set_target_properties(bench_cupti PROPERTIES RUNTIME_OUTPUT_DIRECTORY ${CMAKE_BINARY_DIR}/bench)
+add_test(NAME sanitizer_table COMMAND ${CMAKE_CURRENT_SOURCE_DIR}/sanitizer.sh ${CMAKE_SOURCE_DIR})
