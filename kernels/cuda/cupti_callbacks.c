@@ -125,27 +125,40 @@ static bool call_is_empty(CUpti_CallbackDomain domain, CUpti_CallbackId id, cons
     }
 }
 
+static uint64_t call_activities(const struct cupti_source *source, CUpti_CallbackDomain domain, CUpti_CallbackId id,
+                                const CUpti_CallbackData *call)
+{
+    return call_is_graph(domain, id) ? source->graph_activities : !call_is_empty(domain, id, call->functionParams);
+}
+
 /* A call of the runtime may call the driver within: both ids are noted, for the record may bear either, but it is one
- * launch. One that failed put nothing on the device. */
+ * launch, made when the outer call began. One that failed put nothing on the device. This runs four times for such a call, on
+ * the thread whose launches are timed: no lock, one look at the clock, and `launched`, which no other thread changes, is
+ * stored and not added to. */
 static void launch_callback(struct cupti_source *source, CUpti_CallbackDomain domain, CUpti_CallbackId id,
                             const CUpti_CallbackData *call)
 {
-    bool is_graph = call_is_graph(domain, id);
-    uint64_t activities = is_graph ? source->graph_activities : !call_is_empty(domain, id, call->functionParams);
-    if (call->callbackSite == CUPTI_API_ENTER) {
-        struct launch launch = {.correlation = call->correlationId,
-                                .node = is_graph ? EVENT_NODE_NONE : source->node,
-                                .step = source->step,
-                                .time = clock_now(),
-                                .call = LAUNCH_CALL(domain, id)};
-        launch_table_put(source->launches, &launch);
-        if (source->call_depth++ == 0 && source->step != LAUNCH_STEP_NONE)
-            atomic_fetch_add_explicit(&source->launched, activities, memory_order_relaxed);
+    bool in_step = source->step != LAUNCH_STEP_NONE;
+    uint64_t launched = atomic_load_explicit(&source->launched, memory_order_relaxed);
+    if (call->callbackSite != CUPTI_API_ENTER) {
+        if (source->call_depth && --source->call_depth == 0 && in_step && call->functionReturnValue &&
+            *(const int *)call->functionReturnValue != 0)
+            atomic_store_explicit(&source->launched, launched - call_activities(source, domain, id, call),
+                                  memory_order_relaxed);
         return;
     }
-    if (source->call_depth && --source->call_depth == 0 && source->step != LAUNCH_STEP_NONE &&
-        call->functionReturnValue && *(const int *)call->functionReturnValue != 0)
-        atomic_fetch_sub_explicit(&source->launched, activities, memory_order_relaxed);
+    if (source->call_depth++ == 0) {
+        source->call_time = clock_now();
+        if (in_step)
+            atomic_store_explicit(&source->launched, launched + call_activities(source, domain, id, call),
+                                  memory_order_relaxed);
+    }
+    struct launch launch = {.correlation = call->correlationId,
+                            .node = call_is_graph(domain, id) ? EVENT_NODE_NONE : source->node,
+                            .step = source->step,
+                            .time = source->call_time,
+                            .call = LAUNCH_CALL(domain, id)};
+    launch_table_put(source->launches, &launch);
 }
 
 void CUPTIAPI cupti_subscriber_callback(void *context, CUpti_CallbackDomain domain, CUpti_CallbackId id,

@@ -37,7 +37,8 @@ struct source_options {
     size_t buffer_size; /* 0: 512 KiB */
     uint32_t buffers;   /* allocated at the start; 0: 16 */
     uint32_t limit;     /* at most so many; 0: 256 */
-    uint32_t launches;  /* places in the launch table, a power of two; 0: 1 << 16, 200 ms of a host launching its fastest */
+    uint32_t
+        launches; /* places in the launch table, a power of two; 0: 1 << 16, 200 ms of a host launching its fastest */
     uint32_t period_ms; /* of the flush thread; 0: 50 */
     /* Sees each filled buffer before it is reused, on the source's thread; for recordings. */
     void (*tap)(void *context, const struct cupti_source *source, const uint8_t *buffer, size_t valid);
@@ -68,6 +69,7 @@ struct cupti_source {
     uint32_t graph_activities;
     uint64_t step; /* LAUNCH_STEP_NONE between steps */
     unsigned call_depth;
+    uint64_t call_time; /* when the outermost call under way began */
     bool tracing;
 
     _Atomic uint64_t launched; /* activities issued in steps */
