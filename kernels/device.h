@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DEVICE_ABI 1u
+#define DEVICE_ABI 2u
 #define DEVICE_NAME_MAX 32
 
 struct device_info {
@@ -139,7 +139,10 @@ struct device_class {
     /* State for the header and the noise record: clocks, power, temperature, throttling, other processes. NaN where not
      * known; optional. */
     bool (*telemetry)(struct device *device, struct device_telemetry *out);
-    void *reserved[6];
+
+    /* A compiled program runs weights' products beside the nodes after them, as far as memory allows. */
+    bool overlaps;
+    void *reserved[5];
 };
 
 /* The device named "cpu", "cuda:0" …: finds the class (loading the plugin steptop-<class>.so from beside the program, then

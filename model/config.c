@@ -140,6 +140,7 @@ static const char *const fusion_names[FUSE_COUNT] = {
     [FUSE_CROSS_ENTROPY] = "cross_entropy",
     [FUSE_CAST] = "cast",
     [FUSE_ADAMW] = "adamw",
+    [FUSE_OVERLAP] = "overlap",
 };
 
 const char *fusion_name(enum fusion fusion)

@@ -43,9 +43,11 @@ enum fusion {
     FUSE_CROSS_ENTROPY,  /* loss and gradient in one pass, in place */
     FUSE_CAST,           /* bf16: norms and SwiGLU write bf16, weights have persistent bf16 copies */
     FUSE_ADAMW,          /* all tensors in one launch */
+    FUSE_OVERLAP,        /* what weights' products read stays for some more nodes: a device may run them beside those */
     FUSE_COUNT
 };
-#define FUSE_ALL ((1u << FUSE_COUNT) - 1)
+/* All that make less work. FUSE_OVERLAP costs memory and is for devices that run nodes beside one another. */
+#define FUSE_ALL ((1u << FUSE_OVERLAP) - 1)
 const char *fusion_name(enum fusion fusion);
 /* The passes whose ops the device runs at this precision: what compile mode asks plan_build for. */
 unsigned model_supported_fusions(const struct device_class *class, const struct device *device, enum precision precision);

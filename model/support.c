@@ -16,7 +16,7 @@ unsigned model_supported_fusions(const struct device_class *class, const struct 
                                  enum precision precision)
 {
     char why[160];
-    unsigned fusions = FUSE_ALL;
+    unsigned fusions = FUSE_ALL | (class->overlaps ? 1u << FUSE_OVERLAP : 0u);
     for (size_t i = 0; i < sizeof made_ops / sizeof *made_ops; i++)
         for (int k = 0; k < 2; k++)
             if (!class->supports(device, made_ops[i].ops[k], precision, why, sizeof why))

@@ -83,7 +83,7 @@ static unsigned supported_fusions(struct worker *worker)
 {
     if (!worker->cell.compile)
         return 0;
-    unsigned fusions = FUSE_ALL;
+    unsigned fusions = FUSE_ALL | (worker->class->overlaps ? 1u << FUSE_OVERLAP : 0u);
     for (size_t i = 0; i < sizeof fused_ops / sizeof *fused_ops; i++) {
         char why[160] = "";
         for (int j = 0; j < 2; j++) {

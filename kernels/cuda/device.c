@@ -215,4 +215,5 @@ __attribute__((visibility("default"))) const struct device_class steptop_device_
     .kernel_name = cuda_kernel_name,
     .measure_ceilings = cuda_measure_ceilings,
     .telemetry = cuda_telemetry,
+    .overlaps = true,
 };

@@ -194,7 +194,7 @@ static bool bench(const struct settings *settings, struct error *error)
     struct plan_request request = {.batch = settings->batch,
                                    .context = settings->context,
                                    .precision = settings->precision,
-                                   .fusions = settings->compile ? FUSE_ALL : 0,
+                                   .fusions = settings->compile ? FUSE_ALL | 1u << FUSE_OVERLAP : 0,
                                    .phases = settings->train ? PHASES_TRAIN_STEP : PHASES_FWD_BWD};
     struct plan *plan = NULL;
     struct program *program = NULL;

@@ -109,7 +109,7 @@ bool gpu_open_model(struct gpu_run *run, const char *model, enum precision preci
     struct plan_request request = {.batch = 4,
                                    .context = 256,
                                    .precision = precision,
-                                   .fusions = compile ? FUSE_ALL : 0,
+                                   .fusions = compile ? FUSE_ALL | 1u << FUSE_OVERLAP : 0,
                                    .phases = PHASES_TRAIN_STEP};
     struct plan_result result;
     struct plan *plan = model_preset_find(model, &request.model, error) ? plan_build(&request, &result, error) : NULL;

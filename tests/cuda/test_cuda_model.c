@@ -38,7 +38,7 @@ static struct plan *build(const struct shape *shape, enum precision precision, b
                                    .batch = shape->batch,
                                    .context = shape->context,
                                    .precision = precision,
-                                   .fusions = fused ? FUSE_ALL : 0,
+                                   .fusions = fused ? FUSE_ALL | 1u << FUSE_OVERLAP : 0,
                                    .phases = PHASES_TRAIN_STEP};
     struct plan *plan = plan_build(&request, NULL, &error);
     if (!plan)
