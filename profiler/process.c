@@ -1,4 +1,5 @@
 #include "profiler/process.h"
+#include "base/cgroup.h"
 #include "base/unknown.h"
 #include "base/vec.h"
 #include <errno.h>
@@ -210,25 +211,18 @@ void process_release(struct process *process)
     process->control = process->output = process->errors = -1;
 }
 
-/* The value after `key` at the start of a line of a small file of /proc or /sys. */
-static uint64_t counter_in(const char *path, const char *key)
-{
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return UNKNOWN_U64;
-    char line[256];
-    uint64_t value = UNKNOWN_U64;
-    while (value == UNKNOWN_U64 && fgets(line, sizeof line, file))
-        if (strncmp(line, key, strlen(key)) == 0 && line[strlen(key)] == ' ')
-            value = strtoull(line + strlen(key), NULL, 10);
-    fclose(file);
-    return value;
-}
-
+/* Kills in the whole machine, where that is to be seen, and those in the own group. */
 uint64_t out_of_memory_kills(void)
 {
-    const uint64_t machine = counter_in("/proc/vmstat", "oom_kill");
-    const uint64_t group = counter_in("/sys/fs/cgroup/memory.events", "oom_kill");
+    const uint64_t group = cgroup_out_of_memory_kills();
+    uint64_t machine = UNKNOWN_U64;
+    char line[256];
+    FILE *file = fopen("/proc/vmstat", "re");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, "oom_kill ", 9) == 0)
+            machine = strtoull(line + 9, NULL, 10);
+    if (file)
+        fclose(file);
     return !is_known_u64(machine) ? group : !is_known_u64(group) ? machine : machine + group;
 }
 
