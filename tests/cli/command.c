@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -30,6 +31,29 @@ static void limit(int what, size_t value)
         _exit(99);
 }
 
+static void use_one_processor(void)
+{
+    cpu_set_t all, first;
+    CPU_ZERO(&first);
+    if (sched_getaffinity(0, sizeof all, &all) != 0)
+        _exit(96);
+    for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&first) == 0; i++) {
+        if (CPU_ISSET(i, &all))
+            CPU_SET(i, &first);
+    }
+    if (sched_setaffinity(0, sizeof first, &first) != 0)
+        _exit(96);
+}
+
+static void join(const char *group)
+{
+    char path[200];
+    snprintf(path, sizeof path, "%s/cgroup.procs", group);
+    FILE *file = fopen(path, "w");
+    if (!file || fprintf(file, "%d\n", (int)getpid()) < 0 || fclose(file) != 0)
+        _exit(95);
+}
+
 static void become(const struct command *command, int input, int output, int errors)
 {
     const char *words[64] = {STEPTOP_BINARY};
@@ -53,6 +77,10 @@ static void become(const struct command *command, int input, int output, int err
         close(STDOUT_FILENO);
     if (command->close_errors)
         close(STDERR_FILENO);
+    if (command->one_processor)
+        use_one_processor();
+    if (command->group)
+        join(command->group);
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGPIPE, SIG_DFL);
     limit(RLIMIT_FSIZE, command->file_limit);
