@@ -28,11 +28,15 @@ int command_view(const struct arguments *arguments)
 /* "2", "0.5", "max": how many times as fast as it was recorded; 0 is as fast as it can be read. */
 static bool read_speed(const char *text, double *speed, struct error *error)
 {
-    char *end;
     if (!text)
         return true;
-    *speed = strcmp(text, "max") == 0 ? 0 : strtod(text, &end);
-    if (strcmp(text, "max") != 0 && (*end || !(*speed > 0 && *speed <= 1e6)))
+    if (strcmp(text, "max") == 0) {
+        *speed = 0;
+        return true;
+    }
+    char *end;
+    *speed = strtod(text, &end);
+    if (*end || !(*speed > 0 && *speed <= 1e6))
         return error_set(error, ERROR_USAGE, "--speed %s: it is a number above 0, or max", text);
     return true;
 }

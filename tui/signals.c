@@ -90,7 +90,9 @@ struct signals *signals_install(int fd, const struct termios *saved, int flags, 
 
 static void add(const char *text)
 {
-    const size_t length = text ? strlen(text) : 0;
+    if (!text)
+        return;
+    const size_t length = strlen(text);
     if (handler_state.restore_length + length > sizeof handler_state.restore)
         return;
     memcpy(handler_state.restore + handler_state.restore_length, text, length);
