@@ -1,6 +1,8 @@
 /* steptop view: an old report on the screen; steptop replay: a recording, as if it ran now. */
+#include "base/system.h"
 #include "cli/run.h"
 #include "cli/screen.h"
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -51,7 +53,8 @@ int command_replay(const struct arguments *arguments)
     const bool on_screen = screen_possible() && !arguments->value[OPTION_BATCH] && !arguments->value[OPTION_FORMAT];
     double speed = on_screen ? 1 : 0;
     int code = EXIT_FAILED;
-    const struct session_options options = {.program = "/proc/self/exe"};
+    char program[PATH_MAX];
+    const struct session_options options = {.program = program_self(program, sizeof program)};
     if (!read_speed(arguments->value[OPTION_SPEED], &speed, &error) ||
         !outputs_take(&outputs, arguments, FORMAT_YAML, &error))
         return fail(&error);

@@ -1,5 +1,6 @@
 #include "profiler/process.h"
 #include "base/cgroup.h"
+#include "base/system.h"
 #include "base/unknown.h"
 #include "base/vec.h"
 #include <errno.h>
@@ -12,7 +13,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#ifdef __linux__
+#ifdef SYSTEM_LINUX
 #include <sys/prctl.h>
 #endif
 
@@ -23,7 +24,7 @@ extern char **environ;
 
 static int processors(void)
 {
-#ifdef __linux__
+#ifdef SYSTEM_LINUX
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         return CPU_COUNT(&set);
@@ -66,7 +67,7 @@ static void become_worker(const char *program, char *const *argv, char *const *e
                           pid_t parent)
 {
     setpgid(0, 0);
-#ifdef __linux__
+#ifdef SYSTEM_LINUX
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
         _exit(127);
 #else
@@ -85,7 +86,7 @@ static void become_worker(const char *program, char *const *argv, char *const *e
     for (int i = 0; i < 5; i++)
         if (dup2(high[i], i) != i)
             _exit(127);
-#ifdef __linux__
+#ifdef SYSTEM_LINUX
     close_range(WORKER_RING + 1, ~0u, 0);
 #else
     for (int fd = WORKER_RING + 1; fd < 256; fd++)
@@ -101,12 +102,10 @@ static void become_worker(const char *program, char *const *argv, char *const *e
 
 static bool pipe_open(int ends[2])
 {
-    if (pipe(ends)) {
+    if (!pipe_make(ends)) {
         ends[0] = ends[1] = -1;
         return false;
     }
-    for (int i = 0; i < 2; i++)
-        fcntl(ends[i], F_SETFD, FD_CLOEXEC);
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     return true;
 }
@@ -132,8 +131,12 @@ bool process_start(struct process *process, const char *program, const struct ce
         error_set(error, ERROR_SYSTEM, "cannot make the worker's pipes: %s", strerror(errno));
         goto failed;
     }
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         fcntl(control[i], F_SETFD, FD_CLOEXEC);
+#ifdef SO_NOSIGPIPE /* where sendmsg has no MSG_NOSIGNAL */
+        setsockopt(control[i], SOL_SOCKET, SO_NOSIGPIPE, &(int){1}, sizeof(int));
+#endif
+    }
     const int descriptors[5] = {null, output[1], errors[1], control[1], ring};
     const pid_t parent = getpid();
     const pid_t pid = fork();

@@ -1,6 +1,7 @@
 /* Where profiles are found. */
 #include "base/file.h"
 #include "base/suggest.h"
+#include "base/system.h"
 #include "base/xdg.h"
 #include "profiles/profile.h"
 #include <dirent.h>
@@ -41,9 +42,7 @@ static void find_folders(struct folders *folders)
         add_folder(folders, "%s", variable);
     if (xdg_path(XDG_CONFIG, "profiles", path, sizeof path, NULL))
         add_folder(folders, "%s", path);
-    const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (length > 0) {
-        path[length] = 0;
+    if (program_path(path, sizeof path)) {
         char *slash = strrchr(path, '/');
         *slash = 0;
         /* build/steptop in the source tree; bin/steptop of an installation, wherever it was moved to. */

@@ -24,8 +24,10 @@ void *cpu_memory_map(size_t bytes)
         munmap(wide, before);
     if (before < HUGE_PAGE)
         munmap(start + length, HUGE_PAGE - before);
+#ifdef MADV_HUGEPAGE
     if (bytes >= HUGE_PAGE)
         madvise(start, length, MADV_HUGEPAGE); /* advice: without huge pages it is slower and still right */
+#endif
     return start;
 }
 

@@ -39,5 +39,5 @@ char *path_in(const char *folder, const char *name); /* malloc'ed */
 void file_put(const char *path, const char *text);
 char *file_get(const char *path); /* NULL where there is none */
 
-/* Processes called "steptop worker" whose session started under this test. */
+/* Processes called "steptop worker" that were started under this test, whoever their parent is now. */
 int workers_alive(void);
