@@ -184,15 +184,17 @@ static int exit_code(const struct loop *loop)
     size_t bad = 0, no_device = 0;
     if (loop->signal)
         return 128 + loop->signal;
-    for (size_t i = 0; i < loop->count; i++) {
+    const size_t count = session_run_count(loop->batch->session); /* a replay's runs appear as it goes */
+    for (size_t i = 0; i < count; i++) {
         const struct run *run = session_run(loop->batch->session, i);
         if (!failed(run->status))
             continue;
         bad++;
         /* The worker names the device as soon as it has opened it. */
-        no_device += (run->status == STATUS_ERROR || run->status == STATUS_UNSUPPORTED) && !run->device.name[0];
+        no_device += !run->replayed && (run->status == STATUS_ERROR || run->status == STATUS_UNSUPPORTED) &&
+                     !run->device.name[0];
     }
-    return !bad ? EXIT_OK : no_device == loop->count ? EXIT_DEVICE : EXIT_FAILED;
+    return !bad ? EXIT_OK : no_device == count ? EXIT_DEVICE : EXIT_FAILED;
 }
 
 int batch_run(struct batch *batch)

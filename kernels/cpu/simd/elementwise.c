@@ -22,11 +22,11 @@ static struct rows rows_of(const struct program *program, const struct node *nod
 #define ELEMENTWISE(name, two, expression)                                                                             \
     void ISA(name)(struct program * program, const struct node *node)                                                  \
     {                                                                                                                  \
-        const float *px = cpu_input(program, node, 0), *py = (two) ? cpu_input(program, node, 1) : px;                 \
+        const float *px = cpu_input(program, node, 0), *py = two ? cpu_input(program, node, 1) : px;                   \
         float *out = cpu_output(program, node, 0);                                                                     \
         const struct rows shape = rows_of(program, node);                                                              \
         const int64_t sx = cpu_stride(program, node->input[0]), so = cpu_stride(program, node->output[0]),             \
-                      sy = (two) ? cpu_stride(program, node->input[1]) : sx;                                           \
+                      sy = two ? cpu_stride(program, node->input[1]) : sx;                                             \
         _Pragma("omp parallel num_threads(program->threads)")                                                          \
         {                                                                                                              \
             int64_t row = 0, row_end = 1, begin = 0, end = shape.columns;                                              \
