@@ -191,10 +191,9 @@ static size_t shared_memory_objects(void)
     return count;
 }
 
-/* The front is killed: its worker is gone within a second, and with it the ring. */
-static void the_front_is_killed(void **state)
+/* The front is killed: its worker is gone within a second, and with it the ring; also one that cannot notice by itself. */
+static void kill_the_front(bool stopped)
 {
-    (void)state;
     int report[2];
     assert_int_equal(pipe(report), 0);
     const pid_t front = fork();
@@ -212,7 +211,7 @@ static void the_front_is_killed(void **state)
     pid_t worker = 0;
     assert_int_equal(read(report[0], &worker, sizeof worker), sizeof worker);
     assert_true(worker > 0);
-    assert_int_equal(kill(worker, 0), 0);
+    assert_int_equal(kill(worker, stopped ? SIGSTOP : 0), 0);
     kill(front, SIGKILL);
     int status;
     assert_int_equal(waitpid(front, &status, 0), front);
@@ -234,6 +233,13 @@ static void the_front_is_killed(void **state)
     assert_int_equal(shared_memory_objects(), 0);
     close(report[0]);
     close(report[1]);
+}
+
+static void the_front_is_killed(void **state)
+{
+    (void)state;
+    kill_the_front(false);
+    kill_the_front(true);
 }
 
 /* Less address space than the plan needs: oom with numbers, and the session lives. */

@@ -2,6 +2,7 @@
  * the front ends the run with a status and one clean line, its files are whole, and no control character from the worker is
  * in any of them. This program is its own worker; the cell's seed says which lies it tells.
  * STEPTOP_TEST_LIARS=N tries N of them, STEPTOP_TEST_LIAR=SEED that one alone. */
+#include "base/unknown.h"
 #include "profiler/protocol.h"
 #include "profiler/ring.h"
 #include "report/emit.h"
@@ -402,6 +403,11 @@ static void one_liar(uint64_t seed)
     assert_true(run->status > STATUS_RUNNING && run->status < STATUS_COUNT);
     assert_clean("reason", seed, run->reason, strlen(run->reason), false);
     assert_null(strchr(run->reason, '|'));
+    /* Sizes and times that cannot be are not known, and their sums stay within 64 bits. */
+    const uint64_t sizes[] = {run->resident_peak,       run->resident_base,     run->compile_ns, run->workspace_bytes,
+                              run->device.memory_bytes, run->device.free_bytes, run->prepare_ns};
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
+        assert_true(sizes[i] == UNKNOWN_U64 || sizes[i] <= (uint64_t)1 << 53);
     for (size_t i = 0; i < session_log_count(session); i++)
         assert_clean("log", seed, session_log(session, i)->text, strlen(session_log(session, i)->text), false);
     check_document(&report, seed);
