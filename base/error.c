@@ -2,7 +2,7 @@
 #include <stdio.h>
 #include <string.h>
 
-bool error_set(struct error *error, enum error_kind kind, const char *format, ...)
+bool(error_set)(struct error *error, enum error_kind kind, const char *format, ...)
 {
     if (error) {
         va_list list;
@@ -14,7 +14,7 @@ bool error_set(struct error *error, enum error_kind kind, const char *format, ..
     return false;
 }
 
-bool error_prefix(struct error *error, const char *format, ...)
+bool(error_prefix)(struct error *error, const char *format, ...)
 {
     if (error) {
         char old[sizeof error->text];

@@ -1,4 +1,5 @@
 #include "base/vec.h"
+#include <stdint.h>
 #include <stdio.h>
 
 void *vec_grow(void *items, size_t *capacity, size_t wanted, size_t item_size)
@@ -8,7 +9,7 @@ void *vec_grow(void *items, size_t *capacity, size_t wanted, size_t item_size)
     size_t size = *capacity ? *capacity * 2 : 16;
     if (size < wanted)
         size = wanted;
-    void *grown = reallocarray(items, size, item_size);
+    void *grown = size <= SIZE_MAX / item_size ? realloc(items, size * item_size) : NULL;
     if (!grown) {
         fprintf(stderr, "steptop: out of memory: %zu items of %zu bytes\n", size, item_size);
         abort();

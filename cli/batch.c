@@ -1,17 +1,19 @@
 /* Running without a screen. */
+#include "base/system.h"
 #include "base/unknown.h"
 #include "cli/progress.h"
 #include "cli/run.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/signalfd.h>
 #include <unistd.h>
 
 #define DESCRIPTORS_MAX 32
+#define SIGNALS 3
 #define SECOND_CHANCE "steptop: stopping the run; what was measured is kept (^C again quits at once)"
 
 struct loop {
@@ -20,7 +22,8 @@ struct loop {
     enum status *seen; /* of each run, as last handled */
     size_t count;
     size_t log_shown;
-    int signals;              /* signalfd */
+    int signals[2]; /* a pipe that the handler writes their numbers to */
+    struct sigaction before[SIGNALS];
     int signal;               /* the first that came, or 0 */
     bool quit;                /* a second came */
     struct error write_error; /* of the latest attempt */
@@ -37,27 +40,53 @@ static bool failed(enum status status)
     return status != STATUS_OK && status != STATUS_UNRELIABLE;
 }
 
-/* ^C, SIGTERM and SIGHUP become readable events. Workers get the default mask back when they are started. */
-static int open_signals(sigset_t *before)
+static const int taken_signals[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
+static int signal_pipe = -1; /* where the handler writes; the loop polls the other end */
+
+static void on_signal(int number)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    sigprocmask(SIG_BLOCK, &set, before);
-    return signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+    const int saved = errno;
+    const unsigned char byte = (unsigned char)number;
+    const ssize_t put = write(signal_pipe, &byte, 1);
+    (void)put; /* a full pipe: so many are waiting that one more changes nothing */
+    errno = saved;
+}
+
+/* ^C, SIGTERM and SIGHUP become readable events. Workers get the default actions back when they are started. */
+static bool open_signals(struct loop *loop)
+{
+    if (!pipe_make(loop->signals))
+        return false;
+    for (int i = 0; i < 2; i++)
+        fcntl(loop->signals[i], F_SETFL, O_NONBLOCK);
+    signal_pipe = loop->signals[1];
+    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    for (int i = 0; i < SIGNALS; i++)
+        sigaction(taken_signals[i], &action, &loop->before[i]);
+    return true;
+}
+
+static void close_signals(struct loop *loop)
+{
+    if (loop->signals[0] < 0)
+        return;
+    for (int i = 0; i < SIGNALS; i++)
+        sigaction(taken_signals[i], &loop->before[i], NULL);
+    close(loop->signals[0]);
+    close(loop->signals[1]);
+    signal_pipe = -1;
 }
 
 static void take_signals(struct loop *loop)
 {
-    struct signalfd_siginfo info;
-    while (read(loop->signals, &info, sizeof info) == (ssize_t)sizeof info) {
+    unsigned char number;
+    while (read(loop->signals[0], &number, 1) == 1) {
         if (loop->signal) {
             loop->quit = true;
             return;
         }
-        loop->signal = (int)info.ssi_signo;
+        loop->signal = number;
         progress_message(loop->progress, SECOND_CHANCE);
         session_stop_all(loop->batch->session);
     }
@@ -133,7 +162,7 @@ static void run_loop(struct loop *loop)
 {
     struct session *session = loop->batch->session;
     while (!session_idle(session) && !loop->quit) {
-        struct pollfd fds[DESCRIPTORS_MAX] = {{.fd = loop->signals, .events = POLLIN}};
+        struct pollfd fds[DESCRIPTORS_MAX] = {{.fd = loop->signals[0], .events = POLLIN}};
         int timeout = -1;
         const int count = session_poll(session, fds + 1, DESCRIPTORS_MAX - 1, &timeout);
         if (timeout < 0 || timeout > 200)
@@ -155,35 +184,36 @@ static int exit_code(const struct loop *loop)
     size_t bad = 0, no_device = 0;
     if (loop->signal)
         return 128 + loop->signal;
-    for (size_t i = 0; i < loop->count; i++) {
+    const size_t count = session_run_count(loop->batch->session); /* a replay's runs appear as it goes */
+    for (size_t i = 0; i < count; i++) {
         const struct run *run = session_run(loop->batch->session, i);
         if (!failed(run->status))
             continue;
         bad++;
         /* The worker names the device as soon as it has opened it. */
-        no_device += (run->status == STATUS_ERROR || run->status == STATUS_UNSUPPORTED) && !run->device.name[0];
+        no_device += !run->replayed && (run->status == STATUS_ERROR || run->status == STATUS_UNSUPPORTED) &&
+                     !run->device.name[0];
     }
-    return !bad ? EXIT_OK : no_device == loop->count ? EXIT_DEVICE : EXIT_FAILED;
+    return !bad ? EXIT_OK : no_device == count ? EXIT_DEVICE : EXIT_FAILED;
 }
 
 int batch_run(struct batch *batch)
 {
     const struct arguments *arguments = batch->arguments;
-    struct loop loop = {.batch = batch, .count = session_run_count(batch->session), .signals = -1};
+    struct loop loop = {.batch = batch, .count = session_run_count(batch->session), .signals = {-1, -1}};
     struct error error = {0};
     struct strbuf text = {0};
     enum report_format format = FORMAT_MARKDOWN;
-    sigset_t before;
     int code = EXIT_FAILED;
     if (arguments->value[OPTION_FORMAT] && !report_format_parse(arguments->value[OPTION_FORMAT], &format, &error)) {
         error.kind = ERROR_USAGE;
         return fail(&error);
     }
-    loop.signals = open_signals(&before);
+    const bool opened = open_signals(&loop);
     loop.seen = calloc(loop.count + 1, sizeof *loop.seen);
     loop.progress =
         progress_create(batch->session, arguments->value[OPTION_QUIET] != NULL, arguments->value[OPTION_ASCII] != NULL);
-    if (loop.signals < 0 || !loop.seen || !loop.progress) {
+    if (!opened || !loop.seen || !loop.progress) {
         error_set(&error, ERROR_SYSTEM, "cannot start the run: %s", strerror(errno));
         code = fail(&error);
         goto cleanup;
@@ -205,8 +235,6 @@ cleanup:
     progress_free(loop.progress);
     free(loop.seen);
     strbuf_release(&text);
-    if (loop.signals >= 0)
-        close(loop.signals);
-    sigprocmask(SIG_SETMASK, &before, NULL);
+    close_signals(&loop);
     return code;
 }

@@ -1,5 +1,6 @@
 /* steptop run: from a profile and flags to a session, on the screen or without one. */
 #include "cli/run.h"
+#include "base/system.h"
 #include "base/xdg.h"
 #include "cli/screen.h"
 #include <limits.h>
@@ -78,9 +79,9 @@ static bool start_report(const struct arguments *arguments, const struct profile
 static struct session *start_session(const struct arguments *arguments, const struct profile *profile,
                                      const struct report *report, struct error *error)
 {
-    char cache[PATH_MAX];
+    char cache[PATH_MAX], program[PATH_MAX];
     const struct session_options options = {
-        .program = "/proc/self/exe",
+        .program = program_self(program, sizeof program),
         .record_file = arguments->value[OPTION_RECORD],
         .cache_folder = xdg_path(XDG_CACHE, NULL, cache, sizeof cache, NULL) ? cache : NULL,
     };

@@ -1,6 +1,8 @@
 /* steptop view: an old report on the screen; steptop replay: a recording, as if it ran now. */
+#include "base/system.h"
 #include "cli/run.h"
 #include "cli/screen.h"
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,11 +30,15 @@ int command_view(const struct arguments *arguments)
 /* "2", "0.5", "max": how many times as fast as it was recorded; 0 is as fast as it can be read. */
 static bool read_speed(const char *text, double *speed, struct error *error)
 {
-    char *end;
     if (!text)
         return true;
-    *speed = strcmp(text, "max") == 0 ? 0 : strtod(text, &end);
-    if (strcmp(text, "max") != 0 && (*end || !(*speed > 0 && *speed <= 1e6)))
+    if (strcmp(text, "max") == 0) {
+        *speed = 0;
+        return true;
+    }
+    char *end;
+    *speed = strtod(text, &end);
+    if (*end || !(*speed > 0 && *speed <= 1e6))
         return error_set(error, ERROR_USAGE, "--speed %s: it is a number above 0, or max", text);
     return true;
 }
@@ -47,7 +53,8 @@ int command_replay(const struct arguments *arguments)
     const bool on_screen = screen_possible() && !arguments->value[OPTION_BATCH] && !arguments->value[OPTION_FORMAT];
     double speed = on_screen ? 1 : 0;
     int code = EXIT_FAILED;
-    const struct session_options options = {.program = "/proc/self/exe"};
+    char program[PATH_MAX];
+    const struct session_options options = {.program = program_self(program, sizeof program)};
     if (!read_speed(arguments->value[OPTION_SPEED], &speed, &error) ||
         !outputs_take(&outputs, arguments, FORMAT_YAML, &error))
         return fail(&error);

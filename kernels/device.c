@@ -1,9 +1,11 @@
 /* Names to device classes: the built-in ones, and plugins opened with dlopen. */
 #include "kernels/device.h"
 #include "base/strbuf.h"
+#include "base/system.h"
 #include <dlfcn.h>
 #include <errno.h>
 #include <limits.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -43,10 +45,8 @@ static bool name_split(const char *name, char class_name[static CLASS_NAME_MAX],
 
 static bool program_folder(char *path, size_t size)
 {
-    const ssize_t length = readlink("/proc/self/exe", path, size - 1);
-    if (length <= 0)
+    if (!program_path(path, size))
         return false;
-    path[length] = '\0';
     char *slash = strrchr(path, '/');
     if (!slash)
         return false;
@@ -81,18 +81,21 @@ static const struct device_class *plugin_open(const char *path, const char *clas
     return found;
 }
 
-/* Folders are searched in order: STEPTOP_PLUGIN_FOLDER when set, the program's own, libdir. The first file that is there
+/* Folders are searched in order: STEPTOP_PLUGIN_FOLDER when set, the program's own, libdir seen from there, libdir. The first file that is there
  * decides; one that is there and does not load is an error, not a reason to look further. */
 static const struct device_class *plugin_find(const char *class_name, struct error *error)
 {
-    char own[PATH_MAX];
-    const char *folders[3];
+    char own[PATH_MAX], beside[PATH_MAX + sizeof STEPTOP_LIBDIR_FROM_PROGRAM];
+    const char *folders[4];
     int count = 0;
     const char *wanted = getenv("STEPTOP_PLUGIN_FOLDER");
     if (wanted && wanted[0] == '/')
         folders[count++] = wanted;
-    if (program_folder(own, sizeof own))
+    if (program_folder(own, sizeof own)) {
         folders[count++] = own;
+        snprintf(beside, sizeof beside, "%s/" STEPTOP_LIBDIR_FROM_PROGRAM, own);
+        folders[count++] = beside;
+    }
     folders[count++] = STEPTOP_LIBDIR;
 
     struct strbuf searched = {0};

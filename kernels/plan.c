@@ -1,5 +1,6 @@
 /* Reading a plan: finding tensors, checking the plan's rules, its digest. */
 #include "kernels/plan.h"
+#include "base/system.h"
 #include "kernels/ops.h"
 #include <stdlib.h>
 #include <string.h>
@@ -255,7 +256,7 @@ static bool check_overlap(const struct plan *plan, const struct storage_map *map
         if (gradient ? plan->tensors[i].parameter != TENSOR_NONE : map->root[i] == i)
             order[count++] = i;
     }
-    qsort_r(order, (size_t)count, sizeof *order, compare_offsets, (void *)plan);
+    sort_with(order, (size_t)count, sizeof *order, compare_offsets, (void *)plan);
     bool ok = true;
     for (int32_t i = 0; i < count && ok; i++) {
         const struct tensor *a = &plan->tensors[order[i]];

@@ -24,7 +24,7 @@ static struct shown shown(const char *name)
 {
     struct shown shown;
     size_t length = 0;
-    for (; name[length] && length < sizeof shown.text - 1; length++)
+    for (; length < sizeof shown.text - 1 && name[length]; length++)
         shown.text[length] = (unsigned char)name[length] < 0x20 || name[length] == 0x7f ? '?' : name[length];
     shown.text[length] = '\0';
     return shown;

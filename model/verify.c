@@ -23,6 +23,7 @@ double relative_error(const double *a, const double *b, int64_t count, double fl
 {
     double difference = 0, size = 0;
     for (int64_t i = 0; i < count; i++) {
+        // NOLINTNEXTLINE(clang-analyzer-core.UndefinedBinaryOperatorResult): both have count values
         difference += (a[i] - b[i]) * (a[i] - b[i]);
         size += b[i] * b[i];
     }

@@ -247,7 +247,7 @@ static void timeline_add(struct aggregate *aggregate, const struct record *recor
         size_t wanted = aggregate->timeline_capacity ? aggregate->timeline_capacity * 2 : 1024;
         if (wanted > aggregate->timeline_limit)
             wanted = aggregate->timeline_limit;
-        struct record *grown = reallocarray(aggregate->timeline, wanted, sizeof *grown);
+        struct record *grown = realloc(aggregate->timeline, wanted * sizeof *grown);
         if (!grown) { /* what there is will do */
             aggregate->timeline_limit = aggregate->timeline_capacity;
             if (!aggregate->timeline_limit)

@@ -125,11 +125,30 @@ static void trim_samples(struct live_run *live, unsigned pass, unsigned kind)
     run->samples.count = kept;
 }
 
+/* Larger counts of bytes and ns than this (104 days, 9 PB) are a lie or a fault; sums of those below it do not overflow, and
+ * doubles hold them exactly. */
+#define BELIEVABLE ((uint64_t)1 << 53)
+
+static uint64_t believed(uint64_t value)
+{
+    return value <= BELIEVABLE ? value : UNKNOWN_U64;
+}
+
+static double believed_number(double value)
+{
+    return isfinite(value) ? value : UNKNOWN_DOUBLE;
+}
+
 static bool take_sample(struct live_run *live, const struct sample *sample, struct error *error)
 {
     if (sample->pass >= PASS_COUNT || sample->kind >= STEP_KIND_COUNT ||
         !(live->run.cell.passes & PASS_BIT(sample->pass)) || sample->wall_ns == UNKNOWN_U64)
         return error_set(error, ERROR_INTERNAL, "the worker sent a sample of a pass that it was not asked for");
+    bool believable = sample->wall_ns <= BELIEVABLE;
+    for (int phase = 0; phase < PHASE_COUNT; phase++)
+        believable &= sample->phase_ns[phase] <= BELIEVABLE || sample->phase_ns[phase] == UNKNOWN_U64;
+    if (!believable)
+        return error_set(error, ERROR_INTERNAL, "the worker sent a step that took longer than months");
     vec_push(&live->run.samples, *sample);
     live->samples[sample->pass][sample->kind]++;
     trim_samples(live, sample->pass, sample->kind);
@@ -175,6 +194,20 @@ static void take_device(struct live_run *live, const void *payload)
         device->why_not[i][sizeof device->why_not[i] - 1] = 0;
         text_clean(device->why_not[i], strlen(device->why_not[i]));
     }
+    device->memory_bytes = believed(device->memory_bytes);
+    device->free_bytes = believed(device->free_bytes);
+    device->clock_mhz = believed_number(device->clock_mhz);
+}
+
+static void take_telemetry(struct device_telemetry *telemetry, const void *payload)
+{
+    memcpy(telemetry, payload, sizeof *telemetry);
+    double *const numbers[] = {&telemetry->sm_clock_mhz, &telemetry->memory_clock_mhz, &telemetry->power_w,
+                               &telemetry->power_limit_w, &telemetry->temperature_c};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        *numbers[i] = believed_number(*numbers[i]);
+    telemetry->throttle[sizeof telemetry->throttle - 1] = 0;
+    text_clean(telemetry->throttle, strlen(telemetry->throttle));
 }
 
 bool live_message(struct live_run *live, uint32_t type, const void *payload, size_t length, struct error *error)
@@ -197,28 +230,26 @@ bool live_message(struct live_run *live, uint32_t type, const void *payload, siz
         return take_plan(live, payload, error);
     case MESSAGE_PREPARED: {
         const struct message_prepared *prepared = payload;
-        run->compile_ns = prepared->compile_ns;
-        run->workspace_bytes = prepared->workspace_bytes;
-        run->prepare_ns = prepared->prepare_ns;
+        run->compile_ns = believed(prepared->compile_ns);
+        run->workspace_bytes = believed(prepared->workspace_bytes);
+        run->prepare_ns = believed(prepared->prepare_ns);
         return true;
     }
     case MESSAGE_SAMPLE:
         return take_sample(live, payload, error);
     case MESSAGE_MEMORY: {
         const struct message_memory *memory = payload;
-        run->resident_base = memory->resident_base;
-        run->resident_peak = memory->resident_peak;
+        run->resident_base = believed(memory->resident_base);
+        run->resident_peak = believed(memory->resident_peak);
         return true;
     }
     case MESSAGE_TELEMETRY:
-        memcpy(&run->telemetry, payload, sizeof run->telemetry);
-        run->telemetry.throttle[sizeof run->telemetry.throttle - 1] = 0;
-        text_clean(run->telemetry.throttle, strlen(run->telemetry.throttle));
+        take_telemetry(&run->telemetry, payload);
         return true;
     case MESSAGE_CEILINGS: {
         const struct message_ceilings *ceilings = payload;
-        run->ceiling_flops_per_s = ceilings->flops_per_s > 0 ? ceilings->flops_per_s : UNKNOWN_DOUBLE;
-        run->ceiling_bytes_per_s = ceilings->bytes_per_s > 0 ? ceilings->bytes_per_s : UNKNOWN_DOUBLE;
+        run->ceiling_flops_per_s = ceilings->flops_per_s > 0 ? believed_number(ceilings->flops_per_s) : UNKNOWN_DOUBLE;
+        run->ceiling_bytes_per_s = ceilings->bytes_per_s > 0 ? believed_number(ceilings->bytes_per_s) : UNKNOWN_DOUBLE;
         return true;
     }
     case MESSAGE_END: {

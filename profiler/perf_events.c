@@ -1,4 +1,5 @@
 #include "profiler/perf_events.h"
+#include "base/system.h"
 #include "base/unknown.h"
 #include <errno.h>
 #include <stdio.h>
@@ -49,7 +50,7 @@ int counters_threads(const struct counters *counters)
     return counters->tier == TIER_CLOCK ? 0 : counters->threads;
 }
 
-#ifdef __linux__
+#ifdef SYSTEM_LINUX
 #include <linux/perf_event.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>

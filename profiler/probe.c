@@ -1,5 +1,6 @@
 #include "profiler/probe.h"
 #include "base/clock.h"
+#include "base/system.h"
 #include "base/unknown.h"
 #include <sched.h>
 #include <stdlib.h>
@@ -91,7 +92,7 @@ static void probe_enter(void *context, int32_t node)
 {
     struct probe_state *state = context;
     (void)node;
-#ifdef __linux__
+#ifdef SYSTEM_LINUX
     state->processor = sched_getcpu();
 #endif
     state->entered = clock_now();
@@ -114,7 +115,7 @@ static void probe_leave(void *context, int32_t node, uint32_t name)
                             .phase = (uint8_t)of->phase,
                             .pass = state->pass,
                             .flags = (uint8_t)(state->flags | (of->recompute ? RECORD_RECOMPUTE : 0))};
-#ifdef __linux__
+#ifdef SYSTEM_LINUX
     if (sched_getcpu() != state->processor)
         record.flags |= RECORD_MIGRATED;
 #endif

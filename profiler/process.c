@@ -1,4 +1,6 @@
 #include "profiler/process.h"
+#include "base/cgroup.h"
+#include "base/system.h"
 #include "base/unknown.h"
 #include "base/vec.h"
 #include <errno.h>
@@ -11,7 +13,7 @@
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
-#ifdef __linux__
+#ifdef SYSTEM_LINUX
 #include <sys/prctl.h>
 #endif
 
@@ -22,7 +24,7 @@ extern char **environ;
 
 static int processors(void)
 {
-#ifdef __linux__
+#ifdef SYSTEM_LINUX
     cpu_set_t set;
     if (sched_getaffinity(0, sizeof set, &set) == 0)
         return CPU_COUNT(&set);
@@ -65,7 +67,7 @@ static void become_worker(const char *program, char *const *argv, char *const *e
                           pid_t parent)
 {
     setpgid(0, 0);
-#ifdef __linux__
+#ifdef SYSTEM_LINUX
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
         _exit(127);
 #else
@@ -84,7 +86,7 @@ static void become_worker(const char *program, char *const *argv, char *const *e
     for (int i = 0; i < 5; i++)
         if (dup2(high[i], i) != i)
             _exit(127);
-#ifdef __linux__
+#ifdef SYSTEM_LINUX
     close_range(WORKER_RING + 1, ~0u, 0);
 #else
     for (int fd = WORKER_RING + 1; fd < 256; fd++)
@@ -100,12 +102,10 @@ static void become_worker(const char *program, char *const *argv, char *const *e
 
 static bool pipe_open(int ends[2])
 {
-    if (pipe(ends)) {
+    if (!pipe_make(ends)) {
         ends[0] = ends[1] = -1;
         return false;
     }
-    for (int i = 0; i < 2; i++)
-        fcntl(ends[i], F_SETFD, FD_CLOEXEC);
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
     return true;
 }
@@ -131,8 +131,12 @@ bool process_start(struct process *process, const char *program, const struct ce
         error_set(error, ERROR_SYSTEM, "cannot make the worker's pipes: %s", strerror(errno));
         goto failed;
     }
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         fcntl(control[i], F_SETFD, FD_CLOEXEC);
+#ifdef SO_NOSIGPIPE /* where sendmsg has no MSG_NOSIGNAL */
+        setsockopt(control[i], SOL_SOCKET, SO_NOSIGPIPE, &(int){1}, sizeof(int));
+#endif
+    }
     const int descriptors[5] = {null, output[1], errors[1], control[1], ring};
     const pid_t parent = getpid();
     const pid_t pid = fork();
@@ -210,25 +214,18 @@ void process_release(struct process *process)
     process->control = process->output = process->errors = -1;
 }
 
-/* The value after `key` at the start of a line of a small file of /proc or /sys. */
-static uint64_t counter_in(const char *path, const char *key)
-{
-    FILE *file = fopen(path, "re");
-    if (!file)
-        return UNKNOWN_U64;
-    char line[256];
-    uint64_t value = UNKNOWN_U64;
-    while (value == UNKNOWN_U64 && fgets(line, sizeof line, file))
-        if (strncmp(line, key, strlen(key)) == 0 && line[strlen(key)] == ' ')
-            value = strtoull(line + strlen(key), NULL, 10);
-    fclose(file);
-    return value;
-}
-
+/* Kills in the whole machine, where that is to be seen, and those in the own group. */
 uint64_t out_of_memory_kills(void)
 {
-    const uint64_t machine = counter_in("/proc/vmstat", "oom_kill");
-    const uint64_t group = counter_in("/sys/fs/cgroup/memory.events", "oom_kill");
+    const uint64_t group = cgroup_out_of_memory_kills();
+    uint64_t machine = UNKNOWN_U64;
+    char line[256];
+    FILE *file = fopen("/proc/vmstat", "re");
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, "oom_kill ", 9) == 0)
+            machine = strtoull(line + 9, NULL, 10);
+    if (file)
+        fclose(file);
     return !is_known_u64(machine) ? group : !is_known_u64(group) ? machine : machine + group;
 }
 

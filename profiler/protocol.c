@@ -5,6 +5,10 @@
 #include <sys/socket.h>
 #include <sys/uio.h>
 
+#ifndef MSG_NOSIGNAL
+#define MSG_NOSIGNAL 0 /* SO_NOSIGPIPE is set instead */
+#endif
+
 static const struct {
     const char *name;
     uint32_t least, most;

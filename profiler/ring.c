@@ -1,4 +1,5 @@
 #include "profiler/ring.h"
+#include "base/system.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
@@ -41,26 +42,6 @@ static size_t ring_bytes(uint32_t capacity)
     return RING_HEADER + (size_t)capacity * sizeof(struct record);
 }
 
-/* A file that only its descriptors name. Linux's memfd can be sealed against resizing; elsewhere a shared memory object
- * is unlinked as soon as it is open. */
-static int shared_file(struct error *error)
-{
-#ifdef __linux__
-    const int fd = memfd_create("steptop-ring", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0)
-        error_set(error, ERROR_SYSTEM, "cannot make the record ring: memfd_create: %s", strerror(errno));
-#else
-    char name[40];
-    snprintf(name, sizeof name, "/steptop-%ld-%d", (long)getpid(), rand());
-    const int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600);
-    if (fd < 0)
-        error_set(error, ERROR_SYSTEM, "cannot make the record ring: shm_open: %s", strerror(errno));
-    else
-        shm_unlink(name);
-#endif
-    return fd;
-}
-
 static struct ring *ring_map(int fd, uint32_t capacity, struct error *error)
 {
     struct ring *ring = calloc(1, sizeof *ring);
@@ -89,7 +70,7 @@ struct ring *ring_create(uint32_t capacity, struct error *error)
                   RING_MAX_RECORDS);
         return NULL;
     }
-    const int fd = shared_file(error);
+    const int fd = memory_file("steptop-ring", error);
     if (fd < 0)
         return NULL;
     struct ring *ring = NULL;
@@ -98,7 +79,7 @@ struct ring *ring_create(uint32_t capacity, struct error *error)
                   strerror(errno));
         goto failed;
     }
-#ifdef F_ADD_SEALS
+#ifdef SYSTEM_LINUX
     /* Without the seals a worker could cut the file short under the front's mapping, and the next drain would be SIGBUS. */
     if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {
         error_set(error, ERROR_SYSTEM, "cannot seal the record ring: %s", strerror(errno));

@@ -1,6 +1,7 @@
 /* Where profiles are found. */
 #include "base/file.h"
 #include "base/suggest.h"
+#include "base/system.h"
 #include "base/xdg.h"
 #include "profiles/profile.h"
 #include <dirent.h>
@@ -18,10 +19,10 @@ struct folders {
     int count;
 };
 
-static void add_folder(struct folders *folders, const char *format, const char *base)
+static void add_folder(struct folders *folders, const char *base, const char *below)
 {
     char joined[PATH_MAX], real[PATH_MAX];
-    const int length = snprintf(joined, sizeof joined, format, base);
+    const int length = snprintf(joined, sizeof joined, "%s%s", base, below);
     if (length < 0 || (size_t)length >= sizeof joined || !realpath(joined, real) ||
         strlen(real) >= sizeof folders->path[0])
         return;
@@ -38,22 +39,20 @@ static void find_folders(struct folders *folders)
     char path[PATH_MAX];
     const char *variable = getenv("STEPTOP_PROFILE_FOLDER");
     if (variable && variable[0] == '/')
-        add_folder(folders, "%s", variable);
+        add_folder(folders, variable, "");
     if (xdg_path(XDG_CONFIG, "profiles", path, sizeof path, NULL))
-        add_folder(folders, "%s", path);
-    const ssize_t length = readlink("/proc/self/exe", path, sizeof path - 1);
-    if (length > 0) {
-        path[length] = 0;
+        add_folder(folders, path, "");
+    if (program_path(path, sizeof path)) {
         char *slash = strrchr(path, '/');
         *slash = 0;
         /* build/steptop in the source tree; bin/steptop of an installation, wherever it was moved to. */
         char marker[PATH_MAX + 32];
         snprintf(marker, sizeof marker, "%s/../profiles/profile.h", path);
         if (access(marker, R_OK) == 0)
-            add_folder(folders, "%s/../profiles", path);
-        add_folder(folders, "%s/../share/steptop/profiles", path);
+            add_folder(folders, path, "/../profiles");
+        add_folder(folders, path, "/../share/steptop/profiles");
     }
-    add_folder(folders, "%s/steptop/profiles", STEPTOP_DATA_FOLDER);
+    add_folder(folders, STEPTOP_DATA_FOLDER, "/steptop/profiles");
 }
 
 static bool is_profile_file(const char *name)

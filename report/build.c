@@ -203,6 +203,7 @@ static void kernel_add(struct report_kernel *kernel, const struct report_cell *c
     const char *op = run->plan && entry->node >= 0 && entry->node < run->plan->node_count
                          ? op_info(run->plan->nodes[entry->node].op)->name
                          : "unattributed";
+    // NOLINTNEXTLINE(clang-analyzer-core.CallAndMessage): kernel_start came before
     if (strcmp(op, kernel->op) != 0)
         kernel->op = ""; /* serves several */
     kernel->calls += time->n;

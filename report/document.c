@@ -1,4 +1,5 @@
 /* The document's life: what machine and program it comes from, and its cells. */
+#include "base/system.h"
 #include "base/version.h"
 #include "report/build.h"
 #include "report/escape.h"
@@ -44,7 +45,6 @@ static void host_fill(struct report_host *host, struct arena *arena)
 {
     struct utsname system;
     char hostname[256] = "";
-    cpu_set_t cores;
     gethostname(hostname, sizeof hostname - 1);
     host->hostname = clean_copy(arena, hostname);
     host->os = file_value(arena, "/etc/os-release", "PRETTY_NAME");
@@ -52,8 +52,12 @@ static void host_fill(struct report_host *host, struct arena *arena)
         uname(&system) == 0 ? clean_copy(arena, arena_printf(arena, "%s %s", system.sysname, system.release)) : "";
     host->cpu = file_value(arena, "/proc/cpuinfo", "model name");
     host->governor = file_value(arena, "/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", "");
-    host->cores = sched_getaffinity(0, sizeof cores, &cores) == 0 ? (uint32_t)CPU_COUNT(&cores)
-                                                                  : (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    host->cores = (uint32_t)sysconf(_SC_NPROCESSORS_ONLN);
+#ifdef SYSTEM_LINUX
+    cpu_set_t cores;
+    if (sched_getaffinity(0, sizeof cores, &cores) == 0)
+        host->cores = (uint32_t)CPU_COUNT(&cores);
+#endif
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     host->memory_bytes = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : UNKNOWN_U64;
     host->load_average = UNKNOWN_DOUBLE;

@@ -469,6 +469,7 @@ static bool read_root(struct reader *reader)
     for (int i = 0; i < set->count; i++)
         if (set->fields[i].required && !seen[i])
             return FAIL(reader, "the report lacks the key '%s'", set->fields[i].key);
+    // NOLINTNEXTLINE(misc-redundant-expression): the end of the document, then that of the stream
     if (!yaml_source_next(&reader->source) || !yaml_source_next(&reader->source))
         return false;
     if (reader->source.event.type != YAML_STREAM_END_EVENT)

@@ -130,7 +130,7 @@ static int glyph_of(wchar_t *c, bool ascii)
     else if (is_invisible(*c))
         *c = 0xfffd;
     if (ascii) {
-        *c = ascii_of(*c);
+        *c = (unsigned char)ascii_of(*c);
         return 1;
     }
     const int width = wcwidth(*c);

@@ -11,6 +11,7 @@ struct glyph {
     wchar_t base, mark; /* mark: one combining character on top, or 0 */
     uint8_t style;
     uint8_t width; /* 1 or 2; 0 is the right half of the wide glyph before it */
+    uint16_t zero; /* in place of padding: rows are compared byte by byte */
 };
 
 struct canvas {

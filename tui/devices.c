@@ -1,9 +1,11 @@
 #include "tui/devices.h"
 #include "base/clock.h"
 #include "base/strbuf.h"
+#include "base/system.h"
 #include "base/unknown.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
@@ -102,6 +104,7 @@ static pid_t spawn_listing(int output, struct error *error)
     char *const arguments[] = {"steptop", "devices", "--format", "csv", NULL};
     posix_spawn_file_actions_t actions;
     posix_spawnattr_t attributes;
+    char program[PATH_MAX];
     pid_t child = -1;
     sigset_t none;
     sigemptyset(&none);
@@ -112,7 +115,8 @@ static pid_t spawn_listing(int output, struct error *error)
     posix_spawnattr_init(&attributes);
     posix_spawnattr_setsigmask(&attributes, &none);
     posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGMASK);
-    const int failed = posix_spawn(&child, "/proc/self/exe", &actions, &attributes, arguments, environ);
+    const int failed =
+        posix_spawn(&child, program_self(program, sizeof program), &actions, &attributes, arguments, environ);
     if (failed) {
         error_set(error, ERROR_SYSTEM, "cannot ask for the devices: %s", strerror(failed));
         child = -1;
@@ -126,7 +130,7 @@ int devices_ask(struct device_listing *listings, int max, struct error *error)
 {
     struct strbuf answer = {0};
     int ends[2], count = -1, status = 0;
-    if (pipe2(ends, O_CLOEXEC) != 0) {
+    if (!pipe_make(ends)) {
         error_set(error, ERROR_SYSTEM, "cannot ask for the devices: %s", strerror(errno));
         return -1;
     }

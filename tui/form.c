@@ -164,21 +164,23 @@ static void field_changed(struct form *form, int field)
     check(form);
 }
 
+#define CHOICE_SIZE 80 /* a preset, a slash and a name */
+
 /* The names to go through with left and right. */
-static int field_choices(int field, char names[][64], int max)
+static int field_choices(int field, char names[][CHOICE_SIZE], int max)
 {
     int count = 0;
     if (field == FIELD_MODEL) {
         int presets;
         const struct model_preset *preset = model_presets(&presets);
         for (; count < presets && count < max; count++)
-            snprintf(names[count], 64, "%s%s%s", preset[count].config.preset, preset[count].config.preset[0] ? "/" : "",
-                     preset[count].config.name);
+            snprintf(names[count], CHOICE_SIZE, "%s%s%s", preset[count].config.preset,
+                     preset[count].config.preset[0] ? "/" : "", preset[count].config.name);
         return count;
     }
     for (const char *name = fields[field].choices; name && *name && count < max; count++) {
         const size_t length = strcspn(name, " ");
-        snprintf(names[count], 64, "%.*s", (int)length, name);
+        snprintf(names[count], CHOICE_SIZE, "%.*s", (int)length, name);
         name += length + (name[length] == ' ');
     }
     return count;
@@ -186,7 +188,7 @@ static int field_choices(int field, char names[][64], int max)
 
 static void cycle(struct form *form, int step)
 {
-    char names[32][64];
+    char names[32][CHOICE_SIZE];
     const int count = field_choices(form->selected, names, 32);
     if (count == 0)
         return;

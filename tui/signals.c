@@ -1,4 +1,5 @@
 #include "tui/signals.h"
+#include "base/system.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -62,11 +63,13 @@ struct signals *signals_install(int fd, const struct termios *saved, int flags, 
     struct signals *signals = calloc(1, sizeof *signals);
     if (!signals)
         abort();
-    if (pipe2(signals->pipe, O_CLOEXEC | O_NONBLOCK) != 0) {
+    if (!pipe_make(signals->pipe)) {
         error_set(error, ERROR_SYSTEM, "cannot make the pipe for signals: %s", strerror(errno));
         free(signals);
         return NULL;
     }
+    for (int i = 0; i < 2; i++)
+        fcntl(signals->pipe[i], F_SETFL, O_NONBLOCK);
     handler_state.pipe = signals->pipe[1];
     handler_state.terminal = fd;
     handler_state.flags = flags;
@@ -90,7 +93,9 @@ struct signals *signals_install(int fd, const struct termios *saved, int flags, 
 
 static void add(const char *text)
 {
-    const size_t length = text ? strlen(text) : 0;
+    if (!text)
+        return;
+    const size_t length = strlen(text);
     if (handler_state.restore_length + length > sizeof handler_state.restore)
         return;
     memcpy(handler_state.restore + handler_state.restore_length, text, length);

@@ -1,4 +1,5 @@
 #include "tui/table.h"
+#include "base/system.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -104,7 +105,7 @@ static void sort_items(struct table *table, const void *context, bool rests)
     if (!table->ops->columns[table->sort].left) {
         for (size_t i = 0; i < count; i++)
             items[i].value = table->ops->value(context, items[i].index, table->sort);
-        qsort_r(items, count, sizeof *items, by_value, &table->ascending);
+        sort_with(items, count, sizeof *items, by_value, &table->ascending);
         return;
     }
     table->texts.count = 0;
@@ -119,7 +120,7 @@ static void sort_items(struct table *table, const void *context, bool rests)
     }
     for (size_t i = 0; i < count; i++)
         items[i].text = table->texts.items + (size_t)items[i].value;
-    qsort_r(items, count, sizeof *items, by_text, &table->ascending);
+    sort_with(items, count, sizeof *items, by_text, &table->ascending);
 }
 
 static bool find_selection(struct table *table)

@@ -1,5 +1,6 @@
 #define NCURSES_WIDECHAR 1
 #include "tui/terminal.h"
+#include "base/system.h"
 #include "tui/signals.h"
 #include <curses.h>
 #include <errno.h>
@@ -20,7 +21,7 @@
 struct terminal {
     SCREEN *screen;
     WINDOW *keys; /* a 1×1 pad: reading keys from it refreshes nothing */
-    FILE *memory; /* a memfd that curses writes to */
+    FILE *memory; /* a memory file that curses writes to */
     int input, output;
     struct signals *signals;
     struct strbuf pending; /* bytes on their way to the terminal, from pending_at on */
@@ -35,7 +36,7 @@ struct terminal {
     int saved_flags;
 };
 
-/* Moves what curses wrote to the pending bytes. A memfd never blocks and never fills. */
+/* Moves what curses wrote to the pending bytes. A memory file never blocks and never fills. */
 static size_t collect(struct terminal *terminal)
 {
     const int fd = fileno(terminal->memory);
@@ -210,11 +211,13 @@ struct terminal *terminal_open(const struct terminal_options *options, struct er
     setlocale(LC_CTYPE, "");
     const bool utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     terminal->ascii = options->ascii || !utf8;
-    const int fd = memfd_create("steptop-screen", MFD_CLOEXEC);
-    terminal->memory = fd >= 0 ? fdopen(fd, "w") : NULL;
+    const int fd = memory_file("steptop-screen", error);
+    if (fd < 0)
+        goto fail;
+    terminal->memory = fdopen(fd, "w");
     if (!terminal->memory || tcgetattr(terminal->input, &terminal->saved) != 0) {
         error_set(error, ERROR_SYSTEM, "cannot prepare the terminal: %s", strerror(errno));
-        if (fd >= 0 && !terminal->memory)
+        if (!terminal->memory)
             close(fd);
         goto fail;
     }

@@ -154,6 +154,7 @@ static void draw_bars(const struct histogram_state *state, const uint64_t *bins,
             *most = sum;
     }
     for (int x = 0; x < width; x++) {
+        // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): the loop above filled all
         heights[x] /= (double)*most;
         /* The bin under the cursor is seen even when it is empty. */
         if (styles[x] == STYLE_MATCH) {

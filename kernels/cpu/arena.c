@@ -1,4 +1,5 @@
 /* The device's memory: mapped once, on huge pages, and what may still be had of it. */
+#include "base/cgroup.h"
 #include "base/unknown.h"
 #include "kernels/cpu/cpu.h"
 #include <omp.h>
@@ -23,8 +24,10 @@ void *cpu_memory_map(size_t bytes)
         munmap(wide, before);
     if (before < HUGE_PAGE)
         munmap(start + length, HUGE_PAGE - before);
+#ifdef MADV_HUGEPAGE
     if (bytes >= HUGE_PAGE)
         madvise(start, length, MADV_HUGEPAGE); /* advice: without huge pages it is slower and still right */
+#endif
     return start;
 }
 
@@ -46,7 +49,7 @@ void cpu_memory_touch(void *memory, size_t bytes, int threads)
     }
 }
 
-/* A whole file of one number; UNKNOWN_U64 when it is not there or says "max". */
+/* The number that a file begins with; UNKNOWN_U64 when it is not there. */
 static uint64_t read_number(const char *path)
 {
     FILE *file = fopen(path, "re");
@@ -84,12 +87,8 @@ uint64_t cpu_memory_total(void)
 uint64_t cpu_memory_free(void)
 {
     uint64_t least = meminfo("MemAvailable");
-    const uint64_t limit = read_number("/sys/fs/cgroup/memory.max");
-    const uint64_t used = read_number("/sys/fs/cgroup/memory.current");
-    if (limit != UNKNOWN_U64 && used != UNKNOWN_U64) {
-        const uint64_t rest = limit > used ? limit - used : 0;
-        least = rest < least ? rest : least;
-    }
+    const uint64_t group = cgroup_memory_left();
+    least = group < least ? group : least;
     struct rlimit space;
     const uint64_t pages = read_number("/proc/self/statm");
     if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY && pages != UNKNOWN_U64) {

@@ -231,6 +231,7 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
         goto fail;
     if (program->compiled) { /* before the arena: what the timing needs for a moment is not on top of it */
         const uint64_t start = clock_now();
+        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): compiled only with options
         if (!cpu_gemm_choose(program, options->cache_folder, CHOICE_BUDGET_NS, report, error))
             goto fail;
         report->compile_ns = clock_now() - start;

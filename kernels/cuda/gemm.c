@@ -15,6 +15,7 @@
 int32_t cuda_gemm_find(struct cuda_gemm_set *set, const struct cuda_gemm_shape *shape)
 {
     for (int32_t i = 0; i < set->count; ++i)
+        // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): no padding, and alpha counts by its bits
         if (memcmp(&set->items[i].shape, shape, sizeof *shape) == 0)
             return i;
     if (set->count == set->capacity) {
@@ -200,6 +201,7 @@ static bool candidate_issue(struct program *program, const struct cuda_gemm *gem
     struct device *device = program->device;
     for (int repeat = 0; repeat < repeats; ++repeat)
         for (int i = 0; i < launch_count; ++i) {
+            // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.ArraySubscript): launch_count of them were found
             const struct cuda_launch *launch = &program->launches[launches[i]];
             if (candidate->library
                     ? !gemm_launch(device, device->stream, gemm, &candidate->library->algo, launch->a, launch->b,
@@ -339,6 +341,7 @@ static void cache_apply(struct program *program, const struct gemm_record *recor
     for (size_t r = 0; r < count; ++r)
         for (int32_t i = 0; i < program->gemms.count; ++i) {
             struct cuda_gemm *gemm = &program->gemms.items[i];
+            // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): no padding, and alpha counts by its bits
             if (gemm->chosen || memcmp(&gemm->shape, &records[r].shape, sizeof gemm->shape) != 0)
                 continue;
             cublasLtMatmulHeuristicResult_t result;

@@ -289,6 +289,7 @@ static bool reference_write(struct program *program, int32_t tensor, const void 
         if (plan->tensors[i].kind != TENSOR_PARAMETER_COPY || plan->tensors[i].parameter != tensor)
             continue;
         const struct matrix copy = reference_matrix(program, i);
+        // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): m is the parameter's matrix, which has values
         memcpy(copy.v, m.v, (size_t)(m.rows * m.columns) * sizeof *m.v);
     }
     return true;

@@ -1,6 +1,7 @@
 /* base/: the arena's alignment and zeroing, atomic writes that leave the old file alone on failure, XDG's rules, and the
  * distribution of the random numbers that weights are drawn from. */
 #include "base/arena.h"
+#include "base/cgroup.h"
 #include "base/error.h"
 #include "base/file.h"
 #include "base/random.h"
@@ -9,6 +10,7 @@
 #include "base/vec.h"
 #include "base/xdg.h"
 #include <dirent.h>
+#include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -28,17 +30,15 @@ static int folder_make(void **state)
     return *state ? 0 : -1;
 }
 
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *place)
+{
+    (void)status, (void)type, (void)place;
+    return remove(path);
+}
+
 static int folder_remove(void **state)
 {
-    char path[512];
-    DIR *dir = opendir(*state);
-    for (struct dirent *entry; dir && (entry = readdir(dir));) {
-        snprintf(path, sizeof path, "%s/%s", (char *)*state, entry->d_name);
-        if (strcmp(entry->d_name, ".") != 0 && strcmp(entry->d_name, "..") != 0 && unlink(path) != 0)
-            rmdir(path);
-    }
-    closedir(dir);
-    const int result = rmdir(*state);
+    const int result = nftw(*state, remove_entry, 8, FTW_DEPTH | FTW_PHYS);
     free(*state);
     return result;
 }
@@ -236,6 +236,56 @@ static void xdg_counts_only_absolute_paths(void **state)
     assert_non_null(strstr(error.text, "XDG_CACHE_HOME"));
 }
 
+static void tree_put(const char *folder, const char *name, const char *text)
+{
+    char path[4200];
+    struct error error = {0};
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    char *slash = strrchr(path, '/');
+    *slash = 0;
+    assert_true(directory_create(path, 0700, &error));
+    *slash = '/';
+    assert_true(file_write_atomic(path, text, strlen(text), &error));
+}
+
+static uint64_t left_of(const char *folder)
+{
+    char membership[4200];
+    snprintf(membership, sizeof membership, "%s/membership", folder);
+    return cgroup_memory_left_at(membership, folder);
+}
+
+/* The nearest limit on the way up counts, less what is used of it; file cache that can be dropped is not used. */
+static void the_least_limit_of_the_groups_above(void **state)
+{
+    const char *folder = *state;
+    assert_true(left_of(folder) == UNKNOWN_U64);
+    tree_put(folder, "membership", "0::/a/b\n");
+    assert_true(left_of(folder) == UNKNOWN_U64); /* a container: the path is the host's */
+    tree_put(folder, "a/b/memory.max", "max\n");
+    tree_put(folder, "a/b/memory.current", "500\n");
+    assert_true(left_of(folder) == UNKNOWN_U64);
+    tree_put(folder, "a/memory.max", "4000\n");
+    tree_put(folder, "a/memory.current", "3000\n");
+    assert_int_equal(left_of(folder), 1000);
+    tree_put(folder, "a/memory.stat", "anon 2000\nfile 1000\nkernel 9\ninactive_file 700\nactive_file 300\n");
+    assert_int_equal(left_of(folder), 1700);
+    tree_put(folder, "a/b/memory.max", "600\n");
+    assert_int_equal(left_of(folder), 100);
+    tree_put(folder, "a/b/memory.current", "700\n"); /* over it: the limit was lowered */
+    assert_int_equal(left_of(folder), 0);
+    /* With both versions mounted, memory is version 1's, whose "no limit" is a number. */
+    tree_put(folder, "membership", "4:memory:/c\n3:cpu,cpuacct:/\n0::/a/b\n");
+    tree_put(folder, "memory/c/memory.limit_in_bytes", "9223372036854771712\n");
+    tree_put(folder, "memory/c/memory.usage_in_bytes", "10\n");
+    assert_true(left_of(folder) == UNKNOWN_U64);
+    tree_put(folder, "memory/memory.limit_in_bytes", "50\n");
+    tree_put(folder, "memory/memory.usage_in_bytes", "20\n");
+    assert_int_equal(left_of(folder), 30);
+    tree_put(folder, "membership", "garbage\n:\n4:memory:\n");
+    assert_int_equal(left_of(folder), 30);
+}
+
 static void normals_have_the_cut_distribution(void **state)
 {
     (void)state;
@@ -272,6 +322,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(read_never_hangs_on_a_pipe, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(directories_are_made_with_parents, folder_make, folder_remove),
         cmocka_unit_test(xdg_counts_only_absolute_paths),
+        cmocka_unit_test_setup_teardown(the_least_limit_of_the_groups_above, folder_make, folder_remove),
         cmocka_unit_test(normals_have_the_cut_distribution),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

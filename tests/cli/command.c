@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -30,6 +31,29 @@ static void limit(int what, size_t value)
         _exit(99);
 }
 
+static void use_one_processor(void)
+{
+    cpu_set_t all, first;
+    CPU_ZERO(&first);
+    if (sched_getaffinity(0, sizeof all, &all) != 0)
+        _exit(96);
+    for (int i = 0; i < CPU_SETSIZE && CPU_COUNT(&first) == 0; i++) {
+        if (CPU_ISSET(i, &all))
+            CPU_SET(i, &first);
+    }
+    if (sched_setaffinity(0, sizeof first, &first) != 0)
+        _exit(96);
+}
+
+static void join(const char *group)
+{
+    char path[200];
+    snprintf(path, sizeof path, "%s/cgroup.procs", group);
+    FILE *file = fopen(path, "w");
+    if (!file || fprintf(file, "%d\n", (int)getpid()) < 0 || fclose(file) != 0)
+        _exit(95);
+}
+
 static void become(const struct command *command, int input, int output, int errors)
 {
     const char *words[64] = {STEPTOP_BINARY};
@@ -53,6 +77,10 @@ static void become(const struct command *command, int input, int output, int err
         close(STDOUT_FILENO);
     if (command->close_errors)
         close(STDERR_FILENO);
+    if (command->one_processor)
+        use_one_processor();
+    if (command->group)
+        join(command->group);
     signal(SIGXFSZ, SIG_IGN);
     signal(SIGPIPE, SIG_DFL);
     limit(RLIMIT_FSIZE, command->file_limit);
@@ -201,12 +229,38 @@ char *file_get(const char *path)
     return stream.text;
 }
 
+#define MARK "STEPTOP_TEST_PROCESS" /* of the test that all this started under; workers hand it on */
+
+__attribute__((constructor)) static void mark(void)
+{
+    char number[24];
+    snprintf(number, sizeof number, "%d", (int)getpid());
+    setenv(MARK, number, 1);
+}
+
+static bool is_marked(const char *process)
+{
+    char path[300], wanted[64], environment[16384];
+    snprintf(path, sizeof path, "/proc/%s/environ", process);
+    snprintf(wanted, sizeof wanted, MARK "=%s", getenv(MARK));
+    FILE *file = fopen(path, "r");
+    if (!file)
+        return false;
+    const size_t length = fread(environment, 1, sizeof environment - 1, file);
+    fclose(file);
+    environment[length] = 0;
+    bool found = false;
+    for (size_t at = 0; at < length && !found; at += strlen(environment + at) + 1)
+        found = strcmp(environment + at, wanted) == 0;
+    return found;
+}
+
 int workers_alive(void)
 {
     DIR *folder = opendir("/proc");
     int count = 0;
     for (struct dirent *entry; folder && (entry = readdir(folder));) {
-        char path[300], words[64] = "", stat_text[512] = "", binary[512] = "";
+        char path[300], words[64] = "", stat_text[512] = "";
         snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
         FILE *file = entry->d_name[0] >= '1' && entry->d_name[0] <= '9' ? fopen(path, "r") : NULL;
         if (!file)
@@ -215,9 +269,7 @@ int workers_alive(void)
         fclose(file);
         if (got < 15 || strcmp(words, "steptop") != 0 || strcmp(words + 8, "worker") != 0)
             continue;
-        /* Of this build, and not a zombie that somebody is about to reap. */
-        snprintf(path, sizeof path, "/proc/%s/exe", entry->d_name);
-        const ssize_t length = readlink(path, binary, sizeof binary - 1);
+        /* Of this test, and not a zombie that somebody is about to reap. */
         snprintf(path, sizeof path, "/proc/%s/stat", entry->d_name);
         if ((file = fopen(path, "r"))) {
             if (!fgets(stat_text, sizeof stat_text, file))
@@ -225,7 +277,7 @@ int workers_alive(void)
             fclose(file);
         }
         const char *state = strrchr(stat_text, ')');
-        count += length > 0 && strcmp(binary, STEPTOP_BINARY) == 0 && state && state[2] != 'Z';
+        count += is_marked(entry->d_name) && state && state[2] != 'Z';
     }
     if (folder)
         closedir(folder);

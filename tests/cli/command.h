@@ -13,6 +13,8 @@ struct command {
     const char *output_to;       /* standard output into this file, such as /dev/full */
     size_t file_limit;           /* RLIMIT_FSIZE in bytes; 0: none */
     size_t memory_limit;         /* RLIMIT_AS in bytes; 0: none */
+    bool one_processor;          /* may use the first of its processors alone */
+    const char *group;           /* folder of a control group to be in */
     int signal_after_ms, signal; /* sends a signal to the process after a while */
     int second_signal_after_ms;  /* and again, this long after the first */
     int timeout_s;               /* 0: 60; then it is killed and the test fails */
@@ -37,5 +39,5 @@ char *path_in(const char *folder, const char *name); /* malloc'ed */
 void file_put(const char *path, const char *text);
 char *file_get(const char *path); /* NULL where there is none */
 
-/* Processes called "steptop worker" whose session started under this test. */
+/* Processes called "steptop worker" that were started under this test, whoever their parent is now. */
 int workers_alive(void);

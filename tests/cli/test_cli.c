@@ -11,6 +11,8 @@
 #include <cmocka.h>
 /* clang-format on */
 
+#define IN_SHELL "'" STEPTOP_BINARY "'" /* its folder may have spaces */
+
 static void expect(struct outcome *outcome, int code, const char *in_output, const char *in_errors)
 {
     if (outcome->code != code || (in_output && !strstr(outcome->output, in_output)) ||
@@ -91,10 +93,10 @@ static void shells_read_their_completions(void **state)
     (void)state;
     assert_int_equal(
         system("sh -c '\"$0\" help bash > /tmp/steptop-completion.$$ && bash -n /tmp/steptop-completion.$$ && "
-               "rm /tmp/steptop-completion.$$' " STEPTOP_BINARY),
+               "rm /tmp/steptop-completion.$$' " IN_SHELL),
         0);
     FILE *shell =
-        popen("bash -c 'source <(" STEPTOP_BINARY " help bash); COMP_WORDS=(steptop run --dty); COMP_CWORD=2; "
+        popen("bash -c 'source <(\"" STEPTOP_BINARY "\" help bash); COMP_WORDS=(steptop run --dty); COMP_CWORD=2; "
               "_steptop; echo \"${COMPREPLY[@]}\"; COMP_WORDS=(steptop run --dtype b); COMP_CWORD=3; _steptop; "
               "echo \"${COMPREPLY[@]}\"; COMP_WORDS=(steptop de); COMP_CWORD=1; _steptop; echo \"${COMPREPLY[@]}\"'",
               "r");
@@ -104,11 +106,11 @@ static void shells_read_their_completions(void **state)
     assert_int_equal(pclose(shell), 0);
     assert_string_equal(text, "--dtype\nbf16\ndevices\n");
     if (system("command -v zsh >/dev/null") == 0)
-        assert_int_equal(system(STEPTOP_BINARY " help zsh | zsh -n /dev/stdin"), 0);
+        assert_int_equal(system(IN_SHELL " help zsh | zsh -n /dev/stdin"), 0);
     if (system("command -v fish >/dev/null") == 0)
-        assert_int_equal(system(STEPTOP_BINARY " help fish | fish -n"), 0);
+        assert_int_equal(system(IN_SHELL " help fish | fish -n"), 0);
     if (system("command -v man >/dev/null") == 0)
-        assert_int_equal(system("test -z \"$(" STEPTOP_BINARY " help man | man --warnings -l - 2>&1 >/dev/null)\""), 0);
+        assert_int_equal(system("test -z \"$(" IN_SHELL " help man | man --warnings -l - 2>&1 >/dev/null)\""), 0);
 }
 
 static void bad_words_are_refused(void **state)
@@ -234,7 +236,7 @@ static void output_that_cannot_be_written(void **state)
     expect(&outcome, 0, "", "");
     outcome_release(&outcome);
     /* A reader that goes away, too. */
-    assert_int_equal(system(STEPTOP_BINARY " --help | head -1 > /dev/null"), 0);
+    assert_int_equal(system(IN_SHELL " --help | head -1 > /dev/null"), 0);
 }
 
 static void plain_surroundings(void **state)

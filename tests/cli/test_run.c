@@ -273,12 +273,13 @@ static void full_disks_leave_the_old_file(void **state)
 {
     struct outcome outcome;
     char script[1200];
-    snprintf(script, sizeof script,
-             "unshare -Urm sh -c 'mount -t tmpfs -o size=8k tmpfs %1$s && printf whole > %1$s/r.yaml && "
-             "{ %2$s run -m tiny -b 1 -c 8 -n 1 -w 0 -p fwd -o %1$s/r.yaml -f seed >/dev/null 2>%1$s.said; echo $? > "
-             "%1$s.code; "
-             "ls %1$s > %1$s.list; cp %1$s/r.yaml %1$s.kept; }' 2>/dev/null",
-             (char *)*state, STEPTOP_BINARY);
+    snprintf(
+        script, sizeof script,
+        "unshare -Urm sh -c 'mount -t tmpfs -o size=8k tmpfs %1$s && printf whole > %1$s/r.yaml && "
+        "{ \"%2$s\" run -m tiny -b 1 -c 8 -n 1 -w 0 -p fwd -o %1$s/r.yaml -f seed >/dev/null 2>%1$s.said; echo $? > "
+        "%1$s.code; "
+        "ls %1$s > %1$s.list; cp %1$s/r.yaml %1$s.kept; }' 2>/dev/null",
+        (char *)*state, STEPTOP_BINARY);
     if (system(script) == 0) {
         static const char *const wanted[][2] = {
             {".code", "1\n"}, {".list", "r.yaml\n"}, {".kept", "whole"}, {".said", "cannot write"}};

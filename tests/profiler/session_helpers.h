@@ -12,8 +12,8 @@
 // clang-format on
 
 /* Steps until `done` says so, or `seconds` are over; true when done. The longest call of session_step is kept. */
-static bool session_until(struct session *session, double seconds, bool (*done)(const struct session *),
-                          uint64_t *longest)
+__attribute__((unused)) static bool session_until(struct session *session, double seconds,
+                                                  bool (*done)(const struct session *), uint64_t *longest)
 {
     const uint64_t end = clock_now() + (uint64_t)(seconds * 1e9);
     while (!done(session)) {

@@ -80,7 +80,7 @@ static bool waited_long_enough(const struct session *session)
 }
 
 /* Killed at any moment: while it opens, plans, measures ceilings, prepares, initialises, steps. */
-static void killed_in_every_phase(void **state)
+static void killed_at_any_moment(void **state)
 {
     (void)state;
     for (int i = 0; i < 12; i++) {
@@ -96,6 +96,51 @@ static void killed_in_every_phase(void **state)
         kill(worker, SIGKILL);
         assert_true(session_until(session, 20, session_idle, NULL));
         assert_int_equal(session_run(session, 0)->status, STATUS_KILLED);
+        session_free(session);
+    }
+}
+
+static const char *phase_wanted;
+static bool phase_reached(const struct session *session)
+{
+    return session_idle(session) || strstr(session_run(session, 0)->activity, phase_wanted);
+}
+
+/* Killed as soon as it says that it is in a phase. The first two are over within a millisecond, so that the kill may come in the
+ * one after; the name is then the latest heard. */
+static void killed_in_every_phase(void **state)
+{
+    (void)state;
+    static const char *const phases[] = {"starting",
+                                         "measuring the device's ceilings",
+                                         "preparing",
+                                         "initialising the weights",
+                                         "fwd warm-up",
+                                         "fwd 1/1",
+                                         "fwd 1/1 profiled",
+                                         "fwd_bwd warm-up",
+                                         "fwd_bwd 1/1",
+                                         "fwd_bwd 1/1 profiled",
+                                         "train_step warm-up",
+                                         "train_step 1/1",
+                                         "train_step 1/1 profiled"};
+    for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
+        struct session *session = session_of(STEPTOP_BINARY, NULL);
+        struct cell cell = tiny_cell();
+        cell.batch_size = 16; /* long enough that the front sees each of its phases */
+        cell.context_length = 128;
+        cell.steps = 1;
+        cell.passes = PASS_BIT(PASS_FWD) | PASS_BIT(PASS_FWD_BWD) | PASS_BIT(PASS_TRAIN_STEP);
+        session_add(session, &cell);
+        phase_wanted = phases[i];
+        assert_true(session_until(session, 60, phase_reached, NULL));
+        const struct run *run = session_run(session, 0);
+        if (run->status != STATUS_RUNNING)
+            fail_msg("%s was never seen; %s: %s", phases[i], status_name(run->status), run->reason);
+        kill(run->worker, SIGKILL);
+        assert_true(session_until(session, 20, session_idle, NULL));
+        assert_int_equal(run->status, STATUS_KILLED);
+        assert_int_equal(run->worker, 0);
         session_free(session);
     }
 }
@@ -135,10 +180,20 @@ static void stopped_for_a_while(void **state)
     session_free(session);
 }
 
-/* The front is killed: its worker is gone within a second, and with it the ring. */
-static void the_front_is_killed(void **state)
+static size_t shared_memory_objects(void)
 {
-    (void)state;
+    size_t count = 0;
+    DIR *folder = opendir("/dev/shm");
+    for (struct dirent *entry; folder && (entry = readdir(folder));)
+        count += strncmp(entry->d_name, "steptop", 7) == 0;
+    if (folder)
+        closedir(folder);
+    return count;
+}
+
+/* The front is killed: its worker is gone within a second, and with it the ring; also one that cannot notice by itself. */
+static void kill_the_front(bool stopped)
+{
     int report[2];
     assert_int_equal(pipe(report), 0);
     const pid_t front = fork();
@@ -156,7 +211,7 @@ static void the_front_is_killed(void **state)
     pid_t worker = 0;
     assert_int_equal(read(report[0], &worker, sizeof worker), sizeof worker);
     assert_true(worker > 0);
-    assert_int_equal(kill(worker, 0), 0);
+    assert_int_equal(kill(worker, stopped ? SIGSTOP : 0), 0);
     kill(front, SIGKILL);
     int status;
     assert_int_equal(waitpid(front, &status, 0), front);
@@ -175,8 +230,16 @@ static void the_front_is_killed(void **state)
         usleep(10000);
     }
     assert_true(gone);
+    assert_int_equal(shared_memory_objects(), 0);
     close(report[0]);
     close(report[1]);
+}
+
+static void the_front_is_killed(void **state)
+{
+    (void)state;
+    kill_the_front(false);
+    kill_the_front(true);
 }
 
 /* Less address space than the plan needs: oom with numbers, and the session lives. */
@@ -282,6 +345,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(killed),
         cmocka_unit_test(crashed),
+        cmocka_unit_test(killed_at_any_moment),
         cmocka_unit_test(killed_in_every_phase),
         cmocka_unit_test(stopped_for_a_while),
         cmocka_unit_test(the_front_is_killed),

@@ -1,0 +1,91 @@
+#include "base/system.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+#ifdef __APPLE__
+#include <mach-o/dyld.h>
+#endif
+
+bool program_path(char *path, size_t size)
+{
+#ifdef __APPLE__
+    char given[PATH_MAX], real[PATH_MAX];
+    uint32_t length = sizeof given;
+    if (_NSGetExecutablePath(given, &length) != 0 || !realpath(given, real) || strlen(real) >= size)
+        return false;
+    strcpy(path, real);
+    return true;
+#else
+    const ssize_t length = readlink("/proc/self/exe", path, size - 1);
+    path[length > 0 ? length : 0] = '\0';
+    return length > 0 && (size_t)length < size - 1;
+#endif
+}
+
+const char *program_self(char *path, size_t size)
+{
+#ifdef SYSTEM_LINUX
+    (void)path, (void)size;
+    return "/proc/self/exe";
+#else
+    return program_path(path, size) ? path : "steptop";
+#endif
+}
+
+int memory_file(const char *what, struct error *error)
+{
+#ifdef SYSTEM_LINUX
+    const int fd = memfd_create(what, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+#else
+    /* A shared memory object whose name is taken back as soon as it is open. */
+    char name[40];
+    snprintf(name, sizeof name, "/steptop-%ld-%x", (long)getpid(), (unsigned)rand());
+    const int fd = shm_open(name, O_RDWR | O_CREAT | O_EXCL, 0600); /* closes on exec, says POSIX */
+    if (fd >= 0)
+        shm_unlink(name);
+#endif
+    if (fd < 0)
+        error_set(error, ERROR_SYSTEM, "cannot make the memory file %s: %s", what, strerror(errno));
+    return fd;
+}
+
+bool pipe_make(int ends[2])
+{
+#ifdef SYSTEM_LINUX
+    return pipe2(ends, O_CLOEXEC) == 0;
+#else
+    if (pipe(ends) != 0)
+        return false;
+    for (int i = 0; i < 2; i++)
+        fcntl(ends[i], F_SETFD, FD_CLOEXEC);
+    return true;
+#endif
+}
+
+#ifdef __APPLE__
+struct comparison {
+    int (*compare)(const void *, const void *, void *);
+    void *context;
+};
+
+static int compare_swapped(void *comparison, const void *a, const void *b)
+{
+    const struct comparison *of = comparison;
+    return of->compare(a, b, of->context);
+}
+#endif
+
+void sort_with(void *items, size_t count, size_t size, int (*compare)(const void *, const void *, void *),
+               void *context)
+{
+#ifdef __APPLE__
+    qsort_r(items, count, size, &(struct comparison){compare, context}, compare_swapped);
+#else
+    qsort_r(items, count, size, compare, context);
+#endif
+}

@@ -1,0 +1,25 @@
+/* What Linux has and other systems do not, each with a stand-in: SYSTEM_LINUX says which of the two a file gets. Building with
+ * -DSTEPTOP_STANDINS takes the stand-ins on Linux too, so that they can be tried. */
+#pragma once
+#include "base/error.h"
+#include <stddef.h>
+
+#if defined(__linux__) && !defined(STEPTOP_STANDINS)
+#define SYSTEM_LINUX 1
+#endif
+
+/* This program's file, links resolved. */
+bool program_path(char *path, size_t size);
+/* How this program is started again: on Linux the very file that runs, even when another was installed in its place. `path` is
+ * room for the answer. */
+const char *program_self(char *path, size_t size);
+
+/* A file without a name, that only its descriptors hold; -1 with the reason. On Linux its size can be sealed. */
+int memory_file(const char *what, struct error *error);
+
+/* A pipe whose ends no program that is started inherits. */
+bool pipe_make(int ends[2]);
+
+/* qsort with a context, whose arguments glibc and BSD have in different orders. */
+void sort_with(void *items, size_t count, size_t size, int (*compare)(const void *, const void *, void *),
+               void *context);

@@ -1,0 +1,290 @@
+/* steptop on machines that are small, shared or meddled with: one processor, a control group with little memory, a clock that
+ * is set again and again, a report that is swapped for something else, a second steptop on the same file. */
+#include "command.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <setjmp.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define TINY "run", "-m", "tiny", "-b", "1", "-c", "16", "-p", "fwd", "-w", "1", "-f", "seed"
+
+static int folder_setup(void **state)
+{
+    *state = folder_new();
+    return *state ? 0 : -1;
+}
+
+static int folder_teardown(void **state)
+{
+    folder_delete(*state);
+    return 0;
+}
+
+static void expect(const struct outcome *outcome, int code, const char *in_output, const char *in_errors)
+{
+    if (outcome->code != code || (in_output && !strstr(outcome->output, in_output)) ||
+        (in_errors && !strstr(outcome->errors, in_errors)))
+        fail_msg("exit code %d, not %d (wanted '%s' and '%s')\n%s\n%s", outcome->code, code, in_output ? in_output : "",
+                 in_errors ? in_errors : "", outcome->output, outcome->errors);
+}
+
+/* A process that does something beside the command, once `path` is there (NULL: at once). */
+static pid_t beside(const char *path, void (*act)(const char *folder), const char *folder)
+{
+    const pid_t child = fork();
+    if (child)
+        return child;
+    for (int i = 0; path && access(path, F_OK) != 0; i++) {
+        if (i > 3000)
+            _exit(1);
+        usleep(10000);
+    }
+    act(folder);
+    _exit(0);
+}
+
+static void wait_for(pid_t child)
+{
+    int status;
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+}
+
+static void one_processor(void **state)
+{
+    (void)state;
+    static const char *const threads[] = {"1", "64"};
+    for (size_t i = 0; i < 2; i++) {
+        struct outcome outcome;
+        const char *const words[] = {TINY, "-n", "2", "--threads", threads[i], NULL};
+        const char *const environment[] = {"OMP_NUM_THREADS=64", NULL};
+        command_execute(
+            &(struct command){.arguments = words, .environment = environment, .one_processor = true, .timeout_s = 120},
+            &outcome);
+        expect(&outcome, 0, "| ok ", NULL);
+        outcome_release(&outcome);
+    }
+}
+
+/* ---- a control group with little memory ---- */
+
+static const char group_one[] = "/sys/fs/cgroup/memory/steptop-test", group_two[] = "/sys/fs/cgroup/steptop-test";
+
+static bool put_number(const char *group, const char *name, unsigned long long value)
+{
+    char path[200], text[32];
+    snprintf(path, sizeof path, "%s/%s", group, name);
+    const int fd = open(path, O_WRONLY | O_CLOEXEC);
+    const int length = snprintf(text, sizeof text, "%llu\n", value);
+    const bool done = fd >= 0 && write(fd, text, (size_t)length) == length;
+    if (fd >= 0)
+        close(fd);
+    return done;
+}
+
+/* Makes the group, of either version; NULL where this process may not. */
+static const char *group_make(unsigned long long bytes)
+{
+    if (mkdir(group_one, 0755) == 0 || errno == EEXIST) {
+        if (put_number(group_one, "memory.limit_in_bytes", bytes))
+            return group_one;
+        rmdir(group_one);
+    }
+    if (mkdir(group_two, 0755) == 0 || errno == EEXIST) {
+        if (put_number(group_two, "memory.max", bytes))
+            return group_two;
+        rmdir(group_two);
+    }
+    return NULL;
+}
+
+static void group_remove(const char *group)
+{
+    for (int i = 0; i < 100 && rmdir(group) != 0 && errno == EBUSY; i++)
+        usleep(20000);
+}
+
+static void a_group_with_little_memory(void **state)
+{
+    (void)state;
+    const char *group = group_make(400u << 20);
+    if (!group) {
+        print_message("no control group can be made here\n");
+        skip();
+    }
+    struct outcome outcome;
+    const char *const words[] = {"run",     "-m", "S", "-b", "4", "-c", "512",  "-p",
+                                 "fwd_bwd", "-w", "0", "-n", "1", "-f", "seed", NULL};
+    command_execute(&(struct command){.arguments = words, .group = group}, &outcome);
+    group_remove(group);
+    expect(&outcome, 1, "oom", "oom after");
+    /* Known before anything was allocated, and the group's bytes, not the machine's. */
+    const char *has = strstr(outcome.output, "and cpu has ");
+    assert_true(has && strtoull(has + 12, NULL, 10) <= 400u << 20);
+    outcome_release(&outcome);
+}
+
+/* Takes memory in the group until the kernel must kill somebody: the largest, which is the worker. */
+static void hog(const char *group)
+{
+    if (!put_number(group, "cgroup.procs", (unsigned)getpid()))
+        _exit(2);
+    while (workers_alive() == 0)
+        usleep(10000);
+    sleep(2); /* until its steps */
+    const size_t bytes = (size_t)900 << 20, piece = (size_t)4 << 20;
+    char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    for (size_t at = 0; memory != MAP_FAILED && at < bytes && workers_alive() > 0; at += piece)
+        memset(memory + at, 1, piece);
+    _exit(0);
+}
+
+static void the_kernel_kills_for_memory(void **state)
+{
+    (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* its shadow counts as well, and the front's may be the larger */
+#endif
+    const char *group = group_make((unsigned long long)1000 << 20);
+    if (!group) {
+        print_message("no control group can be made here\n");
+        skip();
+    }
+    struct outcome outcome;
+    const char *const words[] = {"run", "-m", "S",  "-b",      "1",         "-c", "64", "-p",   "fwd",
+                                 "-w",  "0",  "-n", "forever", "--timeout", "60", "-f", "seed", NULL};
+    const pid_t other = beside(NULL, hog, group);
+    command_execute(&(struct command){.arguments = words, .group = group, .timeout_s = 90}, &outcome);
+    kill(other, SIGKILL);
+    waitpid(other, NULL, 0);
+    group_remove(group);
+    expect(&outcome, 1, "out-of-memory killer", "oom after");
+    outcome_release(&outcome);
+}
+
+/* ---- the clock ---- */
+
+static double field_of(const char *text, const char *key)
+{
+    const char *at = strstr(text, key);
+    return at ? strtod(at + strlen(key), NULL) : -1;
+}
+
+static void the_clock_is_set_again_and_again(void **state)
+{
+    char *yaml = path_in(*state, "r.yaml");
+    struct outcome outcome;
+    const char *const words[] = {TINY, "-n", "5", "-o", yaml, "--timeout", "60", NULL};
+    const char *const environment[] = {"LD_PRELOAD=" JUMPING_CLOCK,
+                                       "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0", NULL};
+    command_execute(&(struct command){.arguments = words, .environment = environment}, &outcome);
+    expect(&outcome, 0, "| ok ", NULL);
+    outcome_release(&outcome);
+    char *text = file_get(yaml);
+    assert_non_null(text);
+    const double median = field_of(text, "median_ns: ");
+    assert_true(median > 1000 && median < 10e9); /* not an hour, not less than nothing */
+    assert_non_null(strstr(text, "records: "));
+    assert_true(field_of(text, "records: ") > 0);
+    assert_true(field_of(text, "invalid: ") <= 0);
+    free(text);
+    free(yaml);
+}
+
+/* ---- the report ---- */
+
+static void swap_for_a_link(const char *folder)
+{
+    char from[300], to[300];
+    snprintf(from, sizeof from, "%s/precious", folder);
+    snprintf(to, sizeof to, "%s/r.yaml", folder);
+    if (unlink(to) || symlink(from, to))
+        _exit(1);
+}
+
+static void swap_for_a_folder(const char *folder)
+{
+    char to[300];
+    snprintf(to, sizeof to, "%s/r.yaml", folder);
+    if (unlink(to) || mkdir(to, 0755))
+        _exit(1);
+}
+
+/* The first cell's report is swapped for something else while the second runs: what it is now is not touched. */
+static void the_report_is_swapped_meanwhile(void **state)
+{
+    char *yaml = path_in(*state, "r.yaml"), *precious = path_in(*state, "precious");
+    static const struct {
+        void (*swap)(const char *);
+        const char *said;
+    } ways[] = {{swap_for_a_link, "a symbolic link, which is not followed"}, {swap_for_a_folder, "it is a folder"}};
+    for (size_t i = 0; i < 2; i++) {
+        file_put(precious, "precious");
+        unlink(yaml);
+        struct outcome outcome;
+        const char *const words[] = {TINY, "-n", "forever", "--timeout", "2", "--seed", "1,2", "-o", yaml, NULL};
+        const pid_t other = beside(yaml, ways[i].swap, *state);
+        command_execute(&(struct command){.arguments = words}, &outcome);
+        wait_for(other);
+        expect(&outcome, 1, NULL, ways[i].said);
+        char *text = file_get(precious);
+        assert_string_equal(text, "precious");
+        free(text);
+        outcome_release(&outcome);
+    }
+    struct stat status;
+    assert_int_equal(lstat(yaml, &status), 0);
+    assert_true(S_ISDIR(status.st_mode));
+    free(yaml);
+    free(precious);
+}
+
+static void run_beside(const char *folder)
+{
+    char *yaml = path_in(folder, "r.yaml");
+    struct outcome outcome;
+    const char *const words[] = {TINY, "-n", "20", "--seed", "1,2,3", "-o", yaml, NULL};
+    command_execute(&(struct command){.arguments = words, .timeout_s = 120}, &outcome);
+    _exit(outcome.code);
+}
+
+/* Two at once into the same file: both end well, and the file is whole, one's or the other's. */
+static void two_at_once(void **state)
+{
+    char *yaml = path_in(*state, "r.yaml");
+    const pid_t one = beside(NULL, run_beside, *state), two = beside(NULL, run_beside, *state);
+    wait_for(one);
+    wait_for(two);
+    struct outcome outcome;
+    steptop_run(&outcome, "report", yaml, "-f", "seed", NULL);
+    expect(&outcome, 0, "|  2 |", NULL);
+    assert_null(strstr(outcome.output, "|  3 |"));
+    outcome_release(&outcome);
+    free(yaml);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(one_processor),
+        TEST(a_group_with_little_memory),
+        TEST(the_kernel_kills_for_memory),
+        TEST(the_clock_is_set_again_and_again),
+        TEST(the_report_is_swapped_meanwhile),
+        TEST(two_at_once),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

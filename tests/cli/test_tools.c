@@ -1,0 +1,212 @@
+/* The subcommands beside run: verify against PyTorch's numbers, replay of a recording, view without a terminal, the schemas. */
+#include "command.h"
+#include <jansson.h>
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#define REFERENCE TEST_SOURCE_DIR "/model/reference"
+
+static int folder_setup(void **state)
+{
+    *state = folder_new();
+    return *state ? 0 : -1;
+}
+
+static int folder_teardown(void **state)
+{
+    folder_delete(*state);
+    return 0;
+}
+
+static void expect(const struct outcome *outcome, int code, const char *in_output, const char *in_errors)
+{
+    if (outcome->code != code || (in_output && !strstr(outcome->output, in_output)) ||
+        (in_errors && !strstr(outcome->errors, in_errors)))
+        fail_msg("exit code %d, not %d (wanted '%s' and '%s')\n%s\n%s", outcome->code, code, in_output ? in_output : "",
+                 in_errors ? in_errors : "", outcome->output, outcome->errors);
+}
+
+static int count_of(const char *text, const char *part)
+{
+    int count = 0;
+    for (; (text = strstr(text, part)); text++)
+        count++;
+    return count;
+}
+
+/* A copy of the reference with one byte of one file changed: `from_end` of its end, or of its start when negative. */
+static char *reference_with_fault(const char *folder, const char *faulty, long from_end)
+{
+    char *copy = path_in(folder, faulty);
+    assert_int_equal(mkdir(copy, 0755), 0);
+    static const char *const names[] = {"weights.safetensors", "inputs.safetensors", "expected.safetensors"};
+    for (size_t i = 0; i < 3; i++) {
+        char *from = path_in(REFERENCE, names[i]), *to = path_in(copy, names[i]);
+        FILE *in = fopen(from, "r"), *out = fopen(to, "w");
+        assert_true(in && out);
+        static char bytes[1 << 20];
+        const size_t length = fread(bytes, 1, sizeof bytes, in);
+        assert_in_range(length, 200, sizeof bytes - 1);
+        if (strcmp(names[i], faulty) == 0)
+            bytes[from_end > 0 ? length - (size_t)from_end : (size_t)-from_end] ^= 0x40;
+        assert_int_equal(fwrite(bytes, 1, length, out), length);
+        fclose(in);
+        fclose(out);
+        free(from);
+        free(to);
+    }
+    return copy;
+}
+
+static void verify_against_pytorch(void **state)
+{
+    struct outcome outcome;
+    steptop_run(&outcome, "verify", "--reference", REFERENCE, "-q", NULL);
+    expect(&outcome, 0, "| bitwise ", "");
+    assert_int_equal(count_of(outcome.output, "| ok "), 2); /* eager and compile */
+    outcome_release(&outcome);
+    /* The exponent of one number that PyTorch computed: found, and named. */
+    char *wrong = reference_with_fault(*state, "expected.safetensors", 1);
+    steptop_run(&outcome, "verify", "--reference", wrong, "-q", NULL);
+    expect(&outcome, 1, NULL, NULL);
+    assert_int_equal(count_of(outcome.output, "| ok "), 0);
+    outcome_release(&outcome);
+    char *broken = reference_with_fault(*state, "weights.safetensors", -20);
+    steptop_run(&outcome, "verify", "--reference", broken, "-q", NULL);
+    expect(&outcome, 3, "", "weights.safetensors");
+    outcome_release(&outcome);
+    free(wrong);
+    free(broken);
+}
+
+static void verify_against_the_reference_device(void **state)
+{
+    char *table = path_in(*state, "v.md");
+    struct outcome outcome;
+    steptop_run(&outcome, "verify", "-m", "tiny", "-b", "1", "-c", "9", "--compile", "true", "-o", table, NULL);
+    expect(&outcome, 0, "", "verify cpu fp32 compile: tiny, B = 1, T = 9");
+    char *text = file_get(table);
+    assert_non_null(text);
+    assert_int_equal(count_of(text, "| ok "), 1);
+    assert_non_null(strstr(text, "attention swiglu"));
+    free(text);
+    outcome_release(&outcome);
+    static const struct {
+        const char *words[6];
+        int code;
+        const char *said;
+    } wrong[] = {
+        {{"verify", "--compile", "maybe"}, 2, "maybe"},
+        {{"verify", "-b", "0"}, 2, "'0'"},
+        {{"verify", "-m", "nobody"}, 2, "nobody"},
+        {{"verify", "--dtype", "fp13"}, 2, "fp13"},
+        {{"verify", "-d", "opencl:0"}, 4, "opencl"},
+        {{"verify", "--reference", "/nonexistent"}, 3, "/nonexistent"},
+        {{"verify", "-m", ","}, 2, "','"},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        command_execute(&(struct command){.arguments = wrong[i].words}, &outcome);
+        expect(&outcome, wrong[i].code, NULL, wrong[i].said);
+        outcome_release(&outcome);
+    }
+    free(table);
+}
+
+/* A recording plays to the same table, byte for byte; cut short, it is told where. */
+static void recordings_play_again(void **state)
+{
+    char *recording = path_in(*state, "r.rec"), *yaml = path_in(*state, "r.yaml");
+    struct outcome run, replay;
+    steptop_run(&run, "run", "-m", "tiny", "-b", "1", "-c", "16", "-p", "fwd,fwd_bwd", "-w", "1", "-n", "3", "-f",
+                "seed", "-q", "--record", recording, NULL);
+    expect(&run, 0, "| ok ", "");
+    steptop_run(&replay, "replay", recording, "-f", "seed", "-q", "-o", yaml, NULL);
+    expect(&replay, 0, NULL, "");
+    assert_string_equal(replay.output, run.output);
+    outcome_release(&replay);
+    char *text = file_get(yaml);
+    assert_non_null(text);
+    assert_non_null(strstr(text, "  name: replay"));
+    assert_null(strstr(text, "kernels: []"));
+    free(text);
+    steptop_run(&replay, "replay", recording, "--speed", "max", "--batch", "-q", "-f", "seed", NULL);
+    expect(&replay, 0, NULL, "");
+    assert_string_equal(replay.output, run.output);
+    outcome_release(&replay);
+    outcome_release(&run);
+    static const char *const speeds[] = {"0", "-1", "fast", "2x", "nan", ""};
+    for (size_t i = 0; i < sizeof speeds / sizeof *speeds; i++) {
+        steptop_run(&replay, "replay", recording, "--speed", speeds[i], NULL);
+        expect(&replay, 2, "", "--speed");
+        outcome_release(&replay);
+    }
+    struct stat status;
+    assert_int_equal(stat(recording, &status), 0);
+    assert_int_equal(truncate(recording, status.st_size - 100), 0);
+    steptop_run(&replay, "replay", recording, "-f", "seed", NULL);
+    expect(&replay, 1, "error: ", "cut short");
+    outcome_release(&replay);
+    steptop_run(&replay, "replay", yaml, "-f", "seed", NULL);
+    expect(&replay, 3, "", "not a recording");
+    outcome_release(&replay);
+    free(recording);
+    free(yaml);
+}
+
+static void view_needs_a_terminal(void **state)
+{
+    char *yaml = path_in(*state, "r.yaml");
+    struct outcome outcome;
+    steptop_run(&outcome, "run", "-m", "tiny", "-b", "1", "-c", "8", "-p", "fwd", "-n", "1", "-q", "-o", yaml, NULL);
+    expect(&outcome, 0, NULL, "");
+    outcome_release(&outcome);
+    steptop_run(&outcome, "view", yaml, NULL);
+    expect(&outcome, 2, "", "view needs a terminal");
+    outcome_release(&outcome);
+    steptop_run(&outcome, "view", "/nonexistent.yaml", NULL);
+    expect(&outcome, 3, "", "/nonexistent.yaml");
+    outcome_release(&outcome);
+    free(yaml);
+}
+
+static void schemas_are_json(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *topic, *key;
+    } schemas[] = {{"profile-schema", "matrix"}, {"report-schema", "cells"}};
+    for (size_t i = 0; i < 2; i++) {
+        struct outcome outcome;
+        json_error_t problem;
+        steptop_run(&outcome, "help", schemas[i].topic, NULL);
+        expect(&outcome, 0, NULL, "");
+        json_t *schema = json_loads(outcome.output, JSON_REJECT_DUPLICATES, &problem);
+        if (!schema)
+            fail_msg("%s: line %d: %s", schemas[i].topic, problem.line, problem.text);
+        assert_string_equal(json_string_value(json_object_get(schema, "$schema")),
+                            "https://json-schema.org/draft/2020-12/schema");
+        assert_non_null(json_object_get(json_object_get(schema, "properties"), schemas[i].key));
+        json_decref(schema);
+        outcome_release(&outcome);
+    }
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(verify_against_pytorch), TEST(verify_against_the_reference_device),
+        TEST(recordings_play_again),  TEST(view_needs_a_terminal),
+        TEST(schemas_are_json),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
