@@ -221,6 +221,26 @@ static void check_svg(const char *text)
     assert_int_equal(open, 0);
 }
 
+/* Legend entries: a 10 × 10 square and a text. None may begin before the one to its left has ended, at 6 px a letter. */
+static void check_legends(const char *text)
+{
+    double x, y, end = 0, line = -1;
+    for (const char *c = text; (c = strstr(c, "<rect ")); c++) {
+        char name[64];
+        double text_x, text_y;
+        if (sscanf(c,
+                   "<rect x=\"%lf\" y=\"%lf\" width=\"10.0\" height=\"10.0\" fill=\"%*[^\"]\"/>\n"
+                   "<text x=\"%lf\" y=\"%lf\" text-anchor=\"start\">%63[^<]",
+                   &x, &y, &text_x, &text_y, name) != 5)
+            continue;
+        if (y == line && x < end)
+            fail_msg("the legend's '%s' at %.1f begins before the one to its left ends, at %.1f", name, x, end);
+        line = y;
+        end = text_x + 6 * (double)utf8_length(name);
+    }
+    assert_true(line > 0);
+}
+
 static void test_svg(void **state)
 {
     (void)state;
@@ -231,6 +251,12 @@ static void test_svg(void **state)
     hostile(&report);
     emit_svg(&report, &out);
     check_svg(out.text);
+    check_legends(out.text);
+    /* Each phase that is wide enough for its name has it, the widest first of all; shares stand on the bars. */
+    assert_non_null(strstr(out.text, "text-anchor=\"middle\">fwd</text>"));
+    assert_non_null(strstr(out.text, "text-anchor=\"middle\">bwd</text>"));
+    assert_non_null(strstr(out.text, "fill=\"#ffffff\">"));
+    assert_null(strstr(out.text, "e+0"));
     assert_non_null(strstr(out.text, "Roofline"));
     assert_non_null(strstr(out.text, "60.0 GFLOP/s"));
     /* Beside a Markdown file: one picture each, shown by the text. */
