@@ -18,7 +18,7 @@ static const struct command_info commands[COMMAND_COUNT] = {
                       "Compare two reports; exit 5 when a pass became slower beyond the threshold"},
     [COMMAND_VERIFY] = {"verify", "", 0, 0, false, command_verify,
                         "Compare a device's results with PyTorch's or with the double-precision reference"},
-    [COMMAND_HELP] = {"help", "[SUBCOMMAND|man|bash|zsh|fish]", 0, 1, false, command_help,
+    [COMMAND_HELP] = {"help", "[SUBCOMMAND|man|bash|zsh|fish|report-schema|profile-schema]", 0, 1, false, command_help,
                       "Show help on a subcommand, or print the man page or a shell's completions"},
     [COMMAND_VERSION] = {"version", "", 0, 0, false, command_version,
                          "Print the version and the commit it was built from"},

@@ -36,7 +36,7 @@ static const struct memory_of *device_memory(struct memory_of *known, int *count
     return entry;
 }
 
-static void columns(struct pipe_table *table, unsigned passes)
+static void columns(struct pipe_table *table, unsigned passes, unsigned told)
 {
     static const char *const headers[] = {
         [PASS_FWD] = "fwd GFLOP", [PASS_FWD_BWD] = "fwd_bwd GFLOP", [PASS_TRAIN_STEP] = "train_step GFLOP"};
@@ -49,6 +49,10 @@ static void columns(struct pipe_table *table, unsigned passes)
     pipe_add_column(table, "dtype", PIPE_TEXT);
     pipe_add_column(table, "compile", PIPE_TEXT);
     pipe_add_column(table, "checkpoint", PIPE_TEXT);
+    if (told & TELL_THREADS)
+        pipe_add_column(table, "threads", PIPE_NUMBER);
+    if (told & TELL_SEED)
+        pipe_add_column(table, "seed", PIPE_NUMBER);
     pipe_add_column(table, "warmup", PIPE_NUMBER);
     pipe_add_column(table, "steps", PIPE_NUMBER);
     for (int pass = 0; pass < PASS_COUNT; pass++) {
@@ -67,11 +71,12 @@ int dry_run(const struct profile *profile)
     struct strbuf text = {0};
     struct error error = {0};
     int known_count = 0;
+    size_t too_large = 0;
     unsigned passes = 0;
     bool done = false;
     for (size_t i = 0; i < profile->cells.count; i++)
         passes |= profile->cells.items[i].passes;
-    columns(&table, passes);
+    columns(&table, passes, profile->cells.count ? profile->cells.items[0].told : 0);
     for (size_t i = 0; i < profile->cells.count; i++) {
         const struct cell *cell = &profile->cells.items[i];
         struct estimate estimate;
@@ -91,6 +96,10 @@ int dry_run(const struct profile *profile)
         pipe_text(&table, precision_name(cell->dtype));
         pipe_text(&table, cell->compile ? "true" : "false");
         pipe_text(&table, checkpoint_name(cell->checkpoint));
+        if (cell->told & TELL_THREADS)
+            pipe_integer(&table, cell->threads);
+        if (cell->told & TELL_SEED)
+            pipe_integer(&table, (int64_t)cell->seed);
         pipe_integer(&table, cell->warmup);
         pipe_number(&table, "%.0f", cell->steps == STEPS_FOREVER ? UNKNOWN_DOUBLE : cell->steps);
         for (int pass = 0; pass < PASS_COUNT; pass++) {
@@ -99,12 +108,17 @@ int dry_run(const struct profile *profile)
         }
         pipe_number(&table, "%.1f", (double)estimate.memory / 0x1p20);
         pipe_number(&table, "%.1f", is_known_u64(free_bytes) ? (double)free_bytes / 0x1p20 : UNKNOWN_DOUBLE);
+        too_large += is_known_u64(free_bytes) && estimate.memory > free_bytes;
         pipe_text(&table, !is_known_u64(free_bytes) ? "n/a" : estimate.memory <= free_bytes ? "yes" : "no");
     }
     pipe_finish(&table, &text);
+    strbuf_printf(&text, "\n%zu cell%s", profile->cells.count, profile->cells.count == 1 ? "" : "s");
+    if (too_large)
+        strbuf_printf(&text, ", %zu of which will not fit (status oom%s)", too_large,
+                      profile->on_oom == ON_OOM_SKIP_LARGER ? "; on_oom: skip_larger skips what needs more" : "");
     strbuf_puts(
         &text,
-        "\nFLOPs (a step) and memory (the plan's arena) are modelled; free memory is what the device has now.\n");
+        ".\nFLOPs (a step) and memory (the plan's arena) are modelled; free memory is what the device has now.\n");
     for (int i = 0; i < known_count; i++) {
         if (known[i].reason[0])
             strbuf_printf(&text, "%s: %s\n", known[i].name, known[i].reason);

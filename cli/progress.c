@@ -88,10 +88,12 @@ static double work_done(const struct progress *progress, const struct run *run, 
     return work < estimate->work ? work : estimate->work;
 }
 
-/* What ran so far of one kind of cell: same device, mode and precision. */
+/* What ran so far of one kind of cell: same device, mode and precision. Steps take time by their work, the rest (start of
+ * the process, ceilings, preparation) about the same for each. */
 struct rate {
     const struct cell *kind; /* one of them */
-    double work, seconds;
+    double work, step_seconds, other_seconds;
+    int runs;
 };
 
 static struct rate *rate_of(struct rate *rates, int *count, const struct cell *cell)
@@ -107,6 +109,28 @@ static struct rate *rate_of(struct rate *rates, int *count, const struct cell *c
     return &rates[(*count)++];
 }
 
+static void rate_add(struct rate *rate, double work, double step_seconds, double other_seconds)
+{
+    rate->work += work;
+    rate->step_seconds += step_seconds;
+    rate->other_seconds += other_seconds;
+    rate->runs++;
+}
+
+/* A cell whose plan is larger than what an earlier one found free on the same device ends at once. */
+static bool will_not_fit(const struct progress *progress, const struct session *session, size_t index)
+{
+    const struct run *run = session_run(session, index);
+    const uint64_t memory = progress->estimates[index].memory;
+    for (size_t i = 0; i < progress->count && is_known_u64(memory); i++) {
+        const struct run *other = session_run(session, i);
+        if (other->started && other->device.free_bytes && is_known_u64(other->device.free_bytes) &&
+            strcmp(other->cell.device, run->cell.device) == 0)
+            return memory > other->device.free_bytes;
+    }
+    return false;
+}
+
 /* Seconds that are left, from the rate of the cells that ran so far: those of the same kind where there are some, else all.
  * NaN before anything is known. */
 static double seconds_left(const struct progress *progress, const struct session *session)
@@ -120,20 +144,25 @@ static double seconds_left(const struct progress *progress, const struct session
             continue;
         const double work = ended(run) ? progress->estimates[i].work : work_done(progress, run, i);
         const double took = (double)((run->ended ? run->ended : clock_now()) - run->started) * 1e-9;
+        double steps = 0;
+        for (size_t s = 0; s < run->samples.count; s++)
+            steps += (double)run->samples.items[s].wall_ns * 1e-9;
         struct rate *rate = rate_of(rates, &count, &run->cell);
-        all.work += work, all.seconds += took;
+        const double other = took > steps ? took - steps : 0;
+        rate_add(&all, work, steps, other);
         if (rate)
-            rate->work += work, rate->seconds += took;
+            rate_add(rate, work, steps, other);
     }
     if (all.work <= 0)
         return UNKNOWN_DOUBLE;
     for (size_t i = 0; i < progress->count; i++) {
         const struct run *run = session_run(session, i);
-        if (ended(run))
+        if (ended(run) || will_not_fit(progress, session, i))
             continue;
         const struct rate *rate = rate_of(rates, &count, &run->cell);
         const struct rate *use = rate && rate->work > 0 ? rate : &all;
-        left += (progress->estimates[i].work - work_done(progress, run, i)) * use->seconds / use->work;
+        left += (progress->estimates[i].work - work_done(progress, run, i)) * use->step_seconds / use->work;
+        left += run->started ? 0 : use->other_seconds / use->runs;
     }
     return left;
 }

@@ -68,8 +68,10 @@ static bool start_report(const struct arguments *arguments, const struct profile
         report_free(report);
         *report = old;
         if (!any_of_profile(report, profile))
-            return error_set(error, ERROR_INPUT, "--resume %s: none of its %zu cells is one of this run's %zu", resumed,
-                             report->cells.count, profile->cells.count);
+            return error_set(error, ERROR_INPUT,
+                             "--resume %s: none of its %zu cells is one of this run's %zu (one is the same when all is "
+                             "that it was asked for: steps, warm-up and passes too)",
+                             resumed, report->cells.count, profile->cells.count);
     }
     report->profile_name = arena_strdup(&report->arena, profile->name);
     report->profile_digest = arena_strdup(&report->arena, profile->digest);

@@ -86,14 +86,30 @@ void cell_plan_request(const struct cell *cell, unsigned fusions, struct plan_re
     };
 }
 
+unsigned cell_tell(const struct cell *a, const struct cell *b)
+{
+    return (a->warmup != b->warmup ? TELL_WARMUP : 0) | (a->seed != b->seed ? TELL_SEED : 0) |
+           (a->threads != b->threads ? TELL_THREADS : 0);
+}
+
 void cell_title(const struct cell *cell, bool ascii, char *text, size_t size)
 {
     const char *dot = ascii ? ", " : " · ";
-    int used = snprintf(text, size, "%s%sb%lld%sc%lld%s%s%s%s%s%s", cell->model.name, dot, (long long)cell->batch_size,
-                        dot, (long long)cell->context_length, dot, precision_name(cell->dtype), dot,
-                        cell->compile ? "compile" : "eager", dot, cell->device);
-    if (cell->checkpoint != CHECKPOINT_NONE && used >= 0 && (size_t)used < size)
-        used += snprintf(text + used, size - (size_t)used, "%scheckpoint %s", dot, checkpoint_name(cell->checkpoint));
-    if (cell->repetition && used >= 0 && (size_t)used < size)
-        snprintf(text + used, size - (size_t)used, "%s#%u", dot, cell->repetition + 1);
+    struct strbuf title = {0};
+    strbuf_printf(&title, "%s%sb%lld%sc%lld%s%s%s%s%s%s", cell->model.name, dot, (long long)cell->batch_size, dot,
+                  (long long)cell->context_length, dot, precision_name(cell->dtype), dot,
+                  cell->compile ? "compile" : "eager", dot, cell->device);
+    if (cell->checkpoint != CHECKPOINT_NONE)
+        strbuf_printf(&title, "%scheckpoint %s", dot, checkpoint_name(cell->checkpoint));
+    if (cell->told & TELL_THREADS)
+        strbuf_printf(&title, cell->threads ? "%s%d thread%s" : "%sall threads", dot, cell->threads,
+                      cell->threads == 1 ? "" : "s");
+    if (cell->told & TELL_WARMUP)
+        strbuf_printf(&title, "%swarm-up %u", dot, cell->warmup);
+    if (cell->told & TELL_SEED)
+        strbuf_printf(&title, "%sseed %llu", dot, (unsigned long long)cell->seed);
+    if (cell->repetition)
+        strbuf_printf(&title, "%s#%u", dot, cell->repetition + 1);
+    snprintf(text, size, "%s", title.text);
+    strbuf_release(&title);
 }

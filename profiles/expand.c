@@ -241,6 +241,11 @@ void profile_expand(struct profile *profile, struct diagnostics *diagnostics)
     if (!profile->cells.count && diagnostics->count == 0)
         diagnose(diagnostics, spec->exclude_count ? spec->excludes[0].place : spec->matrices[0].place,
                  "no cell is left: all %llu are excluded", (unsigned long long)expansion.left_out);
+    unsigned told = 0;
+    for (size_t i = 1; i < profile->cells.count; i++)
+        told |= cell_tell(&profile->cells.items[0], &profile->cells.items[i]);
+    for (size_t i = 0; i < profile->cells.count; i++)
+        profile->cells.items[i].told = (uint8_t)told;
     repeat(profile);
     struct strbuf text = {0};
     for (size_t i = 0; i < profile->cells.count; i++)

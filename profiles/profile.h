@@ -16,6 +16,8 @@ enum counters_mode { COUNTERS_OFF, COUNTERS_AUTO, COUNTERS_ON };
 
 #define STEPS_FOREVER UINT32_MAX
 
+enum { TELL_WARMUP = 1, TELL_SEED = 2, TELL_THREADS = 4 };
+
 struct cell {
     char device[32]; /* "cpu", "cuda:0" */
     struct model_config model;
@@ -31,6 +33,7 @@ struct cell {
     uint32_t profile_every; /* 1: after every timed step a profiled one; n: one in n; 0: never (timed steps only) */
     enum counters_mode counters;
     bool memory;         /* the memory ledger in the report */
+    uint8_t told;        /* TELL_…: what the title must say besides, because cells of the same run differ in it */
     uint32_t repetition; /* 0-based */
 };
 
@@ -89,6 +92,8 @@ void cell_plan_request(const struct cell *cell, unsigned fusions, struct plan_re
 
 /* "S · b4 · c256 · fp32 · eager · cpu" for titles; ASCII on request. */
 void cell_title(const struct cell *cell, bool ascii, char *text, size_t size);
+/* TELL_… bits of what differs between two cells: or-ed over a run's cells, they go into each one's `told`. */
+unsigned cell_tell(const struct cell *a, const struct cell *b);
 
 /* Shipped profiles and those in the user's folder; a name in several folders is listed once, the first found: the folder in
  * STEPTOP_PROFILE_FOLDER (when absolute), the user's, the source tree's beside build/, then share/. */

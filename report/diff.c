@@ -20,26 +20,30 @@ static struct cell experiment_of(const struct report_cell *cell)
     return key;
 }
 
-/* For each cell of `a`, the index of its partner in `b` or -1; each partner once, in order. */
+/* For each cell of `a`, the index of its partner in `b` or -1; each partner once. Cells that asked for the same to the letter
+ * come together first (a sweep over warm-ups), then those that are the same experiment. */
 static int32_t *match_cells(const struct report *a, const struct report *b, bool *taken)
 {
     int32_t *partner = malloc((a->cells.count + 1) * sizeof *partner);
     struct cell *keys = malloc((b->cells.count + 1) * sizeof *keys);
     if (!partner || !keys)
         abort();
-    for (size_t j = 0; j < b->cells.count; j++)
-        keys[j] = experiment_of(b->cells.items[j]);
-    for (size_t i = 0; i < a->cells.count; i++) {
-        const struct cell key = experiment_of(a->cells.items[i]);
+    for (size_t i = 0; i < a->cells.count; i++)
         partner[i] = -1;
-        /* Two runs of one profile have their cells in the same places. */
-        for (size_t n = 0; n < b->cells.count && partner[i] < 0; n++) {
-            const size_t j = (i + n) % b->cells.count;
-            if (!taken[j] && cell_equal(&key, &keys[j]))
+    for (int exact = 1; exact >= 0; exact--) {
+        for (size_t j = 0; j < b->cells.count; j++)
+            keys[j] = exact ? b->cells.items[j]->requested : experiment_of(b->cells.items[j]);
+        for (size_t i = 0; i < a->cells.count; i++) {
+            const struct cell key = exact ? a->cells.items[i]->requested : experiment_of(a->cells.items[i]);
+            /* Two runs of one profile have their cells in the same places. */
+            for (size_t n = 0; n < b->cells.count && partner[i] < 0; n++) {
+                const size_t j = (i + n) % b->cells.count;
+                if (taken[j] || !cell_equal(&key, &keys[j]))
+                    continue;
                 partner[i] = (int32_t)j;
+                taken[j] = true;
+            }
         }
-        if (partner[i] >= 0)
-            taken[partner[i]] = true;
     }
     free(keys);
     return partner;
@@ -148,22 +152,24 @@ static void diff_kernels(struct diff *diff, struct diff_cell *cell, int pass)
                                **b = sorted_kernels(cell->b, pass, &count_b);
     const uint64_t steps_a = cell->a->passes[pass].profiled_steps, steps_b = cell->b->passes[pass].profiled_steps;
     double *variance_a = kernel_variances(cell->a, pass), *variance_b = kernel_variances(cell->b, pass);
-    cell->kernels = arena_array(&diff->arena, struct diff_row, (count_a < count_b ? count_a : count_b) + 1);
-    for (size_t i = 0, j = 0; i < count_a && j < count_b;) {
-        const int order = by_name(&a[i], &b[j]);
+    cell->kernels = arena_array(&diff->arena, struct diff_row, count_a + count_b + 1);
+    for (size_t i = 0, j = 0; i < count_a || j < count_b;) {
+        const int order = i == count_a ? 1 : j == count_b ? -1 : by_name(&a[i], &b[j]);
+        struct diff_row *row = &cell->kernels[cell->kernel_count++];
+        *row = (struct diff_row){
+            .name = order > 0 ? b[j]->name : a[i]->name,
+            .pass = (uint8_t)pass,
+            .phase = order > 0 ? b[j]->phase : a[i]->phase,
+            .a_ns = order > 0 ? UNKNOWN_DOUBLE : (double)a[i]->total_ns / (double)steps_a,
+            .b_ns = order < 0 ? UNKNOWN_DOUBLE : (double)b[j]->total_ns / (double)steps_b,
+            .ratio = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0},
+            .verdict = VERDICT_AMBIGUOUS,
+        };
         if (order) {
             i += order < 0;
             j += order > 0;
             continue;
         }
-        struct diff_row *row = &cell->kernels[cell->kernel_count++];
-        *row = (struct diff_row){
-            .name = b[j]->name,
-            .pass = (uint8_t)pass,
-            .phase = b[j]->phase,
-            .a_ns = (double)a[i]->total_ns / (double)steps_a,
-            .b_ns = (double)b[j]->total_ns / (double)steps_b,
-        };
         row->ratio = ratio_of_means(row->a_ns, sqrt(variance_a[a[i] - cell->a->kernels]), row->b_ns,
                                     sqrt(variance_b[b[j] - cell->b->kernels]),
                                     a[i]->calls < b[j]->calls ? a[i]->calls : b[j]->calls);
@@ -250,11 +256,17 @@ static void diff_layers(struct diff *diff, struct diff_cell *cell, int pass)
     free(variance_b);
 }
 
+static bool ran(const struct report_cell *cell)
+{
+    return cell->status == STATUS_OK || cell->status == STATUS_UNRELIABLE;
+}
+
 static void diff_pair(struct diff *diff, struct diff_cell *cell)
 {
     diff->matched++;
-    cell->status_worse = cell->a->status == STATUS_OK && cell->b->status != STATUS_OK &&
-                         cell->b->status != STATUS_SKIPPED && cell->b->status != STATUS_PENDING;
+    /* An unreliable cell ran: a noisy moment is no regression. */
+    cell->status_worse =
+        ran(cell->a) && !ran(cell->b) && cell->b->status != STATUS_SKIPPED && cell->b->status != STATUS_PENDING;
     cell->regression = cell->status_worse;
     diff_steps(diff, cell);
     const int pass = common_pass(cell);

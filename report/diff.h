@@ -7,7 +7,7 @@
 struct diff_row {
     const char *name;    /* phase, kernel, layer path; a document's */
     uint8_t pass, phase; /* PHASE_COUNT: the whole pass */
-    double a_ns, b_ns;   /* median of a step's samples; kernels and layers: mean a profiled step */
+    double a_ns, b_ns;   /* median of a step's samples; kernels and layers: mean a profiled step; NaN: not there */
     struct ratio ratio;  /* b ÷ a */
     enum verdict verdict;
 };
@@ -16,7 +16,7 @@ struct diff_cell {
     const struct report_cell *a, *b; /* NULL: only in the other report */
     struct diff_row *steps, *kernels, *layers;
     size_t step_count, kernel_count, layer_count;
-    bool status_worse; /* was ok, is not */
+    bool status_worse; /* ran, does not any more */
     bool regression;   /* a pass as a whole is slower, or status_worse */
 };
 

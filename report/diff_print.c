@@ -13,6 +13,31 @@ static void title_of(const struct diff_cell *cell, char *title, size_t size)
     cell_title(&(cell->b ? cell->b : cell->a)->requested, false, title, size);
 }
 
+/* A kernel that only one of the reports has: its time is all change. */
+static double known_or_0(double value)
+{
+    return is_known(value) ? value : 0;
+}
+
+static int by_change(const void *a, const void *b)
+{
+    const struct diff_row *x = *(const struct diff_row *const *)a, *y = *(const struct diff_row *const *)b;
+    const double p = fabs(known_or_0(x->b_ns) - known_or_0(x->a_ns)),
+                 q = fabs(known_or_0(y->b_ns) - known_or_0(y->a_ns));
+    return p > q ? -1 : p < q;
+}
+
+static bool is_change(const struct diff_row *row)
+{
+    return row->verdict == VERDICT_FASTER || row->verdict == VERDICT_SLOWER || !is_known(row->a_ns) ||
+           !is_known(row->b_ns);
+}
+
+static const char *change_name(const struct diff_row *row)
+{
+    return !is_known(row->a_ns) ? "new" : !is_known(row->b_ns) ? "gone" : verdict_name(row->verdict);
+}
+
 /* Change in percent, its interval, and the verdict: the columns that all tables end with. */
 static void change_columns(struct pipe_table *table)
 {
@@ -31,7 +56,7 @@ static void change_cells(struct pipe_table *table, const struct diff_row *row)
     pipe_number(table, "%+.2f", (row->ratio.median - 1) * 100);
     pipe_number(table, "%+.2f", (row->ratio.low - 1) * 100);
     pipe_number(table, "%+.2f", (row->ratio.high - 1) * 100);
-    pipe_text(table, verdict_name(row->verdict));
+    pipe_text(table, change_name(row));
 }
 
 static void step_table(const struct diff *diff, struct strbuf *out)
@@ -54,13 +79,6 @@ static void step_table(const struct diff *diff, struct strbuf *out)
     pipe_finish(&table, out);
 }
 
-static int by_change(const void *a, const void *b)
-{
-    const struct diff_row *x = *(const struct diff_row *const *)a, *y = *(const struct diff_row *const *)b;
-    const double p = fabs(x->b_ns - x->a_ns), q = fabs(y->b_ns - y->a_ns);
-    return p > q ? -1 : p < q;
-}
-
 /* The rows that changed, the largest difference in time first. */
 static void row_table(const char *what, const struct diff_row *rows, size_t count, struct strbuf *out)
 {
@@ -70,7 +88,7 @@ static void row_table(const char *what, const struct diff_row *rows, size_t coun
     if (!changed)
         abort();
     for (size_t r = 0; r < count; r++)
-        if (rows[r].verdict == VERDICT_FASTER || rows[r].verdict == VERDICT_SLOWER)
+        if (is_change(&rows[r]))
             changed[found++] = &rows[r];
     qsort(changed, found, sizeof *changed, by_change);
     if (found) {
@@ -93,7 +111,7 @@ static void row_table(const char *what, const struct diff_row *rows, size_t coun
 static bool has_change(const struct diff_row *rows, size_t count)
 {
     for (size_t r = 0; r < count; r++)
-        if (rows[r].verdict == VERDICT_FASTER || rows[r].verdict == VERDICT_SLOWER)
+        if (is_change(&rows[r]))
             return true;
     return false;
 }
@@ -148,10 +166,10 @@ static void unmatched(const struct diff *diff, const char *name_a, const char *n
 
 static void summary_line(const struct diff *diff, struct strbuf *out)
 {
-    strbuf_printf(out,
-                  "%zu cells in both; passes: %zu slower, %zu faster, %zu same, %zu ambiguous (threshold %.3g %%).\n",
-                  diff->matched, diff->verdicts[VERDICT_SLOWER], diff->verdicts[VERDICT_FASTER],
-                  diff->verdicts[VERDICT_SAME], diff->verdicts[VERDICT_AMBIGUOUS], diff->threshold * 100);
+    strbuf_printf(
+        out, "%zu cell%s in both; passes: %zu slower, %zu faster, %zu same, %zu ambiguous (threshold %.3g %%).\n",
+        diff->matched, diff->matched == 1 ? "" : "s", diff->verdicts[VERDICT_SLOWER], diff->verdicts[VERDICT_FASTER],
+        diff->verdicts[VERDICT_SAME], diff->verdicts[VERDICT_AMBIGUOUS], diff->threshold * 100);
 }
 
 void diff_markdown(const struct diff *diff, const char *name_a, const char *name_b, struct strbuf *out)
@@ -180,8 +198,18 @@ static void text_row(const struct diff_row *row, const char *label, struct strbu
     char interval[64] = "";
     if (is_known(row->ratio.low) && is_known(row->ratio.high))
         snprintf(interval, sizeof interval, "[%+.2f, %+.2f]", (row->ratio.low - 1) * 100, (row->ratio.high - 1) * 100);
-    strbuf_printf(out, "  %12.3f ms %12.3f ms %+8.2f %% %-18s %-9s ", row->a_ns * 1e-6, row->b_ns * 1e-6,
-                  (row->ratio.median - 1) * 100, interval, verdict_name(row->verdict));
+    for (int side = 0; side < 2; side++) {
+        const double ns = side ? row->b_ns : row->a_ns;
+        if (is_known(ns))
+            strbuf_printf(out, "%s%12.3f ms", side ? " " : "  ", ns * 1e-6);
+        else
+            strbuf_printf(out, "%s%12s   ", side ? " " : "  ", "-");
+    }
+    if (is_known(row->ratio.median))
+        strbuf_printf(out, " %+8.2f %%", (row->ratio.median - 1) * 100);
+    else
+        strbuf_printf(out, " %8s  ", "");
+    strbuf_printf(out, " %-18s %-9s ", interval, change_name(row));
     clean_text(out, label, strlen(label));
     strbuf_putc(out, ' ');
     clean_text(out, row->name, strlen(row->name));
@@ -195,7 +223,7 @@ static void text_changes(const char *what, const struct diff_row *rows, size_t c
     if (!changed)
         abort();
     for (size_t r = 0; r < count; r++)
-        if (rows[r].verdict == VERDICT_FASTER || rows[r].verdict == VERDICT_SLOWER)
+        if (is_change(&rows[r]))
             changed[found++] = &rows[r];
     qsort(changed, found, sizeof *changed, by_change);
     if (found)

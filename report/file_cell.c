@@ -67,50 +67,34 @@ void report_bins_pack(struct report_bins *bins, struct arena *arena, const struc
     }
 }
 
-static uint32_t bins_in(const char *text)
+typedef VEC(uint32_t) word_list;
+
+/* The digits from *text on, at most ten of them, and moves behind them; false when there is none. */
+static bool digits_take(const char **text, uint64_t *value)
 {
-    uint32_t bins = 0;
-    for (; *text; text++)
-        bins += *text == ':';
-    return bins;
+    const char *start = *text, *at = start;
+    uint64_t sum = 0;
+    while (*at >= '0' && *at <= '9' && at < start + 11)
+        sum = sum * 10 + (uint64_t)(*at++ - '0');
+    *text = at;
+    *value = sum;
+    return at > start && at < start + 11;
 }
 
-static size_t digits_at(const char *text)
-{
-    size_t count = 0;
-    while (text[count] >= '0' && text[count] <= '9')
-        count++;
-    return count;
-}
-
-/* "412:3 413:7": ascending bins, into `words`, which has room for a word a bin; a count that takes more words (a run of
- * days) gets room of its own. */
-static bool bins_parse(const char *text, struct report_bins *bins, uint32_t *words, struct arena *arena)
+/* "412:3 413:7": ascending bins, added to `words`. */
+static bool bins_parse(const char *text, word_list *words)
 {
     int64_t last = -1;
-    size_t room = bins_in(text);
-    bins->words = words;
-    bins->word_count = 0;
     while (*text) {
-        const size_t digits = digits_at(text);
         uint64_t bin, count;
-        if (text[digits] != ':' || !unsigned_parse(text, digits, &bin) || bin >= BIN_COUNT || (int64_t)bin <= last)
+        if (!digits_take(&text, &bin) || *text++ != ':' || bin >= BIN_COUNT || (int64_t)bin <= last)
             return false;
-        text += digits + 1;
-        const size_t more = digits_at(text);
-        if (!unsigned_parse(text, more, &count) || count == 0 || count > UINT32_MAX ||
-            (text[more] && text[more] != ' '))
+        if (!digits_take(&text, &count) || count == 0 || count > UINT32_MAX || (*text && *text != ' '))
             return false;
-        text += more + (text[more] == ' ');
-        if (count > WORD_COUNT_MOST) {
-            room += (size_t)(count / WORD_COUNT_MOST);
-            uint32_t *larger = arena_array(arena, uint32_t, room);
-            memcpy(larger, bins->words, bins->word_count * sizeof *larger);
-            bins->words = larger;
-        }
-        for (; count; count -= count < WORD_COUNT_MOST ? count : WORD_COUNT_MOST)
-            bins->words[bins->word_count++] =
-                (uint32_t)bin << WORD_COUNT_BITS | (uint32_t)(count < WORD_COUNT_MOST ? count : WORD_COUNT_MOST);
+        text += *text == ' ';
+        for (; count > WORD_COUNT_MOST; count -= WORD_COUNT_MOST)
+            vec_push(words, (uint32_t)bin << WORD_COUNT_BITS | WORD_COUNT_MOST);
+        vec_push(words, (uint32_t)bin << WORD_COUNT_BITS | (uint32_t)count);
         last = (int64_t)bin;
     }
     return true;
@@ -229,26 +213,37 @@ static bool finish_rows(struct report_cell *cell, struct error *error)
     return true;
 }
 
+static struct report_bins *row_bins(const struct file_cell *file, size_t row)
+{
+    struct report_kernel *kernel = &file->cell.kernels[file->histograms[row].kernel];
+    return file->histograms[row].warmup ? &kernel->warmup_histogram : &kernel->histogram;
+}
+
+/* The words of all histograms of a cell are one array: they are gathered first, then each is told its part. */
 static bool finish_histograms(struct file_cell *file, struct error *error)
 {
-    size_t bins_of_all = 0, used = 0;
-    for (size_t i = 0; i < file->histogram_count; i++)
-        bins_of_all += bins_in(file->histograms[i].bins);
-    uint32_t *words = arena_array(&file->cell.arena, uint32_t, bins_of_all + 1);
-    for (size_t i = 0; i < file->histogram_count; i++) {
-        const struct report_histogram_row *row = &file->histograms[i];
-        if (row->kernel >= file->cell.kernel_count)
-            return bad(error, "histograms", i, "there is no such kernel");
-        struct report_kernel *kernel = &file->cell.kernels[row->kernel];
-        struct report_bins *bins = row->warmup ? &kernel->warmup_histogram : &kernel->histogram;
-        if (bins->word_count)
-            return bad(error, "histograms", i, "this kernel has one already");
-        const uint32_t room = bins_in(row->bins);
-        used += room;
-        if (!bins_parse(row->bins, bins, words + used - room, &file->cell.arena))
-            return bad(error, "histograms", i, "bins must be bin:count pairs with rising bins below 1280");
+    word_list words = {0};
+    bool good = true;
+    for (size_t i = 0; i < file->histogram_count && good; i++) {
+        const size_t before = words.count;
+        if (file->histograms[i].kernel >= file->cell.kernel_count)
+            good = bad(error, "histograms", i, "there is no such kernel");
+        else if (row_bins(file, i)->word_count)
+            good = bad(error, "histograms", i, "this kernel has one already");
+        else if (!bins_parse(file->histograms[i].bins, &words))
+            good = bad(error, "histograms", i, "bins must be bin:count pairs with rising bins below 1280");
+        else
+            row_bins(file, i)->word_count = (uint32_t)(words.count - before);
     }
-    return true;
+    uint32_t *copy = arena_array(&file->cell.arena, uint32_t, words.count + 1);
+    if (good && words.count)
+        memcpy(copy, words.items, words.count * sizeof *copy);
+    for (size_t i = 0, used = 0; good && i < file->histogram_count; i++) {
+        row_bins(file, i)->words = copy + used;
+        used += row_bins(file, i)->word_count;
+    }
+    vec_release(&words);
+    return good;
 }
 
 static bool finish_counters(struct file_cell *file, struct error *error)

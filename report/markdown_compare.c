@@ -143,6 +143,45 @@ void markdown_compare(const struct report *report, struct strbuf *out)
         compare_axis(report, &axes[i], out);
 }
 
+/* Same but for the context length and what follows from it. */
+static bool same_row(const struct cell *a, const struct cell *b)
+{
+    struct cell like = *a;
+    like.context_length = b->context_length;
+    return cell_equal(&like, b);
+}
+
+/* Where memory ends: of each width and number of heads the longest context that ran and the shortest that did not fit. */
+static void frontier(const struct report *report, struct strbuf *out)
+{
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct cell *cell = &report->cells.items[i]->requested;
+        int64_t fits = 0, ends = 0;
+        bool seen = cell->model.kind != MODEL_ATTENTION;
+        for (size_t j = 0; j < i && !seen; j++)
+            seen = same_row(&report->cells.items[j]->requested, cell);
+        for (size_t j = i; j < report->cells.count && !seen; j++) {
+            const struct report_cell *other = report->cells.items[j];
+            const int64_t context = other->requested.context_length;
+            if (!same_row(&other->requested, cell))
+                continue;
+            if ((other->status == STATUS_OK || other->status == STATUS_UNRELIABLE) && context > fits)
+                fits = context;
+            if ((other->status == STATUS_OOM || other->status == STATUS_SKIPPED) && (!ends || context < ends))
+                ends = context;
+        }
+        if (seen || !ends)
+            continue;
+        strbuf_printf(out, "- %s, %s, d_model %lld, %lld head%s: ", cell->device, cell->compile ? "compiled" : "eager",
+                      (long long)cell->model.d_model, (long long)cell->model.num_heads,
+                      cell->model.num_heads == 1 ? "" : "s");
+        if (fits)
+            strbuf_printf(out, "context %lld fits, %lld does not\n", (long long)fits, (long long)ends);
+        else
+            strbuf_printf(out, "context %lld does not fit\n", (long long)ends);
+    }
+}
+
 void markdown_attention_sweep(const struct report *report, struct strbuf *out)
 {
     static const char *const numbers[] = {"heads",  "d_model",    "context",   "fwd ms",
@@ -187,6 +226,11 @@ void markdown_attention_sweep(const struct report *report, struct strbuf *out)
             out, "\n## Attention alone\n\nMedians by width and context; saved is what forward leaves for backward, as "
                  "planned. Where the status is oom, memory ended.\n\n");
         strbuf_add(out, text.text, text.length);
+        struct strbuf list = {0};
+        frontier(report, &list);
+        if (list.length)
+            strbuf_printf(out, "\nWhere memory ends:\n\n%s", list.text);
+        strbuf_release(&list);
     }
     strbuf_release(&text);
 }

@@ -233,13 +233,14 @@ static void attention_rows(struct pipe_table *table, const struct report_cell *c
             continue;
         pipe_text(table, title);
         pipe_text(table, phase_name((enum phase)phase));
-        pipe_number(table, "%.3f", softmax->ns * 1e-6);
+        /* In a fused kernel softmax has no time of its own: that is not known, not zero. */
+        pipe_number(table, "%.3f", softmax->ns > 0 ? softmax->ns * 1e-6 : UNKNOWN_DOUBLE);
         pipe_number(table, "%.3f", products->ns * 1e-6);
         pipe_number(table, "%.3f", projections->ns * 1e-6);
         pipe_number(table, "%.3f", softmax->ns > 0 ? softmax->ns / (products->ns + projections->ns) : UNKNOWN_DOUBLE);
-        pipe_number(table, "%.3f", softmax->flops * 1e-9);
-        pipe_number(table, "%.3f", products->flops * 1e-9);
-        pipe_number(table, "%.3f", projections->flops * 1e-9);
+        pipe_number(table, "%.6f", softmax->ns > 0 ? softmax->flops * 1e-9 : UNKNOWN_DOUBLE);
+        pipe_number(table, "%.6f", products->flops * 1e-9);
+        pipe_number(table, "%.6f", projections->flops * 1e-9);
         pipe_number(table, "%.5f",
                     softmax->flops > 0 ? softmax->flops / (products->flops + projections->flops) : UNKNOWN_DOUBLE);
     }

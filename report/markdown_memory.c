@@ -136,6 +136,36 @@ static void largest_table(const struct report_cell *cell, struct strbuf *out)
     pipe_finish(&table, out);
 }
 
+/* An earlier cell with the same plan: it differs in how it was measured alone. */
+static bool planned_before(const struct report *report, size_t index)
+{
+    const struct cell *cell = &report->cells.items[index]->requested;
+    for (size_t i = 0; i < index; i++) {
+        struct cell like = report->cells.items[i]->requested;
+        if (!report->cells.items[i]->memory.largest_count)
+            continue;
+        like.warmup = cell->warmup;
+        like.steps = cell->steps;
+        like.seed = cell->seed;
+        like.threads = cell->threads;
+        like.timeout_s = cell->timeout_s;
+        like.profile_every = cell->profile_every;
+        like.counters = cell->counters;
+        like.repetition = cell->repetition;
+        if (cell_equal(&like, cell))
+            return true;
+    }
+    return false;
+}
+
+static bool has_block(const struct report_cell *cell)
+{
+    for (size_t l = 0; l < cell->layer_count; l++)
+        if (strcmp(cell->layers[l].path, "layers.0") == 0)
+            return true;
+    return false;
+}
+
 void markdown_memory(const struct report *report, struct strbuf *out)
 {
     size_t planned = 0;
@@ -153,13 +183,15 @@ void markdown_memory(const struct report *report, struct strbuf *out)
     kind_table(report, out);
     for (size_t i = 0; i < report->cells.count && i < MARKDOWN_DETAIL_CELLS; i++) {
         const struct report_cell *cell = report->cells.items[i];
-        if (!cell->memory.largest_count)
+        if (!cell->memory.largest_count || planned_before(report, i))
             continue;
         strbuf_puts(out, "\n### Memory of ");
         markdown_title(cell, out);
         strbuf_puts(out, "\n\nThe largest tensors:\n\n");
         largest_table(cell, out);
-        strbuf_puts(out, "\nWhat one block keeps for backward:\n\n");
-        block_table(cell, out);
+        if (has_block(cell)) {
+            strbuf_puts(out, "\nWhat one block keeps for backward:\n\n");
+            block_table(cell, out);
+        }
     }
 }

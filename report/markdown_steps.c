@@ -91,8 +91,10 @@ void markdown_warmup(const struct report *report, struct strbuf *out)
     pipe_add_column(&table, "cell", PIPE_TEXT);
     pipe_add_column(&table, "pass", PIPE_TEXT);
     pipe_add_column(&table, "warm-up", PIPE_NUMBER);
-    pipe_add_column(&table, "steps in order, ms (w: warm-up)", PIPE_TEXT);
+    pipe_add_column(&table, "mean ms", PIPE_NUMBER);
+    pipe_add_column(&table, "sd ms", PIPE_NUMBER);
     pipe_add_column(&table, "1st / median", PIPE_NUMBER);
+    pipe_add_column(&table, "steps in order, ms (w: warm-up)", PIPE_TEXT);
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         char title[256];
@@ -112,14 +114,21 @@ void markdown_warmup(const struct report *report, struct strbuf *out)
             pipe_text(&table, title);
             pipe_text(&table, pass_name((enum pass)pass));
             pipe_integer(&table, (int64_t)total->warmup_count);
-            pipe_text(&table, series.text);
+            pipe_number(&table, "%.3f", total->summary.mean * 1e-6);
+            pipe_number(&table, "%.3f", total->summary.sd * 1e-6);
             pipe_number(&table, "%.3f", (double)first / total->summary.median);
+            if (total->warmup_count + total->sample_count > shown)
+                strbuf_puts(&series, " …");
+            pipe_text(&table, series.text);
             strbuf_release(&series);
         }
     }
     pipe_finish(&table, &text);
     if (any) {
-        strbuf_puts(out, "\n## Warm-up\n\nWhat the first steps cost, and what leaving them out saves.\n\n");
+        strbuf_puts(
+            out,
+            "\n## Warm-up\n\nWhat the first steps cost, and what leaving them out does: mean and sd are those of the "
+            "counted steps alone.\n\n");
         strbuf_add(out, text.text, text.length);
     }
     strbuf_release(&text);

@@ -8,6 +8,7 @@
 #include "report/escape.h"
 #include "report/fields.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define LAYER_TRACK 1
@@ -135,32 +136,35 @@ static void memory_counter(struct trace *trace, size_t process, const struct rep
     strbuf_puts(trace->out, "}}");
 }
 
-/* The plan's memory over the pass: its nodes, phase by phase, spread evenly over the time of the phase's launches. */
+/* The plan's memory over the pass: the n-th node of a phase stands where the n-th of its launches begins, which is where it
+ * ran if each node was one launch; where there are more or fewer launches, they are shared out evenly. */
 static void memory_counters(struct trace *trace, size_t process, const struct report_cell *cell,
                             const struct report_launch *launches, size_t count, uint64_t origin)
 {
     const struct report_memory *memory = &cell->memory;
-    uint64_t start[PHASE_COUNT], end[PHASE_COUNT], last = 0;
+    uint64_t *starts = malloc((count + 1) * sizeof *starts), last = 0; /* of the launches, phase by phase */
+    size_t first[PHASE_COUNT + 1] = {0}, filled[PHASE_COUNT] = {0};
     int32_t nodes[PHASE_COUNT] = {0}, seen[PHASE_COUNT] = {0};
+    if (!starts)
+        abort();
+    for (size_t i = 0; i < count; i++)
+        first[launches[i].phase + 1]++;
     for (int phase = 0; phase < PHASE_COUNT; phase++)
-        start[phase] = UINT64_MAX, end[phase] = 0;
-    for (size_t i = 0; i < count; i++) {
-        const uint64_t stop = launches[i].start_ns + launches[i].duration_ns;
-        start[launches[i].phase] =
-            launches[i].start_ns < start[launches[i].phase] ? launches[i].start_ns : start[launches[i].phase];
-        end[launches[i].phase] = stop > end[launches[i].phase] ? stop : end[launches[i].phase];
-    }
+        first[phase + 1] += first[phase];
+    for (size_t i = 0; i < count; i++)
+        starts[first[launches[i].phase] + filled[launches[i].phase]++] = launches[i].start_ns;
     for (int32_t n = 0; n < memory->curve_count; n++)
         nodes[memory->curve_phase[n]]++;
     for (int32_t n = 0; n < memory->curve_count; n++) {
         const int phase = memory->curve_phase[n];
-        if (start[phase] == UINT64_MAX)
+        if (!filled[phase])
             continue;
-        uint64_t time = start[phase] + (uint64_t)((double)(end[phase] - start[phase]) * seen[phase]++ / nodes[phase]);
-        time = time < last ? last : time;
-        last = time;
-        memory_counter(trace, process, cell, n, origin + time);
+        const size_t at = (size_t)((uint64_t)seen[phase]++ * filled[phase] / (uint64_t)nodes[phase]);
+        const uint64_t time = starts[first[phase] + at];
+        last = time < last ? last : time;
+        memory_counter(trace, process, cell, n, origin + last);
     }
+    free(starts);
 }
 
 /* Without a timeline: each kernel of the longest pass once, with the time it takes in a step, phase after phase. */

@@ -6,6 +6,7 @@
 #define WIDTH 860.0
 #define MARGIN 16.0
 #define TITLE_HEIGHT 34.0
+#define LETTER 6.8   /* a wide guess of a letter's width at this size: nobody knows the reader's font */
 #define MAX_CELLS 16 /* in the picture of a whole report */
 
 /* A grey that reads on white and on black alike, and a fainter one for grids. */
@@ -55,6 +56,20 @@ void canvas_text(struct canvas *canvas, double x, double y, const char *anchor, 
                   strong ? " font-weight=\"bold\" font-size=\"13\"" : "");
     escape_xml(&canvas->body, text);
     strbuf_puts(&canvas->body, "</text>\n");
+}
+
+void canvas_label(struct canvas *canvas, double x, double y, const char *text)
+{
+    strbuf_printf(&canvas->body, "<text x=\"%.1f\" y=\"%.1f\" text-anchor=\"middle\" fill=\"#ffffff\">", x, y);
+    escape_xml(&canvas->body, text);
+    strbuf_puts(&canvas->body, "</text>\n");
+}
+
+double canvas_legend(struct canvas *canvas, double x, double y, const char *fill, const char *text)
+{
+    canvas_rect(canvas, x, y, 10, 10, fill, NULL);
+    canvas_text(canvas, x + 14, y + 9, "start", false, text);
+    return x + 14 + LETTER * (double)utf8_length(text) + 14;
 }
 
 void canvas_dot(struct canvas *canvas, double x, double y, double radius, const char *fill, const char *tip)

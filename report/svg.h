@@ -17,7 +17,11 @@ void canvas_rect(struct canvas *canvas, double x, double y, double width, double
                  const char *tip);
 void canvas_line(struct canvas *canvas, double x1, double y1, double x2, double y2, const char *stroke, bool dashed);
 void canvas_text(struct canvas *canvas, double x, double y, const char *anchor, bool strong, const char *text);
+/* Text on a filled shape. */
+void canvas_label(struct canvas *canvas, double x, double y, const char *text);
 void canvas_dot(struct canvas *canvas, double x, double y, double radius, const char *fill, const char *tip);
+/* A square of a colour and what it stands for, at x; where the next one goes. */
+double canvas_legend(struct canvas *canvas, double x, double y, const char *fill, const char *text);
 extern const char *const svg_ink, *const svg_faint;
 const char *svg_class_color(enum kernel_class kernel_class);
 const char *svg_kind_color(enum tensor_kind kind);

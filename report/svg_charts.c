@@ -6,6 +6,8 @@
 
 #define LABEL 170.0 /* width of the labels left of bars */
 #define VALUE 130.0 /* of the figures right of them */
+#define SHARE 34.0  /* least width of a bar that has its share written on it */
+#define COUNTS 44.0 /* of the launch counts left of a histogram */
 #define BAR 22.0
 #define ROW 30.0
 
@@ -22,7 +24,7 @@ static double class_time(const struct report_cell *cell, int pass, int phase, in
 bool draw_classes(struct canvas *canvas, const struct report_cell *cell)
 {
     const int pass = cell_has_kernels(cell) ? cell_longest_pass(cell) : -1;
-    double time[PHASE_COUNT][CLASS_COUNT], total[PHASE_COUNT] = {0}, most = 0, y = 0, legend = 0;
+    double time[PHASE_COUNT][CLASS_COUNT], total[PHASE_COUNT] = {0}, most = 0, y = 0, legend = LABEL;
     bool used[CLASS_COUNT] = {false};
     if (pass < 0)
         return false;
@@ -50,6 +52,9 @@ bool draw_classes(struct canvas *canvas, const struct report_cell *cell)
                      kernel_class_name((enum kernel_class)c), time[phase][c] * 1e-6,
                      time[phase][c] / total[phase] * 100);
             canvas_rect(canvas, x, y, time[phase][c] * scale, BAR, svg_class_color((enum kernel_class)c), text);
+            snprintf(text, sizeof text, "%.0f %%", time[phase][c] / total[phase] * 100);
+            if (time[phase][c] * scale > SHARE)
+                canvas_label(canvas, x + time[phase][c] * scale / 2, y + 15, text);
             x += time[phase][c] * scale;
         }
         snprintf(text, sizeof text, "%.2f ms", total[phase] * 1e-6);
@@ -59,9 +64,8 @@ bool draw_classes(struct canvas *canvas, const struct report_cell *cell)
     for (int c = 0; c < CLASS_COUNT; c++) {
         if (!used[c])
             continue;
-        canvas_rect(canvas, LABEL + legend, y + 4, 10, 10, svg_class_color((enum kernel_class)c), NULL);
-        canvas_text(canvas, LABEL + legend + 14, y + 13, "start", false, kernel_class_name((enum kernel_class)c));
-        legend += 76;
+        legend = canvas_legend(canvas, legend, y + 4, svg_class_color((enum kernel_class)c),
+                               kernel_class_name((enum kernel_class)c));
     }
     canvas->height = y + 24;
     return true;
@@ -97,10 +101,7 @@ bool draw_layers(struct canvas *canvas, const struct report_cell *cell)
         y += BAR + 2;
     }
     modules_release(&modules);
-    canvas_rect(canvas, LABEL, y + 4, 10, 10, "#4c8dd6", NULL);
-    canvas_text(canvas, LABEL + 14, y + 13, "start", false, "forward");
-    canvas_rect(canvas, LABEL + 80, y + 4, 10, 10, "#d97b29", NULL);
-    canvas_text(canvas, LABEL + 94, y + 13, "start", false, "backward");
+    canvas_legend(canvas, canvas_legend(canvas, LABEL, y + 4, "#4c8dd6", "forward"), y + 4, "#d97b29", "backward");
     canvas->height = y + 24;
     return most > 0;
 }
@@ -114,13 +115,46 @@ static const struct report_kernel *largest_kernel(const struct report_cell *cell
     return largest;
 }
 
+/* "16.78 ms" */
+static void time_text(char *text, size_t size, double ns)
+{
+    static const struct {
+        double ns;
+        const char *name;
+    } units[] = {{1e9, "s"}, {1e6, "ms"}, {1e3, "us"}, {1, "ns"}};
+    size_t unit = 0;
+    while (unit < 3 && ns < units[unit].ns)
+        unit++;
+    const double value = ns / units[unit].ns;
+    snprintf(text, size, "%.*f %s", value < 10 ? 2 : value < 100 ? 1 : 0, value, units[unit].name);
+}
+
+static void histogram_axes(struct canvas *canvas, int first, int last, double top, double height, uint64_t most)
+{
+    char text[64];
+    for (int tick = 0; tick <= 4; tick++) {
+        const double x = COUNTS + (canvas->width - COUNTS) * tick / 4;
+        time_text(text, sizeof text, exp2((first + (last - first) * tick / 4.0) / 32));
+        canvas_line(canvas, x, top + height, x, top + height + 3, svg_ink, false);
+        canvas_text(canvas, x, top + height + 15, tick == 0 ? "start" : tick == 4 ? "end" : "middle", false, text);
+    }
+    for (int half = most % 2 ? 2 : 1; half <= 2; half++) {
+        const double y = top + height - height * half / 2;
+        canvas_line(canvas, COUNTS, y, canvas->width, y, svg_faint, false);
+        snprintf(text, sizeof text, "%llu", (unsigned long long)(most * (unsigned)half / 2));
+        canvas_text(canvas, COUNTS - 6, y + 4, "end", false, text);
+    }
+    canvas_text(canvas, COUNTS - 6, top + height + 4, "end", false, "0");
+    canvas_line(canvas, COUNTS, top + height, canvas->width, top + height, svg_ink, false);
+}
+
 bool draw_histogram(struct canvas *canvas, const struct report_cell *cell)
 {
     const struct report_kernel *kernel = largest_kernel(cell);
-    const double height = 150, top = 18;
+    const double height = 150, top = 22;
     uint64_t counts[40 * HISTOGRAM_BINS_PER_OCTAVE] = {0}, most = 0;
     int first = -1, last = 0;
-    char text[400];
+    char text[400], low_text[32], high_text[32];
     if (!kernel)
         return false;
     for (uint32_t i = 0; i < kernel->histogram.word_count; i++) {
@@ -132,7 +166,8 @@ bool draw_histogram(struct canvas *canvas, const struct report_cell *cell)
     }
     first = first > 4 ? first - 4 : 0;
     last = last + 5;
-    const double width = canvas->width / (last - first);
+    histogram_axes(canvas, first, last, top, height, most);
+    const double width = (canvas->width - COUNTS) / (last - first);
     for (int bin = first; bin < last; bin++) {
         if (bin >= 40 * HISTOGRAM_BINS_PER_OCTAVE || !counts[bin])
             continue;
@@ -140,18 +175,15 @@ bool draw_histogram(struct canvas *canvas, const struct report_cell *cell)
         const double bar = height * (double)counts[bin] / (double)most;
         snprintf(text, sizeof text, "%.2f to %.2f us: %llu launches", low * 1e-3, low * exp2(1.0 / 32) * 1e-3,
                  (unsigned long long)counts[bin]);
-        canvas_rect(canvas, (bin - first) * width, top + height - bar, fmax(width - 1, 0.5), bar, "#4c8dd6", text);
+        canvas_rect(canvas, COUNTS + (bin - first) * width, top + height - bar, fmax(width - 1, 0.5), bar, "#4c8dd6",
+                    text);
     }
-    canvas_line(canvas, 0, top + height, canvas->width, top + height, svg_ink, false);
-    for (int tick = 0; tick <= 4; tick++) {
-        const double x = canvas->width * tick / 4, value = exp2((first + (last - first) * tick / 4.0) / 32);
-        snprintf(text, sizeof text, "%.4g us", value * 1e-3);
-        canvas_text(canvas, x, top + height + 14, tick == 0 ? "start" : tick == 4 ? "end" : "middle", false, text);
-    }
-    snprintf(text, sizeof text, "%.200s (%s, %llu launches): median %.1f us, p95 %.1f us", kernel->name,
-             phase_name((enum phase)kernel->phase), (unsigned long long)kernel->calls, kernel->median_ns * 1e-3,
-             kernel->p95_ns * 1e-3);
+    time_text(low_text, sizeof low_text, kernel->median_ns);
+    time_text(high_text, sizeof high_text, kernel->p95_ns);
+    snprintf(text, sizeof text, "%.200s (%s, %llu launches): median %s, p95 %s", kernel->name,
+             phase_name((enum phase)kernel->phase), (unsigned long long)kernel->calls,
+             is_known(kernel->median_ns) ? low_text : "n/a", is_known(kernel->p95_ns) ? high_text : "n/a");
     canvas_text(canvas, 0, 8, "start", false, text);
-    canvas->height = top + height + 20;
+    canvas->height = top + height + 22;
     return true;
 }

@@ -2,7 +2,8 @@
 #include "report/svg.h"
 #include <stdio.h>
 
-#define AXIS 92.0 /* room left of a plot for its scale */
+#define AXIS 92.0        /* room left of a plot for its scale */
+#define PHASE_LABEL 26.0 /* room that a phase's name takes */
 
 /* Kinds from the bottom up: what stays first, what comes and goes on top. */
 static const enum tensor_kind stack[] = {TENSOR_PARAMETER, TENSOR_PARAMETER_COPY, TENSOR_GRADIENT,
@@ -29,12 +30,25 @@ static void area(struct canvas *canvas, const struct report_memory *memory, int 
     strbuf_printf(&canvas->body, "V%.1fZ\"><title>%s</title></path>\n", height, tensor_kind_name(stack[level]));
 }
 
+/* A line where a phase begins, its name in the middle where it is wide enough for one. */
+static void phases(struct canvas *canvas, const struct report_memory *memory, double step, double height)
+{
+    for (int32_t first = 0, end; first < memory->curve_count; first = end) {
+        for (end = first; end < memory->curve_count && memory->curve_phase[end] == memory->curve_phase[first];)
+            end++;
+        canvas_line(canvas, AXIS + first * step, 0, AXIS + first * step, height, svg_ink, true);
+        if ((end - first) * step >= PHASE_LABEL)
+            canvas_text(canvas, AXIS + (first + end) * step / 2, height + 14, "middle", false,
+                        phase_name((enum phase)memory->curve_phase[first]));
+    }
+}
+
 bool draw_memory(struct canvas *canvas, const struct report_cell *cell)
 {
     const struct report_memory *memory = &cell->memory;
     const double height = 190;
-    double most = 0, legend = 0;
-    char text[96];
+    double most = 0, legend = AXIS;
+    char text[400];
     if (!memory->curve || memory->curve_count < 1 || memory->curve_count > 20000)
         return false;
     for (int32_t n = 0; n < memory->curve_count; n++)
@@ -50,27 +64,22 @@ bool draw_memory(struct canvas *canvas, const struct report_cell *cell)
         canvas_line(canvas, AXIS, height - height * tick / 4, canvas->width, height - height * tick / 4, svg_faint,
                     false);
     }
-    double labelled = -100;
-    for (int32_t n = 0; n < memory->curve_count; n++)
-        if (n == 0 || memory->curve_phase[n] != memory->curve_phase[n - 1]) {
-            canvas_line(canvas, AXIS + n * step, 0, AXIS + n * step, height, svg_ink, true);
-            if (n * step - labelled < 28) /* a short phase: its neighbour's label has the room */
-                continue;
-            labelled = n * step;
-            canvas_text(canvas, AXIS + n * step + 3, height + 14, "start", false,
-                        phase_name((enum phase)memory->curve_phase[n]));
-        }
+    phases(canvas, memory, step, height);
     for (int level = 0; level < TENSOR_KIND_COUNT; level++) {
         bool used = false;
         for (int32_t n = 0; n < memory->curve_count && !used; n++)
             used = memory->curve[(size_t)n * TENSOR_KIND_COUNT + stack[level]] > 0;
         if (!used)
             continue;
-        canvas_rect(canvas, AXIS + legend, height + 24, 10, 10, svg_kind_color(stack[level]), NULL);
-        canvas_text(canvas, AXIS + legend + 14, height + 33, "start", false, tensor_kind_name(stack[level]));
-        legend += 96;
+        legend =
+            canvas_legend(canvas, legend, height + 24, svg_kind_color(stack[level]), tensor_kind_name(stack[level]));
     }
     canvas->height = height + 42;
+    if (memory->peak_at && *memory->peak_at) {
+        snprintf(text, sizeof text, "highest: %.4g MiB at %.300s", most / 0x1p20, memory->peak_at);
+        canvas_text(canvas, AXIS, height + 52, "start", false, text);
+        canvas->height += 18;
+    }
     return true;
 }
 
@@ -95,7 +104,11 @@ static void roofline_axes(struct canvas *canvas, const struct log_axis *x, const
         const double at = AXIS + place(x, pow(10, decade));
         snprintf(text, sizeof text, "%g", pow(10, decade));
         canvas_line(canvas, at, 0, at, y->length, svg_faint, false);
-        canvas_text(canvas, at, y->length + 14, "middle", false, text);
+        canvas_text(canvas, at, y->length + 14,
+                    decade == x->high  ? "end"
+                    : decade == x->low ? "start"
+                                       : "middle",
+                    false, text);
     }
     for (double decade = ceil(y->low); decade <= y->high; decade++) {
         const double at = y->length - place(y, pow(10, decade));
@@ -110,6 +123,8 @@ bool draw_roofline(struct canvas *canvas, const struct report_cell *cell)
 {
     const double peak = cell->ceilings.flops_per_s, bandwidth = cell->ceilings.bytes_per_s;
     double low_x = 1e300, high_x = 0, low_y = 1e300, high_y = is_known(peak) && peak > 0 ? peak : 0;
+    double legend = AXIS;
+    bool drawn[CLASS_COUNT] = {false};
     char text[400];
     for (size_t k = 0; k < cell->kernel_count; k++) {
         const struct report_kernel *kernel = &cell->kernels[k];
@@ -133,19 +148,25 @@ bool draw_roofline(struct canvas *canvas, const struct report_cell *cell)
             canvas_line(canvas, AXIS + place(&x, start), y.length - place(&y, fmin(start * bandwidth, peak)),
                         AXIS + place(&x, ridge), y.length - place(&y, fmin(ridge * bandwidth, peak)), svg_ink, false);
         canvas_line(canvas, AXIS + place(&x, ridge), top, canvas->width, top, svg_ink, false);
-        snprintf(text, sizeof text, "measured: %.1f GFLOP/s, %.1f GB/s", peak * 1e-9, bandwidth * 1e-9);
-        canvas_text(canvas, canvas->width - 4, top - 5, "end", false, text);
+        snprintf(text, sizeof text, "roof, measured in this run: %.1f GFLOP/s and %.1f GB/s", peak * 1e-9,
+                 bandwidth * 1e-9);
+        canvas_text(canvas, AXIS, y.length + 28, "start", false, text);
     }
     for (size_t k = 0; k < cell->kernel_count; k++) {
         const struct report_kernel *kernel = &cell->kernels[k];
         if (!has_point(kernel))
             continue;
         const double intensity = kernel->flops / kernel->bytes, rate = kernel->flops / (double)kernel->total_ns * 1e9;
+        drawn[kernel->kernel_class] = true;
         snprintf(text, sizeof text, "%.250s (%s): %.2f FLOP/byte, %.2f GFLOP/s, %.1f %% of the time", kernel->name,
                  phase_name((enum phase)kernel->phase), intensity, rate * 1e-9, kernel->share * 100);
         canvas_dot(canvas, AXIS + place(&x, intensity), y.length - place(&y, rate),
                    3 + 9 * sqrt(fmin(fmax(kernel->share, 0), 1)), svg_class_color(kernel->kernel_class), text);
     }
-    canvas->height = y.length + 34;
+    for (int c = 0; c < CLASS_COUNT; c++)
+        if (drawn[c])
+            legend = canvas_legend(canvas, legend, y.length + 38, svg_class_color((enum kernel_class)c),
+                                   kernel_class_name((enum kernel_class)c));
+    canvas->height = y.length + 56;
     return true;
 }

@@ -37,7 +37,11 @@ bool unsigned_parse(const char *text, size_t length, uint64_t *value)
         return false;
     for (size_t i = 0; i < length; i++) {
         const unsigned digit = (unsigned)text[i] - '0';
-        if (digit > 9 || __builtin_mul_overflow(sum, (uint64_t)10, &sum) || __builtin_add_overflow(sum, digit, &sum))
+        if (digit > 9)
+            return false;
+        if (i < 19) /* below 10^19 nothing can overflow */
+            sum = sum * 10 + digit;
+        else if (__builtin_mul_overflow(sum, (uint64_t)10, &sum) || __builtin_add_overflow(sum, digit, &sum))
             return false;
     }
     *value = sum;

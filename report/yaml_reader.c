@@ -487,6 +487,11 @@ static bool read_report(struct reader *reader, struct report *report)
     intern_init(&reader->names, &report->arena);
     const bool done = read_root(reader);
     intern_release(&reader->names);
+    unsigned told = 0;
+    for (size_t i = 1; i < report->cells.count; i++)
+        told |= cell_tell(&report->cells.items[0]->requested, &report->cells.items[i]->requested);
+    for (size_t i = 0; i < report->cells.count; i++)
+        report->cells.items[i]->requested.told = (uint8_t)told;
     if (!done) {
         report_free(report);
         if (error)

@@ -1,5 +1,5 @@
 /* Reading a report of 1 000 cells × 500 kernels, and comparing two: seconds and the reading process's peak memory.
- * Usage: bench_report [CELLS [KERNELS]]. The files are made first, in a temporary folder, and removed. Each kernel row comes
+ * Usage: bench_report [CELLS [KERNELS]], bench_report make FILE [CELLS [KERNELS [STREAM]]], bench_report read FILE. The files are made first, in a temporary folder, and removed. Each kernel row comes
  * with a row of the kernel in a layer and a histogram of 12 bins; each cell with 2 passes of 10 steps and a tree of 85
  * layers. */
 #include "base/clock.h"
@@ -95,6 +95,8 @@ static void make_file(const char *path, uint64_t cells, uint64_t kernels, uint64
     for (uint64_t cell = 0; cell < cells; cell++)
         put_cell(file, cell, kernels, stream);
     fprintf(file, "complete: true\n");
+    fflush(file);
+    fsync(fileno(file)); /* or the disk is still being written to while the first run is timed */
     fclose(file);
 }
 
@@ -137,6 +139,11 @@ int main(int argc, char **argv)
     struct stat stat_;
     if (argc == 3 && strcmp(argv[1], "read") == 0)
         return read_once(argv[2]);
+    if (argc >= 3 && strcmp(argv[1], "make") == 0) { /* FILE [CELLS [KERNELS [STREAM]]]: to keep one, for a profiler */
+        make_file(argv[2], argc > 3 ? strtoull(argv[3], NULL, 10) : 1000, argc > 4 ? strtoull(argv[4], NULL, 10) : 500,
+                  argc > 5 ? strtoull(argv[5], NULL, 10) : 1);
+        return 0;
+    }
     const uint64_t cells = argc > 1 ? strtoull(argv[1], NULL, 10) : 1000,
                    kernels = argc > 2 ? strtoull(argv[2], NULL, 10) : 500;
     if (!mkdtemp(folder)) {

@@ -107,6 +107,20 @@ static void sweeps_and_dry_runs(void **state)
     assert_int_equal(count_of(outcome.output, "| cpu "), 12);
     assert_int_equal(count_of(outcome.output, "| yes "), 12);
     outcome_release(&outcome);
+    /* What cells differ in is a column. */
+    steptop_run(&outcome, "run", "--dry-run", "-m", "tiny,XL", "-b", "64", "-c", "4096", "--seed", "1,2", "--threads",
+                "1,2", "--on-oom", "skip_larger", NULL);
+    expect(&outcome, 0, "|   threads |   seed |", "");
+    expect(&outcome, 0, "8 cells, ", "");
+    expect(&outcome, 0, "of which will not fit (status oom; on_oom: skip_larger skips what needs more)", "");
+    outcome_release(&outcome);
+    /* A small cell that took mostly its start says little about a large one, and one that does not fit takes no time. */
+    steptop_run(&outcome, "run", "-m", "attention", "-b", "1", "-c", "8,16,65536", "-n", "1", "-w", "0", "--num-heads",
+                "64", "--d-model", "128", "-f", "seed", NULL);
+    expect(&outcome, 1, "oom: ", "[2/3] attention-d128-h64");
+    assert_null(strstr(outcome.errors, " min "));
+    assert_null(strstr(outcome.errors, " h "));
+    outcome_release(&outcome);
     /* More than any machine has. */
     steptop_run(&outcome, "run", "--dry-run", "-m", "XL", "-b", "64", "-c", "4096", NULL);
     expect(&outcome, 0, "| no     |", "");
@@ -301,6 +315,38 @@ static void full_disks_leave_the_old_file(void **state)
     outcome_release(&outcome);
 }
 
+/* A folder that cannot be written to: said before anything is measured, the old file whole. Root may write anywhere, so the
+ * folder is a file system mounted read-only, where the system lets us. */
+static void read_only_folders_are_told_first(void **state)
+{
+    char script[1200];
+    snprintf(script, sizeof script,
+             "unshare -Urm sh -c 'mount -t tmpfs -o size=64k tmpfs %1$s && printf whole > %1$s/r.yaml && "
+             "mount -o remount,ro %1$s && { %2$s run -m tiny -b 1 -c 8 -n forever -p fwd -o %1$s/r.yaml -f seed "
+             ">%1$s.output 2>%1$s.said; echo $? > %1$s.code; cp %1$s/r.yaml %1$s.kept; "
+             "%2$s report %1$s/r.yaml -o %1$s/new.yaml 2>>%1$s.said; ls %1$s > %1$s.list; }' 2>/dev/null",
+             (char *)*state, STEPTOP_BINARY);
+    if (system(script) != 0) {
+        print_message("no mount namespace here: the read-only folder is left out\n");
+        return;
+    }
+    static const char *const wanted[][2] = {{".code", "2\n"},
+                                            {".kept", "whole"},
+                                            {".list", "r.yaml\n"},
+                                            {".output", ""},
+                                            {".said", "Read-only file system"}};
+    for (size_t i = 0; i < sizeof wanted / sizeof *wanted; i++) {
+        char path[300];
+        snprintf(path, sizeof path, "%s%s", (char *)*state, wanted[i][0]);
+        char *text = file_get(path);
+        assert_non_null(text);
+        if (!(i < 4 ? strcmp(text, wanted[i][1]) == 0 : strstr(text, wanted[i][1]) != NULL))
+            fail_msg("%s: '%s'", path, text);
+        free(text);
+        unlink(path);
+    }
+}
+
 static void plain_surroundings(void **state)
 {
     (void)state;
@@ -340,9 +386,16 @@ static void little_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(a_run_writes_its_files), TEST(sweeps_and_dry_runs),           TEST(a_device_that_is_not_there),
-        TEST(bad_input_runs_nothing), TEST(profile_from_standard_input),   TEST(interrupted_runs_keep_what_they_have),
-        TEST(timeouts_end_a_cell),    TEST(full_disks_leave_the_old_file), TEST(plain_surroundings),
+        TEST(a_run_writes_its_files),
+        TEST(sweeps_and_dry_runs),
+        TEST(a_device_that_is_not_there),
+        TEST(bad_input_runs_nothing),
+        TEST(profile_from_standard_input),
+        TEST(interrupted_runs_keep_what_they_have),
+        TEST(timeouts_end_a_cell),
+        TEST(full_disks_leave_the_old_file),
+        TEST(read_only_folders_are_told_first),
+        TEST(plain_surroundings),
         TEST(little_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

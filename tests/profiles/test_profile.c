@@ -88,17 +88,57 @@ static void shipped_profiles_are_read(void **state)
     assert_int_equal(profile.cells.items[0].passes, 7);
     profile_free(&profile);
 
+    /* The handout's 4.1: width by context, batch 8, one head; a model whose sizes an axis changed is named by them. */
+    assert_true(profile_read("attention", &profile, &error));
+    assert_int_equal(profile.cells.count, 20);
+    assert_int_equal(profile.on_oom, ON_OOM_SKIP_LARGER);
+    for (size_t i = 0; i < 20; i++) {
+        static const int64_t widths[] = {16, 32, 64, 128}, contexts[] = {256, 1024, 4096, 8192, 16384};
+        const struct cell *at = &profile.cells.items[i];
+        assert_int_equal(at->model.kind, MODEL_ATTENTION);
+        assert_int_equal(at->model.d_model, widths[i / 5]);
+        assert_int_equal(at->model.num_heads, 1);
+        assert_int_equal(at->context_length, contexts[i % 5]);
+        assert_int_equal(at->batch_size, 8);
+    }
+    assert_string_equal(profile.cells.items[0].model.name, "attention-d16");
+    profile_free(&profile);
+
     struct profile_listing listings[8];
-    assert_int_equal(profile_list(listings, 8), 3);
-    assert_string_equal(listings[0].name, "quickstart");
-    assert_string_equal(listings[2].name, "tiny");
-    assert_non_null(strstr(listings[1].description, "seed's CPU table"));
+    assert_int_equal(profile_list(listings, 8), 4);
+    assert_string_equal(listings[0].name, "attention");
+    assert_string_equal(listings[1].name, "quickstart");
+    assert_string_equal(listings[3].name, "tiny");
+    assert_non_null(strstr(listings[2].description, "seed's CPU table"));
 
     assert_false(profile_read("sead", &profile, &error));
     assert_non_null(strstr(error.text, "'sead'"));
     assert_non_null(strstr(error.text, "did you mean 'seed'"));
     assert_int_equal(error.kind, ERROR_INPUT);
     unsetenv("STEPTOP_PROFILE_FOLDER");
+}
+
+/* Cells that differ only in warm-up, seed or threads must not look the same, and others must not be told more than needed. */
+static void titles_tell_cells_apart(void **state)
+{
+    (void)state;
+    expect_titles(SCHEMA "models: [tiny]\nmatrix: {warmup: [0, 5], seed: [1, 2], threads: [0, 1]}\n", NULL,
+                  "tiny, b4, c256, fp32, eager, cpu, all threads, warm-up 0, seed 1\n"
+                  "tiny, b4, c256, fp32, eager, cpu, all threads, warm-up 0, seed 2\n"
+                  "tiny, b4, c256, fp32, eager, cpu, all threads, warm-up 5, seed 1\n"
+                  "tiny, b4, c256, fp32, eager, cpu, all threads, warm-up 5, seed 2\n"
+                  "tiny, b4, c256, fp32, eager, cpu, 1 thread, warm-up 0, seed 1\n"
+                  "tiny, b4, c256, fp32, eager, cpu, 1 thread, warm-up 0, seed 2\n"
+                  "tiny, b4, c256, fp32, eager, cpu, 1 thread, warm-up 5, seed 1\n"
+                  "tiny, b4, c256, fp32, eager, cpu, 1 thread, warm-up 5, seed 2\n");
+    expect_titles(SCHEMA "models: [tiny]\nmatrix: {warmup: [3], seed: [1], threads: [2], context_length: [8, 16]}\n",
+                  NULL, "tiny, b4, c8, fp32, eager, cpu\ntiny, b4, c16, fp32, eager, cpu\n");
+    /* Two matrices that differ, and flags over a profile. */
+    expect_titles(SCHEMA "models: [tiny]\nmatrix: [{warmup: 1}, {warmup: 2}]\n", NULL,
+                  "tiny, b4, c256, fp32, eager, cpu, warm-up 1\ntiny, b4, c256, fp32, eager, cpu, warm-up 2\n");
+    static const char *const flags[] = {"threads", "1,2", NULL};
+    expect_titles(SCHEMA "models: [tiny]\nmatrix: {warmup: 1}\n", flags,
+                  "tiny, b4, c256, fp32, eager, cpu, 1 thread\ntiny, b4, c256, fp32, eager, cpu, 2 threads\n");
 }
 
 static void matrix_nests_in_order(void **state)
@@ -363,6 +403,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shipped_profiles_are_read),
+        cmocka_unit_test(titles_tell_cells_apart),
         cmocka_unit_test(matrix_nests_in_order),
         cmocka_unit_test(several_matrices_and_exclusions),
         cmocka_unit_test(own_models),

@@ -87,7 +87,7 @@ static void test_one_kernel(void **state)
     struct strbuf out = {0};
     diff_markdown(&diff, "a.yaml", "b.yaml", &out);
     assert_non_null(strstr(out.text, "synthetic_causal_softmax"));
-    assert_non_null(strstr(out.text, "**No regression.** 1 cells in both"));
+    assert_non_null(strstr(out.text, "**No regression.** 1 cell in both"));
     strbuf_release(&out);
     release(&a, &b, &diff);
 }
@@ -114,6 +114,84 @@ static void test_unmatched_and_status(void **state)
     diff_text(&diff, "a", "b", &out);
     assert_non_null(strstr(out.text, "was ok, is oom"));
     strbuf_release(&out);
+    release(&a, &b, &diff);
+}
+
+/* A kernel that only one report has is said to be new or gone, with its time. */
+static void test_new_and_gone(void **state)
+{
+    (void)state;
+    struct report a, b;
+    struct diff diff;
+    synthetic_report(&a, "tiny", false, 3, 1);
+    synthetic_report(&b, "tiny", false, 3, 1);
+    struct report_cell *cell = b.cells.items[0];
+    size_t victim = 0;
+    while (strcmp(cell->kernels[victim].name, "synthetic_causal_softmax") != 0 ||
+           cell->kernels[victim].pass != PASS_FWD_BWD)
+        victim++;
+    cell->kernels[victim].name = "better_softmax";
+    diff_make(&diff, &a, &b, 0.02);
+    const struct diff_row *came = NULL, *went = NULL;
+    for (size_t k = 0; k < diff.cells[0].kernel_count; k++) {
+        const struct diff_row *row = &diff.cells[0].kernels[k];
+        came = strcmp(row->name, "better_softmax") == 0 ? row : came;
+        went = strcmp(row->name, "synthetic_causal_softmax") == 0 && !is_known(row->b_ns) ? row : went;
+    }
+    assert_non_null(came);
+    assert_non_null(went);
+    assert_false(is_known(came->a_ns));
+    assert_true(came->b_ns == went->a_ns && came->b_ns > 0);
+    assert_false(diff.regression);
+    struct strbuf out = {0};
+    diff_markdown(&diff, "a", "b", &out);
+    assert_non_null(strstr(out.text, "| better_softmax "));
+    assert_non_null(strstr(out.text, "| new "));
+    assert_non_null(strstr(out.text, "| gone "));
+    strbuf_clear(&out);
+    diff_text(&diff, "a", "b", &out);
+    assert_non_null(strstr(out.text, "new       fwd better_softmax"));
+    assert_non_null(strstr(out.text, "gone      fwd synthetic_causal_softmax"));
+    strbuf_release(&out);
+    release(&a, &b, &diff);
+}
+
+static void add_cell_of(struct report *report, double slow, uint32_t warmup)
+{
+    struct report other;
+    synthetic_report(&other, "tiny", false, 20, slow);
+    other.cells.items[0]->requested.warmup = warmup;
+    vec_push(&report->cells, other.cells.items[0]);
+    other.cells.count = 0;
+    report_free(&other);
+}
+
+/* Two sweeps over the warm-up in opposite order: each finds its own; and a cell that became unreliable is no regression. */
+static void test_warmups_match(void **state)
+{
+    (void)state;
+    struct report a, b;
+    struct diff diff;
+    report_init(&a);
+    report_init(&b);
+    add_cell_of(&a, 1, 0), add_cell_of(&a, 2, 5);
+    add_cell_of(&b, 2, 5), add_cell_of(&b, 1, 0);
+    b.cells.items[0]->status = STATUS_UNRELIABLE;
+    diff_make(&diff, &a, &b, 0.02);
+    assert_int_equal(diff.matched, 2);
+    assert_int_equal(diff.verdicts[VERDICT_SAME], 4);
+    assert_true(diff.cells[0].b == b.cells.items[1] && diff.cells[1].b == b.cells.items[0]);
+    assert_false(diff.regression);
+    diff_free(&diff);
+    /* Where there is no such warm-up, the experiment is the same all the same. */
+    b.cells.items[0]->requested.warmup = 7;
+    diff_make(&diff, &a, &b, 0.02);
+    assert_int_equal(diff.matched, 2);
+    assert_true(diff.cells[1].b == b.cells.items[0]);
+    diff_free(&diff);
+    b.cells.items[0]->status = STATUS_TIMEOUT;
+    diff_make(&diff, &a, &b, 0.02);
+    assert_true(diff.regression);
     release(&a, &b, &diff);
 }
 
@@ -181,10 +259,9 @@ static void test_program(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slower_faster_same),
-        cmocka_unit_test(test_one_kernel),
-        cmocka_unit_test(test_unmatched_and_status),
-        cmocka_unit_test(test_program),
+        cmocka_unit_test(test_slower_faster_same),   cmocka_unit_test(test_one_kernel),
+        cmocka_unit_test(test_unmatched_and_status), cmocka_unit_test(test_new_and_gone),
+        cmocka_unit_test(test_warmups_match),        cmocka_unit_test(test_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

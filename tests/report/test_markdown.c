@@ -4,6 +4,7 @@
 #include "synthetic.h"
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,6 +101,117 @@ static void test_hostile_names(void **state)
     report_free(&report);
 }
 
+/* An attention sweep: where memory ends is said for each width, from oom and skipped cells alike. */
+static void test_frontier(void **state)
+{
+    (void)state;
+    static const struct {
+        int64_t d_model, heads, context;
+        enum status status;
+    } cells[] = {
+        {16, 1, 256, STATUS_OK},       {16, 1, 1024, STATUS_UNRELIABLE}, {16, 1, 4096, STATUS_OOM},
+        {16, 1, 8192, STATUS_SKIPPED}, {16, 4, 256, STATUS_OK},          {16, 4, 1024, STATUS_SKIPPED},
+        {64, 1, 256, STATUS_OK},       {64, 1, 1024, STATUS_ERROR},      {128, 1, 256, STATUS_OOM},
+    };
+    struct report report;
+    report_init(&report);
+    for (size_t i = 0; i < sizeof cells / sizeof *cells; i++) {
+        struct report_cell *cell = report_add_cell(&report);
+        cell_default(&cell->requested);
+        assert_true(model_preset_find("attention", &cell->requested.model, NULL));
+        cell->requested.model.d_model = cells[i].d_model;
+        cell->requested.model.num_heads = cells[i].heads;
+        cell->requested.context_length = cells[i].context;
+        cell->status = cells[i].status;
+        cell->reason = "";
+        cell->from_file = true;
+    }
+    char *text = markdown(&report);
+    has(text, "Where memory ends:\n\n"
+              "- cpu, eager, d_model 16, 1 head: context 1024 fits, 4096 does not\n"
+              "- cpu, eager, d_model 16, 4 heads: context 256 fits, 1024 does not\n"
+              "- cpu, eager, d_model 128, 1 head: context 256 does not fit\n\n");
+    check_lines(text);
+    free(text);
+    report_free(&report);
+}
+
+/* The part of the text between a heading and the next of its rank. */
+static char *section(const char *text, const char *heading)
+{
+    const char *start = strstr(text, heading);
+    assert_non_null(start);
+    const char *end = strstr(start + 1, "\n## ");
+    return strndup(start, end ? (size_t)(end - start) : strlen(start));
+}
+
+/* Eager: softmax has a time and FLOPs; fused into attention it has none that is known, which is not zero. */
+static void test_softmax(void **state)
+{
+    (void)state;
+    for (int compile = 0; compile < 2; compile++) {
+        struct report report;
+        synthetic_report(&report, "tiny", compile != 0, 4, 1);
+        char *text = markdown(&report), *part = section(text, "## Softmax against matmul"),
+             *row = strstr(part, "| fwd ");
+        double softmax, products, projections;
+        assert_non_null(row);
+        if (compile)
+            assert_int_equal(sscanf(row, "| fwd | n/a | %lf | %lf", &products, &projections), 2);
+        else {
+            assert_int_equal(sscanf(row, "| fwd | %lf | %lf | %lf", &softmax, &products, &projections), 3);
+            assert_true(softmax > 0);
+        }
+        assert_true(products > 0 && projections > products);
+        free(part);
+        free(text);
+        report_free(&report);
+    }
+}
+
+/* A sweep over the warm-up: a row each, told apart, with mean and deviation of the counted steps alone. */
+static void test_warmup_axis(void **state)
+{
+    (void)state;
+    struct report report, read;
+    struct error error = {0};
+    struct strbuf yaml = {0};
+    report_init(&report);
+    for (uint32_t warmup = 0; warmup < 3; warmup += 2) {
+        struct report_cell *cell = report_add_cell(&report);
+        cell_default(&cell->requested);
+        cell->requested.warmup = warmup;
+        cell->status = STATUS_OK;
+        cell->reason = "";
+        cell->passes[PASS_FWD] = (struct report_pass){.present = true, .pass = PASS_FWD};
+        struct report_phase *total = &cell->passes[PASS_FWD].phases[PHASE_COUNT];
+        total->name = "total";
+        total->samples_ns = arena_array(&cell->arena, uint64_t, 3);
+        total->warmup_ns = arena_array(&cell->arena, uint64_t, 2);
+        total->sample_count = 3;
+        total->warmup_count = warmup;
+        for (uint64_t i = 0; i < 3; i++)
+            total->samples_ns[i] = 10000000 + i * 1000000;
+        for (uint64_t i = 0; i < warmup; i++)
+            total->warmup_ns[i] = 55000000;
+    }
+    emit_yaml(&report, &yaml);
+    if (!report_parse(yaml.text, yaml.length, "warm.yaml", &read, &error))
+        fail_msg("%s", error.text);
+    char *text = markdown(&read), *part = section(text, "## Warm-up");
+    has(part, "| S · b4 · c256 · fp32 · eager · cpu · warm-up 0 | fwd    |         0 |    11.000 |   1.000 |          "
+              "0.909 | "
+              "10.000 11.000 12.000 ");
+    has(part, "| S · b4 · c256 · fp32 · eager · cpu · warm-up 2 | fwd    |         2 |    11.000 |   1.000 |          "
+              "5.000 | "
+              "w55.000 w55.000 10.000 11.000 12.000 ");
+    free(part);
+    free(text);
+    strbuf_release(&yaml);
+    report_free(&read);
+    report_free(&report);
+}
+
 static void verdict_is(double low, double median, double high, enum verdict expected)
 {
     const struct ratio ratio = {median, low, high, 10};
@@ -124,9 +236,8 @@ static void test_verdicts(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sections),
-        cmocka_unit_test(test_hostile_names),
-        cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_sections), cmocka_unit_test(test_hostile_names), cmocka_unit_test(test_frontier),
+        cmocka_unit_test(test_softmax),  cmocka_unit_test(test_warmup_axis),   cmocka_unit_test(test_verdicts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
