@@ -22,11 +22,23 @@ static void block_multiply(int64_t rows, int64_t columns, int64_t depth, const f
     }
 }
 
+/* The size of blocks no larger than `most` that cut `total` most evenly, in whole grains: a narrow last block would pack
+ * as much of the other operand as a full one. */
+static int64_t even_block(int64_t total, int64_t most, int64_t grain)
+{
+    const int64_t blocks = (total + most - 1) / most;
+    return ((total + blocks - 1) / blocks + grain - 1) / grain * grain;
+}
+
 /* This thread's part of C: a grid of threads over rows and columns, each with packed operands of its own, so that nobody
  * waits for anybody before the end. */
-static void part_multiply(const struct gemm *g, struct gemm_blocks size, float *scratch)
+static void part_multiply(const struct gemm *g, struct gemm_blocks most, float *scratch)
 {
     float *a_packed = scratch, *b_packed = scratch + GEMM_A_FLOATS;
+    if (g->m <= 0 || g->n <= 0)
+        return; /* more threads than panels */
+    const struct gemm_blocks size = {even_block(g->m, most.rows, MR), even_block(g->k, most.depth, SQUARE),
+                                     even_block(g->n, most.columns, NR)};
     for (int64_t j = 0; j < g->n; j += size.columns) {
         const int64_t columns = g->n - j < size.columns ? g->n - j : size.columns;
         for (int64_t k = 0; k < g->k; k += size.depth) {
