@@ -88,6 +88,8 @@ uint64_t cpu_memory_total(void);
 
 /* machine.c */
 void cpu_machine_info(struct device_info *info);
+/* Why bf16 does not run on a CPU with these flags of /proc/cpuinfo. */
+const char *cpu_bf16_refusal(const char *flags);
 bool cpu_precision_works(enum precision precision, char *why, size_t why_size);
 
 /* program.c */

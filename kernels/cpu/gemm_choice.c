@@ -7,8 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Runs of each choice for a shape: a small one, whose single run a busy machine disturbs, more often. */
 #define TRIALS 3
-#define HOPELESS 1.1 /* times the quickest: not tried again */
+#define TRIALS_MOST 20
+#define TRIALS_NS 20000000u
+#define HOPELESS 1.15 /* times the quickest after two runs: not tried again */
 
 const char *cpu_gemm_choice_name(enum gemm_choice choice)
 {
@@ -21,7 +24,7 @@ static bool is_linear(enum op op)
     return op == OP_LINEAR || op == OP_LINEAR_BACKWARD_INPUT || op == OP_LINEAR_BACKWARD_WEIGHT;
 }
 
-/* The quickest of TRIALS interleaved runs of each choice, on memory of its own: the arena's zeros stay. */
+/* The quickest of some interleaved runs of each choice, on memory of its own: the arena's zeros stay. */
 static enum gemm_choice fastest(const struct program *program, struct gemm gemm, float *memory, uint64_t deadline,
                                 uint64_t best[GEMM_CHOICES])
 {
@@ -41,9 +44,12 @@ static enum gemm_choice fastest(const struct program *program, struct gemm gemm,
         best[choice] = UINT64_MAX;
     uint64_t least = UINT64_MAX;
     enum gemm_choice quickest = GEMM_OPENBLAS;
-    for (int trial = 0; trial < TRIALS && (trial == 0 || clock_now() < deadline); trial++)
+    const uint64_t enough = clock_now() + TRIALS_NS;
+    for (int trial = 0;
+         trial < TRIALS_MOST && (trial == 0 || clock_now() < deadline) && (trial < TRIALS || clock_now() < enough);
+         trial++)
         for (int choice = 0; choice < GEMM_CHOICES; choice++) {
-            if (trial > 0 && (double)best[choice] > HOPELESS * (double)least)
+            if (trial > 1 && (double)best[choice] > HOPELESS * (double)least)
                 continue;
             const uint64_t start = clock_now();
             cpu_gemm_run(program->isa, (enum gemm_choice)choice, &gemm, program->threads, program->scratch,

@@ -169,7 +169,7 @@ def steptop_server(options, model, context, *flags):
 def best_setting(options, case, compiled):
     """The quickest of all attentions and environments: the least of some steps after one uncounted."""
     best = None
-    for attention in ("sdpa", "written"):
+    for attention in options.attentions:
         for environment in options.environments:
             server = torch_server(options, case, compiled, (attention, environment))
             try:
@@ -287,6 +287,7 @@ def main():
     parser.add_argument("--repeats", type=int, default=7, help="rounds of one step each; with --all a third for the larger")
     parser.add_argument("--trials", type=int, default=2, help="steps for each setting of PyTorch, after one uncounted")
     parser.add_argument("--environments", nargs="+", default=list(ENVIRONMENTS), choices=ENVIRONMENTS)
+    parser.add_argument("--attentions", nargs="+", default=["sdpa", "written"], choices=["sdpa", "written"])
     parser.add_argument("--eager", type=setting_of, help="PyTorch's setting, not looked for: sdpa,passive")
     parser.add_argument("--compile", type=setting_of, help="the same for torch.compile")
     parser.add_argument("--modes", nargs="*", default=["eager", "compile", "train_step"],
