@@ -6,18 +6,21 @@
 
 cpu_gemm ISA(gemm);
 
-/* One block of A against the panels of B. */
+/* One block of A against the panels of B. While a panel is used, the tiles together bring the next one nearer; after the
+ * last comes the first again, for the next block of A. */
 static void block_multiply(int64_t rows, int64_t columns, int64_t depth, const float *a, const float *b, float *c,
                            int64_t ldc, enum tile_mode mode)
 {
-    for (int64_t j = 0; j < columns; j += NR, b += depth * NR) {
+    const int64_t tiles = (rows + MR - 1) / MR, step = AHEAD_EVERY * NR / tiles;
+    for (int64_t j = 0; j < columns; j += NR) {
         const int64_t width = columns - j < NR ? columns - j : NR;
-        const float *panel = a;
-        for (int64_t i = 0; i < rows; i += MR, panel += depth * MR) {
+        const float *panel = a, *b_panel = b + j * depth, *next = j + NR < columns ? b_panel + depth * NR : b;
+        for (int64_t i = 0; i < rows; i += MR, panel += depth * MR, next += depth / AHEAD_EVERY * step) {
             if (rows - i >= MR)
-                tile(MR, width, depth, 1, panel, 1, MR, b, c + i * ldc + j, ldc, mode);
+                tile_ahead(MR, width, depth, 1, panel, 1, MR, b_panel, c + i * ldc + j, ldc, mode,
+                           (struct ahead){next, step});
             else
-                tile_rows(rows - i, width, depth, 1, panel, 1, MR, b, c + i * ldc + j, ldc, mode);
+                tile_rows(rows - i, width, depth, 1, panel, 1, MR, b_panel, c + i * ldc + j, ldc, mode);
         }
     }
 }
