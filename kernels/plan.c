@@ -186,7 +186,8 @@ static bool check_use(const struct plan *plan, struct storage_map *map, int32_t 
 /* Outputs may share storage with inputs where the op works in place; otherwise they are apart. */
 static bool check_aliasing(const struct plan *plan, const struct node *node, struct error *error)
 {
-    const bool in_place = node->op == OP_ADAMW || node->op == OP_ADAMW_ALL || node->op == OP_CROSS_ENTROPY_FUSED;
+    const bool in_place = node->op == OP_ADAMW || node->op == OP_ADAMW_ALL || node->op == OP_CROSS_ENTROPY_FUSED ||
+                          node->op == OP_CROSS_ENTROPY_BACKWARD;
     for (int o = 0; o < NODE_MAX_OUTPUTS && !in_place; o++)
         for (int i = 0; i < NODE_MAX_INPUTS && node->output[o] != TENSOR_NONE; i++)
             if (node->input[i] != TENSOR_NONE &&

@@ -44,7 +44,7 @@ enum tensor_kind {
     TENSOR_OPTIMIZER,      /* AdamW's m and v */
     TENSOR_SAVED,          /* activation that backward reads */
     TENSOR_SCRATCH,        /* everything else that lives inside one step */
-    TENSOR_OUTPUT,         /* logits and loss: readable after the step */
+    TENSOR_OUTPUT,         /* loss, and logits where no backward pass follows: readable after the step */
     TENSOR_KIND_COUNT
 };
 
@@ -99,7 +99,8 @@ struct tensor {
  * SILU_BACKWARD           dy x                                dx
  * MUL                     a b                                 c
  * CROSS_ENTROPY           logits(N,V) targets(N)              loss(1) lse(N)              mean over N, always fp32
- * CROSS_ENTROPY_BACKWARD  logits targets lse                  dlogits(N,V)                d of the mean, divided by N
+ * CROSS_ENTROPY_BACKWARD  logits targets lse                  dlogits(N,V)                d of the mean, divided by N; may be in
+ *                                                                                         place: dlogits a view of logits
  * CAST                    x                                   y                           between dtypes
  * ADAMW                   p g m v                             p m v [copy]                in place; outputs name the same tensors
  *
@@ -224,7 +225,7 @@ struct plan {
     enum precision precision;
     struct plan_memory memory;
     /* Tensors that callers address by role; TENSOR_NONE where the plan has none. */
-    int32_t tokens, targets, rope_table, logits, loss; /* logits: readable after a run of fwd alone when the loss is fused */
+    int32_t tokens, targets, rope_table, logits, loss; /* logits: readable after a run of fwd alone where the plan has a backward pass */
     int64_t batch, context, vocab;
     uint64_t digest; /* of everything a device reads; equal plans have equal digests */
 };

@@ -101,9 +101,10 @@ static bool reads_swiglu(const struct builder *builder, const struct node *forwa
 static void rule_linear(struct builder *builder, const struct node *forward, const struct node *held)
 {
     const int32_t dy = gradient_of(builder, forward->output[0]);
-    emit(builder, forward, OP_LINEAR_BACKWARD_INPUT, dy, held->input[1], forward->input[0]);
+    /* The weight first: x is dead before room is needed for dx. */
     if (!reads_swiglu(builder, forward))
         emit(builder, forward, OP_LINEAR_BACKWARD_WEIGHT, dy, held->input[0], forward->input[1]);
+    emit(builder, forward, OP_LINEAR_BACKWARD_INPUT, dy, held->input[1], forward->input[0]);
 }
 
 /* dx of a norm over `x`, whose value is held in `held_x`; the gradient that x has so far joins in the same pass when the
@@ -205,10 +206,17 @@ static void rule_mul(struct builder *builder, const struct node *forward, const 
 static void rule_cross_entropy(struct builder *builder, const struct node *forward, const struct node *held)
 {
     struct node node = backward_node(forward, OP_CROSS_ENTROPY_BACKWARD);
+    const struct tensor logits = builder->tensors.items[held->input[0]];
     node.input[0] = held->input[0];
     node.input[1] = held->input[1];
     node.input[2] = held->output[1];
-    node.output[0] = gradient_slot(builder, forward->input[0]);
+    /* Over the logits, which nobody reads any more: at this node the step's memory is near its peak. */
+    if (logits.dtype == DTYPE_F32 && node_readers(builder, held->input[0]) == 1) {
+        node.output[0] = view_add(builder, "grad.logits", held->input[0], 0, logits.rank, logits.shape);
+        builder->tensors.items[node.output[0]].scope = node.scope;
+    } else {
+        node.output[0] = gradient_slot(builder, forward->input[0]);
+    }
     node_push(builder, &node);
     gradient_contribute(builder, forward->input[0], node.output[0]);
 }

@@ -329,7 +329,8 @@ static void language_model(struct builder *builder)
     vec_release(&blocks);
     const int32_t h = rmsnorm(builder, norm_scope, x, norm);
     plan->logits = linear(builder, head_scope, h, head, "y");
-    builder->tensors.items[plan->logits].kind = TENSOR_OUTPUT;
+    if (!wants_phase(builder, PHASE_BWD)) /* else their gradient goes over them, and then they are dead */
+        builder->tensors.items[plan->logits].kind = TENSOR_OUTPUT;
     builder->tensors.items[plan->logits].name = "logits";
     cross_entropy(builder, plan->logits);
 }

@@ -1,8 +1,8 @@
 /* The static memory plan. What outlives a step lies one after another, gradients last; saved and scratch tensors share one
  * region by lifetime, which starts where the gradients do: until backward reaches a layer, the place of its gradients is
  * free, and what later layers saved is dead by then. The problem is packing rectangles (nodes alive × bytes), solved by greedy
- * placement in four orders, the best of which is kept; the tests hold it against the largest sum of live bytes, which no
- * placement can beat. */
+ * placement in several orders, each mended a few times; the best is kept. The tests hold it against the largest sum of live
+ * bytes, which no placement can beat. */
 #include "model/builder.h"
 #include <stdlib.h>
 #include <string.h>
@@ -181,6 +181,8 @@ static uint64_t aligned(uint64_t bytes)
     return (bytes + PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
 }
 
+#define ROUNDS 8 /* of mending an order */
+
 /* One tensor of the shared region. */
 struct rectangle {
     int32_t tensor, first, last;
@@ -215,6 +217,17 @@ static int later_first(const void *left, const void *right)
 {
     const struct rectangle *a = left, *b = right;
     return a->last != b->last ? b->last - a->last : larger_first(left, right);
+}
+
+static double area(const struct rectangle *item)
+{
+    return (double)item->bytes * (item->last - item->first + 1);
+}
+
+static int wider_first(const void *left, const void *right)
+{
+    const double a = area(left), b = area(right);
+    return a != b ? (a < b ? 1 : -1) : larger_first(left, right);
 }
 
 /* Places each rectangle from `fixed` on, in the order given, at the lowest offset where it meets none that is alive with it;
@@ -300,11 +313,23 @@ static int32_t gradient_rectangles(const struct builder *builder, struct rectang
     return count;
 }
 
+/* Moves what ends at `height` to the front of the order, behind the fixed ones: placed first, it will lie low. */
+static void highest_to_front(struct rectangle *items, int32_t fixed, int32_t count, uint64_t height)
+{
+    for (int32_t i = fixed, front = fixed; i < count; i++) {
+        const struct rectangle item = items[i];
+        if (item.offset + item.bytes < height)
+            continue;
+        memmove(items + front + 1, items + front, (size_t)(i - front) * sizeof *items);
+        items[front++] = item;
+    }
+}
+
 /* Places saved and scratch tensors from `start` on; *end is the end of the highest, or of the gradients. */
 static bool place_activations(struct builder *builder, uint64_t start, uint64_t *end, struct error *error)
 {
     typedef int (*order)(const void *, const void *);
-    static const order orders[] = {larger_first, longer_first, earlier_first, later_first};
+    static const order orders[] = {larger_first, longer_first, earlier_first, later_first, wider_first};
     struct tensor *tensors = builder->tensors.items;
     const size_t room = builder->tensors.count + 1;
     struct rectangle *items = malloc(room * sizeof *items);
@@ -327,12 +352,15 @@ static bool place_activations(struct builder *builder, uint64_t start, uint64_t 
     uint64_t best = UINT64_MAX;
     for (size_t i = 0; i < sizeof orders / sizeof *orders && best > bound; i++) {
         qsort(items + fixed, (size_t)(count - fixed), sizeof *items, orders[i]);
-        const uint64_t height = place_all(items, fixed, count, by_offset);
-        if (height >= best)
-            continue;
-        best = height;
-        for (int32_t k = fixed; k < count; k++)
-            tensors[items[k].tensor].offset = start + items[k].offset;
+        for (int round = 0; round < ROUNDS && best > bound; round++) {
+            const uint64_t height = place_all(items, fixed, count, by_offset);
+            if (height < best) {
+                best = height;
+                for (int32_t k = fixed; k < count; k++)
+                    tensors[items[k].tensor].offset = start + items[k].offset;
+            }
+            highest_to_front(items, fixed, count, height);
+        }
     }
     *end = start + best;
 done:

@@ -235,10 +235,12 @@ static bool compute(struct truth *truth, const struct plan *plan, struct program
 {
     const struct device_class *class = &reference_device_class;
     struct step_times times;
+    if (!class->run(program, PHASES_FWD, 0, NULL, &times, error))
+        return false;
+    keep(truth, program, plan->logits, "", "logits", tensor_elements(&plan->tensors[plan->logits]));
     if (!class->run(program, PHASES_FWD_BWD, 0, NULL, &times, error))
         return false;
     keep(truth, program, plan->loss, "", "loss", 1);
-    keep(truth, program, plan->logits, "", "logits", tensor_elements(&plan->tensors[plan->logits]));
     for (int32_t i = 0; i < plan->tensor_count; i++)
         if (plan->tensors[i].kind == TENSOR_GRADIENT && plan->tensors[i].parameter != TENSOR_NONE)
             keep(truth, program, i, "", plan->tensors[i].name, tensor_elements(&plan->tensors[i]));

@@ -20,7 +20,7 @@ extern const struct cpu_isa cpu_isa_baseline, cpu_isa_avx2, cpu_isa_avx512;
 /* The best one that this machine and its operating system run. */
 const struct cpu_isa *cpu_isa_best(void);
 
-/* Who multiplies: timed for each shape in compile mode, OpenBLAS otherwise. */
+/* Who multiplies: the fastest for each shape. */
 enum gemm_choice { GEMM_OPENBLAS, GEMM_OWN_FLAT, GEMM_OWN_DEEP, GEMM_CHOICES };
 
 struct cpu_step {
@@ -35,9 +35,9 @@ struct program {
     const struct plan *plan;
     const struct cpu_isa *isa;
     int threads;
-    bool compiled;
     void *arena;
     size_t arena_bytes;
+    bool activations_touched;
     void **data;            /* by tensor: its first element in the arena */
     struct cpu_step *steps; /* by node */
     bool interned;          /* names went to a probe */
@@ -88,6 +88,8 @@ uint64_t cpu_memory_total(void);
 
 /* machine.c */
 void cpu_machine_info(struct device_info *info);
+/* Why bf16 does not run on a CPU with these flags of /proc/cpuinfo. */
+const char *cpu_bf16_refusal(const char *flags);
 bool cpu_precision_works(enum precision precision, char *why, size_t why_size);
 
 /* program.c */

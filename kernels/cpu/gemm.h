@@ -14,17 +14,18 @@ struct gemm {
     int64_t ldc;
 };
 
-/* Sizes of the packed blocks: A (rows × depth) stays in the second-level cache, B (depth × columns) in the third. A deep
- * block goes over C less often, a flat one keeps a panel of B in the first-level cache. */
+/* Sizes of the packed blocks, at most: A (rows × depth) stays in the second-level cache, B (depth × columns) in the third. A
+ * deep block goes over C less often, a flat one keeps a panel of B in the first-level cache. Every size is a multiple of what
+ * any register tile is high and wide, so that a product cut into even blocks never needs more. */
 struct gemm_blocks {
     int64_t rows, depth, columns;
 };
-#define GEMM_BLOCK_FLAT ((struct gemm_blocks){192, 384, 1536})
-#define GEMM_BLOCK_DEEP ((struct gemm_blocks){96, 768, 768})
+#define GEMM_BLOCK_FLAT ((struct gemm_blocks){192, 512, 2048})
+#define GEMM_BLOCK_DEEP ((struct gemm_blocks){96, 1024, 1024})
 
-/* Scratch of a thread for either: blocks rounded up to whole panels, and the slack that packing A may write. */
-#define GEMM_A_FLOATS ((size_t)(192 + 16) * 384 + 16)
-#define GEMM_B_FLOATS ((size_t)(1536 + 64) * 384)
+/* Scratch of a thread for either: the two blocks, and the slack that packing A may write. */
+#define GEMM_A_FLOATS ((size_t)192 * 512 + 64)
+#define GEMM_B_FLOATS ((size_t)1024 * 1024)
 #define GEMM_SCRATCH_FLOATS (GEMM_A_FLOATS + GEMM_B_FLOATS)
 
 typedef void cpu_gemm(const struct gemm *gemm, struct gemm_blocks blocks, int threads, float *scratch,

@@ -1,4 +1,4 @@
-/* Compile mode: which GEMM is the fastest for each shape on this machine, by timing them against each other. */
+/* Which GEMM is the fastest for each shape on this machine, by timing them against each other. */
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/strbuf.h"
@@ -7,12 +7,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Runs of each choice for a shape: a small one, whose single run a busy machine disturbs, more often. */
 #define TRIALS 3
-#define CLEARLY 0.02
+#define TRIALS_MOST 20
+#define TRIALS_NS 20000000u
+#define HOPELESS 1.15 /* times the quickest after two runs: not tried again */
 
 const char *cpu_gemm_choice_name(enum gemm_choice choice)
 {
-    static const char *const names[GEMM_CHOICES] = {"OpenBLAS", "own 192x384", "own 96x768"};
+    static const char *const names[GEMM_CHOICES] = {"OpenBLAS", "own 192x512", "own 96x1024"};
     return names[choice];
 }
 
@@ -21,7 +24,7 @@ static bool is_linear(enum op op)
     return op == OP_LINEAR || op == OP_LINEAR_BACKWARD_INPUT || op == OP_LINEAR_BACKWARD_WEIGHT;
 }
 
-/* The quickest of TRIALS interleaved runs of each choice, on memory of its own: the arena's zeros stay. */
+/* The quickest of some interleaved runs of each choice, on memory of its own: the arena's zeros stay. */
 static enum gemm_choice fastest(const struct program *program, struct gemm gemm, float *memory, uint64_t deadline,
                                 uint64_t best[GEMM_CHOICES])
 {
@@ -39,23 +42,26 @@ static enum gemm_choice fastest(const struct program *program, struct gemm gemm,
         gemm.b_cs = gemm.k;
     for (int choice = 0; choice < GEMM_CHOICES; choice++)
         best[choice] = UINT64_MAX;
-    for (int trial = 0; trial < TRIALS && (trial == 0 || clock_now() < deadline); trial++)
+    uint64_t least = UINT64_MAX;
+    enum gemm_choice quickest = GEMM_OPENBLAS;
+    const uint64_t enough = clock_now() + TRIALS_NS;
+    for (int trial = 0;
+         trial < TRIALS_MOST && (trial == 0 || clock_now() < deadline) && (trial < TRIALS || clock_now() < enough);
+         trial++)
         for (int choice = 0; choice < GEMM_CHOICES; choice++) {
+            if (trial > 1 && (double)best[choice] > HOPELESS * (double)least)
+                continue;
             const uint64_t start = clock_now();
             cpu_gemm_run(program->isa, (enum gemm_choice)choice, &gemm, program->threads, program->scratch,
                          program->scratch_stride);
             const uint64_t took = clock_now() - start;
             best[choice] = took < best[choice] ? took : best[choice];
+            if (took < least) {
+                least = took;
+                quickest = (enum gemm_choice)choice;
+            }
         }
-    /* OpenBLAS unless another is clearly faster: within the timing's noise the choice should not wander. */
-    enum gemm_choice choice = GEMM_OPENBLAS;
-    double least = (double)best[GEMM_OPENBLAS] * (1 - CLEARLY);
-    for (int other = 1; other < GEMM_CHOICES; other++)
-        if ((double)best[other] < least) {
-            least = (double)best[other];
-            choice = (enum gemm_choice)other;
-        }
-    return choice;
+    return quickest;
 }
 
 static const char *gemm_letters(enum op op)
@@ -93,7 +99,7 @@ static void book_heading(const struct program *program, char *heading, size_t si
 {
     struct device_info info;
     cpu_machine_info(&info);
-    snprintf(heading, size, "steptop gemm 1; %s; %s; %s; %d threads", info.model, info.architecture, info.driver,
+    snprintf(heading, size, "steptop gemm 2; %s; %s; %s; %d threads", info.model, info.architecture, info.driver,
              program->threads);
 }
 
@@ -167,9 +173,10 @@ static void note_choice(struct program *program, const struct known *known, stru
     cpu_note(report,
              arena_printf(&program->strings, "gemm %s %lldx%lldx%lld", gemm_letters(known->op), (long long)known->m,
                           (long long)known->n, (long long)known->k),
-             arena_printf(&program->strings, "%s (GFLOP/s: OpenBLAS %.0f, own 192x384 %.0f, own 96x768 %.0f)",
-                          cpu_gemm_choice_name((enum gemm_choice)known->choice), known->rate[GEMM_OPENBLAS],
-                          known->rate[GEMM_OWN_FLAT], known->rate[GEMM_OWN_DEEP]));
+             arena_printf(&program->strings, "%s (GFLOP/s: %s %.0f, %s %.0f, %s %.0f)",
+                          cpu_gemm_choice_name((enum gemm_choice)known->choice), cpu_gemm_choice_name(GEMM_OPENBLAS),
+                          known->rate[GEMM_OPENBLAS], cpu_gemm_choice_name(GEMM_OWN_FLAT), known->rate[GEMM_OWN_FLAT],
+                          cpu_gemm_choice_name(GEMM_OWN_DEEP), known->rate[GEMM_OWN_DEEP]));
 }
 
 bool cpu_gemm_choose(struct program *program, const char *cache_folder, uint64_t budget_ns,

@@ -40,11 +40,8 @@ static bool cpuinfo(const char *key, char *value, size_t size)
     return found;
 }
 
-static bool has_flag(const char *flag)
+static bool has_flag(const char *flags, const char *flag)
 {
-    char flags[4096];
-    if (!cpuinfo("flags", flags, sizeof flags) && !cpuinfo("Features", flags, sizeof flags))
-        return false;
     const size_t length = strlen(flag);
     for (const char *at = flags; (at = strstr(at, flag)); at += length)
         if ((at == flags || at[-1] == ' ') && (at[length] == ' ' || at[length] == '\0'))
@@ -52,8 +49,16 @@ static bool has_flag(const char *flag)
     return false;
 }
 
+const char *cpu_bf16_refusal(const char *flags)
+{
+    if (has_flag(flags, "avx512_bf16") || has_flag(flags, "amx_bf16") || has_flag(flags, "bf16"))
+        return "steptop has no kernels for this CPU's bf16 instructions";
+    return "this CPU has no bf16 instructions (avx512_bf16, amx_bf16): it could only emulate";
+}
+
 bool cpu_precision_works(enum precision precision, char *why, size_t why_size)
 {
+    char flags[4096];
     switch (precision) {
     case PRECISION_FP32:
         return true;
@@ -61,10 +66,9 @@ bool cpu_precision_works(enum precision precision, char *why, size_t why_size)
         snprintf(why, why_size, "tf32 is a format of NVIDIA's tensor cores; a CPU multiplies in fp32");
         return false;
     case PRECISION_BF16:
-        if (has_flag("avx512_bf16") || has_flag("amx_bf16") || has_flag("bf16"))
-            snprintf(why, why_size, "steptop has no kernels for this CPU's bf16 instructions");
-        else
-            snprintf(why, why_size, "this CPU has no bf16 instructions (avx512_bf16, amx_bf16): it could only emulate");
+        if (!cpuinfo("flags", flags, sizeof flags) && !cpuinfo("Features", flags, sizeof flags))
+            flags[0] = '\0';
+        snprintf(why, why_size, "%s", cpu_bf16_refusal(flags));
         return false;
     case PRECISION_COUNT:
         break;

@@ -1,7 +1,7 @@
 /* Which launches of the backward phase may run beside the others. A weight's gradient is read by nobody before the
- * optimizer (a norm's neither: its last sum goes aside as well), and the matrix products of a small model do not fill the card, so in the captured graph these products go to a
- * second stream, each beside the product for the input's gradient that reads the same dy. The plan's memory was laid out for
- * one launch after another: a later launch waits when its memory overlaps that of a product still under way. */
+ * optimizer (a norm's neither: its last sum goes aside as well), and neither a small model's products nor the kernels that
+ * wait for memory fill the card; so in the captured graph the weights' products go to a second stream. A launch waits when
+ * its memory overlaps that of a product still under way; FUSE_OVERLAP laid the plan's memory out so that this is rare. */
 #include "kernels/cuda/cuda_internal.h"
 #include <stdlib.h>
 
@@ -35,17 +35,12 @@ static bool depends(const struct plan *plan, const struct node *later, const str
     return false;
 }
 
-static bool is_weight_product(const struct plan *plan, int32_t node)
-{
-    return node < plan->node_count && plan->nodes[node].op == OP_LINEAR_BACKWARD_WEIGHT;
-}
-
 static void step_add(struct program *program, int32_t node, int32_t launch, int32_t count, int32_t *waited)
 {
     const struct plan *plan = program->plan;
     struct cuda_step *step = &program->steps[program->step_count++];
     *step = (struct cuda_step){.launch = launch, .count = count, .side = -1, .wait = -1};
-    if (is_weight_product(plan, node) || program->launches[launch].aside) {
+    if (plan->nodes[node].op == OP_LINEAR_BACKWARD_WEIGHT || program->launches[launch].aside) {
         step->side = program->side_count++;
         return;
     }
@@ -79,19 +74,12 @@ bool cuda_schedule(struct program *program, struct error *error)
     if (!program->steps)
         return error_set(error, ERROR_MEMORY, "out of memory on the host");
     for (int32_t i = first; i < end;) {
-        int32_t node = program->launches[i].node, count = launches_of_node(program, i, end), second = i + count;
-        bool pair = second < end && program->launches[second].node == node + 1 && is_weight_product(plan, node + 1) &&
-                    plan->nodes[node].op == OP_LINEAR_BACKWARD_INPUT &&
-                    plan->nodes[node].input[0] == plan->nodes[node + 1].input[0] &&
-                    !depends(plan, &plan->nodes[node + 1], &plan->nodes[node]);
-        int32_t second_count = pair ? launches_of_node(program, second, end) : 0;
-        if (pair) /* its operands are ready as early as the other's */
-            step_add(program, node + 1, second, second_count, &waited);
+        int32_t node = program->launches[i].node, count = launches_of_node(program, i, end);
         int32_t apart = count > 1 && program->launches[i + count - 1].aside; /* the last one */
         step_add(program, node, i, count - apart, &waited);
         if (apart)
             step_add(program, node, i + count - 1, 1, &waited);
-        i = second + second_count;
+        i += count;
     }
     int lowest = 0, highest = 0; /* what the next product waits for goes first */
     if (!CUDA_OK(device, cuCtxGetStreamPriorityRange(&lowest, &highest), error) ||

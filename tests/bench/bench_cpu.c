@@ -3,7 +3,9 @@
  *
  * usage: bench_cpu [--model NAME] [--batch N] [--context N] [--steps N] [--compile] [--pass fwd|fwd_bwd|train_step]
  *                  [--kernels] [--serve]
- * --serve answers each line on standard input with the seconds of one step, for interleaving with another program. */
+ * --serve answers each line on standard input, for interleaving with another program: "fwd_bwd", "train_step" or "step" (the
+ * pass asked for) with "seconds loss peak_resident_bytes" of one step, "about" with the FLOPs of its GEMMs and the number of
+ * parameters, "rates" with the machine's best sgemm rate in FLOP/s and its copy rate in bytes/s. */
 #include "base/clock.h"
 #include "base/unknown.h"
 #include "kernels/device.h"
@@ -12,7 +14,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 
 struct settings {
     const char *model, *pass;
@@ -117,14 +118,33 @@ static void bench_end(struct bench *bench)
     free(bench->node_ns);
 }
 
-static bool one_step(struct bench *bench, const struct probe *probe, double *seconds, struct error *error)
+/* Of this process alone (getrusage's starts with the parent's), in bytes; 0 where the system does not say. */
+static long long peak_resident(void)
+{
+    FILE *status = fopen("/proc/self/status", "re");
+    char line[128];
+    long long kib = 0;
+    while (status && fgets(line, sizeof line, status) && sscanf(line, "VmHWM: %lld", &kib) != 1)
+        ;
+    if (status)
+        fclose(status);
+    return kib * 1024;
+}
+
+static bool run_phases(struct bench *bench, unsigned phases, const struct probe *probe, double *seconds,
+                       struct error *error)
 {
     struct step_times times;
-    if (!cpu_device_class.run(bench->program, bench->phases, 0, probe, &times, error))
+    if (!cpu_device_class.run(bench->program, phases, 0, probe, &times, error))
         return false;
     *seconds = (double)(times.end - times.start) / 1e9;
     bench->profiled += probe != NULL;
     return true;
+}
+
+static bool one_step(struct bench *bench, const struct probe *probe, double *seconds, struct error *error)
+{
+    return run_phases(bench, bench->phases, probe, seconds, error);
 }
 
 struct kernel_row {
@@ -188,10 +208,8 @@ static void print_summary(struct bench *bench, const struct settings *settings, 
     if (opt_elements > 0)
         printf("optimizer %.3f s; 28 bytes a parameter at the copy rate %.1f GB/s: %.3f s; ratio %.3f\n", opt_s,
                copy / 1e9, 28 * opt_elements / copy, opt_s / (28 * opt_elements / copy));
-    struct rusage usage;
-    getrusage(RUSAGE_SELF, &usage);
-    printf("arena %.0f MiB planned, peak resident %.0f MiB, compile %.3f s\n",
-           (double)bench->plan->memory.total / 0x1p20, (double)usage.ru_maxrss / 1024,
+    printf("arena %.0f MiB planned, peak resident %.0f MiB with what the rates need, compile %.3f s\n",
+           (double)bench->plan->memory.total / 0x1p20, (double)peak_resident() / 0x1p20,
            (double)bench->report.compile_ns / 1e9);
     for (int i = 0; i < bench->report.note_count; i++)
         printf("note %s: %s\n", bench->report.notes[i].key, bench->report.notes[i].text);
@@ -218,21 +236,44 @@ static bool measure(struct bench *bench, const struct settings *settings, const 
     return ok;
 }
 
-/* One step a line: "seconds loss peak_resident_bytes". */
+static void print_about(const struct bench *bench)
+{
+    double flops = 0, parameters = 0;
+    for (int32_t i = 0; i < bench->plan->node_count; i++)
+        if (bench->phases & PHASES_FWD_BWD & PHASE_BIT(bench->plan->nodes[i].phase) &&
+            op_info(bench->plan->nodes[i].op)->kernel_class == CLASS_MATMUL)
+            flops += bench->plan->nodes[i].flops;
+    for (int32_t i = 0; i < bench->plan->tensor_count; i++)
+        if (bench->plan->tensors[i].kind == TENSOR_PARAMETER && bench->plan->tensors[i].parameter == i)
+            parameters += (double)tensor_elements(&bench->plan->tensors[i]);
+    printf("%.0f %.0f\n", flops, parameters);
+}
+
 static bool serve(struct bench *bench, struct error *error)
 {
     char line[64];
     while (fgets(line, sizeof line, stdin)) {
-        double seconds;
-        float loss = NAN;
-        if (!one_step(bench, NULL, &seconds, error))
-            return false;
-        if (bench->plan->loss != TENSOR_NONE && bench->phases != PHASES_FWD &&
-            !cpu_device_class.read(bench->program, bench->plan->loss, &loss, error))
-            return false;
-        struct rusage usage;
-        getrusage(RUSAGE_SELF, &usage);
-        printf("%.6f %.7g %lld\n", seconds, (double)loss, (long long)usage.ru_maxrss * 1024);
+        line[strcspn(line, "\n")] = '\0';
+        if (strcmp(line, "about") == 0) {
+            print_about(bench);
+        } else if (strcmp(line, "rates") == 0) {
+            double rate, copy;
+            if (!cpu_device_class.measure_ceilings(bench->device, PRECISION_FP32, 600, &rate, &copy, error))
+                return false;
+            printf("%.0f %.0f\n", rate, copy);
+        } else {
+            const unsigned phases = strcmp(line, "fwd_bwd") == 0      ? PHASES_FWD_BWD
+                                    : strcmp(line, "train_step") == 0 ? PHASES_TRAIN_STEP
+                                                                      : bench->phases;
+            double seconds;
+            float loss = NAN;
+            if (!run_phases(bench, phases & bench->phases, NULL, &seconds, error))
+                return false;
+            if (bench->plan->loss != TENSOR_NONE && phases != PHASES_FWD &&
+                !cpu_device_class.read(bench->program, bench->plan->loss, &loss, error))
+                return false;
+            printf("%.6f %.7g %lld\n", seconds, (double)loss, peak_resident());
+        }
         fflush(stdout);
     }
     return true;

@@ -391,6 +391,10 @@ static void other_precisions_are_refused_by_name(void **state)
         assert_true(strlen(why) > 0);
     }
     cpu_device_class.close(device);
+    assert_non_null(strstr(cpu_bf16_refusal("fpu avx2 fma avx512_bf16x"), "no bf16 instructions"));
+    assert_non_null(strstr(cpu_bf16_refusal(""), "no bf16 instructions"));
+    assert_non_null(strstr(cpu_bf16_refusal("avx512f avx512_bf16 clzero"), "no kernels"));
+    assert_non_null(strstr(cpu_bf16_refusal("fp asimd bf16"), "no kernels"));
 }
 
 int main(void)

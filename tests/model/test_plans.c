@@ -239,8 +239,8 @@ static void overlap_keeps_what_products_read(void **state)
     assert_true(total[1] > total[0] && total[1] < total[0] + total[0] * 3 / 100);
 }
 
-/* The arena is at most 3 % above the largest sum of live bytes, which no placement can beat; 6 % on tiny, where single
- * tensors weigh more. */
+/* The arena is at most 3 % above the largest sum of live bytes, which no placement can beat; 7 % on tiny, where the
+ * fixed place of the head's gradient and the logits weigh more. */
 static void memory_is_packed(void **state)
 {
     (void)state;
@@ -254,7 +254,7 @@ static void memory_is_packed(void **state)
             request.checkpoint = variant & 4 ? CHECKPOINT_BLOCK : CHECKPOINT_NONE;
             struct plan *plan = build_checked(&request);
             assert_true(plan->memory.total >= plan->memory.peak_live);
-            const double most = strcmp(presets[m].config.name, "tiny") == 0 ? 1.06 : 1.03;
+            const double most = strcmp(presets[m].config.name, "tiny") == 0 ? 1.07 : 1.03;
             if ((double)plan->memory.total > most * (double)plan->memory.peak_live)
                 fail_msg("%s variant %d: %.3f", presets[m].config.name, variant,
                          (double)plan->memory.total / (double)plan->memory.peak_live);
@@ -282,7 +282,10 @@ static void modes_keep_what_they_should(void **state)
     /* A training forward alone keeps all that backward would read, and needs no gradients. */
     request.phases = PHASES_FWD;
     const struct plan_memory forward = memory_of(&request);
-    assert_int_equal(forward.by_kind[TENSOR_SAVED], training.by_kind[TENSOR_SAVED] - 4 * 1024 /* lse, of the loss */);
+    assert_int_equal(forward.by_kind[TENSOR_SAVED], training.by_kind[TENSOR_SAVED] - 4 * 1024 /* lse, of the loss */ -
+                                                        4 * 1024 * 10000 /* logits: an output here */);
+    assert_int_equal(forward.by_kind[TENSOR_OUTPUT], 4 * 1024 * 10000);
+    assert_int_equal(training.by_kind[TENSOR_OUTPUT], 4); /* loss: the logits' gradient is written over them */
     assert_int_equal(forward.by_kind[TENSOR_GRADIENT], 0);
     request.inference = true;
     const struct plan_memory inference = memory_of(&request);

@@ -1,9 +1,10 @@
 """steptop's CPU step against PyTorch's, the same model and shapes, one process a side.
 
 First PyTorch's best setting is looked for (attention as written or scaled_dot_product_attention, how waiting threads
-wait, how memory is allocated), a fresh process each. Then that one and steptop take turns, one step each; whoever does
-not have its turn is stopped (SIGSTOP), so that its waiting threads take nothing. Printed are the medians, the median of
-the pairwise ratios with its range, and the peaks of resident memory.
+wait, how memory is allocated), a fresh process each, unless --eager and --compile name it. Then that one and steptop take
+turns, one step each; whoever does not have its turn is stopped (SIGSTOP), so that its waiting threads take nothing. Between
+steps a third process measures what the machine does at that time: the best sgemm rate and the copy rate. Printed are
+the ratios that matter, each the median of its pairs with the range, and the peaks of resident memory.
 """
 import argparse
 import os
@@ -95,10 +96,14 @@ def build_model(preset, attention):
     return Model()
 
 
+def peak_resident():
+    """Of this process alone: what getrusage says starts with the parent's."""
+    with open("/proc/self/status") as status:
+        return next(int(line.split()[1]) * 1024 for line in status if line.startswith("VmHWM:"))
+
+
 def serve(options):
     """One forward and backward a line of standard input; answers "seconds loss peak_resident_bytes"."""
-    import resource
-
     import torch
     from torch.nn import functional as F
 
@@ -119,29 +124,28 @@ def serve(options):
         loss = F.cross_entropy(logits.view(-1, VOCABULARY), targets.view(-1))
         loss.backward()
         seconds = time.perf_counter() - start
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        print(f"{seconds:.6f} {loss.item():.7g} {peak}", flush=True)
+        print(f"{seconds:.6f} {loss.item():.7g} {peak_resident()}", flush=True)
 
 
 class Server:
-    """A process that makes one step a line, stopped between its turns."""
+    """A process that does one thing a line, stopped between its turns."""
 
     def __init__(self, command, environment):
         self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
                                         env={**os.environ, **environment})
         self.stopped = False
 
-    def step(self):
+    def ask(self, what="step"):
         if self.stopped:
             self.process.send_signal(signal.SIGCONT)
-        self.process.stdin.write("step\n")
+        self.process.stdin.write(what + "\n")
         self.process.stdin.flush()
         line = self.process.stdout.readline().split()
-        if len(line) != 3:
+        if not line:
             raise RuntimeError(f"{self.process.args} ended without an answer")
         self.process.send_signal(signal.SIGSTOP)
         self.stopped = True
-        return float(line[0]), float(line[1]), int(line[2])
+        return [float(field) for field in line]
 
     def end(self):
         self.process.send_signal(signal.SIGCONT)
@@ -149,49 +153,113 @@ class Server:
         self.process.wait()
 
 
-def torch_server(options, model, context, compiled, attention, environment):
-    command = [sys.executable, __file__, "--serve", "--model", model, "--batch", str(options.batch), "--context",
-               str(context), "--attention", attention, "--threads", str(options.threads)]
+def torch_server(options, case, compiled, setting):
+    attention, environment = setting
+    command = [sys.executable, __file__, "--serve", "--model", case[0], "--batch", str(options.batch), "--context",
+               str(case[1]), "--attention", attention, "--threads", str(options.threads)]
     return Server(command + (["--compiled"] if compiled else []), ENVIRONMENTS[environment])
 
 
-def best_setting(options, model, context, compiled):
+def steptop_server(options, model, context, *flags):
+    # Waiting threads as steptop's worker sets them.
+    return Server([options.steptop, "--serve", "--model", model, "--batch", str(options.batch), "--context", str(context),
+                   *flags], {"GOMP_SPINCOUNT": options.spin})
+
+
+def best_setting(options, case, compiled):
+    """The quickest of all attentions and environments: the least of some steps after one uncounted."""
     best = None
-    for attention in ("written", "sdpa"):
+    for attention in options.attentions:
         for environment in options.environments:
-            server = torch_server(options, model, context, compiled, attention, environment)
+            server = torch_server(options, case, compiled, (attention, environment))
             try:
-                server.step()
-                seconds = min(server.step()[0] for _ in range(options.trials))
+                server.ask()
+                seconds = min(server.ask()[0] for _ in range(options.trials))
             finally:
                 server.end()
             print(f"  torch {'compile' if compiled else 'eager'}, {attention}, {environment}: {seconds:.3f} s",
                   flush=True)
             if best is None or seconds < best[0]:
-                best = (seconds, attention, environment)
-    return best[1:]
+                best = (seconds, (attention, environment))
+    return best[1]
 
 
-def compare(options, model, context, compiled):
-    attention, environment = best_setting(options, model, context, compiled)
-    # Waiting threads as steptop's worker sets them.
-    ours = Server([options.steptop, "--serve", "--model", model, "--batch", str(options.batch), "--context",
-                   str(context)] + (["--compile"] if compiled else []), {"GOMP_SPINCOUNT": "1000"})
-    theirs = torch_server(options, model, context, compiled, attention, environment)
+def in_turns(servers, rounds):
+    """What each answered in each round, after one round that does not count."""
     try:
-        for server in (ours, theirs):
-            server.step()
-        pairs = [(ours.step(), theirs.step()) for _ in range(options.repeats)]
+        for server, what in servers:
+            server.ask(what)
+        return [[server.ask(what) for server, what in servers] for _ in range(rounds)]
     finally:
-        ours.end()
-        theirs.end()
-    ratios = sorted(a[0] / b[0] for a, b in pairs)
-    a, b = (statistics.median(p[side][0] for p in pairs) for side in (0, 1))
-    memory = pairs[-1][0][2] / pairs[-1][1][2]
-    return (f"| {model} | {options.batch} × {context} | {'compile' if compiled else 'eager'} | {a:.3f} | {b:.3f} "
-            f"| {statistics.median(ratios):.3f} | {ratios[0]:.3f} … {ratios[-1]:.3f} | {len(pairs)} "
-            f"| {pairs[-1][0][2] / 2**20:.0f} | {pairs[-1][1][2] / 2**20:.0f} | {memory:.3f} "
-            f"| {attention}, {environment} |")
+        for server in {id(server): server for server, _ in servers}.values():
+            server.end()
+
+
+def row(case, what, ours, theirs, ratios, goal, format_one):
+    """A line of the table: medians, the median of the ratios with their range, and whether the goal is met."""
+    ratios = sorted(ratios)
+    ratio = statistics.median(ratios)
+    line = (f"| {case[0]}, {case[1]} | {what} | {format_one(statistics.median(ours))} "
+            f"| {format_one(statistics.median(theirs))} | {ratio:.3f} | {ratios[0]:.3f} … {ratios[-1]:.3f} | {len(ratios)} "
+            f"| {goal} | {'met' if ratio <= goal else 'missed'} |")
+    print(line, flush=True)
+    return line
+
+
+def seconds(value):
+    return f"{value:.3f} s"
+
+
+def mebibytes(value):
+    return f"{value / 2**20:.0f} MiB"
+
+
+def against_torch(options, case, compiled, rounds):
+    """One mode of both sides in turns, with the machine's sgemm rate between them."""
+    mode = "compile" if compiled else "eager"
+    setting = (options.compile if compiled else options.eager) or best_setting(options, case, compiled)
+    ours = steptop_server(options, *case, *(["--compile"] if compiled else []))
+    gemm_flops = ours.ask("about")[0]
+    rates = steptop_server(options, "tiny", 32)
+    answers = in_turns([(ours, "step"), (torch_server(options, case, compiled, setting), "step"), (rates, "rates")], rounds)
+    a, b = [answer[0][0] for answer in answers], [answer[1][0] for answer in answers]
+    name = f"{'torch.compile' if compiled else 'PyTorch eager'} ({', '.join(setting)})"
+    lines = [row(case, f"{mode} ÷ {name}", a, b, [x / y for x, y in zip(a, b)], 0.85, seconds)]
+    if compiled:
+        rate = max(answer[2][0] for answer in answers)
+        alone = gemm_flops / rate
+        lines.append(row(case, f"compile ÷ its {gemm_flops / 1e9:.0f} GFLOP of linear layers at the run's best sgemm rate, "
+                               f"{rate / 1e9:.1f} GFLOP/s", a, [alone], [x / alone for x in a], 1.15, seconds))
+    return lines, answers[-1][0][2], answers[-1][1][2], name
+
+
+def optimizer_alone(options, case, rounds):
+    """What a training step takes beyond forward and backward, of one program, over the copy rate of the run."""
+    ours = steptop_server(options, *case, "--compile", "--pass", "train_step")
+    parameters = ours.ask("about")[1]
+    rates = steptop_server(options, "tiny", 32)
+    answers = in_turns([(ours, "fwd_bwd"), (ours, "train_step"), (rates, "rates")], rounds)
+    copy = max(answer[2][1] for answer in answers)
+    extra = [answer[1][0] - answer[0][0] for answer in answers]
+    floor = 28 * parameters / copy
+    return row(case, f"train_step − fwd_bwd ÷ 28 bytes a parameter at the run's copy rate, {copy / 1e9:.1f} GB/s", extra,
+               [floor], [x / floor for x in extra], 1.3, seconds)
+
+
+def compare(options, case, rounds):
+    lines, peaks = [], {}
+    for mode in options.modes:
+        if mode == "train_step":
+            lines.append(optimizer_alone(options, case, rounds))
+            continue
+        new, ours, theirs, name = against_torch(options, case, mode == "compile", rounds)
+        lines += new
+        peaks[mode] = (ours, theirs, name)
+    for mode, (ours, _, _) in peaks.items():
+        if "eager" in peaks:
+            theirs, name = peaks["eager"][1:]
+            lines.append(row(case, f"{mode}, peak resident ÷ {name}", [ours], [theirs], [ours / theirs], 0.6, mebibytes))
+    return lines
 
 
 def cpu_model():
@@ -202,6 +270,13 @@ def cpu_model():
     return "unknown CPU"
 
 
+def setting_of(text):
+    attention, _, environment = text.partition(",")
+    if attention not in ("sdpa", "written") or environment not in ENVIRONMENTS:
+        raise argparse.ArgumentTypeError(f"'{text}': sdpa or written, a comma, and one of {', '.join(ENVIRONMENTS)}")
+    return attention, environment
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steptop", default="build/bench/bench_cpu", help="the program bench_cpu")
@@ -209,12 +284,17 @@ def main():
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--threads", type=int, default=0, help="PyTorch's threads; 0: one a core")
-    parser.add_argument("--repeats", type=int, default=7, help="pairs of steps")
+    parser.add_argument("--repeats", type=int, default=7, help="rounds of one step each; with --all a third for the larger")
     parser.add_argument("--trials", type=int, default=2, help="steps for each setting of PyTorch, after one uncounted")
-    parser.add_argument("--environments", nargs="+", default=["default", "passive", "passive, kept memory"],
-                        choices=ENVIRONMENTS)
-    parser.add_argument("--modes", nargs="+", default=["eager", "compile"], choices=["eager", "compile"])
-    parser.add_argument("--all", action="store_true", help="S, S at context 1024, and M")
+    parser.add_argument("--environments", nargs="+", default=list(ENVIRONMENTS), choices=ENVIRONMENTS)
+    parser.add_argument("--attentions", nargs="+", default=["sdpa", "written"], choices=["sdpa", "written"])
+    parser.add_argument("--eager", type=setting_of, help="PyTorch's setting, not looked for: sdpa,passive")
+    parser.add_argument("--compile", type=setting_of, help="the same for torch.compile")
+    parser.add_argument("--modes", nargs="*", default=["eager", "compile", "train_step"],
+                        choices=["eager", "compile", "train_step"])
+    parser.add_argument("--all", action="store_true", help="S, M, and S at context 1024")
+    parser.add_argument("--search", action="store_true", help="look for PyTorch's best settings and end")
+    parser.add_argument("--spin", default="1000", help=argparse.SUPPRESS)
     parser.add_argument("--serve", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--attention", default="written", help=argparse.SUPPRESS)
     parser.add_argument("--compiled", action="store_true", help=argparse.SUPPRESS)
@@ -223,14 +303,20 @@ def main():
         serve(options)
         return
     import torch
-    cases = [("S", 256), ("S", 1024), ("M", 256)] if options.all else [(options.model, options.context)]
-    rows = [compare(options, model, context, mode == "compile") for model, context in cases for mode in options.modes]
-    print(f"\n{time.strftime('%Y-%m-%d')}, {cpu_model()}, {os.cpu_count()} cores, PyTorch {torch.__version__}, "
-          "fp32, forward + backward; seconds a step are medians, the ratio is steptop ÷ PyTorch (median of pairs)\n")
-    print("| model | batch × context | mode | steptop s | PyTorch s | ratio | range | pairs | steptop MiB | PyTorch MiB "
-          "| memory ratio | PyTorch's best setting |")
-    print("|---|---|---|---:|---:|---:|---|---:|---:|---:|---:|---|")
-    print("\n".join(rows))
+    cases = [("S", 256), ("M", 256), ("S", 1024)] if options.all else [(options.model, options.context)]
+    if options.search:
+        for mode in options.modes:
+            if mode != "train_step":
+                best_setting(options, cases[0], mode == "compile")
+        return
+    lines = []
+    for i, case in enumerate(cases):
+        lines += compare(options, case, options.repeats if i == 0 else (options.repeats + 2) // 3)
+    print(f"\n{time.strftime('%Y-%m-%d %H:%M')}, {cpu_model()}, {os.cpu_count()} cores, PyTorch {torch.__version__}, "
+          f"batch {options.batch}, fp32, forward + backward; medians, and ratios with their range over rounds of turns\n")
+    print("| model, context | what | steptop | against | ratio | range | n | goal | |")
+    print("|---|---|---:|---:|---:|---:|---:|---:|---|")
+    print("\n".join(lines))
 
 
 if __name__ == "__main__":

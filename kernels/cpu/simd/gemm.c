@@ -6,27 +6,42 @@
 
 cpu_gemm ISA(gemm);
 
-/* One block of A against the panels of B. */
+/* One block of A against the panels of B. While a panel is used, the tiles together bring the next one nearer; after the
+ * last comes the first again, for the next block of A. */
 static void block_multiply(int64_t rows, int64_t columns, int64_t depth, const float *a, const float *b, float *c,
                            int64_t ldc, enum tile_mode mode)
 {
-    for (int64_t j = 0; j < columns; j += NR, b += depth * NR) {
+    const int64_t tiles = (rows + MR - 1) / MR, step = AHEAD_EVERY * NR / tiles;
+    for (int64_t j = 0; j < columns; j += NR) {
         const int64_t width = columns - j < NR ? columns - j : NR;
-        const float *panel = a;
-        for (int64_t i = 0; i < rows; i += MR, panel += depth * MR) {
+        const float *panel = a, *b_panel = b + j * depth, *next = j + NR < columns ? b_panel + depth * NR : b;
+        for (int64_t i = 0; i < rows; i += MR, panel += depth * MR, next += depth / AHEAD_EVERY * step) {
             if (rows - i >= MR)
-                tile(MR, width, depth, 1, panel, 1, MR, b, c + i * ldc + j, ldc, mode);
+                tile_ahead(MR, width, depth, 1, panel, 1, MR, b_panel, c + i * ldc + j, ldc, mode,
+                           (struct ahead){next, step});
             else
-                tile_rows(rows - i, width, depth, 1, panel, 1, MR, b, c + i * ldc + j, ldc, mode);
+                tile_rows(rows - i, width, depth, 1, panel, 1, MR, b_panel, c + i * ldc + j, ldc, mode);
         }
     }
 }
 
+/* The size of blocks no larger than `most` that cut `total` most evenly, in whole grains: a narrow last block would pack
+ * as much of the other operand as a full one. */
+static int64_t even_block(int64_t total, int64_t most, int64_t grain)
+{
+    const int64_t blocks = (total + most - 1) / most;
+    return ((total + blocks - 1) / blocks + grain - 1) / grain * grain;
+}
+
 /* This thread's part of C: a grid of threads over rows and columns, each with packed operands of its own, so that nobody
  * waits for anybody before the end. */
-static void part_multiply(const struct gemm *g, struct gemm_blocks size, float *scratch)
+static void part_multiply(const struct gemm *g, struct gemm_blocks most, float *scratch)
 {
     float *a_packed = scratch, *b_packed = scratch + GEMM_A_FLOATS;
+    if (g->m <= 0 || g->n <= 0)
+        return; /* more threads than panels */
+    const struct gemm_blocks size = {even_block(g->m, most.rows, MR), even_block(g->k, most.depth, SQUARE),
+                                     even_block(g->n, most.columns, NR)};
     for (int64_t j = 0; j < g->n; j += size.columns) {
         const int64_t columns = g->n - j < size.columns ? g->n - j : size.columns;
         for (int64_t k = 0; k < g->k; k += size.depth) {

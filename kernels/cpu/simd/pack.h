@@ -3,11 +3,16 @@
 #include "kernels/cpu/simd/tile.h"
 #include "kernels/cpu/simd/transpose.h"
 
-/* Rows that are columns in memory are turned a square at a time. A square of A is wider than a panel of MR rows where MR
- * is not a multiple of SQUARE: what it writes beyond is overwritten by the next k, and at the very end is the slack that
- * every packed A must have: PACK_SLACK floats. */
+/* Rows that are columns in memory are turned a square at a time, the last rows of a panel first. Where MR is not a multiple
+ * of SQUARE that square is wider than what is left of the panel: what it writes beyond are the first rows of the next k,
+ * written after it, and at the very end the slack that every packed A must have: PACK_SLACK floats. */
 #define PACK_SLACK 16
-#define A_TURNS (MR < SQUARE ? MR : SQUARE)
+static inline __attribute__((always_inline)) void turn_panel(const float *from, int64_t rs, float *panel)
+{
+#pragma GCC unroll 4
+    for (int64_t i = (MR - 1) / SQUARE * SQUARE; i >= 0; i -= SQUARE)
+        transpose_square(from + i * rs, rs, MR - i < SQUARE ? MR - i : SQUARE, panel + i, MR);
+}
 
 /* Panels of MR rows: element (i, k) at panel[k·MR + i]; rows beyond the matrix are zero. a[i·rs + k·ks]. */
 static inline void pack_a(const float *a, int64_t rs, int64_t ks, int64_t rows, int64_t depth, float *to)
@@ -22,9 +27,9 @@ static inline void pack_a(const float *a, int64_t rs, int64_t ks, int64_t rows, 
             const float *from = a + base * rs;
             float *panel = to + base * depth;
             int64_t k = 0;
-            if (ks == 1 && MR <= SQUARE)
+            if (ks == 1)
                 for (; k + SQUARE <= depth; k += SQUARE)
-                    transpose_square(from + k, rs, A_TURNS, panel + k * MR, MR);
+                    turn_panel(from + k, rs, panel + k * MR);
             for (; k < depth; k++)
                 for (int64_t i = 0; i < MR; i++)
                     panel[k * MR + i] = from[i * rs + k * ks];

@@ -14,16 +14,42 @@
 
 enum tile_mode { TILE_STORE, TILE_ADD };
 
+/* What will be wanted after this tile: brought into the second-level cache on the way, `step` floats further every
+ * AHEAD_EVERY products. NULL: nothing. */
+struct ahead {
+    const float *at;
+    int64_t step;
+};
+#define AHEAD_EVERY 4
+
 /* c[i][j] = or += alpha · Σ_k a[i,k] b[k,j] for i < rows (a constant), j < columns ≤ NR. */
-static inline __attribute__((always_inline)) void tile(const int rows, int64_t columns, int64_t depth, float alpha,
-                                                       const float *a, int64_t rs, int64_t ks, const float *b, float *c,
-                                                       int64_t ldc, enum tile_mode mode)
+static inline __attribute__((always_inline)) void tile_ahead(const int rows, int64_t columns, int64_t depth,
+                                                             float alpha, const float *a, int64_t rs, int64_t ks,
+                                                             const float *b, float *c, int64_t ldc, enum tile_mode mode,
+                                                             struct ahead ahead)
 {
     vf sum[MR][2] = {{{0}}};
 #pragma GCC unroll 12
-    for (int i = 0; i < rows; i++)
-        __builtin_prefetch(c + i * ldc, 1); /* arrives while the products are made */
-    for (int64_t k = 0; k < depth; k++) {
+    for (int i = 0; i < rows; i++) { /* arrives while the products are made */
+        __builtin_prefetch(c + i * ldc, 1);
+        __builtin_prefetch(c + i * ldc + NR - 1, 1);
+    }
+    int64_t k = 0;
+    for (; ahead.at && k + AHEAD_EVERY <= depth; k += AHEAD_EVERY) {
+        __builtin_prefetch(ahead.at, 0, 2);
+        ahead.at += ahead.step;
+#pragma GCC unroll 4
+        for (int u = 0; u < AHEAD_EVERY; u++, a += ks, b += NR) {
+            const vf low = vf_load(b), high = vf_load(b + VN);
+#pragma GCC unroll 12
+            for (int i = 0; i < rows; i++) {
+                const vf x = vf_set(a[i * rs]);
+                sum[i][0] += x * low;
+                sum[i][1] += x * high;
+            }
+        }
+    }
+    for (; k < depth; k++, a += ks, b += NR) {
         const vf low = vf_load(b), high = vf_load(b + VN);
 #pragma GCC unroll 12
         for (int i = 0; i < rows; i++) {
@@ -31,8 +57,6 @@ static inline __attribute__((always_inline)) void tile(const int rows, int64_t c
             sum[i][0] += x * low;
             sum[i][1] += x * high;
         }
-        a += ks;
-        b += NR;
     }
 #pragma GCC unroll 12
     for (int i = 0; i < rows; i++) {
@@ -53,6 +77,13 @@ static inline __attribute__((always_inline)) void tile(const int rows, int64_t c
                 row[j] = mode == TILE_ADD ? row[j] + edge[j] : edge[j];
         }
     }
+}
+
+static inline __attribute__((always_inline)) void tile(const int rows, int64_t columns, int64_t depth, float alpha,
+                                                       const float *a, int64_t rs, int64_t ks, const float *b, float *c,
+                                                       int64_t ldc, enum tile_mode mode)
+{
+    tile_ahead(rows, columns, depth, alpha, a, rs, ks, b, c, ldc, mode, (struct ahead){NULL, 0});
 }
 
 /* The same for any number of rows. */
