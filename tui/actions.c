@@ -121,8 +121,10 @@ void action_command(struct app *app, enum command command)
             break;
         if (cell->status == STATUS_RUNNING)
             app_message(app, STYLE_WARN, "run %u is running: x stops it first", cell->run_id);
-        else
+        else {
             session_remove(app->session, cell->run_id);
+            app->resync = true;
+        }
         break;
     case COMMAND_BASELINE:
         toggle_baseline(app, cell);

@@ -388,6 +388,9 @@ static void interrupt(struct app *app)
 
 void app_key(struct app *app, int key, const struct mouse *mouse)
 {
+    struct table *table = view_table(app, app->view);
+    if (table)
+        table->refresh = true;
     app->dirty = true;
     app->message_until = 0;
     if (key == ('C' & 31)) {

@@ -72,6 +72,8 @@ struct app {
     uint64_t message_until;
     uint64_t now; /* of this frame, ns */
     bool follow, paused, quit, dirty;
+    bool pending;            /* a later frame has more to show although nothing changes meanwhile */
+    bool resync;             /* the document must follow the session at once: what it points to goes away */
     uint64_t paused_records; /* counted when the screen was frozen */
     uint32_t baseline;       /* run id; NO_RUN */
     double frame_share;      /* of one core that the front process took lately; NaN at first */

@@ -275,6 +275,8 @@ void app_draw(struct app *app, struct canvas *canvas)
     /* The view first: its status line tells what it just made. */
     const struct area body = area_part(&screen, 4, 0, screen.height - 5, screen.width);
     view_ops(app->view)->draw(app, app->states[app->view], &body);
+    const struct table *table = view_ops(app->view)->table ? view_ops(app->view)->table(app->states[app->view]) : NULL;
+    app->pending = table && table->pending;
     line = area_part(&screen, 3, 0, 1, screen.width);
     draw_breadcrumb(app, &line);
     if (app->modal) {

@@ -17,11 +17,20 @@ struct loop {
     struct app app;
     struct canvas canvas;
     struct terminal *terminal;
-    uint64_t last_frame, last_usage_at, last_usage;
+    uint64_t last_frame, last_update, last_usage_at, last_usage;
+    struct tui_statistics statistics;
     size_t ended;         /* runs that had ended when the files were written last */
     bool session_changed; /* since the last frame */
     int signal;
 };
+
+/* Processor time of this thread, for the statistics. */
+static uint64_t thread_time(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
 
 static uint64_t own_cpu(void)
 {
@@ -69,19 +78,36 @@ static void draw(struct loop *loop)
     app_draw(&loop->app, &loop->canvas);
 }
 
+/* Data are brought up to date ten times a second; a key that comes between is answered from what there is. */
+static void update(struct loop *loop, uint64_t now)
+{
+    struct app *app = &loop->app;
+    const bool due = loop->session_changed && !app->paused && now - loop->last_update >= FRAME_NS;
+    if (!app->session || (!due && !app->resync))
+        return;
+    const uint64_t before = thread_time();
+    report_update(app->report, app->session);
+    loop->statistics.update_ns += thread_time() - before;
+    loop->last_update = now;
+    loop->session_changed = false;
+    app->resync = false;
+}
+
 static void frame(struct loop *loop)
 {
     const uint64_t now = clock_now();
     loop->app.now = now;
     loop->last_frame = now;
     loop->app.dirty = false;
-    if (loop->app.session && !loop->app.paused && loop->session_changed) {
-        report_update(loop->app.report, loop->app.session);
-        loop->session_changed = false;
-    }
+    update(loop, now);
     measure_self(loop, now);
+    const uint64_t before = thread_time();
     draw(loop);
-    terminal_show(loop->terminal, &loop->canvas);
+    loop->statistics.bytes += terminal_show(loop->terminal, &loop->canvas);
+    loop->statistics.draw_ns += thread_time() - before;
+    loop->statistics.frames++;
+    if (loop->app.options->statistics)
+        *loop->app.options->statistics = loop->statistics;
 }
 
 /* What orderly signals ask for. */
@@ -155,7 +181,9 @@ static int until_frame(const struct loop *loop, uint64_t now)
     if (app->dirty)
         return 0;
     uint64_t due = 0;
-    if (loop->session_changed || app->paused)
+    if (loop->session_changed && !app->paused)
+        due = loop->last_update + FRAME_NS;
+    if ((app->paused || app->pending) && (!due || loop->last_frame + FRAME_NS < due))
         due = loop->last_frame + FRAME_NS;
     if (app->message_until > now && (!due || app->message_until < due))
         due = app->message_until;
@@ -191,12 +219,19 @@ static void step(struct loop *loop)
     if (loop->app.quit)
         return;
     take_keys(loop);
-    if (loop->app.session && session_step(loop->app.session)) {
-        loop->session_changed = true;
-        write_files(loop);
+    if (loop->app.dirty && until_frame(loop, 0) == 0)
+        frame(loop); /* whoever pressed a key does not wait until a full ring is drained */
+    if (loop->app.quit)
+        return;
+    if (loop->app.session) {
+        const uint64_t before = thread_time();
+        if (session_step(loop->app.session)) {
+            loop->session_changed = true;
+            write_files(loop);
+        }
+        loop->statistics.drain_ns += thread_time() - before;
     }
-    const uint64_t now = clock_now();
-    if (until_frame(loop, now) == 0)
+    if (until_frame(loop, clock_now()) == 0)
         frame(loop);
 }
 

@@ -1,6 +1,7 @@
 /* Kernels: where the time of a pass went, by kernel and phase; or by class, layer, phase; or within one layer. */
 #include "tui/app.h"
 #include "tui/cells.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -163,7 +164,28 @@ static void kernels_text(const void *context, size_t index, int column, struct c
     }
 }
 
-static const struct table_ops ops = {columns, COLUMNS_COUNT, kernels_text, kernels_value, 20};
+/* Other figures of a row change only with its calls. The share does with those of all rows: what is drawn of it counts. */
+static uint64_t kernels_version(const void *context, size_t index)
+{
+    const struct kernels *kernels = context;
+    const struct kernel_row *row = &kernels->rows.items[index];
+    uint64_t version = version_mix((uint64_t)row->layers, (double)row->calls);
+    version = version_mix(version, row->total_ns);
+    version = version_mix(version, row->median_ns);
+    version = version_mix(version, row->base_ns);
+    version = version_mix(version, round(row->share * 1000));
+    return version_mix(version_mix(version, kernels->cell->ceilings.flops_per_s), kernels->cell->ceilings.bytes_per_s);
+}
+
+static const struct table_ops ops = {
+    .columns = columns,
+    .column_count = COLUMNS_COUNT,
+    .text = kernels_text,
+    .value = kernels_value,
+    .flexible_least = 20,
+    .version = kernels_version,
+    .slow = 1u << SPARK,
+};
 
 static void kernels_init(struct app *app, void *state)
 {

@@ -81,8 +81,10 @@ static void tensor_text(const void *context, size_t index, int column, struct ce
         out->style = (enum style)(STYLE_KIND + tensor->kind);
 }
 
-static const struct table_ops layer_ops = {layer_columns, LAYER_COLUMNS, layer_text, NULL, 24};
-static const struct table_ops tensor_ops = {tensor_columns, TENSOR_COLUMNS, tensor_text, NULL, 24};
+static const struct table_ops layer_ops = {
+    .columns = layer_columns, .column_count = LAYER_COLUMNS, .text = layer_text, .flexible_least = 24};
+static const struct table_ops tensor_ops = {
+    .columns = tensor_columns, .column_count = TENSOR_COLUMNS, .text = tensor_text, .flexible_least = 24};
 
 static void memory_init(struct app *app, void *state)
 {

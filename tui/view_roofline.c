@@ -68,7 +68,13 @@ static void roofline_text(const void *context, size_t index, int column, struct 
     cell_figure(out, column == INTENSITY ? format_intensity : column == FLOPS ? format_rate : format_percent, value);
 }
 
-static const struct table_ops ops = {columns, COLUMNS_COUNT, roofline_text, roofline_value, 16};
+static const struct table_ops ops = {
+    .columns = columns,
+    .column_count = COLUMNS_COUNT,
+    .text = roofline_text,
+    .value = roofline_value,
+    .flexible_least = 16,
+};
 
 static void roofline_init(struct app *app, void *opaque)
 {

@@ -253,7 +253,13 @@ static double runs_value(const void *context, size_t index, int column)
     }
 }
 
-static const struct table_ops ops = {columns, COLUMNS_COUNT, runs_text, runs_value, 14};
+static const struct table_ops ops = {
+    .columns = columns,
+    .column_count = COLUMNS_COUNT,
+    .text = runs_text,
+    .value = runs_value,
+    .flexible_least = 14,
+};
 
 static const struct ratio *compared(struct runs *runs, const struct report_cell *cell, const struct report_cell *base,
                                     int pass)

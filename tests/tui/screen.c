@@ -71,7 +71,8 @@ static void child_main(const struct screen_options *options, void (*make)(struct
                                     .report = &report,
                                     .ascii = options->ascii,
                                     .mouse = options->mouse,
-                                    .theme = options->theme};
+                                    .theme = options->theme,
+                                    .statistics = options->statistics};
     if (!tui_run(&tui, &interrupted, &signal_number, &error)) {
         fprintf(stderr, "%s\n", error.text);
         _exit(2);

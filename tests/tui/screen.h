@@ -12,8 +12,9 @@ struct screen_options {
     const char *no_color; /* value of NO_COLOR, or NULL */
     const char *theme;
     bool ascii, mouse;
-    const char *config_folder;        /* XDG_CONFIG_HOME; NULL: an empty one */
-    struct session *(*session)(void); /* makes the child's session; NULL: none */
+    const char *config_folder;         /* XDG_CONFIG_HOME; NULL: an empty one */
+    struct session *(*session)(void);  /* makes the child's session; NULL: none */
+    struct tui_statistics *statistics; /* shared memory that the child writes; NULL */
 };
 
 /* Starts the child with the document that `make` makes. Fails the test when it cannot. */

@@ -40,7 +40,7 @@ static double rows_value(const void *context, size_t index, int column)
 
 static const struct table_column columns[] = {{"name", "name", "", 0, 0, true, false},
                                               {"value", "value", "", 8, 1, false, false}};
-static const struct table_ops ops = {columns, 2, rows_text, rows_value, 0};
+static const struct table_ops ops = {.columns = columns, .column_count = 2, .text = rows_text, .value = rows_value};
 
 static const char *name_at(const struct table *table, const struct rows *rows, size_t position)
 {
