@@ -31,6 +31,9 @@ struct histogram {
 void histogram_add(struct histogram *histogram, uint64_t value);
 void histogram_merge(struct histogram *into, const struct histogram *from);
 double histogram_quantile(const struct histogram *histogram, double q); /* NaN when empty; interpolated in the bin */
+/* count quantiles in one go, in ascending order of q. */
+void histogram_quantiles(const struct histogram *histogram, const double *q, double *values, int count);
+void histogram_clear(struct histogram *histogram); /* keeps the octaves' storage */
 double histogram_bin_low(int octave, int bin);  /* lower edge in ns */
 void histogram_release(struct histogram *histogram);
 

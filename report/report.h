@@ -128,7 +128,8 @@ struct report_cell {
     double flops[PASS_COUNT];   /* modelled, a step */
     struct device_info device;
     struct device_telemetry telemetry;
-    struct arena arena;         /* of this cell's rows; made anew by report_update */
+    struct build_rows *rows;    /* what kernels and entries are made of, kept between updates; NULL in one that was read */
+    struct arena arena;         /* of this cell's other data; made anew by report_update */
     struct arena fixed;         /* of what follows from the plan alone: layers, memory; kept while plan_digest stays */
     uint64_t plan_digest;
     uint64_t version;           /* of the run it was made from */
