@@ -3,6 +3,7 @@
 static void release(struct line *line)
 {
     strbuf_release(&line->text);
+    vec_release(&line->glyphs);
 }
 
 void lines_release(struct lines *lines)

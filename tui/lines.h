@@ -4,7 +4,7 @@
 #pragma once
 #include "base/strbuf.h"
 #include "base/vec.h"
-#include "tui/style.h"
+#include "tui/canvas.h"
 #include <stdint.h>
 #include <string.h>
 
@@ -19,7 +19,9 @@ struct line {
     struct strbuf text;         /* the columns one behind the other, each with its end */
     uint32_t at[LINES_COLUMNS];
     uint8_t style[LINES_COLUMNS];
-    bool stale; /* this frame: it differs from what it stands for */
+    VEC(struct glyph) glyphs; /* as it was drawn last, */
+    uint64_t drawn;           /* and under which circumstances; 0: not since it was made */
+    bool stale;               /* this frame: it differs from what it stands for */
 };
 
 struct lines {

@@ -145,15 +145,41 @@ static void place_selection(struct table *table)
         table->selected = table->items.items[table->position].id;
 }
 
+/* Puts the items where they were. */
+static void keep_order(struct table *table, bool same)
+{
+    struct table_item *items = table->items.items;
+    if (!same) {
+        qsort(items, table->items.count, sizeof *items, by_rank);
+        return;
+    }
+    for (size_t i = 0; i < table->items.count;) {
+        const struct table_item item = items[i];
+        if (item.rank == i) {
+            i++;
+            continue;
+        }
+        if (items[item.rank].rank == item.rank) { /* two rows of one id */
+            qsort(items, table->items.count, sizeof *items, by_rank);
+            return;
+        }
+        items[i] = items[item.rank];
+        items[item.rank] = item;
+    }
+}
+
 /* The order is made anew when somebody asked for another one, when rows came or went, and else once a second. */
 static void order_items(struct table *table, const void *context)
 {
     const uint64_t now = table->now;
     const bool same = rank_items(table), rests = now < table->rest_until && table->ranks.count > 0;
     const bool asked = table->refresh || table->sorted_by != table->sort || table->sorted_ascending != table->ascending;
+    if (table->items.count == 0) {
+        table->ranks.count = 0;
+        return;
+    }
     if (rests || (same && !asked && now >= table->sorted_at && now - table->sorted_at < TABLE_SORT_NS)) {
-        if (table->items.count)
-            qsort(table->items.items, table->items.count, sizeof *table->items.items, by_rank);
+        keep_order(table, same);
         table->pending = true;
         if (same)
             return;
@@ -416,16 +442,15 @@ static void make_line(struct line *line, const struct table *table, const void *
     }
     strbuf_release(&old.text);
     line->columns = columns;
+    line->drawn = 0;
     line->shown_at = table->now ? table->now : 1;
     if (slow)
         line->slow_at = table->now;
 }
 
-static void draw_row(const struct table *table, const struct line *line, const struct area *area, int y, bool selected,
-                     const int *x, const int *width)
+static void draw_texts(const struct table *table, const struct line *line, const struct area *area, int y,
+                       enum style row_style, const int *x, const int *width)
 {
-    const bool tagged = table->tags.count && table_is_tagged(table, line->id);
-    const enum style row_style = selected ? STYLE_SELECTED : tagged ? STYLE_TAGGED : STYLE_NORMAL;
     if (row_style != STYLE_NORMAL)
         area_fill(area, y, 0, 1, area->width, row_style, L' ');
     for (int column = 0; column < table->ops->column_count; column++) {
@@ -440,6 +465,26 @@ static void draw_row(const struct table *table, const struct line *line, const s
             area_text_right(area, y, x[column], width[column], style, text);
         }
     }
+}
+
+/* Most rows are what they were in the frame before: then their glyphs are, too. */
+static void draw_row(const struct table *table, struct line *line, const struct area *area, int y, bool selected,
+                     const int *x, const int *width)
+{
+    const bool tagged = table->tags.count && table_is_tagged(table, line->id);
+    const enum style row_style = selected ? STYLE_SELECTED : tagged ? STYLE_TAGGED : STYLE_NORMAL;
+    /* Columns, styles, search: with a key all lines are made anew, so what is left is the place on the screen. */
+    const uint64_t drawn = 1u + (uint64_t)row_style + ((uint64_t)area->width << 16) + ((uint64_t)area->x << 32);
+    const size_t columns = (size_t)area->width;
+    if (line->drawn == drawn && line->glyphs.count == columns) {
+        memcpy(area_row(area, y), line->glyphs.items, columns * sizeof *line->glyphs.items);
+        return;
+    }
+    draw_texts(table, line, area, y, row_style, x, width);
+    vec_reserve(&line->glyphs, columns + 1);
+    line->glyphs.count = columns;
+    memcpy(line->glyphs.items, area_row(area, y), columns * sizeof *line->glyphs.items);
+    line->drawn = drawn;
 }
 
 /* The visible rows from their lines, of which those that are due are made anew. */

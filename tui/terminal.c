@@ -415,7 +415,7 @@ static void show_row(struct terminal *terminal, const struct canvas *canvas, int
     for (int x = first; x <= last; x++) {
         if (row[x].width == 0)
             continue;
-        const wchar_t text[3] = {row[x].base, row[x].mark, 0};
+        const wchar_t text[3] = {(wchar_t)row[x].base, (wchar_t)row[x].mark, 0};
         cchar_t cell;
         if (setcchar(&cell, text, terminal->attributes[row[x].style], terminal->pairs[row[x].style], NULL) == OK)
             mvadd_wch(y, x, &cell);

@@ -5,7 +5,7 @@
  * part stands beside it: bringing the document up to date (ten times a second) and draining the ring. All three are
  * processor time of the front's only thread, counted by the loop itself; the share of a core is the process's, all in all.
  *
- * Usage: bench_tui [frames | keys | memory [RECORDS]]   (all three by default; memory: 100 million records) */
+ * Usage: bench_tui [frames [RATE] | keys | memory [RECORDS]]   (all three by default; memory: 100 million records) */
 #include "base/clock.h"
 #include "profiler/protocol.h"
 #include "profiler/ring.h"
@@ -151,10 +151,14 @@ static void measure_frames(const char *rate, const char *what)
     screen_close(screen);
 }
 
-static void all_frames(void)
+static void all_frames(const char *rate)
 {
     printf("%-34s %8s %12s %8s %8s %13s %11s\n", "400 kernels, screen 160x50", "frames/s", "bytes/frame", "draw us",
            "data us", "drain % core", "all % core");
+    if (rate) {
+        measure_frames(rate, "launches a second as given");
+        return;
+    }
     measure_frames("0.001", "nothing happens");
     measure_frames("110", "11 launches a frame");
     measure_frames("4000", "each of the kernels in each frame");
@@ -216,7 +220,7 @@ int main(int count, char **arguments)
         return 1;
     const bool all = strcmp(what, "all") == 0;
     if (all || strcmp(what, "frames") == 0)
-        all_frames();
+        all_frames(count > 2 ? arguments[2] : NULL);
     if (all || strcmp(what, "keys") == 0)
         measure_keys();
     if (all || strcmp(what, "memory") == 0)
