@@ -133,6 +133,9 @@ static int glyph_of(wchar_t *c, bool ascii)
         *c = (unsigned char)ascii_of(*c);
         return 1;
     }
+    /* Latin letters, lines and blocks are most of what is not ASCII. */
+    if (*c < 0x300 || (*c >= 0x2500 && *c < 0x2600))
+        return 1;
     const int width = wcwidth(*c);
     if (width < 0) {
         *c = 0xfffd;

@@ -18,6 +18,7 @@ void table_release(struct table *table)
 {
     vec_release(&table->items);
     vec_release(&table->ranks);
+    vec_release(&table->last);
     vec_release(&table->tags);
     vec_release(&table->texts);
     lines_release(&table->lines);
@@ -76,6 +77,11 @@ static bool rank_items(struct table *table)
     bool same = table->items.count == table->ranks.count;
     for (size_t i = 0; i < table->items.count; i++) {
         struct table_item *item = &table->items.items[i];
+        /* A view mostly gives its rows as it did in the frame before. */
+        if (item->index < table->last.count && table->last.items[item->index].id == item->id) {
+            item->rank = table->last.items[item->index].rank;
+            continue;
+        }
         const struct table_rank key = {.id = item->id};
         const struct table_rank *found = table->ranks.count ? bsearch(&key, table->ranks.items, table->ranks.count,
                                                                       sizeof *table->ranks.items, by_id)
@@ -84,6 +90,19 @@ static bool rank_items(struct table *table)
         same &= found != NULL;
     }
     return same;
+}
+
+/* After the order is settled: where the view's rows went. */
+static void remember_last(struct table *table)
+{
+    const struct table_rank none = {.rank = UINT32_MAX};
+    while (table->last.count < table->total)
+        vec_push(&table->last, none);
+    for (size_t i = 0; i < table->total; i++)
+        table->last.items[i].id = 0;
+    table->last.count = table->total;
+    for (size_t i = 0; i < table->items.count; i++)
+        table->last.items[table->items.items[i].index] = (struct table_rank){table->items.items[i].id, (uint32_t)i};
 }
 
 static void remember_ranks(struct table *table)
@@ -175,12 +194,13 @@ static void order_items(struct table *table, const void *context)
     const bool same = rank_items(table), rests = now < table->rest_until && table->ranks.count > 0;
     const bool asked = table->refresh || table->sorted_by != table->sort || table->sorted_ascending != table->ascending;
     if (table->items.count == 0) {
-        table->ranks.count = 0;
+        table->ranks.count = table->last.count = 0;
         return;
     }
     if (rests || (same && !asked && now >= table->sorted_at && now - table->sorted_at < TABLE_SORT_NS)) {
         keep_order(table, same);
         table->pending = true;
+        remember_last(table);
         if (same)
             return;
     } else {
@@ -188,6 +208,7 @@ static void order_items(struct table *table, const void *context)
         table->sorted_at = now;
         table->sorted_by = table->sort;
         table->sorted_ascending = table->ascending;
+        remember_last(table);
     }
     remember_ranks(table);
 }

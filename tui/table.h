@@ -55,6 +55,7 @@ struct table {
     const struct table_ops *ops;
     VEC(struct table_item) items; /* after filter, in order */
     VEC(struct table_rank) ranks; /* the last order, sorted by id */
+    VEC(struct table_rank) last;  /* the rows of the last frame as the view gave them */
     VEC(uint64_t) tags;
     VEC(char) texts; /* of text columns, while sorting */
     uint64_t selected;
