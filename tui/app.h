@@ -3,6 +3,7 @@
 #pragma once
 #include "tui/canvas.h"
 #include "tui/config.h"
+#include "tui/devices.h"
 #include "tui/edit.h"
 #include "tui/keys.h"
 #include "tui/modal.h"
@@ -66,6 +67,8 @@ struct app {
     int crumb_count;
     void *states[VIEW_COUNT];
     struct modal *modal; /* on top of everything; NULL */
+    struct devices_query devices;
+    struct modal *devices_modal; /* waits for their answer; NULL: it was closed */
     struct prompt prompt;
     char message[320];
     enum style message_style;

@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 
 #define FRAME_NS 100000000u
+#define OWN_FDS 4
 #define SESSION_FDS 60
 
 struct loop {
@@ -161,14 +162,18 @@ static void take_keys(struct loop *loop)
 
 static int gather(struct loop *loop, struct pollfd *fds, int *session_fds, int *timeout)
 {
+    const bool asked = devices_asked(&loop->app.devices);
     *timeout = -1;
     *session_fds = 0;
     fds[0] = (struct pollfd){terminal_input(loop->terminal), POLLIN, 0};
     fds[1] = (struct pollfd){terminal_signals(loop->terminal), POLLIN, 0};
     fds[2] = (struct pollfd){terminal_is_behind(loop->terminal) ? terminal_output(loop->terminal) : -1, POLLOUT, 0};
+    fds[3] = (struct pollfd){asked ? loop->app.devices.output : -1, POLLIN, 0};
     if (loop->app.session)
-        *session_fds = session_poll(loop->app.session, fds + 3, SESSION_FDS, timeout);
-    return 3 + *session_fds;
+        *session_fds = session_poll(loop->app.session, fds + OWN_FDS, SESSION_FDS, timeout);
+    if (asked && (*timeout < 0 || *timeout > 500))
+        *timeout = 500; /* its deadline */
+    return OWN_FDS + *session_fds;
 }
 
 /* Milliseconds until the next frame is due; −1: none is. */
@@ -197,7 +202,7 @@ static int until_frame(const struct loop *loop, uint64_t now)
 
 static void step(struct loop *loop)
 {
-    struct pollfd fds[3 + SESSION_FDS];
+    struct pollfd fds[OWN_FDS + SESSION_FDS];
     int session_fds, timeout;
     const int count = gather(loop, fds, &session_fds, &timeout);
     const int wait = until_frame(loop, clock_now());
@@ -219,6 +224,8 @@ static void step(struct loop *loop)
     if (loop->app.quit)
         return;
     take_keys(loop);
+    if (devices_asked(&loop->app.devices))
+        pick_device_step(&loop->app);
     if (loop->app.dirty && until_frame(loop, 0) == 0)
         frame(loop); /* whoever pressed a key does not wait until a full ring is drained */
     if (loop->app.quit)
