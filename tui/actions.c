@@ -160,8 +160,9 @@ static bool write_view(struct app *app, const char *path, struct error *error)
     app->message_until = 0;
     const struct prompt prompt = app->prompt;
     app->prompt.kind = PROMPT_NONE;
-    canvas_resize(&canvas, height - 1, width); /* without the footer */
+    canvas_resize(&canvas, height, width);
     app_draw(app, &canvas);
+    canvas.height--; /* without the footer */
     app->prompt = prompt;
     app->message_until = message_until;
     if (table)

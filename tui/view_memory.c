@@ -279,7 +279,7 @@ static void memory_draw(struct app *app, void *opaque, const struct area *area)
     else if (!state->cell->memory.curve || state->cell->memory.curve_count < 1)
         area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM,
                       "the memory plan comes when the run has begun (and not with --no-memory)");
-    else
+    else if (plot_fits(area))
         draw_curve(state, area);
 }
 

@@ -249,6 +249,8 @@ static void roofline_draw(struct app *app, void *opaque, const struct area *area
         area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, "no run yet: n starts one");
         return;
     }
+    if (!plot_fits(area))
+        return;
     /* The list stands beside the picture where there is room, else below it. */
     const bool beside = area->width >= 110;
     const int list_width = beside ? (area->width / 3 < 64 ? area->width / 3 : 64) : area->width;
