@@ -1,5 +1,6 @@
 /* A cell of the document from a live run: samples, kernels and the kernels' layers. */
 #include "report/build.h"
+#include "base/clock.h"
 #include "report/derive.h"
 #include "report/escape.h"
 #include "report/fields.h"
@@ -19,6 +20,9 @@ static const char *clean_copy(struct arena *arena, const char *text)
     strbuf_release(&clean);
     return copy;
 }
+
+#define DERIVE_AT_ONCE 256 /* samples */
+#define DERIVE_NS 1000000000u
 
 /* Samples. */
 
@@ -77,11 +81,17 @@ static bool has_warmup(const struct run *run, enum pass pass)
 static void build_pass(struct report_cell *cell, const struct run *run, enum pass which)
 {
     struct report_pass *pass = &cell->passes[which];
-    const uint64_t key = sample_key(run, which);
-    const bool fresh = !pass->present || pass->sample_key != key;
+    const uint64_t key = sample_key(run, which), now = clock_now();
+    /* Of a run without end the samples are thousands, and each step brings another: their statistics are sorts. */
+    const bool wait = pass->present && run->status == STATUS_RUNNING && run->samples.count > DERIVE_AT_ONCE &&
+                      now - pass->derived_at < DERIVE_NS;
+    const bool fresh = !pass->present || (pass->sample_key != key && !wait);
     pass->present = true;
     pass->pass = which;
-    pass->sample_key = key;
+    if (fresh) {
+        pass->sample_key = key;
+        pass->derived_at = now;
+    }
     for (int p = 0; p <= PHASE_COUNT; p++) {
         struct report_phase *phase = &pass->phases[p];
         if (fresh)

@@ -21,6 +21,7 @@ struct report_pass {
     enum pass pass;
     uint64_t profiled_steps;    /* that the kernel rows sum over */
     bool warmup_rows;           /* no step was counted yet: the kernel, entry and layer rows are the warm-up's */
+    uint64_t derived_at;        /* when the statistics were worked out; of a live run */
     uint64_t sample_key;        /* changes with the samples: the statistics are worked out anew only then */
     struct report_phase phases[PHASE_COUNT + 1]; /* in order of enum phase; the last is the total (wall) */
     struct ratio overhead;      /* profiled ÷ timed; NaN when no profiled steps */

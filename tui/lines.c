@@ -65,13 +65,18 @@ size_t lines_choose(struct lines *lines, size_t selected)
         memmove(oldest + place + 1, oldest + place, (chosen - place - 1) * sizeof *oldest);
         oldest[place] = line->shown_at;
     }
-    size_t left = waiting < LINES_A_FRAME ? waiting : LINES_A_FRAME;
+    /* All that are older than the youngest of them, and as many of its age as there is room for. */
+    const uint64_t youngest = chosen ? oldest[chosen - 1] : 0;
+    size_t left = chosen;
+    for (size_t i = 0; i < chosen; i++)
+        left -= oldest[i] < youngest;
     for (size_t i = 0; i < lines->items.count; i++) {
         struct line *line = &lines->items.items[i];
         if (!line->stale || !line->shown_at || i == selected)
             continue;
-        line->stale = left > 0 && line->shown_at <= oldest[chosen - 1];
-        left -= line->stale;
+        const bool same = line->shown_at == youngest;
+        line->stale = line->shown_at < youngest || (same && left > 0);
+        left -= same && line->stale;
     }
     return waiting > LINES_A_FRAME ? waiting - LINES_A_FRAME : 0;
 }

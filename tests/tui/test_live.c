@@ -265,8 +265,8 @@ static void test_stopped_worker(void **state)
 
 static void test_killed_worker(void **state)
 {
-    static const int signals[] = {SIGKILL, SIGSEGV};
-    static const char *const said[] = {"killed by SIGKILL", "crashed with SIGSEGV"};
+    static const int signals[] = {SIGKILL, SIGABRT};
+    static const char *const said[] = {"killed by SIGKILL", "crashed with SIGABRT"};
     (void)state;
     for (size_t i = 0; i < 2; i++) {
         struct screen *screen = started(forever, 24, 120);
