@@ -40,17 +40,22 @@ static void bin_add(uint32_t *bin, uint32_t count)
 
 void histogram_add(struct histogram *histogram, uint64_t value)
 {
+    histogram_add_times(histogram, value, 1);
+}
+
+void histogram_add_times(struct histogram *histogram, uint64_t value, uint32_t times)
+{
     const int octave = value > 1 ? 63 - __builtin_clzll(value) : 0;
-    histogram->count++;
+    histogram->count += times;
     if (octave >= OCTAVES) {
-        bin_add(&octave_bins(histogram, OCTAVES - 1)[BINS - 1], 1);
+        bin_add(&octave_bins(histogram, OCTAVES - 1)[BINS - 1], times);
         return;
     }
     const uint64_t fraction = octave ? value << (64 - octave) : 0;
     int bin = first_bin[fraction >> 58];
     if (bin + 1 < BINS && fraction >= bin_edges[bin + 1])
         bin++;
-    bin_add(&octave_bins(histogram, octave)[bin], 1);
+    bin_add(&octave_bins(histogram, octave)[bin], times);
 }
 
 void histogram_merge(struct histogram *into, const struct histogram *from)

@@ -156,7 +156,7 @@ void devices_cancel(struct devices_query *query)
         return;
     if (waitpid(query->child, NULL, WNOHANG) == 0) {
         kill(query->child, SIGKILL);
-        for (int i = 0; i < 20 && waitpid(query->child, NULL, WNOHANG) == 0; i++)
+        for (int i = 0; i < 50 && waitpid(query->child, NULL, WNOHANG) == 0; i++)
             poll(NULL, 0, 1);
     }
     close(query->output);

@@ -62,8 +62,9 @@ struct kernels {
     kernel_rows rows;
     VEC(uint64_t) ids;
     enum grouping grouping;
-    bool window;
+    bool window, windowed;          /* asked for; what the rows are */
     const struct report_cell *cell; /* of this frame */
+    const struct report_cell *made_of;
 };
 
 static const char *phase_text(int phase)
@@ -206,7 +207,12 @@ static void make_rows(struct app *app, struct kernels *kernels)
 {
     const int pass = app_pass(app, kernels->cell);
     const uint32_t compare_columns = 1u << BASE | 1u << RATIO;
+    /* Of a frozen screen the last ten seconds are those before it froze: they are not looked at again, for they move. */
+    if (app->paused && kernels->window && kernels->windowed && kernels->made_of == kernels->cell)
+        return;
     kernels->rows.count = kernels->ids.count = 0;
+    kernels->made_of = kernels->cell;
+    kernels->windowed = kernels->window && app->session && !app->paused;
     if (app->focus.compare)
         kernels->table.shown |= compare_columns;
     else
@@ -217,8 +223,7 @@ static void make_rows(struct app *app, struct kernels *kernels)
         .pass = pass,
         .scope = app->focus.scope,
         .grouping = kernels->grouping,
-        /* A frozen screen must not look at what goes on moving below it. */
-        .window = kernels->window && app->session && !app->paused,
+        .window = kernels->windowed,
         .threshold = app->config.threshold,
         .baseline = app->focus.compare ? app_find_cell(app, app->baseline) : NULL,
     };
@@ -251,7 +256,7 @@ static void kernels_status(const struct app *app, const void *state, char *text,
     size_t used = (size_t)snprintf(text, size, "%s", pass == NO_PASS ? "" : pass_name((enum pass)pass));
     if (kernels->grouping != GROUP_KERNEL && used < size)
         used += (size_t)snprintf(text + used, size - used, ", by %s", grouping_names[kernels->grouping]);
-    if (kernels->window && used < size)
+    if (kernels->windowed && used < size)
         used += (size_t)snprintf(text + used, size - used, ", last 10 s");
     if (app->config.threshold > 0 && used < size)
         used += (size_t)snprintf(text + used, size - used, ", ≥%g%%", app->config.threshold * 100);
@@ -296,11 +301,14 @@ static bool kernels_command(struct app *app, void *state, enum command command)
         open_row(app, kernels);
         return true;
     case COMMAND_GROUP:
+        kernels->made_of = NULL; /* even of a frozen screen they are made anew, then of all launches */
         kernels->grouping = (enum grouping)((kernels->grouping + 1) % GROUPING_COUNT);
         return true;
     case COMMAND_WINDOW:
         if (!app->session)
             app_message(app, STYLE_WARN, "the last 10 s are known of a live run only");
+        else if (app->paused)
+            app_message(app, STYLE_WARN, "the screen is frozen; Z goes on");
         else
             kernels->window = !kernels->window;
         return true;
