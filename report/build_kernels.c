@@ -2,6 +2,7 @@
  * the grouping of the aggregate's entries into kernels, the order of the rows and all that is worked out of histograms stay
  * from one update to the next, and only kernels that ran in between are looked at again. */
 #include "report/build.h"
+#include "base/system.h"
 #include "report/escape.h"
 #include <stdlib.h>
 #include <string.h>
@@ -399,7 +400,7 @@ static void order_groups(struct build_rows *rows)
         order[place] = group;
     }
     if (moves >= 8 * rows->order.count && rows->order.count)
-        qsort_r(order, rows->order.count, sizeof *order, by_pass_and_time, rows->groups.items);
+        sort_with(order, rows->order.count, sizeof *order, by_pass_and_time, rows->groups.items);
     vec_reserve(&rows->row_of, rows->groups.count + 1);
     rows->row_of.count = rows->groups.count;
     for (size_t row = 0; row < rows->order.count; row++)
