@@ -76,6 +76,8 @@ struct app {
     uint64_t now; /* of this frame, ns */
     bool follow, paused, quit, dirty;
     bool pending;            /* a later frame has more to show although nothing changes meanwhile */
+    enum view_id drawn_view; /* of the frame before */
+    uint32_t drawn_run;
     bool resync;             /* the document must follow the session at once: what it points to goes away */
     uint64_t paused_records; /* counted when the screen was frozen */
     uint32_t baseline;       /* run id; NO_RUN */
