@@ -9,6 +9,9 @@
 
 #define SECOND 1000000000u
 #define LONGEST_NS (3600u * (uint64_t)SECOND) /* a kernel of more than an hour is a broken clock */
+#define HALF_WINDOW (ENTRY_WINDOW / 2)
+#define WINDOW_WHOLE 2048u /* launches of an entry in half a window that are all counted */
+#define WINDOW_STRIDE 8u
 #define LATEST_NS ((uint64_t)1 << 62)
 
 /* Of a plan's node, what a record must agree with: small, for it is looked up for every record. */
@@ -70,6 +73,8 @@ void aggregate_free(struct aggregate *aggregate)
     for (size_t i = 0; i < aggregate->entry_count; i++) {
         histogram_release(&aggregate->entries[i].histogram);
         histogram_release(&aggregate->entries[i].warmup_histogram);
+        histogram_release(&aggregate->entries[i].window_histogram[0]);
+        histogram_release(&aggregate->entries[i].window_histogram[1]);
     }
     if (aggregate->entries)
         munmap(aggregate->entries, ENTRIES_BYTES);
@@ -217,6 +222,21 @@ static void add_counters(struct entry *entry, const struct record *record)
     entry->counter_samples++;
 }
 
+/* For the quantiles of the last seconds. A bin more for each of a million records a second would be felt: beyond some
+ * thousands one of eight is enough to know a quantile to the width of a bin. */
+static void window_add(struct entry *entry, uint64_t half, uint64_t duration)
+{
+    struct histogram *histogram = &entry->window_histogram[half & 1];
+    if (entry->window_half[half & 1] != half) {
+        entry->window_half[half & 1] = half;
+        histogram_clear(histogram);
+    }
+    if (histogram->count < WINDOW_WHOLE)
+        histogram_add(histogram, duration);
+    else if (entry->time.n % WINDOW_STRIDE == 0)
+        histogram_add_times(histogram, duration, WINDOW_STRIDE);
+}
+
 static void add_time(struct entry *entry, const struct record *record)
 {
     const uint64_t duration = record->end - record->start;
@@ -235,6 +255,7 @@ static void add_time(struct entry *entry, const struct record *record)
         entry->window[slot] = (struct running){0};
     }
     running_add(&entry->window[slot], duration);
+    window_add(entry, second / HALF_WINDOW, duration);
 }
 
 /* Keeps the newest records: the store doubles up to its limit, then goes round. */
@@ -260,10 +281,28 @@ static void timeline_add(struct aggregate *aggregate, const struct record *recor
     aggregate->timeline[aggregate->timeline_added++ % aggregate->timeline_capacity] = *record;
 }
 
+/* What adding a record will touch of its entry: asked for some records ahead, for four hundred entries do not stay in the
+ * cache beside the records that stream through it. */
+static void prefetch(const struct aggregate *aggregate, const struct record *record)
+{
+    const uint32_t slot = aggregate->slots[first_slot(aggregate, record)];
+    if (!slot)
+        return;
+    const struct entry *entry = &aggregate->entries[slot - 1];
+    const unsigned window = record->end / SECOND % ENTRY_WINDOW;
+    __builtin_prefetch(entry, 1);
+    __builtin_prefetch(&entry->window[window], 1);
+    __builtin_prefetch(&entry->window_second[window], 1);
+}
+
+#define AHEAD 6
+
 void aggregate_add(struct aggregate *aggregate, const struct record *records, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct record *record = &records[i];
+        if (i + AHEAD < count)
+            prefetch(aggregate, &records[i + AHEAD]);
         aggregate->counts.records++;
         /* Sequence numbers go round after 2^32; a step back is no gap but a producer gone mad. */
         const uint32_t gap = record->sequence - aggregate->next_sequence;
@@ -307,6 +346,14 @@ void entry_window(const struct entry *entry, uint64_t now, struct running *windo
     for (int slot = 0; slot < ENTRY_WINDOW; slot++)
         if (entry->window_second[slot] <= second && second - entry->window_second[slot] < ENTRY_WINDOW)
             running_merge(window, &entry->window[slot]);
+}
+
+void entry_window_histogram(const struct entry *entry, uint64_t now, struct histogram *histogram)
+{
+    const uint64_t half = now / SECOND / HALF_WINDOW;
+    for (int i = 0; i < 2; i++)
+        if (entry->window_half[i] == half || entry->window_half[i] + 1 == half)
+            histogram_merge(histogram, &entry->window_histogram[i]);
 }
 
 uint64_t aggregate_latest(const struct aggregate *aggregate)

@@ -19,6 +19,8 @@ struct entry {
     struct histogram warmup_histogram;
     struct running window[ENTRY_WINDOW]; /* one-second slots, for "last 10 s"; see entry_window */
     uint64_t window_second[ENTRY_WINDOW];
+    struct histogram window_histogram[2]; /* of two halves of the window in turns; see entry_window_histogram */
+    uint64_t window_half[2];
     uint32_t recent_next;
     uint32_t recent[ENTRY_RECENT]; /* last durations in ns, saturated; a ring */
     uint64_t counters[4];        /* cycles, instructions, cache misses, page faults: sums; UNKNOWN_U64 when not counted */
@@ -51,6 +53,9 @@ const struct entry *aggregate_entries(const struct aggregate *aggregate, size_t 
 /* Launches of profiled steps that ended in the last ENTRY_WINDOW seconds before `now` (ns): aggregate_latest, so that it
  * also holds for a run that has ended or is replayed. */
 void entry_window(const struct entry *entry, uint64_t now, struct running *window);
+/* The same for quantiles: adds the bins of the half window that is under way and of the one before, so of the last
+ * ENTRY_WINDOW/2 to ENTRY_WINDOW seconds. Where launches come in thousands a second every eighth stands for eight. */
+void entry_window_histogram(const struct entry *entry, uint64_t now, struct histogram *histogram);
 uint64_t aggregate_latest(const struct aggregate *aggregate); /* the last end of all records; 0 before the first */
 const char *aggregate_name_text(const struct aggregate *aggregate, uint32_t id); /* NULL: not said yet */
 void aggregate_cover(const struct aggregate *aggregate, int pass, struct step_cover *cover);

@@ -40,17 +40,22 @@ static void bin_add(uint32_t *bin, uint32_t count)
 
 void histogram_add(struct histogram *histogram, uint64_t value)
 {
+    histogram_add_times(histogram, value, 1);
+}
+
+void histogram_add_times(struct histogram *histogram, uint64_t value, uint32_t times)
+{
     const int octave = value > 1 ? 63 - __builtin_clzll(value) : 0;
-    histogram->count++;
+    histogram->count += times;
     if (octave >= OCTAVES) {
-        bin_add(&octave_bins(histogram, OCTAVES - 1)[BINS - 1], 1);
+        bin_add(&octave_bins(histogram, OCTAVES - 1)[BINS - 1], times);
         return;
     }
     const uint64_t fraction = octave ? value << (64 - octave) : 0;
     int bin = first_bin[fraction >> 58];
     if (bin + 1 < BINS && fraction >= bin_edges[bin + 1])
         bin++;
-    bin_add(&octave_bins(histogram, octave)[bin], 1);
+    bin_add(&octave_bins(histogram, octave)[bin], times);
 }
 
 void histogram_merge(struct histogram *into, const struct histogram *from)
@@ -70,29 +75,46 @@ double histogram_bin_low(int octave, int bin)
     return exp2(octave + (double)bin / BINS);
 }
 
-double histogram_quantile(const struct histogram *histogram, double q)
+void histogram_quantiles(const struct histogram *histogram, const double *q, double *values, int count)
 {
     uint64_t total = 0; /* of the bins, which saturate, where count does not */
     for (int octave = 0; octave < OCTAVES; octave++)
         for (int bin = 0; histogram->octave[octave] && bin < BINS; bin++)
             total += histogram->octave[octave][bin];
-    if (!total)
-        return UNKNOWN_DOUBLE;
-    const double place = (q < 0 ? 0 : q > 1 ? 1 : q) * (double)(total - 1);
+    int next = 0;
     uint64_t below = 0;
-    for (int octave = 0; octave < OCTAVES; octave++) {
+    for (int octave = 0; total && octave < OCTAVES && next < count; octave++) {
         for (int bin = 0; histogram->octave[octave] && bin < BINS; bin++) {
             const uint64_t here = histogram->octave[octave][bin];
-            if (here && place < (double)(below + here)) {
+            for (; here && next < count; next++) {
+                const double place = (q[next] < 0 ? 0 : q[next] > 1 ? 1 : q[next]) * (double)(total - 1);
+                if (place >= (double)(below + here))
+                    break;
                 /* The bin's values are taken as spread evenly over its logarithm, each in the middle of its part. A
                  * place between the last value here and the first of the next bin stays in this one. */
-                double part = (place - (double)below + 0.5) / (double)here;
-                return exp2(octave + (bin + (part > 1 ? 1 : part)) / BINS);
+                const double part = (place - (double)below + 0.5) / (double)here;
+                values[next] = exp2(octave + (bin + (part > 1 ? 1 : part)) / BINS);
             }
             below += here;
         }
     }
-    return UNKNOWN_DOUBLE;
+    for (; next < count; next++)
+        values[next] = UNKNOWN_DOUBLE;
+}
+
+double histogram_quantile(const struct histogram *histogram, double q)
+{
+    double value;
+    histogram_quantiles(histogram, &q, &value, 1);
+    return value;
+}
+
+void histogram_clear(struct histogram *histogram)
+{
+    for (int octave = 0; octave < OCTAVES; octave++)
+        if (histogram->octave[octave])
+            memset(histogram->octave[octave], 0, BINS * sizeof(uint32_t));
+    histogram->count = 0;
 }
 
 void histogram_release(struct histogram *histogram)

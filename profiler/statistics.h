@@ -29,8 +29,12 @@ struct histogram {
     uint32_t *octave[40]; /* 2^0 … 2^39 ns */
 };
 void histogram_add(struct histogram *histogram, uint64_t value);
+void histogram_add_times(struct histogram *histogram, uint64_t value, uint32_t times);
 void histogram_merge(struct histogram *into, const struct histogram *from);
 double histogram_quantile(const struct histogram *histogram, double q); /* NaN when empty; interpolated in the bin */
+/* count quantiles in one go, in ascending order of q. */
+void histogram_quantiles(const struct histogram *histogram, const double *q, double *values, int count);
+void histogram_clear(struct histogram *histogram); /* keeps the octaves' storage */
 double histogram_bin_low(int octave, int bin);  /* lower edge in ns */
 void histogram_release(struct histogram *histogram);
 

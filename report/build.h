@@ -8,20 +8,12 @@ void cell_build(struct report_cell *cell, const struct run *run);
 /* Layers and memory, from the run's plan into cell->fixed. */
 void cell_build_plan(struct report_cell *cell, const struct run *run);
 
-/* The kernel rows' keys, by which the timeline finds them again. */
-struct kernel_key {
-    uint32_t name;
-    uint8_t kernel_class, phase, pass;
-};
-struct kernel_index { /* open addressing; kernel is -1 where free */
-    struct kernel_slot {
-        struct kernel_key key;
-        int32_t kernel;
-    } * slots;
-    size_t capacity;
-};
-struct kernel_key kernel_key_of(const struct plan *plan, uint32_t name, int32_t node, int phase, int pass, int kind);
-struct kernel_slot *kernel_index_find(const struct kernel_index *index, struct kernel_key key);
+/* Kernels and entries from the run's aggregate. What the rows are made of stays in cell->rows from call to call, and only
+ * the rows of kernels that ran since the last call are worked out anew. */
+void cell_build_rows(struct report_cell *cell, const struct run *run);
+void build_rows_free(struct build_rows *rows);
+/* The row (index in cell->kernels) of a record's kernel, or -1. */
+int32_t build_rows_find(const struct build_rows *rows, const struct record *record);
 
 /* The latest complete profiled step of each pass, out of the aggregate's window of raw records. */
-void cell_build_timeline(struct report_cell *cell, const struct run *run, const struct kernel_index *index);
+void cell_build_timeline(struct report_cell *cell, const struct run *run);

@@ -26,8 +26,8 @@ static int by_start(const void *a, const void *b)
     return x->stream < y->stream ? -1 : x->stream > y->stream;
 }
 
-static void add_step(struct report_cell *cell, const struct run *run, const struct kernel_index *index,
-                     const struct record *records, size_t count, const struct sample *step, size_t *capacity)
+static void add_step(struct report_cell *cell, const struct record *records, size_t count, const struct sample *step,
+                     size_t *capacity)
 {
     size_t launches = 0;
     uint64_t origin = UNKNOWN_U64;
@@ -45,9 +45,7 @@ static void add_step(struct report_cell *cell, const struct run *run, const stru
         const struct record *record = &records[i];
         if (record->step != step->step_id || !is_launch(record))
             continue;
-        const struct kernel_key key =
-            kernel_key_of(run->plan, record->name, record->node, record->phase, record->pass, record->kind);
-        const int32_t kernel = kernel_index_find(index, key)->kernel;
+        const int32_t kernel = build_rows_find(cell->rows, record);
         if (kernel < 0)
             continue;
         const bool scoped = record->scope >= 0 && (size_t)record->scope < cell->layer_count;
@@ -66,7 +64,7 @@ static void add_step(struct report_cell *cell, const struct run *run, const stru
     qsort(cell->timeline + first, cell->launch_count - first, sizeof *cell->timeline, by_start);
 }
 
-void cell_build_timeline(struct report_cell *cell, const struct run *run, const struct kernel_index *index)
+void cell_build_timeline(struct report_cell *cell, const struct run *run)
 {
     struct record *records = malloc(WINDOW * sizeof *records);
     if (!records)
@@ -77,7 +75,7 @@ void cell_build_timeline(struct report_cell *cell, const struct run *run, const 
     for (int pass = 0; count && pass < PASS_COUNT; pass++) {
         const struct sample *step = cell->passes[pass].present ? latest_profiled(run, pass) : NULL;
         if (step)
-            add_step(cell, run, index, records, count, step, &capacity);
+            add_step(cell, records, count, step, &capacity);
     }
     free(records);
 }

@@ -93,6 +93,7 @@ struct report_cell *report_add_cell(struct report *report)
 
 void report_cell_free(struct report_cell *cell)
 {
+    build_rows_free(cell->rows);
     arena_release(&cell->arena);
     arena_release(&cell->fixed);
     free(cell);

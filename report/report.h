@@ -21,6 +21,7 @@ struct report_pass {
     enum pass pass;
     uint64_t profiled_steps;    /* that the kernel rows sum over */
     bool warmup_rows;           /* no step was counted yet: the kernel, entry and layer rows are the warm-up's */
+    uint64_t derived_at;        /* when the statistics were worked out; of a live run */
     uint64_t sample_key;        /* changes with the samples: the statistics are worked out anew only then */
     struct report_phase phases[PHASE_COUNT + 1]; /* in order of enum phase; the last is the total (wall) */
     struct ratio overhead;      /* profiled ÷ timed; NaN when no profiled steps */
@@ -128,7 +129,8 @@ struct report_cell {
     double flops[PASS_COUNT];   /* modelled, a step */
     struct device_info device;
     struct device_telemetry telemetry;
-    struct arena arena;         /* of this cell's rows; made anew by report_update */
+    struct build_rows *rows;    /* what kernels and entries are made of, kept between updates; NULL in one that was read */
+    struct arena arena;         /* of this cell's other data; made anew by report_update */
     struct arena fixed;         /* of what follows from the plan alone: layers, memory; kept while plan_digest stays */
     uint64_t plan_digest;
     uint64_t version;           /* of the run it was made from */

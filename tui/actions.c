@@ -121,8 +121,10 @@ void action_command(struct app *app, enum command command)
             break;
         if (cell->status == STATUS_RUNNING)
             app_message(app, STYLE_WARN, "run %u is running: x stops it first", cell->run_id);
-        else
+        else {
             session_remove(app->session, cell->run_id);
+            app->resync = true;
+        }
         break;
     case COMMAND_BASELINE:
         toggle_baseline(app, cell);
@@ -158,8 +160,9 @@ static bool write_view(struct app *app, const char *path, struct error *error)
     app->message_until = 0;
     const struct prompt prompt = app->prompt;
     app->prompt.kind = PROMPT_NONE;
-    canvas_resize(&canvas, height - 1, width); /* without the footer */
+    canvas_resize(&canvas, height, width);
     app_draw(app, &canvas);
+    canvas.height--; /* without the footer */
     app->prompt = prompt;
     app->message_until = message_until;
     if (table)

@@ -69,6 +69,7 @@ void app_release(struct app *app)
 {
     if (app->modal)
         modal_close(app);
+    devices_cancel(&app->devices);
     for (int view = 0; view < VIEW_COUNT; view++) {
         if (view_ops((enum view_id)view)->release)
             view_ops((enum view_id)view)->release(app->states[view]);
@@ -388,6 +389,9 @@ static void interrupt(struct app *app)
 
 void app_key(struct app *app, int key, const struct mouse *mouse)
 {
+    struct table *table = view_table(app, app->view);
+    if (table)
+        table->refresh = true;
     app->dirty = true;
     app->message_until = 0;
     if (key == ('C' & 31)) {
@@ -434,6 +438,8 @@ void modal_close(struct app *app)
 {
     struct modal *modal = app->modal;
     app->modal = NULL;
+    if (modal == app->devices_modal)
+        app->devices_modal = NULL;
     if (modal)
         modal->ops->release(modal);
 }

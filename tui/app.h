@@ -3,6 +3,7 @@
 #pragma once
 #include "tui/canvas.h"
 #include "tui/config.h"
+#include "tui/devices.h"
 #include "tui/edit.h"
 #include "tui/keys.h"
 #include "tui/modal.h"
@@ -66,12 +67,18 @@ struct app {
     int crumb_count;
     void *states[VIEW_COUNT];
     struct modal *modal; /* on top of everything; NULL */
+    struct devices_query devices;
+    struct modal *devices_modal; /* waits for their answer; NULL: it was closed */
     struct prompt prompt;
     char message[320];
     enum style message_style;
     uint64_t message_until;
     uint64_t now; /* of this frame, ns */
     bool follow, paused, quit, dirty;
+    bool pending;            /* a later frame has more to show although nothing changes meanwhile */
+    enum view_id drawn_view; /* of the frame before */
+    uint32_t drawn_run;
+    bool resync;             /* the document must follow the session at once: what it points to goes away */
     uint64_t paused_records; /* counted when the screen was frozen */
     uint32_t baseline;       /* run id; NO_RUN */
     double frame_share;      /* of one core that the front process took lately; NaN at first */

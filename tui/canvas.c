@@ -133,6 +133,9 @@ static int glyph_of(wchar_t *c, bool ascii)
         *c = (unsigned char)ascii_of(*c);
         return 1;
     }
+    /* Latin letters, lines and blocks are most of what is not ASCII. */
+    if (*c < 0x300 || (*c >= 0x2500 && *c < 0x2600))
+        return 1;
     const int width = wcwidth(*c);
     if (width < 0) {
         *c = 0xfffd;
@@ -152,9 +155,9 @@ static void put(const struct area *area, int y, int x, enum style style, wchar_t
     const int after = at + width;
     if (after < canvas->width && row[after].width == 0)
         row[after] = (struct glyph){.base = L' ', .style = row[after].style, .width = 1};
-    row[at] = (struct glyph){.base = c, .style = (uint8_t)style, .width = (uint8_t)width};
+    row[at] = (struct glyph){.base = (uint32_t)c & 0x1fffff, .style = style & 0x1ff, .width = width & 3};
     if (width == 2)
-        row[at + 1] = (struct glyph){.base = L' ', .style = (uint8_t)style, .width = 0};
+        row[at + 1] = (struct glyph){.base = L' ', .style = style & 0x1ff, .width = 0};
 }
 
 int area_text(const struct area *area, int y, int x, int width, enum style style, const char *text)
@@ -173,7 +176,7 @@ int area_text(const struct area *area, int y, int x, int width, enum style style
                 if (last->width == 0)
                     last--;
                 if (!last->mark)
-                    last->mark = c;
+                    last->mark = (uint32_t)c;
             }
             continue;
         }
@@ -243,6 +246,11 @@ void area_fill(const struct area *area, int y, int x, int height, int width, enu
             area_put(&part, row, column, style, glyph);
 }
 
+struct glyph *area_row(const struct area *area, int y)
+{
+    return &area->canvas->cells[(size_t)(area->y + y) * (size_t)area->canvas->width + (size_t)area->x];
+}
+
 void area_restyle(const struct area *area, int y, int x, int width, enum style style)
 {
     const struct area part = area_part(area, y, x, 1, width);
@@ -250,7 +258,7 @@ void area_restyle(const struct area *area, int y, int x, int width, enum style s
         return;
     struct glyph *row = &part.canvas->cells[(size_t)part.y * (size_t)part.canvas->width + (size_t)part.x];
     for (int i = 0; i < part.width; i++)
-        row[i].style = (uint8_t)style;
+        row[i].style = style & 0x1ff;
 }
 
 void area_box(const struct area *area, const char *title)
@@ -307,9 +315,9 @@ char *canvas_to_text(const struct canvas *canvas)
         for (int x = 0; x < end; x++) {
             if (row[x].width == 0)
                 continue;
-            add_utf8(&out, row[x].base);
+            add_utf8(&out, (wchar_t)row[x].base);
             if (row[x].mark)
-                add_utf8(&out, row[x].mark);
+                add_utf8(&out, (wchar_t)row[x].mark);
         }
         strbuf_putc(&out, '\n');
     }

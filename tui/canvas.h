@@ -7,11 +7,12 @@
 #include <stddef.h>
 #include <wchar.h>
 
+/* Eight bytes, for whole screens of them are cleared and compared in every frame. */
 struct glyph {
-    wchar_t base, mark; /* mark: one combining character on top, or 0 */
-    uint8_t style;
-    uint8_t width; /* 1 or 2; 0 is the right half of the wide glyph before it */
-    uint16_t zero; /* in place of padding: rows are compared byte by byte */
+    uint32_t base : 21;
+    uint32_t width : 2; /* 1 or 2; 0 is the right half of the wide glyph before it */
+    uint32_t style : 9;
+    uint32_t mark; /* one combining character on top, or 0 */
 };
 
 struct canvas {
@@ -42,6 +43,8 @@ void area_text_right(const struct area *area, int y, int x, int width, enum styl
 int area_text_fit(const struct area *area, int y, int x, int width, enum style style, const char *text);
 void area_put(const struct area *area, int y, int x, enum style style, wchar_t glyph);
 void area_fill(const struct area *area, int y, int x, int height, int width, enum style style, wchar_t glyph);
+/* A row of glyphs as it was drawn before: out of the canvas, and back again. */
+struct glyph *area_row(const struct area *area, int y);
 void area_restyle(const struct area *area, int y, int x, int width, enum style style);
 void area_box(const struct area *area, const char *title); /* border around the whole area, cleared inside */
 

@@ -258,6 +258,17 @@ static void draw_tiny(const struct area *area)
         area_text(area, y + 1, 0, -1, STYLE_DIM, "q quits");
 }
 
+/* Another view or another run: what the rows showed before is no news, it is something else. */
+static void refresh_on_change(struct app *app, struct table *table)
+{
+    const struct report_cell *cell = app_cell(app);
+    const uint32_t run = cell ? cell->run_id : NO_RUN;
+    if (table && (app->drawn_view != app->view || app->drawn_run != run))
+        table->refresh = true;
+    app->drawn_view = app->view;
+    app->drawn_run = run;
+}
+
 void app_draw(struct app *app, struct canvas *canvas)
 {
     canvas_clear(canvas);
@@ -274,7 +285,10 @@ void app_draw(struct app *app, struct canvas *canvas)
     draw_tabs(app, &line);
     /* The view first: its status line tells what it just made. */
     const struct area body = area_part(&screen, 4, 0, screen.height - 5, screen.width);
+    struct table *table = view_ops(app->view)->table ? view_ops(app->view)->table(app->states[app->view]) : NULL;
+    refresh_on_change(app, table);
     view_ops(app->view)->draw(app, app->states[app->view], &body);
+    app->pending = table && table->pending;
     line = area_part(&screen, 3, 0, 1, screen.width);
     draw_breadcrumb(app, &line);
     if (app->modal) {

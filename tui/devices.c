@@ -126,41 +126,61 @@ static pid_t spawn_listing(int output, struct error *error)
     return child;
 }
 
-int devices_ask(struct device_listing *listings, int max, struct error *error)
+bool devices_start(struct devices_query *query, struct error *error)
 {
-    struct strbuf answer = {0};
-    int ends[2], count = -1, status = 0;
+    int ends[2];
     if (!pipe_make(ends)) {
         error_set(error, ERROR_SYSTEM, "cannot ask for the devices: %s", strerror(errno));
-        return -1;
+        return false;
     }
     const pid_t child = spawn_listing(ends[1], error);
     close(ends[1]);
-    if (child < 0)
-        goto cleanup;
-    const uint64_t deadline = clock_now() + PATIENCE_NS;
-    bool finished = false;
-    while (!finished && clock_now() < deadline && answer.length < ANSWER_LIMIT) {
-        char block[4096];
-        struct pollfd ready = {ends[0], POLLIN, 0};
-        if (poll(&ready, 1, 200) <= 0)
-            continue;
-        const ssize_t got = read(ends[0], block, sizeof block);
-        finished = got == 0;
-        if (got > 0)
-            strbuf_add(&answer, block, (size_t)got);
+    if (child < 0) {
+        close(ends[0]);
+        return false;
     }
-    if (!finished)
-        kill(child, SIGKILL);
-    waitpid(child, &status, 0);
+    fcntl(ends[0], F_SETFL, O_NONBLOCK);
+    *query = (struct devices_query){.child = child, .output = ends[0], .deadline = clock_now() + PATIENCE_NS};
+    return true;
+}
+
+bool devices_asked(const struct devices_query *query)
+{
+    return query->child > 0;
+}
+
+/* The child is killed unless it has ended; one that a driver holds in the kernel stays, and is nobody's business then. */
+void devices_cancel(struct devices_query *query)
+{
+    if (!devices_asked(query))
+        return;
+    if (waitpid(query->child, NULL, WNOHANG) == 0) {
+        kill(query->child, SIGKILL);
+        for (int i = 0; i < 50 && waitpid(query->child, NULL, WNOHANG) == 0; i++)
+            poll(NULL, 0, 1);
+    }
+    close(query->output);
+    strbuf_release(&query->answer);
+    *query = (struct devices_query){.child = 0};
+}
+
+bool devices_step(struct devices_query *query, struct device_listing *listings, int max, int *count,
+                  struct error *error)
+{
+    char block[4096];
+    ssize_t got;
+    while ((got = read(query->output, block, sizeof block)) > 0 && query->answer.length < ANSWER_LIMIT)
+        strbuf_add(&query->answer, block, (size_t)got);
+    const bool finished = got == 0;
+    if (!finished && query->answer.length < ANSWER_LIMIT && clock_now() < query->deadline)
+        return false;
+    *count = -1;
     if (!finished)
         error_set(error, ERROR_DEVICE, "listing the devices took longer than 5 s; a driver hangs");
-    else if (!answer.text)
-        error_set(error, ERROR_DEVICE, "listing the devices ended without an answer (status %d)", status);
+    else if (!query->answer.text)
+        error_set(error, ERROR_DEVICE, "listing the devices ended without an answer");
     else
-        count = devices_parse(answer.text, listings, max, error);
-cleanup:
-    close(ends[0]);
-    strbuf_release(&answer);
-    return count;
+        *count = devices_parse(query->answer.text, listings, max, error);
+    devices_cancel(query);
+    return true;
 }

@@ -11,17 +11,27 @@
 #include <sys/resource.h>
 
 #define FRAME_NS 100000000u
+#define OWN_FDS 4
 #define SESSION_FDS 60
 
 struct loop {
     struct app app;
     struct canvas canvas;
     struct terminal *terminal;
-    uint64_t last_frame, last_usage_at, last_usage;
+    uint64_t last_frame, last_update, last_usage_at, last_usage;
+    struct tui_statistics statistics;
     size_t ended;         /* runs that had ended when the files were written last */
     bool session_changed; /* since the last frame */
     int signal;
 };
+
+/* Processor time of this thread, for the statistics. */
+static uint64_t thread_time(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec;
+}
 
 static uint64_t own_cpu(void)
 {
@@ -69,19 +79,36 @@ static void draw(struct loop *loop)
     app_draw(&loop->app, &loop->canvas);
 }
 
+/* Data are brought up to date ten times a second; a key that comes between is answered from what there is. */
+static void update(struct loop *loop, uint64_t now)
+{
+    struct app *app = &loop->app;
+    const bool due = loop->session_changed && !app->paused && now - loop->last_update >= FRAME_NS;
+    if (!app->session || (!due && !app->resync))
+        return;
+    const uint64_t before = thread_time();
+    report_update(app->report, app->session);
+    loop->statistics.update_ns += thread_time() - before;
+    loop->last_update = now;
+    loop->session_changed = false;
+    app->resync = false;
+}
+
 static void frame(struct loop *loop)
 {
     const uint64_t now = clock_now();
     loop->app.now = now;
     loop->last_frame = now;
     loop->app.dirty = false;
-    if (loop->app.session && !loop->app.paused && loop->session_changed) {
-        report_update(loop->app.report, loop->app.session);
-        loop->session_changed = false;
-    }
+    update(loop, now);
     measure_self(loop, now);
+    const uint64_t before = thread_time();
     draw(loop);
-    terminal_show(loop->terminal, &loop->canvas);
+    loop->statistics.bytes += terminal_show(loop->terminal, &loop->canvas);
+    loop->statistics.draw_ns += thread_time() - before;
+    loop->statistics.frames++;
+    if (loop->app.options->statistics)
+        *loop->app.options->statistics = loop->statistics;
 }
 
 /* What orderly signals ask for. */
@@ -135,14 +162,18 @@ static void take_keys(struct loop *loop)
 
 static int gather(struct loop *loop, struct pollfd *fds, int *session_fds, int *timeout)
 {
+    const bool asked = devices_asked(&loop->app.devices);
     *timeout = -1;
     *session_fds = 0;
     fds[0] = (struct pollfd){terminal_input(loop->terminal), POLLIN, 0};
     fds[1] = (struct pollfd){terminal_signals(loop->terminal), POLLIN, 0};
     fds[2] = (struct pollfd){terminal_is_behind(loop->terminal) ? terminal_output(loop->terminal) : -1, POLLOUT, 0};
+    fds[3] = (struct pollfd){asked ? loop->app.devices.output : -1, POLLIN, 0};
     if (loop->app.session)
-        *session_fds = session_poll(loop->app.session, fds + 3, SESSION_FDS, timeout);
-    return 3 + *session_fds;
+        *session_fds = session_poll(loop->app.session, fds + OWN_FDS, SESSION_FDS, timeout);
+    if (asked && (*timeout < 0 || *timeout > 500))
+        *timeout = 500; /* its deadline */
+    return OWN_FDS + *session_fds;
 }
 
 /* Milliseconds until the next frame is due; −1: none is. */
@@ -155,7 +186,9 @@ static int until_frame(const struct loop *loop, uint64_t now)
     if (app->dirty)
         return 0;
     uint64_t due = 0;
-    if (loop->session_changed || app->paused)
+    if (loop->session_changed && !app->paused)
+        due = loop->last_update + FRAME_NS;
+    if ((app->paused || app->pending) && (!due || loop->last_frame + FRAME_NS < due))
         due = loop->last_frame + FRAME_NS;
     if (app->message_until > now && (!due || app->message_until < due))
         due = app->message_until;
@@ -169,7 +202,7 @@ static int until_frame(const struct loop *loop, uint64_t now)
 
 static void step(struct loop *loop)
 {
-    struct pollfd fds[3 + SESSION_FDS];
+    struct pollfd fds[OWN_FDS + SESSION_FDS];
     int session_fds, timeout;
     const int count = gather(loop, fds, &session_fds, &timeout);
     const int wait = until_frame(loop, clock_now());
@@ -191,12 +224,21 @@ static void step(struct loop *loop)
     if (loop->app.quit)
         return;
     take_keys(loop);
-    if (loop->app.session && session_step(loop->app.session)) {
-        loop->session_changed = true;
-        write_files(loop);
+    if (devices_asked(&loop->app.devices))
+        pick_device_step(&loop->app);
+    if (loop->app.dirty && until_frame(loop, 0) == 0)
+        frame(loop); /* whoever pressed a key does not wait until a full ring is drained */
+    if (loop->app.quit)
+        return;
+    if (loop->app.session) {
+        const uint64_t before = thread_time();
+        if (session_step(loop->app.session)) {
+            loop->session_changed = true;
+            write_files(loop);
+        }
+        loop->statistics.drain_ns += thread_time() - before;
     }
-    const uint64_t now = clock_now();
-    if (until_frame(loop, now) == 0)
+    if (until_frame(loop, clock_now()) == 0)
         frame(loop);
 }
 

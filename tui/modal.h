@@ -35,5 +35,6 @@ struct picker_item *picker_item(struct modal *modal, int index);
 
 void pick_profile(struct app *app);
 void pick_device(struct app *app);
+void pick_device_step(struct app *app); /* while app->devices is asked: takes what the child answered */
 void pick_sort(struct app *app);
 void pick_setup(struct app *app);

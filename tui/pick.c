@@ -174,15 +174,53 @@ static bool choose_device(struct app *app, struct modal *modal, int index, int k
     return true;
 }
 
+static bool choose_nothing(struct app *app, struct modal *modal, int index, int key)
+{
+    (void)app;
+    (void)modal;
+    (void)index;
+    (void)key;
+    return true;
+}
+
+/* A driver may take its time, or hang: the question goes to a child process, and the screen goes on meanwhile. */
 void pick_device(struct app *app)
 {
-    struct device_listing listings[32];
     struct error error = {0};
-    const int count = devices_ask(listings, 32, &error);
-    if (count < 0) {
+    if (!devices_asked(&app->devices) && !devices_start(&app->devices, &error)) {
         app_message(app, STYLE_BAD, "%s", error.text);
         return;
     }
+    struct modal *modal = picker_create("Devices", "Esc leaves", choose_nothing);
+    picker_add(modal, "asking the drivers; this may take some seconds", "", false, -1);
+    modal_open(app, modal);
+    app->devices_modal = modal;
+}
+
+static void show_devices(struct app *app, const struct device_listing *listings, int count);
+
+void pick_device_step(struct app *app)
+{
+    struct device_listing listings[32];
+    struct error error = {0};
+    int count;
+    if (!app->devices_modal) {
+        devices_cancel(&app->devices); /* nobody waits for the answer any more */
+        return;
+    }
+    if (!devices_step(&app->devices, listings, 32, &count, &error))
+        return;
+    app->dirty = true;
+    if (count < 0) {
+        modal_close(app);
+        app_message(app, STYLE_BAD, "%s", error.text);
+    } else {
+        show_devices(app, listings, count);
+    }
+}
+
+static void show_devices(struct app *app, const struct device_listing *listings, int count)
+{
     struct modal *modal = picker_create("Devices", "Enter opens the new-run form with it  Esc leaves", choose_device);
     for (int i = 0; i < count; i++) {
         const struct device_listing *device = &listings[i];

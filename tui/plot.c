@@ -2,6 +2,14 @@
 #include <math.h>
 #include <stdlib.h>
 
+bool plot_fits(const struct area *area)
+{
+    const bool fits = area->height >= 7 && area->width >= 60;
+    if (!fits)
+        area_text_fit(area, 0, 0, area->width, STYLE_DIM, "no room");
+    return fits;
+}
+
 void plot_bars(const struct area *area, const double *heights, int count, enum style style, const uint8_t *styles)
 {
     for (int x = 0; x < count && x < area->width; x++) {

@@ -3,6 +3,9 @@
 #include "tui/canvas.h"
 #include <stdint.h>
 
+/* True when the area has room for a plot with its axes; else says so in it. A screen of the least size has. */
+bool plot_fits(const struct area *area);
+
 /* Vertical bars, one a column; heights as fractions of the area's height. `styles` gives each bar's style, or NULL. */
 void plot_bars(const struct area *area, const double *heights, int count, enum style style, const uint8_t *styles);
 

@@ -202,8 +202,7 @@ static void add_window(struct sum *sum, const struct report_entry *entry, uint64
               entry->bytes * part);
     running_merge(&sum->time, &window);
     sum->row.layers++;
-    sum->histogram_complete = false;
-    sum->single_median = sum->single_p95 = UNKNOWN_DOUBLE;
+    entry_window_histogram(entry->live, newest * 1000000000u, &sum->histogram);
 }
 
 static uint64_t newest_second(const struct report_cell *cell)
@@ -216,13 +215,24 @@ static uint64_t newest_second(const struct report_cell *cell)
     return newest;
 }
 
+/* A quantile is that of a bin; it cannot lie beyond what was seen. */
+static double within(double value, const struct running *time)
+{
+    if (!is_known(value) || !time->n)
+        return UNKNOWN_DOUBLE;
+    return value < (double)time->min ? (double)time->min : value > (double)time->max ? (double)time->max : value;
+}
+
 static void finish(struct sum *sum, bool window)
 {
     struct kernel_row *row = &sum->row;
     row->mean_ns = row->calls ? row->total_ns / (double)row->calls : UNKNOWN_DOUBLE;
     row->p99_ns = UNKNOWN_DOUBLE;
     if (window) {
-        row->median_ns = row->p95_ns = UNKNOWN_DOUBLE;
+        row->median_ns = within(histogram_quantile(&sum->histogram, 0.5), &sum->time);
+        row->p95_ns = within(histogram_quantile(&sum->histogram, 0.95), &sum->time);
+        row->p99_ns =
+            sum->time.n >= 100 ? within(histogram_quantile(&sum->histogram, 0.99), &sum->time) : UNKNOWN_DOUBLE;
         row->cv = running_sd(&sum->time) / sum->time.mean;
     } else if (sum->histogram_complete && sum->histogram.count) {
         row->median_ns = histogram_quantile(&sum->histogram, 0.5);

@@ -8,7 +8,7 @@
 
 void table_init(struct table *table, const struct table_ops *ops, int sort)
 {
-    *table = (struct table){.ops = ops, .sort = sort};
+    *table = (struct table){.ops = ops, .sort = sort, .sorted_by = -1};
     for (int i = 0; i < ops->column_count; i++)
         if (!ops->columns[i].hidden)
             table->shown |= 1u << i;
@@ -18,8 +18,10 @@ void table_release(struct table *table)
 {
     vec_release(&table->items);
     vec_release(&table->ranks);
+    vec_release(&table->last);
     vec_release(&table->tags);
     vec_release(&table->texts);
+    lines_release(&table->lines);
 }
 
 static bool row_contains(const struct table *table, const void *context, size_t index, const char *needle)
@@ -69,16 +71,38 @@ static int by_text(const void *a, const void *b, void *ascending)
     return order == 0 ? by_rank(a, b) : *(bool *)ascending ? order : -order;
 }
 
-static void rank_items(struct table *table)
+/* True when these are the rows of the order before, each in its place then. */
+static bool rank_items(struct table *table)
 {
+    bool same = table->items.count == table->ranks.count;
     for (size_t i = 0; i < table->items.count; i++) {
         struct table_item *item = &table->items.items[i];
+        /* A view mostly gives its rows as it did in the frame before. */
+        if (item->index < table->last.count && table->last.items[item->index].id == item->id) {
+            item->rank = table->last.items[item->index].rank;
+            continue;
+        }
         const struct table_rank key = {.id = item->id};
         const struct table_rank *found = table->ranks.count ? bsearch(&key, table->ranks.items, table->ranks.count,
                                                                       sizeof *table->ranks.items, by_id)
                                                             : NULL;
         item->rank = found ? found->rank : UINT32_MAX;
+        same &= found != NULL;
     }
+    return same;
+}
+
+/* After the order is settled: where the view's rows went. */
+static void remember_last(struct table *table)
+{
+    const struct table_rank none = {.rank = UINT32_MAX};
+    while (table->last.count < table->total)
+        vec_push(&table->last, none);
+    for (size_t i = 0; i < table->total; i++)
+        table->last.items[i].id = 0;
+    table->last.count = table->total;
+    for (size_t i = 0; i < table->items.count; i++)
+        table->last.items[table->items.items[i].index] = (struct table_rank){table->items.items[i].id, (uint32_t)i};
 }
 
 static void remember_ranks(struct table *table)
@@ -92,16 +116,12 @@ static void remember_ranks(struct table *table)
         qsort(table->ranks.items, table->ranks.count, sizeof *table->ranks.items, by_id);
 }
 
-static void sort_items(struct table *table, const void *context, bool rests)
+static void sort_items(struct table *table, const void *context)
 {
     struct table_item *items = table->items.items;
     const size_t count = table->items.count;
     if (count == 0)
         return;
-    if (rests) {
-        qsort(items, count, sizeof *items, by_rank);
-        return;
-    }
     if (!table->ops->columns[table->sort].left) {
         for (size_t i = 0; i < count; i++)
             items[i].value = table->ops->value(context, items[i].index, table->sort);
@@ -144,6 +164,55 @@ static void place_selection(struct table *table)
         table->selected = table->items.items[table->position].id;
 }
 
+/* Puts the items where they were. */
+static void keep_order(struct table *table, bool same)
+{
+    struct table_item *items = table->items.items;
+    if (!same) {
+        qsort(items, table->items.count, sizeof *items, by_rank);
+        return;
+    }
+    for (size_t i = 0; i < table->items.count;) {
+        const struct table_item item = items[i];
+        if (item.rank == i) {
+            i++;
+            continue;
+        }
+        if (items[item.rank].rank == item.rank) { /* two rows of one id */
+            qsort(items, table->items.count, sizeof *items, by_rank);
+            return;
+        }
+        items[i] = items[item.rank];
+        items[item.rank] = item;
+    }
+}
+
+/* The order is made anew when somebody asked for another one, when rows came or went, and else once a second. */
+static void order_items(struct table *table, const void *context)
+{
+    const uint64_t now = table->now;
+    const bool same = rank_items(table), rests = now < table->rest_until && table->ranks.count > 0;
+    const bool asked = table->refresh || table->sorted_by != table->sort || table->sorted_ascending != table->ascending;
+    if (table->items.count == 0) {
+        table->ranks.count = table->last.count = 0;
+        return;
+    }
+    if (rests || (same && !asked && now >= table->sorted_at && now - table->sorted_at < TABLE_SORT_NS)) {
+        keep_order(table, same);
+        table->pending = true;
+        remember_last(table);
+        if (same)
+            return;
+    } else {
+        sort_items(table, context);
+        table->sorted_at = now;
+        table->sorted_by = table->sort;
+        table->sorted_ascending = table->ascending;
+        remember_last(table);
+    }
+    remember_ranks(table);
+}
+
 void table_update(struct table *table, const void *context, const uint64_t *ids, size_t count, uint64_t now)
 {
     table->total = count;
@@ -154,11 +223,10 @@ void table_update(struct table *table, const void *context, const uint64_t *ids,
         const struct table_item item = {.id = ids[i], .index = (uint32_t)i};
         vec_push(&table->items, item);
     }
-    if (table->ops->value) {
-        rank_items(table);
-        sort_items(table, context, now < table->rest_until && table->ranks.count > 0);
-        remember_ranks(table);
-    }
+    table->now = now;
+    table->pending = false;
+    if (table->ops->value)
+        order_items(table, context);
     place_selection(table);
 }
 
@@ -369,25 +437,101 @@ static void mark_match(const struct table *table, const struct area *area, int y
         area_restyle(area, y, x + at, at + length > width ? width - at : length, STYLE_MATCH);
 }
 
-static void draw_row(const struct table *table, const void *context, const struct area *area, int y,
-                     const struct table_item *item, const uint32_t drawn, const int *x, const int *width)
+/* Gives a line the row's texts of now. */
+static void make_line(struct line *line, const struct table *table, const void *context, size_t index, uint32_t columns)
 {
-    const bool selected = table->position < table->items.count && &table->items.items[table->position] == item;
-    const bool tagged = table_is_tagged(table, item->id);
-    const enum style row_style = selected ? STYLE_SELECTED : tagged ? STYLE_TAGGED : STYLE_NORMAL;
-    area_fill(area, y, 0, 1, area->width, row_style, L' ');
+    const bool anew = line->columns != columns || !line->shown_at;
+    const bool slow = anew || table->refresh || table->now - line->slow_at >= LINES_SLOW_NS;
+    struct line old = *line;
+    line->text = (struct strbuf){0};
     for (int column = 0; column < table->ops->column_count; column++) {
-        if (!(drawn & 1u << column))
+        if (!(columns & 1u << column))
             continue;
-        struct cell_text cell = {.text = "", .style = STYLE_NORMAL};
-        table->ops->text(context, item->index, column, &cell);
-        const enum style style = row_style != STYLE_NORMAL ? row_style : cell.style;
-        if (table->ops->columns[column].left) {
-            area_text_fit(area, y, x[column], width[column], style, cell.text);
-            mark_match(table, area, y, x[column], width[column], cell.text);
+        const uint32_t at = (uint32_t)line->text.length;
+        if (table->ops->slow & 1u << column && !slow) {
+            strbuf_puts(&line->text, old.text.text + old.at[column]);
         } else {
-            area_text_right(area, y, x[column], width[column], style, cell.text);
+            struct cell_text cell;
+            cell.text[0] = 0;
+            cell.style = STYLE_NORMAL;
+            table->ops->text(context, index, column, &cell);
+            strbuf_puts(&line->text, cell.text);
+            line->style[column] = (uint8_t)cell.style;
         }
+        strbuf_putc(&line->text, 0);
+        line->at[column] = at;
+    }
+    strbuf_release(&old.text);
+    line->columns = columns;
+    line->drawn = 0;
+    line->shown_at = table->now ? table->now : 1;
+    if (slow)
+        line->slow_at = table->now;
+}
+
+static void draw_texts(const struct table *table, const struct line *line, const struct area *area, int y,
+                       enum style row_style, const int *x, const int *width)
+{
+    if (row_style != STYLE_NORMAL)
+        area_fill(area, y, 0, 1, area->width, row_style, L' ');
+    for (int column = 0; column < table->ops->column_count; column++) {
+        if (!(line->columns & 1u << column))
+            continue;
+        const char *text = line->text.text + line->at[column];
+        const enum style style = row_style != STYLE_NORMAL ? row_style : (enum style)line->style[column];
+        if (table->ops->columns[column].left) {
+            area_text_fit(area, y, x[column], width[column], style, text);
+            mark_match(table, area, y, x[column], width[column], text);
+        } else {
+            area_text_right(area, y, x[column], width[column], style, text);
+        }
+    }
+}
+
+/* Most rows are what they were in the frame before: then their glyphs are, too. */
+static void draw_row(const struct table *table, struct line *line, const struct area *area, int y, bool selected,
+                     const int *x, const int *width)
+{
+    const bool tagged = table->tags.count && table_is_tagged(table, line->id);
+    const enum style row_style = selected ? STYLE_SELECTED : tagged ? STYLE_TAGGED : STYLE_NORMAL;
+    /* Columns, styles, search: with a key all lines are made anew, so what is left is the place on the screen. */
+    const uint64_t drawn = 1u + (uint64_t)row_style + ((uint64_t)area->width << 16) + ((uint64_t)area->x << 32);
+    const size_t columns = (size_t)area->width;
+    if (line->drawn == drawn && line->glyphs.count == columns) {
+        memcpy(area_row(area, y), line->glyphs.items, columns * sizeof *line->glyphs.items);
+        return;
+    }
+    draw_texts(table, line, area, y, row_style, x, width);
+    vec_reserve(&line->glyphs, columns + 1);
+    line->glyphs.count = columns;
+    memcpy(line->glyphs.items, area_row(area, y), columns * sizeof *line->glyphs.items);
+    line->drawn = drawn;
+}
+
+/* The visible rows from their lines, of which those that are due are made anew. */
+static void draw_rows(struct table *table, const void *context, const struct area *area, uint32_t columns, const int *x,
+                      const int *width)
+{
+    size_t count = table->items.count - table->top;
+    if (count > (size_t)table->page)
+        count = (size_t)table->page;
+    const struct table_item *items = table->items.items + table->top;
+    lines_begin(&table->lines, count);
+    for (size_t row = 0; row < count; row++) {
+        struct line *line = lines_place(&table->lines, row, items[row].id);
+        const uint64_t version = table->ops->version ? table->ops->version(context, items[row].index) : 0;
+        if (table->refresh || !table->ops->version || line->columns != columns)
+            line->slow_at = line->shown_at = 0;
+        line->stale = !line->shown_at || line->version != version;
+    }
+    table->pending |= lines_choose(&table->lines, table->position - table->top) > 0;
+    for (size_t row = 0; row < count; row++) {
+        struct line *line = &table->lines.items.items[row];
+        if (line->stale) {
+            make_line(line, table, context, items[row].index, columns);
+            line->version = table->ops->version ? table->ops->version(context, items[row].index) : 0;
+        }
+        draw_row(table, line, area, 1 + (int)row, table->top + row == table->position, x, width);
     }
 }
 
@@ -426,8 +570,8 @@ void table_draw(struct table *table, const void *context, const struct area *are
         table->top = table->position - page + 1;
     if (table->top + page > table->items.count)
         table->top = table->items.count > page ? table->items.count - page : 0;
-    for (int y = 1; y < area->height && table->top + (size_t)y - 1 < table->items.count; y++)
-        draw_row(table, context, area, y, &table->items.items[table->top + (size_t)y - 1], drawn, x, width);
+    draw_rows(table, context, area, drawn, x, width);
+    table->refresh = false;
 }
 
 void table_copy(const struct table *table, const void *context, struct strbuf *out)

@@ -5,6 +5,7 @@
 #include "base/vec.h"
 #include "tui/canvas.h"
 #include "tui/keys.h"
+#include "tui/lines.h"
 
 struct cell_text {
     char text[512];
@@ -21,7 +22,7 @@ struct table_column {
     bool hidden;  /* unless chosen */
 };
 
-#define TABLE_COLUMNS_MAX 32
+#define TABLE_COLUMNS_MAX LINES_COLUMNS
 
 struct table_ops {
     const struct table_column *columns;
@@ -31,6 +32,10 @@ struct table_ops {
     /* What it is sorted by; NaN (unknown) comes last either way. NULL: the order of the rows is theirs (a tree). */
     double (*value)(const void *context, size_t index, int column);
     int flexible_least; /* columns that the name keeps at least; 0: 12 */
+    /* A number that is another one when the row's texts are. With it rows that only changed take turns (lines.h); NULL: all
+     * are made anew in every frame. */
+    uint64_t (*version)(const void *context, size_t index);
+    uint32_t slow; /* bit a column: a picture rather than a figure, made anew once a second at most */
 };
 
 struct table_item {
@@ -50,6 +55,7 @@ struct table {
     const struct table_ops *ops;
     VEC(struct table_item) items; /* after filter, in order */
     VEC(struct table_rank) ranks; /* the last order, sorted by id */
+    VEC(struct table_rank) last;  /* the rows of the last frame as the view gave them */
     VEC(uint64_t) tags;
     VEC(char) texts; /* of text columns, while sorting */
     uint64_t selected;
@@ -63,11 +69,18 @@ struct table {
     bool ascending;
     uint32_t shown;      /* bit a column */
     uint64_t rest_until; /* ns; the order rests until then */
+    uint64_t now, sorted_at;
+    int sorted_by; /* column of the order, and its direction */
+    bool sorted_ascending;
+    struct lines lines;
+    bool refresh; /* somebody asked: the next frame shows and orders everything as it is */
+    bool pending; /* a later frame has more to show or to order */
     char filter[128], search[128];
     size_t total; /* rows before the filter */
 };
 
 #define TABLE_REST_NS 2000000000u
+#define TABLE_SORT_NS 1000000000u /* a live order changes once a second at most */
 
 void table_init(struct table *table, const struct table_ops *ops, int sort);
 void table_release(struct table *table);

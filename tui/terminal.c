@@ -395,7 +395,7 @@ int terminal_key(struct terminal *terminal, struct mouse *mouse)
     }
 }
 
-/* Draws the part of a row from the first glyph that changed to the last, and no more. */
+/* Gives curses the glyphs of a row that changed, and no others. */
 static void show_row(struct terminal *terminal, const struct canvas *canvas, int y)
 {
     const struct glyph *row = &canvas->cells[(size_t)y * (size_t)canvas->width];
@@ -413,9 +413,9 @@ static void show_row(struct terminal *terminal, const struct canvas *canvas, int
     while (first > 0 && row[first].width == 0)
         first--;
     for (int x = first; x <= last; x++) {
-        if (row[x].width == 0)
+        if (row[x].width == 0 || (terminal->shown_valid && x > first && memcmp(&row[x], &old[x], sizeof *row) == 0))
             continue;
-        const wchar_t text[3] = {row[x].base, row[x].mark, 0};
+        const wchar_t text[3] = {(wchar_t)row[x].base, (wchar_t)row[x].mark, 0};
         cchar_t cell;
         if (setcchar(&cell, text, terminal->attributes[row[x].style], terminal->pairs[row[x].style], NULL) == OK)
             mvadd_wch(y, x, &cell);

@@ -4,13 +4,23 @@
 #include "profiler/session.h"
 #include "report/report.h"
 
+/* What the screen costs, counted for the bench: processor time of the loop's thread and bytes to the terminal. */
+struct tui_statistics {
+    uint64_t frames, keys;
+    uint64_t update_ns; /* the document follows the session */
+    uint64_t draw_ns;   /* views, canvas, curses, write */
+    uint64_t drain_ns;  /* taking what the workers sent */
+    uint64_t bytes;
+};
+
 struct tui_options {
     struct session *session; /* NULL for `steptop view`: the report is all there is */
     struct report *report;
     const struct profile *profile;         /* what was asked for on the command line; already queued in the session */
     const char *yaml_path, *markdown_path; /* rewritten after each cell; NULL */
     bool ascii, mouse;
-    const char *theme; /* "default", "light", "mono", "contrast"; NULL: configured or by NO_COLOR */
+    const char *theme;                 /* "default", "light", "mono", "contrast"; NULL: configured or by NO_COLOR */
+    struct tui_statistics *statistics; /* NULL: nobody asks */
 };
 
 /* Runs until the user quits; restores the terminal on every way out. False with the reason when the terminal cannot be

@@ -300,6 +300,8 @@ static void histogram_view_draw(struct app *app, void *opaque, const struct area
     if (index < 0 && cell && pass != NO_PASS)
         index = kernel_largest(cell, pass);
     state->group_rows = 0;
+    if (!plot_fits(area))
+        return;
     if (index < 0) {
         area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM,
                       cell ? "no kernel yet: the first profiled step comes after the warm-up"

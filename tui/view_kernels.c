@@ -1,6 +1,7 @@
 /* Kernels: where the time of a pass went, by kernel and phase; or by class, layer, phase; or within one layer. */
 #include "tui/app.h"
 #include "tui/cells.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -61,8 +62,9 @@ struct kernels {
     kernel_rows rows;
     VEC(uint64_t) ids;
     enum grouping grouping;
-    bool window;
+    bool window, windowed;          /* asked for; what the rows are */
     const struct report_cell *cell; /* of this frame */
+    const struct report_cell *made_of;
 };
 
 static const char *phase_text(int phase)
@@ -163,7 +165,28 @@ static void kernels_text(const void *context, size_t index, int column, struct c
     }
 }
 
-static const struct table_ops ops = {columns, COLUMNS_COUNT, kernels_text, kernels_value, 20};
+/* Other figures of a row change only with its calls. The share does with those of all rows: what is drawn of it counts. */
+static uint64_t kernels_version(const void *context, size_t index)
+{
+    const struct kernels *kernels = context;
+    const struct kernel_row *row = &kernels->rows.items[index];
+    uint64_t version = version_mix((uint64_t)row->layers, (double)row->calls);
+    version = version_mix(version, row->total_ns);
+    version = version_mix(version, row->median_ns);
+    version = version_mix(version, row->base_ns);
+    version = version_mix(version, round(row->share * 1000));
+    return version_mix(version_mix(version, kernels->cell->ceilings.flops_per_s), kernels->cell->ceilings.bytes_per_s);
+}
+
+static const struct table_ops ops = {
+    .columns = columns,
+    .column_count = COLUMNS_COUNT,
+    .text = kernels_text,
+    .value = kernels_value,
+    .flexible_least = 20,
+    .version = kernels_version,
+    .slow = 1u << SPARK,
+};
 
 static void kernels_init(struct app *app, void *state)
 {
@@ -184,7 +207,12 @@ static void make_rows(struct app *app, struct kernels *kernels)
 {
     const int pass = app_pass(app, kernels->cell);
     const uint32_t compare_columns = 1u << BASE | 1u << RATIO;
+    /* Of a frozen screen the last ten seconds are those before it froze: they are not looked at again, for they move. */
+    if (app->paused && kernels->window && kernels->windowed && kernels->made_of == kernels->cell)
+        return;
     kernels->rows.count = kernels->ids.count = 0;
+    kernels->made_of = kernels->cell;
+    kernels->windowed = kernels->window && app->session && !app->paused;
     if (app->focus.compare)
         kernels->table.shown |= compare_columns;
     else
@@ -195,8 +223,7 @@ static void make_rows(struct app *app, struct kernels *kernels)
         .pass = pass,
         .scope = app->focus.scope,
         .grouping = kernels->grouping,
-        /* A frozen screen must not look at what goes on moving below it. */
-        .window = kernels->window && app->session && !app->paused,
+        .window = kernels->windowed,
         .threshold = app->config.threshold,
         .baseline = app->focus.compare ? app_find_cell(app, app->baseline) : NULL,
     };
@@ -229,7 +256,7 @@ static void kernels_status(const struct app *app, const void *state, char *text,
     size_t used = (size_t)snprintf(text, size, "%s", pass == NO_PASS ? "" : pass_name((enum pass)pass));
     if (kernels->grouping != GROUP_KERNEL && used < size)
         used += (size_t)snprintf(text + used, size - used, ", by %s", grouping_names[kernels->grouping]);
-    if (kernels->window && used < size)
+    if (kernels->windowed && used < size)
         used += (size_t)snprintf(text + used, size - used, ", last 10 s");
     if (app->config.threshold > 0 && used < size)
         used += (size_t)snprintf(text + used, size - used, ", ≥%g%%", app->config.threshold * 100);
@@ -274,11 +301,14 @@ static bool kernels_command(struct app *app, void *state, enum command command)
         open_row(app, kernels);
         return true;
     case COMMAND_GROUP:
+        kernels->made_of = NULL; /* even of a frozen screen they are made anew, then of all launches */
         kernels->grouping = (enum grouping)((kernels->grouping + 1) % GROUPING_COUNT);
         return true;
     case COMMAND_WINDOW:
         if (!app->session)
             app_message(app, STYLE_WARN, "the last 10 s are known of a live run only");
+        else if (app->paused)
+            app_message(app, STYLE_WARN, "the screen is frozen; Z goes on");
         else
             kernels->window = !kernels->window;
         return true;

@@ -2,6 +2,7 @@
  * Times are per profiled step. */
 #include "tui/app.h"
 #include "tui/cells.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -299,7 +300,25 @@ static void layers_text(const void *context, size_t index, int column, struct ce
     }
 }
 
-static const struct table_ops ops = {columns, COLUMNS_COUNT, layers_text, NULL, 26};
+static uint64_t layers_version(const void *context, size_t index)
+{
+    const struct layers *layers = context;
+    const struct row *row = &layers->rows.items[index];
+    uint64_t version = version_mix((uint64_t)row->open << 1 | row->has_children, calls_of(layers, row));
+    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+        version = version_mix(version, phase_value(layers, row, phase, false));
+        version = version_mix(version, phase_value(layers, row, phase, true));
+    }
+    return version_mix(version, round(all_phases(layers, row, false) / layers->step_ns * 1000));
+}
+
+static const struct table_ops ops = {
+    .columns = columns,
+    .column_count = COLUMNS_COUNT,
+    .text = layers_text,
+    .flexible_least = 26,
+    .version = layers_version,
+};
 
 static void layers_init(struct app *app, void *state)
 {

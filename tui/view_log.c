@@ -31,7 +31,12 @@ static void log_text(const void *context, size_t index, int column, struct cell_
     out->style = column != TEXT ? STYLE_DIM : line->is_error ? STYLE_WARN : STYLE_NORMAL;
 }
 
-static const struct table_ops ops = {columns, COLUMNS_COUNT, log_text, NULL, 20};
+static const struct table_ops ops = {
+    .columns = columns,
+    .column_count = COLUMNS_COUNT,
+    .text = log_text,
+    .flexible_least = 20,
+};
 
 static void log_init(struct app *app, void *state)
 {

@@ -81,8 +81,10 @@ static void tensor_text(const void *context, size_t index, int column, struct ce
         out->style = (enum style)(STYLE_KIND + tensor->kind);
 }
 
-static const struct table_ops layer_ops = {layer_columns, LAYER_COLUMNS, layer_text, NULL, 24};
-static const struct table_ops tensor_ops = {tensor_columns, TENSOR_COLUMNS, tensor_text, NULL, 24};
+static const struct table_ops layer_ops = {
+    .columns = layer_columns, .column_count = LAYER_COLUMNS, .text = layer_text, .flexible_least = 24};
+static const struct table_ops tensor_ops = {
+    .columns = tensor_columns, .column_count = TENSOR_COLUMNS, .text = tensor_text, .flexible_least = 24};
 
 static void memory_init(struct app *app, void *state)
 {
@@ -277,7 +279,7 @@ static void memory_draw(struct app *app, void *opaque, const struct area *area)
     else if (!state->cell->memory.curve || state->cell->memory.curve_count < 1)
         area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM,
                       "the memory plan comes when the run has begun (and not with --no-memory)");
-    else
+    else if (plot_fits(area))
         draw_curve(state, area);
 }
 

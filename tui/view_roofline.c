@@ -68,7 +68,13 @@ static void roofline_text(const void *context, size_t index, int column, struct 
     cell_figure(out, column == INTENSITY ? format_intensity : column == FLOPS ? format_rate : format_percent, value);
 }
 
-static const struct table_ops ops = {columns, COLUMNS_COUNT, roofline_text, roofline_value, 16};
+static const struct table_ops ops = {
+    .columns = columns,
+    .column_count = COLUMNS_COUNT,
+    .text = roofline_text,
+    .value = roofline_value,
+    .flexible_least = 16,
+};
 
 static void roofline_init(struct app *app, void *opaque)
 {
@@ -243,6 +249,8 @@ static void roofline_draw(struct app *app, void *opaque, const struct area *area
         area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, "no run yet: n starts one");
         return;
     }
+    if (!plot_fits(area))
+        return;
     /* The list stands beside the picture where there is room, else below it. */
     const bool beside = area->width >= 110;
     const int list_width = beside ? (area->width / 3 < 64 ? area->width / 3 : 64) : area->width;

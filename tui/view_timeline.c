@@ -3,6 +3,7 @@
 #include "base/unknown.h"
 #include "tui/app.h"
 #include "tui/format.h"
+#include "tui/plot.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -360,6 +361,8 @@ static void timeline_draw(struct app *app, void *opaque, const struct area *area
                             : "no launch to show: the first profiled step comes after the warm-up");
         return;
     }
+    if (!plot_fits(area))
+        return;
     timeline->width = area->width - 5 - 15;
     timeline->width = timeline->width > COLUMNS_MAX ? COLUMNS_MAX : timeline->width;
     timeline->plot_x = area->x + 5;

@@ -268,6 +268,18 @@ static void window_forgets(void **state)
     assert_int_equal(window.n, 4);
     entry_window(entry, 500 * second, &window);
     assert_int_equal(window.n, 0);
+    /* Quantiles: at second 159 those of the halves 155 … 159 and 150 … 154, at 162 those of 160 … and 155 …, then none. */
+    struct histogram histogram = {0};
+    entry_window_histogram(entry, 159 * second + 5, &histogram);
+    assert_int_equal(histogram.count, 10);
+    assert_near(histogram_quantile(&histogram, 0.5), 55.5, 0.03);
+    histogram_release(&histogram);
+    entry_window_histogram(entry, 162 * second, &histogram);
+    assert_int_equal(histogram.count, 5);
+    assert_near(histogram_quantile(&histogram, 0.5), 58, 0.03);
+    histogram_release(&histogram);
+    entry_window_histogram(entry, 500 * second, &histogram);
+    assert_int_equal(histogram.count, 0);
     assert_int_equal(entry->time.n, 60);
     aggregate_free(aggregate);
 }

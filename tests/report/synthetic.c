@@ -7,6 +7,12 @@
 
 #define SEED 7
 
+struct watcher {
+    int32_t often;
+    void (*watch)(struct run *run, void *context);
+    void *context;
+};
+
 static uint64_t kernel_time(const struct node *node, uint32_t step, uint32_t index, double slow)
 {
     const double noise = random_uniform(SEED, step + 1, index);
@@ -24,7 +30,7 @@ static void name_kernels(struct run *run)
 
 /* One step of a pass: records of its nodes one after the other with a gap, and the step's sample. */
 static void add_step(struct run *run, enum pass pass, int kind, uint32_t step, uint32_t id, double slow,
-                     uint64_t *clock, uint32_t *sequence)
+                     uint64_t *clock, uint32_t *sequence, const struct watcher *watcher)
 {
     const unsigned phases = pass_phases(pass);
     struct sample sample = {.pass = (uint8_t)pass, .kind = (uint8_t)kind, .step = step, .step_id = id, .start = *clock};
@@ -53,10 +59,14 @@ static void add_step(struct run *run, enum pass pass, int kind, uint32_t step, u
             aggregate_add(run->aggregate, &record, 1);
         *clock += time + 150;
         sample.phase_ns[node->phase] += time + 150;
+        if (watcher->watch && kind != STEP_TIMED && n % watcher->often == 0)
+            watcher->watch(run, watcher->context);
     }
     sample.wall_ns = *clock - sample.start + 1000;
     *clock += 5000;
     vec_push(&run->samples, sample);
+    if (watcher->watch)
+        watcher->watch(run, watcher->context);
 }
 
 static void add_note(struct run *run, const char *key, const char *text)
@@ -67,6 +77,13 @@ static void add_note(struct run *run, const char *key, const char *text)
 
 struct run *synthetic_run(const char *model, bool compile, uint32_t steps, double slow)
 {
+    return synthetic_watched(model, compile, steps, slow, 1, NULL, NULL);
+}
+
+struct run *synthetic_watched(const char *model, bool compile, uint32_t steps, double slow, int32_t often,
+                              void (*watch)(struct run *run, void *context), void *context)
+{
+    const struct watcher watcher = {often, watch, context};
     struct run *run = calloc(1, sizeof *run);
     struct plan_request request;
     struct error error = {0};
@@ -90,10 +107,10 @@ struct run *synthetic_run(const char *model, bool compile, uint32_t steps, doubl
     for (int pass = 0; pass < PASS_COUNT; pass++) {
         if (!(run->cell.passes >> pass & 1))
             continue;
-        add_step(run, (enum pass)pass, STEP_WARMUP, 0, id++, slow, &clock, &sequence);
+        add_step(run, (enum pass)pass, STEP_WARMUP, 0, id++, slow, &clock, &sequence, &watcher);
         for (uint32_t step = 0; step < steps; step++) {
-            add_step(run, (enum pass)pass, STEP_TIMED, step, id++, slow, &clock, &sequence);
-            add_step(run, (enum pass)pass, STEP_PROFILED, step, id++, slow, &clock, &sequence);
+            add_step(run, (enum pass)pass, STEP_TIMED, step, id++, slow, &clock, &sequence, &watcher);
+            add_step(run, (enum pass)pass, STEP_PROFILED, step, id++, slow, &clock, &sequence, &watcher);
         }
     }
     run->status = STATUS_OK;

@@ -5,6 +5,9 @@
 /* A finished run of `model` (a preset) on "cpu" with `steps` timed and profiled steps a pass; every node's kernel takes a
  * time that depends on its FLOPs, the step and `slow` alone. NULL on failure. */
 struct run *synthetic_run(const char *model, bool compile, uint32_t steps, double slow);
+/* The same, and `watch` is called while it runs: after every `often` launches and after each step. */
+struct run *synthetic_watched(const char *model, bool compile, uint32_t steps, double slow, int32_t often,
+                              void (*watch)(struct run *run, void *context), void *context);
 /* Under way: the warm-up of its passes has run, nothing was counted yet. */
 struct run *synthetic_warmup(const char *model);
 void synthetic_free(struct run *run);

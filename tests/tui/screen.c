@@ -48,12 +48,8 @@ static int on_property(VTermProp property, VTermValue *value, void *user)
 
 static const VTermScreenCallbacks callbacks = {.settermprop = on_property};
 
-static void child_main(const struct screen_options *options, void (*make)(struct report *), const char *folder)
+static void set_environment(const struct screen_options *options, const char *folder)
 {
-    struct report report = {0};
-    struct error error = {0};
-    bool interrupted = false;
-    int signal_number = 0;
     setenv("TERM", options->term ? options->term : "xterm-256color", 1);
     setenv("LC_ALL", options->locale ? options->locale : "C.UTF-8", 1);
     setenv("XDG_CONFIG_HOME", options->config_folder ? options->config_folder : folder, 1);
@@ -63,6 +59,19 @@ static void child_main(const struct screen_options *options, void (*make)(struct
         setenv("NO_COLOR", options->no_color, 1);
     else
         unsetenv("NO_COLOR");
+}
+
+static void child_main(const struct screen_options *options, void (*make)(struct report *), const char *folder)
+{
+    struct report report = {0};
+    struct error error = {0};
+    bool interrupted = false;
+    int signal_number = 0;
+    set_environment(options, folder);
+    if (options->program) {
+        execv(options->program[0], (char *const *)(uintptr_t)options->program);
+        _exit(127);
+    }
     if (make)
         make(&report);
     else
@@ -71,7 +80,8 @@ static void child_main(const struct screen_options *options, void (*make)(struct
                                     .report = &report,
                                     .ascii = options->ascii,
                                     .mouse = options->mouse,
-                                    .theme = options->theme};
+                                    .theme = options->theme,
+                                    .statistics = options->statistics};
     if (!tui_run(&tui, &interrupted, &signal_number, &error)) {
         fprintf(stderr, "%s\n", error.text);
         _exit(2);
@@ -336,6 +346,17 @@ bool screen_wait_for(struct screen *screen, const char *text)
             return false;
         pump(screen, 100);
     }
+}
+
+bool screen_wait_gone(struct screen *screen, const char *text)
+{
+    const uint64_t deadline = clock_now() + PATIENCE_MS * 1000000ull;
+    while (screen_has(screen, text)) {
+        if (clock_now() > deadline)
+            return false;
+        pump(screen, 100);
+    }
+    return true;
 }
 
 static char *golden_path(const char *name)

@@ -12,8 +12,10 @@ struct screen_options {
     const char *no_color; /* value of NO_COLOR, or NULL */
     const char *theme;
     bool ascii, mouse;
-    const char *config_folder;        /* XDG_CONFIG_HOME; NULL: an empty one */
-    struct session *(*session)(void); /* makes the child's session; NULL: none */
+    const char *config_folder;         /* XDG_CONFIG_HOME; NULL: an empty one */
+    struct session *(*session)(void);  /* makes the child's session; NULL: none */
+    const char *const *program;        /* a program with its arguments to run instead of tui_run; NULL-terminated */
+    struct tui_statistics *statistics; /* shared memory that the child writes; NULL */
 };
 
 /* Starts the child with the document that `make` makes. Fails the test when it cannot. */
@@ -34,6 +36,8 @@ bool screen_wait_for(struct screen *screen, const char *text);
 /* Waits (10 s) until the screen is the golden file tests/tui/golden/NAME; with UPDATE_GOLDEN set, writes it instead. */
 void screen_expect(struct screen *screen, const char *name, bool attributes);
 pid_t screen_child(const struct screen *screen);
+/* Waits (10 s) until the screen does not hold the text any more. */
+bool screen_wait_gone(struct screen *screen, const char *text);
 int screen_terminal(const struct screen *screen); /* the master's descriptor */
 bool screen_is_alternate(const struct screen *screen);
 bool screen_cursor_visible(const struct screen *screen);

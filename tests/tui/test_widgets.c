@@ -1,4 +1,5 @@
 /* Widgets by themselves: tables, keys, figures, canvas, configuration, humps. */
+#include "base/clock.h"
 #include "base/unknown.h"
 #include "tui/config.h"
 #include "tui/devices.h"
@@ -7,10 +8,14 @@
 #include "tui/modes.h"
 #include "tui/table.h"
 #include "tui/terminal.h"
+#include <fcntl.h>
 #include <locale.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -40,7 +45,7 @@ static double rows_value(const void *context, size_t index, int column)
 
 static const struct table_column columns[] = {{"name", "name", "", 0, 0, true, false},
                                               {"value", "value", "", 8, 1, false, false}};
-static const struct table_ops ops = {columns, 2, rows_text, rows_value, 0};
+static const struct table_ops ops = {.columns = columns, .column_count = 2, .text = rows_text, .value = rows_value};
 
 static const char *name_at(const struct table *table, const struct rows *rows, size_t position)
 {
@@ -284,6 +289,92 @@ static void test_devices(void **state)
     assert_int_equal(devices_parse("", listings, 4, &error), -1);
 }
 
+/* A driver that hangs holds nothing up: the question is given up after its time, and its child ended. */
+static void test_devices_that_hang(void **state)
+{
+    struct device_listing listings[4];
+    struct error error = {0};
+    int ends[2], count = 0;
+    (void)state;
+    for (int cancelled = 0; cancelled < 2; cancelled++) {
+        assert_int_equal(pipe(ends), 0);
+        fcntl(ends[0], F_SETFL, O_NONBLOCK);
+        struct devices_query query = {.child = fork(), .output = ends[0], .deadline = clock_now() + 200000000u};
+        if (query.child == 0)
+            for (;;)
+                pause();
+        const pid_t child = query.child;
+        close(ends[1]);
+        const uint64_t before = clock_now();
+        assert_true(devices_asked(&query));
+        assert_false(devices_step(&query, listings, 4, &count, &error));
+        if (cancelled)
+            devices_cancel(&query);
+        while (devices_asked(&query) && !devices_step(&query, listings, 4, &count, &error))
+            poll(NULL, 0, 10);
+        assert_true(clock_now() - before < 2000000000u);
+        assert_false(devices_asked(&query));
+        /* It was ended: else this would wait for ever. */
+        const pid_t left = waitpid(child, NULL, 0);
+        assert_true(left == child || left == -1);
+        if (!cancelled) {
+            assert_int_equal(count, -1);
+            assert_non_null(strstr(error.text, "longer than 5 s"));
+        }
+    }
+}
+
+static struct line *place(struct lines *lines, size_t row, uint64_t id, uint64_t version)
+{
+    struct line *line = lines_place(lines, row, id);
+    line->stale = !line->shown_at || line->version != version;
+    return line;
+}
+
+/* Rows that all change take turns, those that waited longest first; new ones and the selected one never wait. */
+static void test_lines(void **state)
+{
+    enum { ROWS = 45 };
+    struct lines lines = {0};
+    uint64_t shown[ROWS] = {0};
+    (void)state;
+    for (uint64_t frame = 1; frame <= 50; frame++) {
+        int made = 0;
+        lines_begin(&lines, ROWS);
+        for (size_t row = 0; row < ROWS; row++)
+            place(&lines, row, 100 + (row + frame) % ROWS, frame); /* and move up a row each time */
+        const size_t waiting = lines_choose(&lines, 7);
+        for (size_t row = 0; row < ROWS; row++) {
+            struct line *line = &lines.items.items[row];
+            const size_t which = (size_t)(line->id - 100);
+            assert_int_equal(line->id, 100 + (row + frame) % ROWS);
+            if (line->stale) {
+                made++;
+                line->shown_at = line->version = frame;
+                shown[which] = frame;
+            }
+            /* Nobody waits longer than it takes to have all others shown. */
+            assert_true(frame - shown[which] <= (ROWS + LINES_A_FRAME - 1) / LINES_A_FRAME + 1);
+        }
+        if (frame == 1) {
+            assert_int_equal(made, ROWS);
+            assert_int_equal(waiting, 0);
+        } else {
+            assert_true(lines.items.items[7].shown_at == frame);
+            assert_true(made >= LINES_A_FRAME && made <= LINES_A_FRAME + 1);
+            assert_int_equal(waiting, ROWS - (size_t)made);
+        }
+    }
+    /* Nothing changed: nothing is made; one row is new: it is, at once. */
+    lines_begin(&lines, ROWS);
+    for (size_t row = 0; row < ROWS; row++)
+        lines.items.items[row].stale = place(&lines, row, row == 3 ? 999 : 100 + row, 0)->shown_at == 0;
+    assert_int_equal(lines_choose(&lines, 7), 0);
+    for (size_t row = 0; row < ROWS; row++)
+        assert_int_equal(lines.items.items[row].stale, row == 3);
+    lines_release(&lines);
+}
+
 static void test_modes(void **state)
 {
     struct histogram one = {0}, two = {0};
@@ -316,6 +407,8 @@ int main(void)
         cmocka_unit_test(test_editor),
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_devices_that_hang),
+        cmocka_unit_test(test_lines),
         cmocka_unit_test(test_modes),
     };
     setlocale(LC_CTYPE, "C.UTF-8");

@@ -1,0 +1,459 @@
+/* Kernel rows and the finest rows of a cell. An update comes ten times a second, and a frame later somebody looks at it: so
+ * the grouping of the aggregate's entries into kernels, the order of the rows and all that is worked out of histograms stay
+ * from one update to the next, and only kernels that ran in between are looked at again. */
+#include "report/build.h"
+#include "base/system.h"
+#include "report/escape.h"
+#include <stdlib.h>
+#include <string.h>
+
+#define NONE UINT32_MAX
+
+/* One kernel name × class × phase × pass. */
+struct key {
+    uint32_t name;
+    uint8_t kernel_class, phase, pass;
+};
+
+/* One entry of the aggregate: the group it belongs to, and how many of its launches are in the group's rows. */
+struct seen {
+    uint32_t group, next; /* next entry of the group, by scope; NONE */
+    uint64_t launches;
+};
+
+struct group {
+    struct key key;
+    uint32_t first; /* entry */
+    bool changed, named;
+    struct report_kernel kernel;
+    struct report_counters counters;
+    uint32_t recent[ENTRY_RECENT];
+    VEC(uint32_t) bins, warmup_bins;
+    VEC(struct report_entry) entries; /* of each scope */
+};
+
+struct build_rows {
+    const struct plan *plan; /* that the grouping was made with */
+    bool warmup_rows[PASS_COUNT];
+    VEC(struct seen) seen;    /* by index of the aggregate's entry */
+    VEC(struct group) groups; /* in order of their first launch */
+    VEC(uint32_t) order;      /* groups as rows, the last order first */
+    VEC(int32_t) row_of;      /* by group */
+    uint32_t *slots;          /* open addressing: group + 1, or 0 */
+    size_t slot_count;
+    struct histogram merged, warmup; /* to work in */
+    struct arena arena;              /* names */
+    VEC(struct report_kernel) kernels;
+    VEC(struct report_entry) entries;
+};
+
+static void groups_release(struct build_rows *rows)
+{
+    for (size_t g = 0; g < rows->groups.count; g++) {
+        vec_release(&rows->groups.items[g].bins);
+        vec_release(&rows->groups.items[g].warmup_bins);
+        vec_release(&rows->groups.items[g].entries);
+    }
+    rows->groups.count = rows->seen.count = rows->order.count = 0;
+    free(rows->slots);
+    rows->slots = NULL;
+    rows->slot_count = 0;
+    arena_release(&rows->arena);
+}
+
+void build_rows_free(struct build_rows *rows)
+{
+    if (!rows)
+        return;
+    groups_release(rows);
+    histogram_release(&rows->merged);
+    histogram_release(&rows->warmup);
+    vec_release(&rows->seen);
+    vec_release(&rows->groups);
+    vec_release(&rows->order);
+    vec_release(&rows->row_of);
+    vec_release(&rows->kernels);
+    vec_release(&rows->entries);
+    free(rows);
+}
+
+static bool is_work(int kind)
+{
+    return kind == RECORD_KERNEL || kind == RECORD_COPY || kind == RECORD_MEMSET;
+}
+
+static const struct node *node_of(const struct plan *plan, int32_t node)
+{
+    return plan && node >= 0 && node < plan->node_count ? &plan->nodes[node] : NULL;
+}
+
+static struct key key_of(const struct plan *plan, uint32_t name, int32_t node, int phase, int pass, int kind)
+{
+    enum kernel_class kernel_class = kind == RECORD_KERNEL ? CLASS_ELEMENTWISE : CLASS_COPY;
+    if (node_of(plan, node))
+        kernel_class = op_info(plan->nodes[node].op)->kernel_class;
+    return (struct key){name, (uint8_t)kernel_class, (uint8_t)phase, (uint8_t)pass};
+}
+
+static bool same_key(struct key a, struct key b)
+{
+    return a.name == b.name && a.kernel_class == b.kernel_class && a.phase == b.phase && a.pass == b.pass;
+}
+
+/* The key's slot: of its group, or a free one. */
+static uint32_t *slot_of(const struct build_rows *rows, struct key key)
+{
+    const uint64_t mixed =
+        ((uint64_t)key.name << 24 | (uint64_t)key.kernel_class << 16 | (uint64_t)key.phase << 8 | key.pass) *
+        0x9e3779b97f4a7c15u;
+    for (size_t at = (size_t)(mixed >> 32) & (rows->slot_count - 1);; at = (at + 1) & (rows->slot_count - 1))
+        if (!rows->slots[at] || same_key(rows->groups.items[rows->slots[at] - 1].key, key))
+            return &rows->slots[at];
+}
+
+int32_t build_rows_find(const struct build_rows *rows, const struct record *record)
+{
+    if (!rows || !rows->slot_count)
+        return -1;
+    const uint32_t slot =
+        *slot_of(rows, key_of(rows->plan, record->name, record->node, record->phase, record->pass, record->kind));
+    return slot ? rows->row_of.items[slot - 1] : -1;
+}
+
+static void slots_grow(struct build_rows *rows)
+{
+    if (rows->slot_count > rows->groups.count * 2)
+        return;
+    rows->slot_count = rows->slot_count ? rows->slot_count * 2 : 256;
+    free(rows->slots);
+    rows->slots = calloc(rows->slot_count, sizeof *rows->slots);
+    if (!rows->slots)
+        abort();
+    for (size_t g = 0; g < rows->groups.count; g++)
+        *slot_of(rows, rows->groups.items[g].key) = (uint32_t)g + 1;
+}
+
+static void group_name(struct build_rows *rows, struct group *group, const struct run *run)
+{
+    const char *name = aggregate_name_text(run->aggregate, group->key.name);
+    group->named = name && *name;
+    group->kernel.name = "(unnamed)";
+    if (!group->named)
+        return;
+    struct strbuf clean = {0};
+    clean_text(&clean, name, strlen(name));
+    group->kernel.name = arena_strndup(&rows->arena, clean.text ? clean.text : "", clean.length);
+    strbuf_release(&clean);
+}
+
+static uint32_t group_for(struct build_rows *rows, struct key key, const struct run *run)
+{
+    slots_grow(rows);
+    uint32_t *slot = slot_of(rows, key);
+    if (*slot)
+        return *slot - 1;
+    struct group group = {.key = key, .first = NONE};
+    group_name(rows, &group, run);
+    vec_push(&rows->groups, group);
+    vec_push(&rows->order, (uint32_t)rows->groups.count - 1);
+    *slot = (uint32_t)rows->groups.count;
+    return *slot - 1;
+}
+
+/* Entries are listed by scope, those of the same scope as they came. */
+static void group_insert(struct build_rows *rows, struct group *group, const struct entry *entries, uint32_t entry)
+{
+    uint32_t *link = &group->first;
+    while (*link != NONE && entries[*link].scope <= entries[entry].scope)
+        link = &rows->seen.items[*link].next;
+    rows->seen.items[entry].next = *link;
+    *link = entry;
+}
+
+/* Groups the entries that are new, and finds the groups that were launched since the last time. */
+static void find_changes(struct build_rows *rows, const struct report_cell *cell, const struct run *run)
+{
+    size_t count;
+    const struct entry *entries = aggregate_entries(run->aggregate, &count);
+    for (size_t e = 0; e < count; e++) {
+        const struct entry *entry = &entries[e];
+        if (e == rows->seen.count) {
+            const struct seen fresh = {.group = NONE, .next = NONE};
+            vec_push(&rows->seen, fresh);
+            if (!is_work(entry->kind) || entry->phase >= PHASE_COUNT || entry->pass >= PASS_COUNT ||
+                !cell->passes[entry->pass].present)
+                continue;
+            const uint32_t group = group_for(
+                rows, key_of(run->plan, entry->name, entry->node, entry->phase, entry->pass, entry->kind), run);
+            rows->seen.items[e].group = group;
+            group_insert(rows, &rows->groups.items[group], entries, (uint32_t)e);
+        }
+        struct seen *seen = &rows->seen.items[e];
+        if (seen->group == NONE)
+            continue;
+        struct group *group = &rows->groups.items[seen->group];
+        const uint64_t launches = entry->time.n + entry->warmup.n + entry->counter_samples;
+        if (launches != seen->launches)
+            group->changed = true;
+        seen->launches = launches;
+        if (!group->named)
+            group_name(rows, group, run);
+    }
+    for (size_t g = 0; g < rows->groups.count; g++) {
+        const int pass = rows->groups.items[g].key.pass;
+        rows->groups.items[g].changed |= rows->warmup_rows[pass] != cell->passes[pass].warmup_rows;
+    }
+    for (int pass = 0; pass < PASS_COUNT; pass++)
+        rows->warmup_rows[pass] = cell->passes[pass].warmup_rows;
+}
+
+/* What the rows of the entry's pass show. */
+static const struct running *time_of(const struct build_rows *rows, const struct entry *entry)
+{
+    return rows->warmup_rows[entry->pass] ? &entry->warmup : &entry->time;
+}
+
+static const struct histogram *histogram_of(const struct build_rows *rows, const struct entry *entry)
+{
+    return rows->warmup_rows[entry->pass] ? &entry->warmup_histogram : &entry->histogram;
+}
+
+static double modelled(const struct run *run, const struct entry *entry, uint64_t calls, bool flops)
+{
+    const struct node *node = node_of(run->plan, entry->node);
+    return node ? (flops ? node->flops : node->bytes) * (double)calls : UNKNOWN_DOUBLE;
+}
+
+/* A quantile of the histogram is that of its bin; it cannot lie beyond what was seen. */
+static double within(double value, const struct running *time)
+{
+    if (!time->n || !is_known(value))
+        return UNKNOWN_DOUBLE;
+    return fmin(fmax(value, (double)time->min), (double)time->max);
+}
+
+/* A row of the finest table from the group's entries of one scope, from `first` on; the first entry of the next one. */
+static uint32_t scope_row(struct build_rows *rows, const struct run *run, const struct entry *entries, uint32_t first,
+                          struct report_entry *row)
+{
+    static const double q[] = {0.5, 0.95};
+    const struct entry *start = &entries[first];
+    const struct histogram *histogram = histogram_of(rows, start);
+    struct running time = {0};
+    uint32_t at = first, members = 0;
+    *row = (struct report_entry){.scope = start->scope, .phase = start->phase, .pass = start->pass};
+    for (; at != NONE && entries[at].scope == start->scope; at = rows->seen.items[at].next, members++) {
+        const struct running *one = time_of(rows, &entries[at]);
+        running_merge(&time, one);
+        row->flops += modelled(run, &entries[at], one->n, true);
+        row->bytes += modelled(run, &entries[at], one->n, false);
+        if (members == 0)
+            continue;
+        if (members == 1) {
+            histogram_clear(&rows->merged);
+            histogram_merge(&rows->merged, histogram);
+            histogram = &rows->merged;
+        }
+        histogram_merge(&rows->merged, histogram_of(rows, &entries[at]));
+    }
+    double values[2];
+    histogram_quantiles(histogram, q, values, 2);
+    row->live = members == 1 ? start : NULL;
+    row->calls = time.n;
+    row->total_ns = time.total;
+    row->min_ns = time.n ? time.min : UNKNOWN_U64;
+    row->max_ns = time.n ? time.max : UNKNOWN_U64;
+    row->sd_ns = running_sd(&time);
+    row->median_ns = within(values[0], &time);
+    row->p95_ns = within(values[1], &time);
+    return at;
+}
+
+static void add_counters(struct group *group, const struct entry *entry)
+{
+    if (!entry->counter_samples)
+        return;
+    for (int c = 0; c < REPORT_COUNTERS; c++) {
+        uint64_t *value = &group->counters.values[c];
+        if (!group->counters.samples)
+            *value = entry->counters[c];
+        else
+            *value =
+                is_known_u64(*value) && is_known_u64(entry->counters[c]) ? *value + entry->counters[c] : UNKNOWN_U64;
+    }
+    group->counters.samples += entry->counter_samples;
+}
+
+static void copy_recent(struct group *group, const struct entry *entry)
+{
+    const uint32_t count = entry->recent_next < ENTRY_RECENT ? entry->recent_next : ENTRY_RECENT;
+    for (uint32_t i = 0; i < count; i++)
+        group->recent[i] = entry->recent[(entry->recent_next - count + i) % ENTRY_RECENT];
+    group->kernel.recent_count = count;
+}
+
+/* What the entries of a group add up to. */
+static void group_totals(struct build_rows *rows, struct group *group, const struct run *run,
+                         const struct entry *entries, struct running *time, const struct histogram **histogram,
+                         const struct histogram **warmup)
+{
+    struct report_kernel *kernel = &group->kernel;
+    const struct entry *largest = &entries[group->first];
+    const bool single = rows->seen.items[group->first].next == NONE;
+    kernel->flops = kernel->bytes = 0;
+    group->counters = (struct report_counters){.samples = 0};
+    if (!single) {
+        histogram_clear(&rows->merged);
+        histogram_clear(&rows->warmup);
+    }
+    for (uint32_t at = group->first; at != NONE; at = rows->seen.items[at].next) {
+        const struct entry *entry = &entries[at];
+        const struct node *node = node_of(run->plan, entry->node);
+        const char *op = node ? op_info(node->op)->name : "unattributed";
+        if (at == group->first)
+            kernel->op = op;
+        else if (strcmp(op, kernel->op) != 0)
+            kernel->op = ""; /* serves several */
+        running_merge(time, time_of(rows, entry));
+        kernel->flops += modelled(run, entry, time_of(rows, entry)->n, true);
+        kernel->bytes += modelled(run, entry, time_of(rows, entry)->n, false);
+        add_counters(group, entry);
+        if (time_of(rows, entry)->total > time_of(rows, largest)->total)
+            largest = entry;
+        if (single)
+            continue;
+        histogram_merge(&rows->merged, histogram_of(rows, entry));
+        histogram_merge(&rows->warmup, &entry->warmup_histogram);
+    }
+    *histogram = single ? histogram_of(rows, largest) : &rows->merged;
+    *warmup = single ? &largest->warmup_histogram : &rows->warmup;
+    copy_recent(group, largest);
+}
+
+static void group_update(struct build_rows *rows, struct group *group, const struct run *run,
+                         const struct entry *entries, struct arena *scratch)
+{
+    static const double q[] = {0.5, 0.95, 0.99};
+    struct report_kernel *kernel = &group->kernel;
+    struct running time = {0};
+    const struct histogram *histogram, *warmup;
+    struct report_bins bins;
+    double values[3];
+    kernel->kernel_class = group->key.kernel_class;
+    kernel->phase = group->key.phase;
+    kernel->pass = group->key.pass;
+    group_totals(rows, group, run, entries, &time, &histogram, &warmup);
+    kernel->calls = time.n;
+    kernel->total_ns = time.total;
+    kernel->min_ns = time.n ? time.min : UNKNOWN_U64;
+    kernel->max_ns = time.n ? time.max : UNKNOWN_U64;
+    kernel->sd_ns = running_sd(&time);
+    histogram_quantiles(histogram, q, values, 3);
+    kernel->median_ns = within(values[0], &time);
+    kernel->p95_ns = within(values[1], &time);
+    kernel->p99_ns = time.n >= 100 ? within(values[2], &time) : UNKNOWN_DOUBLE;
+    report_bins_pack(&bins, scratch, histogram);
+    vec_reserve(&group->bins, bins.word_count + 1);
+    group->bins.count = bins.word_count;
+    memcpy(group->bins.items, bins.words, bins.word_count * sizeof *bins.words);
+    report_bins_pack(&bins, scratch, warmup);
+    vec_reserve(&group->warmup_bins, bins.word_count + 1);
+    group->warmup_bins.count = bins.word_count;
+    memcpy(group->warmup_bins.items, bins.words, bins.word_count * sizeof *bins.words);
+    group->entries.count = 0;
+    for (uint32_t at = group->first; at != NONE;) {
+        struct report_entry row;
+        at = scope_row(rows, run, entries, at, &row);
+        vec_push(&group->entries, row);
+    }
+    group->changed = false;
+}
+
+static bool comes_before(const struct group *a, const struct group *b)
+{
+    if (a->key.pass != b->key.pass)
+        return a->key.pass < b->key.pass;
+    if (a->kernel.total_ns != b->kernel.total_ns)
+        return a->kernel.total_ns > b->kernel.total_ns;
+    return a < b;
+}
+
+/* The longest pass last as measured, within it the kernel that takes the most time first. From one update to the next few
+ * change places, so the last order is mended; one that is far off costs too much that way and is sorted. */
+static int by_pass_and_time(const void *a, const void *b, void *groups)
+{
+    const struct group *x = (const struct group *)groups + *(const uint32_t *)a;
+    const struct group *y = (const struct group *)groups + *(const uint32_t *)b;
+    return x == y ? 0 : comes_before(x, y) ? -1 : 1;
+}
+
+static void order_groups(struct build_rows *rows)
+{
+    const struct group *groups = rows->groups.items;
+    uint32_t *order = rows->order.items;
+    size_t moves = 0;
+    for (size_t i = 1; i < rows->order.count && moves < 8 * rows->order.count; i++) {
+        const uint32_t group = order[i];
+        size_t place = i;
+        for (; place > 0 && comes_before(&groups[group], &groups[order[place - 1]]); place--, moves++)
+            order[place] = order[place - 1];
+        order[place] = group;
+    }
+    if (moves >= 8 * rows->order.count && rows->order.count)
+        sort_with(order, rows->order.count, sizeof *order, by_pass_and_time, rows->groups.items);
+    vec_reserve(&rows->row_of, rows->groups.count + 1);
+    rows->row_of.count = rows->groups.count;
+    for (size_t row = 0; row < rows->order.count; row++)
+        rows->row_of.items[order[row]] = (int32_t)row;
+}
+
+static void place_entry(struct build_rows *rows, struct report_cell *cell, const struct report_entry *from, size_t row,
+                        double attributed[PASS_COUNT])
+{
+    struct report_entry entry = *from;
+    entry.kernel = (uint32_t)row;
+    if (entry.scope < 0 || (size_t)entry.scope >= cell->layer_count)
+        entry.scope = -1;
+    else
+        attributed[entry.pass] += (double)entry.total_ns;
+    vec_push(&rows->entries, entry);
+}
+
+void cell_build_rows(struct report_cell *cell, const struct run *run)
+{
+    if (!cell->rows && !(cell->rows = calloc(1, sizeof *cell->rows)))
+        abort();
+    struct build_rows *rows = cell->rows;
+    struct arena scratch = {0};
+    size_t entry_count;
+    if (rows->plan != run->plan)
+        groups_release(rows);
+    rows->plan = run->plan;
+    find_changes(rows, cell, run);
+    const struct entry *entries = aggregate_entries(run->aggregate, &entry_count);
+    for (size_t g = 0; g < rows->groups.count; g++)
+        if (rows->groups.items[g].changed)
+            group_update(rows, &rows->groups.items[g], run, entries, &scratch);
+    arena_release(&scratch);
+    order_groups(rows);
+    rows->kernels.count = rows->entries.count = 0;
+    double attributed[PASS_COUNT] = {0};
+    for (size_t row = 0; row < rows->order.count; row++) {
+        struct group *group = &rows->groups.items[rows->order.items[row]];
+        struct report_kernel kernel = group->kernel;
+        kernel.histogram = (struct report_bins){group->bins.items, (uint32_t)group->bins.count};
+        kernel.warmup_histogram = (struct report_bins){group->warmup_bins.items, (uint32_t)group->warmup_bins.count};
+        kernel.counters = group->counters.samples ? &group->counters : NULL;
+        kernel.recent = group->recent;
+        vec_push(&rows->kernels, kernel);
+        for (size_t e = 0; e < group->entries.count; e++)
+            place_entry(rows, cell, &group->entries.items[e], row, attributed);
+    }
+    cell->kernels = rows->kernels.items;
+    cell->kernel_count = rows->kernels.count;
+    cell->entries = rows->entries.items;
+    cell->entry_count = rows->entries.count;
+    for (int p = 0; p < PASS_COUNT; p++)
+        if (cell->passes[p].present && cell->passes[p].profiled_steps)
+            cell->passes[p].attributed_ns = attributed[p] / (double)cell->passes[p].profiled_steps;
+}

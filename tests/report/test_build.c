@@ -1,0 +1,142 @@
+/* A cell that was brought up to date again and again is the cell that is made at once: nothing that is kept from one update
+ * to the next goes stale. */
+#include "report/build.h"
+#include "report/emit.h"
+#include "synthetic.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+struct watched {
+    struct report kept; /* its one cell is updated */
+    int updates, compared;
+};
+
+static char *emit(const struct report *report)
+{
+    struct strbuf out = {0};
+    struct error error = {0};
+    if (!report_emit(report, FORMAT_YAML, &out, &error))
+        fail_msg("%s", error.text);
+    return out.text;
+}
+
+static void expect_same(const struct watched *watched, const struct run *run)
+{
+    struct report fresh = {0};
+    report_init(&fresh);
+    fresh.created = watched->kept.created;
+    fresh.host = watched->kept.host;
+    cell_build(report_add_cell(&fresh), run);
+    const struct report_cell *a = watched->kept.cells.items[0], *b = fresh.cells.items[0];
+    assert_int_equal(a->kernel_count, b->kernel_count);
+    assert_int_equal(a->entry_count, b->entry_count);
+    for (size_t k = 0; k < a->kernel_count; k++) {
+        assert_int_equal(a->kernels[k].recent_count, b->kernels[k].recent_count);
+        assert_memory_equal(a->kernels[k].recent, b->kernels[k].recent, a->kernels[k].recent_count * sizeof(uint32_t));
+        assert_int_equal(a->kernels[k].warmup_histogram.word_count, b->kernels[k].warmup_histogram.word_count);
+    }
+    for (size_t e = 0; e < a->entry_count; e++)
+        assert_ptr_equal(a->entries[e].live, b->entries[e].live);
+    char *kept_text = emit(&watched->kept), *fresh_text = emit(&fresh);
+    assert_string_equal(kept_text, fresh_text);
+    free(kept_text);
+    free(fresh_text);
+    report_free(&fresh);
+}
+
+static void watch(struct run *run, void *context)
+{
+    struct watched *watched = context;
+    run->status = STATUS_RUNNING;
+    run->version++;
+    cell_build(watched->kept.cells.items[0], run);
+    if (watched->updates++ % 5 == 0) {
+        expect_same(watched, run);
+        watched->compared++;
+    }
+}
+
+static void test_updates(void **state)
+{
+    (void)state;
+    for (int compile = 0; compile < 2; compile++) {
+        struct watched watched = {.updates = 0};
+        report_init(&watched.kept);
+        report_add_cell(&watched.kept);
+        struct run *run = synthetic_watched("tiny", compile != 0, 3, 1, 11, watch, &watched);
+        assert_non_null(run);
+        assert_int_equal(run->status, STATUS_OK);
+        run->version++;
+        cell_build(watched.kept.cells.items[0], run);
+        expect_same(&watched, run);
+        assert_true(watched.compared > 10);
+        assert_true(watched.kept.cells.items[0]->kernel_count > 10);
+        assert_true(watched.kept.cells.items[0]->launch_count > 100); /* the timeline finds its kernels */
+        report_free(&watched.kept);
+        synthetic_free(run);
+    }
+}
+
+/* An update without news leaves the rows alone; one launch changes its kernel's row and, where it overtakes, the order. */
+static void test_order(void **state)
+{
+    (void)state;
+    struct run *run = synthetic_run("tiny", false, 2, 1);
+    struct report report = {0};
+    report_init(&report);
+    struct report_cell *cell = report_add_cell(&report);
+    cell_build(cell, run);
+    for (size_t k = 1; k < cell->kernel_count; k++) {
+        const struct report_kernel *before = &cell->kernels[k - 1], *kernel = &cell->kernels[k];
+        assert_true(before->pass < kernel->pass ||
+                    (before->pass == kernel->pass && before->total_ns >= kernel->total_ns));
+    }
+    /* The last kernel of the first pass takes a second. */
+    size_t last = 0;
+    while (last + 1 < cell->kernel_count && cell->kernels[last + 1].pass == cell->kernels[0].pass)
+        last++;
+    char name[256];
+    snprintf(name, sizeof name, "%s", cell->kernels[last].name);
+    const uint64_t calls = cell->kernels[last].calls;
+    size_t count;
+    const struct entry *entries = aggregate_entries(run->aggregate, &count);
+    const struct entry *entry = NULL;
+    for (size_t e = 0; e < count; e++)
+        if (entries[e].pass == cell->kernels[last].pass && entries[e].phase == cell->kernels[last].phase &&
+            strcmp(aggregate_name_text(run->aggregate, entries[e].name), name) == 0)
+            entry = &entries[e];
+    assert_non_null(entry);
+    struct aggregate_counts counts;
+    aggregate_counts(run->aggregate, &counts);
+    const uint64_t start = aggregate_latest(run->aggregate) + 1;
+    const struct record record = {.start = start,
+                                  .end = start + 1000000000u,
+                                  .launch = start,
+                                  .node = entry->node,
+                                  .name = entry->name,
+                                  .scope = entry->scope,
+                                  .step = 1000,
+                                  .sequence = (uint32_t)counts.records,
+                                  .kind = RECORD_KERNEL,
+                                  .phase = entry->phase,
+                                  .pass = entry->pass};
+    aggregate_add(run->aggregate, &record, 1);
+    run->version++;
+    cell_build(cell, run);
+    assert_string_equal(cell->kernels[0].name, name);
+    assert_int_equal(cell->kernels[0].calls, calls + 1);
+    assert_int_equal(cell->kernels[0].max_ns, 1000000000u);
+    report_free(&report);
+    synthetic_free(run);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_updates), cmocka_unit_test(test_order)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

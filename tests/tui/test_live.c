@@ -1,0 +1,409 @@
+/* The program itself on a pseudo-terminal, with runs of the tiny model: what keys do, what happens when the worker, the
+ * terminal or the program is stopped or killed, and that nothing is left behind. */
+#include "base/clock.h"
+#include "base/strbuf.h"
+#include "screen.h"
+#include <ctype.h>
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static const char *const three_steps[] = {
+    STEPTOP_BINARY,     "run", "--device", "cpu",     "--model", "tiny", "--batch-size", "1",
+    "--context-length", "16",  "--passes", "fwd_bwd", "--steps", "3",    "--warmup",     "1",
+    "--threads",        "1",   NULL};
+static const char *const forever[] = {
+    STEPTOP_BINARY,     "run", "--device", "cpu", "--model", "tiny",    "--batch-size", "1",
+    "--context-length", "16",  "--passes", "fwd", "--steps", "forever", "--warmup",     "1",
+    "--threads",        "1",   NULL};
+
+static struct screen *started(const char *const *program, int height, int width)
+{
+    const struct screen_options options = {.height = height, .width = width, .program = program};
+    struct screen *screen = screen_open(&options, NULL);
+    if (!screen_wait_for(screen, "gemm_nt"))
+        fail_msg("no kernel on the screen:\n%s", screen_text(screen, false));
+    return screen;
+}
+
+static void expect(struct screen *screen, const char *text)
+{
+    if (!screen_wait_for(screen, text))
+        fail_msg("'%s' does not come to the screen:\n%s", text, screen_text(screen, false));
+}
+
+static void expect_gone(struct screen *screen, const char *text)
+{
+    if (!screen_wait_gone(screen, text))
+        fail_msg("'%s' stays on the screen:\n%s", text, screen_text(screen, false));
+}
+
+/* The number before " records" in the second line; -1 when there is none. */
+static double records(struct screen *screen)
+{
+    char *text = screen_text(screen, false), *at = strstr(text, " records");
+    double value = -1;
+    if (at) {
+        while (at > text && at[-1] != ' ')
+            at--;
+        if (isalpha((unsigned char)*at)) /* "1.23 M" */
+            for (at--; at > text && at[-1] != ' ';)
+                at--;
+        char unit = 0;
+        if (sscanf(at, "%lf %c", &value, &unit) == 2)
+            value *= unit == 'k' ? 1e3 : unit == 'M' ? 1e6 : 1;
+    }
+    free(text);
+    return value;
+}
+
+static void expect_records_grow(struct screen *screen)
+{
+    const double before = records(screen);
+    const uint64_t deadline = clock_now() + 10000000000u;
+    while (!(records(screen) > before) && clock_now() < deadline)
+        screen_read(screen, 50);
+    assert_true(records(screen) > before);
+}
+
+/* The children of a process; the worker is the only one. */
+static pid_t worker_of(pid_t front)
+{
+    char path[64];
+    int child = 0;
+    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)front, (int)front);
+    for (int i = 0; i < 100 && !child; i++) {
+        FILE *file = fopen(path, "r");
+        if (!file || fscanf(file, "%d", &child) != 1)
+            child = 0;
+        if (file)
+            fclose(file);
+        if (!child)
+            poll(NULL, 0, 50);
+    }
+    assert_int_not_equal(child, 0);
+    return child;
+}
+
+static char state_of(pid_t process)
+{
+    char path[64], line[256] = "";
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)process);
+    FILE *file = fopen(path, "r");
+    const bool got = file && fgets(line, sizeof line, file);
+    if (file)
+        fclose(file);
+    const char *end = got ? strrchr(line, ')') : NULL;
+    return end ? end[2] : 0;
+}
+
+/* A zombie nobody reaps in a container without an init is gone all the same. */
+static bool ends_soon(pid_t process)
+{
+    const uint64_t deadline = clock_now() + 8000000000u;
+    while (state_of(process) != 0 && state_of(process) != 'Z' && clock_now() < deadline)
+        poll(NULL, 0, 20);
+    return state_of(process) == 0 || state_of(process) == 'Z';
+}
+
+static void expect_end(struct screen *screen, int code)
+{
+    const int status = screen_wait(screen);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != code)
+        fail_msg("ended with status %x, not with code %d:\n%s", status, code, screen_text(screen, false));
+    assert_false(screen_is_alternate(screen));
+    assert_true(screen_cursor_visible(screen));
+    assert_true(screen_modes_restored(screen));
+    screen_close(screen);
+}
+
+/* A run to its end; another one by key, from the form, for ever; what stops it; the comparison; the exports. */
+static void test_keys(void **state)
+{
+    char path[] = "/tmp/steptop-live-XXXXXX";
+    (void)state;
+    struct screen *screen = started(three_steps, 36, 160);
+    expect(screen, " DONE ");
+    expect(screen, "fwd_bwd, 1 of");
+    screen_type(screen, "r");
+    expect(screen, "run 2  cpu");
+    expect(screen, " DONE ");
+    screen_type(screen, "1gd");
+    expect(screen, "run 1 is the baseline");
+    expect(screen, "baseline");
+    screen_type(screen, "<Down>");
+    screen_type(screen, "=");
+    expect(screen, "against run 1");
+    expect(screen, "ratio");
+    screen_type(screen, "<Esc>n");
+    expect(screen, "Enter starts");
+    screen_type(screen, "<Esc>");
+    expect_gone(screen, "Enter starts");
+    /* The form goes through the profile's own checks: nothing starts while one refuses. */
+    screen_type(screen, "n");
+    expect(screen, "Enter starts");
+    screen_type(screen, "<Up><Up><Up><Up><^U>-3");
+    expect(screen, "steps");
+    screen_type(screen, "<Enter>");
+    expect(screen, "Enter starts");
+    screen_type(screen, "<^U>4<Enter>");
+    expect(screen, "run 3  cpu");
+    expect(screen, " DONE ");
+    screen_type(screen, "c");
+    expect(screen, "run 4  cpu");
+    expect(screen, " LIVE ");
+    screen_type(screen, "2");
+    expect_records_grow(screen);
+    screen_type(screen, "x");
+    expect(screen, "interrupted: stopped");
+    expect(screen, " DONE ");
+    screen_type(screen, "1<End>");
+    screen_type(screen, "<Del>");
+    expect(screen, "of 3 runs ended");
+    /* Views to files: text and report. */
+    assert_non_null(mkdtemp(path));
+    char keys[128], file[64];
+    struct stat about;
+    for (int i = 0; i < 2; i++) {
+        snprintf(file, sizeof file, "%s/view.%s", path, i ? "yaml" : "txt");
+        snprintf(keys, sizeof keys, "P<^U>%s<Enter>", file);
+        screen_type(screen, keys);
+        expect(screen, "wrote ");
+        assert_int_equal(stat(file, &about), 0);
+        assert_true(about.st_size > 500);
+        unlink(file);
+        screen_type(screen, "<Esc>");
+    }
+    rmdir(path);
+    screen_type(screen, "q");
+    expect_end(screen, 0);
+}
+
+static void test_pause(void **state)
+{
+    (void)state;
+    struct screen *screen = started(forever, 24, 120);
+    screen_type(screen, "Z");
+    expect(screen, " PAUSED +");
+    const double frozen = records(screen);
+    char *before = screen_text(screen, false), *after;
+    for (int i = 0; i < 20; i++)
+        screen_read(screen, 50);
+    after = screen_text(screen, false);
+    assert_true(records(screen) == frozen);
+    /* Below the badge and the message nothing has moved; the badge has counted what waits. */
+    const char *body_before = strstr(before, "kernel "), *body_after = strstr(after, "kernel ");
+    assert_non_null(body_before);
+    assert_non_null(body_after);
+    assert_memory_equal(body_before, body_after, strlen(body_before) - 120);
+    assert_string_not_equal(before, after);
+    free(before);
+    free(after);
+    screen_type(screen, "Z");
+    expect(screen, " LIVE ");
+    expect_records_grow(screen);
+    assert_true(records(screen) > frozen);
+    const pid_t worker = worker_of(screen_child(screen));
+    screen_type(screen, "q");
+    expect_end(screen, 0);
+    assert_true(ends_soon(worker));
+}
+
+/* ^C: first the run, then the program. */
+static void test_interrupt(void **state)
+{
+    (void)state;
+    struct screen *screen = started(forever, 24, 120);
+    const pid_t worker = worker_of(screen_child(screen));
+    screen_type(screen, "<^C>");
+    expect(screen, "interrupted: stopped");
+    assert_true(ends_soon(worker));
+    expect(screen, "gemm_nt");
+    screen_type(screen, "<^C>");
+    expect_end(screen, 130);
+}
+
+/* A worker that is stopped holds nothing up; it goes on, is stopped again, and ended. */
+static void test_stopped_worker(void **state)
+{
+    (void)state;
+    struct screen *screen = started(forever, 24, 120);
+    const pid_t worker = worker_of(screen_child(screen));
+    kill(worker, SIGSTOP);
+    expect(screen, "stopped by a signal");
+    for (int i = 0; i < 5; i++) {
+        const uint64_t before = clock_now();
+        screen_type(screen, "?");
+        expect(screen, "Esc closes");
+        screen_type(screen, "q");
+        expect_gone(screen, "Esc closes");
+        assert_true(clock_now() - before < 2000000000u);
+    }
+    kill(worker, SIGCONT);
+    expect_gone(screen, "stopped by a signal");
+    expect_records_grow(screen);
+    kill(worker, SIGSTOP);
+    expect(screen, "stopped by a signal");
+    screen_type(screen, "x"); /* asked to stop it cannot; it is ended after a second */
+    expect(screen, "interrupted: stopped");
+    assert_true(ends_soon(worker));
+    screen_type(screen, "q");
+    expect_end(screen, 0);
+}
+
+static void test_killed_worker(void **state)
+{
+    static const int signals[] = {SIGKILL, SIGABRT};
+    static const char *const said[] = {"killed by SIGKILL", "crashed with SIGABRT"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct screen *screen = started(forever, 24, 120);
+        kill(worker_of(screen_child(screen)), signals[i]);
+        expect(screen, said[i]);
+        expect(screen, "gemm_nt"); /* what it measured stays */
+        screen_type(screen, "r");
+        expect(screen, "run 2  cpu");
+        expect(screen, " LIVE ");
+        expect_records_grow(screen);
+        screen_type(screen, "q");
+        expect_end(screen, 1); /* a run failed */
+    }
+}
+
+/* The terminal takes nothing for a while, as a stopped tmux: the run goes on, and so does the screen afterwards. */
+static void test_terminal_does_not_read(void **state)
+{
+    (void)state;
+    struct screen *screen = started(forever, 50, 200);
+    const double before = records(screen);
+    for (int i = 0; i < 40; i++) {
+        assert_true(write(screen_terminal(screen), "\014", 1) == 1); /* ^L: the whole screen again */
+        poll(NULL, 0, 50);
+    }
+    assert_true(state_of(screen_child(screen)) == 'S' || state_of(screen_child(screen)) == 'R');
+    assert_true(records(screen) == before); /* nothing was read here */
+    for (int i = 0; i < 10; i++)
+        screen_read(screen, 100);
+    assert_true(records(screen) > before + 1000);
+    assert_false(screen_has(screen, "DROPPED"));
+    screen_type(screen, "8");
+    expect(screen, "no run has printed anything");
+    screen_type(screen, "q");
+    expect_end(screen, 0);
+}
+
+static void test_resize_storm(void **state)
+{
+    (void)state;
+    struct screen *screen = started(forever, 24, 100);
+    for (int i = 0; i < 300; i++) {
+        screen_resize(screen, 1 + i % 50, 1 + i * 7 % 190);
+        if (i % 10 == 0)
+            screen_type(screen, (const char *[]){"1", "2", "3", "4", "5", "6", "7", "8"}[i / 10 % 8]);
+        screen_read(screen, 2);
+    }
+    screen_resize(screen, 30, 110);
+    screen_type(screen, "2");
+    expect(screen, "gemm_nt");
+    expect_records_grow(screen);
+    screen_type(screen, "q");
+    expect_end(screen, 0);
+}
+
+static void test_suspend(void **state)
+{
+    (void)state;
+    struct screen *screen = started(forever, 24, 100);
+    const pid_t worker = worker_of(screen_child(screen));
+    screen_type(screen, "<^Z>");
+    const uint64_t deadline = clock_now() + 5000000000u;
+    while (state_of(screen_child(screen)) != 'T' && clock_now() < deadline)
+        screen_read(screen, 20);
+    assert_int_equal(state_of(screen_child(screen)), 'T');
+    screen_settle(screen, 50);
+    assert_false(screen_is_alternate(screen));
+    assert_true(screen_modes_restored(screen));
+    kill(screen_child(screen), SIGCONT);
+    expect(screen, "gemm_nt");
+    assert_true(screen_is_alternate(screen));
+    expect_records_grow(screen);
+    screen_type(screen, "q");
+    expect_end(screen, 0);
+    assert_true(ends_soon(worker));
+}
+
+/* However the program ends, its worker does, and the terminal is as it was. */
+static void test_killed(void **state)
+{
+    static const int signals[] = {SIGTERM, SIGHUP, SIGPIPE, SIGQUIT, SIGSEGV, SIGABRT, SIGKILL};
+    (void)state;
+    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
+        struct screen *screen = started(forever, 24, 100);
+        const pid_t worker = worker_of(screen_child(screen));
+        kill(screen_child(screen), signals[i]);
+        const int status = screen_wait(screen);
+        if (signals[i] == SIGSEGV || signals[i] == SIGABRT || signals[i] == SIGKILL)
+            assert_true(WIFSIGNALED(status) && WTERMSIG(status) == signals[i]);
+        else
+            assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 128 + signals[i]);
+        if (signals[i] != SIGKILL) { /* nobody can clean up after that */
+            assert_false(screen_is_alternate(screen));
+            assert_true(screen_cursor_visible(screen));
+            assert_true(screen_modes_restored(screen));
+        }
+        assert_true(ends_soon(worker));
+        screen_close(screen);
+    }
+    struct screen *screen = started(forever, 24, 100);
+    const pid_t worker = worker_of(screen_child(screen));
+    screen_hang_up(screen);
+    const int status = screen_wait(screen);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 128 + SIGHUP);
+    assert_true(ends_soon(worker));
+    screen_close(screen);
+}
+
+static void test_devices(void **state)
+{
+    (void)state;
+    struct screen *screen = started(forever, 30, 100);
+    screen_type(screen, "D");
+    expect(screen, "Devices");
+    expect(screen, "cpu        ");
+    expect(screen, "Enter opens the new-run form");
+    screen_type(screen, "<Enter>");
+    expect(screen, "Enter starts");
+    screen_type(screen, "<Esc>D<Esc>"); /* gone before the answer comes */
+    expect_gone(screen, "Devices");
+    expect_records_grow(screen);
+    assert_false(screen_has(screen, "Devices"));
+    screen_type(screen, "O");
+    expect(screen, "Run profiles");
+    expect(screen, "quickstart");
+    screen_type(screen, "<Esc>q");
+    expect_end(screen, 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_keys),          cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_interrupt),     cmocka_unit_test(test_stopped_worker),
+        cmocka_unit_test(test_killed_worker), cmocka_unit_test(test_terminal_does_not_read),
+        cmocka_unit_test(test_resize_storm),  cmocka_unit_test(test_suspend),
+        cmocka_unit_test(test_killed),        cmocka_unit_test(test_devices),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
