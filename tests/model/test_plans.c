@@ -196,7 +196,7 @@ static void a_block_saves_what_backward_reads(void **state)
 }
 
 /* With overlap, nothing is laid over what a weight's product reads until eight nodes after it; without it, something is. The
- * price is small: at most 3 % of the arena. */
+ * price is small: at most 4 % of the arena. */
 static void overlap_keeps_what_products_read(void **state)
 {
     (void)state;
@@ -236,7 +236,7 @@ static void overlap_keeps_what_products_read(void **state)
         total[overlap] = plan->memory.total;
         plan_free(plan);
     }
-    assert_true(total[1] > total[0] && total[1] < total[0] + total[0] * 3 / 100);
+    assert_true(total[1] > total[0] && total[1] < total[0] + total[0] * 4 / 100);
 }
 
 /* The arena is at most 3 % above the largest sum of live bytes, which no placement can beat; 7 % on tiny, where the
