@@ -115,22 +115,16 @@ static void killed_in_every_phase(void **state)
                                          "measuring the device's ceilings",
                                          "preparing",
                                          "initialising the weights",
-                                         "fwd warm-up",
-                                         "fwd 1/1",
-                                         "fwd 1/1 profiled",
                                          "fwd_bwd warm-up",
                                          "fwd_bwd 1/1",
-                                         "fwd_bwd 1/1 profiled",
-                                         "train_step warm-up",
-                                         "train_step 1/1",
-                                         "train_step 1/1 profiled"};
+                                         "fwd_bwd 1/1 profiled"};
     for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
         struct session *session = session_of(STEPTOP_BINARY, NULL);
         struct cell cell = tiny_cell();
-        cell.batch_size = 16; /* long enough that the front sees each of its phases */
+        cell.batch_size = 8; /* long enough that the front sees each of its phases */
         cell.context_length = 128;
         cell.steps = 1;
-        cell.passes = PASS_BIT(PASS_FWD) | PASS_BIT(PASS_FWD_BWD) | PASS_BIT(PASS_TRAIN_STEP);
+        cell.passes = PASS_BIT(PASS_FWD_BWD);
         session_add(session, &cell);
         phase_wanted = phases[i];
         assert_true(session_until(session, 60, phase_reached, NULL));
