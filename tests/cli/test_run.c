@@ -158,7 +158,7 @@ static void bad_input_runs_nothing(void **state)
 {
     char *yaml = path_in(*state, "precious.yaml"), *folder = path_in(*state, "folder"), *link = path_in(*state, "link");
     char *missing = path_in(*state, "missing/r.yaml"), *bad = path_in(*state, "bad.yaml"),
-         *binary = path_in(*state, "b.yaml");
+         *binary = path_in(*state, "b.yaml"), *absent = path_in(*state, "absent.yaml");
     file_put(yaml, "precious");
     file_put(bad, "schema: steptop/profile/1\nmatrix: {contxt_length: [8]}\n");
     file_put(binary, "\x7f"
@@ -191,7 +191,7 @@ static void bad_input_runs_nothing(void **state)
         {{"run", "-o", "/proc/r.yaml"}, 2, "cannot write to the folder /proc"},
         {{"run", "-o", yaml, "--markdown", yaml}, 2, "another option writes to this file already"},
         {{"run", "--resume", yaml}, 3, "precious.yaml"},
-        {{"run", "--resume", "/nonexistent.yaml"}, 3, "/nonexistent.yaml"},
+        {{"run", "--resume", absent}, 3, "absent.yaml"},
         {{"worker", "99", "98"}, 2, "worker is not for people"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -206,7 +206,7 @@ static void bad_input_runs_nothing(void **state)
         assert_string_equal(text, "precious");
         free(text);
     }
-    free(yaml), free(folder), free(link), free(missing), free(bad), free(binary);
+    free(yaml), free(folder), free(link), free(missing), free(bad), free(binary), free(absent);
 }
 
 static void profile_from_standard_input(void **state)

@@ -10,6 +10,14 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* To the worker of a run that goes on. A run that has ended has worker 0, and kill(0, …) would be for the test's own group. */
+static void signal_worker(const struct run *run, int number)
+{
+    if (run->worker <= 0)
+        fail_msg("there is no worker: %s: %s", status_name(run->status), run->reason);
+    assert_int_equal(kill(run->worker, number), 0);
+}
+
 static struct cell endless_cell(void)
 {
     struct cell cell = tiny_cell();
@@ -115,29 +123,23 @@ static void killed_in_every_phase(void **state)
                                          "measuring the device's ceilings",
                                          "preparing",
                                          "initialising the weights",
-                                         "fwd warm-up",
-                                         "fwd 1/1",
-                                         "fwd 1/1 profiled",
                                          "fwd_bwd warm-up",
                                          "fwd_bwd 1/1",
-                                         "fwd_bwd 1/1 profiled",
-                                         "train_step warm-up",
-                                         "train_step 1/1",
-                                         "train_step 1/1 profiled"};
+                                         "fwd_bwd 1/1 profiled"};
     for (size_t i = 0; i < sizeof phases / sizeof *phases; i++) {
         struct session *session = session_of(STEPTOP_BINARY, NULL);
         struct cell cell = tiny_cell();
-        cell.batch_size = 16; /* long enough that the front sees each of its phases */
+        cell.batch_size = 8; /* long enough that the front sees each of its phases */
         cell.context_length = 128;
         cell.steps = 1;
-        cell.passes = PASS_BIT(PASS_FWD) | PASS_BIT(PASS_FWD_BWD) | PASS_BIT(PASS_TRAIN_STEP);
+        cell.passes = PASS_BIT(PASS_FWD_BWD);
         session_add(session, &cell);
         phase_wanted = phases[i];
         assert_true(session_until(session, 60, phase_reached, NULL));
         const struct run *run = session_run(session, 0);
         if (run->status != STATUS_RUNNING)
             fail_msg("%s was never seen; %s: %s", phases[i], status_name(run->status), run->reason);
-        kill(run->worker, SIGKILL);
+        signal_worker(run, SIGKILL);
         assert_true(session_until(session, 20, session_idle, NULL));
         assert_int_equal(run->status, STATUS_KILLED);
         assert_int_equal(run->worker, 0);
@@ -154,7 +156,7 @@ static void stopped_for_a_while(void **state)
     session_add(session, &cell);
     assert_true(session_until(session, 60, has_profiled, NULL));
     const struct run *run = session_run(session, 0);
-    kill(run->worker, SIGSTOP);
+    signal_worker(run, SIGSTOP);
     const char *seconds = getenv("STEPTOP_TEST_STOP_SECONDS");
     waited = seconds ? atof(seconds) : 1.5;
     wait_from = clock_now();
@@ -163,7 +165,7 @@ static void stopped_for_a_while(void **state)
     assert_non_null(strstr(run->activity, "stopped by a signal"));
     assert_int_equal(run->status, STATUS_RUNNING);
     const size_t before = run->samples.count;
-    kill(run->worker, SIGCONT);
+    signal_worker(run, SIGCONT);
     waited = 20;
     wait_from = clock_now();
     while (run->samples.count <= before + 2 && !waited_long_enough(session)) {
@@ -173,7 +175,7 @@ static void stopped_for_a_while(void **state)
     assert_true(run->samples.count > before + 2);
     assert_null(strstr(run->activity, "stopped by a signal"));
     /* a stopped worker can be ended too */
-    kill(run->worker, SIGSTOP);
+    signal_worker(run, SIGSTOP);
     session_stop(session, run->id);
     assert_true(session_until(session, 20, session_idle, NULL));
     assert_int_equal(run->status, STATUS_INTERRUPTED);
