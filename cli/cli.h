@@ -69,6 +69,7 @@ enum option_id {
     /* where results go */
     OPTION_FORMAT,
     OPTION_DEVICES_FORMAT, /* --format of devices */
+    OPTION_DIFF_FORMAT,    /* --format of diff */
     OPTION_OUTPUT,
     OPTION_MARKDOWN,
     OPTION_CSV,

@@ -22,6 +22,49 @@ static bool takes_anywhere(int option)
     return false;
 }
 
+/* Topics of `steptop help` beside the subcommands. */
+#define TOPICS "man bash zsh fish report-schema profile-schema"
+
+/* Another option of the same name, of other subcommands: --format. */
+static bool has_namesake(int option)
+{
+    for (int i = 0; i < OPTION_COUNT; i++) {
+        if (i != option && strcmp(option_info((enum option_id)i)->name, option_info((enum option_id)option)->name) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool is_list(const struct option_info *info)
+{
+    return info->kind == ARGUMENT_CHOICE && strcmp(info->argument, "LIST") == 0;
+}
+
+static void bash_pattern(const char *command, const struct option_info *info, struct strbuf *out)
+{
+    strbuf_printf(out, "%s,--%s", command, info->name);
+    if (info->letter)
+        strbuf_printf(out, "|%s,-%c", command, info->letter);
+}
+
+/* "*,--output|*,-o": subcommand and option, the subcommand named only where it matters. */
+static void bash_patterns(int option, struct strbuf *out)
+{
+    const struct option_info *info = option_info((enum option_id)option);
+    const char *separator = "";
+    if (!has_namesake(option)) {
+        bash_pattern("*", info, out);
+        return;
+    }
+    for (int i = 0; i < COMMAND_COUNT; i++) {
+        if (!takes(i, option))
+            continue;
+        strbuf_puts(out, separator);
+        bash_pattern(command_info((enum command)i)->name, info, out);
+        separator = "|";
+    }
+}
+
 static void command_names(struct strbuf *out)
 {
     for (int i = 0; i < COMMAND_COUNT; i++) {
@@ -46,17 +89,20 @@ void completion_bash(struct strbuf *out)
                      "    local cur=${COMP_WORDS[COMP_CWORD]} prev=${COMP_WORDS[COMP_CWORD-1]} command=run\n"
                      "    COMPREPLY=()\n"
                      "    [[ $COMP_CWORD -gt 1 && ${COMP_WORDS[1]} != -* ]] && command=${COMP_WORDS[1]}\n"
-                     "    case $prev in\n");
+                     "    local before=\n"
+                     "    [[ $cur == *,* ]] && before=${cur%,*},\n"
+                     "    case $command,$prev in\n");
     for (int i = 0; i < OPTION_COUNT; i++) {
         const struct option_info *info = option_info((enum option_id)i);
         if (info->kind == ARGUMENT_NONE || !takes_anywhere(i))
             continue;
-        strbuf_printf(out, "    --%s", info->name);
-        if (info->letter)
-            strbuf_printf(out, "|-%c", info->letter);
+        strbuf_puts(out, "    ");
+        bash_patterns(i, out);
         strbuf_puts(out, ") ");
         if (info->kind == ARGUMENT_FILE)
             strbuf_puts(out, "COMPREPLY=($(compgen -f -- \"$cur\")); ");
+        else if (is_list(info)) /* the word after the last comma */
+            strbuf_printf(out, "COMPREPLY=($(compgen -P \"$before\" -W '%s' -- \"${cur##*,}\")); ", info->choices);
         else if (info->kind == ARGUMENT_CHOICE)
             strbuf_printf(out, "COMPREPLY=($(compgen -W '%s' -- \"$cur\")); ", info->choices);
         strbuf_puts(out, "return ;;\n");
@@ -71,7 +117,7 @@ void completion_bash(struct strbuf *out)
         if (i == COMMAND_HELP) {
             strbuf_puts(out, " words='");
             command_names(out);
-            strbuf_puts(out, " man bash zsh fish'");
+            strbuf_puts(out, " " TOPICS "'");
         }
         strbuf_puts(out, " ;;\n");
     }
@@ -121,6 +167,8 @@ static void zsh_option(const struct option_info *info, struct strbuf *out)
     strbuf_putc(out, ']');
     if (info->kind == ARGUMENT_FILE)
         strbuf_printf(out, ":%s:_files", info->argument);
+    else if (is_list(info))
+        strbuf_printf(out, ":%s:_sequence compadd - %s", info->argument, info->choices);
     else if (info->kind == ARGUMENT_CHOICE)
         strbuf_printf(out, ":%s:(%s)", info->argument, info->choices);
     else if (info->kind == ARGUMENT_TEXT)
@@ -156,7 +204,7 @@ void completion_zsh(struct strbuf *out)
         if (i == COMMAND_HELP) {
             strbuf_puts(out, "            '1:topic:(");
             command_names(out);
-            strbuf_puts(out, " man bash zsh fish)' ;;\n");
+            strbuf_puts(out, " " TOPICS ")' ;;\n");
         } else if (i == COMMAND_PROFILES)
             strbuf_puts(out, "            '1:action:(new)' '2:name: ' ;;\n");
         else
@@ -194,6 +242,8 @@ void completion_fish(struct strbuf *out)
             strbuf_printf(out, " -s %c", info->letter);
         if (info->kind == ARGUMENT_FILE)
             strbuf_puts(out, " -r -F");
+        else if (is_list(info))
+            strbuf_printf(out, " -x -a '(__fish_append , %s)'", info->choices);
         else if (info->kind == ARGUMENT_CHOICE)
             strbuf_printf(out, " -x -a '%s'", info->choices);
         else if (info->kind == ARGUMENT_TEXT)
@@ -202,7 +252,7 @@ void completion_fish(struct strbuf *out)
         quoted(info->help, "", out);
         strbuf_puts(out, "'\n");
     }
-    strbuf_puts(out, "complete -c steptop -n '__fish_seen_subcommand_from help' -f -a 'man bash zsh fish ");
+    strbuf_puts(out, "complete -c steptop -n '__fish_seen_subcommand_from help' -f -a '" TOPICS " ");
     command_names(out);
     strbuf_puts(out, "'\ncomplete -c steptop -n '__fish_seen_subcommand_from profiles' -f -a new\n");
 }

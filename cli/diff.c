@@ -54,7 +54,7 @@ static bool read_both(struct reading *before, struct reading *after, struct erro
 
 int command_diff(const struct arguments *arguments)
 {
-    const char *format = arguments->value[OPTION_FORMAT], *path = arguments->value[OPTION_OUTPUT];
+    const char *format = arguments->value[OPTION_DIFF_FORMAT], *path = arguments->value[OPTION_OUTPUT];
     struct reading before = {.path = arguments->positional[0]}, after = {.path = arguments->positional[1]};
     struct diff diff = {0};
     struct strbuf text = {0};

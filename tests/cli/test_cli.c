@@ -98,17 +98,26 @@ static void shells_read_their_completions(void **state)
     FILE *shell =
         popen("bash -c 'source <(\"" STEPTOP_BINARY "\" help bash); COMP_WORDS=(steptop run --dty); COMP_CWORD=2; "
               "_steptop; echo \"${COMPREPLY[@]}\"; COMP_WORDS=(steptop run --dtype b); COMP_CWORD=3; _steptop; "
-              "echo \"${COMPREPLY[@]}\"; COMP_WORDS=(steptop de); COMP_CWORD=1; _steptop; echo \"${COMPREPLY[@]}\"'",
+              "echo \"${COMPREPLY[@]}\"; COMP_WORDS=(steptop de); COMP_CWORD=1; _steptop; echo \"${COMPREPLY[@]}\"; "
+              "COMP_WORDS=(steptop run -m S,at); COMP_CWORD=3; _steptop; echo \"${COMPREPLY[@]}\"; "
+              "COMP_WORDS=(steptop diff --format m); COMP_CWORD=3; _steptop; echo \"${COMPREPLY[@]}\"; "
+              "COMP_WORDS=(steptop devices -f c); COMP_CWORD=3; _steptop; echo \"${COMPREPLY[@]}\"; "
+              "COMP_WORDS=(steptop help pr); COMP_CWORD=2; _steptop; echo \"${COMPREPLY[@]}\"'",
               "r");
     char text[256] = "";
     const size_t length = fread(text, 1, sizeof text - 1, shell);
     text[length] = 0;
     assert_int_equal(pclose(shell), 0);
-    assert_string_equal(text, "--dtype\nbf16\ndevices\n");
+    assert_string_equal(text, "--dtype\nbf16\ndevices\nS,attention\nmarkdown\ncsv\nprofiles profile-schema\n");
     if (system("command -v zsh >/dev/null") == 0)
         assert_int_equal(system(IN_SHELL " help zsh | zsh -n /dev/stdin"), 0);
-    if (system("command -v fish >/dev/null") == 0)
+    if (system("command -v fish >/dev/null") == 0) {
         assert_int_equal(system(IN_SHELL " help fish | fish -n"), 0);
+        assert_int_equal(system(IN_SHELL
+                                " help fish | fish -c 'source -; complete -C \"steptop run --dtype fp32,b\"' | "
+                                "grep -q ^fp32,bf16"),
+                         0);
+    }
     if (system("command -v man >/dev/null") == 0)
         assert_int_equal(system("test -z \"$(" IN_SHELL " help man | man --warnings -l - 2>&1 >/dev/null)\""), 0);
 }
