@@ -108,25 +108,6 @@ static void write_outputs(struct loop *loop)
     }
 }
 
-/* After an out-of-memory cell: those on the same device that are planned to take at least as much. */
-static void skip_larger(struct loop *loop, size_t index)
-{
-    const struct session *session = loop->batch->session;
-    const struct run *run = session_run(session, index);
-    const uint64_t needed = progress_planned(loop->progress, index);
-    for (size_t i = 0; i < loop->count && is_known_u64(needed); i++) {
-        const struct run *other = session_run(session, i);
-        const uint64_t planned = progress_planned(loop->progress, i);
-        if (other->status != STATUS_PENDING || strcmp(other->cell.device, run->cell.device) != 0 ||
-            !is_known_u64(planned) || planned < needed)
-            continue;
-        char reason[200];
-        snprintf(reason, sizeof reason, "plans %.0f MiB, not less than the %.0f MiB of cell %zu, which did not fit",
-                 (double)planned / 0x1p20, (double)needed / 0x1p20, index + 1);
-        session_skip(loop->batch->session, other->id, reason);
-    }
-}
-
 static void take_ends(struct loop *loop)
 {
     bool any = false;
@@ -139,8 +120,6 @@ static void take_ends(struct loop *loop)
             continue;
         any = true;
         progress_ended(loop->progress, loop->batch->session, i);
-        if (run->status == STATUS_OOM && loop->batch->profile->on_oom == ON_OOM_SKIP_LARGER)
-            skip_larger(loop, i);
     }
     if (any)
         write_outputs(loop);

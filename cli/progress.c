@@ -66,11 +66,6 @@ void progress_free(struct progress *progress)
     free(progress);
 }
 
-uint64_t progress_planned(const struct progress *progress, size_t index)
-{
-    return index < progress->count ? progress->estimates[index].memory : UNKNOWN_U64;
-}
-
 static bool ended(const struct run *run)
 {
     return run->status != STATUS_PENDING && run->status != STATUS_RUNNING;

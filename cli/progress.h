@@ -16,6 +16,3 @@ void progress_update(struct progress *progress, const struct session *session);
 void progress_ended(struct progress *progress, const struct session *session, size_t index);
 /* A message of its own, above the bar. */
 void progress_message(struct progress *progress, const char *text);
-
-/* Planned bytes of a run's cell; UNKNOWN_U64 where they were not worked out. */
-uint64_t progress_planned(const struct progress *progress, size_t index);

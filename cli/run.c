@@ -2,6 +2,7 @@
 #include "cli/run.h"
 #include "base/system.h"
 #include "base/xdg.h"
+#include "cli/estimate.h"
 #include "cli/screen.h"
 #include <limits.h>
 #include <stdio.h>
@@ -86,16 +87,22 @@ static struct session *start_session(const struct arguments *arguments, const st
         .program = program_self(program, sizeof program),
         .record_file = arguments->value[OPTION_RECORD],
         .cache_folder = xdg_path(XDG_CACHE, NULL, cache, sizeof cache, NULL) ? cache : NULL,
+        .skip_larger = profile->on_oom == ON_OOM_SKIP_LARGER,
     };
     struct session *session = session_create(&options, error);
     for (size_t i = 0; session && i < profile->cells.count; i++) {
         if (kept(report, &profile->cells.items[i]))
             continue;
-        if (!session_add(session, &profile->cells.items[i])) {
+        const uint32_t id = session_add(session, &profile->cells.items[i]);
+        if (!id) {
             error_set(error, ERROR_MEMORY, "no memory for %zu cells", profile->cells.count);
             session_free(session);
             return NULL;
         }
+        struct estimate estimate;
+        struct error unknown = {0}; /* the worker will say what is wrong with the cell */
+        if (options.skip_larger && estimate_cell(&profile->cells.items[i], &estimate, &unknown))
+            session_plan(session, id, estimate.memory);
     }
     return session;
 }

@@ -19,6 +19,7 @@ struct live_run *live_create(uint32_t id, const struct cell *cell, size_t timeli
                      .cell = *cell,
                      .status = STATUS_PENDING,
                      .aggregate = aggregate,
+                     .planned_bytes = UNKNOWN_U64,
                      .resident_peak = UNKNOWN_U64,
                      .resident_base = UNKNOWN_U64,
                      .compile_ns = UNKNOWN_U64,

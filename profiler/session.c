@@ -25,6 +25,7 @@ struct session *session_create(const struct session_options *options, struct err
     session->worker.process = (struct process){.control = -1, .output = -1, .errors = -1};
     session->ring_records = options->ring_records ? options->ring_records : 1u << 17;
     session->timeline_records = options->timeline_records ? options->timeline_records : 1u << 16;
+    session->skip_larger = options->skip_larger;
     session->program = strdup(options->program);
     session->cache_folder = strdup(options->cache_folder ? options->cache_folder : "");
     session->batch = calloc(BATCH, sizeof *session->batch);
@@ -79,6 +80,13 @@ uint32_t session_add(struct session *session, const struct cell *cell)
         return 0;
     }
     return live->run.id;
+}
+
+void session_plan(struct session *session, uint32_t id, uint64_t planned_bytes)
+{
+    for (size_t i = 0; i < session->runs.count; i++)
+        if (session->runs.items[i]->run.id == id)
+            session->runs.items[i]->run.planned_bytes = planned_bytes;
 }
 
 size_t session_run_count(const struct session *session)
@@ -159,6 +167,24 @@ static void keep_ceilings(struct session *session, const struct run *run)
     vec_push(&session->ceilings, ceiling);
 }
 
+/* Queued runs on the same device that are planned to take no less than this one, which was out of memory. */
+static void skip_larger(struct session *session, const struct run *failed)
+{
+    size_t number = 0;
+    while (number < session->runs.count && &session->runs.items[number]->run != failed)
+        number++;
+    for (size_t i = 0; i < session->runs.count && is_known_u64(failed->planned_bytes); i++) {
+        struct live_run *other = session->runs.items[i];
+        if (other->run.status != STATUS_PENDING || strcmp(other->run.cell.device, failed->cell.device) != 0 ||
+            !is_known_u64(other->run.planned_bytes) || other->run.planned_bytes < failed->planned_bytes)
+            continue;
+        char reason[200];
+        snprintf(reason, sizeof reason, "plans %.0f MiB, not less than the %.0f MiB of cell %zu, which did not fit",
+                 (double)other->run.planned_bytes / 0x1p20, (double)failed->planned_bytes / 0x1p20, number + 1);
+        session_finish(session, other, STATUS_SKIPPED, reason);
+    }
+}
+
 void session_finish(struct session *session, struct live_run *live, enum status status, const char *reason)
 {
     if (live->run.started && !live->run.replayed) {
@@ -172,6 +198,8 @@ void session_finish(struct session *session, struct live_run *live, enum status 
     live_finish(live, status, reason);
     if (session->active == live)
         session->active = NULL;
+    if (status == STATUS_OOM && session->skip_larger)
+        skip_larger(session, &live->run);
     if (live->remove_when_ended)
         forget(session, live);
 }
@@ -199,13 +227,6 @@ void session_stop_all(struct session *session)
         memmove(session->replays.items, session->replays.items + 1,
                 --session->replays.count * sizeof *session->replays.items);
     }
-}
-
-void session_skip(struct session *session, uint32_t id, const char *reason)
-{
-    struct live_run *live = find(session, id);
-    if (live && live->run.status == STATUS_PENDING)
-        session_finish(session, live, STATUS_SKIPPED, reason);
 }
 
 void session_remove(struct session *session, uint32_t id)

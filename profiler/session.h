@@ -30,41 +30,49 @@ enum step_kind { STEP_WARMUP, STEP_TIMED, STEP_PROFILED, STEP_KIND_COUNT };
 /* One step of one pass as the worker timed it. */
 struct sample {
     uint8_t pass, kind;
-    uint32_t step;                  /* index within (pass, kind) */
-    uint32_t step_id;               /* of the session's records */
+    uint32_t step;    /* index within (pass, kind) */
+    uint32_t step_id; /* of the session's records */
     uint64_t start, wall_ns;
     uint64_t phase_ns[PHASE_COUNT]; /* UNKNOWN_U64 where not known */
 };
 
-struct note { char *key, *text; };
+struct note {
+    char *key, *text;
+};
 
 /* Everything known of one cell's run, live. Owned by the session; readable between session_step calls. */
 struct run {
-    uint32_t id;                    /* stable */
+    uint32_t id; /* stable */
     struct cell cell;
     enum status status;
-    char reason[256];               /* one line, no '|' */
-    char activity[96];              /* "warm-up 1/1", "fwd_bwd 3/5 profiled", "preparing" */
-    pid_t worker;                   /* 0 when none */
-    uint64_t started, ended;        /* CLOCK_MONOTONIC ns, 0 */
-    struct plan *plan;              /* the effective one; NULL before the worker said which */
+    char reason[256];        /* one line, no '|' */
+    char activity[96];       /* "warm-up 1/1", "fwd_bwd 3/5 profiled", "preparing" */
+    pid_t worker;            /* 0 when none */
+    uint64_t started, ended; /* CLOCK_MONOTONIC ns, 0 */
+    struct plan *plan;       /* the effective one; NULL before the worker said which */
     struct plan_result plan_result;
+    uint64_t planned_bytes; /* before it began, by session_plan; UNKNOWN_U64 */
     uint64_t compile_ns, workspace_bytes, prepare_ns;
-    struct device_info device;      /* as the worker opened it */
-    VEC(struct sample) samples;     /* bounded for STEPS_FOREVER: the newest 4096 of each kind */
-    VEC(struct note) notes;         /* effective configuration, counter tier and reason … */
+    struct device_info device;  /* as the worker opened it */
+    VEC(struct sample) samples; /* bounded for STEPS_FOREVER: the newest 4096 of each kind */
+    VEC(struct note) notes;     /* effective configuration, counter tier and reason … */
     struct aggregate *aggregate;
-    uint64_t resident_peak;         /* bytes, of the worker; UNKNOWN_U64 */
-    uint64_t resident_base;         /* before the arena was allocated */
-    uint64_t dropped;               /* records lost, ring and device */
+    uint64_t resident_peak; /* bytes, of the worker; UNKNOWN_U64 */
+    uint64_t resident_base; /* before the arena was allocated */
+    uint64_t dropped;       /* records lost, ring and device */
     struct device_telemetry telemetry;
-    double ceiling_flops_per_s;     /* measured on this device at the cell's precision; NaN unknown */
+    double ceiling_flops_per_s; /* measured on this device at the cell's precision; NaN unknown */
     double ceiling_bytes_per_s;
-    bool replayed;                  /* fed from a recording, not from a worker */
-    uint64_t version;               /* grows with each change that a screen could show */
+    bool replayed;    /* fed from a recording, not from a worker */
+    uint64_t version; /* grows with each change that a screen could show */
 };
 
-struct log_line { uint64_t time; uint32_t run; bool is_error; const char *text; };
+struct log_line {
+    uint64_t time;
+    uint32_t run;
+    bool is_error;
+    const char *text;
+};
 
 struct session_options {
     const char *program;     /* this binary, to start workers: normally /proc/self/exe */
@@ -72,6 +80,7 @@ struct session_options {
     const char *cache_folder;
     uint32_t ring_records;   /* 0: the default, 1 << 17; a power of two */
     size_t timeline_records; /* 0: the default, 1 << 16 */
+    bool skip_larger;        /* after a run that was out of memory, see session_plan */
 };
 
 struct session;
@@ -82,11 +91,12 @@ uint32_t session_add(struct session *session, const struct cell *cell); /* queue
 size_t session_run_count(const struct session *session);
 const struct run *session_run(const struct session *session, size_t index);
 const struct run *session_find(const struct session *session, uint32_t id);
-bool session_idle(const struct session *session); /* nothing queued or running */
-void session_stop(struct session *session, uint32_t id);   /* ends one run, keeping its data: interrupted */
+/* What a queued run is planned to take, for skip_larger: once a run was out of memory, those queued on the same device that
+ * are planned to take no less are skipped, with the reason. */
+void session_plan(struct session *session, uint32_t id, uint64_t planned_bytes);
+bool session_idle(const struct session *session);        /* nothing queued or running */
+void session_stop(struct session *session, uint32_t id); /* ends one run, keeping its data: interrupted */
 void session_stop_all(struct session *session);
-/* A queued run that shall not run after all (a smaller one was out of memory): skipped, with the reason. */
-void session_skip(struct session *session, uint32_t id, const char *reason);
 void session_remove(struct session *session, uint32_t id);
 
 /* Plays a recording: its runs appear as they began and take the place of workers until it ends; queued cells wait. `speed`

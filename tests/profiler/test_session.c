@@ -365,15 +365,13 @@ static void stops_a_deaf_worker(void **state)
     (void)state;
     struct session *session = session_of("/proc/self/exe", NULL);
     const struct cell deaf = cell_of("deaf"), well = cell_of("well");
-    const uint32_t first = session_add(session, &deaf), second = session_add(session, &well),
-                   third = session_add(session, &well);
+    const uint32_t first = session_add(session, &deaf), second = session_add(session, &well);
     assert_true(session_until(session, 10, is_deaf, NULL));
     const pid_t worker = session_find(session, first)->worker;
     assert_true(worker > 0);
     const uint64_t start = clock_now();
     session_stop(session, first);
     session_stop(session, second); /* still queued */
-    session_skip(session, third, "a smaller one was out of memory");
     assert_true(session_until(session, 10, session_idle, NULL));
     assert_true(clock_now() - start < 3000000000u);
     const struct run *run = session_find(session, first);
@@ -382,10 +380,39 @@ static void stops_a_deaf_worker(void **state)
     aggregate_counts(run->aggregate, &counts);
     assert_int_equal(counts.records, 5); /* what was there is kept */
     assert_int_equal(session_find(session, second)->status, STATUS_INTERRUPTED);
-    assert_int_equal(session_find(session, third)->status, STATUS_SKIPPED);
     assert_int_equal(kill(worker, 0), -1);
     assert_int_equal(errno, ESRCH);
     session_free(session);
+}
+
+/* With skip_larger, a run that was out of memory takes with it what is queued on its device and plans no less. */
+static void larger_runs_are_skipped(void **state)
+{
+    (void)state;
+    for (int wanted = 0; wanted < 2; wanted++) {
+        struct error error = {0};
+        const struct session_options options = {.program = "/proc/self/exe", .skip_larger = wanted};
+        struct session *session = session_create(&options, &error);
+        assert_non_null(session);
+        const struct cell oom = cell_of("oom"), well = cell_of("well");
+        struct cell elsewhere = well;
+        snprintf(elsewhere.device, sizeof elsewhere.device, "cpu:1");
+        session_plan(session, session_add(session, &oom), 100 << 20);
+        session_plan(session, session_add(session, &well), 200 << 20);
+        session_plan(session, session_add(session, &well), 100 << 20);
+        session_plan(session, session_add(session, &well), 99 << 20);
+        session_plan(session, session_add(session, &elsewhere), 300 << 20);
+        session_add(session, &well); /* nobody said what it takes */
+        assert_true(session_until(session, 20, session_idle, NULL));
+        const enum status expected[] = {STATUS_OOM, STATUS_SKIPPED, STATUS_SKIPPED, STATUS_OK, STATUS_OK, STATUS_OK};
+        for (size_t i = 0; i < 6; i++)
+            assert_int_equal(session_run(session, i)->status,
+                             expected[i] == STATUS_SKIPPED && !wanted ? STATUS_OK : expected[i]);
+        if (wanted)
+            assert_string_equal(session_run(session, 1)->reason,
+                                "plans 200 MiB, not less than the 100 MiB of cell 1, which did not fit");
+        session_free(session);
+    }
 }
 
 static void times_out(void **state)
@@ -698,6 +725,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(bad_workers),
         cmocka_unit_test(a_program_that_is_not_there),
         cmocka_unit_test(stops_a_deaf_worker),
+        cmocka_unit_test(larger_runs_are_skipped),
         cmocka_unit_test(times_out),
         cmocka_unit_test(free_ends_the_worker),
         cmocka_unit_test(removes_runs),
