@@ -3,8 +3,8 @@
  *
  * usage: bench_cpu [--model NAME] [--batch N] [--context N] [--steps N] [--compile] [--pass fwd|fwd_bwd|train_step]
  *                  [--kernels] [--serve]
- * --serve answers each line on standard input, for interleaving with another program: "fwd_bwd", "train_step" or "step" (the
- * pass asked for) with "seconds loss peak_resident_bytes" of one step, "about" with the FLOPs of its GEMMs and the number of
+ * --serve answers each line on standard input, for interleaving with another program: "step" with
+ * "seconds loss peak_resident_bytes optimizer_seconds" of one step, "about" with the FLOPs of its GEMMs and the number of
  * parameters, "rates" with the machine's best sgemm rate in FLOP/s and its copy rate in bytes/s. */
 #include "base/clock.h"
 #include "base/unknown.h"
@@ -31,6 +31,7 @@ struct bench {
     uint64_t entered;
     double *node_ns; /* by node, summed over profiled steps */
     int profiled;
+    double optimizer_s; /* of the last step */
 };
 
 static uint32_t probe_intern(void *context, const char *name)
@@ -131,20 +132,15 @@ static long long peak_resident(void)
     return kib * 1024;
 }
 
-static bool run_phases(struct bench *bench, unsigned phases, const struct probe *probe, double *seconds,
-                       struct error *error)
-{
-    struct step_times times;
-    if (!cpu_device_class.run(bench->program, phases, 0, probe, &times, error))
-        return false;
-    *seconds = (double)(times.end - times.start) / 1e9;
-    bench->profiled += probe != NULL;
-    return true;
-}
-
 static bool one_step(struct bench *bench, const struct probe *probe, double *seconds, struct error *error)
 {
-    return run_phases(bench, bench->phases, probe, seconds, error);
+    struct step_times times;
+    if (!cpu_device_class.run(bench->program, bench->phases, 0, probe, &times, error))
+        return false;
+    *seconds = (double)(times.end - times.start) / 1e9;
+    bench->optimizer_s = bench->phases & PHASE_BIT(PHASE_OPT) ? (double)times.phase_ns[PHASE_OPT] / 1e9 : 0;
+    bench->profiled += probe != NULL;
+    return true;
 }
 
 struct kernel_row {
@@ -262,17 +258,14 @@ static bool serve(struct bench *bench, struct error *error)
                 return false;
             printf("%.0f %.0f\n", rate, copy);
         } else {
-            const unsigned phases = strcmp(line, "fwd_bwd") == 0      ? PHASES_FWD_BWD
-                                    : strcmp(line, "train_step") == 0 ? PHASES_TRAIN_STEP
-                                                                      : bench->phases;
             double seconds;
             float loss = NAN;
-            if (!run_phases(bench, phases & bench->phases, NULL, &seconds, error))
+            if (!one_step(bench, NULL, &seconds, error))
                 return false;
-            if (bench->plan->loss != TENSOR_NONE && phases != PHASES_FWD &&
+            if (bench->plan->loss != TENSOR_NONE && bench->phases != PHASES_FWD &&
                 !cpu_device_class.read(bench->program, bench->plan->loss, &loss, error))
                 return false;
-            printf("%.6f %.7g %lld\n", seconds, (double)loss, peak_resident());
+            printf("%.6f %.7g %lld %.6f\n", seconds, (double)loss, peak_resident(), bench->optimizer_s);
         }
         fflush(stdout);
     }
