@@ -46,8 +46,10 @@ void cpu_memory_touch(void *memory, size_t bytes, int threads)
         int64_t begin, end;
         cpu_split((int64_t)bytes, PAGE, omp_get_thread_num(), omp_get_num_threads(), &begin, &end);
         volatile char *const at = memory;
-        for (int64_t i = begin; i < end; i += PAGE)
-            at[i] = at[i];
+        for (int64_t i = begin; i < end; i += PAGE) {
+            const char there = at[i];
+            at[i] = there;
+        }
     }
 }
 

@@ -65,7 +65,6 @@ static int32_t launches_of_node(const struct program *program, int32_t launch, i
 
 bool cuda_schedule(struct program *program, struct error *error)
 {
-    const struct plan *plan = program->plan;
     struct device *device = program->device;
     int32_t first = program->phase_launch[PHASE_BWD], end = program->phase_launch[PHASE_BWD + 1], waited = -1;
     if (first == end)
