@@ -385,12 +385,12 @@ bool table_click(struct table *table, int y, int x, uint64_t now)
     return again;
 }
 
-/* Columns leave by priority until the rest fits; the flexible one keeps at least its minimum, and a tenth of what the window
- * has beyond 80 columns: a wide one shows whole names before it shows the last figures. */
+/* Columns leave by priority until the rest fits; the flexible one keeps at least its minimum, and where names are long a tenth
+ * of what the window has beyond 80 columns: a wide one shows whole names before it shows the last figures. */
 static int layout_columns(const struct table *table, int width, uint32_t *drawn)
 {
     int least = table->ops->flexible_least ? table->ops->flexible_least : 12;
-    if (width > 80)
+    if (table->ops->long_names && width > 80)
         least += (width - 80) / 10;
     *drawn = table->shown;
     for (;;) {

@@ -184,6 +184,7 @@ static const struct table_ops ops = {
     .text = kernels_text,
     .value = kernels_value,
     .flexible_least = 20,
+    .long_names = true,
     .version = kernels_version,
     .slow = 1u << SPARK,
 };

@@ -317,6 +317,7 @@ static const struct table_ops ops = {
     .column_count = COLUMNS_COUNT,
     .text = layers_text,
     .flexible_least = 26,
+    .long_names = true,
     .version = layers_version,
 };
 
