@@ -46,7 +46,9 @@ static int worker(int control, int ring_fd)
             poll(NULL, 0, 1);
             continue;
         }
-        if (rate <= 0 && ring_waiting(ring) > 100000) {
+        struct ring_counts counts;
+        ring_counts(ring, &counts);
+        if (rate <= 0 && counts.pushed - counts.drained > 100000) {
             poll(NULL, 0, 1);
             continue;
         }
