@@ -153,7 +153,7 @@ static void activations_touch(struct program *program)
 }
 
 /* Floats that a node's kernel wants for each thread. */
-static size_t scratch_floats(const struct program *program, const struct node *node)
+static size_t scratch_floats(const struct node *node)
 {
     switch (node->op) {
     case OP_LINEAR:
@@ -226,7 +226,7 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
             error_set(error, ERROR_UNSUPPORTED, "the CPU has no kernel for %s", op_info(node->op)->name);
             goto fail;
         }
-        const size_t wanted = scratch_floats(program, node);
+        const size_t wanted = scratch_floats(node);
         scratch = wanted > scratch ? wanted : scratch;
     }
     program->interned = probe != NULL;
