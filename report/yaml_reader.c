@@ -296,6 +296,8 @@ static bool read_value(struct reader *reader, const struct field *field, void *i
     case FIELD_STRING:
         if (!read_text(reader, field->key, &text))
             return false;
+        if (field->required && (!text || !*text)) /* nothing is written of an empty text */
+            return FAIL(reader, "%s must not be empty", field->key);
         memcpy(place, &text, sizeof text);
         return true;
     case FIELD_CHARS:

@@ -34,7 +34,7 @@ static bool write_frames(const char *path, const uint8_t *data, size_t size)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     char path[64];
-    snprintf(path, sizeof path, "/dev/shm/steptop-fuzz-%d", (int)getpid());
+    snprintf(path, sizeof path, "/dev/shm/fuzz-steptop-%d", (int)getpid());
     const struct session_options options = {.program = "/nonexistent", .timeline_records = 64, .ring_records = 64};
     struct error error = {0};
     struct session *session = session_create(&options, &error);
