@@ -301,7 +301,9 @@ static bool read_value(struct reader *reader, const struct field *field, void *i
         memcpy(place, &text, sizeof text);
         return true;
     case FIELD_CHARS:
-        return read_chars(reader, field, place);
+        if (!read_chars(reader, field, place))
+            return false;
+        return !field->required || *(const char *)place || FAIL(reader, "%s must not be empty", field->key);
     case FIELD_BOOL:
         if (!expect_plain(reader, field->key, "true or false"))
             return false;
