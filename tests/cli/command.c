@@ -5,6 +5,7 @@
 #include <ftw.h>
 #include <poll.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdint.h>
@@ -16,6 +17,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <cmocka.h>
 
 static double now(void)
 {
@@ -282,4 +285,35 @@ int workers_alive(void)
     if (folder)
         closedir(folder);
     return count;
+}
+
+void expect(const struct outcome *outcome, int code, const char *in_output, const char *in_errors)
+{
+    if (outcome->code != code || (in_output && !strstr(outcome->output, in_output)) ||
+        (in_errors && !strstr(outcome->errors, in_errors)))
+        fail_msg("code %d (wanted %d)\n--- stdout (wanted '%s')\n%s\n--- stderr (wanted '%s')\n%s", outcome->code, code,
+                 in_output ? in_output : "", outcome->output, in_errors ? in_errors : "", outcome->errors);
+}
+
+int count_of(const char *text, const char *part)
+{
+    int count = 0;
+    for (; (text = strstr(text, part)); text++)
+        count++;
+    return count;
+}
+
+int folder_setup(void **state)
+{
+    *state = folder_new();
+    return *state ? 0 : -1;
+}
+
+int folder_teardown(void **state)
+{
+    for (int i = 0; i < 50 && workers_alive(); i++)
+        usleep(100000);
+    const int left = workers_alive();
+    folder_delete(*state);
+    return left;
 }

@@ -28,6 +28,9 @@ struct outcome {
 
 void command_execute(const struct command *command, struct outcome *outcome);
 void outcome_release(struct outcome *outcome);
+/* Fails the test, with all that was said, unless the code is this one and each text (NULL: any) is part of its stream. */
+void expect(const struct outcome *outcome, int code, const char *in_output, const char *in_errors);
+int count_of(const char *text, const char *part); /* places where the part stands */
 
 /* steptop with these words: steptop_run(&outcome, "run", "--steps", "0", NULL). */
 void steptop_run(struct outcome *outcome, ...) __attribute__((sentinel));
@@ -35,6 +38,10 @@ void steptop_run(struct outcome *outcome, ...) __attribute__((sentinel));
 /* A new empty folder under /tmp, and its removal with all that is in it. */
 char *folder_new(void);
 void folder_delete(char *folder);
+/* The same as a test's set-up and teardown: the folder is *state. No worker outlives its steptop, whatever a test did: that
+ * fails the teardown. */
+int folder_setup(void **state);
+int folder_teardown(void **state);
 char *path_in(const char *folder, const char *name); /* malloc'ed */
 void file_put(const char *path, const char *text);
 char *file_get(const char *path); /* NULL where there is none */

@@ -13,14 +13,6 @@
 
 #define IN_SHELL "'" STEPTOP_BINARY "'" /* its folder may have spaces */
 
-static void expect(struct outcome *outcome, int code, const char *in_output, const char *in_errors)
-{
-    if (outcome->code != code || (in_output && !strstr(outcome->output, in_output)) ||
-        (in_errors && !strstr(outcome->errors, in_errors)))
-        fail_msg("code %d (wanted %d)\n--- stdout (wanted '%s')\n%s\n--- stderr (wanted '%s')\n%s", outcome->code, code,
-                 in_output ? in_output : "", outcome->output, in_errors ? in_errors : "", outcome->errors);
-}
-
 static int lines(const char *text)
 {
     int count = 0;

@@ -19,26 +19,6 @@
 
 #define TINY "run", "-m", "tiny", "-b", "1", "-c", "16", "-p", "fwd", "-w", "1", "-f", "seed"
 
-static int folder_setup(void **state)
-{
-    *state = folder_new();
-    return *state ? 0 : -1;
-}
-
-static int folder_teardown(void **state)
-{
-    folder_delete(*state);
-    return 0;
-}
-
-static void expect(const struct outcome *outcome, int code, const char *in_output, const char *in_errors)
-{
-    if (outcome->code != code || (in_output && !strstr(outcome->output, in_output)) ||
-        (in_errors && !strstr(outcome->errors, in_errors)))
-        fail_msg("exit code %d, not %d (wanted '%s' and '%s')\n%s\n%s", outcome->code, code, in_output ? in_output : "",
-                 in_errors ? in_errors : "", outcome->output, outcome->errors);
-}
-
 /* A process that does something beside the command, once `path` is there (NULL: at once). */
 static pid_t beside(const char *path, void (*act)(const char *folder), const char *folder)
 {

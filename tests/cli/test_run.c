@@ -17,38 +17,6 @@
 /* The least there is to run. */
 #define SMALL "-m", "tiny", "-b", "1", "-c", "8", "-n", "1", "-w", "0", "-p", "fwd"
 
-static void expect(const struct outcome *outcome, int code, const char *in_output, const char *in_errors)
-{
-    if (outcome->code != code || (in_output && !strstr(outcome->output, in_output)) ||
-        (in_errors && !strstr(outcome->errors, in_errors)))
-        fail_msg("code %d (wanted %d)\n--- stdout (wanted '%s')\n%s\n--- stderr (wanted '%s')\n%s", outcome->code, code,
-                 in_output ? in_output : "", outcome->output, in_errors ? in_errors : "", outcome->errors);
-}
-
-static int count_of(const char *text, const char *word)
-{
-    int count = 0;
-    for (; (text = strstr(text, word)); text++)
-        count++;
-    return count;
-}
-
-static int folder_setup(void **state)
-{
-    *state = folder_new();
-    return *state ? 0 : -1;
-}
-
-static int folder_teardown(void **state)
-{
-    /* Whatever a test did: no worker outlives its steptop. */
-    for (int i = 0; i < 50 && workers_alive(); i++)
-        usleep(100000);
-    const int left = workers_alive();
-    folder_delete(*state);
-    return left;
-}
-
 static void a_run_writes_its_files(void **state)
 {
     struct outcome outcome;

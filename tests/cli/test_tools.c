@@ -14,34 +14,6 @@
 
 #define REFERENCE TEST_SOURCE_DIR "/model/reference"
 
-static int folder_setup(void **state)
-{
-    *state = folder_new();
-    return *state ? 0 : -1;
-}
-
-static int folder_teardown(void **state)
-{
-    folder_delete(*state);
-    return 0;
-}
-
-static void expect(const struct outcome *outcome, int code, const char *in_output, const char *in_errors)
-{
-    if (outcome->code != code || (in_output && !strstr(outcome->output, in_output)) ||
-        (in_errors && !strstr(outcome->errors, in_errors)))
-        fail_msg("exit code %d, not %d (wanted '%s' and '%s')\n%s\n%s", outcome->code, code, in_output ? in_output : "",
-                 in_errors ? in_errors : "", outcome->output, outcome->errors);
-}
-
-static int count_of(const char *text, const char *part)
-{
-    int count = 0;
-    for (; (text = strstr(text, part)); text++)
-        count++;
-    return count;
-}
-
 /* A copy of the reference with one byte of one file changed: `from_end` of its end, or of its start when negative. */
 static char *reference_with_fault(const char *folder, const char *faulty, long from_end)
 {

@@ -1,7 +1,7 @@
 /* A cell that was brought up to date again and again is the cell that is made at once: nothing that is kept from one update
  * to the next goes stale. */
+#include "emitted.h"
 #include "report/build.h"
-#include "report/emit.h"
 #include "synthetic.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,15 +15,6 @@ struct watched {
     struct report kept; /* its one cell is updated */
     int updates, compared;
 };
-
-static char *emit(const struct report *report)
-{
-    struct strbuf out = {0};
-    struct error error = {0};
-    if (!report_emit(report, FORMAT_YAML, &out, &error))
-        fail_msg("%s", error.text);
-    return out.text;
-}
 
 static void expect_same(const struct watched *watched, const struct run *run)
 {

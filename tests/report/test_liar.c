@@ -7,6 +7,7 @@
 #include "profiler/ring.h"
 #include "report/emit.h"
 #include "tests/profiler/session_helpers.h"
+#include "tests/profiler/worker_voice.h"
 #include <signal.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -57,24 +58,6 @@ static double odd_double(struct liar *liar)
 {
     const double edges[] = {0.0, -0.0, 1.0, -1.0, INFINITY, -INFINITY, NAN, 1e308, 5e-324, -1e300};
     return edges[below(liar, 10)];
-}
-
-static void send_bytes(const void *bytes, size_t length)
-{
-    while (length) {
-        const ssize_t sent = send(3, bytes, length, MSG_NOSIGNAL);
-        if (sent <= 0)
-            _exit(9);
-        bytes = (const char *)bytes + sent;
-        length -= (size_t)sent;
-    }
-}
-
-static void say(uint32_t type, const void *payload, size_t length)
-{
-    const struct message_header header = {type, (uint32_t)length};
-    send_bytes(&header, sizeof header);
-    send_bytes(payload, length);
 }
 
 /* Text of all that hurts a terminal, a table, YAML, JSON, HTML, a shell, printf. */
@@ -266,7 +249,7 @@ static void send_no_message(struct liar *liar)
     switch (below(liar, 4)) {
     case 0:
         fill(liar, bytes, sizeof bytes);
-        send_bytes(bytes, 1 + below(liar, sizeof bytes));
+        send_raw(bytes, 1 + below(liar, sizeof bytes));
         break;
     case 1: { /* any type at a length it can have, with anything in it */
         static unsigned char payload[MESSAGE_MAX];
@@ -284,7 +267,7 @@ static void send_no_message(struct liar *liar)
         break;
     default: {
         const struct message_header header = {below(liar, MESSAGE_TYPE_COUNT), (uint32_t)odd_number(liar)};
-        send_bytes(&header, sizeof header);
+        send_raw(&header, sizeof header);
         break;
     }
     }

@@ -1,6 +1,6 @@
 /* The report file: written, read, written again to the same bytes; and everything a file can be that is not a report. */
+#include "emitted.h"
 #include "report/build.h"
-#include "report/emit.h"
 #include "synthetic.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -9,15 +9,6 @@
 #include <string.h>
 
 #include <cmocka.h>
-
-static char *emit(const struct report *report)
-{
-    struct strbuf out = {0};
-    struct error error = {0};
-    if (!report_emit(report, FORMAT_YAML, &out, &error))
-        fail_msg("%s", error.text);
-    return out.text;
-}
 
 static void parse(const char *text, struct report *report)
 {

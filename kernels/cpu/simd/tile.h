@@ -22,6 +22,19 @@ struct ahead {
 };
 #define AHEAD_EVERY 4
 
+/* sum[i][j] += a[i] b[j], one k. */
+static inline __attribute__((always_inline)) void tile_step(const int rows, vf (*sum)[2], const float *a, int64_t rs,
+                                                            const float *b)
+{
+    const vf low = vf_load(b), high = vf_load(b + VN);
+#pragma GCC unroll 12
+    for (int i = 0; i < rows; i++) {
+        const vf x = vf_set(a[i * rs]);
+        sum[i][0] += x * low;
+        sum[i][1] += x * high;
+    }
+}
+
 /* c[i][j] = or += alpha · Σ_k a[i,k] b[k,j] for i < rows (a constant), j < columns ≤ NR. */
 static inline __attribute__((always_inline)) void tile_ahead(const int rows, int64_t columns, int64_t depth,
                                                              float alpha, const float *a, int64_t rs, int64_t ks,
@@ -39,25 +52,11 @@ static inline __attribute__((always_inline)) void tile_ahead(const int rows, int
         __builtin_prefetch(ahead.at, 0, 2);
         ahead.at += ahead.step;
 #pragma GCC unroll 4
-        for (int u = 0; u < AHEAD_EVERY; u++, a += ks, b += NR) {
-            const vf low = vf_load(b), high = vf_load(b + VN);
-#pragma GCC unroll 12
-            for (int i = 0; i < rows; i++) {
-                const vf x = vf_set(a[i * rs]);
-                sum[i][0] += x * low;
-                sum[i][1] += x * high;
-            }
-        }
+        for (int u = 0; u < AHEAD_EVERY; u++, a += ks, b += NR)
+            tile_step(rows, sum, a, rs, b);
     }
-    for (; k < depth; k++, a += ks, b += NR) {
-        const vf low = vf_load(b), high = vf_load(b + VN);
-#pragma GCC unroll 12
-        for (int i = 0; i < rows; i++) {
-            const vf x = vf_set(a[i * rs]);
-            sum[i][0] += x * low;
-            sum[i][1] += x * high;
-        }
-    }
+    for (; k < depth; k++, a += ks, b += NR)
+        tile_step(rows, sum, a, rs, b);
 #pragma GCC unroll 12
     for (int i = 0; i < rows; i++) {
         float *row = c + i * ldc;

@@ -1,0 +1,228 @@
+#include "tests/profiler/fake_worker.h"
+#include "profiler/ring.h"
+#include "profiler/session.h"
+#include "tests/profiler/worker_voice.h"
+#include <math.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static void say_end(uint32_t status, const char *reason)
+{
+    char bytes[256] = {0};
+    memcpy(bytes, &status, sizeof status);
+    memcpy(bytes + 4, reason, strlen(reason));
+    say(MESSAGE_END, bytes, 4 + strlen(reason) + 1);
+}
+
+static struct cell received_cell(void)
+{
+    struct {
+        struct message_header header;
+        struct message_cell message;
+    } cell;
+    for (size_t got = 0; got < sizeof cell;) {
+        const ssize_t part = recv(3, (char *)&cell + got, sizeof cell - got, 0);
+        if (part <= 0)
+            _exit(9);
+        got += (size_t)part;
+    }
+    return cell.message.cell;
+}
+
+static uint64_t plan_digest_of(const struct cell *cell)
+{
+    struct plan_request request;
+    struct plan_result result;
+    struct error error = {0};
+    struct cell real = *cell;
+    struct model_config tiny;
+    model_preset_find("tiny", &tiny, &error);
+    memcpy(real.model.name, cell->model.name, sizeof real.model.name);
+    cell_plan_request(&real, 0, &request);
+    struct plan *plan = plan_build(&request, &result, &error);
+    const uint64_t digest = plan ? plan->digest : 0;
+    plan_free(plan);
+    return digest;
+}
+
+static struct record some_record(uint32_t i)
+{
+    return (struct record){.start = 1000 + i * 10ull,
+                           .end = 1005 + i * 10ull,
+                           .launch = 1000 + i * 10ull,
+                           .node = -1,
+                           .scope = -1,
+                           .name = 0,
+                           .step = 1,
+                           .pass = PASS_FWD};
+}
+
+static void push_many(struct ring *ring, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct record record = some_record(i);
+        ring_push(ring, &record);
+    }
+}
+
+static void crash_with(int number)
+{
+    signal(number, SIG_DFL); /* a sanitizer's own handler would tell another story */
+    kill(getpid(), number);
+    pause();
+}
+
+static void say_name(uint32_t id, const char *name)
+{
+    char bytes[600];
+    memcpy(bytes, &id, sizeof id);
+    memcpy(bytes + 4, name, strlen(name) + 1);
+    say(MESSAGE_NAME, bytes, 4 + strlen(name) + 1);
+}
+
+static void behave_well(struct ring *ring, const struct cell *cell)
+{
+    struct device_info info = {.name = "fake:0", .model = "A \x1b[31mfake", .units = 3};
+    memset(info.driver, 'd', sizeof info.driver); /* without an end */
+    say(MESSAGE_DEVICE, &info, sizeof info);
+    const struct message_plan plan = {.digest = plan_digest_of(cell)};
+    say(MESSAGE_PLAN, &plan, sizeof plan);
+    say_name(0, "kernel\tone\x1b[2J");
+    say(MESSAGE_NOTE, "counter tier\0none", 18);
+    say(MESSAGE_NOTE, "counter tier\0clock only", 24);
+    say(MESSAGE_ACTIVITY, "fwd 1/1", 7);
+    const struct sample sample = {.pass = PASS_FWD, .kind = STEP_TIMED, .start = 1, .wall_ns = 77};
+    say(MESSAGE_SAMPLE, &sample, sizeof sample);
+    say(MESSAGE_MEMORY, &(struct message_memory){10, 20}, sizeof(struct message_memory));
+    say(MESSAGE_CEILINGS, &(struct message_ceilings){1e9, NAN}, sizeof(struct message_ceilings));
+    push_many(ring, 1000);
+    printf("to the output\n");
+    fflush(stdout);
+    fprintf(stderr, "to the errors, without an end");
+    fflush(stderr);
+    say_end(STATUS_OK, "");
+}
+
+static int behave(const char *way, const struct cell *cell)
+{
+    struct error error = {0};
+    struct ring *ring = ring_attach(4, &error);
+    if (!ring)
+        return 8;
+    if (strcmp(way, "well") == 0) {
+        behave_well(ring, cell);
+    } else if (strcmp(way, "garbage") == 0) {
+        char bytes[5000];
+        memset(bytes, 0xa5, sizeof bytes);
+        send_raw(bytes, sizeof bytes);
+        pause();
+    } else if (strcmp(way, "long") == 0) {
+        say(MESSAGE_NOTE, NULL, 0);
+        pause();
+    } else if (strcmp(way, "sample") == 0) {
+        const struct sample sample = {.pass = 200, .kind = STEP_TIMED};
+        say(MESSAGE_SAMPLE, &sample, sizeof sample);
+        pause();
+    } else if (strcmp(way, "pass") == 0) {
+        const struct sample sample = {.pass = PASS_TRAIN_STEP, .kind = STEP_TIMED};
+        say(MESSAGE_SAMPLE, &sample, sizeof sample);
+        pause();
+    } else if (strcmp(way, "digest") == 0) {
+        say(MESSAGE_PLAN, &(struct message_plan){.digest = 1}, sizeof(struct message_plan));
+        pause();
+    } else if (strcmp(way, "fusions") == 0) {
+        say(MESSAGE_PLAN, &(struct message_plan){.digest = 1, .fusions = ~0u}, sizeof(struct message_plan));
+        pause();
+    } else if (strcmp(way, "status") == 0) {
+        say_end(99, "");
+        pause();
+    } else if (strcmp(way, "running") == 0) {
+        say_end(STATUS_RUNNING, "");
+        pause();
+    } else if (strcmp(way, "rename") == 0) {
+        say_name(1, "one");
+        say_name(1, "two");
+        pause();
+    } else if (strcmp(way, "record") == 0) {
+        const struct record record = some_record(0);
+        say(MESSAGE_RECORDS, &record, sizeof record); /* a recording's frame, not a worker's */
+        pause();
+    } else if (strcmp(way, "half") == 0) {
+        const struct message_header header = {MESSAGE_SAMPLE, sizeof(struct sample)};
+        send_raw(&header, sizeof header);
+        return 0;
+    } else if (strcmp(way, "oom") == 0) {
+        say_end(STATUS_OOM, "needs 9 | has 3");
+        return 1;
+    } else if (strcmp(way, "exit") == 0) {
+        fprintf(stderr, "first\nno such luck\n");
+        return 3;
+    } else if (strcmp(way, "segv") == 0) {
+        push_many(ring, 10);
+        crash_with(SIGSEGV);
+    } else if (strcmp(way, "kill") == 0) {
+        crash_with(SIGKILL);
+    } else if (strcmp(way, "term") == 0) {
+        crash_with(SIGTERM);
+    } else if (strcmp(way, "abort") == 0) {
+        fprintf(stderr, "steptop: out of memory: 7 items of 8 bytes\n");
+        crash_with(SIGABRT);
+    } else if (strcmp(way, "deaf") == 0) {
+        say(MESSAGE_ACTIVITY, "deaf", 4);
+        push_many(ring, 5);
+        for (;;)
+            pause();
+    } else if (strcmp(way, "flood") == 0) {
+        push_many(ring, 1 << 20);
+        say_end(STATUS_OK, "");
+    } else if (strcmp(way, "lie") == 0) {
+        unsigned char *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, 4, 0);
+        for (int i = 0; i < 2000; i++) {
+            memset(shared, i * 37, 4096);
+            usleep(20);
+        }
+        say_end(STATUS_OK, "");
+    } else if (strcmp(way, "print") == 0) {
+        for (int i = 0; i < 30000; i++)
+            printf("line %d\n", i);
+        for (int i = 0; i < 200000; i++)
+            putchar('x');
+        printf("\nthe \x1b[1mlast\r\n");
+        fflush(stdout);
+        say_end(STATUS_OK, "");
+    } else if (strcmp(way, "child") == 0) {
+        if (fork() == 0) {
+            close(3);
+            for (;;)
+                pause(); /* holds the pipes */
+        }
+        say_end(STATUS_OK, "");
+    } else if (strcmp(way, "samples") == 0) {
+        for (uint32_t i = 0; i < 50000; i++) {
+            const struct sample sample = {.pass = PASS_FWD, .kind = STEP_TIMED, .step = i, .wall_ns = 1000 + i};
+            say(MESSAGE_SAMPLE, &sample, sizeof sample);
+        }
+        say_end(STATUS_OK, "");
+    } else if (strcmp(way, "unreliable") == 0) {
+        for (uint32_t i = 0; i < 9; i++) {
+            struct sample sample = {.pass = PASS_FWD, .kind = STEP_TIMED, .step = i, .wall_ns = 1000};
+            sample.phase_ns[PHASE_BWD] = i % 3 == 0 ? 1000 : i % 3 == 1 ? 100000 : 50;
+            say(MESSAGE_SAMPLE, &sample, sizeof sample);
+        }
+        say_end(STATUS_OK, "");
+    } else {
+        return 7;
+    }
+    ring_close(ring);
+    return 0;
+}
+
+int fake_worker(void)
+{
+    const struct cell cell = received_cell();
+    const int code = behave(cell.model.name, &cell);
+    fflush(NULL);
+    return code;
+}

@@ -1,0 +1,147 @@
+/* Sessions with the real worker, on `tiny`: this program is its own worker. */
+#include "base/unknown.h"
+#include "tests/profiler/session_helpers.h"
+#include <stdio.h>
+
+static void a_real_run_adds_up(void **state)
+{
+    (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* the worker's libgomp is not instrumented: its barriers would be taken for races */
+#endif
+    struct session *session = session_of("/proc/self/exe", NULL);
+    const struct cell cell = tiny_cell();
+    session_add(session, &cell);
+    assert_true(session_until(session, 60, session_idle, NULL));
+    const struct run *run = session_run(session, 0);
+    if (run->status != STATUS_OK)
+        fail_msg("%s: %s", status_name(run->status), run->reason);
+    struct aggregate_counts counts;
+    aggregate_counts(run->aggregate, &counts);
+    assert_int_equal(counts.invalid + counts.lost + counts.unattributed + run->dropped, 0);
+    assert_true(counts.records > 0);
+
+    size_t entry_count;
+    const struct entry *entries = aggregate_entries(run->aggregate, &entry_count);
+    static struct record recent[1 << 16];
+    const size_t recent_count = aggregate_recent(run->aggregate, recent, 1 << 16);
+    for (int pass = PASS_FWD; pass <= PASS_FWD_BWD; pass++) {
+        struct step_cover cover;
+        aggregate_cover(run->aggregate, pass, &cover);
+        assert_int_equal(cover.steps, 3);
+        uint64_t wall = 0, kernels = 0, idle = 0, timed = 0, warm = 0;
+        for (size_t i = 0; i < run->samples.count; i++) {
+            const struct sample *sample = &run->samples.items[i];
+            if (sample->pass != pass)
+                continue;
+            timed += sample->kind == STEP_TIMED;
+            warm += sample->kind == STEP_WARMUP;
+            if (sample->kind != STEP_PROFILED)
+                continue;
+            wall += sample->wall_ns;
+            /* the gaps between this step's kernels, and before the first and after the last */
+            uint64_t at = sample->start;
+            for (size_t r = 0; r < recent_count; r++)
+                if (recent[r].step == sample->step_id) {
+                    assert_true(recent[r].start >= at);
+                    idle += recent[r].start - at;
+                    at = recent[r].end;
+                }
+            idle += sample->start + sample->wall_ns - at;
+        }
+        assert_int_equal(timed, 3);
+        assert_int_equal(warm, 1);
+        /* every node of the pass's phases ran once a step, and the layers together make up the sum */
+        uint64_t calls = 0, nodes = 0;
+        for (size_t e = 0; e < entry_count; e++)
+            if (entries[e].pass == pass && entries[e].kind == RECORD_KERNEL) {
+                kernels += entries[e].time.total;
+                calls += entries[e].time.n;
+                assert_int_equal(entries[e].time.n, 3);
+                assert_int_equal(entries[e].warmup.n, 1);
+            }
+        for (int phase = 0; phase < PHASE_COUNT; phase++)
+            if (pass_phases((enum pass)pass) & PHASE_BIT(phase))
+                nodes += (uint64_t)(run->plan->phase_first[phase + 1] - run->plan->phase_first[phase]);
+        assert_int_equal(calls, 3 * nodes);
+        assert_int_equal(kernels, cover.sum_ns);
+        assert_int_equal(cover.busy_ns, cover.sum_ns); /* one stream */
+        const double total = (double)(cover.busy_ns + idle);
+        assert_true(total > 0.99 * (double)wall && total < 1.01 * (double)wall);
+    }
+    assert_true(run->resident_peak > run->resident_base);
+    assert_true(run->prepare_ns != UNKNOWN_U64);
+    session_free(session);
+}
+
+static void a_device_that_is_not_here(void **state)
+{
+    (void)state;
+    struct session *session = session_of("/proc/self/exe", NULL);
+    struct cell cell = tiny_cell();
+    snprintf(cell.device, sizeof cell.device, "cpu:7");
+    session_add(session, &cell);
+    assert_true(session_until(session, 30, session_idle, NULL));
+    assert_int_equal(session_run(session, 0)->status, STATUS_UNSUPPORTED);
+    assert_non_null(strstr(session_run(session, 0)->reason, "cpu:7"));
+    session_free(session);
+}
+
+static void a_model_that_does_not_fit(void **state)
+{
+    (void)state;
+    struct session *session = session_of("/proc/self/exe", NULL);
+    struct cell cell = tiny_cell();
+    struct error error = {0};
+    assert_true(model_preset_find("cs336-2026/10B", &cell.model, &error));
+    cell.batch_size = 64;
+    cell.context_length = 4096;
+    session_add(session, &cell);
+    assert_true(session_until(session, 30, session_idle, NULL));
+    const struct run *run = session_run(session, 0);
+    if (run->status != STATUS_OOM)
+        fail_msg("%s: %s", status_name(run->status), run->reason);
+    assert_non_null(strstr(run->reason, "needs"));
+    assert_non_null(strstr(run->reason, "free"));
+    session_free(session);
+}
+
+static bool has_steps(const struct session *session)
+{
+    return session_run(session, 0)->samples.count > 8;
+}
+
+static void runs_for_ever_until_stopped(void **state)
+{
+    (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip(); /* the worker's libgomp is not instrumented: its barriers would be taken for races */
+#endif
+    struct session *session = session_of("/proc/self/exe", NULL);
+    struct cell cell = tiny_cell();
+    cell.steps = STEPS_FOREVER;
+    const uint32_t id = session_add(session, &cell);
+    assert_true(session_until(session, 60, has_steps, NULL));
+    unsigned passes = 0; /* they take turns */
+    for (size_t i = 0; i < session_run(session, 0)->samples.count; i++)
+        if (session_run(session, 0)->samples.items[i].kind == STEP_TIMED)
+            passes |= PASS_BIT(session_run(session, 0)->samples.items[i].pass);
+    assert_int_equal(passes, cell.passes);
+    session_stop(session, id);
+    assert_true(session_until(session, 10, session_idle, NULL));
+    assert_int_equal(session_run(session, 0)->status, STATUS_INTERRUPTED);
+    session_free(session);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "worker") == 0)
+        return worker_main(3, 4);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_real_run_adds_up),
+        cmocka_unit_test(a_device_that_is_not_here),
+        cmocka_unit_test(a_model_that_does_not_fit),
+        cmocka_unit_test(runs_for_ever_until_stopped),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
