@@ -220,6 +220,28 @@ int area_text_fit(const struct area *area, int y, int x, int width, enum style s
     return used + 1;
 }
 
+int area_text_ends(const struct area *area, int y, int x, int width, enum style style, const char *text, int *kept)
+{
+    const int columns = text_columns(text, area->canvas->ascii);
+    if (width < 0 || width > area->width - x)
+        width = area->width - x;
+    if (kept)
+        *kept = -1;
+    if (columns <= width)
+        return area_text(area, y, x, width, style, text);
+    if (width < 1)
+        return 0;
+    const int end = (width * 2 + 1) / 3 < width ? (width * 2 + 1) / 3 : width - 1, begin = width - 1 - end;
+    area_fill(area, y, x, 1, width, style, L' '); /* half of a wide character is left blank */
+    area_text(area, y, x, begin, style, text);
+    area_put(area, y, x + begin, style, 0x2026);
+    const struct area tail = area_part(area, y, x + begin + 1, 1, end);
+    area_text(&tail, 0, end - columns, columns, style, text);
+    if (kept)
+        *kept = begin;
+    return width;
+}
+
 void area_text_right(const struct area *area, int y, int x, int width, enum style style, const char *text)
 {
     const int columns = text_columns(text, area->canvas->ascii);

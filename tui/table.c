@@ -427,15 +427,23 @@ static void draw_title(const struct table *table, const struct area *area, int c
         area_text_right(area, 0, x, width, style, title);
 }
 
-/* Marks where the search text stands in a drawn cell. ASCII matches only: a column is a character then. */
-static void mark_match(const struct table *table, const struct area *area, int y, int x, int width, const char *text)
+/* Marks where the search text stands in a drawn cell, of which the first `kept` columns and the last ones are there (-1: all from
+ * the first on). ASCII matches only: a column is a character then. */
+static void mark_match(const struct table *table, const struct area *area, int y, int x, int width, const char *text,
+                       int kept)
 {
     const char *found = table->search[0] ? strcasestr(text, table->search) : NULL;
     if (!found)
         return;
     char before[512];
     snprintf(before, sizeof before, "%.*s", (int)(found - text), text);
-    const int at = text_columns(before, area->canvas->ascii), length = text_columns(table->search, area->canvas->ascii);
+    const int length = text_columns(table->search, area->canvas->ascii);
+    int at = text_columns(before, area->canvas->ascii);
+    if (kept >= 0 && at + length > kept) {
+        at -= text_columns(text, area->canvas->ascii) - width;
+        if (at <= kept)
+            return; /* in what was left out, or in part */
+    }
     if (at < width)
         area_restyle(area, y, x + at, at + length > width ? width - at : length, STYLE_MATCH);
 }
@@ -483,8 +491,12 @@ static void draw_texts(const struct table *table, const struct line *line, const
         const char *text = line->text.text + line->at[column];
         const enum style style = row_style != STYLE_NORMAL ? row_style : (enum style)line->style[column];
         if (table->ops->columns[column].left) {
-            area_text_fit(area, y, x[column], width[column], style, text);
-            mark_match(table, area, y, x[column], width[column], text);
+            int kept = -1;
+            if (table->ops->long_names && table->ops->columns[column].width == 0)
+                area_text_ends(area, y, x[column], width[column], style, text, &kept);
+            else
+                area_text_fit(area, y, x[column], width[column], style, text);
+            mark_match(table, area, y, x[column], width[column], text, kept);
         } else {
             area_text_right(area, y, x[column], width[column], style, text);
         }

@@ -32,7 +32,7 @@ struct table_ops {
     /* What it is sorted by; NaN (unknown) comes last either way. NULL: the order of the rows is theirs (a tree). */
     double (*value)(const void *context, size_t index, int column);
     int flexible_least; /* columns that the name keeps at least; 0: 12 */
-    bool long_names;    /* and some more in a wide window */
+    bool long_names;    /* and some more in a wide window; both ends of one that is too long are shown */
     /* A number that is another one when the row's texts are. With it rows that only changed take turns (lines.h); NULL: all
      * are made anew in every frame. */
     uint64_t (*version)(const void *context, size_t index);

@@ -232,14 +232,25 @@ static void draw_curve(struct memory *state, const struct area *area)
         draw_legend(state, &legend, node);
         return;
     }
-    int x = 0;
-    for (int kind = TENSOR_KIND_COUNT - 1; kind >= 0; kind--) {
-        if (!memory->by_kind[kind])
+    /* The largest first, and none that is cut off. */
+    bool drawn[TENSOR_KIND_COUNT] = {false};
+    for (int x = 0;;) {
+        char entry[64];
+        int largest = -1;
+        for (int kind = TENSOR_KIND_COUNT - 1; kind >= 0; kind--)
+            if (memory->by_kind[kind] && !drawn[kind] &&
+                (largest < 0 || memory->by_kind[kind] > memory->by_kind[largest]))
+                largest = kind;
+        if (largest < 0)
+            break;
+        drawn[largest] = true;
+        snprintf(entry, sizeof entry, "%s %s", tensor_kind_name((enum tensor_kind)largest),
+                 format_bytes(text, (double)memory->by_kind[largest]));
+        const int columns = text_columns(entry, area->canvas->ascii);
+        if (x + 1 + columns > area->width)
             continue;
-        area_put(area, area->height - 1, x, (enum style)(STYLE_KIND + kind), 0x2588);
-        x +=
-            2 + area_printf(area, area->height - 1, x + 1, STYLE_DIM, "%s %s", tensor_kind_name((enum tensor_kind)kind),
-                            format_bytes(text, (double)memory->by_kind[kind]));
+        area_put(area, area->height - 1, x, (enum style)(STYLE_KIND + largest), 0x2588);
+        x += 2 + area_text(area, area->height - 1, x + 1, -1, STYLE_DIM, entry);
     }
 }
 

@@ -74,6 +74,7 @@ static const struct table_ops ops = {
     .text = roofline_text,
     .value = roofline_value,
     .flexible_least = 16,
+    .long_names = true,
 };
 
 static void roofline_init(struct app *app, void *opaque)

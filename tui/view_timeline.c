@@ -391,9 +391,8 @@ static void timeline_status(const struct app *app, const void *opaque, char *tex
 {
     const struct timeline *timeline = opaque;
     char span[FORMAT_SIZE];
-    snprintf(text, size, "%s shown, %zu launches, colour: %s%s", format_duration(span, timeline->span),
-             timeline->spans.count, timeline->by_class ? "class" : "phase",
-             timeline->at_end && app->session ? ", following" : "");
+    snprintf(text, size, "%s, %zu launches, by %s%s", format_duration(span, timeline->span), timeline->spans.count,
+             timeline->by_class ? "class" : "phase", timeline->at_end && app->session ? ", following" : "");
 }
 
 static void pan(struct timeline *timeline, double step)
