@@ -231,7 +231,7 @@ int area_text_ends(const struct area *area, int y, int x, int width, enum style 
         return area_text(area, y, x, width, style, text);
     if (width < 1)
         return 0;
-    const int end = (width * 2 + 1) / 3 < width ? (width * 2 + 1) / 3 : width - 1, begin = width - 1 - end;
+    const int end = width / 2, begin = width - 1 - end;
     area_fill(area, y, x, 1, width, style, L' '); /* half of a wide character is left blank */
     area_text(area, y, x, begin, style, text);
     area_put(area, y, x + begin, style, 0x2026);

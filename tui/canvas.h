@@ -41,7 +41,7 @@ int area_printf(const struct area *area, int y, int x, enum style style, const c
 void area_text_right(const struct area *area, int y, int x, int width, enum style style, const char *text);
 /* As area_text, but text that is too long ends in an ellipsis. */
 int area_text_fit(const struct area *area, int y, int x, int width, enum style style, const char *text);
-/* The same with the ellipsis inside, two thirds of the room for the end: a kernel's shape, a layer's last name. `kept` (may be
+/* The same with the ellipsis in the middle: a kernel's shape, a layer's last name stay. `kept` (may be
  * NULL) gets the columns before the ellipsis, -1 when the text fits. */
 int area_text_ends(const struct area *area, int y, int x, int width, enum style style, const char *text, int *kept);
 void area_put(const struct area *area, int y, int x, enum style style, wchar_t glyph);

@@ -204,6 +204,20 @@ static void test_canvas(void **state)
     text = canvas_to_text(&canvas);
     assert_string_equal(text, " x心核心核\n核心\ne\xcc\x81tude…\n␛[m␡��␊\n");
     free(text);
+    /* Both ends of what is too long; half of a wide character is a blank. */
+    int kept;
+    canvas_clear(&canvas);
+    assert_int_equal(area_text_ends(&whole, 0, 0, 7, STYLE_NORMAL, "abcdefgh", &kept), 7);
+    assert_int_equal(kept, 3);
+    assert_int_equal(area_text_ends(&whole, 1, 2, 6, STYLE_NORMAL, "核心核心x", &kept), 6);
+    assert_int_equal(kept, 2);
+    assert_int_equal(area_text_ends(&whole, 2, 0, 8, STYLE_NORMAL, "abcdefgh", &kept), 8);
+    assert_int_equal(kept, -1);
+    area_text_ends(&whole, 3, 9, 5, STYLE_NORMAL, "abc", &kept); /* room for one */
+    assert_int_equal(kept, 0);
+    text = canvas_to_text(&canvas);
+    assert_string_equal(text, "abc…fgh\n  核…心x\nabcdefgh\n         …\n");
+    free(text);
     canvas.ascii = true;
     canvas_clear(&canvas);
     area_text(&whole, 0, 0, -1, STYLE_NORMAL, "█▁é核µ…");
