@@ -49,8 +49,13 @@ enum fusion {
 /* All that make less work. FUSE_OVERLAP costs memory and is for devices that run nodes beside one another. */
 #define FUSE_ALL ((1u << FUSE_OVERLAP) - 1)
 const char *fusion_name(enum fusion fusion);
-/* The passes whose ops the device runs at this precision: what compile mode asks plan_build for. */
-unsigned model_supported_fusions(const struct device_class *class, const struct device *device, enum precision precision);
+/* Why a pass is left out, by pass; "" where it is not. */
+struct left_out {
+    char why[FUSE_COUNT][160];
+};
+/* The passes whose ops the device runs at this precision: what compile mode asks plan_build for. `left_out` may be NULL. */
+unsigned model_supported_fusions(const struct device_class *class, const struct device *device, enum precision precision,
+                                 struct left_out *left_out);
 
 enum checkpoint { CHECKPOINT_NONE, CHECKPOINT_BLOCK, CHECKPOINT_COUNT };
 const char *checkpoint_name(enum checkpoint checkpoint);

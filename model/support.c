@@ -1,5 +1,6 @@
 /* Which fusion passes a device can take: it must run every op that a pass makes. */
 #include "model/model.h"
+#include <string.h>
 
 static const struct {
     enum fusion fusion;
@@ -13,13 +14,17 @@ static const struct {
 };
 
 unsigned model_supported_fusions(const struct device_class *class, const struct device *device,
-                                 enum precision precision)
+                                 enum precision precision, struct left_out *left_out)
 {
-    char why[160];
+    char why[sizeof left_out->why[0]] = "";
     unsigned fusions = FUSE_ALL | (class->overlaps ? 1u << FUSE_OVERLAP : 0u);
     for (size_t i = 0; i < sizeof made_ops / sizeof *made_ops; i++)
-        for (int k = 0; k < 2; k++)
-            if (!class->supports(device, made_ops[i].ops[k], precision, why, sizeof why))
-                fusions &= ~(1u << made_ops[i].fusion);
+        for (int k = 0; k < 2; k++) {
+            if (class->supports(device, made_ops[i].ops[k], precision, why, sizeof why))
+                continue;
+            fusions &= ~(1u << made_ops[i].fusion);
+            if (left_out)
+                memcpy(left_out->why[made_ops[i].fusion], why, sizeof why);
+        }
     return fusions;
 }

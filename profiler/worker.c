@@ -67,35 +67,18 @@ static bool open_device(struct worker *worker, struct error *error)
     return worker->device != NULL;
 }
 
-/* Which ops a fusion pass writes into the plan: the pass is left out where the device lacks one of them. */
-static const struct {
-    enum fusion fusion;
-    enum op ops[2];
-} fused_ops[] = {
-    {FUSE_ATTENTION, {OP_ATTENTION, OP_ATTENTION_BACKWARD}},
-    {FUSE_SWIGLU, {OP_SWIGLU, OP_SWIGLU_BACKWARD}},
-    {FUSE_ADD_RMSNORM, {OP_ADD_RMSNORM, OP_ADD_RMSNORM}},
-    {FUSE_CROSS_ENTROPY, {OP_CROSS_ENTROPY_FUSED, OP_CROSS_ENTROPY_FUSED}},
-    {FUSE_ADAMW, {OP_ADAMW_ALL, OP_ADAMW_ALL}},
-};
-
 static unsigned supported_fusions(struct worker *worker)
 {
+    struct left_out left_out = {{{0}}};
     if (!worker->cell.compile)
         return 0;
-    unsigned fusions = FUSE_ALL | (worker->class->overlaps ? 1u << FUSE_OVERLAP : 0u);
-    for (size_t i = 0; i < sizeof fused_ops / sizeof *fused_ops; i++) {
-        char why[160] = "";
-        for (int j = 0; j < 2; j++) {
-            const unsigned bit = 1u << fused_ops[i].fusion;
-            if (!(fusions & bit) ||
-                worker->class->supports(worker->device, fused_ops[i].ops[j], worker->cell.dtype, why, sizeof why))
-                continue;
-            fusions &= ~bit;
-            char key[64];
-            snprintf(key, sizeof key, "fusion %s", fusion_name(fused_ops[i].fusion));
-            reporter_note(&worker->reporter, key, "left out: %s", why);
-        }
+    const unsigned fusions = model_supported_fusions(worker->class, worker->device, worker->cell.dtype, &left_out);
+    for (int fusion = 0; fusion < FUSE_COUNT; fusion++) {
+        if (!left_out.why[fusion][0])
+            continue;
+        char key[64];
+        snprintf(key, sizeof key, "fusion %s", fusion_name((enum fusion)fusion));
+        reporter_note(&worker->reporter, key, "left out: %s", left_out.why[fusion]);
     }
     return fusions;
 }

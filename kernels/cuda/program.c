@@ -115,7 +115,7 @@ static bool launches_resolve(struct program *program, struct error *error)
 }
 
 /* The cast from a written parameter to its bf16 copy, where the plan keeps copies; and the filling of the arena for timing. */
-static void renewal_register(struct program *program)
+static void modules_register(struct program *program)
 {
     program->renewal_module = program->fill_module = -1;
     if (program->compile) {
@@ -162,8 +162,9 @@ static bool arena_fill(struct program *program, struct error *error)
         error);
 }
 
-/* The products' scratch, of the size that the chosen algorithms need, in place of what timing offered them. */
-static bool products_trim(struct program *program, struct error *error)
+/* The products' scratch, of the size that the chosen algorithms need, in place of what timing offered them; that stays where
+ * there is no room for both. */
+static void products_trim(struct program *program)
 {
     struct device *device = program->device;
     uint64_t needed = 0;
@@ -172,16 +173,14 @@ static bool products_trim(struct program *program, struct error *error)
             needed = program->gemms.items[i].algorithm_workspace;
     uint64_t each = (needed + PLAN_ALIGNMENT - 1) / PLAN_ALIGNMENT * PLAN_ALIGNMENT; /* one for each stream */
     CUdeviceptr memory = 0;
-    if (each >= program->gemm_workspace_bytes)
-        return true;
-    if (each > 0 && !CUDA_OK(device, cuMemAlloc(&memory, 2 * each), error))
-        return false;
+    if (each >= program->gemm_workspace_bytes ||
+        (each > 0 && device->libraries.cuMemAlloc(&memory, 2 * each) != CUDA_SUCCESS))
+        return;
     device->libraries.cuMemFree(program->products);
     program->products = memory;
     program->gemm_workspace = memory;
     program->side_workspace = memory + each;
     program->gemm_workspace_bytes = each;
-    return true;
 }
 
 /* What compile mode adds once memory is there: algorithms timed, each kernel run once so that its code is loaded, and the
@@ -195,9 +194,11 @@ static bool tune(struct program *program, const char *cache_folder, struct error
         snprintf(path, sizeof path, "%s/gemm-sm_%d.bin", folder, device->architecture);
         cache_path = path;
     }
-    return arena_fill(program, error) && cuda_gemm_choose(program, cache_path, true, error) &&
-           CUDA_OK(device, cuStreamSynchronize(device->stream), error) && products_trim(program, error) &&
-           run_once_uncaptured(program, error);
+    if (!arena_fill(program, error) || !cuda_gemm_choose(program, cache_path, true, error) ||
+        !CUDA_OK(device, cuStreamSynchronize(device->stream), error))
+        return false;
+    products_trim(program);
+    return run_once_uncaptured(program, error);
 }
 
 static void describe(struct program *program, struct prepare_report *report)
@@ -274,7 +275,7 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
     program->gemm_workspace_bytes = GEMM_WORKSPACE_BYTES;
     if (!cuda_lower(program, FACTOR_BYTES, &scratch, &side, &own, error))
         goto failed;
-    renewal_register(program);
+    modules_register(program);
     program->arena_bytes = plan->memory.total ? plan->memory.total : PLAN_ALIGNMENT;
     program->workspace_bytes = FACTOR_BYTES + scratch + side + own;
     for (int i = 0; i <= PHASE_COUNT; ++i)
