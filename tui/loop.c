@@ -149,6 +149,9 @@ static void take_keys(struct loop *loop)
         const int key = terminal_key(loop->terminal, &mouse);
         if (!key)
             return;
+        take_signals(loop); /* a resize before the key counts before it: a screen too small for views takes no keys */
+        if (loop->app.quit)
+            return;
         loop->app.now = clock_now();
         /* Several keys at once (typed ahead, pasted): each acts on what the one before would have shown. */
         if (i > 0 && loop->app.dirty)
