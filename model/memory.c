@@ -230,37 +230,57 @@ static int wider_first(const void *left, const void *right)
     return a != b ? (a < b ? 1 : -1) : larger_first(left, right);
 }
 
-/* Places each rectangle from `fixed` on, in the order given, at the lowest offset where it meets none that is alive with it;
- * those before have their place, in order. Returns the height. `by_offset` is room for the indices of those placed, kept in
- * order of offset. */
-static uint64_t place_all(struct rectangle *items, int32_t fixed, int32_t count, int32_t *by_offset)
+/* What the search for a place reads of a rectangle that has one. */
+struct placed {
+    int32_t first, last;
+    uint64_t offset, end;
+};
+
+static struct placed placed_of(const struct rectangle *item)
+{
+    return (struct placed){item->first, item->last, item->offset, item->offset + item->bytes};
+}
+
+/* The lowest offset where `item` meets none of `placed`, which lie in order of offset, that is alive with it. */
+static uint64_t lowest_place(const struct rectangle *item, const struct placed *placed, int32_t count)
+{
+    uint64_t at = 0;
+    for (int32_t j = 0; j < count; j++) {
+        if (placed[j].first > item->last || item->first > placed[j].last)
+            continue;
+        if (placed[j].offset >= at + item->bytes)
+            break; /* fits below this one, and all further ones start higher */
+        if (placed[j].end > at)
+            at = placed[j].end;
+    }
+    return at;
+}
+
+static void insert_by_offset(struct placed *placed, int32_t count, struct placed item)
+{
+    int32_t low = 0, high = count;
+    while (low < high) {
+        const int32_t middle = low + (high - low) / 2;
+        if (placed[middle].offset > item.offset)
+            high = middle;
+        else
+            low = middle + 1;
+    }
+    memmove(placed + low + 1, placed + low, (size_t)(count - low) * sizeof *placed);
+    placed[low] = item;
+}
+
+/* Places each rectangle from `fixed` on, in the order given; those before have their place, in order of offset. Returns the
+ * height. `placed` is room for as many. */
+static uint64_t place_all(struct rectangle *items, int32_t fixed, int32_t count, struct placed *placed)
 {
     uint64_t height = 0;
-    for (int32_t i = 0; i < fixed; i++) {
-        by_offset[i] = i;
-        if (items[i].offset + items[i].bytes > height)
-            height = items[i].offset + items[i].bytes;
-    }
-    for (int32_t i = fixed; i < count; i++) {
-        uint64_t at = 0;
-        for (int32_t j = 0; j < i; j++) {
-            const struct rectangle *other = &items[by_offset[j]];
-            if (other->first > items[i].last || items[i].first > other->last)
-                continue;
-            if (other->offset >= at + items[i].bytes)
-                break; /* fits below this one, and all further ones start higher */
-            if (other->offset + other->bytes > at)
-                at = other->offset + other->bytes;
-        }
-        items[i].offset = at;
-        if (at + items[i].bytes > height)
-            height = at + items[i].bytes;
-        int32_t slot = i;
-        while (slot > 0 && items[by_offset[slot - 1]].offset > at) {
-            by_offset[slot] = by_offset[slot - 1];
-            slot--;
-        }
-        by_offset[slot] = i;
+    for (int32_t i = 0; i < count; i++) {
+        if (i >= fixed)
+            items[i].offset = lowest_place(&items[i], placed, i);
+        const struct placed item = placed_of(&items[i]);
+        insert_by_offset(placed, i, item);
+        height = item.end > height ? item.end : height;
     }
     return height;
 }
@@ -333,9 +353,9 @@ static bool place_activations(struct builder *builder, uint64_t start, uint64_t 
     struct tensor *tensors = builder->tensors.items;
     const size_t room = builder->tensors.count + 1;
     struct rectangle *items = malloc(room * sizeof *items);
-    int32_t *by_offset = malloc(room * sizeof *by_offset);
+    struct placed *placed = malloc(room * sizeof *placed);
     int64_t *change = malloc((builder->nodes.count + 2) * sizeof *change);
-    bool ok = items && by_offset && change;
+    bool ok = items && placed && change;
     if (!ok) {
         error_set(error, ERROR_MEMORY, "no memory to plan %zu tensors", builder->tensors.count);
         goto done;
@@ -353,7 +373,7 @@ static bool place_activations(struct builder *builder, uint64_t start, uint64_t 
     for (size_t i = 0; i < sizeof orders / sizeof *orders && best > bound; i++) {
         qsort(items + fixed, (size_t)(count - fixed), sizeof *items, orders[i]);
         for (int round = 0; round < ROUNDS && best > bound; round++) {
-            const uint64_t height = place_all(items, fixed, count, by_offset);
+            const uint64_t height = place_all(items, fixed, count, placed);
             if (height < best) {
                 best = height;
                 for (int32_t k = fixed; k < count; k++)
@@ -365,7 +385,7 @@ static bool place_activations(struct builder *builder, uint64_t start, uint64_t 
     *end = start + best;
 done:
     free(items);
-    free(by_offset);
+    free(placed);
     free(change);
     return ok;
 }
