@@ -35,7 +35,12 @@ static struct shared {
 /* The front's: ends of the kernels that the document holds and the screen does not show yet. */
 static uint64_t pending[PENDING];
 static size_t pending_count;
-static uint64_t taken[64]; /* by run: records that were in the document before */
+/* By run: what was in the document before. Readings of counters are records, too, and not among the raw ones that are kept, so
+ * a raw record is told from an old one by its place in the ring. */
+static struct {
+    uint64_t records;
+    uint32_t next; /* sequence of the record after the last one seen */
+} taken[64];
 
 void __real_report_update(struct report *report, struct session *session);
 void __wrap_report_update(struct report *report, struct session *session);
@@ -51,19 +56,24 @@ void __wrap_report_update(struct report *report, struct session *session)
         const struct run *run = session_run(session, i);
         struct aggregate_counts counts;
         aggregate_counts(run->aggregate, &counts);
-        const uint64_t fresh = counts.records - taken[i];
+        const uint64_t fresh = counts.records - taken[i].records;
         const size_t wanted = fresh < 1 << 16 ? (size_t)fresh : 1 << 16;
         const size_t got = aggregate_recent(run->aggregate, recent, wanted);
-        shared->unseen += fresh - got; /* older than the window of raw records */
-        taken[i] = counts.records;
+        taken[i].records = counts.records;
         shared->records = counts.records;
         shared->lost = counts.lost;
         shared->invalid = counts.invalid;
-        for (size_t r = 0; r < got; r++)
+        if (got && (int32_t)(recent[0].sequence - taken[i].next) > 0 && got == 1 << 16)
+            shared->unseen += fresh - got; /* older than the window of raw records */
+        for (size_t r = 0; r < got; r++) {
+            if ((int32_t)(recent[r].sequence - taken[i].next) < 0)
+                continue;
+            taken[i].next = recent[r].sequence + 1;
             if (pending_count < PENDING)
                 pending[pending_count++] = recent[r].end;
             else
                 shared->unseen++;
+        }
     }
     __real_report_update(report, session);
 }
