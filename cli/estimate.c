@@ -4,7 +4,7 @@
 double cell_steps(const struct cell *cell)
 {
     const double steps = cell->steps == STEPS_FOREVER ? 1 : cell->steps;
-    return cell->warmup + steps + (cell->profile_every ? steps / cell->profile_every : 0);
+    return cell->warmup + steps + (cell->profile_every ? (steps + cell->profile_every - 1) / cell->profile_every : 0);
 }
 
 bool estimate_cell(const struct cell *cell, struct estimate *estimate, struct error *error)

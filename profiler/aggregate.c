@@ -125,11 +125,17 @@ const char *aggregate_name_text(const struct aggregate *aggregate, uint32_t id)
     return id < aggregate->name_count ? aggregate->names[id] : NULL;
 }
 
+/* Counters are booked on the kernel around which they were read. */
+static uint8_t booked_kind(const struct record *record)
+{
+    return record->kind == RECORD_COUNTERS ? RECORD_KERNEL : record->kind;
+}
+
 /* The key of an entry: all of a record that is the same from launch to launch. */
 static bool same_entry(const struct entry *entry, const struct record *record)
 {
     return entry->name == record->name && entry->node == record->node && entry->scope == record->scope &&
-           entry->phase == record->phase && entry->pass == record->pass && entry->kind == record->kind;
+           entry->phase == record->phase && entry->pass == record->pass && entry->kind == booked_kind(record);
 }
 
 static uint32_t key_hash(uint32_t name, int32_t node, int32_t scope, unsigned phase, unsigned pass, unsigned kind)
@@ -161,7 +167,8 @@ static void slots_grow(struct aggregate *aggregate)
 /* Where the search for a record's entry begins. */
 static uint32_t first_slot(const struct aggregate *aggregate, const struct record *record)
 {
-    return key_hash(record->name, record->node, record->scope, record->phase, record->pass, record->kind) &
+    return key_hash(record->name, record->node, record->scope, record->phase, record->pass,
+                    booked_kind(record)) &
            aggregate->slot_mask;
 }
 
@@ -183,7 +190,7 @@ static struct entry *entry_of(struct aggregate *aggregate, const struct record *
                             .scope = record->scope,
                             .phase = record->phase,
                             .pass = record->pass,
-                            .kind = record->kind};
+                            .kind = booked_kind(record)};
     for (size_t i = 0; i < sizeof entry->counters / sizeof *entry->counters; i++)
         entry->counters[i] = UNKNOWN_U64;
     if (aggregate->entry_count * 2 > aggregate->slot_mask)
@@ -214,10 +221,12 @@ static bool record_is_valid(const struct aggregate *aggregate, const struct reco
 static void add_counters(struct entry *entry, const struct record *record)
 {
     const uint64_t values[4] = {record->start, record->end, record->launch, record->payload};
+    /* A sum with a reading missing would look like a smaller one: it is not known. */
     for (int i = 0; i < 4; i++) {
-        if (values[i] == UNKNOWN_U64)
-            continue;
-        entry->counters[i] = (entry->counters[i] == UNKNOWN_U64 ? 0 : entry->counters[i]) + values[i];
+        if (entry->counter_samples == 0)
+            entry->counters[i] = values[i];
+        else if (entry->counters[i] != UNKNOWN_U64)
+            entry->counters[i] = values[i] == UNKNOWN_U64 ? UNKNOWN_U64 : entry->counters[i] + values[i];
     }
     entry->counter_samples++;
 }

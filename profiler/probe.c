@@ -82,7 +82,7 @@ static void push_counters(struct probe_state *state, const struct record *kernel
     record.payload = used[3];
     if (scaled)
         record.flags |= RECORD_SCALED;
-    if (state->counting)
+    if (state->counting && !(record.flags & RECORD_WARMUP)) /* as with times: warm-up is in no sum */
         ring_push(state->ring, &record);
     state->counting = true;
 }

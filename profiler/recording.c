@@ -14,6 +14,7 @@ struct recording_writer {
     FILE *file;
     char *path;
     bool failed;
+    char buffer[1 << 18];
 };
 
 struct recording_reader {
@@ -69,7 +70,7 @@ struct recording_writer *recording_create(const char *path, struct error *error)
         recording_close(writer);
         return NULL;
     }
-    setvbuf(writer->file, NULL, _IOFBF, 1 << 18);
+    setvbuf(writer->file, writer->buffer, _IOFBF, sizeof writer->buffer);
     if (fwrite(recording_magic, sizeof recording_magic, 1, writer->file) != 1 || fflush(writer->file)) {
         error_set(error, ERROR_SYSTEM, "cannot write the recording %s: %s", path, strerror(errno));
         recording_close(writer);

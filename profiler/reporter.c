@@ -22,11 +22,6 @@ void reporter_send(struct reporter *reporter, enum message_type type, const void
         fprintf(stderr, "steptop: %s\n", error.text);
 }
 
-bool reporter_lost(struct reporter *reporter)
-{
-    return atomic_load(&reporter->lost);
-}
-
 void reporter_activity(struct reporter *reporter, const char *format, ...)
 {
     char text[96];
@@ -106,7 +101,8 @@ void reporter_noise(struct reporter *reporter, const struct machine_ticks *befor
         reporter_note(reporter, "load_average", "%.2f", load[0]);
     struct machine_ticks now;
     machine_ticks(&now);
-    if (is_known_u64(now.total) && is_known_u64(before->total) && now.total > before->total)
+    if (is_known_u64(now.total) && is_known_u64(before->total) && now.total > before->total &&
+        now.steal >= before->steal) /* the host's count may go back */
         reporter_note(reporter, "steal", "%.2f %%",
                       100.0 * (double)(now.steal - before->steal) / (double)(now.total - before->total));
     const double degrees = temperature();

@@ -1,5 +1,4 @@
-/* The worker's voice: messages to the front, from any of its threads. Once the front is gone all of them are swallowed,
- * and reporter_lost says so. */
+/* The worker's voice: messages to the front, from any of its threads. Once the front is gone all of them are swallowed. */
 #pragma once
 #include "profiler/protocol.h"
 #include <pthread.h>
@@ -16,10 +15,9 @@ void reporter_send(struct reporter *reporter, enum message_type type, const void
 void reporter_activity(struct reporter *reporter, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void reporter_note(struct reporter *reporter, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
-bool reporter_lost(struct reporter *reporter);
 
 /* Noise that a figure may have to be excused with: governor, load average, steal, temperature. steal counts from `before`
- * (machine_steal at the start; both in ticks). */
+ * (machine_ticks at the start). */
 struct machine_ticks {
     uint64_t steal, total;
 }; /* UNKNOWN_U64 where not known */

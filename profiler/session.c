@@ -141,15 +141,8 @@ void session_record(struct session *session, uint32_t run, uint32_t type, const 
 {
     struct error error = {0};
     if (session->recording &&
-        !recording_write(session->recording, run, type, first, first_length, second, second_length, &error)) {
-        snprintf(session->record_trouble, sizeof session->record_trouble, "%.255s", error.text);
+        !recording_write(session->recording, run, type, first, first_length, second, second_length, &error))
         log_add(&session->log, run, true, error.text, strlen(error.text));
-    }
-}
-
-const char *session_record_trouble(const struct session *session)
-{
-    return session->record_trouble;
 }
 
 /* A device's ceilings do not change from cell to cell: the next worker need not measure them again. */
@@ -159,10 +152,13 @@ static void keep_ceilings(struct session *session, const struct run *run)
         return;
     for (size_t i = 0; i < session->ceilings.count; i++)
         if (session->ceilings.items[i].precision == run->cell.dtype &&
+            session->ceilings.items[i].threads == run->cell.threads &&
             strcmp(session->ceilings.items[i].device, run->cell.device) == 0)
             return;
-    struct ceiling ceiling = {
-        .precision = run->cell.dtype, .flops_per_s = run->ceiling_flops_per_s, .bytes_per_s = run->ceiling_bytes_per_s};
+    struct ceiling ceiling = {.precision = run->cell.dtype,
+                              .threads = run->cell.threads,
+                              .flops_per_s = run->ceiling_flops_per_s,
+                              .bytes_per_s = run->ceiling_bytes_per_s};
     memcpy(ceiling.device, run->cell.device, sizeof ceiling.device);
     vec_push(&session->ceilings, ceiling);
 }
@@ -192,7 +188,7 @@ void session_finish(struct session *session, struct live_run *live, enum status 
         session_record(session, live->run.id, MESSAGE_RESULT, &result, sizeof result, reason, strlen(reason));
         struct error error = {0};
         if (session->recording && !recording_flush(session->recording, &error))
-            snprintf(session->record_trouble, sizeof session->record_trouble, "%.255s", error.text);
+            log_add(&session->log, live->run.id, true, error.text, strlen(error.text));
         keep_ceilings(session, &live->run);
     }
     live_finish(live, status, reason);

@@ -110,9 +110,6 @@ int session_poll(const struct session *session, struct pollfd *fds, int max, int
  * starts the next cell. True when anything changed. */
 bool session_step(struct session *session);
 
-/* What recording could not write, "" when all is well: shown, never fatal. */
-const char *session_record_trouble(const struct session *session);
-
 /* Log lines of all runs, bounded (newest 10 000); index 0 is the oldest kept. */
 size_t session_log_count(const struct session *session);
 const struct log_line *session_log(const struct session *session, size_t index);

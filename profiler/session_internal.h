@@ -34,6 +34,7 @@ struct worker_state {
 struct ceiling {
     char device[DEVICE_NAME_MAX];
     enum precision precision;
+    int32_t threads;
     double flops_per_s, bytes_per_s;
 };
 
@@ -49,8 +50,7 @@ struct session {
     struct record *batch;
     struct log log;
     struct recording_writer *recording;
-    char record_trouble[256];
-    VEC(struct ceiling) ceilings; /* measured once a device and precision */
+    VEC(struct ceiling) ceilings; /* measured once a device, precision and number of threads */
     VEC(struct replay *) replays;
 };
 

@@ -27,7 +27,8 @@ static bool send_cell(struct session *session, const struct live_run *live, stru
         memcpy(message.cache_folder, session->cache_folder, strlen(session->cache_folder));
     for (size_t i = 0; i < session->ceilings.count; i++) {
         const struct ceiling *ceiling = &session->ceilings.items[i];
-        if (ceiling->precision == live->run.cell.dtype && strcmp(ceiling->device, live->run.cell.device) == 0) {
+        if (ceiling->precision == live->run.cell.dtype && ceiling->threads == live->run.cell.threads &&
+            strcmp(ceiling->device, live->run.cell.device) == 0) {
             message.ceiling_flops_per_s = ceiling->flops_per_s;
             message.ceiling_bytes_per_s = ceiling->bytes_per_s;
         }

@@ -222,12 +222,13 @@ static bool initialise(struct worker *worker, struct error *error)
     return ok;
 }
 
-static enum status status_of(const struct error *error)
+static enum status status_of(const struct worker *worker, const struct error *error)
 {
     switch (error->kind) {
     case ERROR_MEMORY:
         return STATUS_OOM;
     case ERROR_DEVICE:
+        return worker->program ? STATUS_ERROR : STATUS_UNSUPPORTED; /* it was there and broke, or never was */
     case ERROR_UNSUPPORTED:
         return STATUS_UNSUPPORTED;
     case ERROR_INTERRUPTED:
@@ -282,12 +283,12 @@ int worker_main(int control_fd, int ring_descriptor)
     worker->ring = ring_attach(ring_descriptor, &error);
     const bool ok = worker->ring && work(worker, &error);
 
+    const struct message_end end = {.status = ok ? (worker->stopped ? STATUS_INTERRUPTED : STATUS_OK)
+                                                 : (uint32_t)status_of(worker, &error)};
     if (worker->program)
         worker->class->release(worker->program);
     if (worker->device)
         worker->class->close(worker->device);
-    const struct message_end end = {.status = ok ? (worker->stopped ? STATUS_INTERRUPTED : STATUS_OK)
-                                                 : (uint32_t)status_of(&error)};
     const char *reason = ok ? (worker->stopped ? "stopped" : "") : error.text;
     reporter_send(&worker->reporter, MESSAGE_END, &end, sizeof end, reason, strlen(reason));
     probe_release(&worker->probe);

@@ -103,7 +103,7 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
     }
     if (fresh) {
         pass->overhead = (struct ratio){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0};
-        pass_derive(pass);
+        pass_derive(pass, run->cell.profile_every);
     }
     pass->profiled_steps = 0;
     pass->warmup_rows = false;
@@ -186,7 +186,9 @@ void cell_build(struct report_cell *cell, const struct run *run)
             cell_build_timeline(cell, run);
     }
     cell->records = counts.records;
-    cell->dropped = run->dropped;
+    /* What a ring or a device counted as dropped, or what the records' own numbers miss: a recording that was cut short has
+     * only these. */
+    cell->dropped = run->dropped > counts.lost ? run->dropped : counts.lost;
     cell->invalid = counts.invalid;
     cell->unattributed = counts.unattributed;
     rows_derive(cell);

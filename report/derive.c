@@ -1,20 +1,48 @@
 #include "report/derive.h"
+#include <stdlib.h>
 #include <string.h>
 
 static const struct report_layer_phase no_times[PHASE_COUNT];
 
-void pass_derive(struct report_pass *pass)
+/* Profiled steps over the timed ones beside them: a profiled step goes with every `every`-th timed one (profiler/measure.c).
+ * An endless run keeps only the newest of each kind; when their numbers do not match, they are paired from the end, which is
+ * right to less than `every` steps. */
+static void overhead_derive(struct report_pass *pass, uint32_t every)
 {
     const struct report_phase *total = &pass->phases[PHASE_COUNT];
+    const size_t timed = total->sample_count, profiled = total->profiled_count;
+    if (!timed || !profiled || !every)
+        return;
+    const size_t due = (timed + every - 1) / every;
+    const bool whole = profiled == due || profiled + 1 == due || profiled == due + 1;
+    uint64_t *base = malloc(profiled * sizeof *base), *over = malloc(profiled * sizeof *over);
+    size_t pairs = 0;
+    if (!base || !over)
+        abort();
+    for (size_t i = 0; i < profiled; i++) {
+        const size_t back = (profiled - 1 - i) * every; /* steps before the last */
+        if (!whole && back >= timed)
+            continue;
+        const size_t at = whole ? i * every : timed - 1 - back;
+        if (at >= timed)
+            break;
+        over[pairs] = total->profiled_ns[i];
+        base[pairs++] = total->samples_ns[at];
+    }
+    if (pairs)
+        ratio_of_pairs(over, base, pairs, &pass->overhead);
+    free(base);
+    free(over);
+}
+
+void pass_derive(struct report_pass *pass, uint32_t profile_every)
+{
     for (int p = 0; p <= PHASE_COUNT; p++) {
         struct report_phase *phase = &pass->phases[p];
         if (phase->sample_count)
             summary_of(phase->samples_ns, phase->sample_count, &phase->summary);
     }
-    /* Timed and profiled steps take turns, so the n-th of each are neighbours in time. */
-    const size_t pairs = total->sample_count < total->profiled_count ? total->sample_count : total->profiled_count;
-    if (pairs)
-        ratio_of_pairs(total->profiled_ns, total->samples_ns, pairs, &pass->overhead);
+    overhead_derive(pass, profile_every);
 }
 
 static void derive_kernels(struct report_cell *cell)
@@ -92,6 +120,6 @@ void cell_derive(struct report_cell *cell)
 {
     for (int pass = 0; pass < PASS_COUNT; pass++)
         if (cell->passes[pass].present)
-            pass_derive(&cell->passes[pass]);
+            pass_derive(&cell->passes[pass], cell->requested.profile_every);
     rows_derive(cell);
 }

@@ -7,5 +7,5 @@
 void cell_derive(struct report_cell *cell);
 
 /* The parts, for a live cell that keeps what did not change. */
-void pass_derive(struct report_pass *pass);
+void pass_derive(struct report_pass *pass, uint32_t profile_every);
 void rows_derive(struct report_cell *cell);

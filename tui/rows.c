@@ -191,10 +191,8 @@ static void add_entry(struct sum *sum, const struct report_entry *entry)
 /* The last ten one-second slots up to the newest one of the cell. */
 static void add_window(struct sum *sum, const struct report_entry *entry, uint64_t newest)
 {
-    struct running window = {0};
-    for (int i = 0; i < 10; i++)
-        if (entry->live->window[i].n && entry->live->window_second[i] + 10 > newest)
-            running_merge(&window, &entry->live->window[i]);
+    struct running window;
+    entry_window(entry->live, newest * 1000000000u, &window);
     if (window.n == 0)
         return;
     const double part = entry->calls ? (double)window.n / (double)entry->calls : 0;

@@ -179,34 +179,42 @@ static void note_choice(struct program *program, const struct known *known, stru
                           cpu_gemm_choice_name(GEMM_OWN_DEEP), known->rate[GEMM_OWN_DEEP]));
 }
 
+/* The memory that timing the shapes takes which the book does not know. */
+static size_t unknown_bytes(struct book *book, const struct program *program)
+{
+    size_t floats = 0;
+    for (int32_t i = 0; i < program->plan->node_count; i++) {
+        const struct node *node = &program->plan->nodes[i];
+        if (!is_linear(node->op))
+            continue;
+        const struct gemm g = cpu_gemm_of(program, node);
+        const size_t wanted = (size_t)(g.m * g.n + g.m * g.k + g.k * g.n);
+        if (wanted > floats && !book_find(book, node->op, &g))
+            floats = wanted;
+    }
+    return floats * sizeof(float);
+}
+
 bool cpu_gemm_choose(struct program *program, const char *cache_folder, uint64_t budget_ns,
                      struct prepare_report *report, struct error *error)
 {
     const struct plan *plan = program->plan;
-    size_t floats = 0;
-    for (int32_t i = 0; i < plan->node_count; i++) {
-        if (!is_linear(plan->nodes[i].op))
-            continue;
-        const struct gemm g = cpu_gemm_of(program, &plan->nodes[i]);
-        const size_t wanted = (size_t)(g.m * g.n + g.m * g.k + g.k * g.n);
-        floats = wanted > floats ? wanted : floats;
-    }
-    if (floats == 0)
-        return true;
-    float *memory = cpu_memory_map(floats * sizeof *memory);
-    if (!memory)
-        return error_set(error, ERROR_MEMORY, "timing the GEMMs needs %.1f MiB for a moment and the system refuses it",
-                         (double)floats * sizeof *memory / 0x1p20);
-    cpu_memory_touch(memory, floats * sizeof *memory, program->threads);
     struct book *book = calloc(1, sizeof *book);
-    if (!book) {
-        cpu_memory_unmap(memory, floats * sizeof *memory);
+    if (!book)
         return error_set(error, ERROR_MEMORY, "no memory to choose GEMMs");
-    }
     const char *path =
         cache_folder ? arena_printf(&program->strings, "%s/cpu-gemm-%d.txt", cache_folder, program->threads) : NULL;
     if (path)
         book_read(book, program, path);
+    const size_t bytes = unknown_bytes(book, program);
+    float *memory = bytes ? cpu_memory_map(bytes) : NULL;
+    if (bytes && !memory) {
+        free(book);
+        return error_set(error, ERROR_MEMORY, "timing the GEMMs needs %.1f MiB for a moment and the system refuses it",
+                         (double)bytes / 0x1p20);
+    }
+    if (memory)
+        cpu_memory_touch(memory, bytes, program->threads);
     bool noted[KNOWN_MAX] = {false};
     const uint64_t deadline = clock_now() + budget_ns;
     for (int32_t i = 0; i < plan->node_count; i++) {
@@ -223,6 +231,7 @@ bool cpu_gemm_choose(struct program *program, const char *cache_folder, uint64_t
     if (path && book->changed)
         book_write(book, program, cache_folder, path);
     free(book);
-    cpu_memory_unmap(memory, floats * sizeof *memory);
+    if (memory)
+        cpu_memory_unmap(memory, bytes);
     return true;
 }

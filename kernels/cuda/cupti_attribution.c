@@ -57,7 +57,8 @@ bool launch_table_get(const struct launch_table *table, uint32_t correlation, st
 
 void launch_table_mark(struct launch_table *table, uint32_t correlation)
 {
-    atomic_store_explicit(&table->slots[correlation & table->mask].heard, correlation, memory_order_relaxed);
+    if (correlation) /* 0: a record of the host's, of no launch */
+        atomic_store_explicit(&table->slots[correlation & table->mask].heard, correlation, memory_order_relaxed);
 }
 
 bool launch_table_unheard(const struct launch_table *table, struct launch *launch)

@@ -183,6 +183,16 @@ static void schedule_describe(struct cupti_counters *counters)
                                  schedule->names[i]);
 }
 
+/* Has the chip every metric that adds to a field? A sum of only some of them would pass for the whole. */
+static bool field_is_whole(const struct cupti_counters *counters, size_t field, enum precision precision)
+{
+    for (size_t i = 0; i < METRICS; i++)
+        if (metrics[i].field == field && metrics[i].precisions & PRECISION_BIT(precision) &&
+            !metric_exists(counters, metrics[i].name))
+            return false;
+    return true;
+}
+
 /* `chip` as CUPTI names it, for instance GH100. */
 static bool schedule_make(struct cupti_counters *counters, const char *chip, enum precision precision,
                           struct error *error)
@@ -198,7 +208,7 @@ static bool schedule_make(struct cupti_counters *counters, const char *chip, enu
     schedule->host = host.pHostObject;
 
     for (size_t i = 0; i < METRICS; i++)
-        if (metrics[i].precisions & PRECISION_BIT(precision) && metric_exists(counters, metrics[i].name)) {
+        if (metrics[i].precisions & PRECISION_BIT(precision) && field_is_whole(counters, metrics[i].field, precision)) {
             schedule->chosen[schedule->count] = &metrics[i];
             schedule->names[schedule->count++] = metrics[i].name;
         }
@@ -232,10 +242,15 @@ static bool schedule_make(struct cupti_counters *counters, const char *chip, enu
     return true;
 }
 
-static void values_add(struct counter_values *values, const struct metric *metric, double value)
+/* A field's first metric sets it, the others add to it; one that is not a number leaves the sum unknown. */
+static void values_add(struct counter_values *values, const struct schedule *schedule, size_t index, double value)
 {
+    const struct metric *metric = schedule->chosen[index];
     double *field = (double *)((char *)values + metric->field);
-    *field = is_known(*field) ? *field + value * metric->factor : value * metric->factor;
+    bool first = true;
+    for (size_t i = 0; i < index; i++)
+        first = first && schedule->chosen[i]->field != metric->field;
+    *field = (first ? 0 : *field) + value * metric->factor;
 }
 
 /* Reads the values of every range that was decoded; a range's name is its node's number. */
@@ -267,7 +282,7 @@ static bool values_read(struct cupti_counters *counters, struct error *error)
         *values =
             (struct counter_values){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE};
         for (size_t i = 0; i < schedule->count; i++)
-            values_add(values, schedule->chosen[i], numbers[i]);
+            values_add(values, schedule, i, numbers[i]);
         counters->has_values[node] = true;
     }
     return true;

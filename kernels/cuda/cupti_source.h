@@ -31,7 +31,7 @@ struct cupti_source *cupti_source_open(const struct probe *probe, struct error *
 /* Waits for what is under way, stops tracing, unsubscribes, joins the thread, frees everything. */
 void cupti_source_close(struct cupti_source *source);
 
-/* The node whose launches come next; EVENT_NODE_NONE for what belongs to none. Two stores. */
+/* The node whose launches come next; EVENT_NODE_NONE for what belongs to none. One store. */
 void cupti_source_node(struct cupti_source *source, int32_t node);
 
 /* The next cuGraphLaunch runs `activities` kernel, memcpy and memset nodes. */

@@ -294,15 +294,15 @@ static bool gemm_measure(struct program *program, int32_t index, struct error *e
         if (program->launches[i].kind == CUDA_LAUNCH_GEMM && program->launches[i].gemm == index)
             launches[launch_count++] = i;
     double times[CANDIDATES + CUDA_HOPPER_VARIANTS];
+    struct error why = {0};
     for (int c = 0; c < count; ++c) {
         times[c] = UNKNOWN_DOUBLE;
-        struct error ignored = {0};
-        if (!candidate_issue(program, gemm, &candidates[c], launches, 1, 1, &ignored) || /* loads its code */
-            !CUDA_OK(device, cuStreamSynchronize(device->stream), &ignored))
+        why = (struct error){0};
+        if (!candidate_issue(program, gemm, &candidates[c], launches, 1, 1, &why) || /* loads its code */
+            !CUDA_OK(device, cuStreamSynchronize(device->stream), &why) ||
+            !candidate_time(program, gemm, &candidates[c], launches, launch_count,
+                            best >= 0 ? times[best] : UNKNOWN_DOUBLE, &times[c], &why))
             continue;
-        if (!candidate_time(program, gemm, &candidates[c], launches, launch_count,
-                            best >= 0 ? times[best] : UNKNOWN_DOUBLE, &times[c], error))
-            return false;
         if (best < 0 || times[c] < times[best])
             best = c;
         if (candidates[c].library && (!is_known(gemm->library_us) || times[c] < gemm->library_us))
@@ -310,8 +310,9 @@ static bool gemm_measure(struct program *program, int32_t index, struct error *e
         ++gemm->tried;
     }
     if (best < 0)
-        return error_set(error, ERROR_UNSUPPORTED, "none of %d algorithms runs for a product of %lld × %lld × %lld",
-                         count, (long long)gemm->shape.m, (long long)gemm->shape.n, (long long)gemm->shape.k);
+        return error_set(error, ERROR_UNSUPPORTED, "none of %d algorithms runs for a product of %lld × %lld × %lld%s%.200s",
+                         count, (long long)gemm->shape.m, (long long)gemm->shape.n, (long long)gemm->shape.k,
+                         why.text[0] ? "; the last: " : "", why.text);
     if (candidates[best].library)
         gemm_take(&device->libraries, gemm, candidates[best].library);
     else

@@ -50,7 +50,7 @@ struct device;
 struct program;
 struct lowering;
 
-/* Index of the GEMM of this shape, made when it is new; -1 on failure. */
+/* Index of the GEMM of this shape, made when it is new. */
 int32_t cuda_gemm_find(struct cuda_gemm_set *set, const struct cuda_gemm_shape *shape);
 
 /* Makes descriptors and chooses algorithms for the whole set: from the file at `cache_path` where it has the shape (NULL:

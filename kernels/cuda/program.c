@@ -296,9 +296,11 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
         struct error why = {0};
         program->counters =
             cupti_counters_open(device->context, device->index, plan->node_count, plan->precision, &why);
+        if (options->probe->note && program->counters)
+            options->probe->note(options->probe->context, "counters", CUPTI_COUNTERS_NAMES);
         if (options->probe->note)
-            options->probe->note(options->probe->context, "counters",
-                                 program->counters ? CUPTI_COUNTERS_NAMES : why.text);
+            options->probe->note(options->probe->context, "counter tier",
+                                 program->counters ? cupti_counters_describe(program->counters) : why.text);
     }
     uint64_t start = clock_now();
     struct cuda_build_options build = {.architecture = device->architecture, .cache_folder = options->cache_folder};

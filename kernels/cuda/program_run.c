@@ -177,19 +177,19 @@ static bool run_counted(void *context, struct error *error)
 static void count_once(struct program *program, unsigned phases, uint64_t step_id, const struct probe *probe)
 {
     struct error error = {0};
-    phases &= ~PHASE_BIT(PHASE_OPT);
+    const unsigned counted = phases & ~PHASE_BIT(PHASE_OPT);
     for (int i = 0; i < program->counted_count; ++i)
         if (program->counted[i] == phases)
             return;
-    if (!phases || program->counted_count == CUDA_MAX_COUNTED)
+    if (!counted || program->counted_count == CUDA_MAX_COUNTED)
         return;
     program->counted[program->counted_count++] = phases;
-    struct counted_step step = {program, phases};
+    struct counted_step step = {program, counted};
     cupti_source_quiet(program->source);
     if (cupti_counters_collect(program->counters, run_counted, &step, &error))
         cupti_counters_deliver(program->counters, program->source, probe, step_id);
     else if (probe->note)
-        probe->note(probe->context, "counters", error.text);
+        probe->note(probe->context, "counter tier", error.text);
 }
 
 /* The first activity after tracing was switched on is slow; let it be one that no step counts. The last bytes of the rates'
