@@ -167,8 +167,7 @@ static void slots_grow(struct aggregate *aggregate)
 /* Where the search for a record's entry begins. */
 static uint32_t first_slot(const struct aggregate *aggregate, const struct record *record)
 {
-    return key_hash(record->name, record->node, record->scope, record->phase, record->pass,
-                    booked_kind(record)) &
+    return key_hash(record->name, record->node, record->scope, record->phase, record->pass, booked_kind(record)) &
            aggregate->slot_mask;
 }
 

@@ -137,21 +137,26 @@ static bool check_memory(const struct worker *worker, struct error *error)
     return true;
 }
 
-static void open_counters(struct worker *worker)
+static bool open_counters(struct worker *worker, struct error *error)
 {
     /* Devices with an activity source of their own bring their own counters. */
     if (strncmp(worker->class->name, "cpu", 3) != 0)
-        return;
+        return true;
     if (worker->cell.counters == COUNTERS_OFF) {
         reporter_note(&worker->reporter, "counter tier", "off, as asked");
-        return;
+        return true;
     }
     const char *threads = getenv("OMP_NUM_THREADS");
     const int pool = threads ? atoi(threads) : 1;
     struct counters *counters = worker->probe.counters = counters_open(pool, NULL);
     if (!counters)
-        return;
+        return error_set(error, ERROR_MEMORY, "no memory for the counters");
     const enum counters_tier tier = counters_tier(counters);
+    if (worker->cell.counters == COUNTERS_ON && tier != TIER_RDPMC && tier != TIER_READ)
+        return error_set(
+            error, ERROR_UNSUPPORTED,
+            "hardware counters are required and cannot be had: %s; counters: auto takes what there is (%s)",
+            counters_reason(counters), counters_tier_name(tier));
     reporter_note(&worker->reporter, "counter tier", "%s%s%s%s", counters_tier_name(tier),
                   counters_reason(counters)[0] ? " (" : "", counters_reason(counters),
                   counters_reason(counters)[0] ? ")" : "");
@@ -159,6 +164,7 @@ static void open_counters(struct worker *worker)
         reporter_note(&worker->reporter, "counters", "%s", counters_names(counters));
         reporter_note(&worker->reporter, "counted threads", "%d of %d", counters_threads(counters), pool);
     }
+    return true;
 }
 
 static bool prepare(struct worker *worker, const char *cache_folder, struct error *error)
@@ -167,9 +173,9 @@ static bool prepare(struct worker *worker, const char *cache_folder, struct erro
     if (!probe_init(&worker->probe, worker->ring, &worker->reporter, worker->plan, error))
         return false;
     const bool profiled = worker->cell.profile_every > 0;
-    if (profiled)
-        open_counters(worker);
-    else
+    if (profiled && !open_counters(worker, error))
+        return false;
+    if (!profiled)
         reporter_note(&worker->reporter, "profiler", "off, as asked: no kernel is recorded");
     const struct prepare_options options = {.compile = worker->cell.compile,
                                             .threads = worker->cell.threads,

@@ -49,6 +49,7 @@ void emit_markdown(const struct report *report, struct strbuf *out)
     markdown_overhead(report, out);
     markdown_classes(report, out);
     markdown_kernels(report, out);
+    markdown_counters(report, out);
     markdown_layers(report, out);
     markdown_attention(report, out);
     markdown_memory(report, out);

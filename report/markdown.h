@@ -17,6 +17,9 @@ void markdown_kernels(const struct report *report, struct strbuf *out);   /* the
 void markdown_layers(const struct report *report, struct strbuf *out);    /* by module, the blocks added up */
 void markdown_attention(const struct report *report, struct strbuf *out); /* softmax against matmul: time, FLOPs */
 
+/* markdown_counters.c */
+void markdown_counters(const struct report *report, struct strbuf *out); /* what hardware counted of the largest kernels */
+
 /* markdown_memory.c */
 void markdown_memory(const struct report *report, struct strbuf *out);
 

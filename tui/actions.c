@@ -56,6 +56,16 @@ static void rerun(struct app *app, const struct report_cell *cell, bool forever)
     action_run_cell(app, &again);
 }
 
+/* Counters are a mode of their own: on a GPU each pass runs a few times more for them. */
+static void rerun_counted(struct app *app, const struct report_cell *cell)
+{
+    struct cell again = cell->requested;
+    again.counters = again.counters == COUNTERS_ON ? COUNTERS_OFF : COUNTERS_ON;
+    action_run_cell(app, &again);
+    if (app->session)
+        app_message(app, STYLE_GOOD, "queued %s hardware counters", again.counters == COUNTERS_ON ? "with" : "without");
+}
+
 static void toggle_baseline(struct app *app, const struct report_cell *cell)
 {
     app->baseline = app->baseline == cell->run_id ? NO_RUN : cell->run_id;
@@ -115,6 +125,9 @@ void action_command(struct app *app, enum command command)
         break;
     case COMMAND_CONTINUOUS:
         rerun(app, cell, true);
+        break;
+    case COMMAND_COUNTERS:
+        rerun_counted(app, cell);
         break;
     case COMMAND_REMOVE:
         if (!needs_session(app))

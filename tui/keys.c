@@ -45,6 +45,8 @@ static const struct binding bindings[] = {
     {COMMAND_FOLD, "-", IN(LAYERS), NULL, "fold the selected layer", "Tree"},
     {COMMAND_FOLD_ALL, "*", IN(LAYERS), "Fold all", "fold or unfold all layers of the selected one's depth", "Tree"},
     {COMMAND_CONTINUOUS, "c", ALL, "Forever", "run this configuration until stopped", "Runs"},
+    {COMMAND_COUNTERS, "C", ALL & ~IN(LAYERS), "Counters",
+     "run this configuration again with hardware counters required, or without them", "Runs"},
     {COMMAND_WINDOW, "w", IN(KERNELS), "Window",
      "statistics over the last 10 s (quantiles: 5 to 10 s) or over everything", "View"},
     {COMMAND_EXPORT, "P F9", ALL, "Export", "write the report or this view to a file; its ending says the format",

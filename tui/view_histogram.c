@@ -1,5 +1,6 @@
 /* Histogram: how long the launches of one kernel took, in logarithmic bins. A mean hides what this shows. */
 #include "base/unknown.h"
+#include "report/counted.h"
 #include "tui/app.h"
 #include "tui/format.h"
 #include "tui/modes.h"
@@ -24,11 +25,65 @@ struct histogram_state {
     bool bimodal;
 };
 
+static const char *over(char text[FORMAT_SIZE], double counted, double modelled)
+{
+    if (!is_known(counted) || !(modelled > 0))
+        return "n/a";
+    snprintf(text, FORMAT_SIZE, "%.2f", counted / modelled);
+    return text;
+}
+
+/* Counted work beside what the plan says of it. */
+static void work_text(const struct report_cell *cell, const struct report_kernel *kernel, char *text, size_t size)
+{
+    char dram[FORMAT_SIZE], flop[FORMAT_SIZE], warps[FORMAT_SIZE], of_bytes[FORMAT_SIZE], of_flops[FORMAT_SIZE];
+    const double bytes = counted_mean(cell, kernel, "dram_bytes"), flops = counted_mean(cell, kernel, "flops");
+    snprintf(text, size, "DRAM %s (%s × model), FLOP %s (%s ×), occupancy %s%%", format_bytes(dram, bytes),
+             over(of_bytes, bytes, modelled_mean(kernel, false)), format_count(flop, flops),
+             over(of_flops, flops, modelled_mean(kernel, true)),
+             format_percent(warps, counted_occupancy(cell, kernel)));
+}
+
+/* One line of a kernel's counters: how many launches were counted, and the mean of those. */
+static void counters_text(const struct report_cell *cell, const struct report_kernel *kernel, char *text, size_t size)
+{
+    char count[FORMAT_SIZE], value[FORMAT_SIZE];
+    size_t used = (size_t)snprintf(text, size, "%s counted: ", format_count(count, (double)kernel->counters->samples));
+    if (counted_work(cell)) {
+        work_text(cell, kernel, text + used, size - used);
+        return;
+    }
+    for (int c = 0, shown = 0; c < REPORT_COUNTERS && used < size; c++) {
+        const char *name = cell->counter_names[c];
+        if (!name || !*name)
+            continue;
+        char words[48];
+        snprintf(words, sizeof words, "%s", name);
+        for (char *at = words; *at; at++)
+            *at = *at == '_' ? ' ' : *at;
+        const double mean = counted_mean(cell, kernel, name);
+        const size_t length = strlen(words);
+        const bool time = length > 3 && strcmp(words + length - 3, " ns") == 0;
+        if (time)
+            words[length - 3] = 0;
+        used += (size_t)snprintf(text + used, size - used, "%s%s %s", shown++ ? ", " : "", words,
+                                 time ? format_duration(value, mean) : format_count(value, mean));
+    }
+    const double ipc = counted_ipc(cell, kernel);
+    if (is_known(ipc) && used < size)
+        snprintf(text + used, size - used, " (%.2f instructions a cycle)", ipc);
+}
+
+/* The line is left out where the picture needs the room. */
+static bool has_counters_line(const struct report_kernel *kernel, const struct area *area)
+{
+    return kernel->counters && kernel->counters->samples && area->height >= 14;
+}
+
 static void info_lines(const struct report_cell *cell, const struct report_kernel *kernel, const struct area *area)
 {
     char a[FORMAT_SIZE], b[FORMAT_SIZE], c[FORMAT_SIZE], d[FORMAT_SIZE], e[FORMAT_SIZE], f[FORMAT_SIZE];
     char count[FORMAT_SIZE];
-    (void)cell;
     const int x = area_text_fit(area, 0, 0, area->width, STYLE_BOLD, kernel->name);
     area_printf(area, 0, x + 2, STYLE_DIM, "%s  %s  %s", phase_name((enum phase)kernel->phase),
                 kernel_class_name(kernel->kernel_class), kernel->op ? kernel->op : "");
@@ -37,6 +92,11 @@ static void info_lines(const struct report_cell *cell, const struct report_kerne
                 format_duration(b, kernel->median_ns), format_duration(c, kernel->p95_ns),
                 format_duration(d, kernel->p99_ns), format_duration(e, known_ns(kernel->max_ns)),
                 format_percent(f, kernel->cv));
+    if (has_counters_line(kernel, area)) {
+        char text[512];
+        counters_text(cell, kernel, text, sizeof text);
+        area_text_fit(area, 2, 0, area->width, STYLE_NORMAL, text);
+    }
 }
 
 /* The bins to draw: from the first to the last that was hit, zoomed in around the cursor. */
@@ -329,13 +389,15 @@ static void histogram_view_draw(struct app *app, void *opaque, const struct area
     }
     bins_of(&all, bins);
     info_lines(cell, kernel, area);
+    const struct area rest =
+        has_counters_line(kernel, area) ? area_part(area, 1, 0, area->height - 1, area->width) : *area;
     if (!choose_range(state, bins))
-        area_text_fit(area, 3, 1, area->width - 2, STYLE_DIM,
+        area_text_fit(&rest, 3, 1, area->width - 2, STYLE_DIM,
                       "no launch of it was timed; u shows those of the warm-up");
     else if (state->split == SPLIT_NONE)
-        draw_all(state, cell, index, bins, bins + BINS, all.count, area);
+        draw_all(state, cell, index, bins, bins + BINS, all.count, &rest);
     else
-        draw_split(app, state, cell, index, area);
+        draw_split(app, state, cell, index, &rest);
     histogram_release(&all);
     free(bins);
 }

@@ -1,4 +1,6 @@
 /* Kernels: where the time of a pass went, by kernel and phase; or by class, layer, phase; or within one layer. */
+#include "base/unknown.h"
+#include "report/counted.h"
 #include "tui/app.h"
 #include "tui/cells.h"
 #include <math.h>
@@ -27,6 +29,10 @@ enum column {
     RATIO,
     SPARK,
     OP,
+    IPC,
+    MISSES,
+    DRAM,
+    OCCUPANCY,
     COLUMNS_COUNT
 };
 
@@ -55,6 +61,10 @@ static const struct table_column columns[COLUMNS_COUNT] = {
     [SPARK] = {"recent", "recent", "the last launches, oldest first, scaled to the longest", SPARK_WIDTH, 13, true,
                false},
     [OP] = {"op", "op", "operation of the plan that it computes", 22, 18, true, true},
+    [IPC] = {"ipc", "ins/cy", "instructions a cycle, counted", 6, 19, false, true},
+    [MISSES] = {"misses", "misses", "cache misses a launch, counted", 8, 20, false, true},
+    [DRAM] = {"dram", "DRAM/s", "bytes to and from the device's memory over time, counted", 8, 21, false, true},
+    [OCCUPANCY] = {"occupancy", "occ%", "warps active of those that fit, counted", 6, 22, false, true},
 };
 
 struct kernels {
@@ -110,6 +120,24 @@ static double kernels_value(const void *context, size_t index, int column)
     case RATIO:
         return row->mean_ns / row->base_ns;
     default:
+        break;
+    }
+    /* Counters are kept by kernel: groups of several have none. */
+    const struct report_kernel *kernel =
+        row->kernel >= 0 && (size_t)row->kernel < kernels->cell->kernel_count && !kernels->windowed
+            ? &kernels->cell->kernels[row->kernel]
+            : NULL;
+    switch (kernel ? column : COLUMNS_COUNT) {
+    case IPC:
+        return counted_ipc(kernels->cell, kernel);
+    case MISSES:
+        return counted_mean(kernels->cell, kernel, "cache_misses");
+    case DRAM:
+        return rate_per_s(counted_sum(kernels->cell, kernel, "dram_bytes"),
+                          counted_sum(kernels->cell, kernel, "gpu_ns"));
+    case OCCUPANCY:
+        return counted_occupancy(kernels->cell, kernel);
+    default:
         return UNKNOWN_DOUBLE;
     }
 }
@@ -142,16 +170,22 @@ static void kernels_text(const void *context, size_t index, int column, struct c
         break;
     case LAYERS:
     case CALLS:
+    case MISSES:
         cell_figure(out, format_count, value);
         break;
     case SHARE:
     case CV:
     case ROOF:
+    case OCCUPANCY:
         cell_figure(out, format_percent, value);
         break;
     case BYTES:
     case FLOPS:
+    case DRAM:
         cell_figure(out, format_rate, value);
+        break;
+    case IPC:
+        cell_figure(out, format_ratio, value);
         break;
     case RATIO:
         cell_figure(out, format_ratio, value);
@@ -174,6 +208,11 @@ static uint64_t kernels_version(const void *context, size_t index)
     version = version_mix(version, row->total_ns);
     version = version_mix(version, row->median_ns);
     version = version_mix(version, row->base_ns);
+    /* Those of a GPU come after the launches that they are of. */
+    const struct report_counters *counters = row->kernel >= 0 && (size_t)row->kernel < kernels->cell->kernel_count
+                                                 ? kernels->cell->kernels[row->kernel].counters
+                                                 : NULL;
+    version = version_mix(version, counters ? (double)counters->samples : 0);
     version = version_mix(version, round(row->share * 1000));
     return version_mix(version_mix(version, kernels->cell->ceilings.flops_per_s), kernels->cell->ceilings.bytes_per_s);
 }

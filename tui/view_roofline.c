@@ -1,12 +1,14 @@
 /* Roofline: modelled work over modelled traffic against the rate achieved, log-log, under the ceilings that a short
  * measurement on the same device gave (Williams, Waterman, Patterson 2009). */
+#include "base/unknown.h"
+#include "report/counted.h"
 #include "tui/app.h"
 #include "tui/cells.h"
 #include "tui/plot.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum column { NAME, INTENSITY, FLOPS, ROOF, SHARE, COLUMNS_COUNT };
+enum column { NAME, INTENSITY, FLOPS, ROOF, SHARE, COUNTED_INTENSITY, COUNTED_FLOPS, COLUMNS_COUNT };
 
 static const struct table_column columns[COLUMNS_COUNT] = {
     [NAME] = {"point", "point", "kernel or layer", 0, 0, true, false},
@@ -14,6 +16,10 @@ static const struct table_column columns[COLUMNS_COUNT] = {
     [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs over measured time", 7, 1, false, false},
     [ROOF] = {"roof", "roof%", "of what the ceilings allow", 6, 3, false, false},
     [SHARE] = {"share", "self%", "of the kernel time of the pass", 6, 4, false, false},
+    /* Shown where the device counts them. */
+    [COUNTED_INTENSITY] = {"counted_intensity", "counted", "counted FLOPs over counted DRAM bytes", 7, 5, false, true},
+    [COUNTED_FLOPS] = {"counted_flops", "FLOP/s", "counted FLOPs over the time of the counted launches", 7, 6, false,
+                       true},
 };
 
 struct roofline {
@@ -27,6 +33,29 @@ struct roofline {
 static double intensity(const struct kernel_row *row)
 {
     return row->bytes > 0 ? row->flops / row->bytes : UNKNOWN_DOUBLE;
+}
+
+/* The row's kernel where its counters are known; layers have none of their own. */
+static const struct report_kernel *counted_kernel(const struct roofline *state, const struct kernel_row *row)
+{
+    if (state->layers || row->kernel < 0 || (size_t)row->kernel >= state->cell->kernel_count)
+        return NULL;
+    const struct report_kernel *kernel = &state->cell->kernels[row->kernel];
+    return kernel->counters ? kernel : NULL;
+}
+
+static double counted_intensity(const struct roofline *state, const struct kernel_row *row)
+{
+    const struct report_kernel *kernel = counted_kernel(state, row);
+    const double bytes = kernel ? counted_sum(state->cell, kernel, "dram_bytes") : UNKNOWN_DOUBLE;
+    return bytes > 0 ? counted_sum(state->cell, kernel, "flops") / bytes : UNKNOWN_DOUBLE;
+}
+
+static double counted_rate(const struct roofline *state, const struct kernel_row *row)
+{
+    const struct report_kernel *kernel = counted_kernel(state, row);
+    return kernel ? rate_per_s(counted_sum(state->cell, kernel, "flops"), counted_sum(state->cell, kernel, "gpu_ns"))
+                  : UNKNOWN_DOUBLE;
 }
 
 static const char *format_intensity(char text[FORMAT_SIZE], double value)
@@ -48,6 +77,10 @@ static double roofline_value(const void *context, size_t index, int column)
         return rate_per_s(row->flops, row->total_ns);
     case ROOF:
         return roof_share(state->cell, row->flops, row->bytes, row->total_ns);
+    case COUNTED_INTENSITY:
+        return counted_intensity(state, row);
+    case COUNTED_FLOPS:
+        return counted_rate(state, row);
     default:
         return row->share;
     }
@@ -65,7 +98,11 @@ static void roofline_text(const void *context, size_t index, int column, struct 
         return;
     }
     const double value = roofline_value(context, index, column);
-    cell_figure(out, column == INTENSITY ? format_intensity : column == FLOPS ? format_rate : format_percent, value);
+    cell_figure(out,
+                column == INTENSITY || column == COUNTED_INTENSITY ? format_intensity
+                : column == FLOPS || column == COUNTED_FLOPS       ? format_rate
+                                                                   : format_percent,
+                value);
 }
 
 static const struct table_ops ops = {
@@ -118,6 +155,11 @@ static bool choose_scale(const struct roofline *state, struct scale *scale)
         scale->x_high = fmax(scale->x_high, x);
         scale->y_low = fmin(scale->y_low, y);
         scale->y_high = fmax(scale->y_high, y);
+        const double counted = log10(counted_intensity(state, &state->rows.items[i]));
+        if (isfinite(counted)) {
+            scale->x_low = fmin(scale->x_low, counted);
+            scale->x_high = fmax(scale->x_high, counted);
+        }
     }
     if (is_known(ceilings->flops_per_s) && is_known(ceilings->bytes_per_s)) {
         const double ridge = log10(ceilings->flops_per_s / ceilings->bytes_per_s);
@@ -176,6 +218,20 @@ static void draw_axes(const struct scale *scale, const struct area *area, const 
     }
 }
 
+/* Where the selected kernel lies by what was counted: the distance to the modelled point is traffic that the model leaves out. */
+static void draw_counted(const struct roofline *state, const struct scale *scale, const struct area *plot,
+                         const struct kernel_row *row)
+{
+    const double work = counted_intensity(state, row), rate = counted_rate(state, row);
+    if (!(work > 0) || !(rate > 0))
+        return;
+    const double x = place(log10(work), scale->x_low, scale->x_high),
+                 y = place(log10(rate), scale->y_low, scale->y_high);
+    if (x >= 0 && x <= 1 && y >= 0 && y <= 1)
+        area_put(plot, (int)lround((1 - y) * (plot->height - 1)), (int)lround(x * (plot->width - 1)), STYLE_CURSOR,
+                 0x25c7);
+}
+
 static void draw_points(const struct roofline *state, const struct scale *scale, const struct area *plot)
 {
     size_t selected = SIZE_MAX;
@@ -196,6 +252,7 @@ static void draw_points(const struct roofline *state, const struct scale *scale,
             continue;
         }
         area_put(plot, line, column, STYLE_CURSOR, 0x25c6);
+        draw_counted(state, scale, plot, row);
         const int columns_used = text_columns(row->name, plot->canvas->ascii);
         area_text_fit(plot, line,
                       column + 2 + columns_used < plot->width || column < plot->width / 2 ? column + 2
@@ -230,6 +287,11 @@ static void draw_picture(const struct app *app, const struct roofline *state, co
 static void make_rows(struct app *app, struct roofline *state)
 {
     const int pass = app_pass(app, state->cell);
+    const uint32_t counted = 1u << COUNTED_INTENSITY | 1u << COUNTED_FLOPS;
+    if (state->cell && counted_work(state->cell) && !state->layers)
+        state->table.shown |= counted;
+    else
+        state->table.shown &= ~counted;
     state->rows.count = state->ids.count = 0;
     if (!state->cell || pass == NO_PASS)
         return;
@@ -270,12 +332,17 @@ static void roofline_status(const struct app *app, const void *opaque, char *tex
     const struct roofline *state = opaque;
     const int pass = app_pass(app, state->cell);
     size_t index;
-    char rate[FORMAT_SIZE];
+    char rate[FORMAT_SIZE], work[FORMAT_SIZE];
     size_t used = (size_t)snprintf(text, size, "%s, by %s", pass == NO_PASS ? "" : pass_name((enum pass)pass),
                                    state->layers ? "layer" : "kernel");
-    if (table_selected(&state->table, &index) && used < size)
-        snprintf(text + used, size - used, ": %.40s %sFLOP/s", state->rows.items[index].name,
-                 format_rate(rate, roofline_value(state, index, FLOPS)));
+    if (!table_selected(&state->table, &index) || used >= size)
+        return;
+    used += (size_t)snprintf(text + used, size - used, ": %.40s %sFLOP/s", state->rows.items[index].name,
+                             format_rate(rate, roofline_value(state, index, FLOPS)));
+    const double counted = roofline_value(state, index, COUNTED_INTENSITY);
+    if (is_known(counted) && used < size)
+        snprintf(text + used, size - used, ", counted %s FLOP/B at %sFLOP/s", format_intensity(work, counted),
+                 format_rate(rate, roofline_value(state, index, COUNTED_FLOPS)));
 }
 
 static bool roofline_command(struct app *app, void *opaque, enum command command)

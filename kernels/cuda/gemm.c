@@ -310,8 +310,9 @@ static bool gemm_measure(struct program *program, int32_t index, struct error *e
         ++gemm->tried;
     }
     if (best < 0)
-        return error_set(error, ERROR_UNSUPPORTED, "none of %d algorithms runs for a product of %lld × %lld × %lld%s%.200s",
-                         count, (long long)gemm->shape.m, (long long)gemm->shape.n, (long long)gemm->shape.k,
+        return error_set(error, ERROR_UNSUPPORTED,
+                         "none of %d algorithms runs for a product of %lld × %lld × %lld%s%.200s", count,
+                         (long long)gemm->shape.m, (long long)gemm->shape.n, (long long)gemm->shape.k,
                          why.text[0] ? "; the last: " : "", why.text);
     if (candidates[best].library)
         gemm_take(&device->libraries, gemm, candidates[best].library);

@@ -293,14 +293,14 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
             options->probe->note(options->probe->context, "profiler", why.text);
     }
     if (options->probe && options->counters) {
-        struct error why = {0};
         program->counters =
-            cupti_counters_open(device->context, device->index, plan->node_count, plan->precision, &why);
-        if (options->probe->note && program->counters)
+            cupti_counters_open(device->context, device->index, plan->node_count, plan->precision, error);
+        if (!program->counters) /* they were required */
+            goto failed;
+        if (options->probe->note) {
             options->probe->note(options->probe->context, "counters", CUPTI_COUNTERS_NAMES);
-        if (options->probe->note)
-            options->probe->note(options->probe->context, "counter tier",
-                                 program->counters ? cupti_counters_describe(program->counters) : why.text);
+            options->probe->note(options->probe->context, "counter tier", cupti_counters_describe(program->counters));
+        }
     }
     uint64_t start = clock_now();
     struct cuda_build_options build = {.architecture = device->architecture, .cache_folder = options->cache_folder};

@@ -75,6 +75,39 @@ static void add_note(struct run *run, const char *key, const char *text)
     vec_push(&run->notes, note);
 }
 
+uint64_t synthetic_count(int32_t node, int counter)
+{
+    return 1000 * ((uint64_t)node + 1) + (uint64_t)counter;
+}
+
+void synthetic_counters(struct run *run, const char *names)
+{
+    struct aggregate_counts counts;
+    size_t count;
+    aggregate_counts(run->aggregate, &counts);
+    uint32_t sequence = (uint32_t)counts.records;
+    const struct entry *entries = aggregate_entries(run->aggregate, &count);
+    for (size_t e = 0; e < count; e++)
+        for (uint64_t n = 0; n < entries[e].time.n; n++) {
+            const struct record record = {
+                .start = synthetic_count(entries[e].node, 0),
+                .end = synthetic_count(entries[e].node, 1),
+                .launch = synthetic_count(entries[e].node, 2),
+                .payload = synthetic_count(entries[e].node, 3),
+                .node = entries[e].node,
+                .name = entries[e].name,
+                .scope = entries[e].scope,
+                .sequence = sequence++,
+                .kind = RECORD_COUNTERS,
+                .phase = entries[e].phase,
+                .pass = entries[e].pass,
+            };
+            aggregate_add(run->aggregate, &record, 1);
+        }
+    add_note(run, "counters", names);
+    run->version++;
+}
+
 struct run *synthetic_run(const char *model, bool compile, uint32_t steps, double slow)
 {
     return synthetic_watched(model, compile, steps, slow, 1, NULL, NULL);

@@ -4,6 +4,8 @@
 
 /* Three runs: eager, compiled (faster), and one that ran out of memory. */
 void document_make(struct report *report);
+/* One run with counters of memory traffic, FLOPs and occupancy. */
+void document_make_counted(struct report *report);
 /* One run whose kernels have awkward names: 500 characters, wide, combining, control and bidirectional characters. */
 void document_make_names(struct report *report);
 /* One run with `count` kernels. */

@@ -293,7 +293,7 @@ static void test_terminal_does_not_read(void **state)
         poll(NULL, 0, 50);
     }
     assert_non_null(memchr("SRD", state_of(screen_child(screen)), 3)); /* neither stopped nor ended */
-    assert_true(records(screen) == before); /* nothing was read here */
+    assert_true(records(screen) == before);                            /* nothing was read here */
     for (int i = 0; i < 10; i++)
         screen_read(screen, 100);
     assert_true(records(screen) > before + 1000);
@@ -375,6 +375,31 @@ static void test_killed(void **state)
     screen_close(screen);
 }
 
+/* C runs the same cell with hardware counters required; where the machine has none, that run says so and why. */
+static void test_counters(void **state)
+{
+    (void)state;
+    struct screen *screen = started(three_steps, 30, 140);
+    expect(screen, " DONE ");
+    screen_type(screen, "C");
+    expect(screen, "run 2  cpu");
+    const uint64_t deadline = clock_now() + 10000000000u;
+    bool counted = false, refused = false;
+    while (!counted && !refused && clock_now() < deadline) {
+        screen_read(screen, 50);
+        counted = screen_has(screen, " DONE ") &&
+                  (screen_has(screen, "counters rdpmc") || screen_has(screen, "counters read"));
+        refused = screen_has(screen, "hardware counters are required and cannot be had");
+    }
+    assert_true(counted || refused);
+    screen_type(screen, "C");
+    expect(screen, "run 3  cpu");
+    expect(screen, " DONE ");
+    expect(screen, "counters off");
+    screen_type(screen, "q");
+    expect_end(screen, counted ? 0 : 1); /* 1: a run was refused */
+}
+
 static void test_devices(void **state)
 {
     (void)state;
@@ -404,6 +429,7 @@ int main(void)
         cmocka_unit_test(test_killed_worker), cmocka_unit_test(test_terminal_does_not_read),
         cmocka_unit_test(test_resize_storm),  cmocka_unit_test(test_suspend),
         cmocka_unit_test(test_killed),        cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_counters),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

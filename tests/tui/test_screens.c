@@ -73,12 +73,43 @@ static void test_mono(void **state)
     all_scripts("mono", &(struct screen_options){.no_color = "1"}, true);
 }
 
+/* What counters add: a line of the histogram, the measured point and columns of the roofline, columns of the kernels. */
+static void test_counted(void **state)
+{
+    static const struct {
+        const char *name, *keys;
+        int height, width;
+        bool ascii;
+    } shots[] = {
+        {"histogram-counted-120x40", "2<Enter>", 40, 120, false},
+        {"histogram-counted-80x24", "2<Enter>", 24, 80, false},
+        {"histogram-counted-60x12", "2<Enter>", 12, 60, false},
+        {"histogram-split-counted-80x24", "2<Enter>vv", 24, 80, false},
+        {"roofline-counted-200x50", "7", 50, 200, false},
+        {"roofline-counted-120x40", "7", 40, 120, false},
+        {"roofline-counted-80x24", "7", 24, 80, false},
+        {"roofline-counted-ascii-120x40", "7", 40, 120, true},
+        {"roofline-layers-counted-120x40", "7b", 40, 120, false},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof shots / sizeof *shots; i++) {
+        const struct screen_options options = {
+            .height = shots[i].height, .width = shots[i].width, .ascii = shots[i].ascii};
+        struct screen *screen = screen_open(&options, document_make_counted);
+        screen_type(screen, shots[i].keys);
+        screen_expect(screen, shots[i].name, false);
+        screen_type(screen, "<Esc>q");
+        screen_close(screen);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_utf8),
         cmocka_unit_test(test_ascii),
         cmocka_unit_test(test_mono),
+        cmocka_unit_test(test_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
