@@ -41,14 +41,25 @@ static bool name_good(const char *name)
            !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-")];
 }
 
-static int new_profile(const struct arguments *arguments, const char *name)
+/* A name that was given as the file that it will be: the ending comes by itself. */
+static void without_ending(const char *given, char *name, size_t size)
+{
+    snprintf(name, size, "%s", given);
+    const size_t length = strlen(name);
+    if (length > 5 && strcmp(name + length - 5, ".yaml") == 0)
+        name[length - 5] = 0;
+}
+
+static int new_profile(const struct arguments *arguments, const char *given)
 {
     struct error error = {0};
+    char name[256];
     struct strbuf text = {0};
     struct stat stat;
     char folder[PATH_MAX], path[PATH_MAX + 80];
     const char *output = arguments->value[OPTION_OUTPUT];
     bool done = false;
+    without_ending(given, name, sizeof name);
     if (!name_good(name)) {
         error_set(&error, ERROR_USAGE, "'%.80s' cannot be a profile's name: letters, digits, - _ and . can be in it",
                   name);

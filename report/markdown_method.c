@@ -86,6 +86,8 @@ static void telemetry_line(const struct device_telemetry *telemetry, struct strb
                           figures[i].unit);
     if (telemetry->throttle[0])
         strbuf_printf(&text, "%sthrottled: %s", text.length ? ", " : "", telemetry->throttle);
+    if (telemetry->other_processes != UINT32_MAX)
+        strbuf_printf(&text, "%sother processes on the device: %u", text.length ? ", " : "", telemetry->other_processes);
     line(out, "sampled during the run", text.text);
     strbuf_release(&text);
 }

@@ -119,6 +119,15 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
         add_fact(area, &x, warmup ? STYLE_WARN : STYLE_NORMAL, text);
     }
     const struct device_telemetry *state = &cell->telemetry;
+    if (state->throttle[0]) {
+        snprintf(text, sizeof text, "throttled: %s", state->throttle);
+        add_fact(area, &x, STYLE_WARN, text);
+    }
+    if (state->other_processes && state->other_processes != UINT32_MAX) {
+        snprintf(text, sizeof text, "%u other%s on the device", state->other_processes,
+                 state->other_processes == 1 ? "" : "s");
+        add_fact(area, &x, STYLE_WARN, text);
+    }
     if (is_known(state->sm_clock_mhz) && state->sm_clock_mhz > 0) {
         snprintf(text, sizeof text, "%.0f MHz", state->sm_clock_mhz);
         add_fact(area, &x, STYLE_NORMAL, text);
@@ -130,10 +139,6 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
     if (is_known(state->temperature_c) && state->temperature_c > 0) {
         snprintf(text, sizeof text, "%.0f °C", state->temperature_c);
         add_fact(area, &x, STYLE_NORMAL, text);
-    }
-    if (state->throttle[0]) {
-        snprintf(text, sizeof text, "throttled: %s", state->throttle);
-        add_fact(area, &x, STYLE_WARN, text);
     }
     const char *tier = note_text(cell, "counter tier");
     if (!tier)

@@ -187,7 +187,7 @@ static void profiles_are_listed_and_made(void **state)
     free(text);
     outcome_release(&outcome);
     /* Without -o: in the user's folder, where it is found by name. */
-    const char *const words[] = {"profiles", "new", "own", NULL}, *const list[] = {"profiles", "-q", NULL};
+    const char *const words[] = {"profiles", "new", "own.yaml", NULL}, *const list[] = {"profiles", "-q", NULL};
     command_execute(&(struct command){.arguments = words, .environment = environment}, &outcome);
     expect(&outcome, 0, "/steptop/profiles/own.yaml", "");
     outcome_release(&outcome);
