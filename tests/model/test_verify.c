@@ -25,7 +25,7 @@ static struct verify_outcome verify(const struct device_class *class, const stru
                                     enum precision precision, bool compile)
 {
     struct error error = {0};
-    struct verify_outcome outcome;
+    struct verify_outcome outcome = {0};
     struct device *device = class->open(0, &error);
     if (!device || !verify_device(class, device, truth, precision, compile, 0, &outcome, &error))
         fail_msg("%s: %s", class->name, error.text);
