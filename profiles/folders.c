@@ -45,11 +45,8 @@ static void find_folders(struct folders *folders)
     if (program_path(path, sizeof path)) {
         char *slash = strrchr(path, '/');
         *slash = 0;
-        /* build/steptop in the source tree; bin/steptop of an installation, wherever it was moved to. */
-        char marker[PATH_MAX + 32];
-        snprintf(marker, sizeof marker, "%s/../profiles/profile.h", path);
-        if (access(marker, R_OK) == 0)
-            add_folder(folders, path, "/../profiles");
+        /* A build's folder has a link to the source's; an installation is found wherever it was moved to. */
+        add_folder(folders, path, "/share/profiles");
         add_folder(folders, path, "/../share/steptop/profiles");
     }
     add_folder(folders, STEPTOP_DATA_FOLDER, "/steptop/profiles");
