@@ -83,7 +83,11 @@ static struct session *start_session(const struct arguments *arguments, const st
                                      const struct report *report, struct error *error)
 {
     char cache[PATH_MAX], program[PATH_MAX];
+    uint32_t used = 0;
+    for (size_t i = 0; i < report->cells.count; i++)
+        used = report->cells.items[i]->run_id > used ? report->cells.items[i]->run_id : used;
     const struct session_options options = {
+        .first_id = used,
         .program = program_self(program, sizeof program),
         .record_file = arguments->value[OPTION_RECORD],
         .cache_folder = xdg_path(XDG_CACHE, NULL, cache, sizeof cache, NULL) ? cache : NULL,

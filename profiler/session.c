@@ -26,6 +26,7 @@ struct session *session_create(const struct session_options *options, struct err
     session->ring_records = options->ring_records ? options->ring_records : 1u << 17;
     session->timeline_records = options->timeline_records ? options->timeline_records : 1u << 16;
     session->skip_larger = options->skip_larger;
+    session->next_id = options->first_id;
     session->program = strdup(options->program);
     session->cache_folder = strdup(options->cache_folder ? options->cache_folder : "");
     session->batch = calloc(BATCH, sizeof *session->batch);

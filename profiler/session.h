@@ -80,6 +80,7 @@ struct session_options {
     const char *cache_folder;
     uint32_t ring_records;   /* 0: the default, 1 << 17; a power of two */
     size_t timeline_records; /* 0: the default, 1 << 16 */
+    uint32_t first_id;       /* ids of runs begin after this one: a report that is resumed has them already */
     bool skip_larger;        /* after a run that was out of memory, see session_plan */
 };
 

@@ -265,8 +265,8 @@ static void diff_pair(struct diff *diff, struct diff_cell *cell)
 {
     diff->matched++;
     /* An unreliable cell ran: a noisy moment is no regression. */
-    cell->status_worse =
-        ran(cell->a) && !ran(cell->b) && cell->b->status != STATUS_SKIPPED && cell->b->status != STATUS_PENDING;
+    cell->status_worse = ran(cell->a) && !ran(cell->b) && cell->b->status != STATUS_SKIPPED &&
+                         cell->b->status != STATUS_PENDING && cell->b->status != STATUS_INTERRUPTED;
     cell->regression = cell->status_worse;
     diff_steps(diff, cell);
     const int pass = common_pass(cell);

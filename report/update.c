@@ -27,6 +27,13 @@ static void drop_removed(struct report *report, const struct session *session)
     report->cells.count = kept;
 }
 
+/* A run that never got to a step has nothing to put in the place of what was measured before. */
+static bool has_nothing(const struct run *run)
+{
+    return !run->samples.count &&
+           (run->status == STATUS_PENDING || run->status == STATUS_RUNNING || run->status == STATUS_INTERRUPTED);
+}
+
 void report_update(struct report *report, const struct session *session)
 {
     drop_removed(report, session);
@@ -35,7 +42,7 @@ void report_update(struct report *report, const struct session *session)
         struct report_cell *cell = find_cell(report, run);
         if (!cell)
             cell = report_add_cell(report);
-        else if (!cell->from_file && cell->version == run->version)
+        else if (cell->from_file ? has_nothing(run) : cell->version == run->version)
             continue;
         cell_build(cell, run);
     }

@@ -154,8 +154,10 @@ static void take_keys(struct loop *loop)
             return;
         loop->app.now = clock_now();
         /* Several keys at once (typed ahead, pasted): each acts on what the one before would have shown. */
-        if (i > 0 && loop->app.dirty)
+        if (i > 0 && loop->app.dirty) {
+            update(loop, loop->app.now); /* a run that was removed must not be drawn once more */
             draw(loop);
+        }
         const bool interrupt = key == ('C' & 31);
         app_key(&loop->app, key, &mouse);
         if (interrupt && loop->app.quit)
