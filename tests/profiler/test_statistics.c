@@ -155,6 +155,13 @@ static void ratio_of_medians_covers(void **state)
     assert_true(width / 200 < 0.08 && width / 200 > 0.02);
     const uint64_t one = 5, zero = 0;
     struct ratio r;
+    /* No interval of fewer than five samples: it would be far narrower than it says. */
+    const uint64_t few[5] = {100, 101, 102, 103, 104}, more[5] = {110, 111, 112, 113, 114};
+    ratio_of_medians(more, 4, few, 4, &r);
+    assert_near(r.median, 111.5 / 101.5, 1e-12);
+    assert_false(is_known(r.low));
+    ratio_of_medians(more, 5, few, 5, &r);
+    assert_true(r.low > 1 && r.low <= r.median && r.high >= r.median);
     ratio_of_medians(&one, 1, &one, 1, &r);
     assert_near(r.median, 1, 0);
     assert_false(is_known(r.low));
