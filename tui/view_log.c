@@ -15,7 +15,8 @@ struct log {
     VEC(uint64_t) ids;
     const struct session *session;
     uint64_t first;
-    bool at_end; /* follow the newest line */
+    uint64_t last; /* the line that following selected */
+    bool at_end;   /* follow the newest line */
 };
 
 static void log_text(const void *context, size_t index, int column, struct cell_text *out)
@@ -95,9 +96,12 @@ static void log_draw(struct app *app, void *state, const struct area *area)
         drop_lost_lines(log);
     else
         take_lines(log);
+    if (log->at_end && log->last && log->table.any_selected && log->table.selected != log->last)
+        log->at_end = false; /* a search or a click went elsewhere */
     table_update(&log->table, log, log->ids.items, log->ids.count, app->now);
     if (log->at_end && !app->paused)
         table_command(&log->table, COMMAND_LAST, app->now);
+    log->last = log->at_end && log->table.any_selected ? log->table.selected : 0;
     table_draw(&log->table, log, area, "no run has printed anything");
 }
 

@@ -264,10 +264,12 @@ static void draw_ruler(const struct timeline *timeline, const struct area *area,
 {
     char text[FORMAT_SIZE];
     for (int x = 0; x < timeline->width; x += 16) {
-        const double at = timeline->from + x * timeline->span / timeline->width;
+        /* The first mark is the time of the run, the others what lies between: four digits tell only those apart. */
+        const double ahead = x * timeline->span / timeline->width;
         area_put(area, y, 5 + x, STYLE_AXIS, 0x2502);
         if (x + 14 <= timeline->width)
-            area_text(area, y, 6 + x, 14, STYLE_AXIS, format_duration(text, at));
+            area_printf(area, y, 6 + x, STYLE_AXIS, "%s%s", x ? "+" : "",
+                        format_duration(text, x ? ahead : timeline->from));
     }
 }
 
@@ -332,7 +334,7 @@ static void draw_launches(const struct timeline *timeline, const struct report_c
     if (area->height < 2)
         return;
     area_fill(area, y, 0, 1, area->width, STYLE_HEAD, L' ');
-    area_text_right(area, y, 0, 11, STYLE_HEAD, "start");
+    area_text_right(area, y, 0, 11, STYLE_HEAD, "from left");
     area_text_right(area, y, 12, 10, STYLE_HEAD, "duration");
     area_text(area, y++, 23, -1, STYLE_HEAD, "phase kernel                          layer");
     const uint16_t stream = timeline->streams[timeline->stream];
@@ -340,7 +342,8 @@ static void draw_launches(const struct timeline *timeline, const struct report_c
         const struct span *span = &timeline->spans.items[i];
         if (span->stream != stream || since(timeline, span->end) < timeline->cursor)
             continue;
-        area_text_right(area, y, 0, 11, STYLE_NORMAL, format_duration(start, since(timeline, span->start)));
+        area_text_right(area, y, 0, 11, STYLE_NORMAL,
+                        format_duration(start, since(timeline, span->start) - timeline->from));
         area_text_right(area, y, 12, 10, STYLE_NORMAL, format_duration(duration, (double)(span->end - span->start)));
         area_text(area, y, 23, 5, (enum style)(STYLE_PHASE + span->phase), phase_name((enum phase)span->phase));
         area_text_fit(area, y, 29, 31, STYLE_NORMAL, span->name);
