@@ -21,9 +21,10 @@ struct device {
     CUcontext context;
     CUstream stream; /* the one stream everything runs on */
     cublasLtHandle_t blaslt;
-    int architecture; /* 90 for sm_90 */
-    int units;        /* multiprocessors */
-    int shared_limit; /* bytes of shared memory a block can ask for */
+    int architecture;   /* 90 for sm_90 */
+    int units;          /* multiprocessors */
+    int shared_limit;   /* bytes of shared memory a block can ask for */
+    int shared_in_unit; /* what all blocks on a multiprocessor have together */
     char pci_bus_id[32];
     char name[96];
     struct nvml *nvml; /* NULL: no telemetry */
@@ -57,6 +58,7 @@ struct cuda_graph {
 #define CUDA_MAX_GRAPHS 3
 #define CUDA_MAX_COUNTED 8
 #define CUDA_MAX_OPTIMIZERS 8
+#define CUDA_RATES_BYTES 256 /* of the workspace's beginning: a float each, and one byte to spare at the end */
 
 /* One node of the backward phase in a captured graph; schedule.c says when and beside what it runs. */
 struct cuda_step {

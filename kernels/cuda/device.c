@@ -155,6 +155,8 @@ static struct device *cuda_open(int index, struct error *error)
     }
     device->units = attribute(libraries, device->handle, CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
     device->shared_limit = attribute(libraries, device->handle, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
+    device->shared_in_unit =
+        attribute(libraries, device->handle, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR);
     if (!CUDA_OK(device, cuDeviceGetName(device->name, (int)sizeof device->name, device->handle), error) ||
         !CUDA_OK(device, cuDeviceGetPCIBusId(device->pci_bus_id, (int)sizeof device->pci_bus_id, device->handle),
                  error) ||

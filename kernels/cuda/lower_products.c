@@ -235,37 +235,57 @@ void lower_softmax(struct lowering *lowering, const struct node *node)
 /* Which arithmetic the fused kernels use: macro MODE of attention.cuh. */
 enum attention_mode { MODE_BF16, MODE_TF32, MODE_FP32 };
 
+/* How a kernel is cut: rows of a tile of its walk, whether it keeps its own queries in registers, and how many blocks of it
+ * a multiprocessor shall hold (which bounds their registers). */
+struct attention_cut {
+    int rows, hold, blocks;
+};
+
 struct attention_tiles {
-    int mode, padded, forward_rows, backward_rows;
+    int mode, padded;
+    struct attention_cut forward, backward;
     unsigned forward_shared, backward_shared;
 };
 
-/* Tile heights so that two blocks of bf16 fit on a multiprocessor and any block fits in the 99 KB of sm_86 and sm_120, and
- * so that the backward kernel's accumulators stay in registers. */
+/* By mode (bf16, tf32, fp32) and head size (up to 64, 80, 128), the fastest of 10 to 20 cuts each on an H200 at batch 4,
+ * context 256 and 1024 (docs/bench-h200.md). All fit in the 99 KB that a block may have on sm_86 and sm_120. */
+static const struct {
+    struct attention_cut forward, backward;
+} attention_cuts[3][3] = {
+    [MODE_BF16] = {{{64, 1, 2}, {64, 0, 2}}, {{32, 1, 2}, {32, 0, 2}}, {{32, 1, 1}, {32, 0, 1}}},
+    [MODE_TF32] = {{{64, 0, 2}, {32, 0, 2}}, {{32, 0, 2}, {32, 0, 2}}, {{32, 1, 1}, {16, 0, 1}}},
+    [MODE_FP32] = {{{32, 0, 1}, {32, 0, 1}}, {{32, 0, 1}, {32, 0, 1}}, {{32, 0, 1}, {16, 0, 1}}},
+};
+
+static unsigned attention_shared(int mode, int padded, int own_rows, int rows, unsigned more)
+{
+    unsigned size = mode == MODE_BF16 ? 2 : 4, leading = (unsigned)padded + 16 / size;
+    unsigned scratch = mode == MODE_FP32 ? 8 * 16 * ((unsigned)rows / 2 + 4) * 4 : 0;
+    return ((unsigned)own_rows + 2 * (unsigned)rows) * leading * size + more + scratch;
+}
+
 static struct attention_tiles attention_tiles_for(const struct lowering *lowering, const struct node_dims *dims,
                                                   enum dtype dtype)
 {
-    struct attention_tiles tiles = {.mode = dtype == DTYPE_BF16        ? MODE_BF16
-                                            : is_tf32(lowering, dtype) ? MODE_TF32
-                                                                       : MODE_FP32,
-                                    .padded = (int)(dims->head_dim + 15) / 16 * 16};
-    unsigned size, leading;
-    if (tiles.mode == MODE_BF16) {
-        tiles.forward_rows = 64;
-        tiles.backward_rows = tiles.padded <= 64 ? 64 : 32;
-        size = 2, leading = (unsigned)tiles.padded + 8;
-    } else {
-        tiles.forward_rows = 32;
-        tiles.backward_rows = tiles.padded <= 80 ? 32 : 16;
-        size = 4, leading = (unsigned)tiles.padded + 4;
-    }
-    unsigned f = (unsigned)tiles.forward_rows, b = (unsigned)tiles.backward_rows;
-    tiles.forward_shared = (64 + 2 * f) * leading * size;
-    tiles.backward_shared = (128 + 2 * b) * leading * size + 2 * b * 4;
-    if (tiles.mode == MODE_FP32) {
-        tiles.forward_shared += 8 * 16 * (f / 2 + 4) * 4;
-        tiles.backward_shared += 8 * 16 * (b / 2 + 4) * 4;
-    }
+    const struct device *device = lowering->program->device;
+    int mode = dtype == DTYPE_BF16 ? MODE_BF16 : is_tf32(lowering, dtype) ? MODE_TF32 : MODE_FP32;
+    int padded = (int)(dims->head_dim + 15) / 16 * 16, size = padded <= 64 ? 0 : padded <= 80 ? 1 : 2;
+    struct attention_tiles tiles = {
+        .mode = mode, .padded = padded, attention_cuts[mode][size].forward, attention_cuts[mode][size].backward};
+    /* Few blocks gain more from their own queries in registers than from company. */
+    uint64_t forward_blocks = (uint64_t)(dims->batch * dims->heads) * blocks(dims->context, 64);
+    if (mode == MODE_TF32 && size == 0 && 2 * forward_blocks <= 3 * (uint64_t)device->units)
+        tiles.forward = (struct attention_cut){64, 1, 1};
+    if (mode == MODE_TF32 && size == 2 &&
+        (int)attention_shared(mode, padded, 128, 32, 2 * 32 * 4) <= device->shared_limit)
+        tiles.backward.rows = 32;
+    tiles.forward_shared = attention_shared(mode, padded, 64, tiles.forward.rows, 0);
+    tiles.backward_shared =
+        attention_shared(mode, padded, 128, tiles.backward.rows, 2 * (unsigned)tiles.backward.rows * 4);
+    if (tiles.forward.blocks * (int)tiles.forward_shared > device->shared_in_unit)
+        tiles.forward.blocks = 1;
+    if (tiles.backward.blocks * (int)tiles.backward_shared > device->shared_in_unit)
+        tiles.backward.blocks = 1;
     return tiles;
 }
 
@@ -374,7 +394,11 @@ void lower_attention(struct lowering *lowering, const struct node *node)
     }
     struct defines defines = {0};
     attention_defines(lowering, dims, &tiles, vector, table.address != 0, &defines);
-    define_number(&defines, "BN", backward ? tiles.backward_rows : tiles.forward_rows);
+    const struct attention_cut *cut = backward ? &tiles.backward : &tiles.forward;
+    define_number(&defines, "BN", cut->rows);
+    define_number(&defines, "BLOCKS", cut->blocks);
+    if (!backward)
+        define_number(&defines, "HOLD", cut->hold);
     define_text(&defines, "TQ", dtype_text(qkv.dtype));
     define_text(&defines, "TO", dtype_text(o.dtype));
     uint64_t query_tiles = blocks(dims->context, 64), heads = (uint64_t)(dims->batch * dims->heads);

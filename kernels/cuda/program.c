@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define FACTOR_BYTES 256u /* start of the workspace: the optimizers' rates */
 #define GEMM_WORKSPACE_BYTES ((uint64_t)32 << 20)
 #define MIB(bytes) ((double)(bytes) / (1024.0 * 1024.0))
 
@@ -49,6 +48,9 @@ static bool memory_take(struct program *program, struct prepare_report *report, 
         return error_prefix(error, "planned %.0f MiB, free %.0f MiB", MIB(planned), MIB(free_bytes));
     }
     program->optimizer_factors = program->workspace;
+    /* Each step that needs rates sets them first, which compute-sanitizer does not see when a graph reads them. */
+    if (!CUDA_OK(device, cuMemsetD8Async(program->optimizer_factors, 0, CUDA_RATES_BYTES, device->stream), error))
+        return false;
     program->gemm_workspace = program->products;
     program->side_workspace = program->products + program->gemm_workspace_bytes; /* used when compiled */
     return true;
@@ -273,11 +275,11 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
     program->compile = options->compile;
     uint64_t scratch = 0, side = 0, own = 0;
     program->gemm_workspace_bytes = GEMM_WORKSPACE_BYTES;
-    if (!cuda_lower(program, FACTOR_BYTES, &scratch, &side, &own, error))
+    if (!cuda_lower(program, CUDA_RATES_BYTES, &scratch, &side, &own, error))
         goto failed;
     modules_register(program);
     program->arena_bytes = plan->memory.total ? plan->memory.total : PLAN_ALIGNMENT;
-    program->workspace_bytes = FACTOR_BYTES + scratch + side + own;
+    program->workspace_bytes = CUDA_RATES_BYTES + scratch + side + own;
     for (int i = 0; i <= PHASE_COUNT; ++i)
         if (!CUDA_OK(device, cuEventCreate(&program->boundary[i], CU_EVENT_DEFAULT), error))
             goto failed;

@@ -197,7 +197,8 @@ static void count_once(struct program *program, unsigned phases, uint64_t step_i
 static bool first_activity(struct program *program, struct error *error)
 {
     struct device *device = program->device;
-    return CUDA_OK(device, cuMemsetD8Async(program->optimizer_factors + 255, 0, 1, device->stream), error) &&
+    return CUDA_OK(device, cuMemsetD8Async(program->optimizer_factors + CUDA_RATES_BYTES - 1, 0, 1, device->stream),
+                   error) &&
            CUDA_OK(device, cuStreamSynchronize(device->stream), error);
 }
 

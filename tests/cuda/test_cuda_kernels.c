@@ -65,35 +65,53 @@ static void list_fill(struct build_list *list, int architecture)
     list_add(list, "rope.cu", "C=768", "D=64", "TX=float", "TY=float", NULL);
     list_add(list, "rope.cu", "C=768", "D=64", "TX=bf16", "TY=bf16", "BACKWARD", NULL);
     static const struct {
-        const char *d, *mode, *type, *vector, *forward, *backward;
+        const char *d, *mode, *type, *vector, *forward[3], *backward[2];
     } heads[] = {
-        {"D=64", "MODE=0", "bf16", "VECTOR=8", "BN=64", "BN=64"},
-        {"D=80", "MODE=0", "bf16", "VECTOR=8", "BN=64", "BN=32"},
-        {"D=128", "MODE=0", "bf16", "VECTOR=8", "BN=64", "BN=32"},
-        {"D=64", "MODE=1", "float", "VECTOR=4", "BN=32", "BN=32"},
-        {"D=80", "MODE=1", "float", "VECTOR=4", "BN=32", "BN=32"},
-        {"D=128", "MODE=1", "float", "VECTOR=4", "BN=32", "BN=16"},
-        {"D=64", "MODE=2", "float", "VECTOR=4", "BN=32", "BN=32"},
-        {"D=80", "MODE=2", "float", "VECTOR=4", "BN=32", "BN=32"},
-        {"D=128", "MODE=2", "float", "VECTOR=4", "BN=32", "BN=16"},
-        {"D=6", "MODE=2", "float", "VECTOR=2", "BN=64", "BN=32"},
+        {"D=64", "MODE=0", "bf16", "VECTOR=8", {"BN=64", "HOLD=1", "BLOCKS=2"}, {"BN=64", "BLOCKS=2"}},
+        {"D=80", "MODE=0", "bf16", "VECTOR=8", {"BN=32", "HOLD=1", "BLOCKS=2"}, {"BN=32", "BLOCKS=2"}},
+        {"D=128", "MODE=0", "bf16", "VECTOR=8", {"BN=32", "HOLD=1", "BLOCKS=1"}, {"BN=32", "BLOCKS=1"}},
+        {"D=64", "MODE=1", "float", "VECTOR=4", {"BN=64", "HOLD=0", "BLOCKS=2"}, {"BN=32", "BLOCKS=2"}},
+        {"D=64", "MODE=1", "float", "VECTOR=4", {"BN=64", "HOLD=1", "BLOCKS=1"}, {"BN=32", "BLOCKS=2"}},
+        {"D=80", "MODE=1", "float", "VECTOR=4", {"BN=32", "HOLD=0", "BLOCKS=2"}, {"BN=32", "BLOCKS=2"}},
+        {"D=128", "MODE=1", "float", "VECTOR=4", {"BN=32", "HOLD=1", "BLOCKS=1"}, {"BN=32", "BLOCKS=1"}},
+        {"D=128", "MODE=1", "float", "VECTOR=4", {"BN=32", "HOLD=1", "BLOCKS=1"}, {"BN=16", "BLOCKS=1"}},
+        {"D=64", "MODE=2", "float", "VECTOR=4", {"BN=32", "HOLD=0", "BLOCKS=1"}, {"BN=32", "BLOCKS=1"}},
+        {"D=80", "MODE=2", "float", "VECTOR=4", {"BN=32", "HOLD=0", "BLOCKS=1"}, {"BN=32", "BLOCKS=1"}},
+        {"D=128", "MODE=2", "float", "VECTOR=4", {"BN=32", "HOLD=0", "BLOCKS=1"}, {"BN=16", "BLOCKS=1"}},
+        {"D=6", "MODE=2", "float", "VECTOR=2", {"BN=32", "HOLD=0", "BLOCKS=1"}, {"BN=32", "BLOCKS=1"}},
+        {"D=6", "MODE=1", "float", "VECTOR=2", {"BN=64", "HOLD=0", "BLOCKS=2"}, {"BN=32", "BLOCKS=2"}},
     };
     for (size_t i = 0; i < sizeof heads / sizeof *heads; ++i) {
         bool wide = strcmp(heads[i].type, "bf16") == 0;
         const char *tq = wide ? "TQ=bf16" : "TQ=float", *to = wide ? "TO=bf16" : "TO=float";
-        list_add(list, "attention_forward.cu", heads[i].d, heads[i].mode, heads[i].vector, heads[i].forward, "HEADS=12",
-                 "TURN=1", tq, to, "CONTEXT=256", NULL);
-        list_add(list, "attention_backward.cu", heads[i].d, heads[i].mode, heads[i].vector, heads[i].backward,
-                 "HEADS=12", "TURN=1", tq, to, wide ? "TDO=bf16" : "TDO=float", wide ? "TDQ=bf16" : "TDQ=float", NULL);
+        list_add(list, "attention_forward.cu", heads[i].d, heads[i].mode, heads[i].vector, heads[i].forward[0],
+                 heads[i].forward[1], heads[i].forward[2], "HEADS=12", "TURN=1", tq, to, "CONTEXT=256", NULL);
+        list_add(list, "attention_backward.cu", heads[i].d, heads[i].mode, heads[i].vector, heads[i].backward[0],
+                 heads[i].backward[1], "HEADS=12", "TURN=1", tq, to, wide ? "TDO=bf16" : "TDO=float",
+                 wide ? "TDQ=bf16" : "TDQ=float", "CONTEXT=256", NULL);
     }
 }
 
+/* Bytes a thread may park in local memory; an array there would be far beyond. Nothing on sm_90, where the kernels were tuned and
+ * timed, with one exception: tf32 backward at head size 80, whose two blocks a multiprocessor with 9 words parked take 84 us
+ * on an H200 where one block without takes 109. Elsewhere the compiler may park some words to keep the occupancy asked for. */
+static int spill_allowed(const struct cuda_build *build, int architecture)
+{
+    bool d80 = false, tf32 = false;
+    for (int i = 0; i < build->define_count; ++i) {
+        d80 = d80 || strcmp(build->defines[i], "D=80") == 0;
+        tf32 = tf32 || strcmp(build->defines[i], "MODE=1") == 0;
+    }
+    if (d80 && tf32 && strcmp(build->file, "attention_backward.cu") == 0)
+        return architecture == 90 ? 36 : 96;
+    return architecture == 90 ? 0 : 32;
+}
+
 /* Counts the kernels whose "N bytes stack frame, N bytes spill stores, N bytes spill loads" in the log says more than is
- * allowed: nothing on sm_90, where the kernels were tuned and timed; four words a thread elsewhere, where the compiler may
- * park a value or two to keep the occupancy that the launch bounds ask for. An array in local memory is far beyond that. */
+ * allowed. */
 static int count_spills(const struct cuda_build *build, int architecture)
 {
-    const int allowed = architecture == 90 ? 0 : 16;
+    const int allowed = spill_allowed(build, architecture);
     int bad = 0;
     for (const char *line = build->log; line && (line = strstr(line, " bytes stack frame"));) {
         const char *start = line;

@@ -21,8 +21,10 @@ typedef float element;
 #define THREADS 256
 #ifdef CONTEXT
 #define T CONTEXT
+#define CONTEXT_IS_WHOLE(ROWS) (CONTEXT % (ROWS) == 0)
 #else
 #define T context
+#define CONTEXT_IS_WHOLE(ROWS) false
 #endif
 #define MODEL_WIDTH (HEADS * D)
 
@@ -37,20 +39,39 @@ template <int NT> __device__ __forceinline__ void tile_zero(tile<NT> &x)
         x.c[n][0] = x.c[n][1] = x.c[n][2] = x.c[n][3] = 0.0f;
 }
 
+/* Scores are kept as they come from the product. exp(score·scale − base) is `weight(score, factor, base·LOG_UNIT)` with
+ * factor = scale·LOG_UNIT: a power of two in the mixed precisions, where one multiply-add and one instruction give it. */
+#if MODE == 2
+#define LOG_UNIT 1.0f
+#else
+#define LOG_UNIT 1.4426950408889634f
+#endif
+
 __device__ __forceinline__ float exponential(float x)
 {
 #if MODE == 2
     return expf(x);
 #else
-    return __expf(x);
+    float y;
+    asm("ex2.approx.ftz.f32 %0, %1;" : "=f"(y) : "f"(x));
+    return y;
 #endif
 }
 
-__device__ __forceinline__ float tf32_round(float x)
+__device__ __forceinline__ float weight(float score, float factor, float base)
 {
-    unsigned bits;
-    asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(bits) : "f"(x));
-    return __uint_as_float(bits);
+#if MODE == 2
+    return expf(score * factor - base);
+#else
+    return exponential(fmaf(score, factor, -base));
+#endif
+}
+
+/* Rounded to tf32's 10 bits, half away from zero: the tensor cores leave out the 13 bits below. Infinities and NaN stay. */
+__device__ __forceinline__ unsigned tf32_bits(float x)
+{
+    unsigned bits = __float_as_uint(x);
+    return fabsf(x) < INFINITY_F ? bits + 0x1000u : bits;
 }
 
 __device__ __forceinline__ void put_shared(element *p, const pack<VECTOR> &x)
@@ -61,7 +82,7 @@ __device__ __forceinline__ void put_shared(element *p, const pack<VECTOR> &x)
     pack<VECTOR> rounded;
 #pragma unroll
     for (int k = 0; k < VECTOR; ++k)
-        rounded.v[k] = tf32_round(x.v[k]);
+        rounded.v[k] = __uint_as_float(tf32_bits(x.v[k]));
     store_pack(p, rounded);
 #else
     store_pack(p, x);
@@ -89,63 +110,74 @@ template <int BYTES> __device__ __forceinline__ raw<BYTES> load_raw(const void *
 }
 
 /* ROWS rows of a head's slice on their way to shared memory, through registers: `load` issues all reads, `store` turns
- * pairs by RoPE (when ROPE), rounds and writes. Between the two there may be work that hides the reads' latency. Rows beyond
- * the context and columns beyond D are zero. */
+ * pairs by RoPE (when ROPE), rounds and writes. Between the two there may be work that hides the reads' latency. Eight
+ * threads share a row, so that a thread's addresses differ by constants. Rows beyond the context and columns beyond D are
+ * zero. */
 template <int ROWS, bool ROPE, typename TIN> struct tile_in_flight {
-    static constexpr int CHUNKS = DP / VECTOR, COUNT = (ROWS * CHUNKS + THREADS - 1) / THREADS;
-    raw<VECTOR * sizeof(TIN)> data[COUNT];
-    pack<VECTOR> turn[ROPE && TURN ? COUNT : 1];
+    static constexpr int AT_ONCE = THREADS / 8, PASSES = (ROWS + AT_ONCE - 1) / AT_ONCE,
+                         CHUNKS = (DP / VECTOR + 7) / 8; /* a thread's, in a row */
+    raw<VECTOR * sizeof(TIN)> data[PASSES][CHUNKS];
+    pack<VECTOR> turn[ROPE && TURN ? PASSES : 1][ROPE && TURN ? CHUNKS : 1];
 
     /* `base` is the slice's row 0, `first` the tile's first row. */
     __device__ __forceinline__ void load(const TIN *base, int64 stride, const float *table, int first, int context)
     {
+        int row = threadIdx.x >> 3, column = (threadIdx.x & 7) * VECTOR;
+        const TIN *from = base + (int64)(first + row) * stride + column;
+        const float *turns = table + (int64)(first + row) * D + column;
 #pragma unroll
-        for (int i = 0; i < COUNT; ++i) {
-            int index = threadIdx.x + i * THREADS, row = index / CHUNKS, column = (index - row * CHUNKS) * VECTOR;
-            int t = first + row;
+        for (int i = 0; i < PASSES; ++i)
 #pragma unroll
-            for (int w = 0; w < (int)(VECTOR * sizeof(TIN) / 4); ++w)
-                data[i].word[w] = 0;
-            if (row < ROWS && t < T && column < D) {
-                data[i] = load_raw<VECTOR * sizeof(TIN)>(base + (int64)t * stride + column);
+            for (int j = 0; j < CHUNKS; ++j) {
+                bool there = row + i * AT_ONCE < ROWS && column + j * 8 * VECTOR < D &&
+                             (CONTEXT_IS_WHOLE(ROWS) || first + row + i * AT_ONCE < T);
+                if (there) {
+                    data[i][j] = load_raw<VECTOR * sizeof(TIN)>(from + (int64)(i * AT_ONCE) * stride + j * 8 * VECTOR);
+                } else {
+#pragma unroll
+                    for (int w = 0; w < (int)(VECTOR * sizeof(TIN) / 4); ++w)
+                        data[i][j].word[w] = 0;
+                }
                 if constexpr (ROPE && TURN)
-                    turn[i] = load_pack<VECTOR>(table + (int64)t * D + column);
-            } else if constexpr (ROPE && TURN) {
-                turn[i] = pack_zero<VECTOR>();
+                    turn[i][j] = there ? load_pack<VECTOR>(turns + i * AT_ONCE * D + j * 8 * VECTOR) : pack_zero<VECTOR>();
             }
-        }
     }
 
-    __device__ __forceinline__ void store(element *shared)
+    __device__ __forceinline__ void store(element *shared) const
     {
+        int row = threadIdx.x >> 3, column = (threadIdx.x & 7) * VECTOR;
 #pragma unroll
-        for (int i = 0; i < COUNT; ++i) {
-            int index = threadIdx.x + i * THREADS, row = index / CHUNKS, column = (index - row * CHUNKS) * VECTOR;
-            pack<VECTOR> x;
+        for (int i = 0; i < PASSES; ++i)
 #pragma unroll
-            for (int k = 0; k < VECTOR; ++k) {
-                if constexpr (sizeof(TIN) == 4)
-                    x.v[k] = __uint_as_float(data[i].word[k]);
-                else
-                    x.v[k] = __uint_as_float(k % 2 ? data[i].word[k / 2] & 0xffff0000u : data[i].word[k / 2] << 16);
-            }
-            if constexpr (ROPE && TURN) {
+            for (int j = 0; j < CHUNKS; ++j) {
+                pack<VECTOR> x;
 #pragma unroll
-                for (int k = 0; k < VECTOR; k += 2) {
-                    float a = x.v[k], b = x.v[k + 1];
-                    x.v[k] = a * turn[i].v[k] - b * turn[i].v[k + 1];
-                    x.v[k + 1] = a * turn[i].v[k + 1] + b * turn[i].v[k];
+                for (int k = 0; k < VECTOR; ++k) {
+                    if constexpr (sizeof(TIN) == 4)
+                        x.v[k] = __uint_as_float(data[i][j].word[k]);
+                    else
+                        x.v[k] = __uint_as_float(k % 2 ? data[i][j].word[k / 2] & 0xffff0000u : data[i][j].word[k / 2] << 16);
                 }
+                if constexpr (ROPE && TURN) {
+#pragma unroll
+                    for (int k = 0; k < VECTOR; k += 2) {
+                        float a = x.v[k], b = x.v[k + 1];
+                        x.v[k] = a * turn[i][j].v[k] - b * turn[i][j].v[k + 1];
+                        x.v[k + 1] = a * turn[i][j].v[k + 1] + b * turn[i][j].v[k];
+                    }
+                }
+                if (row + i * AT_ONCE < ROWS && column + j * 8 * VECTOR < DP)
+                    put_shared(shared + (row + i * AT_ONCE) * LD + column + j * 8 * VECTOR, x);
             }
-            if (row < ROWS)
-                put_shared(shared + row * LD + column, x);
-        }
     }
 };
 
-#if MODE == 0
+#if MODE != 2
+#define K_STEP (32 / (int)sizeof(element)) /* columns of one mma step: 16 in bf16, 8 in tf32, 32 bytes in both */
+
 __device__ __forceinline__ unsigned shared_address(const void *p) { return (unsigned)__cvta_generic_to_shared(p); }
 
+/* Four matrices of 8 rows of 16 bytes; lane l gets of each row l / 4 the bytes 4·(l mod 4) and on: two bf16 or one tf32. */
 __device__ __forceinline__ void ldmatrix(unsigned r[4], unsigned address)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -154,6 +186,14 @@ __device__ __forceinline__ void ldmatrix(unsigned r[4], unsigned address)
                  : "memory");
 }
 
+/* The first two of the four: lanes 0 to 15 give the addresses. */
+__device__ __forceinline__ void ldmatrix_two(unsigned r[2], unsigned address)
+{
+    asm volatile("ldmatrix.sync.aligned.m8n8.x2.shared.b16 {%0,%1}, [%2];" : "=r"(r[0]), "=r"(r[1]) : "r"(address) : "memory");
+}
+#endif
+
+#if MODE == 0
 __device__ __forceinline__ void ldmatrix_transposed(unsigned r[4], unsigned address)
 {
     asm volatile("ldmatrix.sync.aligned.m8n8.x4.trans.shared.b16 {%0,%1,%2,%3}, [%4];"
@@ -169,51 +209,76 @@ __device__ __forceinline__ void mma(float c[4], const unsigned a[4], unsigned b0
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 #elif MODE == 1
-__device__ __forceinline__ void mma(float c[4], const float a[4], float b0, float b1)
+__device__ __forceinline__ void mma(float c[4], const unsigned a[4], unsigned b0, unsigned b1)
 {
     asm volatile("mma.sync.aligned.m16n8k8.row.col.f32.tf32.tf32.f32 {%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
                  : "+f"(c[0]), "+f"(c[1]), "+f"(c[2]), "+f"(c[3])
-                 : "r"(__float_as_uint(a[0])), "r"(__float_as_uint(a[1])), "r"(__float_as_uint(a[2])),
-                   "r"(__float_as_uint(a[3])), "r"(__float_as_uint(b0)), "r"(__float_as_uint(b1)));
+                 : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
 }
 #endif
 
-/* out (16, 8·NT) += A · Bᵀ over the head's columns: A 16 rows of shared memory, B 8·NT rows of it. */
-template <int NT> __device__ __forceinline__ void product_rows(tile<NT> &out, const element *A, const element *B)
+/* 16 rows of shared memory as the first operand of products over the head's columns. HELD keeps them in registers from
+ * `take` on; otherwise each product reads them again. */
+template <bool HELD> struct own_rows {
+#if MODE != 2
+    unsigned a[HELD ? DP / K_STEP : 1][4], address;
+
+    __device__ __forceinline__ void take(const element *rows)
+    {
+        int lane = threadIdx.x & 31;
+        address = shared_address(rows + (lane & 15) * LD + (lane >> 4) * (K_STEP / 2));
+        if constexpr (HELD) {
+#pragma unroll
+            for (int k = 0; k < DP / K_STEP; ++k)
+                ldmatrix(a[k], address + k * 32);
+        }
+    }
+
+    __device__ __forceinline__ void step(unsigned fragment[4], int k) const
+    {
+        if constexpr (HELD) {
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+                fragment[i] = a[k][i];
+        } else {
+            ldmatrix(fragment, address + k * 32);
+        }
+    }
+#else
+    const element *rows;
+
+    __device__ __forceinline__ void take(const element *from) { rows = from; }
+#endif
+};
+
+/* out (16, 8·NT) += A · Bᵀ over the head's columns: B 8·NT rows of shared memory. */
+template <int NT, bool HELD> __device__ __forceinline__ void product_rows(tile<NT> &out, const own_rows<HELD> &A, const element *B)
 {
     int lane = threadIdx.x & 31;
-#if MODE == 0
-    unsigned a_address = shared_address(A + (lane & 15) * LD + (lane >> 4) * 8);
-    unsigned b_address = shared_address(B + ((lane >> 4) * 8 + (lane & 7)) * LD + ((lane >> 3) & 1) * 8);
+#if MODE != 2
+    unsigned b_address = shared_address(B + ((lane >> 4) * 8 + (lane & 7)) * LD + ((lane >> 3) & 1) * (K_STEP / 2));
 #pragma unroll
-    for (int k = 0; k < DP; k += 16) {
+    for (int k = 0; k < DP / K_STEP; ++k) {
         unsigned a[4];
-        ldmatrix(a, a_address + k * 2);
+        A.step(a, k);
 #pragma unroll
-        for (int n = 0; n < NT; n += 2) {
+        for (int n = 0; n + 2 <= NT; n += 2) {
             unsigned b[4];
-            ldmatrix(b, b_address + (n * 8 * LD + k) * 2);
+            ldmatrix(b, b_address + n * 8 * LD * (int)sizeof(element) + k * 32);
             mma(out.c[n], a, b[0], b[1]);
             mma(out.c[n + 1], a, b[2], b[3]);
         }
-    }
-#elif MODE == 1
-    int g = lane >> 2, t = lane & 3;
-#pragma unroll
-    for (int k = 0; k < DP; k += 8) {
-        const float *p = A + g * LD + k + t;
-        float a[4] = {p[0], p[8 * LD], p[4], p[8 * LD + 4]};
-#pragma unroll
-        for (int n = 0; n < NT; ++n) {
-            const float *q = B + (n * 8 + g) * LD + k + t;
-            mma(out.c[n], a, q[0], q[4]);
+        if constexpr (NT % 2 != 0) {
+            unsigned b[2];
+            ldmatrix_two(b, b_address + (NT - 1) * 8 * LD * (int)sizeof(element) + k * 32);
+            mma(out.c[NT - 1], a, b[0], b[1]);
         }
     }
 #else
     int g = lane >> 2, t = lane & 3;
 #pragma unroll 1
     for (int k = 0; k < DP; k += 4) {
-        pack<4> a0 = load_pack<4>(A + g * LD + k), a1 = load_pack<4>(A + (g + 8) * LD + k);
+        pack<4> a0 = load_pack<4>(A.rows + g * LD + k), a1 = load_pack<4>(A.rows + (g + 8) * LD + k);
 #pragma unroll
         for (int n = 0; n < NT; ++n) {
             pack<4> b0 = load_pack<4>(B + (n * 8 + 2 * t) * LD + k), b1 = load_pack<4>(B + (n * 8 + 2 * t + 1) * LD + k);
@@ -229,9 +294,21 @@ template <int NT> __device__ __forceinline__ void product_rows(tile<NT> &out, co
 #endif
 }
 
+/* A piece of the head's columns of `product_columns` in tf32: WIDE neighbouring columns of two rows of B serve WIDE pieces of
+ * 8 columns each. Column j of piece m stands for column WIDE·j + m, so that one wide access reads the operands of all. */
+#if MODE == 1
+template <int WIDE> __device__ __forceinline__ void product_wide(float c[][4], const unsigned a[4], const float *even)
+{
+    pack<WIDE> low = load_pack<WIDE>(even), high = load_pack<WIDE>(even + LD);
+#pragma unroll
+    for (int m = 0; m < WIDE; ++m)
+        mma(c[m], a, __float_as_uint(low.v[m]), __float_as_uint(high.v[m]));
+}
+#endif
+
 /* out (16, DP) += P · B: P (16, 8·NT) in registers, B 8·NT rows of shared memory. tf32 takes the columns of P in the order
- * 0 2 4 6 1 3 5 7, which lets the accumulator serve as operand as it lies; fp32 passes P through `scratch`, 16 rows of
- * 8·NT + 4 floats of this warp's own. */
+ * 0 2 4 6 1 3 5 7, which lets the accumulator serve as operand as it lies, and leaves the columns of `out` in the order of
+ * `product_wide`; fp32 passes P through `scratch`, 16 rows of 8·NT + 4 floats of this warp's own. */
 template <int NT>
 __device__ __forceinline__ void product_columns(tile<NT_D> &out, const tile<NT> &P, const element *B, float *scratch)
 {
@@ -254,12 +331,13 @@ __device__ __forceinline__ void product_columns(tile<NT_D> &out, const tile<NT> 
     int g = lane >> 2, t = lane & 3;
 #pragma unroll
     for (int k = 0; k < NT; ++k) {
-        float a[4] = {tf32_round(P.c[k][0]), tf32_round(P.c[k][2]), tf32_round(P.c[k][1]), tf32_round(P.c[k][3])};
+        unsigned a[4] = {tf32_bits(P.c[k][0]), tf32_bits(P.c[k][2]), tf32_bits(P.c[k][1]), tf32_bits(P.c[k][3])};
+        const float *even = B + (k * 8 + 2 * t) * LD;
 #pragma unroll
-        for (int n = 0; n < NT_D; ++n) {
-            const float *q = B + (k * 8 + 2 * t) * LD + n * 8 + g;
-            mma(out.c[n], a, q[0], q[LD]);
-        }
+        for (int n = 0; n + 4 <= NT_D; n += 4)
+            product_wide<4>(out.c + n, a, even + n * 8 + g * 4);
+        if constexpr (NT_D % 4 != 0)
+            product_wide<2>(out.c + NT_D - 2, a, even + (NT_D - 2) * 8 + g * 2);
     }
 #else
     constexpr int WIDTH = NT * 8 + 4;
@@ -305,10 +383,35 @@ __device__ __forceinline__ void join_halves(tile<NT_D> &x, float *shared)
     }
 }
 
-/* The warp's 16 rows of an accumulator to global memory; BACK turns pairs back by RoPE. `first` is the first row's t. */
+/* COUNT neighbouring columns of a row to global memory, from `column` on; BACK turns pairs back by RoPE. */
+template <bool BACK, int COUNT, typename TOUT>
+__device__ __forceinline__ void store_columns(TOUT *row, const float *table_row, int column, const pack<COUNT> &x, float scale)
+{
+    constexpr int ACCESS = COUNT < VECTOR ? COUNT : VECTOR < 4 ? VECTOR : 4;
+#pragma unroll
+    for (int first = 0; first < COUNT; first += ACCESS) {
+        if (column + first >= D)
+            return;
+        pack<ACCESS> out;
+#pragma unroll
+        for (int k = 0; k < ACCESS; ++k)
+            out.v[k] = x.v[first + k] * scale;
+        if constexpr (BACK && TURN) {
+            pack<ACCESS> turn = load_pack<ACCESS>(table_row + column + first);
+#pragma unroll
+            for (int k = 0; k < ACCESS; k += 2) {
+                float a = out.v[k], b = out.v[k + 1];
+                out.v[k] = a * turn.v[k] + b * turn.v[k + 1];
+                out.v[k + 1] = b * turn.v[k] - a * turn.v[k + 1];
+            }
+        }
+        store_pack(row + column + first, out);
+    }
+}
+
+/* The warp's 16 rows of an accumulator of `product_columns` times `scale` to global memory. `first` is the first row's t. */
 template <bool BACK, typename TOUT>
-__device__ __forceinline__ void store_rows(TOUT *base, int64 stride, const tile<NT_D> &x, const float scale[2], const float *table,
-                                           int first, int context)
+__device__ __forceinline__ void store_rows(TOUT *base, int64 stride, const tile<NT_D> &x, float scale, const float *table, int first, int context)
 {
     int lane = threadIdx.x & 31, g = lane >> 2, pair = lane & 3;
 #pragma unroll
@@ -316,20 +419,35 @@ __device__ __forceinline__ void store_rows(TOUT *base, int64 stride, const tile<
         int t = first + g + half * 8;
         if (t >= T)
             continue;
+        TOUT *row = base + (int64)t * stride;
+        const float *turns = table + (int64)t * D;
+#if MODE == 1
+#pragma unroll
+        for (int n = 0; n + 4 <= NT_D; n += 4)
+#pragma unroll
+            for (int i = 0; i < 2; ++i) {
+                pack<4> columns;
+#pragma unroll
+                for (int m = 0; m < 4; ++m)
+                    columns.v[m] = x.c[n + m][2 * half + i];
+                store_columns<BACK>(row, turns, n * 8 + (2 * pair + i) * 4, columns, scale);
+            }
+        if constexpr (NT_D % 4 != 0) {
+            constexpr int n = NT_D - 2;
+            pack<4> columns;
+#pragma unroll
+            for (int k = 0; k < 4; ++k)
+                columns.v[k] = x.c[n + k % 2][2 * half + k / 2];
+            store_columns<BACK>(row, turns, n * 8 + pair * 4, columns, scale);
+        }
+#else
 #pragma unroll
         for (int n = 0; n < NT_D; ++n) {
-            int column = n * 8 + 2 * pair;
-            if (column >= D)
-                continue;
-            float a = x.c[n][2 * half] * scale[half], b = x.c[n][2 * half + 1] * scale[half];
-            pack<2> out;
-            out.v[0] = a, out.v[1] = b;
-            if constexpr (BACK && TURN) {
-                float2 turn = *reinterpret_cast<const float2 *>(table + (int64)t * D + column);
-                out.v[0] = a * turn.x + b * turn.y;
-                out.v[1] = b * turn.x - a * turn.y;
-            }
-            store_pack(base + (int64)t * stride + column, out);
+            pack<2> columns;
+            columns.v[0] = x.c[n][2 * half];
+            columns.v[1] = x.c[n][2 * half + 1];
+            store_columns<BACK>(row, turns, n * 8 + 2 * pair, columns, scale);
         }
+#endif
     }
 }

@@ -2,8 +2,9 @@
  * δ = Σ do·o a row:  dv = Pᵀ·do,  ds = P∘(do·vᵀ − δ)·scale,  dq = ds·k,  dk = dsᵀ·q; dq and dk are turned back by RoPE.
  * Two kinds of block in one launch, so that nothing is added atomically and results do not depend on timing: the
  * even ones of grid.y own 64 keys and walk the queries from the diagonal on (dk, dv), the odd ones own 64 queries and walk
- * the keys (dq). Macro BN: rows of a tile of the walk. Dynamic shared memory (128 + 2·BN)·LD elements, then 2·BN floats, and in
- * fp32 8·16·(BN/2+4) floats more. grid (B·H, 2·⌈T/64⌉): blocks start in order of their walks' lengths, longest first. */
+ * the keys (dq). Macros BN: rows of a tile of the walk; BLOCKS: how many blocks a multiprocessor shall hold. Dynamic shared
+ * memory (128 + 2·BN)·LD elements, then 2·BN floats, and in fp32 8·16·(BN/2+4) floats more. grid (B·H, 2·⌈T/64⌉): blocks start in
+ * order of their walks' lengths, longest first. */
 #include "attention.cuh"
 
 #define NT (BN / 16) /* pieces of 8 columns in half a tile */
@@ -30,14 +31,58 @@ extern "C" __global__ void __launch_bounds__(THREADS)
         delta[((int64)(row / T) * HEADS + head) * T + row % T] = sum;
 }
 
+/* The kernel's arguments, and which head of which sequence this block works on. Addresses are worked out where they are used:
+ * kept, they would take the registers that the accumulators need. */
 struct operands {
-    const TQ *q;      /* this head's slice; k and v lie MODEL_WIDTH and 2·MODEL_WIDTH further */
     const TDO *d_o;
-    const float *table, *lse, *delta;
-    TDQ *dq;
-    int64 stride_qkv, stride_do, stride_dqkv;
+    const TQ *qkv;
+    const float *lse, *table;
+    TDQ *dqkv;
+    const float *delta;
+    int64 stride_do, stride_qkv, stride_dqkv;
     float scale;
-    int context;
+    int context, sequence, head;
+
+    /* The head's slice of q, k or v (which 0, 1, 2). */
+    __device__ __forceinline__ const TQ *slice(int which) const
+    {
+        return qkv + (int64)(sequence * T) * stride_qkv + head * D + which * MODEL_WIDTH;
+    }
+
+    __device__ __forceinline__ const TDO *gradients() const { return d_o + (int64)(sequence * T) * stride_do + head * D; }
+
+    __device__ __forceinline__ TDQ *slice_gradients(int which) const
+    {
+        return dqkv + (int64)(sequence * T) * stride_dqkv + head * D + which * MODEL_WIDTH;
+    }
+
+    /* Where the head's log-sums and δ begin. */
+    __device__ __forceinline__ int64 first_sum() const { return (int64)(sequence * HEADS + head) * T; }
+};
+
+/* A tile of queries with its gradients, log-sums and δ on its way to shared memory. */
+struct queries_in_flight {
+    tile_in_flight<BN, true, TQ> q;
+    tile_in_flight<BN, false, TDO> d_o;
+    float lse, delta;
+
+    __device__ __forceinline__ void load(const operands &in, int first)
+    {
+        int context = in.context, t = first + (int)threadIdx.x;
+        q.load(in.slice(0), in.stride_qkv, in.table, first, context);
+        d_o.load(in.gradients(), in.stride_do, in.table, first, context);
+        bool there = threadIdx.x < BN && t < T;
+        lse = there ? in.lse[in.first_sum() + t] * LOG_UNIT : INFINITY_F; /* no weight beyond the context */
+        delta = there ? in.delta[in.first_sum() + t] : 0.0f;
+    }
+
+    __device__ __forceinline__ void store(element *q_tile, element *do_tile, float *lses, float *deltas)
+    {
+        q.store(q_tile);
+        d_o.store(do_tile);
+        if (threadIdx.x < BN)
+            lses[threadIdx.x] = lse, deltas[threadIdx.x] = delta;
+    }
 };
 
 __device__ __forceinline__ void keys_block(const operands &in, int first, element *k_tile, element *v_tile, element *q_tile,
@@ -46,67 +91,65 @@ __device__ __forceinline__ void keys_block(const operands &in, int first, elemen
     int context = in.context;
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, pair = lane & 3;
     int group = warp & 3, half = warp >> 2;
+    float factor = in.scale * LOG_UNIT;
     {
         tile_in_flight<64, true, TQ> k_next;
         tile_in_flight<64, false, TQ> v_next;
-        k_next.load(in.q + MODEL_WIDTH, in.stride_qkv, in.table, first, context);
-        v_next.load(in.q + 2 * MODEL_WIDTH, in.stride_qkv, in.table, first, context);
+        k_next.load(in.slice(1), in.stride_qkv, in.table, first, context);
+        v_next.load(in.slice(2), in.stride_qkv, in.table, first, context);
         k_next.store(k_tile);
         v_next.store(v_tile);
     }
+    __syncthreads();
+    own_rows<false> own_k, own_v;
+    own_k.take(k_tile + group * 16 * LD);
+    own_v.take(v_tile + group * 16 * LD);
     tile<NT_D> dk, dv;
     tile_zero(dk);
     tile_zero(dv);
     int row = first + group * 16 + g; /* key */
     for (int query = first; query < T; query += BN) {
-        {
-            tile_in_flight<BN, true, TQ> q_next;
-            tile_in_flight<BN, false, TDO> do_next;
-            q_next.load(in.q, in.stride_qkv, in.table, query, context);
-            do_next.load(in.d_o, in.stride_do, in.table, query, context);
-            float own_lse = INFINITY_F, own_delta = 0.0f; /* no weight beyond the context */
-            if (threadIdx.x < BN && query + (int)threadIdx.x < T) {
-                own_lse = in.lse[query + threadIdx.x];
-                own_delta = in.delta[query + threadIdx.x];
-            }
-            __syncthreads();
-            q_next.store(q_tile);
-            do_next.store(do_tile);
-            if (threadIdx.x < BN)
-                lse[threadIdx.x] = own_lse, delta[threadIdx.x] = own_delta;
-            __syncthreads();
-        }
+        queries_in_flight next;
+        next.load(in, query);
+        __syncthreads();
+        next.store(q_tile, do_tile, lse, delta);
+        __syncthreads();
         int own = half * (BN / 2); /* this half's first query in the tile */
         if (query + own + BN / 2 - 1 < first + group * 16)
             continue; /* all of them come before these keys */
         tile<NT> s, dp;
         tile_zero(s);
-        product_rows(s, k_tile + group * 16 * LD, q_tile + own * LD);
+        product_rows(s, own_k, q_tile + own * LD);
+        bool diagonal = query + own < first + group * 16 + 15;
 #pragma unroll
-        for (int n = 0; n < NT; ++n)
+        for (int n = 0; n < NT; ++n) {
+            int column = own + n * 8 + 2 * pair;
+            float2 log_sum = *reinterpret_cast<const float2 *>(lse + column);
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                int column = own + n * 8 + 2 * pair + (i & 1);
-                float p = exponential(s.c[n][i] * in.scale - lse[column]);
-                s.c[n][i] = row + (i >> 1) * 8 > query + column ? 0.0f : p;
+                s.c[n][i] = weight(s.c[n][i], factor, i & 1 ? log_sum.y : log_sum.x);
+                if (diagonal && row + (i >> 1) * 8 > query + column + (i & 1))
+                    s.c[n][i] = 0.0f;
             }
+        }
         product_columns(dv, s, do_tile + own * LD, scratch);
         tile_zero(dp);
-        product_rows(dp, v_tile + group * 16 * LD, do_tile + own * LD);
+        product_rows(dp, own_v, do_tile + own * LD);
 #pragma unroll
-        for (int n = 0; n < NT; ++n)
+        for (int n = 0; n < NT; ++n) {
+            float2 minus = *reinterpret_cast<const float2 *>(delta + own + n * 8 + 2 * pair);
 #pragma unroll
             for (int i = 0; i < 4; ++i)
-                s.c[n][i] *= (dp.c[n][i] - delta[own + n * 8 + 2 * pair + (i & 1)]) * in.scale;
+                s.c[n][i] *= dp.c[n][i] - (i & 1 ? minus.y : minus.x);
+        }
         product_columns(dk, s, q_tile + own * LD, scratch);
     }
     join_halves(dk, reinterpret_cast<float *>(k_tile));
     join_halves(dv, reinterpret_cast<float *>(k_tile));
     if (half == 1)
         return;
-    const float one[2] = {1.0f, 1.0f};
-    store_rows<true>(in.dq + MODEL_WIDTH, in.stride_dqkv, dk, one, in.table, first + group * 16, context);
-    store_rows<false>(in.dq + 2 * MODEL_WIDTH, in.stride_dqkv, dv, one, in.table, first + group * 16, context);
+    store_rows<true>(in.slice_gradients(1), in.stride_dqkv, dk, in.scale, in.table, first + group * 16, context);
+    store_rows<false>(in.slice_gradients(2), in.stride_dqkv, dv, 1.0f, in.table, first + group * 16, context);
 }
 
 __device__ __forceinline__ void queries_block(const operands &in, int first, element *q_tile, element *do_tile, element *k_tile,
@@ -115,11 +158,12 @@ __device__ __forceinline__ void queries_block(const operands &in, int first, ele
     int context = in.context;
     int warp = threadIdx.x >> 5, lane = threadIdx.x & 31, g = lane >> 2, pair = lane & 3;
     int group = warp & 3, half = warp >> 2;
+    float factor = in.scale * LOG_UNIT;
     {
         tile_in_flight<64, true, TQ> q_next;
         tile_in_flight<64, false, TDO> do_next;
-        q_next.load(in.q, in.stride_qkv, in.table, first, context);
-        do_next.load(in.d_o, in.stride_do, in.table, first, context);
+        q_next.load(in.slice(0), in.stride_qkv, in.table, first, context);
+        do_next.load(in.gradients(), in.stride_do, in.table, first, context);
         q_next.store(q_tile);
         do_next.store(do_tile);
     }
@@ -128,50 +172,52 @@ __device__ __forceinline__ void queries_block(const operands &in, int first, ele
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
         bool there = row + 8 * r < T;
-        lse[r] = there ? in.lse[row + 8 * r] : INFINITY_F;
-        delta[r] = there ? in.delta[row + 8 * r] : 0.0f;
+        lse[r] = there ? in.lse[in.first_sum() + row + 8 * r] * LOG_UNIT : INFINITY_F;
+        delta[r] = there ? in.delta[in.first_sum() + row + 8 * r] : 0.0f;
     }
+    __syncthreads();
+    own_rows<false> own_q, own_do;
+    own_q.take(q_tile + group * 16 * LD);
+    own_do.take(do_tile + group * 16 * LD);
     tile<NT_D> dq;
     tile_zero(dq);
     int last = min(first + 63, T - 1);
     for (int key = 0; key <= last; key += BN) {
-        {
-            tile_in_flight<BN, true, TQ> k_next;
-            tile_in_flight<BN, false, TQ> v_next;
-            k_next.load(in.q + MODEL_WIDTH, in.stride_qkv, in.table, key, context);
-            v_next.load(in.q + 2 * MODEL_WIDTH, in.stride_qkv, in.table, key, context);
-            __syncthreads();
-            k_next.store(k_tile);
-            v_next.store(v_tile);
-            __syncthreads();
-        }
+        tile_in_flight<BN, true, TQ> k_next;
+        tile_in_flight<BN, false, TQ> v_next;
+        k_next.load(in.slice(1), in.stride_qkv, in.table, key, context);
+        v_next.load(in.slice(2), in.stride_qkv, in.table, key, context);
+        __syncthreads();
+        k_next.store(k_tile);
+        v_next.store(v_tile);
+        __syncthreads();
         int own = half * (BN / 2); /* this half's first key in the tile */
         if (key + own > first + group * 16 + 15)
             continue;
         tile<NT> s, dp;
         tile_zero(s);
         tile_zero(dp);
-        product_rows(s, q_tile + group * 16 * LD, k_tile + own * LD);
-        product_rows(dp, do_tile + group * 16 * LD, v_tile + own * LD);
+        product_rows(s, own_q, k_tile + own * LD);
+        product_rows(dp, own_do, v_tile + own * LD);
+        bool diagonal = key + own + BN / 2 - 1 > first + group * 16;
 #pragma unroll
         for (int n = 0; n < NT; ++n)
 #pragma unroll
             for (int i = 0; i < 4; ++i) {
-                int column = key + own + n * 8 + 2 * pair + (i & 1);
-                float p = exponential(s.c[n][i] * in.scale - lse[i >> 1]);
-                p = column > row + (i >> 1) * 8 ? 0.0f : p;
-                s.c[n][i] = p * (dp.c[n][i] - delta[i >> 1]) * in.scale;
+                float p = weight(s.c[n][i], factor, lse[i >> 1]);
+                if (diagonal && key + own + n * 8 + 2 * pair + (i & 1) > row + (i >> 1) * 8)
+                    p = 0.0f;
+                s.c[n][i] = p * (dp.c[n][i] - delta[i >> 1]);
             }
         product_columns(dq, s, k_tile + own * LD, scratch);
     }
     join_halves(dq, reinterpret_cast<float *>(q_tile));
     if (half == 1)
         return;
-    const float one[2] = {1.0f, 1.0f};
-    store_rows<true>(in.dq, in.stride_dqkv, dq, one, in.table, first + group * 16, context);
+    store_rows<true>(in.slice_gradients(0), in.stride_dqkv, dq, in.scale, in.table, first + group * 16, context);
 }
 
-extern "C" __global__ void __launch_bounds__(THREADS, D <= 64 && MODE == 0 ? 2 : 1)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     attention_backward(const TDO *d_o, const TQ *qkv, const float *lse, const float *table, TDQ *dqkv, const float *delta, int context,
                        float scale, int64 stride_do, int64 stride_qkv, int64 stride_dqkv)
 {
@@ -180,19 +226,21 @@ extern "C" __global__ void __launch_bounds__(THREADS, D <= 64 && MODE == 0 ? 2 :
     element *walk_0 = own_1 + 64 * LD, *walk_1 = walk_0 + BN * LD;
     float *tile_lse = reinterpret_cast<float *>(walk_1 + BN * LD), *tile_delta = tile_lse + BN;
     float *scratch = tile_delta + BN + (threadIdx.x >> 5) * 16 * (BN / 2 + 4);
-    int batch = blockIdx.x / HEADS, head = blockIdx.x % HEADS, order = blockIdx.y / 2;
+    int order = blockIdx.y / 2;
     operands in;
-    in.q = qkv + (int64)batch * T * stride_qkv + head * D;
-    in.d_o = d_o + (int64)batch * T * stride_do + head * D;
+    in.d_o = d_o;
+    in.qkv = qkv;
+    in.lse = lse;
     in.table = table;
-    in.lse = lse + (int64)blockIdx.x * T;
-    in.delta = delta + (int64)blockIdx.x * T;
-    in.dq = dqkv + (int64)batch * T * stride_dqkv + head * D;
-    in.stride_qkv = stride_qkv;
+    in.dqkv = dqkv;
+    in.delta = delta;
     in.stride_do = stride_do;
+    in.stride_qkv = stride_qkv;
     in.stride_dqkv = stride_dqkv;
     in.scale = scale;
     in.context = context;
+    in.sequence = blockIdx.x / HEADS;
+    in.head = blockIdx.x % HEADS;
     if (blockIdx.y % 2 == 0)
         keys_block(in, order * 64, own_0, own_1, walk_0, walk_1, tile_lse, tile_delta, scratch);
     else

@@ -1,12 +1,13 @@
 /* Causal attention, forward, after FlashAttention-2: one block takes 64 queries of one head and walks the key tiles up to
  * the diagonal with a running maximum and sum; RoPE is applied while q and k are loaded, and the next tile is on its way
- * while one is worked on. Macro BN: keys a tile. grid (B·H, ⌈T/64⌉); dynamic shared memory (64 + 2·BN)·LD elements, in fp32
- * followed by 8·16·(BN/2+4) floats. */
+ * while one is worked on. Macros BN: keys a tile; HOLD: 1 keeps the queries in registers; BLOCKS: how many blocks a
+ * multiprocessor shall hold. grid (B·H, ⌈T/64⌉); dynamic shared memory (64 + 2·BN)·LD elements, in fp32 followed by
+ * 8·16·(BN/2+4) floats. */
 #include "attention.cuh"
 
 #define NT (BN / 16) /* pieces of 8 columns in half a tile */
 
-extern "C" __global__ void __launch_bounds__(THREADS, D <= 64 && MODE != 2 ? 2 : 1)
+extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
     attention_forward(const TQ *qkv, const float *table, TO *o, float *lse, int context, float scale, int64 stride_qkv,
                       int64 stride_o)
 {
@@ -28,8 +29,12 @@ extern "C" __global__ void __launch_bounds__(THREADS, D <= 64 && MODE != 2 ? 2 :
         v_next.load(v, stride_qkv, table, 0, context);
         q_next.store(q_tile);
     }
+    __syncthreads();
+    own_rows<HOLD> own_q;
+    own_q.take(q_tile + group * 16 * LD);
     tile<NT_D> out;
     tile_zero(out);
+    float factor = scale * LOG_UNIT;
     float largest[2] = {-INFINITY_F, -INFINITY_F}, sum[2] = {0.0f, 0.0f};
     int row = first + group * 16 + g;
     int last = min(first + 63, T - 1);
@@ -47,41 +52,42 @@ extern "C" __global__ void __launch_bounds__(THREADS, D <= 64 && MODE != 2 ? 2 :
             continue; /* all of it lies beyond these rows' diagonal; the warp still meets the barriers */
         tile<NT> s;
         tile_zero(s);
-        product_rows(s, q_tile + group * 16 * LD, k_tile + half * (BN / 2) * LD);
-        bool diagonal = own + BN / 2 - 1 > first + group * 16;
+        product_rows(s, own_q, k_tile + half * (BN / 2) * LD);
+        if (own + BN / 2 - 1 > first + group * 16) {
+#pragma unroll
+            for (int n = 0; n < NT; ++n)
+#pragma unroll
+                for (int i = 0; i < 4; ++i)
+                    if (own + n * 8 + 2 * pair + (i & 1) > row + (i >> 1) * 8)
+                        s.c[n][i] = -INFINITY_F;
+        }
+        float shrink[2];
 #pragma unroll
         for (int r = 0; r < 2; ++r) {
             float top = largest[r];
 #pragma unroll
             for (int n = 0; n < NT; ++n)
-#pragma unroll
-                for (int i = 0; i < 2; ++i) {
-                    float value = s.c[n][2 * r + i] * scale;
-                    if (diagonal && own + n * 8 + 2 * pair + i > row + 8 * r)
-                        value = -INFINITY_F;
-                    s.c[n][2 * r + i] = value;
-                    top = fmaxf(top, value);
-                }
+                top = fmaxf(top, fmaxf(s.c[n][2 * r], s.c[n][2 * r + 1]));
             top = fmaxf(top, __shfl_xor_sync(FULL_MASK, top, 1));
             top = fmaxf(top, __shfl_xor_sync(FULL_MASK, top, 2));
-            float base = top == -INFINITY_F ? 0.0f : top; /* this half may hold no key that the row sees */
-            float shrink = exponential(largest[r] - base), added = 0.0f;
+            float base = top == -INFINITY_F ? 0.0f : top * factor; /* this half may hold no key that the row sees */
+            float added = 0.0f;
+            shrink[r] = weight(largest[r], factor, base);
             largest[r] = top;
 #pragma unroll
             for (int n = 0; n < NT; ++n)
 #pragma unroll
-                for (int i = 0; i < 2; ++i) {
-                    float p = exponential(s.c[n][2 * r + i] - base);
-                    s.c[n][2 * r + i] = p;
-                    added += p;
+                for (int i = 2 * r; i < 2 * r + 2; ++i) {
+                    s.c[n][i] = weight(s.c[n][i], factor, base);
+                    added += s.c[n][i];
                 }
-            sum[r] = sum[r] * shrink + added;
-#pragma unroll
-            for (int n = 0; n < NT_D; ++n) {
-                out.c[n][2 * r] *= shrink;
-                out.c[n][2 * r + 1] *= shrink;
-            }
+            sum[r] = sum[r] * shrink[r] + added;
         }
+#pragma unroll
+        for (int n = 0; n < NT_D; ++n)
+#pragma unroll
+            for (int i = 0; i < 4; ++i)
+                out.c[n][i] *= shrink[i >> 1];
         product_columns(out, s, v_tile + half * (BN / 2) * LD, scratch);
     }
 
@@ -105,20 +111,21 @@ extern "C" __global__ void __launch_bounds__(THREADS, D <= 64 && MODE != 2 ? 2 :
     __syncthreads();
     if (half == 1)
         return;
-    float inverse[2];
+    float mine[2], theirs[2];
 #pragma unroll
     for (int r = 0; r < 2; ++r) {
         float other = shared_largest[r * 128 + slot], top = fmaxf(largest[r], other);
-        float mine = exponential(largest[r] - top), theirs = exponential(other - top); /* key 0 is in the first half: finite */
-        sum[r] = sum[r] * mine + shared_sum[r * 128 + slot] * theirs;
-#pragma unroll
-        for (int n = 0; n < NT_D; ++n)
-#pragma unroll
-            for (int i = 2 * r; i < 2 * r + 2; ++i)
-                out.c[n][i] = out.c[n][i] * mine + shared[(n * 4 + i) * 128 + slot] * theirs;
-        inverse[r] = 1.0f / sum[r];
+        float base = top * factor; /* key 0 is in the first half: finite */
+        float own = weight(largest[r], factor, base), added = weight(other, factor, base);
+        float total = sum[r] * own + shared_sum[r * 128 + slot] * added;
+        mine[r] = own / total, theirs[r] = added / total;
         if (pair == 0 && row + 8 * r < T)
-            lse[(int64)blockIdx.x * T + row + 8 * r] = top + logf(sum[r]);
+            lse[(int64)blockIdx.x * T + row + 8 * r] = top * scale + logf(total);
     }
-    store_rows<false>(o + (int64)batch * T * stride_o + head * D, stride_o, out, inverse, table, first + group * 16, context);
+#pragma unroll
+    for (int n = 0; n < NT_D; ++n)
+#pragma unroll
+        for (int i = 0; i < 4; ++i)
+            out.c[n][i] = out.c[n][i] * mine[i >> 1] + shared[(n * 4 + i) * 128 + slot] * theirs[i >> 1];
+    store_rows<false>(o + (int64)batch * T * stride_o + head * D, stride_o, out, 1.0f, table, first + group * 16, context);
 }
