@@ -58,16 +58,6 @@ static uint64_t sample_key(const struct run *run, int pass)
     return key;
 }
 
-/* The mean of the profiled steps of a pass, in ns. */
-static double profiled_wall(const struct report_pass *pass)
-{
-    const struct report_phase *total = &pass->phases[PHASE_COUNT];
-    double sum = 0;
-    for (size_t i = 0; i < total->profiled_count; i++)
-        sum += (double)total->profiled_ns[i];
-    return total->profiled_count ? sum / (double)total->profiled_count : UNKNOWN_DOUBLE;
-}
-
 static bool has_warmup(const struct run *run, enum pass pass)
 {
     size_t count = 0;
@@ -119,7 +109,8 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
         return;
     }
     pass->profiled_steps = cover.steps;
-    pass->wall_ns = profiled_wall(pass);
+    const struct running *wall = &run->profiled_wall[which];
+    pass->wall_ns = wall->n ? (double)wall->total / (double)wall->n : UNKNOWN_DOUBLE;
     pass->busy_ns = (double)cover.busy_ns / (double)cover.steps;
     pass->kernel_ns = (double)cover.sum_ns / (double)cover.steps;
     pass->idle_ns = pass->wall_ns - pass->busy_ns;

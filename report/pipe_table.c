@@ -77,7 +77,7 @@ void pipe_number(struct pipe_table *table, const char *format, double value)
 {
     char text[64];
     snprintf(text, sizeof text, format, value);
-    add_cell(table, isnan(value) ? "n/a" : text);
+    add_cell(table, isfinite(value) ? text : "n/a"); /* a ratio to nothing is as unknown as its parts */
 }
 #pragma GCC diagnostic pop
 

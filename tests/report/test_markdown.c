@@ -212,6 +212,62 @@ static void test_warmup_axis(void **state)
     report_free(&report);
 }
 
+/* A cell with `count` timed steps of a pass, given in ms. */
+static struct report_cell *timed_cell(struct report *report, const double *ms, size_t count)
+{
+    struct report_cell *cell = report_add_cell(report);
+    cell_default(&cell->requested);
+    cell->status = STATUS_OK;
+    cell->reason = "";
+    cell->passes[PASS_FWD] = (struct report_pass){.present = true, .pass = PASS_FWD};
+    struct report_phase *total = &cell->passes[PASS_FWD].phases[PHASE_COUNT];
+    total->name = "total";
+    total->samples_ns = arena_array(&cell->arena, uint64_t, count);
+    total->sample_count = count;
+    for (size_t i = 0; i < count; i++)
+        total->samples_ns[i] = (uint64_t)(ms[i] * 1e6);
+    summary_of(total->samples_ns, count, &total->summary);
+    return cell;
+}
+
+/* A first step that stands out says something of the warm-up only where it was slower. */
+static void test_first_step(void **state)
+{
+    (void)state;
+    static const double slower[] = {90, 10, 11, 10.5, 10.2, 10.8}, faster[] = {1, 50, 51, 50.5, 50.2, 50.8};
+    struct report report;
+    report_init(&report);
+    timed_cell(&report, slower, 6);
+    timed_cell(&report, faster, 6)->requested.batch_size = 2;
+    char *text = markdown(&report);
+    has(text,
+        "- S · b4 · c256 · fp32 · eager · cpu, fwd: the first timed step is an outlier, slower than the others: the "
+        "warm-up may have been too short");
+    has(text, "- S · b2 · c256 · fp32 · eager · cpu, fwd: the first timed step is an outlier, faster than the others");
+    assert_null(strstr(strstr(text, "faster than the others"), "too short"));
+    free(text);
+    report_free(&report);
+}
+
+/* A run without end keeps its newest steps: they are not shown as its first. */
+static void test_endless(void **state)
+{
+    (void)state;
+    static double ms[SAMPLES_KEPT];
+    struct report report;
+    report_init(&report);
+    for (size_t i = 0; i < SAMPLES_KEPT; i++)
+        ms[i] = i == 0 ? 777 : 20 + (double)(i % 3);
+    timed_cell(&report, ms, SAMPLES_KEPT)->requested.steps = STEPS_FOREVER;
+    char *text = markdown(&report), *part = section(text, "## Warm-up");
+    has(part, " n/a | … ");
+    assert_null(strstr(part, "777"));
+    assert_null(strstr(text, "the first timed step is an outlier"));
+    free(part);
+    free(text);
+    report_free(&report);
+}
+
 static void verdict_is(double low, double median, double high, enum verdict expected)
 {
     const struct ratio ratio = {median, low, high, 10};
@@ -237,7 +293,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sections), cmocka_unit_test(test_hostile_names), cmocka_unit_test(test_frontier),
-        cmocka_unit_test(test_softmax),  cmocka_unit_test(test_warmup_axis),   cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_softmax),  cmocka_unit_test(test_warmup_axis),   cmocka_unit_test(test_first_step),
+        cmocka_unit_test(test_endless),  cmocka_unit_test(test_verdicts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
