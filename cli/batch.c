@@ -205,7 +205,8 @@ int batch_run(struct batch *batch)
     if (loop.quit)
         goto cleanup;
     report_update(batch->report, batch->session);
-    if (!report_emit(batch->report, format, &text, &error) || !print_all(text.text, text.length, &error)) {
+    report_emit(batch->report, format, &text);
+    if (!print_all(text.text, text.length, &error)) {
         const int failure = fail(&error);
         code = code == EXIT_OK ? failure : code;
     } else if (loop.write_failed && code == EXIT_OK)

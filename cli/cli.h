@@ -142,6 +142,9 @@ bool terminal_draws(void);
  * went away is not an error. */
 bool print_all(const char *text, size_t length, struct error *error);
 
+/* The same into the file at `path` (atomically), unless that is NULL or "-". */
+bool write_all(const char *path, const char *text, size_t length, struct error *error);
+
 /* help.c: what --help, the man page and the completions say, each made from the tables. */
 void help_usage(struct strbuf *out);
 void help_command(enum command command, struct strbuf *out);

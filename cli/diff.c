@@ -1,6 +1,5 @@
 /* steptop diff BEFORE AFTER: what became slower or faster, and whether that is more than noise. */
 #include "report/diff.h"
-#include "base/file.h"
 #include "cli/cli.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -87,7 +86,7 @@ int command_diff(const struct arguments *arguments)
         diff_markdown(&diff, before.path, after.path, &text);
     else
         diff_text(&diff, before.path, after.path, &text);
-    if (path ? !file_write_atomic(path, text.text, text.length, &error) : !print_all(text.text, text.length, &error))
+    if (!write_all(path, text.text, text.length, &error))
         code = fail(&error);
     else
         code = diff.regression ? EXIT_REGRESSION : EXIT_OK;

@@ -9,18 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *clean_copy(struct arena *arena, const char *text)
-{
-    const size_t length = strlen(text);
-    if (text_is_clean(text, length))
-        return arena_strndup(arena, text, length);
-    struct strbuf clean = {0};
-    clean_text(&clean, text, length);
-    const char *copy = arena_strndup(arena, clean.text, clean.length);
-    strbuf_release(&clean);
-    return copy;
-}
-
 #define DERIVE_AT_ONCE 256 /* samples */
 #define DERIVE_NS 1000000000u
 

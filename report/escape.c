@@ -72,6 +72,18 @@ void clean_text(struct strbuf *out, const char *text, size_t length)
     }
 }
 
+const char *clean_copy(struct arena *arena, const char *text)
+{
+    const size_t length = strlen(text);
+    if (text_is_clean(text, length))
+        return arena_strndup(arena, text, length);
+    struct strbuf clean = {0};
+    clean_text(&clean, text, length);
+    const char *copy = arena_strndup(arena, clean.text, clean.length);
+    strbuf_release(&clean);
+    return copy;
+}
+
 /* Appends `text` cleaned, each byte of ASCII replaced by what `replace` gives for it, NULL to keep it. */
 static void escape_with(struct strbuf *out, const char *text, const char *(*replace)(char c))
 {

@@ -1,6 +1,7 @@
 /* Names of kernels, models, hosts and reasons are strangers' data. What enters the document is cleaned once; each format
  * then escapes what has a meaning of its own there. */
 #pragma once
+#include "base/arena.h"
 #include "base/strbuf.h"
 #include <stdbool.h>
 #include <stddef.h>
@@ -9,6 +10,7 @@
  * byte order marks and direction overrides become U+FFFD, as do bytes that are no UTF-8; newlines and tabs become a
  * space. */
 void clean_text(struct strbuf *out, const char *text, size_t length);
+const char *clean_copy(struct arena *arena, const char *text); /* the same, the arena's */
 bool text_is_clean(const char *text, size_t length);
 
 /* Markdown, inside a table cell or a line: cleaned, without a bare |, HTML or emphasis. */
