@@ -87,7 +87,8 @@ static void telemetry_line(const struct device_telemetry *telemetry, struct strb
     if (telemetry->throttle[0])
         strbuf_printf(&text, "%sthrottled: %s", text.length ? ", " : "", telemetry->throttle);
     if (telemetry->other_processes != UINT32_MAX)
-        strbuf_printf(&text, "%sother processes on the device: %u", text.length ? ", " : "", telemetry->other_processes);
+        strbuf_printf(&text, "%sother processes on the device: %u", text.length ? ", " : "",
+                      telemetry->other_processes);
     line(out, "sampled during the run", text.text);
     strbuf_release(&text);
 }
@@ -118,6 +119,17 @@ static void settings_line(const struct report_cell *cell, struct strbuf *out)
     strbuf_release(&text);
 }
 
+static void ceilings_line(const struct report_ceilings *ceilings, struct strbuf *out)
+{
+    struct strbuf text = {0};
+    if (is_known(ceilings->flops_per_s))
+        strbuf_printf(&text, "%.1f GFLOP/s matmul", ceilings->flops_per_s * 1e-9);
+    if (is_known(ceilings->bytes_per_s))
+        strbuf_printf(&text, "%s%.1f GB/s copy", text.length ? ", " : "", ceilings->bytes_per_s * 1e-9);
+    line(out, "ceilings, measured in this run", text.text);
+    strbuf_release(&text);
+}
+
 static void cell_lines(const struct report_cell *cell, struct strbuf *out)
 {
     char text[512];
@@ -132,11 +144,7 @@ static void cell_lines(const struct report_cell *cell, struct strbuf *out)
              "%" PRIu64 " received, %" PRIu64 " lost, %" PRIu64 " refused as invalid, %" PRIu64 " of no layer",
              cell->records, cell->dropped, cell->invalid, cell->unattributed);
     line(out, "records", text);
-    if (is_known(cell->ceilings.flops_per_s) || is_known(cell->ceilings.bytes_per_s)) {
-        snprintf(text, sizeof text, "%.1f GFLOP/s matmul, %.1f GB/s copy", cell->ceilings.flops_per_s * 1e-9,
-                 cell->ceilings.bytes_per_s * 1e-9);
-        line(out, "ceilings, measured in this run", text);
-    }
+    ceilings_line(&cell->ceilings, out);
     telemetry_line(&cell->telemetry, out);
     for (size_t n = 0; n < cell->note_count; n++) {
         struct strbuf key = {0};
