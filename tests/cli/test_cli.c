@@ -184,7 +184,11 @@ static void profiles_are_listed_and_made(void **state)
     expect(&outcome, 0, path, "");
     text = file_get(path);
     assert_non_null(strstr(text, "schema: steptop/profile/1"));
+    assert_non_null(strstr(strstr(text, "Run it with: steptop run "), path));
     free(text);
+    outcome_release(&outcome);
+    steptop_run(&outcome, "run", path, "--dry-run", NULL);
+    expect(&outcome, 0, "| S ", "");
     outcome_release(&outcome);
     /* Without -o: in the user's folder, where it is found by name. */
     const char *const words[] = {"profiles", "new", "own.yaml", NULL}, *const list[] = {"profiles", "-q", NULL};
@@ -193,6 +197,15 @@ static void profiles_are_listed_and_made(void **state)
     outcome_release(&outcome);
     command_execute(&(struct command){.arguments = list, .environment = environment}, &outcome);
     expect(&outcome, 0, "own\nquickstart\n", "");
+    outcome_release(&outcome);
+    char *own = path_in(folder, "steptop/profiles/own.yaml");
+    text = file_get(own);
+    assert_non_null(strstr(text, "Run it with: steptop run own\n"));
+    free(text);
+    free(own);
+    const char *const run[] = {"run", "own", "--dry-run", NULL};
+    command_execute(&(struct command){.arguments = run, .environment = environment}, &outcome);
+    expect(&outcome, 0, "| S ", "");
     outcome_release(&outcome);
     /* No home at all. */
     const char *const homeless[] = {"HOME", "XDG_CONFIG_HOME", NULL};
