@@ -416,7 +416,6 @@ static void profile_init(struct profile *profile, const char *source)
     profile->name = "";
     profile->spec = arena_alloc(&profile->arena, sizeof *profile->spec);
     profile->spec->models = arena_array(&profile->arena, struct model_config, MODELS_MAX);
-    profile->spec->file = profile->source;
     cell_default(&profile->spec->base);
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 #include "base/arena.h"
 #include "base/strbuf.h"
+#include "base/text.h"
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -24,9 +25,3 @@ void escape_yaml(struct strbuf *out, const char *text);
 void escape_csv(struct strbuf *out, const char *text);
 /* XML character data and attribute values. Cleaned. */
 void escape_xml(struct strbuf *out, const char *text);
-
-/* Code points, which is how tabulate counts columns without its optional wcwidth. */
-size_t utf8_length(const char *text);
-
-/* One code point from text[0..length): its bytes consumed, 0 when they are no UTF-8. */
-size_t utf8_decode(const char *text, size_t length, unsigned *code_point);

@@ -52,7 +52,7 @@ static void host_lines(const struct report *report, struct strbuf *out)
     line(out, "system", host->os);
     line(out, "kernel", host->kernel);
     line(out, "processor", host->cpu);
-    if (host->cores) {
+    if (host->cores && host->cores != UINT32_MAX) {
         snprintf(text, sizeof text, "%u", host->cores);
         line(out, "cores that may be used", text);
     }

@@ -139,7 +139,7 @@ struct report_cell {
 
 struct report_host {
     const char *hostname, *os, *kernel, *cpu, *governor;
-    uint32_t cores; uint64_t memory_bytes; double load_average;
+    uint32_t cores; /* UINT32_MAX: not known */ uint64_t memory_bytes; double load_average;
 };
 
 struct report {

@@ -440,10 +440,16 @@ static const struct field cell_list[] = {
 const struct field_set cell_fields = {"a cell", cell_list, COUNT(cell_list), sizeof(struct file_cell)};
 
 #define REPORT(member) AT(struct report, member)
+static bool has_commit(const void *item)
+{
+    const struct report *report = item;
+    return report->commit && *report->commit;
+}
+
 static const struct field tool_list[] = {
     {"version", FIELD_STRING, REPORT(tool_version), "of steptop"},
     {"commit", FIELD_STRING, REPORT(commit), "it was built from"},
-    {"dirty", FIELD_BOOL, REPORT(dirty), "with changes of its own"},
+    {"dirty", FIELD_BOOL, REPORT(dirty), "with changes of its own", .present = has_commit},
 };
 SET(tool, struct report, "the tool");
 
@@ -458,7 +464,7 @@ static const struct field host_list[] = {
     {"os", FIELD_STRING, AT(struct report_host, os), ""},
     {"kernel", FIELD_STRING, AT(struct report_host, kernel), ""},
     {"cpu", FIELD_STRING, AT(struct report_host, cpu), ""},
-    {"cores", FIELD_UNSIGNED, AT(struct report_host, cores), "that may be used"},
+    {"cores", FIELD_UNSIGNED, AT(struct report_host, cores), "that may be used", .special = ""},
     {"memory_bytes", FIELD_UNSIGNED, AT(struct report_host, memory_bytes), ""},
     {"governor", FIELD_STRING, AT(struct report_host, governor), "of the CPU's clock"},
     {"load_average", FIELD_DOUBLE, AT(struct report_host, load_average), "of the last minute, at the start"},

@@ -53,6 +53,41 @@ static void test_json(void **state)
     report_free(&report);
 }
 
+/* What is not known is left out, in maps and in rows; a kernel that is called - is a kernel. */
+static void test_json_unknown(void **state)
+{
+    (void)state;
+    struct report report;
+    struct strbuf out = {0};
+    struct error error = {0};
+    synthetic_report(&report, "tiny", false, 2, 1);
+    report.cells.items[0]->kernels[0].name = "-";
+    report.cells.items[0]->kernels[1].name = " ";
+    emit_json(&report, &out);
+    json_t *json = parse(out.text), *cell = json_array_get(json_object_get(json, "cells"), 0);
+    const json_t *kernels = json_object_get(cell, "kernels");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(kernels, 0), "name")), "-");
+    assert_null(json_object_get(json_array_get(kernels, 1), "name"));
+    assert_true(json_is_integer(json_object_get(json_object_get(json, "host"), "cores")));
+    assert_true(json_is_boolean(json_object_get(json_object_get(json, "tool"), "dirty")));
+    json_decref(json);
+    report_free(&report);
+    static const char bare[] = "schema: steptop/report/1\ncells: []\ncomplete: true\n";
+    if (!report_parse(bare, sizeof bare - 1, "bare.yaml", &report, &error))
+        fail_msg("%s", error.text);
+    strbuf_clear(&out);
+    emit_json(&report, &out);
+    json = parse(out.text);
+    assert_int_equal(json_object_size(json_object_get(json, "host")), 0);
+    assert_int_equal(json_object_size(json_object_get(json, "tool")), 0);
+    json_decref(json);
+    strbuf_clear(&out);
+    emit_markdown(&report, &out);
+    assert_null(strstr(out.text, "cores that may be used"));
+    strbuf_release(&out);
+    report_free(&report);
+}
+
 /* Cells of one CSV line (RFC 4180) into `fields`; the rest of the text. */
 static const char *csv_line(const char *text, char fields[64][256], int *count)
 {
@@ -344,10 +379,8 @@ static void test_svg(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json),
-        cmocka_unit_test(test_csv),
-        cmocka_unit_test(test_perfetto),
-        cmocka_unit_test(test_svg),
+        cmocka_unit_test(test_json),     cmocka_unit_test(test_json_unknown), cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_perfetto), cmocka_unit_test(test_svg),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
