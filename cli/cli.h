@@ -14,6 +14,7 @@ enum exit_code {
     EXIT_DEVICE = 4,
     EXIT_REGRESSION = 5,
     EXIT_INTERRUPTED = 130,
+    EXIT_TERMINATED = 143, /* 128 + SIGTERM */
 };
 
 enum command {

@@ -107,6 +107,7 @@ void session_remove(struct session *session, uint32_t id);
  * 1 is that of the recording, 10 ten times as fast, 0 as fast as it is read. Several may be given; they play one after the
  * other. The file is checked as it is read: a broken one ends its run as an error that names the place. */
 bool session_replay(struct session *session, const char *path, double speed, struct error *error);
+bool session_recording_cut(const struct session *session); /* one that was played was not whole; its run's reason says how */
 
 /* Descriptors to poll (up to max) and the longest time to wait in ms (-1: any). */
 int session_poll(const struct session *session, struct pollfd *fds, int max, int *timeout_ms);

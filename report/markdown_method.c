@@ -93,6 +93,17 @@ static void telemetry_line(const struct device_telemetry *telemetry, struct strb
     strbuf_release(&text);
 }
 
+/* A step was taken, of whatever kind. */
+static bool has_run(const struct report_cell *cell)
+{
+    for (int pass = 0; pass < PASS_COUNT; pass++) {
+        const struct report_phase *total = &cell->passes[pass].phases[PHASE_COUNT];
+        if (cell->passes[pass].present && (total->warmup_count || total->profiled_count || total->summary.n))
+            return true;
+    }
+    return false;
+}
+
 static void settings_line(const struct report_cell *cell, struct strbuf *out)
 {
     const struct cell *asked = &cell->requested;
@@ -109,9 +120,12 @@ static void settings_line(const struct report_cell *cell, struct strbuf *out)
         strbuf_puts(&text, "never");
     line(out, "settings", text.text);
     strbuf_clear(&text);
-    strbuf_printf(&text, "asked for %s %s, ran %s %s", precision_name(asked->dtype),
-                  asked->compile ? "compiled" : "eager", precision_name(cell->effective_dtype),
-                  cell->effective_compile ? "compiled" : "eager");
+    strbuf_printf(&text, "asked for %s %s, ", precision_name(asked->dtype), asked->compile ? "compiled" : "eager");
+    if (has_run(cell))
+        strbuf_printf(&text, "ran %s %s", precision_name(cell->effective_dtype),
+                      cell->effective_compile ? "compiled" : "eager");
+    else
+        strbuf_puts(&text, "took no step");
     for (int f = 0; f < FUSE_COUNT; f++)
         if (cell->fired >> f & 1)
             strbuf_printf(&text, ", %s", fusion_name((enum fusion)f));

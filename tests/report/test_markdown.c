@@ -208,6 +208,43 @@ static void test_what_is_not_there(void **state)
     report_free(&report);
 }
 
+/* A cell with `count` timed steps of a pass, given in ms. */
+static struct report_cell *timed_cell(struct report *report, const double *ms, size_t count)
+{
+    struct report_cell *cell = report_add_cell(report);
+    cell_default(&cell->requested);
+    cell->status = STATUS_OK;
+    cell->reason = "";
+    cell->passes[PASS_FWD] = (struct report_pass){.present = true, .pass = PASS_FWD};
+    struct report_phase *total = &cell->passes[PASS_FWD].phases[PHASE_COUNT];
+    total->name = "total";
+    total->samples_ns = arena_array(&cell->arena, uint64_t, count);
+    total->sample_count = count;
+    for (size_t i = 0; i < count; i++)
+        total->samples_ns[i] = (uint64_t)(ms[i] * 1e6);
+    summary_of(total->samples_ns, count, &total->summary);
+    return cell;
+}
+
+static void test_what_did_not_run(void **state)
+{
+    (void)state;
+    static const double ms[] = {1, 2};
+    struct report report;
+    report_init(&report);
+    struct report_cell *cell = timed_cell(&report, ms, 2);
+    cell->effective_compile = true;
+    char *text = markdown(&report);
+    has(text, "- configuration: asked for fp32 eager, ran fp32 compiled\n");
+    free(text);
+    cell->passes[PASS_FWD] = (struct report_pass){.present = true};
+    cell->status = STATUS_UNSUPPORTED;
+    text = markdown(&report);
+    has(text, "- configuration: asked for fp32 eager, took no step\n");
+    free(text);
+    report_free(&report);
+}
+
 /* The share of a layer is of the whole step, of what belongs to no layer too. */
 static void test_layer_share(void **state)
 {
@@ -298,24 +335,6 @@ static void test_warmup_axis(void **state)
     report_free(&report);
 }
 
-/* A cell with `count` timed steps of a pass, given in ms. */
-static struct report_cell *timed_cell(struct report *report, const double *ms, size_t count)
-{
-    struct report_cell *cell = report_add_cell(report);
-    cell_default(&cell->requested);
-    cell->status = STATUS_OK;
-    cell->reason = "";
-    cell->passes[PASS_FWD] = (struct report_pass){.present = true, .pass = PASS_FWD};
-    struct report_phase *total = &cell->passes[PASS_FWD].phases[PHASE_COUNT];
-    total->name = "total";
-    total->samples_ns = arena_array(&cell->arena, uint64_t, count);
-    total->sample_count = count;
-    for (size_t i = 0; i < count; i++)
-        total->samples_ns[i] = (uint64_t)(ms[i] * 1e6);
-    summary_of(total->samples_ns, count, &total->summary);
-    return cell;
-}
-
 /* A first step that stands out says something of the warm-up only where it was slower. */
 static void test_first_step(void **state)
 {
@@ -381,9 +400,9 @@ int main(void)
         cmocka_unit_test(test_sections),          cmocka_unit_test(test_hostile_names),
         cmocka_unit_test(test_frontier),          cmocka_unit_test(test_frontier_settings),
         cmocka_unit_test(test_what_is_not_there), cmocka_unit_test(test_layer_share),
-        cmocka_unit_test(test_softmax),           cmocka_unit_test(test_warmup_axis),
-        cmocka_unit_test(test_first_step),        cmocka_unit_test(test_endless),
-        cmocka_unit_test(test_verdicts),
+        cmocka_unit_test(test_what_did_not_run),  cmocka_unit_test(test_softmax),
+        cmocka_unit_test(test_warmup_axis),       cmocka_unit_test(test_first_step),
+        cmocka_unit_test(test_endless),           cmocka_unit_test(test_verdicts),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
