@@ -1,5 +1,6 @@
 #include "report/emit.h"
 #include "base/file.h"
+#include "report/markdown.h"
 #include "report/svg.h"
 #include <string.h>
 
@@ -99,12 +100,14 @@ static bool write_pictures(const struct report *report, const char *path, struct
             const char *slash = strrchr(file.text, '/');
             strbuf_puts(markdown, any ? "\n" : "\n## Pictures\n\n");
             any = true;
-            strbuf_puts(markdown, "![");
-            strbuf_puts(markdown, picture_name((enum picture)p));
+            strbuf_printf(markdown, "![%s of ", picture_name((enum picture)p));
+            markdown_title(report->cells.items[i], markdown);
             strbuf_puts(markdown, "](");
             put_target(markdown, slash ? slash + 1 : file.text);
             strbuf_puts(markdown, ")\n");
         }
+    if (any && report->cells.count > PICTURE_CELLS)
+        strbuf_printf(markdown, "\nOf the first %d of %zu cells.\n", PICTURE_CELLS, report->cells.count);
     strbuf_release(&picture);
     strbuf_release(&file);
     return done;

@@ -114,8 +114,10 @@ static void settings_line(const struct report_cell *cell, struct strbuf *out)
     else
         strbuf_printf(&text, "%u", asked->steps);
     strbuf_printf(&text, ", seed %" PRIu64 ", a profiled step ", asked->seed);
-    if (asked->profile_every)
-        strbuf_printf(&text, "after every %u timed", asked->profile_every);
+    if (asked->profile_every == 1)
+        strbuf_puts(&text, "beside each timed step");
+    else if (asked->profile_every)
+        strbuf_printf(&text, "beside one timed step in %u", asked->profile_every);
     else
         strbuf_puts(&text, "never");
     line(out, "settings", text.text);
@@ -126,9 +128,12 @@ static void settings_line(const struct report_cell *cell, struct strbuf *out)
                       cell->effective_compile ? "compiled" : "eager");
     else
         strbuf_puts(&text, "took no step");
+    const char *before = "; fused: ";
     for (int f = 0; f < FUSE_COUNT; f++)
-        if (cell->fired >> f & 1)
-            strbuf_printf(&text, ", %s", fusion_name((enum fusion)f));
+        if (cell->fired >> f & 1) {
+            strbuf_printf(&text, "%s%s", before, fusion_name((enum fusion)f));
+            before = ", ";
+        }
     line(out, "configuration", text.text);
     strbuf_release(&text);
 }
@@ -181,9 +186,9 @@ void markdown_method(const struct report *report, struct strbuf *out)
     host_lines(report, out);
     for (size_t i = 0; i < report->cells.count && i < MARKDOWN_DETAIL_CELLS; i++) {
         const struct report_cell *cell = report->cells.items[i];
-        strbuf_puts(out, "\n### How ");
+        strbuf_puts(out, "\n### Settings and surroundings of ");
         markdown_title(cell, out);
-        strbuf_puts(out, " ran\n\n");
+        strbuf_puts(out, "\n\n");
         cell_lines(cell, out);
     }
 }

@@ -131,7 +131,7 @@ static void a_report_without_a_picture(void **state)
     outcome_release(&outcome);
     char *text = file_get(markdown);
     assert_non_null(text);
-    assert_non_null(strstr(text, "(w-1-layers.svg)"));
+    assert_non_null(strstr(text, "![layers of tiny · b1 · c8 · fp32 · eager · cpu](w-1-layers.svg)"));
     assert_null(strstr(text, "(w-1-classes.svg)"));
     free(text);
     /* Standard output, said aloud. */
@@ -155,6 +155,9 @@ static void sweeps_and_dry_runs(void **state)
     assert_int_equal(count_of(outcome.output, "| yes "), 12);
     outcome_release(&outcome);
     /* What cells differ in is a column. */
+    steptop_run(&outcome, "run", "--dry-run", "-m", "tiny", "--repetitions", "2", NULL);
+    expect(&outcome, 0, "|   repetition |", "");
+    outcome_release(&outcome);
     steptop_run(&outcome, "run", "--dry-run", "-m", "tiny,XL", "-b", "64", "-c", "4096", "--seed", "1,2", "--threads",
                 "1,2", "--on-oom", "skip_larger", NULL);
     expect(&outcome, 0, "|   threads |   seed |", "");

@@ -236,9 +236,17 @@ static void test_what_did_not_run(void **state)
     cell->effective_compile = true;
     char *text = markdown(&report);
     has(text, "- configuration: asked for fp32 eager, ran fp32 compiled\n");
+    has(text, "a profiled step beside each timed step\n");
+    free(text);
+    cell->fired = 3;
+    cell->requested.profile_every = 5;
+    text = markdown(&report);
+    has(text, "ran fp32 compiled; fused: ");
+    has(text, "a profiled step beside one timed step in 5\n");
     free(text);
     cell->passes[PASS_FWD] = (struct report_pass){.present = true};
     cell->status = STATUS_UNSUPPORTED;
+    cell->fired = 0;
     text = markdown(&report);
     has(text, "- configuration: asked for fp32 eager, took no step\n");
     free(text);
