@@ -76,9 +76,10 @@ int command_diff(const struct arguments *arguments)
     }
     diff_make(&diff, &before.report, &after.report, threshold);
     if (!diff.matched) {
-        error_set(&error, ERROR_INPUT,
-                  "%s and %s have no cell in common: no model, shape, dtype, device and mode is in both", before.path,
-                  after.path);
+        error_set(
+            &error, ERROR_INPUT,
+            "%s and %s have no cell in common: no model, shape, dtype, device, mode and number of threads is in both",
+            before.path, after.path);
         code = fail(&error);
         goto cleanup;
     }

@@ -68,9 +68,10 @@ static struct ratio ratio_of_means(double a, double error_a, double b, double er
     if (steps < RATIO_LEAST_SAMPLES)
         return ratio;
     const double relative = sqrt(error_a / a * (error_a / a) + error_b / b * (error_b / b));
-    const double half = student_975((double)(steps - 1)) * relative;
-    ratio.low = ratio.median * (1 - half);
-    ratio.high = ratio.median * (1 + half);
+    /* Of the logarithm, whose error this is, too: no time becomes shorter than nothing. */
+    const double factor = exp(student_975((double)(steps - 1)) * relative);
+    ratio.low = ratio.median / factor;
+    ratio.high = ratio.median * factor;
     return ratio;
 }
 
