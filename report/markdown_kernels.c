@@ -68,8 +68,8 @@ void markdown_classes(const struct report *report, struct strbuf *out)
     pipe_finish(&table, &text);
     if (any) {
         strbuf_puts(out, "\n## Kernel classes by phase\n\n"
-                         "Share of the phase's kernel time in %. The pass fwd alone is inference's share, fwd_bwd and "
-                         "train_step a training step's.\n\n");
+                         "Share of the phase's kernel time in %. The pass fwd alone is inference's share, train_step a "
+                         "training step's, fwd_bwd a training step's without its optimizer.\n\n");
         strbuf_add(out, text.text, text.length);
     }
     strbuf_release(&text);
