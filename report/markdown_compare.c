@@ -130,8 +130,11 @@ static void compare_axis(const struct report *report, const struct axis *axis, s
     const bool any = table.row_count > 0;
     pipe_finish(&table, &text);
     if (any) {
-        strbuf_printf(out, "\n## %s\n\n%s Medians; speed-up is %s over this, above 1 is faster.\n\n", axis->heading,
-                      axis->intro, axis->base);
+        strbuf_printf(
+            out,
+            "\n## %s\n\n%s Medians; speed-up is %s over this, above 1 is faster. Called faster or slower is what is "
+            "so by more than 2 %%, with its whole interval on that side of 1.\n\n",
+            axis->heading, axis->intro, axis->base);
         strbuf_add(out, text.text, text.length);
     }
     strbuf_release(&text);

@@ -368,10 +368,14 @@ static const struct field curve_list[] = {
 };
 SET(curve, struct report_curve_row, "a change of memory");
 
-static bool always_known(const void *item)
+/* There was a plan that could run: of a cell that got no further nothing is effective. */
+static bool effective_present(const void *item)
 {
-    (void)item;
-    return true;
+    const struct report_cell *cell = item;
+    bool ran = cell->layer_count > 0;
+    for (int pass = 0; pass < PASS_COUNT; pass++)
+        ran |= cell->passes[pass].present && cell->passes[pass].phases[PHASE_COUNT].summary.n;
+    return ran;
 }
 
 static bool device_present(const void *item)
@@ -403,8 +407,8 @@ static const struct field cell_list[] = {
     {"status", FIELD_ENUM, CELL(status), "how it ended", .name = name_status, .count = STATUS_COUNT, .required = true},
     {"reason", FIELD_STRING, CELL(reason), "one line"},
     {"requested", FIELD_MAP, CELL(requested), "the cell of the profile", .fields = &requested_fields, .required = true},
-    {"effective", FIELD_MAP, .offset = 0, .about = "what actually ran", .fields = &effective_fields,
-     .present = always_known},
+    {"effective", FIELD_MAP, .offset = 0, .about = "what actually ran; left out when nothing could",
+     .fields = &effective_fields, .present = effective_present},
     {"device", FIELD_MAP, CELL(device), "as the worker opened it", .fields = &device_fields, .present = device_present},
     {"telemetry", FIELD_MAP, CELL(telemetry), "sampled", .fields = &telemetry_fields, .present = telemetry_present},
     {"ceilings", FIELD_MAP, CELL(ceilings), "measured in this run", .fields = &ceilings_fields,
