@@ -58,7 +58,7 @@ int command_diff(const struct arguments *arguments)
     struct diff diff = {0};
     struct strbuf text = {0};
     struct error error = {0};
-    double threshold = 0.02;
+    double threshold = COMPARE_THRESHOLD;
     int code = EXIT_OK;
     if (arguments->value[OPTION_THRESHOLD] && !threshold_parse(arguments->value[OPTION_THRESHOLD], &threshold, &error))
         return fail(&error);

@@ -90,7 +90,7 @@ static void compare_row(struct pipe_table *table, const struct axis *axis, const
     pipe_number(table, "%.3f", 1 / ratio.median);
     pipe_number(table, "%.3f", 1 / ratio.high);
     pipe_number(table, "%.3f", 1 / ratio.low);
-    pipe_text(table, verdict_name(compare_verdict(&ratio, 0.02)));
+    pipe_text(table, verdict_name(compare_verdict(&ratio, COMPARE_THRESHOLD)));
     pipe_number(table, "%.1f",
                 is_known_u64(cell->memory.planned_total) && is_known_u64(base->memory.planned_total)
                     ? ((double)cell->memory.planned_total - (double)base->memory.planned_total) / 0x1p20
@@ -130,11 +130,10 @@ static void compare_axis(const struct report *report, const struct axis *axis, s
     const bool any = table.row_count > 0;
     pipe_finish(&table, &text);
     if (any) {
-        strbuf_printf(
-            out,
-            "\n## %s\n\n%s Medians; speed-up is %s over this, above 1 is faster. Called faster or slower is what is "
-            "so by more than 2 %%, with its whole interval on that side of 1.\n\n",
-            axis->heading, axis->intro, axis->base);
+        strbuf_printf(out,
+                      "\n## %s\n\n%s Medians; speed-up is %s over this, above 1 is faster. Called faster or slower is "
+                      "what is so by more than %g %%, with its whole interval on that side of 1.\n\n",
+                      axis->heading, axis->intro, axis->base, COMPARE_THRESHOLD * 100);
         strbuf_add(out, text.text, text.length);
     }
     strbuf_release(&text);

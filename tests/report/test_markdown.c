@@ -70,6 +70,7 @@ static void test_sections(void **state)
     };
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++)
         has(text, sections[i]);
+    has(text, "Called faster or slower is what is so by more than 2 %, with its whole interval on that side of 1.");
     assert_null(strstr(text, "## Precision"));
     assert_null(strstr(text, "## Attention alone"));
     assert_null(strstr(text, "## Cells that are not ok"));
@@ -236,6 +237,10 @@ static void test_what_did_not_run(void **state)
     cell->effective_compile = true;
     char *text = markdown(&report);
     has(text, "- configuration: asked for fp32 eager, ran fp32 compiled\n");
+    struct strbuf before = {0};
+    emit_yaml(&report, &before);
+    has(before.text, "    effective:\n      dtype: fp32\n      compile: true\n");
+    strbuf_release(&before);
     has(text, "a profiled step beside each timed step\n");
     free(text);
     cell->fired = 3;
@@ -250,6 +255,10 @@ static void test_what_did_not_run(void **state)
     text = markdown(&report);
     has(text, "- configuration: asked for fp32 eager, took no step\n");
     free(text);
+    struct strbuf yaml = {0};
+    emit_yaml(&report, &yaml);
+    assert_null(strstr(yaml.text, "effective:"));
+    strbuf_release(&yaml);
     report_free(&report);
 }
 
