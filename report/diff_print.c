@@ -146,11 +146,12 @@ static void unmatched(const struct diff *diff, const char *name_a, const char *n
         const struct diff_cell *cell = &diff->cells[i];
         char title[256];
         title_of(cell, title, sizeof title);
-        if (cell->a && cell->b && !cell->status_worse)
+        const bool both = cell->a && cell->b;
+        if (both && !cell->status_worse)
             continue;
         strbuf_puts(out, "- ");
         escape_markdown_cell(out, title);
-        if (cell->status_worse) {
+        if (both) {
             strbuf_printf(out, " was %s and is %s", status_name(cell->a->status), status_name(cell->b->status));
             if (cell->b->reason && *cell->b->reason) {
                 strbuf_puts(out, ": ");
