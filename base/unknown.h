@@ -6,8 +6,7 @@
 #include <stdint.h>
 
 #define UNKNOWN_U64 UINT64_MAX
-#define UNKNOWN_I64 INT64_MIN
 #define UNKNOWN_DOUBLE ((double)NAN)
 
-static inline bool is_known(double value) { return !isnan(value); }
+static inline bool is_known(double value) { return isfinite(value); } /* what was divided by nothing is not known either */
 static inline bool is_known_u64(uint64_t value) { return value != UNKNOWN_U64; }

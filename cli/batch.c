@@ -157,12 +157,14 @@ static void run_loop(struct loop *loop)
     take_ends(loop);
 }
 
-/* 4 when no cell could run because its device is not there, 1 when some cell failed. */
+/* 3 when a recording was not whole, 4 when no cell could run because its device is not there, 1 when some cell failed. */
 static int exit_code(const struct loop *loop)
 {
     size_t bad = 0, no_device = 0;
     if (loop->signal)
         return 128 + loop->signal;
+    if (session_recording_cut(loop->batch->session))
+        return EXIT_INPUT;
     const size_t count = session_run_count(loop->batch->session); /* a replay's runs appear as it goes */
     for (size_t i = 0; i < count; i++) {
         const struct run *run = session_run(loop->batch->session, i);
@@ -205,7 +207,8 @@ int batch_run(struct batch *batch)
     if (loop.quit)
         goto cleanup;
     report_update(batch->report, batch->session);
-    if (!report_emit(batch->report, format, &text, &error) || !print_all(text.text, text.length, &error)) {
+    report_emit(batch->report, format, &text);
+    if (!print_all(text.text, text.length, &error)) {
         const int failure = fail(&error);
         code = code == EXIT_OK ? failure : code;
     } else if (loop.write_failed && code == EXIT_OK)

@@ -14,6 +14,7 @@ enum exit_code {
     EXIT_DEVICE = 4,
     EXIT_REGRESSION = 5,
     EXIT_INTERRUPTED = 130,
+    EXIT_TERMINATED = 143, /* 128 + SIGTERM */
 };
 
 enum command {
@@ -141,6 +142,9 @@ bool terminal_draws(void);
 /* Writes all of `text` to standard output; false (with the reason) when that fails, e.g. into a full disk. A reader that
  * went away is not an error. */
 bool print_all(const char *text, size_t length, struct error *error);
+
+/* The same into the file at `path` (atomically), unless that is NULL or "-". */
+bool write_all(const char *path, const char *text, size_t length, struct error *error);
 
 /* help.c: what --help, the man page and the completions say, each made from the tables. */
 void help_usage(struct strbuf *out);

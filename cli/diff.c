@@ -1,6 +1,5 @@
 /* steptop diff BEFORE AFTER: what became slower or faster, and whether that is more than noise. */
 #include "report/diff.h"
-#include "base/file.h"
 #include "cli/cli.h"
 #include <pthread.h>
 #include <stdlib.h>
@@ -59,7 +58,7 @@ int command_diff(const struct arguments *arguments)
     struct diff diff = {0};
     struct strbuf text = {0};
     struct error error = {0};
-    double threshold = 0.02;
+    double threshold = COMPARE_THRESHOLD;
     int code = EXIT_OK;
     if (arguments->value[OPTION_THRESHOLD] && !threshold_parse(arguments->value[OPTION_THRESHOLD], &threshold, &error))
         return fail(&error);
@@ -77,9 +76,10 @@ int command_diff(const struct arguments *arguments)
     }
     diff_make(&diff, &before.report, &after.report, threshold);
     if (!diff.matched) {
-        error_set(&error, ERROR_INPUT,
-                  "%s and %s have no cell in common: no model, shape, dtype, device and mode is in both", before.path,
-                  after.path);
+        error_set(
+            &error, ERROR_INPUT,
+            "%s and %s have no cell in common: no model, shape, dtype, device, mode and number of threads is in both",
+            before.path, after.path);
         code = fail(&error);
         goto cleanup;
     }
@@ -87,7 +87,7 @@ int command_diff(const struct arguments *arguments)
         diff_markdown(&diff, before.path, after.path, &text);
     else
         diff_text(&diff, before.path, after.path, &text);
-    if (path ? !file_write_atomic(path, text.text, text.length, &error) : !print_all(text.text, text.length, &error))
+    if (!write_all(path, text.text, text.length, &error))
         code = fail(&error);
     else
         code = diff.regression ? EXIT_REGRESSION : EXIT_OK;

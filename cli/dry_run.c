@@ -36,7 +36,7 @@ static const struct memory_of *device_memory(struct memory_of *known, int *count
     return entry;
 }
 
-static void columns(struct pipe_table *table, unsigned passes, unsigned told)
+static void columns(struct pipe_table *table, unsigned passes, unsigned told, bool repeated)
 {
     static const char *const headers[] = {
         [PASS_FWD] = "fwd GFLOP", [PASS_FWD_BWD] = "fwd_bwd GFLOP", [PASS_TRAIN_STEP] = "train_step GFLOP"};
@@ -53,6 +53,8 @@ static void columns(struct pipe_table *table, unsigned passes, unsigned told)
         pipe_add_column(table, "threads", PIPE_NUMBER);
     if (told & TELL_SEED)
         pipe_add_column(table, "seed", PIPE_NUMBER);
+    if (repeated)
+        pipe_add_column(table, "repetition", PIPE_NUMBER);
     pipe_add_column(table, "warmup", PIPE_NUMBER);
     pipe_add_column(table, "steps", PIPE_NUMBER);
     for (int pass = 0; pass < PASS_COUNT; pass++) {
@@ -76,7 +78,7 @@ int dry_run(const struct profile *profile)
     bool done = false;
     for (size_t i = 0; i < profile->cells.count; i++)
         passes |= profile->cells.items[i].passes;
-    columns(&table, passes, profile->cells.count ? profile->cells.items[0].told : 0);
+    columns(&table, passes, profile->cells.count ? profile->cells.items[0].told : 0, profile->repetitions > 1);
     for (size_t i = 0; i < profile->cells.count; i++) {
         const struct cell *cell = &profile->cells.items[i];
         struct estimate estimate;
@@ -100,6 +102,8 @@ int dry_run(const struct profile *profile)
             pipe_integer(&table, cell->threads);
         if (cell->told & TELL_SEED)
             pipe_integer(&table, (int64_t)cell->seed);
+        if (profile->repetitions > 1)
+            pipe_integer(&table, cell->repetition + 1);
         pipe_integer(&table, cell->warmup);
         pipe_number(&table, "%.0f", cell->steps == STEPS_FOREVER ? UNKNOWN_DOUBLE : cell->steps);
         for (int pass = 0; pass < PASS_COUNT; pass++) {

@@ -2,6 +2,7 @@
 #include "cli/help.h"
 #include "base/version.h"
 #include "cli/cli.h"
+#include "profiler/session.h"
 #include "profiles/profile.h"
 #include "report/json_schema.h"
 #include <stdio.h>
@@ -20,6 +21,21 @@ static const struct {
     {EXIT_DEVICE, "the device, its plugin, library or driver is not there"},
     {EXIT_REGRESSION, "diff found a regression"},
     {EXIT_INTERRUPTED, "interrupted by ^C; what was measured until then is in the report"},
+    {EXIT_TERMINATED, "the same by SIGTERM; by another signal 128 and its number"},
+};
+
+static const char *const statuses[STATUS_COUNT] = {
+    [STATUS_PENDING] = "its turn has not come: of a report that was written while the run went on",
+    [STATUS_RUNNING] = "under way, likewise",
+    [STATUS_OK] = "it ran",
+    [STATUS_OOM] = "it does not fit into memory; the reason has planned and free bytes",
+    [STATUS_TIMEOUT] = "not done after its timeout_s",
+    [STATUS_ERROR] = "its worker ended with an error or crashed; its last words are the reason",
+    [STATUS_KILLED] = "a signal from outside ended its worker",
+    [STATUS_SKIPPED] = "not run: a smaller cell was out of memory (on_oom: skip_larger)",
+    [STATUS_UNSUPPORTED] = "this build, machine or device cannot do it",
+    [STATUS_UNRELIABLE] = "it ran, but a figure is smaller than its own deviation; the reason says which",
+    [STATUS_INTERRUPTED] = "stopped; what was measured until then is kept",
 };
 
 static const struct {
@@ -28,6 +44,8 @@ static const struct {
     {"NO_COLOR", "set and not empty: no colours"},
     {"TERM", "\"dumb\" or unset: no screen, no progress bar"},
     {"XDG_CONFIG_HOME, XDG_CACHE_HOME, XDG_STATE_HOME", "folders for settings and own profiles, caches, history"},
+    {"STEPTOP_PROFILE_FOLDER", "an absolute path: the first folder in which profiles are looked for by name"},
+    {"STEPTOP_PLUGIN_FOLDER", "the folder in which the devices' plugins are, instead of beside the program"},
 };
 
 /* "-o, --output FILE" */
@@ -177,6 +195,12 @@ static void help_man(struct strbuf *out)
         roff(exit_codes[i].meaning, out);
         strbuf_puts(out, ".\n");
     }
+    strbuf_puts(out, ".SH STATUS OF A CELL\n");
+    for (int i = 0; i < STATUS_COUNT; i++) {
+        strbuf_printf(out, ".TP\n.B %s\n", status_name((enum status)i));
+        roff(statuses[i], out);
+        strbuf_puts(out, ".\n");
+    }
     strbuf_puts(out, ".SH ENVIRONMENT\n");
     for (size_t i = 0; i < sizeof variables / sizeof *variables; i++) {
         strbuf_printf(out, ".TP\n.B %s\n", variables[i].name);
@@ -208,9 +232,10 @@ bool help_topic(const char *topic, struct strbuf *out, struct error *error)
     else if (command_find(topic, &command))
         help_command(command, out);
     else
-        return error_set(error, ERROR_USAGE,
-                         "there is no help on '%s'; topics are the subcommands, man, bash, zsh, fish, profile-schema, report-schema",
-                         topic);
+        return error_set(
+            error, ERROR_USAGE,
+            "there is no help on '%s'; topics are the subcommands, man, bash, zsh, fish, profile-schema, report-schema",
+            topic);
     return true;
 }
 

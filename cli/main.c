@@ -1,3 +1,4 @@
+#include "base/file.h"
 #include "base/suggest.h"
 #include "cli/cli.h"
 #include <errno.h>
@@ -54,6 +55,12 @@ bool print_all(const char *text, size_t length, struct error *error)
         length -= (size_t)put;
     }
     return true;
+}
+
+bool write_all(const char *path, const char *text, size_t length, struct error *error)
+{
+    const bool to_file = path && strcmp(path, "-") != 0;
+    return to_file ? file_write_atomic(path, text, length, error) : print_all(text, length, error);
 }
 
 bool terminal_draws(void)

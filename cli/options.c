@@ -77,7 +77,8 @@ static const struct option_info options[OPTION_COUNT] = {
                             "For reading here (text, the default) or for a pull request (markdown)"},
     [OPTION_OUTPUT] = {"output", 'o', ARGUMENT_FILE, "FILE", NULL, NULL, NULL,
                        FOR(RUN) | FOR(REPORT) | FOR(REPLAY) | FOR(DIFF) | FOR(PROFILES) | FOR(VERIFY),
-                       "Write to this file (run: the YAML report, renewed after every cell)"},
+                       "Write to this file (run, replay: the YAML report, renewed after every cell; the others: - is "
+                       "standard output)"},
     [OPTION_MARKDOWN] = {"markdown", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
                          "Write the Markdown report to this file as well"},
     [OPTION_CSV] = {"csv", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),

@@ -12,6 +12,11 @@ static bool check_path(const char *flag, const char *path, struct error *error)
 {
     struct stat stat;
     char parent[PATH_MAX];
+    if (strcmp(path, "-") == 0)
+        return error_set(error, ERROR_USAGE,
+                         "%s -: this file is written whole and renewed, which standard output cannot be; --format "
+                         "prints a report there (a file called - is ./-)",
+                         flag);
     if (strlen(path) >= sizeof parent)
         return error_set(error, ERROR_USAGE, "%s: the path is too long", flag);
     if (lstat(path, &stat) == 0 && !S_ISREG(stat.st_mode))
@@ -59,15 +64,35 @@ static bool add(struct outputs *outputs, enum report_format format, enum option_
     return true;
 }
 
+/* Pictures are written beside a Markdown file: is one of them a file that another option names? */
+static bool pictures_apart(const struct outputs *outputs, const char *markdown, struct error *error)
+{
+    struct strbuf picture = {0};
+    bool apart = true;
+    for (size_t n = 0; apart && report_picture_path(markdown, n, &picture); n++, strbuf_clear(&picture))
+        for (int i = 0; apart && i < outputs->count; i++)
+            if (same_file(outputs->items[i].path, picture.text))
+                apart = error_set(error, ERROR_USAGE, "%s: a picture beside %s is written to this file; name another",
+                                  outputs->items[i].path, markdown);
+    strbuf_release(&picture);
+    return apart;
+}
+
 bool outputs_take(struct outputs *outputs, const struct arguments *arguments, enum report_format format,
                   struct error *error)
 {
+    /* What goes on from a report goes on in that file. */
+    const enum option_id first = arguments->value[OPTION_OUTPUT] ? OPTION_OUTPUT : OPTION_RESUME;
     const struct {
         enum option_id option;
         enum report_format format;
     } options[] = {
-        {OPTION_OUTPUT, format},    {OPTION_MARKDOWN, FORMAT_MARKDOWN}, {OPTION_CSV, FORMAT_CSV},
-        {OPTION_JSON, FORMAT_JSON}, {OPTION_PERFETTO, FORMAT_PERFETTO}, {OPTION_SVG, FORMAT_SVG},
+        {first, format},
+        {OPTION_MARKDOWN, FORMAT_MARKDOWN},
+        {OPTION_CSV, FORMAT_CSV},
+        {OPTION_JSON, FORMAT_JSON},
+        {OPTION_PERFETTO, FORMAT_PERFETTO},
+        {OPTION_SVG, FORMAT_SVG},
     };
     *outputs = (struct outputs){0};
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
@@ -75,6 +100,9 @@ bool outputs_take(struct outputs *outputs, const struct arguments *arguments, en
         if (path && !add(outputs, options[i].format, options[i].option, path, error))
             return false;
     }
+    for (int i = 0; i < outputs->count; i++)
+        if (outputs->items[i].format == FORMAT_MARKDOWN && !pictures_apart(outputs, outputs->items[i].path, error))
+            return false;
     return true;
 }
 

@@ -3,6 +3,7 @@
 #include "base/xdg.h"
 #include "cli/cli.h"
 #include "profiles/profile.h"
+#include "report/escape.h"
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,8 +66,13 @@ static int new_profile(const struct arguments *arguments, const char *given)
                   name);
         return fail(&error);
     }
-    profile_template(name, &text);
-    if (output && strcmp(output, "-") == 0) {
+    const bool to_output = output && strcmp(output, "-") == 0;
+    struct strbuf run_as = {0}; /* in the user's folder it is found by its name, elsewhere by its path */
+    clean_text(&run_as, output && !to_output ? output : name, strlen(output && !to_output ? output : name));
+    strbuf_puts(&run_as, "");
+    profile_template(name, run_as.text, &text);
+    strbuf_release(&run_as);
+    if (to_output) {
         done = print_all(text.text, text.length, &error);
         goto cleanup;
     }

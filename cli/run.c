@@ -35,13 +35,15 @@ static bool apply_options(const struct arguments *arguments, struct profile *pro
     return !count || profile_apply(profile, overrides, count, error);
 }
 
-/* Cells of the resumed report that need not run again; the others' old figures give way to new ones. */
+/* Cells of the resumed report that need not run again; the others' old figures give way to new ones. Where the device was
+ * not even opened, that the cell is unsupported says nothing of the next time. */
 static bool kept(const struct report *report, const struct cell *cell)
 {
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *old = report->cells.items[i];
         if (old->from_file && cell_equal(&old->requested, cell))
-            return old->status == STATUS_OK || old->status == STATUS_UNRELIABLE || old->status == STATUS_UNSUPPORTED;
+            return old->status == STATUS_OK || old->status == STATUS_UNRELIABLE ||
+                   (old->status == STATUS_UNSUPPORTED && old->device.name[0]);
     }
     return false;
 }
@@ -73,6 +75,7 @@ static bool start_report(const struct arguments *arguments, const struct profile
                              "--resume %s: none of its %zu cells is one of this run's %zu (one is the same when all is "
                              "that it was asked for: steps, warm-up and passes too)",
                              resumed, report->cells.count, profile->cells.count);
+        report_take_on(report);
     }
     report->profile_name = arena_strdup(&report->arena, profile->name);
     report->profile_digest = arena_strdup(&report->arena, profile->digest);
@@ -111,39 +114,34 @@ static struct session *start_session(const struct arguments *arguments, const st
     return session;
 }
 
-int command_run(const struct arguments *given)
+int command_run(const struct arguments *arguments)
 {
-    struct arguments arguments = *given;
     struct profile profile = {0};
     struct report report = {0};
     struct outputs outputs;
     struct session *session = NULL;
     struct error error = {0};
     int code = EXIT_FAILED;
-    if (!read_profile(&arguments, &profile, &error))
+    if (!read_profile(arguments, &profile, &error))
         return fail(&error);
-    if (!apply_options(&arguments, &profile, &error))
+    if (!apply_options(arguments, &profile, &error))
         goto failed;
     for (size_t i = 0; i < profile.warnings.count; i++)
         fprintf(stderr, "steptop: warning: %s\n", profile.warnings.items[i]);
-    if (arguments.value[OPTION_DRY_RUN]) {
+    if (arguments->value[OPTION_DRY_RUN]) {
         code = dry_run(&profile);
         goto cleanup;
     }
-    /* What goes on from a report goes on in that file. */
-    if (arguments.value[OPTION_RESUME] && !arguments.value[OPTION_OUTPUT])
-        arguments.value[OPTION_OUTPUT] = arguments.value[OPTION_RESUME];
-    if (!outputs_take(&outputs, &arguments, FORMAT_YAML, &error) ||
-        !start_report(&arguments, &profile, &report, &error))
+    if (!outputs_take(&outputs, arguments, FORMAT_YAML, &error) || !start_report(arguments, &profile, &report, &error))
         goto failed;
-    session = start_session(&arguments, &profile, &report, &error);
+    session = start_session(arguments, &profile, &report, &error);
     if (!session)
         goto failed;
-    if (screen_possible() && !arguments.value[OPTION_BATCH] && !arguments.value[OPTION_FORMAT]) {
-        struct screen screen = {&arguments, &profile, session, &report, &outputs};
+    if (screen_possible() && !arguments->value[OPTION_BATCH] && !arguments->value[OPTION_FORMAT]) {
+        struct screen screen = {arguments, &profile, session, &report, &outputs};
         code = screen_run(&screen);
     } else {
-        struct batch batch = {&arguments, &profile, session, &report, &outputs};
+        struct batch batch = {arguments, &profile, session, &report, &outputs};
         code = batch_run(&batch);
     }
     goto cleanup;

@@ -275,9 +275,7 @@ int command_verify(const struct arguments *arguments)
     if (job.failed)
         code = EXIT_FAILED;
     struct error writing = {0};
-    const char *output = arguments->value[OPTION_OUTPUT];
-    if (text.length && !(output ? file_write_atomic(output, text.text, text.length, &writing)
-                                : print_all(text.text, text.length, &writing)))
+    if (text.length && !write_all(arguments->value[OPTION_OUTPUT], text.text, text.length, &writing))
         code = fail(&writing);
     if (!ok)
         code = fail(&error);

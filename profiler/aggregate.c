@@ -171,15 +171,21 @@ static uint32_t first_slot(const struct aggregate *aggregate, const struct recor
            aggregate->slot_mask;
 }
 
+/* The slot of the record's entry, or the free one where it belongs. */
+static uint32_t slot_of(const struct aggregate *aggregate, const struct record *record)
+{
+    uint32_t place = first_slot(aggregate, record);
+    while (aggregate->slots[place] && !same_entry(&aggregate->entries[aggregate->slots[place] - 1], record))
+        place = (place + 1) & aggregate->slot_mask;
+    return place;
+}
+
 /* The record's entry, made on its first record; NULL when there are too many. */
 static struct entry *entry_of(struct aggregate *aggregate, const struct record *record)
 {
-    uint32_t place = first_slot(aggregate, record);
-    for (; aggregate->slots[place]; place = (place + 1) & aggregate->slot_mask) {
-        struct entry *entry = &aggregate->entries[aggregate->slots[place] - 1];
-        if (same_entry(entry, record))
-            return entry;
-    }
+    const uint32_t place = slot_of(aggregate, record);
+    if (aggregate->slots[place])
+        return &aggregate->entries[aggregate->slots[place] - 1];
     if (aggregate->entry_count >= AGGREGATE_MAX_ENTRIES)
         return NULL;
     struct entry *entry = &aggregate->entries[aggregate->entry_count++];
@@ -305,6 +311,11 @@ static void prefetch(const struct aggregate *aggregate, const struct record *rec
 
 #define AHEAD 6
 
+static bool is_work(const struct record *record)
+{
+    return record->kind == RECORD_KERNEL || record->kind == RECORD_COPY || record->kind == RECORD_MEMSET;
+}
+
 void aggregate_add(struct aggregate *aggregate, const struct record *records, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
@@ -333,7 +344,7 @@ void aggregate_add(struct aggregate *aggregate, const struct record *records, si
             aggregate->latest = record->end;
         add_time(entry, record);
         timeline_add(aggregate, record);
-        if (record->kind == RECORD_KERNEL || record->kind == RECORD_COPY || record->kind == RECORD_MEMSET) {
+        if (is_work(record)) {
             aggregate->counts.unattributed += record->node < 0;
             if (!(record->flags & RECORD_WARMUP))
                 cover_add(&aggregate->cover, record);
@@ -388,4 +399,38 @@ size_t aggregate_recent(const struct aggregate *aggregate, struct record *record
     for (size_t i = 0; i < count; i++)
         records[i] = aggregate->timeline[(added - count + i) % aggregate->timeline_capacity];
     return count;
+}
+
+/* The n-th newest raw record. */
+static const struct record *timeline_back(const struct aggregate *aggregate, uint64_t n)
+{
+    return &aggregate->timeline[(aggregate->timeline_added - 1 - n) % aggregate->timeline_capacity];
+}
+
+static bool is_of_step(const struct record *record, int pass, uint32_t step)
+{
+    return record->pass == pass && record->step == step && !(record->flags & RECORD_WARMUP);
+}
+
+void aggregate_drop_step(struct aggregate *aggregate, int pass)
+{
+    const struct step_cover *cover = &aggregate->cover.passes[pass];
+    const uint64_t kept = aggregate->timeline_added < aggregate->timeline_capacity ? aggregate->timeline_added
+                                                                                   : aggregate->timeline_capacity;
+    uint64_t launches = 0;
+    for (uint64_t i = 0; i < kept; i++) {
+        const struct record *record = timeline_back(aggregate, i);
+        launches += is_of_step(record, pass, cover->last_step) && is_work(record);
+    }
+    const uint32_t step = cover->last_step;
+    if (launches < cover->last_launches || !cover_remove(&aggregate->cover, pass, step))
+        return;
+    for (uint64_t i = 0; i < kept; i++) {
+        const struct record *record = timeline_back(aggregate, i);
+        const uint32_t slot = is_of_step(record, pass, step) ? aggregate->slots[slot_of(aggregate, record)] : 0;
+        if (!slot)
+            continue;
+        running_remove(&aggregate->entries[slot - 1].time, record->end - record->start);
+        histogram_remove(&aggregate->entries[slot - 1].histogram, record->end - record->start);
+    }
 }

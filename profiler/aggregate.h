@@ -30,7 +30,11 @@ struct entry {
 /* Per pass, over its profiled steps without warm-up, for "busy + idle = wall": busy is the union of the intervals of
  * kernels, copies and memsets on all streams, sum their plain sum; first_start and last_end bound the whole pass. The wall
  * time is the samples' (struct sample), not the records'. All 0 before the first record. */
-struct step_cover { uint64_t steps, busy_ns, sum_ns, first_start, last_end; };
+struct step_cover {
+    uint64_t steps, busy_ns, sum_ns, first_start, last_end;
+    uint64_t last_launches, launches_before; /* of the newest step, and of the one that was the newest before */
+    uint32_t last_step;                      /* the newest step's id */
+};
 
 struct timeline_window; /* bounded ring of the latest raw records */
 
@@ -60,6 +64,9 @@ uint64_t aggregate_latest(const struct aggregate *aggregate); /* the last end of
 const char *aggregate_name_text(const struct aggregate *aggregate, uint32_t id); /* NULL: not said yet */
 void aggregate_cover(const struct aggregate *aggregate, int pass, struct step_cover *cover);
 struct aggregate_counts { uint64_t records, lost, invalid, unattributed; };
+/* Takes the newest step of a pass, which was cut off, out of entries and cover again: times a step are over whole steps
+ * alone. Only before aggregate_finish; nothing happens when the raw records no longer hold all of the step. */
+void aggregate_drop_step(struct aggregate *aggregate, int pass);
 void aggregate_counts(const struct aggregate *aggregate, struct aggregate_counts *counts);
 /* The latest raw records, oldest first, up to max; for the timeline. */
 size_t aggregate_recent(const struct aggregate *aggregate, struct record *records, size_t max);

@@ -16,7 +16,7 @@ struct cover_step {
     bool used;
     uint8_t pass;
     uint32_t step, count;
-    uint64_t floor;
+    uint64_t floor, busy_ns, sum_ns;
     struct interval intervals[INTERVALS];
 };
 
@@ -76,9 +76,13 @@ static struct cover_step *step_of(struct cover *cover, const struct record *reco
     step->pass = record->pass;
     step->step = record->step;
     step->count = 0;
-    step->floor = 0;
+    step->floor = step->busy_ns = step->sum_ns = 0;
     cover->newest = record->step;
-    cover->passes[record->pass].steps++;
+    struct step_cover *total = &cover->passes[record->pass];
+    total->steps++;
+    total->last_step = record->step;
+    total->launches_before = total->last_launches;
+    total->last_launches = 0;
     return step;
 }
 
@@ -87,12 +91,33 @@ void cover_add(struct cover *cover, const struct record *record)
     struct step_cover *total = &cover->passes[record->pass];
     const uint64_t duration = record->end - record->start;
     struct cover_step *step = step_of(cover, record);
+    const uint64_t busy = step ? insert(step, record->start, record->end) : duration;
     total->sum_ns += duration;
-    total->busy_ns += step ? insert(step, record->start, record->end) : duration;
+    total->busy_ns += busy;
+    total->last_launches += record->step == total->last_step;
+    if (step) {
+        step->busy_ns += busy;
+        step->sum_ns += duration;
+    }
     if (!total->first_start || record->start < total->first_start)
         total->first_start = record->start;
     if (record->end > total->last_end)
         total->last_end = record->end;
+}
+
+bool cover_remove(struct cover *cover, int pass, uint32_t step)
+{
+    for (int i = 0; cover->steps && i < OPEN_STEPS; i++) {
+        struct cover_step *open = &cover->steps[i];
+        if (!open->used || open->step != step || open->pass != pass)
+            continue;
+        cover->passes[pass].steps--;
+        cover->passes[pass].busy_ns -= open->busy_ns;
+        cover->passes[pass].sum_ns -= open->sum_ns;
+        open->used = false;
+        return true;
+    }
+    return false;
 }
 
 void cover_release(struct cover *cover)

@@ -43,19 +43,31 @@ void histogram_add(struct histogram *histogram, uint64_t value)
     histogram_add_times(histogram, value, 1);
 }
 
-void histogram_add_times(struct histogram *histogram, uint64_t value, uint32_t times)
+static uint32_t *bin_of(struct histogram *histogram, uint64_t value)
 {
     const int octave = value > 1 ? 63 - __builtin_clzll(value) : 0;
-    histogram->count += times;
-    if (octave >= OCTAVES) {
-        bin_add(&octave_bins(histogram, OCTAVES - 1)[BINS - 1], times);
-        return;
-    }
+    if (octave >= OCTAVES)
+        return &octave_bins(histogram, OCTAVES - 1)[BINS - 1];
     const uint64_t fraction = octave ? value << (64 - octave) : 0;
     int bin = first_bin[fraction >> 58];
     if (bin + 1 < BINS && fraction >= bin_edges[bin + 1])
         bin++;
-    bin_add(&octave_bins(histogram, octave)[bin], times);
+    return &octave_bins(histogram, octave)[bin];
+}
+
+void histogram_add_times(struct histogram *histogram, uint64_t value, uint32_t times)
+{
+    histogram->count += times;
+    bin_add(bin_of(histogram, value), times);
+}
+
+void histogram_remove(struct histogram *histogram, uint64_t value)
+{
+    uint32_t *bin = bin_of(histogram, value);
+    if (!*bin || !histogram->count)
+        return;
+    histogram->count--;
+    *bin -= *bin != UINT32_MAX; /* a full bin counts no more */
 }
 
 void histogram_merge(struct histogram *into, const struct histogram *from)
@@ -135,6 +147,19 @@ void running_add(struct running *running, uint64_t value)
     const double delta = (double)value - running->mean;
     running->mean += delta / (double)running->n;
     running->m2 += delta * ((double)value - running->mean);
+}
+
+void running_remove(struct running *running, uint64_t value)
+{
+    if (running->n <= 1) {
+        *running = (struct running){0};
+        return;
+    }
+    running->total -= value;
+    running->n--;
+    const double delta = (double)value - running->mean;
+    running->mean -= delta / (double)running->n;
+    running->m2 = fmax(0, running->m2 - delta * ((double)value - running->mean));
 }
 
 void running_merge(struct running *into, const struct running *from)

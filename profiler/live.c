@@ -152,6 +152,8 @@ static bool take_sample(struct live_run *live, const struct sample *sample, stru
         return error_set(error, ERROR_INTERNAL, "the worker sent a step that took longer than months");
     vec_push(&live->run.samples, *sample);
     live->samples[sample->pass][sample->kind]++;
+    if (sample->kind == STEP_PROFILED)
+        running_add(&live->run.profiled_wall[sample->pass], sample->wall_ns);
     trim_samples(live, sample->pass, sample->kind);
     return true;
 }
@@ -275,6 +277,27 @@ void live_records(struct live_run *live, const struct record *records, size_t co
     live->run.version++;
 }
 
+static bool was_sampled(const struct run *run, int pass, uint32_t step)
+{
+    for (size_t i = run->samples.count; i-- > 0;)
+        if (run->samples.items[i].pass == pass && run->samples.items[i].step_id == step)
+            return true;
+    return false;
+}
+
+/* A step that was cut off is no step: its worker never told how long it took. Of one that it did tell of, records that were
+ * still in the device's buffers are lost when it is killed, and the step has fewer than the one before. */
+static void drop_cut_steps(struct run *run)
+{
+    for (int pass = 0; pass < PASS_COUNT; pass++) {
+        struct step_cover cover;
+        aggregate_cover(run->aggregate, pass, &cover);
+        const bool short_of = run->status != STATUS_OK && cover.last_launches < cover.launches_before;
+        if (cover.steps && (short_of || !was_sampled(run, pass, cover.last_step)))
+            aggregate_drop_step(run->aggregate, pass);
+    }
+}
+
 void live_finish(struct live_run *live, enum status status, const char *reason)
 {
     struct run *run = &live->run;
@@ -287,6 +310,7 @@ void live_finish(struct live_run *live, enum status status, const char *reason)
     run->activity[0] = 0;
     if (run->started)
         run->ended = clock_now();
+    drop_cut_steps(run);
     aggregate_finish(run->aggregate);
     run->version++;
 }

@@ -3,7 +3,6 @@
 #include "profiler/protocol.h"
 
 #define NOTES_MAX 256
-#define SAMPLES_KEPT 4096 /* of a pass and kind, when a run goes on for ever */
 
 struct live_run {
     struct run run; /* what the outside sees; notes and samples are this one's to free */

@@ -1,4 +1,5 @@
 #include "profiler/protocol.h"
+#include "base/text.h"
 #include <errno.h>
 #include <stddef.h>
 #include <string.h>
@@ -102,32 +103,16 @@ bool message_send(int fd, uint32_t type, const void *first, size_t first_length,
     return true;
 }
 
-/* Length of the well-formed printable UTF-8 character at `text`, or 0: a control character, an overlong or broken
- * sequence, a surrogate, beyond U+10FFFF. */
-static size_t character_length(const unsigned char *text, size_t left)
-{
-    const unsigned char c = text[0];
-    if (c < 0x80)
-        return c >= 0x20 && c != 0x7f;
-    const size_t length = c >= 0xc2 && c < 0xe0 ? 2 : c >= 0xe0 && c < 0xf0 ? 3 : c >= 0xf0 && c < 0xf5 ? 4 : 0;
-    if (!length || length > left)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    if ((c == 0xc2 && text[1] < 0xa0) || (c == 0xe0 && text[1] < 0xa0) || (c == 0xed && text[1] > 0x9f) ||
-        (c == 0xf0 && text[1] < 0x90) || (c == 0xf4 && text[1] > 0x8f))
-        return 0;
-    return length;
-}
-
 void text_clean(char *text, size_t length)
 {
     for (size_t i = 0; i < length;) {
-        const size_t step = character_length((unsigned char *)text + i, length - i);
-        if (!step)
+        unsigned c;
+        size_t step = utf8_decode(text + i, length - i, &c);
+        if (!step || is_unsafe_character(c)) {
             text[i] = text[i] == '\t' ? ' ' : '?';
-        i += step ? step : 1;
+            step = 1;
+        }
+        i += step;
     }
 }
 

@@ -241,6 +241,11 @@ void session_remove(struct session *session, uint32_t id)
     forget(session, live);
 }
 
+bool session_recording_cut(const struct session *session)
+{
+    return session->recording_cut;
+}
+
 bool session_replay(struct session *session, const char *path, double speed, struct error *error)
 {
     if (!(speed >= 0))

@@ -36,6 +36,8 @@ struct sample {
     uint64_t phase_ns[PHASE_COUNT]; /* UNKNOWN_U64 where not known */
 };
 
+#define SAMPLES_KEPT 4096 /* of a pass and kind, when a run goes on for ever: the newest */
+
 struct note {
     char *key, *text;
 };
@@ -54,7 +56,8 @@ struct run {
     uint64_t planned_bytes; /* before it began, by session_plan; UNKNOWN_U64 */
     uint64_t compile_ns, workspace_bytes, prepare_ns;
     struct device_info device;  /* as the worker opened it */
-    VEC(struct sample) samples; /* bounded for STEPS_FOREVER: the newest 4096 of each kind */
+    VEC(struct sample) samples; /* bounded for STEPS_FOREVER: the newest SAMPLES_KEPT of each kind */
+    struct running profiled_wall[PASS_COUNT]; /* ns, of all profiled steps: like the kernels' sums, not bounded */
     VEC(struct note) notes;     /* effective configuration, counter tier and reason … */
     struct aggregate *aggregate;
     uint64_t resident_peak; /* bytes, of the worker; UNKNOWN_U64 */
@@ -104,6 +107,7 @@ void session_remove(struct session *session, uint32_t id);
  * 1 is that of the recording, 10 ten times as fast, 0 as fast as it is read. Several may be given; they play one after the
  * other. The file is checked as it is read: a broken one ends its run as an error that names the place. */
 bool session_replay(struct session *session, const char *path, double speed, struct error *error);
+bool session_recording_cut(const struct session *session); /* one that was played was not whole; its run's reason says how */
 
 /* Descriptors to poll (up to max) and the longest time to wait in ms (-1: any). */
 int session_poll(const struct session *session, struct pollfd *fds, int max, int *timeout_ms);

@@ -52,6 +52,7 @@ struct session {
     struct recording_writer *recording;
     VEC(struct ceiling) ceilings; /* measured once a device, precision and number of threads */
     VEC(struct replay *) replays;
+    bool recording_cut; /* a recording was broken, or ended before its run did */
 };
 
 /* supervise.c: the worker of session->active. */

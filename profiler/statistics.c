@@ -189,9 +189,7 @@ void ratio_of_medians(const uint64_t *a, size_t count_a, const uint64_t *b, size
     if (median_b > 0) {
         ratio->median = median_a / median_b;
         ratio->n = count_a < count_b ? count_a : count_b;
-        /* Of fewer than five samples the resampled medians span too little: of equal runs, "95 %" would leave out 1 in a
-         * third of cases with two samples, in a tenth with three. */
-        if (ratio->n >= 5) {
+        if (ratio->n >= RATIO_LEAST_SAMPLES) {
             size_t used = 0;
             for (uint64_t i = 0; i < RESAMPLES; i++) {
                 const double below = resampled_median(sorted_b, count_b, hits, 2 * i + 1);

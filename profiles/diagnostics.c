@@ -1,5 +1,5 @@
 /* Errors in a file, printed as compilers print them. */
-#include "base/strbuf.h"
+#include "base/text.h"
 #include "profiles/tree.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -8,33 +8,8 @@
 
 #define KEPT_MAX 64
 #define SHOWN_MAX 8
-#define SOURCE_WIDTH 100 /* characters of the source line that are shown */
 
-/* Bytes of the UTF-8 character that starts at `text`. */
-static size_t character_bytes(const char *text, size_t left)
-{
-    size_t bytes = 1;
-    while (bytes < left && ((unsigned char)text[bytes] & 0xc0) == 0x80)
-        bytes++;
-    return bytes;
-}
-
-/* A character as it may be shown: nothing that a terminal could act on (C0, DEL, C1) and no broken UTF-8. */
-static void add_shown(struct strbuf *out, const char *character, size_t bytes)
-{
-    const unsigned char first = (unsigned char)*character;
-    const size_t wanted = first < 0x80 ? 1 : first < 0xe0 ? 2 : first < 0xf0 ? 3 : 4;
-    const bool control =
-        first < 0x20 || first == 0x7f || (first == 0xc2 && bytes == 2 && (unsigned char)character[1] < 0xa0);
-    if (control)
-        strbuf_putc(out, ' ');
-    else if (bytes != wanted || (first >= 0x80 && first < 0xc2) || first >= 0xf5)
-        strbuf_putc(out, '?');
-    else
-        strbuf_add(out, character, bytes);
-}
-
-/* The line that holds `place`, cut to a window around it, and a caret under the column. */
+/* The line that holds `place`, and a caret under the column. */
 static void add_source(const struct diagnostics *diagnostics, struct place place, struct strbuf *out)
 {
     const char *at = diagnostics->text, *end = diagnostics->text + diagnostics->length;
@@ -47,17 +22,7 @@ static void add_source(const struct diagnostics *diagnostics, struct place place
     const char *newline = memchr(at, '\n', (size_t)(end - at));
     if (newline)
         end = newline;
-    const size_t first = place.column > SOURCE_WIDTH * 3 / 4 ? place.column - SOURCE_WIDTH / 2 : 1;
-    size_t column = 1;
-    strbuf_puts(out, first > 1 ? "\n  …" : "\n  ");
-    for (; at < end && column < first + SOURCE_WIDTH; column++) {
-        const size_t bytes = character_bytes(at, (size_t)(end - at));
-        if (column >= first)
-            add_shown(out, at, bytes);
-        at += bytes;
-    }
-    strbuf_puts(out, at < end ? "…" : "");
-    strbuf_printf(out, "\n%*s^", (int)(place.column - first + (first > 1 ? 3 : 2)), "");
+    source_show(out, at, (size_t)(end - at), place.column - 1);
 }
 
 void diagnose(struct diagnostics *diagnostics, struct place place, const char *format, ...)

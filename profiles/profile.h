@@ -102,7 +102,8 @@ struct profile_listing {
 };
 int profile_list(struct profile_listing *listings, int max);
 
-/* A commented profile with every key, for `steptop profiles new`; reading it gives the quickstart cell. */
-void profile_template(const char *name, struct strbuf *out);
+/* A commented profile with every key, for `steptop profiles new`; reading it gives the quickstart cell. `argument` is what
+ * `steptop run` finds it by, on one line. */
+void profile_template(const char *name, const char *argument, struct strbuf *out);
 /* The JSON Schema (draft 2020-12) of the profile, made from the reader's table of keys. */
 void profile_schema(struct strbuf *out);

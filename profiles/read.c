@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/suggest.h"
 #include "profiles/spec.h"
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -88,9 +89,11 @@ static bool read_value(const struct reader *reader, const struct profile_key *ke
         diagnose(reader->diagnostics, value->place, "%s has no value", key->name);
         return false;
     }
-    if (!value->plain && (key->type == VALUE_INTEGER || key->type == VALUE_BOOLEAN)) {
+    const bool number =
+        key->type == VALUE_INTEGER || (key->type == VALUE_STEPS && isdigit((unsigned char)*value->text));
+    if (!value->plain && (number || key->type == VALUE_BOOLEAN)) {
         diagnose(reader->diagnostics, value->place, "%s is %s; write it without quotes", key->name,
-                 key->type == VALUE_INTEGER ? "a whole number" : "true or false");
+                 number ? "a whole number" : "true or false");
         return false;
     }
     const bool good = key->type == VALUE_MODEL ? spec_model(reader->spec, value->text, &cell->model, &error)
@@ -413,7 +416,6 @@ static void profile_init(struct profile *profile, const char *source)
     profile->name = "";
     profile->spec = arena_alloc(&profile->arena, sizeof *profile->spec);
     profile->spec->models = arena_array(&profile->arena, struct model_config, MODELS_MAX);
-    profile->spec->file = profile->source;
     cell_default(&profile->spec->base);
 }
 

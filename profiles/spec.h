@@ -22,7 +22,6 @@ struct profile_spec {
     struct matrix *matrices, *excludes;
     int matrix_count, exclude_count;
     struct cell base; /* defaults, then measure: and profile: */
-    const char *file; /* for messages */
 };
 
 /* The model called `name`: one of models:, else a preset. */

@@ -44,20 +44,20 @@ static void section(const char *title, unsigned which, struct strbuf *out)
     }
 }
 
-void profile_template(const char *name, struct strbuf *out)
+void profile_template(const char *name, const char *argument, struct strbuf *out)
 {
     strbuf_printf(out,
-                  "# What steptop measures. Run it with: steptop run %s.yaml\n"
-                  "# See what it would run, and whether it fits: steptop run %s.yaml --dry-run\n"
+                  "# What steptop measures. Run it with: steptop run %s\n"
+                  "# See what it would run, and whether it fits: steptop run %s --dry-run\n"
                   "schema: steptop/profile/1\n"
-                  "name: %s\n"
+                  "name: \"%s\"\n"
                   "description: My own profile\n\n"
                   "# The models that the matrix runs: presets, or own sizes in a list such as\n"
                   "#   - {name: mine, d_model: 512, d_ff: 2048, num_layers: 8, num_heads: 8, vocab_size: 10000}\n"
                   "models: {preset: cs336-2025, select: [S]}\n\n"
                   "# Every combination of these values is one cell, run in a process of its own. A list of such\n"
                   "# mappings makes several matrices; `model:` here chooses among the models above and the presets.",
-                  name, name, name);
+                  argument, argument, name);
     section("matrix", SECTION_MATRIX, out);
     strbuf_puts(out, "\n# Cells to leave out: all that match every key of an entry.\n"
                      "# exclude: [{device: cpu, model: L}]\n");

@@ -1,5 +1,6 @@
 /* libyaml's events into a tree, refusing what a profile has no use for. */
 #include "profiles/tree.h"
+#include "base/text.h"
 #include <stdint.h>
 #include <string.h>
 #include <yaml.h>
@@ -31,30 +32,14 @@ static struct place place_at(const char *text, size_t offset)
     return place;
 }
 
-/* Offset of the first byte that is not UTF-8 (RFC 3629), or `length`. */
+/* Offset of the first byte that is not UTF-8, or `length`. */
 static size_t utf8_valid(const char *text, size_t length)
 {
-    for (size_t i = 0; i < length;) {
-        const unsigned char c = (unsigned char)text[i];
-        const size_t bytes = c < 0x80                ? 1
-                             : c >= 0xc2 && c < 0xe0 ? 2
-                             : (c & 0xf0) == 0xe0    ? 3
-                             : c >= 0xf0 && c < 0xf5 ? 4
-                                                     : 0;
-        if (!bytes || i + bytes > length)
-            return i;
-        uint32_t value = bytes == 1 ? c : c & (0x7fu >> bytes);
-        for (size_t j = 1; j < bytes; j++) {
-            if (((unsigned char)text[i + j] & 0xc0) != 0x80)
-                return i;
-            value = value << 6 | ((unsigned char)text[i + j] & 0x3f);
-        }
-        if ((bytes == 3 && value < 0x800) || (bytes == 4 && (value < 0x10000 || value > 0x10ffff)) ||
-            (value >= 0xd800 && value < 0xe000))
-            return i;
-        i += bytes;
-    }
-    return length;
+    size_t at = 0, used = 1;
+    unsigned c;
+    for (; at < length && used; at += used)
+        used = utf8_decode(text + at, length - at, &c);
+    return at;
 }
 
 static bool take_key(struct builder *builder, struct tree *node)

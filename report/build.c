@@ -9,18 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *clean_copy(struct arena *arena, const char *text)
-{
-    const size_t length = strlen(text);
-    if (text_is_clean(text, length))
-        return arena_strndup(arena, text, length);
-    struct strbuf clean = {0};
-    clean_text(&clean, text, length);
-    const char *copy = arena_strndup(arena, clean.text, clean.length);
-    strbuf_release(&clean);
-    return copy;
-}
-
 #define DERIVE_AT_ONCE 256 /* samples */
 #define DERIVE_NS 1000000000u
 
@@ -56,16 +44,6 @@ static uint64_t sample_key(const struct run *run, int pass)
         if (run->samples.items[i].pass == pass)
             key = key * 31 + run->samples.items[i].start + run->samples.items[i].kind + 1;
     return key;
-}
-
-/* The mean of the profiled steps of a pass, in ns. */
-static double profiled_wall(const struct report_pass *pass)
-{
-    const struct report_phase *total = &pass->phases[PHASE_COUNT];
-    double sum = 0;
-    for (size_t i = 0; i < total->profiled_count; i++)
-        sum += (double)total->profiled_ns[i];
-    return total->profiled_count ? sum / (double)total->profiled_count : UNKNOWN_DOUBLE;
 }
 
 static bool has_warmup(const struct run *run, enum pass pass)
@@ -119,7 +97,8 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
         return;
     }
     pass->profiled_steps = cover.steps;
-    pass->wall_ns = profiled_wall(pass);
+    const struct running *wall = &run->profiled_wall[which];
+    pass->wall_ns = wall->n ? (double)wall->total / (double)wall->n : UNKNOWN_DOUBLE;
     pass->busy_ns = (double)cover.busy_ns / (double)cover.steps;
     pass->kernel_ns = (double)cover.sum_ns / (double)cover.steps;
     pass->idle_ns = pass->wall_ns - pass->busy_ns;

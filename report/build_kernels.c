@@ -224,12 +224,13 @@ static double modelled(const struct run *run, const struct entry *entry, uint64_
     return node ? (flops ? node->flops : node->bytes) * (double)calls : UNKNOWN_DOUBLE;
 }
 
-/* A quantile of the histogram is that of its bin; it cannot lie beyond what was seen. */
+/* Whole nanoseconds, as the file has them: a report that is read shows the figures that the run showed. A quantile of the
+ * histogram is that of its bin; it cannot lie beyond what was seen. */
 static double within(double value, const struct running *time)
 {
     if (!time->n || !is_known(value))
         return UNKNOWN_DOUBLE;
-    return fmin(fmax(value, (double)time->min), (double)time->max);
+    return round(fmin(fmax(value, (double)time->min), (double)time->max));
 }
 
 /* A row of the finest table from the group's entries of one scope, from `first` on; the first entry of the next one. */
@@ -263,7 +264,7 @@ static uint32_t scope_row(struct build_rows *rows, const struct run *run, const 
     row->total_ns = time.total;
     row->min_ns = time.n ? time.min : UNKNOWN_U64;
     row->max_ns = time.n ? time.max : UNKNOWN_U64;
-    row->sd_ns = running_sd(&time);
+    row->sd_ns = round(running_sd(&time));
     row->median_ns = within(values[0], &time);
     row->p95_ns = within(values[1], &time);
     return at;
@@ -347,7 +348,7 @@ static void group_update(struct build_rows *rows, struct group *group, const str
     kernel->total_ns = time.total;
     kernel->min_ns = time.n ? time.min : UNKNOWN_U64;
     kernel->max_ns = time.n ? time.max : UNKNOWN_U64;
-    kernel->sd_ns = running_sd(&time);
+    kernel->sd_ns = round(running_sd(&time));
     histogram_quantiles(histogram, q, values, 3);
     kernel->median_ns = within(values[0], &time);
     kernel->p95_ns = within(values[1], &time);

@@ -6,6 +6,7 @@
 enum verdict { VERDICT_SAME, VERDICT_FASTER, VERDICT_SLOWER, VERDICT_AMBIGUOUS, VERDICT_COUNT };
 const char *verdict_name(enum verdict verdict);
 
+#define COMPARE_THRESHOLD 0.02 /* the smallest change that counts, where nothing else is asked for */
 #define COMPARE_SAME 0.005 /* under half a percent is the same whatever the interval says */
 
 /* Ratio of the medians of two phases' timed samples, b ÷ a, with its 95 % interval by a seeded bootstrap; without samples,

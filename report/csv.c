@@ -46,6 +46,11 @@ TEXT(put_reason, row->cell->reason ? row->cell->reason : "")
 TEXT(put_device, row->cell->requested.device)
 TEXT(put_model, row->cell->requested.model.name)
 INTEGER(put_d_model, row->cell->requested.model.d_model)
+INTEGER(put_d_ff, row->cell->requested.model.d_ff)
+INTEGER(put_vocab, row->cell->requested.model.vocab_size)
+INTEGER(put_threads, row->cell->requested.threads)
+INTEGER(put_warmup, row->cell->requested.warmup)
+INTEGER(put_seed, row->cell->requested.seed)
 INTEGER(put_layers, row->cell->requested.model.num_layers)
 INTEGER(put_heads, row->cell->requested.model.num_heads)
 INTEGER(put_batch, row->cell->requested.batch_size)
@@ -103,13 +108,18 @@ static const struct csv_column {
     {"device", put_device},
     {"model", put_model},
     {"d_model", put_d_model},
+    {"d_ff", put_d_ff},
     {"num_layers", put_layers},
     {"num_heads", put_heads},
+    {"vocab_size", put_vocab},
     {"batch_size", put_batch},
     {"context_length", put_context},
     {"dtype", put_dtype},
     {"compile", put_compile},
     {"checkpoint", put_checkpoint},
+    {"threads", put_threads},
+    {"warmup", put_warmup},
+    {"seed", put_seed},
     {"repetition", put_repetition},
     {"pass", put_pass},
     {"phase", put_phase},

@@ -5,7 +5,6 @@
 #include <string.h>
 
 #define FEW_CELLS 100 /* up to here every phase gets its interval */
-#define NORMAL_95 1.959963984540054
 
 /* What makes two cells the same experiment: how long and how closely it was measured does not. */
 static struct cell experiment_of(const struct report_cell *cell)
@@ -49,16 +48,30 @@ static int32_t *match_cells(const struct report *a, const struct report *b, bool
     return partner;
 }
 
-/* Ratio of two means with the interval of their standard errors: s_ratio² / ratio² = (e_a / a)² + (e_b / b)². */
-static struct ratio ratio_of_means(double a, double error_a, double b, double error_b, uint64_t n)
+/* Student's t: 97.5 % are below it. Abramowitz & Stegun 26.7.5, within 0.3 % from 4 degrees of freedom on. */
+static double student_975(double freedom)
 {
-    struct ratio ratio = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, n};
+    const double z = 1.959963984540054, z2 = z * z;
+    const double first = (z2 + 1) * z / 4, second = ((5 * z2 + 16) * z2 + 3) * z / 96,
+                 third = (((3 * z2 + 19) * z2 + 17) * z2 - 15) * z / 384;
+    return z + (first + (second + third / freedom) / freedom) / freedom;
+}
+
+/* Ratio of two means with the interval of their standard errors: s_ratio² / ratio² = (e_a / a)² + (e_b / b)². The launches
+ * of a step are not independent of each other: it is the steps, the fewer of both sides, that count. */
+static struct ratio ratio_of_means(double a, double error_a, double b, double error_b, uint64_t steps)
+{
+    struct ratio ratio = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, steps};
     if (!(a > 0) || !(b > 0))
         return ratio;
     ratio.median = b / a;
+    if (steps < RATIO_LEAST_SAMPLES)
+        return ratio;
     const double relative = sqrt(error_a / a * (error_a / a) + error_b / b * (error_b / b));
-    ratio.low = ratio.median * (1 - NORMAL_95 * relative);
-    ratio.high = ratio.median * (1 + NORMAL_95 * relative);
+    /* Of the logarithm, whose error this is, too: no time becomes shorter than nothing. */
+    const double factor = exp(student_975((double)(steps - 1)) * relative);
+    ratio.low = ratio.median / factor;
+    ratio.high = ratio.median * factor;
     return ratio;
 }
 
@@ -171,8 +184,7 @@ static void diff_kernels(struct diff *diff, struct diff_cell *cell, int pass)
             continue;
         }
         row->ratio = ratio_of_means(row->a_ns, sqrt(variance_a[a[i] - cell->a->kernels]), row->b_ns,
-                                    sqrt(variance_b[b[j] - cell->b->kernels]),
-                                    a[i]->calls < b[j]->calls ? a[i]->calls : b[j]->calls);
+                                    sqrt(variance_b[b[j] - cell->b->kernels]), cell->row_steps);
         row->verdict = compare_verdict(&row->ratio, diff->threshold);
         i++;
         j++;
@@ -231,8 +243,7 @@ static void add_layer(struct diff *diff, struct diff_cell *cell, int pass, const
         *row = (struct diff_row){
             .name = b->path, .pass = (uint8_t)pass, .phase = (uint8_t)phase, .a_ns = before, .b_ns = after};
         row->ratio = ratio_of_means(before, sqrt(variance_a[index_a * PHASE_COUNT + (size_t)phase]), after,
-                                    sqrt(variance_b[index_b * PHASE_COUNT + (size_t)phase]),
-                                    cell->b->passes[pass].profiled_steps);
+                                    sqrt(variance_b[index_b * PHASE_COUNT + (size_t)phase]), cell->row_steps);
         row->verdict = compare_verdict(&row->ratio, diff->threshold);
     }
 }
@@ -271,6 +282,8 @@ static void diff_pair(struct diff *diff, struct diff_cell *cell)
     diff_steps(diff, cell);
     const int pass = common_pass(cell);
     if (pass >= 0) {
+        const uint64_t before = cell->a->passes[pass].profiled_steps, after = cell->b->passes[pass].profiled_steps;
+        cell->row_steps = before < after ? before : after;
         diff_kernels(diff, cell, pass);
         diff_layers(diff, cell, pass);
     }

@@ -16,7 +16,8 @@ struct diff_cell {
     const struct report_cell *a, *b; /* NULL: only in the other report */
     struct diff_row *steps, *kernels, *layers;
     size_t step_count, kernel_count, layer_count;
-    bool status_worse; /* ran, does not any more */
+    uint64_t row_steps; /* profiled steps that kernels and layers are over: the fewer of both */
+    bool status_worse;  /* ran, does not any more */
     bool regression;   /* a pass as a whole is slower, or status_worse */
 };
 
@@ -30,8 +31,8 @@ struct diff {
     bool few; /* cells: every phase's ratio has its interval */
 };
 
-/* Compares a (before) with b (after). Cells match when they asked for the same model, shape, dtype, device, mode, passes'
- * settings left aside; the documents must outlive the diff. */
+/* Compares a (before) with b (after). Cells match when they asked for the same model, shape, dtype, device, mode and
+ * threads, however long and closely they were measured; the documents must outlive the diff. */
 void diff_make(struct diff *diff, const struct report *a, const struct report *b, double threshold);
 void diff_free(struct diff *diff);
 

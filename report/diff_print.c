@@ -146,12 +146,13 @@ static void unmatched(const struct diff *diff, const char *name_a, const char *n
         const struct diff_cell *cell = &diff->cells[i];
         char title[256];
         title_of(cell, title, sizeof title);
-        if (cell->a && cell->b && !cell->status_worse)
+        const bool both = cell->a && cell->b;
+        if (both && !cell->status_worse)
             continue;
         strbuf_puts(out, "- ");
         escape_markdown_cell(out, title);
-        if (cell->status_worse) {
-            strbuf_printf(out, " was ok and is %s", status_name(cell->b->status));
+        if (both) {
+            strbuf_printf(out, " was %s and is %s", status_name(cell->a->status), status_name(cell->b->status));
             if (cell->b->reason && *cell->b->reason) {
                 strbuf_puts(out, ": ");
                 escape_markdown_cell(out, cell->b->reason);
@@ -161,6 +162,20 @@ static void unmatched(const struct diff *diff, const char *name_a, const char *n
             escape_markdown_cell(out, cell->a ? name_a : name_b);
         }
         strbuf_putc(out, '\n');
+    }
+}
+
+static void few_steps_line(const struct diff *diff, struct strbuf *out)
+{
+    for (size_t i = 0; i < diff->cell_count; i++) {
+        const uint64_t steps = diff->cells[i].row_steps;
+        if (steps == 0 || steps >= RATIO_LEAST_SAMPLES)
+            continue;
+        strbuf_printf(out,
+                      "\nKernels and layers of fewer than %d profiled steps have no interval: none of them is called "
+                      "faster or slower.\n",
+                      RATIO_LEAST_SAMPLES);
+        return;
     }
 }
 
@@ -191,6 +206,7 @@ void diff_markdown(const struct diff *diff, const char *name_a, const char *name
         strbuf_printf(out, "\n%s", list.text);
     strbuf_release(&list);
     details(diff, "### ", out);
+    few_steps_line(diff, out);
 }
 
 static void text_row(const struct diff_row *row, const char *label, struct strbuf *out)
@@ -255,12 +271,13 @@ void diff_text(const struct diff *diff, const char *name_a, const char *name_b, 
             continue;
         }
         if (cell->status_worse)
-            strbuf_printf(out, ": was ok, is %s", status_name(cell->b->status));
+            strbuf_printf(out, ": was %s, is %s", status_name(cell->a->status), status_name(cell->b->status));
         strbuf_putc(out, '\n');
         for (size_t r = 0; r < cell->step_count; r++)
             text_row(&cell->steps[r], pass_name((enum pass)cell->steps[r].pass), out);
         text_changes("kernels that changed, a profiled step", cell->kernels, cell->kernel_count, out);
         text_changes("layers that changed, a profiled step", cell->layers, cell->layer_count, out);
     }
+    few_steps_line(diff, out);
     strbuf_puts(out, diff->regression ? "\nRegression.\n" : "\nNo regression.\n");
 }

@@ -12,15 +12,6 @@
 #include <time.h>
 #include <unistd.h>
 
-static const char *clean_copy(struct arena *arena, const char *text)
-{
-    struct strbuf clean = {0};
-    clean_text(&clean, text, strlen(text));
-    const char *copy = clean.length ? arena_strndup(arena, clean.text, clean.length) : "";
-    strbuf_release(&clean);
-    return copy;
-}
-
 /* The first line of `path` that begins with `key`, what follows the key and any of " \t:=\"" up to the line's end; ""
  * when there is none. */
 static const char *file_value(struct arena *arena, const char *path, const char *key)
@@ -66,12 +57,11 @@ static void host_fill(struct report_host *host, struct arena *arena)
         host->load_average = load[0];
 }
 
-void report_init(struct report *report)
+static void head_fill(struct report *report)
 {
     char created[32];
     struct tm utc;
     const time_t now = time(NULL);
-    *report = (struct report){0};
     gmtime_r(&now, &utc);
     strftime(created, sizeof created, "%Y-%m-%dT%H:%M:%SZ", &utc);
     report->tool_version = version_number();
@@ -80,6 +70,43 @@ void report_init(struct report *report)
     report->created = arena_strdup(&report->arena, created);
     report->profile_name = report->profile_digest = "";
     host_fill(&report->host, &report->arena);
+}
+
+void report_init(struct report *report)
+{
+    *report = (struct report){0};
+    head_fill(report);
+}
+
+#define ORIGIN_KEY "measured"
+
+static const char *text_or(const char *text, const char *otherwise)
+{
+    return text && *text ? text : otherwise;
+}
+
+/* The cell's notes and one more, unless it says already where it is from. */
+static void add_origin(struct report_cell *cell, const char *origin)
+{
+    struct report_note *notes = arena_array(&cell->arena, struct report_note, cell->note_count + 1);
+    for (size_t n = 0; n < cell->note_count; n++) {
+        if (strcmp(cell->notes[n].key, ORIGIN_KEY) == 0)
+            return;
+        notes[n] = cell->notes[n];
+    }
+    notes[cell->note_count++] = (struct report_note){ORIGIN_KEY, origin};
+    cell->notes = notes;
+}
+
+void report_take_on(struct report *report)
+{
+    const char *origin = arena_printf(
+        &report->arena, "%s on %s, by steptop %s, commit %s%s", text_or(report->created, "at an unknown time"),
+        text_or(report->host.hostname, "an unknown host"), text_or(report->tool_version, "of an unknown version"),
+        text_or(report->commit, "unknown"), report->dirty ? " with changes" : "");
+    for (size_t i = 0; i < report->cells.count; i++)
+        add_origin(report->cells.items[i], origin);
+    head_fill(report);
 }
 
 struct report_cell *report_add_cell(struct report *report)

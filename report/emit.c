@@ -1,5 +1,6 @@
 #include "report/emit.h"
 #include "base/file.h"
+#include "report/markdown.h"
 #include "report/svg.h"
 #include <string.h>
 
@@ -30,8 +31,6 @@ bool report_format_parse(const char *text, enum report_format *format, struct er
 {
     struct strbuf names = {0};
     for (int i = 0; i < FORMAT_COUNT; i++) {
-        if (!formats[i].name)
-            continue;
         if (strcmp(text, formats[i].name) == 0) {
             *format = (enum report_format)i;
             strbuf_release(&names);
@@ -44,12 +43,9 @@ bool report_format_parse(const char *text, enum report_format *format, struct er
     return false;
 }
 
-bool report_emit(const struct report *report, enum report_format format, struct strbuf *out, struct error *error)
+void report_emit(const struct report *report, enum report_format format, struct strbuf *out)
 {
-    if (!formats[format].emit)
-        return error_set(error, ERROR_UNSUPPORTED, "this build cannot write that format");
     formats[format].emit(report, out);
-    return true;
 }
 
 #define PICTURE_CELLS 4 /* cells whose pictures go beside a Markdown file */
@@ -72,30 +68,46 @@ static void put_target(struct strbuf *out, const char *name)
     }
 }
 
-/* Writes the pictures and appends the section that shows them. */
+bool report_picture_path(const char *markdown, size_t n, struct strbuf *out)
+{
+    if (n >= PICTURE_CELLS * PICTURE_COUNT)
+        return false;
+    stem_of(markdown, out);
+    strbuf_printf(out, "-%zu-%s.svg", n / PICTURE_COUNT + 1, picture_name((enum picture)(n % PICTURE_COUNT)));
+    return true;
+}
+
+/* Writes the pictures and appends the section that shows them. The text does not wait for a picture that cannot be written:
+ * it is left out, and the first such failure is returned. */
 static bool write_pictures(const struct report *report, const char *path, struct strbuf *markdown, struct error *error)
 {
-    struct strbuf stem = {0}, picture = {0}, file = {0};
+    struct strbuf picture = {0}, file = {0};
     bool done = true, any = false;
-    stem_of(path, &stem);
-    for (size_t i = 0; done && i < report->cells.count && i < PICTURE_CELLS; i++)
-        for (int p = 0; done && p < PICTURE_COUNT; p++) {
+    for (size_t i = 0; i < report->cells.count && i < PICTURE_CELLS; i++)
+        for (size_t p = 0; p < PICTURE_COUNT; p++) {
+            struct error problem = {0};
             strbuf_clear(&picture);
             strbuf_clear(&file);
             if (!picture_draw((enum picture)p, report->cells.items[i], &picture))
                 continue;
-            strbuf_printf(&file, "%s-%zu-%s.svg", stem.text, i + 1, picture_name((enum picture)p));
-            done = file_write_atomic(file.text, picture.text, picture.length, error);
+            report_picture_path(path, i * PICTURE_COUNT + p, &file);
+            if (!file_write_atomic(file.text, picture.text, picture.length, &problem)) {
+                if (done)
+                    *error = problem;
+                done = false;
+                continue;
+            }
             const char *slash = strrchr(file.text, '/');
             strbuf_puts(markdown, any ? "\n" : "\n## Pictures\n\n");
             any = true;
-            strbuf_puts(markdown, "![");
-            strbuf_puts(markdown, picture_name((enum picture)p));
+            strbuf_printf(markdown, "![%s of ", picture_name((enum picture)p));
+            markdown_title(report->cells.items[i], markdown);
             strbuf_puts(markdown, "](");
             put_target(markdown, slash ? slash + 1 : file.text);
             strbuf_puts(markdown, ")\n");
         }
-    strbuf_release(&stem);
+    if (any && report->cells.count > PICTURE_CELLS)
+        strbuf_printf(markdown, "\nOf the first %d of %zu cells.\n", PICTURE_CELLS, report->cells.count);
     strbuf_release(&picture);
     strbuf_release(&file);
     return done;
@@ -104,9 +116,12 @@ static bool write_pictures(const struct report *report, const char *path, struct
 bool report_write(const struct report *report, enum report_format format, const char *path, struct error *error)
 {
     struct strbuf out = {0};
-    const bool done = report_emit(report, format, &out, error) &&
-                      (format != FORMAT_MARKDOWN || write_pictures(report, path, &out, error)) &&
-                      file_write_atomic(path, out.text, out.length, error);
+    struct error problem = {0};
+    report_emit(report, format, &out);
+    const bool drawn = format != FORMAT_MARKDOWN || write_pictures(report, path, &out, &problem);
+    const bool done = file_write_atomic(path, out.text, out.length, error);
+    if (done && !drawn)
+        *error = problem;
     strbuf_release(&out);
-    return done;
+    return done && drawn;
 }

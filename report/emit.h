@@ -2,6 +2,7 @@
 #pragma once
 #include "report/report.h"
 
+void json_newline(struct strbuf *out, int depth); /* a new line, indented */
 void emit_yaml(const struct report *report, struct strbuf *out);
 void emit_json(const struct report *report, struct strbuf *out);
 void emit_csv(const struct report *report, struct strbuf *out);

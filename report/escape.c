@@ -6,39 +6,6 @@
 
 #define REPLACEMENT "\ufffd"
 
-size_t utf8_decode(const char *text, size_t length, unsigned *code_point)
-{
-    const unsigned char *bytes = (const unsigned char *)text;
-    if (length == 0)
-        return 0;
-    if (bytes[0] < 0x80) {
-        *code_point = bytes[0];
-        return 1;
-    }
-    const size_t need = bytes[0] >= 0xf0 && bytes[0] <= 0xf4 ? 4 : bytes[0] >= 0xe0 ? 3 : 2;
-    if (bytes[0] < 0xc2 || bytes[0] > 0xf4 || length < need)
-        return 0;
-    unsigned value = bytes[0] & (need == 4 ? 0x07 : need == 3 ? 0x0f : 0x1f);
-    for (size_t i = 1; i < need; i++) {
-        if ((bytes[i] & 0xc0) != 0x80)
-            return 0;
-        value = value << 6 | (bytes[i] & 0x3f);
-    }
-    if ((need == 3 && value < 0x800) || (need == 4 && value < 0x10000) || value > 0x10ffff ||
-        (value >= 0xd800 && value <= 0xdfff))
-        return 0;
-    *code_point = value;
-    return need;
-}
-
-/* What can move a cursor, break a line or turn the reading direction. */
-static bool is_unsafe(unsigned c)
-{
-    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe ||
-           c == 0xffff || c == 0x061c || c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) ||
-           (c >= 0x2066 && c <= 0x2069);
-}
-
 bool text_is_clean(const char *text, size_t length)
 {
     for (size_t at = 0; at < length;) {
@@ -48,7 +15,7 @@ bool text_is_clean(const char *text, size_t length)
             continue;
         }
         const size_t used = utf8_decode(text + at, length - at, &c);
-        if (used == 0 || is_unsafe(c))
+        if (used == 0 || is_unsafe_character(c))
             return false;
         at += used;
     }
@@ -59,12 +26,18 @@ void clean_text(struct strbuf *out, const char *text, size_t length)
 {
     for (size_t at = 0; at < length;) {
         unsigned c;
+        size_t plain = at;
+        while (plain < length && text[plain] >= 0x20 && text[plain] < 0x7f) /* nearly always all of it */
+            plain++;
+        strbuf_add(out, text + at, plain - at);
+        if ((at = plain) == length)
+            break;
         const size_t used = utf8_decode(text + at, length - at, &c);
         if (used == 0)
             strbuf_puts(out, REPLACEMENT);
         else if (c == '\n' || c == '\t' || c == '\r')
             strbuf_putc(out, ' ');
-        else if (is_unsafe(c))
+        else if (is_unsafe_character(c))
             strbuf_puts(out, REPLACEMENT);
         else
             strbuf_add(out, text + at, used);
@@ -72,18 +45,37 @@ void clean_text(struct strbuf *out, const char *text, size_t length)
     }
 }
 
+const char *clean_copy(struct arena *arena, const char *text)
+{
+    const size_t length = strlen(text);
+    if (text_is_clean(text, length))
+        return arena_strndup(arena, text, length);
+    struct strbuf clean = {0};
+    clean_text(&clean, text, length);
+    const char *copy = arena_strndup(arena, clean.text, clean.length);
+    strbuf_release(&clean);
+    return copy;
+}
+
 /* Appends `text` cleaned, each byte of ASCII replaced by what `replace` gives for it, NULL to keep it. */
 static void escape_with(struct strbuf *out, const char *text, const char *(*replace)(char c))
 {
     struct strbuf clean = {0};
-    clean_text(&clean, text, strlen(text));
-    for (size_t i = 0; i < clean.length; i++) {
-        const char *instead = replace(clean.text[i]);
-        if (instead)
-            strbuf_puts(out, instead);
-        else
-            strbuf_putc(out, clean.text[i]);
+    size_t length = strlen(text), kept = 0; /* from where on nothing was appended yet */
+    if (!text_is_clean(text, length)) {
+        clean_text(&clean, text, length);
+        text = clean.text;
+        length = clean.length;
     }
+    for (size_t i = 0; i < length; i++) {
+        const char *instead = replace(text[i]);
+        if (!instead)
+            continue;
+        strbuf_add(out, text + kept, i - kept);
+        strbuf_puts(out, instead);
+        kept = i + 1;
+    }
+    strbuf_add(out, text + kept, length - kept);
     strbuf_release(&clean);
 }
 
@@ -215,12 +207,4 @@ static const char *xml_replacement(char c)
 void escape_xml(struct strbuf *out, const char *text)
 {
     escape_with(out, text, xml_replacement);
-}
-
-size_t utf8_length(const char *text)
-{
-    size_t count = 0;
-    for (; *text; text++)
-        count += ((unsigned char)*text & 0xc0) != 0x80;
-    return count;
 }

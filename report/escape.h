@@ -1,7 +1,9 @@
 /* Names of kernels, models, hosts and reasons are strangers' data. What enters the document is cleaned once; each format
  * then escapes what has a meaning of its own there. */
 #pragma once
+#include "base/arena.h"
 #include "base/strbuf.h"
+#include "base/text.h"
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -9,6 +11,7 @@
  * byte order marks and direction overrides become U+FFFD, as do bytes that are no UTF-8; newlines and tabs become a
  * space. */
 void clean_text(struct strbuf *out, const char *text, size_t length);
+const char *clean_copy(struct arena *arena, const char *text); /* the same, the arena's */
 bool text_is_clean(const char *text, size_t length);
 
 /* Markdown, inside a table cell or a line: cleaned, without a bare |, HTML or emphasis. */
@@ -22,9 +25,3 @@ void escape_yaml(struct strbuf *out, const char *text);
 void escape_csv(struct strbuf *out, const char *text);
 /* XML character data and attribute values. Cleaned. */
 void escape_xml(struct strbuf *out, const char *text);
-
-/* Code points, which is how tabulate counts columns without its optional wcwidth. */
-size_t utf8_length(const char *text);
-
-/* One code point from text[0..length): its bytes consumed, 0 when they are no UTF-8. */
-size_t utf8_decode(const char *text, size_t length, unsigned *code_point);

@@ -16,6 +16,13 @@ void field_set_unsigned(void *place, size_t size, uint64_t value)
     memcpy(place, &value, size);
 }
 
+const void *pointer_at(const void *item, size_t offset)
+{
+    const void *pointer;
+    memcpy(&pointer, (const char *)item + offset, sizeof pointer);
+    return pointer;
+}
+
 static int64_t field_signed(const void *place, size_t size)
 {
     if (size == 4) {
@@ -56,6 +63,8 @@ bool field_is_known(const struct field *field, const void *item)
         return field_unsigned((const char *)item + field->count_offset, sizeof(size_t)) > 0;
     case FIELD_MAP:
         return !field->present || field->present(place);
+    case FIELD_BOOL:
+        return !field->present || field->present(item);
     default:
         return true;
     }
@@ -135,26 +144,48 @@ void number_print(struct strbuf *out, double value)
         value = 0; /* no -0 */
     if (fabs(value) >= 1e6 && fabs(value) < 0x1p53)
         value = round(value); /* of a million nanoseconds, bytes or FLOPs nobody needs the fraction */
-    if (fabs(value) < 0x1p53 && value == (double)(int64_t)value)
-        snprintf(text, sizeof text, "%" PRId64, (int64_t)value);
-    else
-        snprintf(text, sizeof text, "%.9g", value);
+    if (fabs(value) < 0x1p53 && value == (double)(int64_t)value) {
+        strbuf_puts(out, value < 0 ? "-" : "");
+        strbuf_unsigned(out, (uint64_t)fabs(value));
+        return;
+    }
+    snprintf(text, sizeof text, "%.9g", value);
     strbuf_puts(out, text);
+}
+
+bool column_is_known(const struct field *field, const struct report_cell *cell, const void *row, size_t index)
+{
+    const void *place = (const char *)row + field->offset;
+    switch (field->kind) {
+    case FIELD_UNSIGNED:
+    case FIELD_DOUBLE:
+    case FIELD_ROUNDED:
+        return field_is_known(field, row);
+    case FIELD_INDEX:
+        return field_signed(place, field->size) >= 0;
+    case FIELD_DERIVED:
+        return !field->derive || is_known(field->derive(cell, index));
+    case FIELD_WORD:
+    case FIELD_REST: {
+        const char *text = pointer_at(row, field->offset);
+        return text && text[strspn(text, " ")];
+    }
+    default:
+        return true;
+    }
 }
 
 /* Cleaned and without blanks at its ends, so that the reader finds the same column and the same text. */
 static void text_print(struct strbuf *out, const char *text, bool word)
 {
     const size_t start = out->length;
-    while (*text == ' ')
-        text++;
-    clean_text(out, text, strlen(text));
+    clean_text(out, text + strspn(text, " "), strlen(text + strspn(text, " ")));
     while (out->length > start && out->text[out->length - 1] == ' ')
         out->text[--out->length] = 0;
     for (size_t i = start; word && i < out->length; i++)
         if (out->text[i] == ' ')
             out->text[i] = '_';
-    if (out->length == start)
+    if (out->length == start) /* of control characters alone */
         strbuf_putc(out, '-');
 }
 
@@ -163,19 +194,14 @@ void column_print(struct strbuf *out, const struct field *field, const struct re
 {
     const void *place = (const char *)row + field->offset;
     double number;
-    const char *text;
+    if (!column_is_known(field, cell, row, index)) {
+        strbuf_putc(out, '-');
+        return;
+    }
     switch (field->kind) {
     case FIELD_UNSIGNED:
-        if (field_is_known(field, row))
-            strbuf_unsigned(out, field_unsigned(place, field->size));
-        else
-            strbuf_putc(out, '-');
-        return;
     case FIELD_INDEX:
-        if (field_signed(place, field->size) >= 0)
-            strbuf_unsigned(out, field_unsigned(place, field->size));
-        else
-            strbuf_putc(out, '-');
+        strbuf_unsigned(out, field_unsigned(place, field->size));
         return;
     case FIELD_BOOL:
         strbuf_puts(out, *(const bool *)place ? "true" : "false");
@@ -186,10 +212,7 @@ void column_print(struct strbuf *out, const struct field *field, const struct re
     case FIELD_DOUBLE:
     case FIELD_ROUNDED:
         memcpy(&number, place, sizeof number);
-        if (!is_known(number))
-            strbuf_putc(out, '-');
-        else
-            number_print(out, field->kind == FIELD_ROUNDED ? round(number) : number);
+        number_print(out, field->kind == FIELD_ROUNDED ? round(number) : number);
         return;
     case FIELD_DERIVED:
         if (!field->derive) {
@@ -197,15 +220,11 @@ void column_print(struct strbuf *out, const struct field *field, const struct re
             return;
         }
         number = field->derive(cell, index);
-        if (!is_known(number))
-            strbuf_putc(out, '-');
-        else
-            strbuf_printf(out, fabs(number) < 1000 ? "%.4g" : "%.0f", number);
+        strbuf_printf(out, fabs(number) < 1000 ? "%.4g" : "%.0f", number);
         return;
     case FIELD_WORD:
     case FIELD_REST:
-        memcpy(&text, place, sizeof text);
-        text_print(out, text ? text : "", field->kind == FIELD_WORD);
+        text_print(out, pointer_at(row, field->offset), field->kind == FIELD_WORD);
         return;
     default:
         strbuf_putc(out, '-'); /* no other kind is a column */

@@ -49,7 +49,7 @@ struct field {
     const char *(*name)(int value);      /* FIELD_ENUM, FIELD_FLAGS, FIELD_KEYED */
     int count;                           /* of names; of FIELD_NAMES, FIELD_KEYED */
     const struct field_set *fields;      /* of the struct or row */
-    bool (*present)(const void *item);   /* FIELD_MAP, FIELD_KEYED: written only when true */
+    bool (*present)(const void *item);   /* FIELD_MAP, FIELD_KEYED, FIELD_BOOL (of the struct it is in): written only when true */
     void (*mark)(void *item, int index); /* FIELD_KEYED: called when one was read */
     double (*derive)(const struct report_cell *cell, size_t row); /* FIELD_DERIVED; NaN: "-" */
     bool scratch; /* FIELD_TABLE: rows that file_cell_finish hands on, not kept after reading */
@@ -103,6 +103,9 @@ void file_cell_make(struct file_cell *file, const struct report_cell *cell, stru
 bool file_cell_finish(struct file_cell *file, struct error *error);
 
 /* A number as the files have it: an integer when it is one or beyond a million, else nine significant digits. */
+const void *pointer_at(const void *item, size_t offset); /* the pointer that stands there */
+/* Is the row's value known? Where it is not, a table has a dash. */
+bool column_is_known(const struct field *field, const struct report_cell *cell, const void *row, size_t index);
 void number_print(struct strbuf *out, double value);
 /* The cell of a table's column, "-" when unknown. */
 void column_print(struct strbuf *out, const struct field *field, const struct report_cell *cell, const void *row,

@@ -8,18 +8,18 @@
 static void write_map(struct strbuf *out, const struct field_set *set, const void *item, const struct report_cell *cell,
                       int depth);
 
-static const void *pointer_at(const void *item, size_t offset)
-{
-    const void *pointer;
-    memcpy(&pointer, (const char *)item + offset, sizeof pointer);
-    return pointer;
-}
-
-static void newline(struct strbuf *out, int depth)
+void json_newline(struct strbuf *out, int depth)
 {
     strbuf_putc(out, '\n');
     for (int i = 0; i < depth; i++)
         strbuf_puts(out, "  ");
+}
+
+static void put_key(struct strbuf *out, const char *key)
+{
+    strbuf_putc(out, '"');
+    strbuf_puts(out, key);
+    strbuf_puts(out, "\": ");
 }
 
 static bool is_text(const struct field *field)
@@ -36,16 +36,18 @@ static void write_row(struct strbuf *out, const struct field_set *set, const voi
     strbuf_putc(out, '{');
     for (int c = 0; c < set->count; c++) {
         const struct field *field = &set->fields[c];
+        if (!column_is_known(field, cell, row, index))
+            continue;
+        strbuf_puts(out, first ? "" : ", ");
+        put_key(out, field->key);
+        first = false;
+        if (!is_text(field)) {
+            column_print(out, field, cell, row, index);
+            continue;
+        }
         strbuf_clear(&value);
         column_print(&value, field, cell, row, index);
-        if (strcmp(value.text, "-") == 0)
-            continue;
-        strbuf_printf(out, "%s\"%s\": ", first ? "" : ", ", field->key);
-        if (is_text(field))
-            escape_json(out, value.text);
-        else
-            strbuf_add(out, value.text, value.length);
-        first = false;
+        escape_json(out, value.text);
     }
     strbuf_putc(out, '}');
     strbuf_release(&value);
@@ -59,14 +61,14 @@ static void write_rows(struct strbuf *out, const struct field *field, const void
     strbuf_putc(out, '[');
     for (size_t r = 0; r < count; r++) {
         strbuf_puts(out, r ? "," : "");
-        newline(out, depth + 1);
+        json_newline(out, depth + 1);
         if (field->kind == FIELD_TABLE)
             write_row(out, field->fields, rows + r * field->fields->size, cell, r);
         else
             write_map(out, field->fields, rows + r * field->fields->size, cell, depth + 1);
     }
     if (count)
-        newline(out, depth);
+        json_newline(out, depth);
     strbuf_putc(out, ']');
 }
 
@@ -78,12 +80,12 @@ static void write_cells(struct strbuf *out, const struct report *report, int dep
         struct file_cell file;
         file_cell_make(&file, report->cells.items[i], &arena);
         strbuf_puts(out, i ? "," : "");
-        newline(out, depth + 1);
+        json_newline(out, depth + 1);
         write_map(out, &cell_fields, &file, report->cells.items[i], depth + 1);
         arena_release(&arena);
     }
     if (report->cells.count)
-        newline(out, depth);
+        json_newline(out, depth);
     strbuf_putc(out, ']');
 }
 
@@ -97,13 +99,13 @@ static void write_keyed(struct strbuf *out, const struct field *field, const voi
         if (!field->present(one))
             continue;
         strbuf_puts(out, first ? "" : ",");
-        newline(out, depth + 1);
-        strbuf_printf(out, "\"%s\": ", field->name(i));
+        json_newline(out, depth + 1);
+        put_key(out, field->name(i));
         write_map(out, field->fields, one, cell, depth + 1);
         first = false;
     }
     if (!first)
-        newline(out, depth);
+        json_newline(out, depth);
     strbuf_putc(out, '}');
 }
 
@@ -190,32 +192,35 @@ static void write_value(struct strbuf *out, const struct field *field, const voi
     }
 }
 
-static void write_map(struct strbuf *out, const struct field_set *set, const void *item, const struct report_cell *cell,
-                      int depth)
+/* The members of an object, behind `first` or others that were written; true when there is any. */
+static bool write_members(struct strbuf *out, const struct field_set *set, const void *item,
+                          const struct report_cell *cell, int depth, bool first)
 {
-    bool first = true;
-    strbuf_putc(out, '{');
     for (int i = 0; i < set->count; i++) {
         const struct field *field = &set->fields[i];
         if (!field_is_known(field, item))
             continue;
         strbuf_puts(out, first ? "" : ",");
-        newline(out, depth + 1);
-        strbuf_printf(out, "\"%s\": ", field->key);
+        json_newline(out, depth + 1);
+        put_key(out, field->key);
         write_value(out, field, item, cell, depth + 1);
         first = false;
     }
-    if (!first)
-        newline(out, depth);
+    return !first;
+}
+
+static void write_map(struct strbuf *out, const struct field_set *set, const void *item, const struct report_cell *cell,
+                      int depth)
+{
+    strbuf_putc(out, '{');
+    if (write_members(out, set, item, cell, depth, true))
+        json_newline(out, depth);
     strbuf_putc(out, '}');
 }
 
 void emit_json(const struct report *report, struct strbuf *out)
 {
-    struct strbuf body = {0};
-    write_map(&body, &report_fields, report, NULL, 0);
-    strbuf_printf(out, "{\n  \"schema\": \"" REPORT_SCHEMA "%d\",", REPORT_SCHEMA_VERSION);
-    strbuf_puts(out, body.text + 1); /* after its opening brace; there always are cells, so a line follows */
-    strbuf_putc(out, '\n');
-    strbuf_release(&body);
+    strbuf_printf(out, "{\n  \"schema\": \"" REPORT_SCHEMA "%d\"", REPORT_SCHEMA_VERSION);
+    write_members(out, &report_fields, report, NULL, 0, false);
+    strbuf_puts(out, "\n}\n");
 }

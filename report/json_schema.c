@@ -1,18 +1,12 @@
 /* The JSON Schema (draft 2020-12) of a report, from the tables that the reader uses. A table is a block of text in the YAML
  * file and an array of objects in the JSON one: both are allowed. */
 #include "report/json_schema.h"
+#include "report/emit.h"
 #include "report/escape.h"
 #include "report/fields.h"
 #include <string.h>
 
 static void write_set(struct strbuf *out, const struct field_set *set, int depth);
-
-static void newline(struct strbuf *out, int depth)
-{
-    strbuf_putc(out, '\n');
-    for (int i = 0; i < depth; i++)
-        strbuf_puts(out, "  ");
-}
 
 static void write_enum(struct strbuf *out, const struct field *field)
 {
@@ -41,12 +35,12 @@ static void write_keyed(struct strbuf *out, const struct field *field, int depth
     strbuf_puts(out, "\"type\": \"object\", \"additionalProperties\": false, \"properties\": {");
     for (int i = 0; i < field->count; i++) {
         strbuf_puts(out, i ? "," : "");
-        newline(out, depth + 1);
+        json_newline(out, depth + 1);
         escape_json(out, field->name(i));
         strbuf_puts(out, ": ");
         write_set(out, field->fields, depth + 1);
     }
-    newline(out, depth);
+    json_newline(out, depth);
     strbuf_putc(out, '}');
 }
 
@@ -133,7 +127,7 @@ static void write_properties(struct strbuf *out, const struct field_set *set, in
 {
     for (int i = 0; i < set->count; i++) {
         strbuf_puts(out, i ? "," : "");
-        newline(out, depth);
+        json_newline(out, depth);
         escape_json(out, set->fields[i].key);
         strbuf_puts(out, ": ");
         write_field(out, &set->fields[i], depth);
@@ -159,7 +153,7 @@ static void write_set(struct strbuf *out, const struct field_set *set, int depth
     write_required(out, set);
     strbuf_puts(out, ", \"properties\": {");
     write_properties(out, set, depth + 1);
-    newline(out, depth);
+    json_newline(out, depth);
     strbuf_puts(out, "}}");
 }
 

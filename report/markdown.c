@@ -10,14 +10,6 @@ void markdown_title(const struct report_cell *cell, struct strbuf *out)
     escape_markdown_cell(out, title);
 }
 
-bool cell_has_steps(const struct report_cell *cell)
-{
-    for (int pass = 0; pass < PASS_COUNT; pass++)
-        if (cell->passes[pass].present && cell->passes[pass].phases[PHASE_COUNT].summary.n)
-            return true;
-    return false;
-}
-
 int cell_longest_pass(const struct report_cell *cell)
 {
     for (int pass = PASS_COUNT - 1; pass >= 0; pass--)

@@ -33,7 +33,6 @@ void markdown_method(const struct report *report, struct strbuf *out);
 
 /* Shared: a cell's title as a heading's or cell's text, and which cells there is anything measured of. */
 void markdown_title(const struct report_cell *cell, struct strbuf *out);
-bool cell_has_steps(const struct report_cell *cell);
 bool cell_has_kernels(const struct report_cell *cell);
 /* The longest pass with counted profiled steps, -1 when there is none. */
 int cell_longest_pass(const struct report_cell *cell);

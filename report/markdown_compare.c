@@ -90,7 +90,7 @@ static void compare_row(struct pipe_table *table, const struct axis *axis, const
     pipe_number(table, "%.3f", 1 / ratio.median);
     pipe_number(table, "%.3f", 1 / ratio.high);
     pipe_number(table, "%.3f", 1 / ratio.low);
-    pipe_text(table, verdict_name(compare_verdict(&ratio, 0.02)));
+    pipe_text(table, verdict_name(compare_verdict(&ratio, COMPARE_THRESHOLD)));
     pipe_number(table, "%.1f",
                 is_known_u64(cell->memory.planned_total) && is_known_u64(base->memory.planned_total)
                     ? ((double)cell->memory.planned_total - (double)base->memory.planned_total) / 0x1p20
@@ -130,8 +130,10 @@ static void compare_axis(const struct report *report, const struct axis *axis, s
     const bool any = table.row_count > 0;
     pipe_finish(&table, &text);
     if (any) {
-        strbuf_printf(out, "\n## %s\n\n%s Medians; speed-up is %s over this, above 1 is faster.\n\n", axis->heading,
-                      axis->intro, axis->base);
+        strbuf_printf(out,
+                      "\n## %s\n\n%s Medians; speed-up is %s over this, above 1 is faster. Called faster or slower is "
+                      "what is so by more than %g %%, with its whole interval on that side of 1.\n\n",
+                      axis->heading, axis->intro, axis->base, COMPARE_THRESHOLD * 100);
         strbuf_add(out, text.text, text.length);
     }
     strbuf_release(&text);
@@ -143,7 +145,75 @@ void markdown_compare(const struct report *report, struct strbuf *out)
         compare_axis(report, &axes[i], out);
 }
 
-/* Same but for the context length and what follows from it. */
+/* What attention cells may differ in besides device, mode, width, heads and context: a column where they do. */
+struct setting {
+    const char *name;
+    bool number;
+    void (*print)(const struct cell *cell, char *text, size_t size);
+};
+
+static void print_batch(const struct cell *cell, char *text, size_t size)
+{
+    snprintf(text, size, "%lld", (long long)cell->batch_size);
+}
+static void print_dtype(const struct cell *cell, char *text, size_t size)
+{
+    snprintf(text, size, "%s", precision_name(cell->dtype));
+}
+static void print_checkpoint(const struct cell *cell, char *text, size_t size)
+{
+    snprintf(text, size, "%s", checkpoint_name(cell->checkpoint));
+}
+static void print_threads(const struct cell *cell, char *text, size_t size)
+{
+    snprintf(text, size, "%d", cell->threads);
+}
+static void print_warmup(const struct cell *cell, char *text, size_t size)
+{
+    snprintf(text, size, "%u", cell->warmup);
+}
+static void print_seed(const struct cell *cell, char *text, size_t size)
+{
+    snprintf(text, size, "%llu", (unsigned long long)cell->seed);
+}
+static void print_repetition(const struct cell *cell, char *text, size_t size)
+{
+    snprintf(text, size, "%u", cell->repetition + 1);
+}
+
+static const struct setting settings[] = {
+    {"batch", true, print_batch},           {"dtype", false, print_dtype},   {"checkpoint", false, print_checkpoint},
+    {"threads", true, print_threads},       {"warm-up", true, print_warmup}, {"seed", true, print_seed},
+    {"repetition", true, print_repetition},
+};
+#define SETTINGS (sizeof settings / sizeof *settings)
+#define SETTING_MAX 32
+
+static bool is_attention(const struct report_cell *cell)
+{
+    return cell->requested.model.kind == MODEL_ATTENTION;
+}
+
+/* Which settings differ between the report's attention cells. */
+static void find_varying(const struct report *report, bool varies[SETTINGS])
+{
+    const struct cell *first = NULL;
+    memset(varies, 0, SETTINGS * sizeof *varies);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct cell *cell = &report->cells.items[i]->requested;
+        if (!is_attention(report->cells.items[i]))
+            continue;
+        first = first ? first : cell;
+        for (size_t s = 0; s < SETTINGS; s++) {
+            char text[SETTING_MAX], base[SETTING_MAX];
+            settings[s].print(cell, text, sizeof text);
+            settings[s].print(first, base, sizeof base);
+            varies[s] |= strcmp(text, base) != 0;
+        }
+    }
+}
+
+/* Same but for the context length. */
 static bool same_row(const struct cell *a, const struct cell *b)
 {
     struct cell like = *a;
@@ -151,13 +221,34 @@ static bool same_row(const struct cell *a, const struct cell *b)
     return cell_equal(&like, b);
 }
 
-/* Where memory ends: of each width and number of heads the longest context that ran and the shortest that did not fit. */
-static void frontier(const struct report *report, struct strbuf *out)
+static void frontier_line(const struct cell *cell, const bool varies[SETTINGS], int64_t fits, int64_t ends,
+                          struct strbuf *out)
+{
+    strbuf_puts(out, "- ");
+    escape_markdown_cell(out, cell->device);
+    strbuf_printf(out, ", %s, d_model %lld, %lld head%s", cell->compile ? "compiled" : "eager",
+                  (long long)cell->model.d_model, (long long)cell->model.num_heads,
+                  cell->model.num_heads == 1 ? "" : "s");
+    for (size_t s = 0; s < SETTINGS; s++) {
+        char text[SETTING_MAX];
+        settings[s].print(cell, text, sizeof text);
+        if (varies[s])
+            strbuf_printf(out, ", %s %s", settings[s].name, text);
+    }
+    if (fits)
+        strbuf_printf(out, ": context %lld fits, %lld does not\n", (long long)fits, (long long)ends);
+    else
+        strbuf_printf(out, ": context %lld does not fit\n", (long long)ends);
+}
+
+/* Where memory ends: of each width, number of heads and setting the longest context that ran and the shortest that did not
+ * fit. */
+static void frontier(const struct report *report, const bool varies[SETTINGS], struct strbuf *out)
 {
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct cell *cell = &report->cells.items[i]->requested;
         int64_t fits = 0, ends = 0;
-        bool seen = cell->model.kind != MODEL_ATTENTION;
+        bool seen = !is_attention(report->cells.items[i]);
         for (size_t j = 0; j < i && !seen; j++)
             seen = same_row(&report->cells.items[j]->requested, cell);
         for (size_t j = i; j < report->cells.count && !seen; j++) {
@@ -170,16 +261,42 @@ static void frontier(const struct report *report, struct strbuf *out)
             if ((other->status == STATUS_OOM || other->status == STATUS_SKIPPED) && (!ends || context < ends))
                 ends = context;
         }
-        if (seen || !ends)
-            continue;
-        strbuf_printf(out, "- %s, %s, d_model %lld, %lld head%s: ", cell->device, cell->compile ? "compiled" : "eager",
-                      (long long)cell->model.d_model, (long long)cell->model.num_heads,
-                      cell->model.num_heads == 1 ? "" : "s");
-        if (fits)
-            strbuf_printf(out, "context %lld fits, %lld does not\n", (long long)fits, (long long)ends);
-        else
-            strbuf_printf(out, "context %lld does not fit\n", (long long)ends);
+        if (!seen && ends)
+            frontier_line(cell, varies, fits, ends, out);
     }
+}
+
+static double median_ms(const struct report_phase *phase)
+{
+    return phase->summary.n ? phase->summary.median * 1e-6 : UNKNOWN_DOUBLE;
+}
+
+static double mib(uint64_t bytes)
+{
+    return is_known_u64(bytes) ? (double)bytes / 0x1p20 : UNKNOWN_DOUBLE;
+}
+
+static void attention_row(struct pipe_table *table, const struct report_cell *cell, const bool varies[SETTINGS])
+{
+    const struct cell *asked = &cell->requested;
+    const struct report_pass *both = &cell->passes[PASS_FWD_BWD];
+    pipe_text(table, asked->device);
+    pipe_text(table, asked->compile ? "compiled" : "eager");
+    for (size_t s = 0; s < SETTINGS; s++) {
+        char text[SETTING_MAX];
+        settings[s].print(asked, text, sizeof text);
+        if (varies[s])
+            pipe_text(table, text);
+    }
+    pipe_integer(table, asked->model.num_heads);
+    pipe_integer(table, asked->model.d_model);
+    pipe_integer(table, asked->context_length);
+    pipe_number(table, "%.3f", median_ms(&cell->passes[PASS_FWD].phases[PHASE_COUNT]));
+    pipe_number(table, "%.3f", median_ms(&both->phases[PHASE_BWD]));
+    pipe_number(table, "%.3f", median_ms(&both->phases[PHASE_COUNT]));
+    pipe_number(table, "%.1f", mib(cell->memory.by_kind[TENSOR_SAVED]));
+    pipe_number(table, "%.1f", mib(cell->memory.planned_total));
+    pipe_text(table, status_name(cell->status));
 }
 
 void markdown_attention_sweep(const struct report *report, struct strbuf *out)
@@ -187,38 +304,20 @@ void markdown_attention_sweep(const struct report *report, struct strbuf *out)
     static const char *const numbers[] = {"heads",  "d_model",    "context",   "fwd ms",
                                           "bwd ms", "fwd_bwd ms", "saved MiB", "planned MiB"};
     struct pipe_table table = {0};
-    struct strbuf text = {0};
+    struct strbuf text = {0}, list = {0};
+    bool varies[SETTINGS];
+    find_varying(report, varies);
     pipe_add_column(&table, "device", PIPE_TEXT);
     pipe_add_column(&table, "mode", PIPE_TEXT);
+    for (size_t s = 0; s < SETTINGS; s++)
+        if (varies[s])
+            pipe_add_column(&table, settings[s].name, settings[s].number ? PIPE_NUMBER : PIPE_TEXT);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         pipe_add_column(&table, numbers[i], PIPE_NUMBER);
     pipe_add_column(&table, "status", PIPE_TEXT);
-    for (size_t i = 0; i < report->cells.count; i++) {
-        const struct report_cell *cell = report->cells.items[i];
-        const struct report_pass *both = &cell->passes[PASS_FWD_BWD];
-        const uint64_t saved = cell->memory.by_kind[TENSOR_SAVED];
-        if (cell->requested.model.kind != MODEL_ATTENTION)
-            continue;
-        pipe_text(&table, cell->requested.device);
-        pipe_text(&table, cell->requested.compile ? "compiled" : "eager");
-        pipe_integer(&table, cell->requested.model.num_heads);
-        pipe_integer(&table, cell->requested.model.d_model);
-        pipe_integer(&table, cell->requested.context_length);
-        pipe_number(&table, "%.3f",
-                    cell->passes[PASS_FWD].phases[PHASE_COUNT].summary.n
-                        ? cell->passes[PASS_FWD].phases[PHASE_COUNT].summary.median * 1e-6
-                        : UNKNOWN_DOUBLE);
-        pipe_number(&table, "%.3f",
-                    both->phases[PHASE_BWD].summary.n ? both->phases[PHASE_BWD].summary.median * 1e-6 : UNKNOWN_DOUBLE);
-        pipe_number(&table, "%.3f",
-                    both->phases[PHASE_COUNT].summary.n ? both->phases[PHASE_COUNT].summary.median * 1e-6
-                                                        : UNKNOWN_DOUBLE);
-        pipe_number(&table, "%.1f", is_known_u64(saved) ? (double)saved / 0x1p20 : UNKNOWN_DOUBLE);
-        pipe_number(&table, "%.1f",
-                    is_known_u64(cell->memory.planned_total) ? (double)cell->memory.planned_total / 0x1p20
-                                                             : UNKNOWN_DOUBLE);
-        pipe_text(&table, status_name(cell->status));
-    }
+    for (size_t i = 0; i < report->cells.count; i++)
+        if (is_attention(report->cells.items[i]))
+            attention_row(&table, report->cells.items[i], varies);
     const bool any = table.row_count > 0;
     pipe_finish(&table, &text);
     if (any) {
@@ -226,11 +325,10 @@ void markdown_attention_sweep(const struct report *report, struct strbuf *out)
             out, "\n## Attention alone\n\nMedians by width and context; saved is what forward leaves for backward, as "
                  "planned. Where the status is oom, memory ended.\n\n");
         strbuf_add(out, text.text, text.length);
-        struct strbuf list = {0};
-        frontier(report, &list);
+        frontier(report, varies, &list);
         if (list.length)
             strbuf_printf(out, "\nWhere memory ends:\n\n%s", list.text);
-        strbuf_release(&list);
     }
     strbuf_release(&text);
+    strbuf_release(&list);
 }

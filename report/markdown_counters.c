@@ -1,4 +1,5 @@
 #include "report/counted.h"
+#include "report/escape.h"
 #include "report/markdown.h"
 #include "report/pipe_table.h"
 #include <string.h>
@@ -23,9 +24,14 @@ static void add_columns(struct pipe_table *table, const struct report_cell *cell
             pipe_add_column(table, work[i], PIPE_NUMBER);
         return;
     }
-    for (int c = 0; c < REPORT_COUNTERS; c++)
-        if (cell->counter_names[c] && cell->counter_names[c][0])
-            pipe_add_column(table, cell->counter_names[c], PIPE_NUMBER);
+    for (int c = 0; c < REPORT_COUNTERS; c++) {
+        struct strbuf name = {0};
+        if (!cell->counter_names[c] || !cell->counter_names[c][0])
+            continue;
+        escape_markdown_cell(&name, cell->counter_names[c]);
+        pipe_add_column(table, name.text ? name.text : "", PIPE_NUMBER);
+        strbuf_release(&name);
+    }
     if (counts_cycles(cell))
         pipe_add_column(table, "instructions a cycle", PIPE_NUMBER);
 }

@@ -68,8 +68,8 @@ void markdown_classes(const struct report *report, struct strbuf *out)
     pipe_finish(&table, &text);
     if (any) {
         strbuf_puts(out, "\n## Kernel classes by phase\n\n"
-                         "Share of the phase's kernel time in %. The pass fwd alone is inference's share, fwd_bwd and "
-                         "train_step a training step's.\n\n");
+                         "Share of the phase's kernel time in %. The pass fwd alone is inference's share, train_step a "
+                         "training step's, fwd_bwd a training step's without its optimizer.\n\n");
         strbuf_add(out, text.text, text.length);
     }
     strbuf_release(&text);
@@ -143,9 +143,7 @@ static void layer_table(const struct report_cell *cell, int pass, struct strbuf 
                                           "fwd GFLOP/s", "bwd GFLOP/s", "saved MiB", "parameters MiB"};
     struct modules modules = {0};
     struct pipe_table table = {0};
-    double whole = 0;
-    for (int phase = 0; phase < PHASE_COUNT; phase++)
-        whole += cell->layers[0].phase[pass][phase].inclusive_ns;
+    const double whole = cell->passes[pass].kernel_ns;
     pipe_add_column(&table, "layer", PIPE_INDENTED);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         pipe_add_column(&table, numbers[i], PIPE_NUMBER);

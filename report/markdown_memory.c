@@ -88,9 +88,16 @@ static void kind_table(const struct report *report, struct strbuf *out)
     pipe_finish(&table, out);
 }
 
-/* What one block keeps for backward, by module, with the size of its gradient stream beside it. */
+static bool has_gradients(const struct report_cell *cell)
+{
+    return is_known_u64(cell->memory.by_kind[TENSOR_GRADIENT]) && cell->memory.by_kind[TENSOR_GRADIENT] > 0;
+}
+
+/* What one block keeps for backward, by module, with its parameters and their gradients beside it; of a forward pass alone
+ * the parameters. */
 static void block_table(const struct report_cell *cell, struct strbuf *out)
 {
+    const bool backward = has_gradients(cell);
     struct pipe_table table = {0};
     int32_t block = -1;
     for (size_t l = 0; l < cell->layer_count && block < 0; l++)
@@ -100,9 +107,11 @@ static void block_table(const struct report_cell *cell, struct strbuf *out)
         return;
     const double whole = mib(cell->layers[block].saved_bytes);
     pipe_add_column(&table, "in layers.0", PIPE_INDENTED);
-    pipe_add_column(&table, "saved MiB", PIPE_NUMBER);
-    pipe_add_column(&table, "of the block %", PIPE_NUMBER);
-    pipe_add_column(&table, "parameters and their gradients MiB", PIPE_NUMBER);
+    if (backward) {
+        pipe_add_column(&table, "saved MiB", PIPE_NUMBER);
+        pipe_add_column(&table, "of the block %", PIPE_NUMBER);
+    }
+    pipe_add_column(&table, backward ? "parameters and their gradients MiB" : "parameters MiB", PIPE_NUMBER);
     for (size_t l = (size_t)block; l < cell->layer_count; l++) {
         const struct report_layer *layer = &cell->layers[l];
         if (l > (size_t)block && layer->depth <= cell->layers[block].depth)
@@ -110,9 +119,11 @@ static void block_table(const struct report_cell *cell, struct strbuf *out)
         char label[256];
         snprintf(label, sizeof label, "%*s%.200s", 2 * (layer->depth - cell->layers[block].depth), "", layer->name);
         pipe_text(&table, label);
-        pipe_number(&table, "%.3f", mib(layer->saved_bytes));
-        pipe_number(&table, "%.1f", whole > 0 ? mib(layer->saved_bytes) / whole * 100 : UNKNOWN_DOUBLE);
-        pipe_number(&table, "%.3f", 2 * mib(layer->parameter_bytes));
+        if (backward) {
+            pipe_number(&table, "%.3f", mib(layer->saved_bytes));
+            pipe_number(&table, "%.1f", whole > 0 ? mib(layer->saved_bytes) / whole * 100 : UNKNOWN_DOUBLE);
+        }
+        pipe_number(&table, "%.3f", (backward ? 2 : 1) * mib(layer->parameter_bytes));
     }
     pipe_finish(&table, out);
 }
@@ -190,7 +201,8 @@ void markdown_memory(const struct report *report, struct strbuf *out)
         strbuf_puts(out, "\n\nThe largest tensors:\n\n");
         largest_table(cell, out);
         if (has_block(cell)) {
-            strbuf_puts(out, "\nWhat one block keeps for backward:\n\n");
+            strbuf_puts(out, has_gradients(cell) ? "\nWhat one block keeps for backward:\n\n"
+                                                 : "\nThe parameters of one block (a forward pass keeps nothing):\n\n");
             block_table(cell, out);
         }
     }

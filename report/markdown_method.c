@@ -52,7 +52,7 @@ static void host_lines(const struct report *report, struct strbuf *out)
     line(out, "system", host->os);
     line(out, "kernel", host->kernel);
     line(out, "processor", host->cpu);
-    if (host->cores) {
+    if (host->cores && host->cores != UINT32_MAX) {
         snprintf(text, sizeof text, "%u", host->cores);
         line(out, "cores that may be used", text);
     }
@@ -87,9 +87,21 @@ static void telemetry_line(const struct device_telemetry *telemetry, struct strb
     if (telemetry->throttle[0])
         strbuf_printf(&text, "%sthrottled: %s", text.length ? ", " : "", telemetry->throttle);
     if (telemetry->other_processes != UINT32_MAX)
-        strbuf_printf(&text, "%sother processes on the device: %u", text.length ? ", " : "", telemetry->other_processes);
+        strbuf_printf(&text, "%sother processes on the device: %u", text.length ? ", " : "",
+                      telemetry->other_processes);
     line(out, "sampled during the run", text.text);
     strbuf_release(&text);
+}
+
+/* A step was taken, of whatever kind. */
+static bool has_run(const struct report_cell *cell)
+{
+    for (int pass = 0; pass < PASS_COUNT; pass++) {
+        const struct report_phase *total = &cell->passes[pass].phases[PHASE_COUNT];
+        if (cell->passes[pass].present && (total->warmup_count || total->profiled_count || total->summary.n))
+            return true;
+    }
+    return false;
 }
 
 static void settings_line(const struct report_cell *cell, struct strbuf *out)
@@ -102,19 +114,38 @@ static void settings_line(const struct report_cell *cell, struct strbuf *out)
     else
         strbuf_printf(&text, "%u", asked->steps);
     strbuf_printf(&text, ", seed %" PRIu64 ", a profiled step ", asked->seed);
-    if (asked->profile_every)
-        strbuf_printf(&text, "after every %u timed", asked->profile_every);
+    if (asked->profile_every == 1)
+        strbuf_puts(&text, "beside each timed step");
+    else if (asked->profile_every)
+        strbuf_printf(&text, "beside one timed step in %u", asked->profile_every);
     else
         strbuf_puts(&text, "never");
     line(out, "settings", text.text);
     strbuf_clear(&text);
-    strbuf_printf(&text, "asked for %s %s, ran %s %s", precision_name(asked->dtype),
-                  asked->compile ? "compiled" : "eager", precision_name(cell->effective_dtype),
-                  cell->effective_compile ? "compiled" : "eager");
+    strbuf_printf(&text, "asked for %s %s, ", precision_name(asked->dtype), asked->compile ? "compiled" : "eager");
+    if (has_run(cell))
+        strbuf_printf(&text, "ran %s %s", precision_name(cell->effective_dtype),
+                      cell->effective_compile ? "compiled" : "eager");
+    else
+        strbuf_puts(&text, "took no step");
+    const char *before = "; fused: ";
     for (int f = 0; f < FUSE_COUNT; f++)
-        if (cell->fired >> f & 1)
-            strbuf_printf(&text, ", %s", fusion_name((enum fusion)f));
+        if (cell->fired >> f & 1) {
+            strbuf_printf(&text, "%s%s", before, fusion_name((enum fusion)f));
+            before = ", ";
+        }
     line(out, "configuration", text.text);
+    strbuf_release(&text);
+}
+
+static void ceilings_line(const struct report_ceilings *ceilings, struct strbuf *out)
+{
+    struct strbuf text = {0};
+    if (is_known(ceilings->flops_per_s))
+        strbuf_printf(&text, "%.1f GFLOP/s matmul", ceilings->flops_per_s * 1e-9);
+    if (is_known(ceilings->bytes_per_s))
+        strbuf_printf(&text, "%s%.1f GB/s copy", text.length ? ", " : "", ceilings->bytes_per_s * 1e-9);
+    line(out, "ceilings, measured in this run", text.text);
     strbuf_release(&text);
 }
 
@@ -132,11 +163,7 @@ static void cell_lines(const struct report_cell *cell, struct strbuf *out)
              "%" PRIu64 " received, %" PRIu64 " lost, %" PRIu64 " refused as invalid, %" PRIu64 " of no layer",
              cell->records, cell->dropped, cell->invalid, cell->unattributed);
     line(out, "records", text);
-    if (is_known(cell->ceilings.flops_per_s) || is_known(cell->ceilings.bytes_per_s)) {
-        snprintf(text, sizeof text, "%.1f GFLOP/s matmul, %.1f GB/s copy", cell->ceilings.flops_per_s * 1e-9,
-                 cell->ceilings.bytes_per_s * 1e-9);
-        line(out, "ceilings, measured in this run", text);
-    }
+    ceilings_line(&cell->ceilings, out);
     telemetry_line(&cell->telemetry, out);
     for (size_t n = 0; n < cell->note_count; n++) {
         struct strbuf key = {0};
@@ -159,9 +186,9 @@ void markdown_method(const struct report *report, struct strbuf *out)
     host_lines(report, out);
     for (size_t i = 0; i < report->cells.count && i < MARKDOWN_DETAIL_CELLS; i++) {
         const struct report_cell *cell = report->cells.items[i];
-        strbuf_puts(out, "\n### How ");
+        strbuf_puts(out, "\n### Settings and surroundings of ");
         markdown_title(cell, out);
-        strbuf_puts(out, " ran\n\n");
+        strbuf_puts(out, "\n\n");
         cell_lines(cell, out);
     }
 }

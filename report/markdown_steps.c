@@ -9,20 +9,38 @@ static bool has_phase(const struct report_cell *cell, int pass, int phase)
     return cell->passes[pass].present && cell->passes[pass].phases[phase].summary.n > 0;
 }
 
-static void warn(struct strbuf *warnings, const struct report_cell *cell, int pass, const struct summary *summary)
+/* A run without end keeps only its newest steps: its first counted ones may be gone. */
+static bool has_first_steps(const struct report_cell *cell, const struct report_phase *total)
 {
-    const bool drifts = is_known(summary->drift) && fabs(summary->drift) > 3;
-    if (!summary->first_is_outlier && !drifts)
+    return cell->requested.steps != STEPS_FOREVER || total->sample_count < SAMPLES_KEPT;
+}
+
+/* A first step that is slower than the others points at the warm-up; a faster one is odd, and no more is known of it. */
+static const char *first_step(const struct report_cell *cell, const struct report_phase *total)
+{
+    if (!total->summary.first_is_outlier || !has_first_steps(cell, total))
+        return "";
+    if (!total->sample_count)
+        return "the first timed step is an outlier";
+    return (double)total->samples_ns[0] > total->summary.median
+               ? "the first timed step is an outlier, slower than the others: the warm-up may have been too short"
+               : "the first timed step is an outlier, faster than the others";
+}
+
+static void warn(struct strbuf *warnings, const struct report_cell *cell, int pass)
+{
+    const struct report_phase *total = &cell->passes[pass].phases[PHASE_COUNT];
+    const double drift = total->summary.drift;
+    const bool drifts = is_known(drift) && fabs(drift) > 3;
+    const char *first = first_step(cell, total);
+    if (!*first && !drifts)
         return;
     strbuf_puts(warnings, "- ");
     markdown_title(cell, warnings);
-    strbuf_printf(warnings, ", %s: ", pass_name((enum pass)pass));
-    if (summary->first_is_outlier)
-        strbuf_puts(warnings, "the first timed step is an outlier, so the warm-up was too short");
+    strbuf_printf(warnings, ", %s: %s", pass_name((enum pass)pass), first);
     if (drifts)
         strbuf_printf(warnings, "%sthe last third of the steps is %.1f deviations (MAD) %s than the first",
-                      summary->first_is_outlier ? "; " : "", fabs(summary->drift),
-                      summary->drift > 0 ? "slower" : "faster");
+                      *first ? "; " : "", fabs(drift), drift > 0 ? "slower" : "faster");
     strbuf_puts(warnings, "\n");
 }
 
@@ -63,7 +81,7 @@ void markdown_steps(const struct report *report, struct strbuf *out)
                 pipe_number(&table, "%.2f", s->cv * 100);
                 pipe_integer(&table, s->outliers);
                 if (phase == PHASE_COUNT)
-                    warn(&warnings, cell, pass, s);
+                    warn(&warnings, cell, pass);
             }
     }
     struct strbuf text = {0};
@@ -103,22 +121,25 @@ void markdown_warmup(const struct report *report, struct strbuf *out)
             const struct report_phase *total = &cell->passes[pass].phases[PHASE_COUNT];
             if (!cell->passes[pass].present || !total->sample_count)
                 continue;
+            const bool whole = has_first_steps(cell, total);
             struct strbuf series = {0};
             size_t shown = 0;
             for (size_t s = 0; s < total->warmup_count && shown < FIRST_STEPS; s++, shown++)
                 strbuf_printf(&series, "%sw%.3f", shown ? " " : "", (double)total->warmup_ns[s] * 1e-6);
-            for (size_t s = 0; s < total->sample_count && shown < FIRST_STEPS; s++, shown++)
+            for (size_t s = 0; whole && s < total->sample_count && shown < FIRST_STEPS; s++, shown++)
                 strbuf_printf(&series, "%s%.3f", shown ? " " : "", (double)total->samples_ns[s] * 1e-6);
-            const uint64_t first = total->warmup_count ? total->warmup_ns[0] : total->samples_ns[0];
+            const double first = total->warmup_count ? (double)total->warmup_ns[0]
+                                 : whole             ? (double)total->samples_ns[0]
+                                                     : UNKNOWN_DOUBLE;
             any = true;
             pipe_text(&table, title);
             pipe_text(&table, pass_name((enum pass)pass));
             pipe_integer(&table, (int64_t)total->warmup_count);
             pipe_number(&table, "%.3f", total->summary.mean * 1e-6);
             pipe_number(&table, "%.3f", total->summary.sd * 1e-6);
-            pipe_number(&table, "%.3f", (double)first / total->summary.median);
+            pipe_number(&table, "%.3f", first / total->summary.median);
             if (total->warmup_count + total->sample_count > shown)
-                strbuf_puts(&series, " …");
+                strbuf_puts(&series, shown ? " …" : "…");
             pipe_text(&table, series.text);
             strbuf_release(&series);
         }

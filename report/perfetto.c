@@ -88,8 +88,8 @@ static void layer_slices(struct trace *trace, size_t process, const struct repor
     }
 }
 
-/* Slices on one stream must not overlap by a clock's last digit: a launch that begins before its predecessor ended is only
- * kept when it nests. */
+/* Slices on one stream must nest or stand apart: one that begins before its predecessor ended, as by a clock's last digit,
+ * and goes on after it begins where that one ends. */
 static void pass_slices(struct trace *trace, size_t process, const struct report_cell *cell,
                         const struct report_launch *launches, size_t count, uint64_t origin)
 {
@@ -124,15 +124,13 @@ static void pass_slices(struct trace *trace, size_t process, const struct report
 static void memory_counter(struct trace *trace, size_t process, const struct report_cell *cell, int32_t node,
                            uint64_t time)
 {
-    static const enum tensor_kind kinds[] = {TENSOR_PARAMETER, TENSOR_GRADIENT, TENSOR_OPTIMIZER, TENSOR_SAVED,
-                                             TENSOR_SCRATCH};
     const uint64_t *live = cell->memory.curve + (size_t)node * TENSOR_KIND_COUNT;
     event_start(trace, "C", process, 0, "planned memory");
     put_time(trace, "ts", time);
     strbuf_puts(trace->out, ",\"args\":{");
-    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
-        strbuf_printf(trace->out, "%s\"%s\":%llu", k ? "," : "", tensor_kind_name(kinds[k]),
-                      (unsigned long long)live[kinds[k]]);
+    for (int kind = 0; kind < TENSOR_KIND_COUNT; kind++)
+        strbuf_printf(trace->out, "%s\"%s\":%llu", kind ? "," : "", tensor_kind_name((enum tensor_kind)kind),
+                      (unsigned long long)live[kind]);
     strbuf_puts(trace->out, "}}");
 }
 

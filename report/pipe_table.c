@@ -10,7 +10,7 @@
 #define HEADER_PADDING 2 /* tabulate's MIN_PADDING */
 
 struct pipe_column {
-    const char *header;
+    char *header;
     enum pipe_align align;
     VEC(char *) cells;
     size_t width;
@@ -24,7 +24,9 @@ void pipe_add_column(struct pipe_table *table, const char *header, enum pipe_ali
     if (!grown)
         abort();
     table->columns = grown;
-    table->columns[index] = (struct pipe_column){.header = header, .align = align};
+    table->columns[index] = (struct pipe_column){.header = strdup(header), .align = align};
+    if (!table->columns[index].header)
+        abort();
 }
 
 static void add_cell(struct pipe_table *table, const char *text)
@@ -77,7 +79,7 @@ void pipe_number(struct pipe_table *table, const char *format, double value)
 {
     char text[64];
     snprintf(text, sizeof text, format, value);
-    add_cell(table, isnan(value) ? "n/a" : text);
+    add_cell(table, isfinite(value) ? text : "n/a"); /* a ratio to nothing is as unknown as its parts */
 }
 #pragma GCC diagnostic pop
 
@@ -184,6 +186,7 @@ static void release(struct pipe_table *table)
         for (size_t r = 0; r < table->columns[c].cells.count; r++)
             free(table->columns[c].cells.items[r]);
         vec_release(&table->columns[c].cells);
+        free(table->columns[c].header);
     }
     free(table->columns);
     free(table->blocks);

@@ -139,7 +139,7 @@ struct report_cell {
 
 struct report_host {
     const char *hostname, *os, *kernel, *cpu, *governor;
-    uint32_t cores; uint64_t memory_bytes; double load_average;
+    uint32_t cores; /* UINT32_MAX: not known */ uint64_t memory_bytes; double load_average;
 };
 
 struct report {
@@ -153,6 +153,9 @@ struct report {
 
 void report_init(struct report *report);              /* fills tool and host */
 void report_free(struct report *report);
+/* Makes a report that was read one that goes on here and now: tool, host and time are this program's, and each of its cells
+ * has a note of where and when it was measured. */
+void report_take_on(struct report *report);
 /* Makes the document agree with the session: cells that changed are made anew. Cheap enough for ten times a second with
  * 400 kernels. Pointers into a cell (entries, kernels …) are valid until the next update of that cell. */
 void report_update(struct report *report, const struct session *session);
@@ -167,10 +170,12 @@ bool report_parse(const char *text, size_t length, const char *file_name, struct
 enum report_format { FORMAT_YAML, FORMAT_MARKDOWN, FORMAT_SEED, FORMAT_JSON, FORMAT_CSV, FORMAT_PERFETTO, FORMAT_SVG, FORMAT_COUNT };
 const char *report_format_name(enum report_format format);
 bool report_format_parse(const char *text, enum report_format *format, struct error *error);
-bool report_emit(const struct report *report, enum report_format format, struct strbuf *out, struct error *error);
+void report_emit(const struct report *report, enum report_format format, struct strbuf *out);
 /* Atomic. Beside a Markdown file the pictures of its cells go as <path without .md>-<cell>-<picture>.svg, and the text shows
- * them. */
+ * them; where one cannot be written, the text goes without it, and the failure is returned all the same. */
 bool report_write(const struct report *report, enum report_format format, const char *path, struct error *error);
+/* The n-th file that may be written beside a Markdown file; false behind the last. */
+bool report_picture_path(const char *markdown, size_t n, struct strbuf *out);
 
 /* The seed's table of these cells (reference: tabulate's "pipe" format), without a heading. */
 void report_seed_table(const struct report *report, struct strbuf *out);

@@ -368,10 +368,14 @@ static const struct field curve_list[] = {
 };
 SET(curve, struct report_curve_row, "a change of memory");
 
-static bool always_known(const void *item)
+/* There was a plan that could run: of a cell that got no further nothing is effective. */
+static bool effective_present(const void *item)
 {
-    (void)item;
-    return true;
+    const struct report_cell *cell = item;
+    bool ran = cell->layer_count > 0;
+    for (int pass = 0; pass < PASS_COUNT; pass++)
+        ran |= cell->passes[pass].present && cell->passes[pass].phases[PHASE_COUNT].summary.n;
+    return ran;
 }
 
 static bool device_present(const void *item)
@@ -403,8 +407,8 @@ static const struct field cell_list[] = {
     {"status", FIELD_ENUM, CELL(status), "how it ended", .name = name_status, .count = STATUS_COUNT, .required = true},
     {"reason", FIELD_STRING, CELL(reason), "one line"},
     {"requested", FIELD_MAP, CELL(requested), "the cell of the profile", .fields = &requested_fields, .required = true},
-    {"effective", FIELD_MAP, .offset = 0, .about = "what actually ran", .fields = &effective_fields,
-     .present = always_known},
+    {"effective", FIELD_MAP, .offset = 0, .about = "what actually ran; left out when nothing could",
+     .fields = &effective_fields, .present = effective_present},
     {"device", FIELD_MAP, CELL(device), "as the worker opened it", .fields = &device_fields, .present = device_present},
     {"telemetry", FIELD_MAP, CELL(telemetry), "sampled", .fields = &telemetry_fields, .present = telemetry_present},
     {"ceilings", FIELD_MAP, CELL(ceilings), "measured in this run", .fields = &ceilings_fields,
@@ -440,10 +444,16 @@ static const struct field cell_list[] = {
 const struct field_set cell_fields = {"a cell", cell_list, COUNT(cell_list), sizeof(struct file_cell)};
 
 #define REPORT(member) AT(struct report, member)
+static bool has_commit(const void *item)
+{
+    const struct report *report = item;
+    return report->commit && *report->commit;
+}
+
 static const struct field tool_list[] = {
     {"version", FIELD_STRING, REPORT(tool_version), "of steptop"},
     {"commit", FIELD_STRING, REPORT(commit), "it was built from"},
-    {"dirty", FIELD_BOOL, REPORT(dirty), "with changes of its own"},
+    {"dirty", FIELD_BOOL, REPORT(dirty), "with changes of its own", .present = has_commit},
 };
 SET(tool, struct report, "the tool");
 
@@ -458,7 +468,7 @@ static const struct field host_list[] = {
     {"os", FIELD_STRING, AT(struct report_host, os), ""},
     {"kernel", FIELD_STRING, AT(struct report_host, kernel), ""},
     {"cpu", FIELD_STRING, AT(struct report_host, cpu), ""},
-    {"cores", FIELD_UNSIGNED, AT(struct report_host, cores), "that may be used"},
+    {"cores", FIELD_UNSIGNED, AT(struct report_host, cores), "that may be used", .special = ""},
     {"memory_bytes", FIELD_UNSIGNED, AT(struct report_host, memory_bytes), ""},
     {"governor", FIELD_STRING, AT(struct report_host, governor), "of the CPU's clock"},
     {"load_average", FIELD_DOUBLE, AT(struct report_host, load_average), "of the last minute, at the start"},

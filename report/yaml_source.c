@@ -10,8 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define SHOWN_COLUMNS 100 /* of a source line in a message */
-
 /* The next piece of the text into the filter. */
 static bool read_piece(struct yaml_source *source)
 {
@@ -111,28 +109,6 @@ static char *source_line(const struct yaml_source *source, size_t number)
     return line;
 }
 
-/* Appends the line and a caret under `column` (in characters), a window of it when the line is long. */
-static void show_line(struct strbuf *message, const char *line, size_t column)
-{
-    struct strbuf clean = {0};
-    clean_text(&clean, line, strlen(line));
-    strbuf_puts(&clean, "");
-    const size_t first = column > SHOWN_COLUMNS * 3 / 4 ? column - SHOWN_COLUMNS / 2 : 0;
-    size_t at = 0, seen = 0;
-    strbuf_puts(message, "\n  ");
-    for (; clean.text[at]; at++) {
-        if (((unsigned char)clean.text[at] & 0xc0) != 0x80)
-            seen++;
-        if (seen > first && seen <= first + SHOWN_COLUMNS)
-            strbuf_putc(message, clean.text[at]);
-    }
-    strbuf_puts(message, "\n  ");
-    for (size_t i = first; i < column; i++)
-        strbuf_putc(message, ' ');
-    strbuf_putc(message, '^');
-    strbuf_release(&clean);
-}
-
 static bool fail_at(struct yaml_source *source, size_t line, size_t column, bool in_block, const char *problem)
 {
     struct strbuf message = {0}, clean = {0};
@@ -142,7 +118,7 @@ static bool fail_at(struct yaml_source *source, size_t line, size_t column, bool
     clean_text(&clean, problem, strlen(problem));
     strbuf_printf(&message, "%s:%zu:%zu: error: %s", source->name, line + 1, column + 1, clean.text);
     if (text && *text)
-        show_line(&message, text, column);
+        source_show(&message, text, strlen(text), column);
     error_set(source->error, ERROR_INPUT, "%s", message.text);
     free(text);
     strbuf_release(&clean);

@@ -17,13 +17,6 @@ static void indent(struct strbuf *out, int depth)
         strbuf_puts(out, "  ");
 }
 
-static const void *pointer_at(const void *item, size_t offset)
-{
-    const void *pointer;
-    memcpy(&pointer, (const char *)item + offset, sizeof pointer);
-    return pointer;
-}
-
 static void write_series(struct strbuf *out, const uint64_t *values, size_t count, int depth)
 {
     size_t line = out->length;

@@ -79,6 +79,41 @@ static void completions_and_man_page_have_every_option(void **state)
     outcome_release(&help);
 }
 
+/* What the program returns, writes as a status and looks at in its surroundings is all in the man page. */
+static void man_page_has_the_words_of_the_program(void **state)
+{
+    (void)state;
+    static const char *const words[] = {".B 0\n",
+                                        ".B 1\n",
+                                        ".B 2\n",
+                                        ".B 3\n",
+                                        ".B 4\n",
+                                        ".B 5\n",
+                                        ".B 130\n",
+                                        ".B 143\n",
+                                        ".B pending\n",
+                                        ".B running\n",
+                                        ".B ok\n",
+                                        ".B oom\n",
+                                        ".B timeout\n",
+                                        ".B error\n",
+                                        ".B killed\n",
+                                        ".B skipped\n",
+                                        ".B unsupported\n",
+                                        ".B unreliable\n",
+                                        ".B interrupted\n",
+                                        ".B NO_COLOR\n",
+                                        ".B TERM\n",
+                                        ".B STEPTOP_PROFILE_FOLDER\n",
+                                        ".B STEPTOP_PLUGIN_FOLDER\n"};
+    struct outcome man;
+    steptop_run(&man, "help", "man", NULL);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        expect(&man, 0, words[i], "");
+    assert_null(strstr(man.output, "(null)"));
+    outcome_release(&man);
+}
+
 /* The scripts are read by the shells themselves, where these are installed; bash completes. */
 static void shells_read_their_completions(void **state)
 {
@@ -184,7 +219,11 @@ static void profiles_are_listed_and_made(void **state)
     expect(&outcome, 0, path, "");
     text = file_get(path);
     assert_non_null(strstr(text, "schema: steptop/profile/1"));
+    assert_non_null(strstr(strstr(text, "Run it with: steptop run "), path));
     free(text);
+    outcome_release(&outcome);
+    steptop_run(&outcome, "run", path, "--dry-run", NULL);
+    expect(&outcome, 0, "| S ", "");
     outcome_release(&outcome);
     /* Without -o: in the user's folder, where it is found by name. */
     const char *const words[] = {"profiles", "new", "own.yaml", NULL}, *const list[] = {"profiles", "-q", NULL};
@@ -193,6 +232,15 @@ static void profiles_are_listed_and_made(void **state)
     outcome_release(&outcome);
     command_execute(&(struct command){.arguments = list, .environment = environment}, &outcome);
     expect(&outcome, 0, "own\nquickstart\n", "");
+    outcome_release(&outcome);
+    char *own = path_in(folder, "steptop/profiles/own.yaml");
+    text = file_get(own);
+    assert_non_null(strstr(text, "Run it with: steptop run own\n"));
+    free(text);
+    free(own);
+    const char *const run[] = {"run", "own", "--dry-run", NULL};
+    command_execute(&(struct command){.arguments = run, .environment = environment}, &outcome);
+    expect(&outcome, 0, "| S ", "");
     outcome_release(&outcome);
     /* No home at all. */
     const char *const homeless[] = {"HOME", "XDG_CONFIG_HOME", NULL};
@@ -262,6 +310,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help_and_version),
         cmocka_unit_test(completions_and_man_page_have_every_option),
+        cmocka_unit_test(man_page_has_the_words_of_the_program),
         cmocka_unit_test(shells_read_their_completions),
         cmocka_unit_test(bad_words_are_refused),
         cmocka_unit_test(profiles_are_listed_and_made),

@@ -65,6 +65,85 @@ static void a_run_writes_its_files(void **state)
     free(again);
 }
 
+/* The file's text with the first `from` replaced, written back; fails where it is not there. */
+static void file_edit(const char *path, const char *from, const char *to)
+{
+    char *text = file_get(path), *place = strstr(text, from), *edited = NULL;
+    if (!place)
+        fail_msg("no '%s' in %s", from, path);
+    assert_true(asprintf(&edited, "%.*s%s%s", (int)(place - text), text, to, place + strlen(from)) > 0);
+    file_put(path, edited);
+    free(edited);
+    free(text);
+}
+
+/* A report that goes on elsewhere: its head is of now, its old cells say where and when they were measured. */
+static void resumed_cells_say_where_they_are_from(void **state)
+{
+    struct outcome outcome;
+    char *yaml = path_in(*state, "r.yaml");
+    steptop_run(&outcome, "run", SMALL, "-o", yaml, "-f", "seed", "-q", NULL);
+    expect(&outcome, 0, "| ok ", NULL);
+    outcome_release(&outcome);
+    char host[256], line[300];
+    assert_int_equal(gethostname(host, sizeof host), 0);
+    snprintf(line, sizeof line, "hostname: %s", host);
+    file_edit(yaml, line, "hostname: elsewhere");
+    file_edit(yaml, "created: \"2", "created: \"1");
+    for (int again = 0; again < 2; again++) {
+        steptop_run(&outcome, "run", "-m", "tiny", "-b", "1,2", "-c", "8", "-n", "1", "-w", "0", "-p", "fwd",
+                    "--resume", yaml, "-f", "seed", "-q", NULL);
+        expect(&outcome, 0, NULL, NULL);
+        outcome_release(&outcome);
+        char *text = file_get(yaml);
+        assert_non_null(strstr(text, "\ncreated: \"2"));
+        assert_int_equal(count_of(text, "elsewhere"), 1); /* the note's, the head's is gone */
+        const char *note = strstr(text, "key: measured");
+        assert_non_null(note);
+        assert_non_null(strstr(note, " on elsewhere, by steptop "));
+        assert_int_equal(count_of(text, "key: measured"), 1 + again);
+        free(text);
+    }
+    /* Unsupported because the device could not be opened: another time it may be there. */
+    file_edit(yaml, "status: ok", "status: unsupported");
+    steptop_run(&outcome, "run", SMALL, "--resume", yaml, "-f", "seed", NULL);
+    expect(&outcome, 0, NULL, NULL);
+    assert_null(strstr(outcome.errors, "[1/1]"));
+    outcome_release(&outcome);
+    file_edit(yaml, "      name: cpu", "      name: \"\"");
+    steptop_run(&outcome, "run", SMALL, "--resume", yaml, "-f", "seed", NULL);
+    expect(&outcome, 0, NULL, "[1/1] tiny · b1");
+    outcome_release(&outcome);
+    free(yaml);
+}
+
+/* A picture that cannot be written costs the picture, not the report. */
+static void a_report_without_a_picture(void **state)
+{
+    struct outcome outcome;
+    char *yaml = path_in(*state, "r.yaml"), *markdown = path_in(*state, "w.md"),
+         *picture = path_in(*state, "w-1-classes.svg");
+    steptop_run(&outcome, "run", SMALL, "-o", yaml, "-f", "seed", "-q", NULL);
+    outcome_release(&outcome);
+    assert_int_equal(mkdir(picture, 0755), 0);
+    steptop_run(&outcome, "report", yaml, "-o", markdown, NULL);
+    expect(&outcome, 1, "", "w-1-classes.svg");
+    outcome_release(&outcome);
+    char *text = file_get(markdown);
+    assert_non_null(text);
+    assert_non_null(strstr(text, "![layers of tiny · b1 · c8 · fp32 · eager · cpu](w-1-layers.svg)"));
+    assert_null(strstr(text, "(w-1-classes.svg)"));
+    free(text);
+    /* Standard output, said aloud. */
+    steptop_run(&outcome, "report", yaml, "-f", "yaml", "-o", "-", NULL);
+    expect(&outcome, 0, "schema: steptop/report/1\n", "");
+    outcome_release(&outcome);
+    steptop_run(&outcome, "diff", yaml, yaml, "-o", "-", NULL);
+    expect(&outcome, 0, "No regression.", "");
+    outcome_release(&outcome);
+    free(yaml), free(markdown), free(picture);
+}
+
 static void sweeps_and_dry_runs(void **state)
 {
     (void)state;
@@ -76,6 +155,9 @@ static void sweeps_and_dry_runs(void **state)
     assert_int_equal(count_of(outcome.output, "| yes "), 12);
     outcome_release(&outcome);
     /* What cells differ in is a column. */
+    steptop_run(&outcome, "run", "--dry-run", "-m", "tiny", "--repetitions", "2", NULL);
+    expect(&outcome, 0, "|   repetition |", "");
+    outcome_release(&outcome);
     steptop_run(&outcome, "run", "--dry-run", "-m", "tiny,XL", "-b", "64", "-c", "4096", "--seed", "1,2", "--threads",
                 "1,2", "--on-oom", "skip_larger", NULL);
     expect(&outcome, 0, "|   threads |   seed |", "");
@@ -126,7 +208,8 @@ static void bad_input_runs_nothing(void **state)
 {
     char *yaml = path_in(*state, "precious.yaml"), *folder = path_in(*state, "folder"), *link = path_in(*state, "link");
     char *missing = path_in(*state, "missing/r.yaml"), *bad = path_in(*state, "bad.yaml"),
-         *binary = path_in(*state, "b.yaml"), *absent = path_in(*state, "absent.yaml");
+         *binary = path_in(*state, "b.yaml"), *absent = path_in(*state, "absent.yaml"),
+         *markdown = path_in(*state, "w.md"), *picture = path_in(*state, "w-1-classes.svg");
     file_put(yaml, "precious");
     file_put(bad, "schema: steptop/profile/1\nmatrix: {contxt_length: [8]}\n");
     file_put(binary, "\x7f"
@@ -158,6 +241,10 @@ static void bad_input_runs_nothing(void **state)
         {{"run", "-o", missing}, 2, "there is no folder"},
         {{"run", "-o", "/proc/r.yaml"}, 2, "cannot write to the folder /proc"},
         {{"run", "-o", yaml, "--markdown", yaml}, 2, "another option writes to this file already"},
+        {{"run", "-o", "-"}, 2, "--output -: this file is written whole and renewed"},
+        {{"run", "--csv", "-"}, 2, "--csv -: "},
+        {{"run", "--markdown", markdown, "--svg", picture}, 2, "w-1-classes.svg: a picture beside "},
+        {{"run", "--resume", folder}, 2, "--resume "},
         {{"run", "--resume", yaml}, 3, "precious.yaml"},
         {{"run", "--resume", absent}, 3, "absent.yaml"},
         {{"worker", "99", "98"}, 2, "worker is not for people"},
@@ -175,6 +262,7 @@ static void bad_input_runs_nothing(void **state)
         free(text);
     }
     free(yaml), free(folder), free(link), free(missing), free(bad), free(binary), free(absent);
+    free(markdown), free(picture);
 }
 
 static void profile_from_standard_input(void **state)
@@ -355,6 +443,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_run_writes_its_files),
+        TEST(resumed_cells_say_where_they_are_from),
+        TEST(a_report_without_a_picture),
         TEST(sweeps_and_dry_runs),
         TEST(a_device_that_is_not_there),
         TEST(bad_input_runs_nothing),

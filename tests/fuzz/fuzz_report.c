@@ -24,7 +24,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     for (int format = 0; format < FORMAT_COUNT; format++) {
         strbuf_clear(&other);
-        report_emit(&report, (enum report_format)format, &other, &error);
+        report_emit(&report, (enum report_format)format, &other);
     }
     strbuf_release(&first);
     strbuf_release(&second);

@@ -74,6 +74,22 @@ static void crash_with(int number)
     pause();
 }
 
+/* Two steps and the half of a third; `told` of them were told of before the end. */
+static void steps_until_killed(struct ring *ring, uint32_t told)
+{
+    for (uint32_t i = 0; i < 25; i++) {
+        struct record record = some_record(i);
+        record.step = 1 + i / 10;
+        ring_push(ring, &record);
+    }
+    for (uint32_t step = 1; step <= told; step++) {
+        const struct sample sample = {
+            .pass = PASS_FWD, .kind = STEP_PROFILED, .step = step - 1, .step_id = step, .wall_ns = 100};
+        say(MESSAGE_SAMPLE, &sample, sizeof sample);
+    }
+    crash_with(SIGKILL);
+}
+
 static void say_name(uint32_t id, const char *name)
 {
     char bytes[600];
@@ -205,6 +221,10 @@ static int behave(const char *way, const struct cell *cell)
             say(MESSAGE_SAMPLE, &sample, sizeof sample);
         }
         say_end(STATUS_OK, "");
+    } else if (strcmp(way, "cut") == 0) {
+        steps_until_killed(ring, 2);
+    } else if (strcmp(way, "lost") == 0) {
+        steps_until_killed(ring, 3);
     } else if (strcmp(way, "unreliable") == 0) {
         for (uint32_t i = 0; i < 9; i++) {
             struct sample sample = {.pass = PASS_FWD, .kind = STEP_TIMED, .step = i, .wall_ns = 1000};

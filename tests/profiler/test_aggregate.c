@@ -203,6 +203,43 @@ static void cover_against_painting(void **state)
     aggregate_free(aggregate);
 }
 
+/* What a cut step added is gone from entries and cover, as if it had never been. */
+static void a_cut_step_is_taken_out(void **state)
+{
+    (void)state;
+    enum { LAUNCHES = 50, STEPS = 4, CUT = 20 };
+    struct aggregate *whole = aggregate_create(1024), *cut = aggregate_create(1024);
+    uint32_t sequence = 0;
+    for (uint32_t i = 0; i < STEPS * LAUNCHES + CUT; i++) {
+        const uint32_t step = 1 + i / LAUNCHES, at = i % LAUNCHES;
+        const uint64_t start = 1000 + i * 1000ull, length = 100 + random_bits(3, step, at) % 1200; /* some overlap */
+        const struct record record = kernel(sequence++, step, at % 3, (int32_t)(at % 5), start, start + length);
+        aggregate_add(cut, &record, 1);
+        if (step <= STEPS)
+            aggregate_add(whole, &record, 1);
+    }
+    aggregate_drop_step(cut, PASS_FWD_BWD);
+    size_t count, count_cut;
+    const struct entry *a = aggregate_entries(whole, &count), *b = aggregate_entries(cut, &count_cut);
+    assert_int_equal(count, count_cut);
+    for (size_t e = 0; e < count; e++) {
+        assert_int_equal(b[e].time.n, a[e].time.n);
+        assert_int_equal(b[e].time.total, a[e].time.total);
+        assert_near(b[e].time.mean, a[e].time.mean, 1e-12);
+        assert_near(running_sd(&b[e].time), running_sd(&a[e].time), 1e-9);
+        assert_int_equal(b[e].histogram.count, a[e].histogram.count);
+        assert_true(histogram_quantile(&b[e].histogram, 0.5) == histogram_quantile(&a[e].histogram, 0.5));
+    }
+    struct step_cover x, y;
+    aggregate_cover(whole, PASS_FWD_BWD, &x);
+    aggregate_cover(cut, PASS_FWD_BWD, &y);
+    assert_int_equal(y.steps, STEPS);
+    assert_int_equal(y.busy_ns, x.busy_ns);
+    assert_int_equal(y.sum_ns, x.sum_ns);
+    aggregate_free(whole);
+    aggregate_free(cut);
+}
+
 /* Far more disjoint kernels in a step than the list of intervals holds, with two steps under way at once. */
 static void cover_of_long_steps(void **state)
 {
@@ -368,6 +405,7 @@ int main(void)
         cmocka_unit_test(loss_shows_in_the_sequence),
         cmocka_unit_test(cover_against_painting),
         cmocka_unit_test(cover_of_long_steps),
+        cmocka_unit_test(a_cut_step_is_taken_out),
         cmocka_unit_test(timeline_keeps_the_newest),
         cmocka_unit_test(window_forgets),
         cmocka_unit_test(names_are_said_once),

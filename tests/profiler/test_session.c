@@ -289,6 +289,30 @@ static void samples_are_bounded(void **state)
     session_free(session);
 }
 
+/* Of a run that is killed within a step, only whole steps count: one without its time ("cut"), and one whose last records
+ * were lost with the worker ("lost"). */
+static void a_cut_step_does_not_count(void **state)
+{
+    (void)state;
+    static const char *const ways[] = {"cut", "lost"};
+    for (size_t i = 0; i < 2; i++) {
+        struct session *session;
+        const struct run *run = run_of(&session, ways[i], NULL);
+        assert_int_equal(run->status, STATUS_KILLED);
+        struct step_cover cover;
+        aggregate_cover(run->aggregate, PASS_FWD, &cover);
+        assert_int_equal(cover.steps, 2);
+        assert_int_equal(cover.busy_ns, 20 * 5);
+        assert_int_equal(run->profiled_wall[PASS_FWD].n, 2 + i);
+        assert_int_equal(run->profiled_wall[PASS_FWD].total, 100 * (2 + i));
+        size_t count;
+        const struct entry *entries = aggregate_entries(run->aggregate, &count);
+        assert_int_equal(count, 1);
+        assert_int_equal(entries[0].time.n, 20);
+        session_free(session);
+    }
+}
+
 static size_t open_descriptors(void)
 {
     size_t count = 0;
@@ -350,6 +374,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(output_is_bounded),
         cmocka_unit_test(a_grandchild_does_not_hold_the_run),
         cmocka_unit_test(samples_are_bounded),
+        cmocka_unit_test(a_cut_step_does_not_count),
         cmocka_unit_test(nothing_is_left_behind),
         cmocka_unit_test(two_sessions_at_once),
     };

@@ -349,12 +349,14 @@ static void template_is_the_quickstart(void **state)
     struct strbuf text = {0};
     struct profile profile;
     struct cell cell;
-    profile_template("mine", &text);
+    profile_template("mine", "x/mine.yaml", &text);
     parse(text.text, &profile);
     cell_default(&cell);
     assert_int_equal(profile.cells.count, 1);
     assert_true(cell_equal(&profile.cells.items[0], &cell));
     assert_string_equal(profile.name, "mine");
+    assert_non_null(strstr(text.text, "\nname: \"mine\"\n")); /* another one may be called no, or 1.0 */
+    assert_non_null(strstr(text.text, "# What steptop measures. Run it with: steptop run x/mine.yaml\n"));
     profile_free(&profile);
     /* Its commented lines are valid too. */
     struct strbuf open = {0};

@@ -46,6 +46,7 @@ static void each_fault_has_its_place(void **state)
         {SCHEMA "matrix: {batch_size: [1, [2]]}\n", "run.yaml:2:26: error: batch_size is a list"},
         {SCHEMA "matrix: {batch_size: {a: 1}}\n", "run.yaml:2:22: error: batch_size is a mapping"},
         {SCHEMA "matrix: {batch_size: }\n", "error: batch_size has no value"},
+        {SCHEMA "measure: {steps: \"3\"}\n", "run.yaml:2:18: error: steps is a whole number; write it without quotes"},
         {SCHEMA "matrix: {batch_size: \"4\"}\n",
          "run.yaml:2:22: error: batch_size is a whole number; write it without"},
         {SCHEMA "matrix: {batch_size: 0x10}\n", "run.yaml:2:22: error: '0x10' is not a batch_size"},

@@ -65,6 +65,8 @@ static void add_step(struct run *run, enum pass pass, int kind, uint32_t step, u
     sample.wall_ns = *clock - sample.start + 1000;
     *clock += 5000;
     vec_push(&run->samples, sample);
+    if (sample.kind == STEP_PROFILED)
+        running_add(&run->profiled_wall[sample.pass], sample.wall_ns);
     if (watcher->watch)
         watcher->watch(run, watcher->context);
 }

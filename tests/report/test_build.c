@@ -126,8 +126,33 @@ static void test_order(void **state)
     synthetic_free(run);
 }
 
+/* A run without end lets go of its oldest samples while its kernels' sums go on: wall and busy are of the same steps. */
+static void test_wall_of_all_steps(void **state)
+{
+    (void)state;
+    struct run *run = synthetic_run("tiny", false, 6, 1);
+    struct report report = {0};
+    report_init(&report);
+    struct report_cell *cell = report_add_cell(&report);
+    cell_build(cell, run);
+    const double wall = cell->passes[PASS_FWD].wall_ns, idle = cell->passes[PASS_FWD].idle_ns;
+    assert_true(idle > 0);
+    size_t kept = 0;
+    for (size_t i = 0; i < run->samples.count; i++)
+        if (run->samples.items[i].step >= 3)
+            run->samples.items[kept++] = run->samples.items[i];
+    run->samples.count = kept;
+    run->version++;
+    cell_build(cell, run);
+    assert_int_equal(cell->passes[PASS_FWD].phases[PHASE_COUNT].profiled_count, 3);
+    assert_true(cell->passes[PASS_FWD].wall_ns == wall && cell->passes[PASS_FWD].idle_ns == idle);
+    report_free(&report);
+    synthetic_free(run);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(test_updates), cmocka_unit_test(test_order)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(test_updates), cmocka_unit_test(test_order),
+                                       cmocka_unit_test(test_wall_of_all_steps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -113,8 +113,71 @@ static void test_unmatched_and_status(void **state)
     struct strbuf out = {0};
     diff_text(&diff, "a", "b", &out);
     assert_non_null(strstr(out.text, "was ok, is oom"));
+    diff_free(&diff);
+    a.cells.items[0]->status = STATUS_UNRELIABLE;
+    diff_make(&diff, &a, &b, 0.02);
+    strbuf_clear(&out);
+    diff_text(&diff, "a", "b", &out);
+    assert_non_null(strstr(out.text, "was unreliable, is oom"));
+    strbuf_clear(&out);
+    diff_markdown(&diff, "a", "b", &out);
+    assert_non_null(strstr(out.text, "was unreliable and is oom"));
     strbuf_release(&out);
     release(&a, &b, &diff);
+}
+
+/* Few profiled steps: kernels and layers have no interval and no verdict; from five on Student's, wider than the normal's. */
+static void test_few_steps(void **state)
+{
+    (void)state;
+    struct report a, b;
+    struct diff diff;
+    for (uint32_t steps = 4; steps <= 5; steps++) {
+        synthetic_report(&a, "tiny", false, steps, 1);
+        synthetic_report(&b, "tiny", false, 20, 1.3);
+        diff_make(&diff, &a, &b, 0.02);
+        const struct diff_cell *cell = &diff.cells[0];
+        struct strbuf out = {0};
+        diff_text(&diff, "a", "b", &out);
+        assert_int_equal(cell->row_steps, steps);
+        assert_true(cell->kernel_count > 10 && cell->layer_count > 50);
+        const size_t changed = count_verdicts(cell->kernels, cell->kernel_count, VERDICT_SLOWER) +
+                               count_verdicts(cell->layers, cell->layer_count, VERDICT_SLOWER);
+        const bool said = strstr(out.text, "fewer than 5 profiled steps have no interval") != NULL;
+        if (steps < 5)
+            assert_true(changed == 0 && said && !is_known(cell->kernels[0].ratio.low));
+        else
+            assert_true(changed > 20 && !said);
+        strbuf_release(&out);
+        release(&a, &b, &diff);
+    }
+}
+
+/* One kernel in one layer, five steps of 100 and 100 ns with a deviation of 2 ns a launch: 2.776 standard errors. */
+static void test_students_interval(void **state)
+{
+    (void)state;
+    struct report reports[2];
+    struct diff diff;
+    for (int i = 0; i < 2; i++) {
+        report_init(&reports[i]);
+        struct report_cell *cell = report_add_cell(&reports[i]);
+        cell_default(&cell->requested);
+        cell->reason = "";
+        cell->passes[PASS_FWD] = (struct report_pass){.present = true, .profiled_steps = 5};
+        cell->kernels = arena_array(&cell->arena, struct report_kernel, 1);
+        cell->kernels[0] = (struct report_kernel){.name = "k", .op = "", .calls = 5, .total_ns = 500};
+        cell->entries = arena_array(&cell->arena, struct report_entry, 1);
+        cell->entries[0] = (struct report_entry){.scope = -1, .calls = 5, .total_ns = 500, .sd_ns = 2};
+        cell->kernel_count = cell->entry_count = 1;
+    }
+    diff_make(&diff, &reports[0], &reports[1], 0.02);
+    const struct ratio *ratio = &diff.cells[0].kernels[0].ratio;
+    /* Relative error of each mean: 2 / √5 / 100; of the ratio √2 times that. */
+    const double half = 2.776 * sqrt(2) * 2 / sqrt(5) / 100;
+    assert_true(ratio->median == 1);
+    assert_true(fabs(log(ratio->high) - half) < 0.005 * half && fabs(log(ratio->low) + half) < 0.005 * half);
+    release(&reports[0], &reports[1], &diff);
 }
 
 /* A kernel that only one report has is said to be new or gone, with its time. */
@@ -260,7 +323,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slower_faster_same),   cmocka_unit_test(test_one_kernel),
-        cmocka_unit_test(test_unmatched_and_status), cmocka_unit_test(test_new_and_gone),
+        cmocka_unit_test(test_unmatched_and_status), cmocka_unit_test(test_few_steps),
+        cmocka_unit_test(test_students_interval),    cmocka_unit_test(test_new_and_gone),
         cmocka_unit_test(test_warmups_match),        cmocka_unit_test(test_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

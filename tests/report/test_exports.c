@@ -53,6 +53,41 @@ static void test_json(void **state)
     report_free(&report);
 }
 
+/* What is not known is left out, in maps and in rows; a kernel that is called - is a kernel. */
+static void test_json_unknown(void **state)
+{
+    (void)state;
+    struct report report;
+    struct strbuf out = {0};
+    struct error error = {0};
+    synthetic_report(&report, "tiny", false, 2, 1);
+    report.cells.items[0]->kernels[0].name = "-";
+    report.cells.items[0]->kernels[1].name = " ";
+    emit_json(&report, &out);
+    json_t *json = parse(out.text), *cell = json_array_get(json_object_get(json, "cells"), 0);
+    const json_t *kernels = json_object_get(cell, "kernels");
+    assert_string_equal(json_string_value(json_object_get(json_array_get(kernels, 0), "name")), "-");
+    assert_null(json_object_get(json_array_get(kernels, 1), "name"));
+    assert_true(json_is_integer(json_object_get(json_object_get(json, "host"), "cores")));
+    assert_true(json_is_boolean(json_object_get(json_object_get(json, "tool"), "dirty")));
+    json_decref(json);
+    report_free(&report);
+    static const char bare[] = "schema: steptop/report/1\ncells: []\ncomplete: true\n";
+    if (!report_parse(bare, sizeof bare - 1, "bare.yaml", &report, &error))
+        fail_msg("%s", error.text);
+    strbuf_clear(&out);
+    emit_json(&report, &out);
+    json = parse(out.text);
+    assert_int_equal(json_object_size(json_object_get(json, "host")), 0);
+    assert_int_equal(json_object_size(json_object_get(json, "tool")), 0);
+    json_decref(json);
+    strbuf_clear(&out);
+    emit_markdown(&report, &out);
+    assert_null(strstr(out.text, "cores that may be used"));
+    strbuf_release(&out);
+    report_free(&report);
+}
+
 /* Cells of one CSV line (RFC 4180) into `fields`; the rest of the text. */
 static const char *csv_line(const char *text, char fields[64][256], int *count)
 {
@@ -81,6 +116,13 @@ static void test_csv(void **state)
     int columns, count, rows = 0, model = -1, mean = -1;
     synthetic_report(&report, "tiny", false, 3, 1);
     hostile(&report);
+    /* Each axis of a sweep is a column. */
+    static const struct {
+        const char *name, *value;
+    } axes[] = {{"threads", "3"}, {"warmup", "5"}, {"seed", "11"}, {"d_ff", "1024"}, {"vocab_size", "10000"}};
+    report.cells.items[0]->requested.threads = 3;
+    report.cells.items[0]->requested.warmup = 5;
+    report.cells.items[0]->requested.seed = 11;
     emit_csv(&report, &out);
     const char *at = csv_line(out.text, header, &columns);
     for (int c = 0; c < columns; c++) {
@@ -92,6 +134,13 @@ static void test_csv(void **state)
         assert_int_equal(count, columns);
         assert_string_equal(fields[model], "'=m,\"x\"");
         assert_true(strtod(fields[mean], NULL) > 0);
+        for (size_t a = 0; a < sizeof axes / sizeof *axes; a++) {
+            int c = 0;
+            while (c < columns && strcmp(header[c], axes[a].name) != 0)
+                c++;
+            assert_true(c < columns);
+            assert_string_equal(fields[c], axes[a].value);
+        }
     }
     assert_int_equal(rows, 6); /* fwd: fwd, total; fwd_bwd: fwd, loss, bwd, total */
     strbuf_release(&out);
@@ -187,6 +236,29 @@ static void check_counters(const json_t *trace)
     }
 }
 
+/* Each counter event is one node of the plan: all kinds of tensors, with their bytes. */
+static void check_memory(const json_t *trace, const struct report_memory *memory)
+{
+    size_t index;
+    int32_t node = 0;
+    const json_t *event;
+    json_array_foreach(json_object_get(trace, "traceEvents"), index, event)
+    {
+        const json_t *kinds = json_object_get(event, "args");
+        if (strcmp(json_string_value(json_object_get(event, "ph")), "C") != 0)
+            continue;
+        while (node < memory->curve_count && memory->curve_phase[node] != PHASE_FWD)
+            node++;
+        if (node == memory->curve_count)
+            return; /* the first pass is through */
+        assert_int_equal(json_object_size(kinds), TENSOR_KIND_COUNT);
+        for (int kind = 0; kind < TENSOR_KIND_COUNT; kind++)
+            assert_int_equal(json_integer_value(json_object_get(kinds, tensor_kind_name((enum tensor_kind)kind))),
+                             memory->curve[node * TENSOR_KIND_COUNT + kind]);
+        node++;
+    }
+}
+
 static void test_perfetto(void **state)
 {
     (void)state;
@@ -202,6 +274,7 @@ static void test_perfetto(void **state)
     assert_true(slices > (int)cell->launch_count); /* launches, and the layers above them */
     assert_true(counters >= cell->memory.curve_count);
     check_counters(json);
+    check_memory(json, &cell->memory);
     json_decref(json);
     /* A second stream whose launches overlap the first's, and one that overlaps its own neighbour by a little. */
     for (size_t i = 0; i < cell->launch_count; i++)
@@ -306,10 +379,8 @@ static void test_svg(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json),
-        cmocka_unit_test(test_csv),
-        cmocka_unit_test(test_perfetto),
-        cmocka_unit_test(test_svg),
+        cmocka_unit_test(test_json),     cmocka_unit_test(test_json_unknown), cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_perfetto), cmocka_unit_test(test_svg),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

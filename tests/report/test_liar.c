@@ -350,9 +350,7 @@ static void check_document(struct report *report, uint64_t seed)
     for (int format = 0; format < FORMAT_COUNT; format++) {
         struct strbuf out = {0};
         struct error error = {0};
-        if (!report_emit(report, (enum report_format)format, &out, &error))
-            fail_msg("liar %llu: %s: %s", (unsigned long long)seed, report_format_name((enum report_format)format),
-                     error.text);
+        report_emit(report, (enum report_format)format, &out);
         assert_clean(report_format_name((enum report_format)format), seed, out.text, out.length, true);
         if (format == FORMAT_YAML) {
             struct report read;

@@ -50,6 +50,10 @@ static void test_round_trip(void **state)
         for (size_t k = 0; k < a->kernel_count; k++) {
             assert_int_equal(a->kernels[k].total_ns, b->kernels[k].total_ns);
             assert_int_equal(a->kernels[k].layers, b->kernels[k].layers);
+            /* What a report says of a run is what it says of its file. */
+            assert_true(a->kernels[k].median_ns == b->kernels[k].median_ns &&
+                        a->kernels[k].p95_ns == b->kernels[k].p95_ns);
+            assert_true(a->kernels[k].sd_ns == b->kernels[k].sd_ns || !is_known(a->kernels[k].sd_ns));
             assert_int_equal(a->kernels[k].histogram.word_count, b->kernels[k].histogram.word_count);
             assert_memory_equal(a->kernels[k].histogram.words, b->kernels[k].histogram.words,
                                 a->kernels[k].histogram.word_count * sizeof(uint32_t));

@@ -74,9 +74,9 @@ static void test_emitter(void **state)
     struct error error = {0};
     struct strbuf out = {0};
     char *expected = seed_table();
-    if (!report_read(TEST_SOURCE_DIR "/report/seed.yaml", &report, &error) ||
-        !report_emit(&report, FORMAT_SEED, &out, &error))
+    if (!report_read(TEST_SOURCE_DIR "/report/seed.yaml", &report, &error))
         fail_msg("%s", error.text);
+    report_emit(&report, FORMAT_SEED, &out);
     assert_int_equal(report.cells.count, 12);
     assert_string_equal(out.text, expected);
     strbuf_release(&out);

@@ -1,0 +1,61 @@
+#include "base/text.h"
+
+#define SOURCE_WIDTH 100 /* characters of a source line that are shown */
+
+size_t utf8_decode(const char *text, size_t length, unsigned *code_point)
+{
+    const unsigned char *bytes = (const unsigned char *)text;
+    if (length == 0)
+        return 0;
+    if (bytes[0] < 0x80) {
+        *code_point = bytes[0];
+        return 1;
+    }
+    const size_t need = bytes[0] >= 0xf0 && bytes[0] <= 0xf4 ? 4 : bytes[0] >= 0xe0 ? 3 : 2;
+    if (bytes[0] < 0xc2 || bytes[0] > 0xf4 || length < need)
+        return 0;
+    unsigned value = bytes[0] & (need == 4 ? 0x07 : need == 3 ? 0x0f : 0x1f);
+    for (size_t i = 1; i < need; i++) {
+        if ((bytes[i] & 0xc0) != 0x80)
+            return 0;
+        value = value << 6 | (bytes[i] & 0x3f);
+    }
+    if ((need == 3 && value < 0x800) || (need == 4 && value < 0x10000) || value > 0x10ffff ||
+        (value >= 0xd800 && value <= 0xdfff))
+        return 0;
+    *code_point = value;
+    return need;
+}
+
+size_t utf8_length(const char *text)
+{
+    size_t count = 0;
+    for (; *text; text++)
+        count += ((unsigned char)*text & 0xc0) != 0x80;
+    return count;
+}
+
+bool is_unsafe_character(unsigned c)
+{
+    return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe ||
+           c == 0xffff || c == 0x061c || c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) ||
+           (c >= 0x2066 && c <= 0x2069);
+}
+
+void source_show(struct strbuf *out, const char *line, size_t length, size_t column)
+{
+    const size_t first = column >= SOURCE_WIDTH * 3 / 4 ? column - SOURCE_WIDTH / 2 : 0;
+    size_t at = 0;
+    strbuf_puts(out, first ? "\n  …" : "\n  ");
+    for (size_t seen = 0; at < length && seen < first + SOURCE_WIDTH; seen++) {
+        unsigned c;
+        const size_t used = utf8_decode(line + at, length - at, &c);
+        if (seen >= first && used && !is_unsafe_character(c))
+            strbuf_add(out, line + at, used);
+        else if (seen >= first)
+            strbuf_putc(out, used && c < 0x20 ? ' ' : '?');
+        at += used ? used : 1;
+    }
+    strbuf_puts(out, at < length ? "…" : "");
+    strbuf_printf(out, "\n%*s^", (int)(column - first + (first ? 3 : 2)), "");
+}

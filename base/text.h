@@ -1,0 +1,18 @@
+/* UTF-8 text, and a line of a source file with a caret under a place in it. */
+#pragma once
+#include "base/strbuf.h"
+#include <stdbool.h>
+#include <stddef.h>
+
+/* One code point from text[0..length): its bytes consumed, 0 when they are no UTF-8 (RFC 3629). */
+size_t utf8_decode(const char *text, size_t length, unsigned *code_point);
+
+/* Code points, which is how tabulate counts columns without its optional wcwidth. */
+size_t utf8_length(const char *text);
+
+/* What can move a cursor, break a line or turn the reading direction. */
+bool is_unsafe_character(unsigned code_point);
+
+/* Appends, each on a line of its own and indented, the source line and a caret under `column` (characters from 0), as
+ * compilers print them: a window of it where it is long, nothing that a terminal could act on. */
+void source_show(struct strbuf *out, const char *line, size_t length, size_t column);
