@@ -125,6 +125,9 @@ int app_pass(const struct app *app, const struct report_cell *cell)
     if (app->focus.pass != NO_PASS && cell->passes[app->focus.pass].present)
         return app->focus.pass;
     /* While the cell runs: the pass that it is at, until somebody chooses one. Its activity begins with the pass's name. */
+    if (app->paused && app->paused_pass != NO_PASS && cell->status == STATUS_RUNNING &&
+        cell->passes[app->paused_pass].present)
+        return app->paused_pass;
     const struct run *run = app->session && !app->paused ? session_find(app->session, cell->run_id) : NULL;
     for (int pass = 0; run && run->status == STATUS_RUNNING && pass < PASS_COUNT; pass++) {
         const char *name = pass_name((enum pass)pass);
@@ -171,6 +174,8 @@ void app_open(struct app *app, enum view_id view, const struct focus *focus)
     app->crumbs[app->crumb_count++] = (struct crumb){app->view, app->focus, selected_id(app, app->view)};
     app->focus = *focus;
     app->view = view;
+    if (view_table(app, view))
+        table_restart(view_table(app, view));
 }
 
 bool app_back(struct app *app)
@@ -186,13 +191,36 @@ bool app_back(struct app *app)
     return true;
 }
 
+void app_open_layer(struct app *app, const struct report_cell *cell, int pass, int32_t scope)
+{
+    const struct focus focus = {.run = cell->run_id, .pass = pass, .scope = scope, .compare = app->focus.compare};
+    app->follow = false;
+    app_open(app, VIEW_KERNELS, &focus);
+}
+
+void app_open_group(struct app *app, const struct report_cell *cell, int pass, enum grouping grouping, int32_t group)
+{
+    struct focus focus = app->focus;
+    focus.run = cell->run_id;
+    focus.pass = pass;
+    focus.grouping = GROUP_KERNEL;
+    focus.part.chosen[grouping] = true;
+    focus.part.value[grouping] = group;
+    app->follow = false;
+    app_open(app, VIEW_KERNELS, &focus);
+}
+
 /* Going to a view by its number keeps the run, forgets the way here, and shows all of the run. */
 void app_switch(struct app *app, enum view_id view)
 {
     app->crumb_count = 0;
-    if (app->view != view && (view == VIEW_KERNELS || view == VIEW_LAYERS))
+    if (view == VIEW_KERNELS || view == VIEW_LAYERS) {
         app->focus.scope = NO_SCOPE;
+        app->focus.part = (struct kernel_part){0};
+    }
     app->view = view;
+    if (view_table(app, view))
+        table_restart(view_table(app, view));
 }
 
 static void next_pass(struct app *app)
@@ -231,10 +259,13 @@ static void toggle_pause(struct app *app)
         app_message(app, STYLE_DIM, "nothing is running: this is a report from a file");
         return;
     }
+    app->paused_pass = app_pass(app, app_cell(app));
     app->paused = !app->paused;
     app->paused_records = 0;
+    /* Those of cells from a file are never counted again: the badge tells what came since, of the runs alone. */
     for (size_t i = 0; i < app->report->cells.count; i++)
-        app->paused_records += app->report->cells.items[i]->records;
+        if (!app->report->cells.items[i]->from_file)
+            app->paused_records += app->report->cells.items[i]->records;
 }
 
 static void search_step(struct app *app, int step)
@@ -248,7 +279,8 @@ static void toggle_follow(struct app *app)
 {
     app->follow = !app->follow;
     if (app->follow)
-        app->focus = (struct focus){.run = NO_RUN, .pass = app->focus.pass, .scope = NO_SCOPE};
+        app->focus = (struct focus){
+            .run = NO_RUN, .pass = app->focus.pass, .scope = NO_SCOPE, .grouping = app->focus.grouping};
     else if (app_cell(app))
         app->focus.run = app_cell(app)->run_id;
     app_message(app, STYLE_NORMAL, app->follow ? "following the newest" : "staying here");

@@ -89,7 +89,6 @@ static struct sum *sum_for(struct sums *sums, uint64_t id)
                                       .kernel_class = -2,
                                       .phase = -2,
                                       .kernel = -2,
-                                      .scope = -1,
                                       .min_ns = UNKNOWN_DOUBLE,
                                       .max_ns = UNKNOWN_DOUBLE,
                                       .base_ns = UNKNOWN_DOUBLE},
@@ -132,34 +131,86 @@ static int32_t block_of(const struct report_cell *cell, int32_t scope)
     return scope;
 }
 
-static uint64_t group_of(const struct report_cell *cell, const struct report_kernel *kernel, int32_t scope,
-                         enum grouping grouping, struct kernel_row *name)
+static int32_t group_of(const struct report_cell *cell, const struct report_kernel *kernel, int32_t scope,
+                        enum grouping grouping)
 {
     switch (grouping) {
     case GROUP_CLASS:
-        name->name = kernel_class_name(kernel->kernel_class);
-        return text_id(name->name, 101);
+        return (int32_t)kernel->kernel_class;
     case GROUP_PHASE:
-        name->name = phase_name((enum phase)kernel->phase);
-        return text_id(name->name, 102);
+        return kernel->phase;
     case GROUP_LAYER: {
         const int32_t block = block_of(cell, scope);
-        name->scope = block;
-        name->name = block >= 0 && (size_t)block < cell->layer_count ? cell->layers[block].path : "(unattributed)";
-        return text_id(name->name, 103);
+        return block >= 0 && (size_t)block < cell->layer_count ? block : -1;
     }
     default:
-        name->name = kernel->name;
-        return kernel_id(kernel->name, kernel->phase, kernel->pass);
+        return (int32_t)(kernel - cell->kernels);
     }
 }
 
-static void add_member(struct sum *sum, const struct report_cell *cell, const struct report_kernel *kernel,
-                       const struct kernel_row *name)
+const char *group_name(const struct report_cell *cell, enum grouping grouping, int32_t group)
+{
+    switch (grouping) {
+    case GROUP_CLASS:
+        return kernel_class_name((enum kernel_class)group);
+    case GROUP_PHASE:
+        return phase_name((enum phase)group);
+    case GROUP_LAYER:
+        return group >= 0 && (size_t)group < cell->layer_count ? cell->layers[group].path : "(unattributed)";
+    default:
+        return cell->kernels[group].name;
+    }
+}
+
+static uint64_t group_id(const struct report_cell *cell, enum grouping grouping, int32_t group)
+{
+    if (grouping != GROUP_KERNEL)
+        return text_id(group_name(cell, grouping, group), 100 + (uint64_t)grouping);
+    const struct report_kernel *kernel = &cell->kernels[group];
+    return kernel_id(kernel->name, kernel->phase, kernel->pass);
+}
+
+static bool in_part(const struct kernel_part *part, const struct report_cell *cell, const struct report_kernel *kernel,
+                    int32_t scope, enum grouping grouping)
+{
+    return !part->chosen[grouping] || part->value[grouping] == group_of(cell, kernel, scope, grouping);
+}
+
+/* A kernel as a whole has a class and a phase; in which layers it ran only its entries say. */
+static bool kernel_in_part(const struct kernel_part *part, const struct report_cell *cell,
+                           const struct report_kernel *kernel)
+{
+    return in_part(part, cell, kernel, -1, GROUP_CLASS) && in_part(part, cell, kernel, -1, GROUP_PHASE);
+}
+
+static bool entry_is_asked(const struct report_cell *cell, const struct kernel_query *query,
+                           const struct report_entry *entry)
+{
+    if (entry->pass != query->pass || entry->kernel >= cell->kernel_count || (query->window && !entry->live))
+        return false;
+    const struct report_kernel *kernel = &cell->kernels[entry->kernel];
+    return (query->scope < 0 || scope_within(cell, entry->scope, query->scope)) &&
+           kernel_in_part(&query->part, cell, kernel) &&
+           in_part(&query->part, cell, kernel, entry->scope, GROUP_LAYER);
+}
+
+static bool within_layers(const struct kernel_query *query)
+{
+    return query->scope >= 0 || query->part.chosen[GROUP_LAYER];
+}
+
+bool kernel_query_same(const struct kernel_query *a, const struct kernel_query *b)
+{
+    bool same = a->pass == b->pass && a->scope == b->scope && a->grouping == b->grouping && a->window == b->window &&
+                a->threshold == b->threshold && a->baseline == b->baseline;
+    for (int i = 0; i < GROUPING_COUNT; i++)
+        same &= a->part.chosen[i] == b->part.chosen[i] && a->part.value[i] == b->part.value[i];
+    return same;
+}
+
+static void add_member(struct sum *sum, const struct report_cell *cell, const struct report_kernel *kernel)
 {
     const int index = (int)(kernel - cell->kernels);
-    sum->row.name = name->name;
-    sum->row.scope = name->scope;
     join(&sum->row.kernel_class, (int)kernel->kernel_class);
     join(&sum->row.phase, kernel->phase);
     join(&sum->row.kernel, index);
@@ -174,7 +225,7 @@ static void add_member(struct sum *sum, const struct report_cell *cell, const st
     sum->members++;
 }
 
-static void add_entry(struct sum *sum, const struct report_entry *entry)
+static void add_entry(struct sum *sum, const struct report_entry *entry, bool frozen)
 {
     add_times(&sum->row, entry->calls, (double)entry->total_ns, known_ns(entry->min_ns), known_ns(entry->max_ns),
               entry->flops, entry->bytes);
@@ -182,7 +233,7 @@ static void add_entry(struct sum *sum, const struct report_entry *entry)
     sum->single_median = entry->median_ns;
     sum->single_p95 = entry->p95_ns;
     sum->single_cv = entry->sd_ns / entry->mean_ns;
-    if (entry->live)
+    if (entry->live && !frozen)
         histogram_merge(&sum->histogram, &entry->live->histogram);
     else
         sum->histogram_complete = false;
@@ -252,22 +303,22 @@ static void rows_from_entries(const struct report_cell *cell, const struct kerne
     const uint64_t newest = query->window ? newest_second(cell) : 0;
     for (size_t i = 0; i < cell->entry_count; i++) {
         const struct report_entry *entry = &cell->entries[i];
-        if (entry->pass != query->pass || entry->kernel >= cell->kernel_count || (query->window && !entry->live))
-            continue;
-        if (query->scope >= 0 && !scope_within(cell, entry->scope, query->scope))
+        if (!entry_is_asked(cell, query, entry))
             continue;
         const struct report_kernel *kernel = &cell->kernels[entry->kernel];
-        struct kernel_row name = {.scope = -1};
-        struct sum *sum = sum_for(&sums, group_of(cell, kernel, entry->scope, query->grouping, &name));
-        add_member(sum, cell, kernel, &name);
+        const int32_t group = group_of(cell, kernel, entry->scope, query->grouping);
+        struct sum *sum = sum_for(&sums, group_id(cell, query->grouping, group));
+        sum->row.group = group;
+        sum->row.name = group_name(cell, query->grouping, group);
+        add_member(sum, cell, kernel);
         if (query->window)
             add_window(sum, entry, newest);
         else
-            add_entry(sum, entry);
+            add_entry(sum, entry, query->frozen);
     }
     for (size_t i = 0; i < sums.list.count; i++) {
         finish(&sums.list.items[i], query->window);
-        if (query->scope >= 0)
+        if (within_layers(query))
             sums.list.items[i].row.recent_count = 0; /* the last launches are of the whole kernel */
         if (sums.list.items[i].row.calls)
             vec_push(rows, sums.list.items[i].row);
@@ -291,7 +342,7 @@ static void rows_from_kernels(const struct report_cell *cell, const struct kerne
 {
     for (size_t i = 0; i < cell->kernel_count; i++) {
         const struct report_kernel *kernel = &cell->kernels[i];
-        if (kernel->pass != query->pass || kernel->calls == 0)
+        if (kernel->pass != query->pass || kernel->calls == 0 || !kernel_in_part(&query->part, cell, kernel))
             continue;
         const struct kernel_row row = {
             .id = kernel_id(kernel->name, kernel->phase, kernel->pass),
@@ -300,7 +351,7 @@ static void rows_from_kernels(const struct report_cell *cell, const struct kerne
             .kernel_class = (int)kernel->kernel_class,
             .phase = kernel->phase,
             .kernel = (int32_t)i,
-            .scope = -1,
+            .group = (int32_t)i,
             .calls = kernel->calls,
             .total_ns = (double)kernel->total_ns,
             .min_ns = known_ns(kernel->min_ns),
@@ -324,7 +375,7 @@ static void rows_from_kernels(const struct report_cell *cell, const struct kerne
 void kernel_rows_make(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
 {
     rows->count = 0;
-    if (query->grouping == GROUP_KERNEL && query->scope < 0 && !query->window)
+    if (query->grouping == GROUP_KERNEL && !within_layers(query) && !query->window)
         rows_from_kernels(cell, query, rows);
     else
         rows_from_entries(cell, query, rows);

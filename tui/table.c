@@ -341,6 +341,13 @@ void table_select(struct table *table, uint64_t id)
     find_selection(table); /* it may come only with the next update */
 }
 
+void table_restart(struct table *table)
+{
+    table->rest_until = 0;
+    table->position = table->top = 0;
+    table->refresh = true;
+}
+
 bool table_selected(const struct table *table, size_t *index)
 {
     if (table->items.count == 0)

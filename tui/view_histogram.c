@@ -433,6 +433,7 @@ static void open_layers(struct app *app)
     if (index < 0)
         return;
     focus.scope = NO_SCOPE;
+    focus.part = (struct kernel_part){0};
     app->follow = false;
     app_open(app, VIEW_LAYERS, &focus);
     struct table *table = layers_view.table(app->states[VIEW_LAYERS]);

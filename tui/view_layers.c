@@ -392,9 +392,7 @@ static void open_row(struct app *app, struct layers *layers)
     } else if (row->has_children && !row->open) {
         toggle(layers, layer_id(layers->cell, row->layer));
     } else {
-        focus.scope = row->layer;
-        app->follow = false;
-        app_open(app, VIEW_KERNELS, &focus);
+        app_open_layer(app, layers->cell, layers->pass, row->layer);
     }
 }
 

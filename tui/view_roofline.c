@@ -357,17 +357,19 @@ static bool roofline_command(struct app *app, void *opaque, enum command command
         return false;
     if (!state->cell || !table_selected(&state->table, &index))
         return true;
+    const struct kernel_row *row = &state->rows.items[index];
+    if (state->layers) {
+        app->focus.scope = NO_SCOPE; /* the points are of the whole run */
+        app->focus.part = (struct kernel_part){0};
+        app_open_group(app, state->cell, app_pass(app, state->cell), GROUP_LAYER, row->group);
+        return true;
+    }
     struct focus focus = app->focus;
     focus.run = state->cell->run_id;
     focus.pass = app_pass(app, state->cell);
+    focus.kernel = row->id;
     app->follow = false;
-    if (state->layers) {
-        focus.scope = state->rows.items[index].scope;
-        app_open(app, VIEW_KERNELS, &focus);
-    } else {
-        focus.kernel = state->rows.items[index].id;
-        app_open(app, VIEW_HISTOGRAM, &focus);
-    }
+    app_open(app, VIEW_HISTOGRAM, &focus);
     return true;
 }
 

@@ -399,7 +399,8 @@ static bool runs_command(struct app *app, void *state, enum command command)
     if (!table_selected(&runs->table, &index))
         return true;
     const struct report_cell *cell = runs->rows.items[index].cell;
-    struct focus focus = {.run = cell->run_id, .pass = NO_PASS, .scope = NO_SCOPE};
+    const struct focus focus = {
+        .run = cell->run_id, .pass = NO_PASS, .scope = NO_SCOPE, .grouping = app->focus.grouping};
     app->follow = false;
     app_open(app, VIEW_KERNELS, &focus);
     return true;

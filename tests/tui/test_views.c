@@ -1,0 +1,138 @@
+/* What keys do to the views of a document, on a canvas. */
+#include "document.h"
+#include "view_screen.h"
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+/* Enter on a group shows its kernels and no others; Esc leads back to the groups, to the same row. */
+static void test_groups(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "2b<Down>"); /* by class: the second is softmax */
+    view_expect(app, "Kernels by class");
+    view_type(app, "<Enter>");
+    view_expect(app, "Kernels by class › Kernels of softmax");
+    view_expect(app, "causal_softmax_bwd");
+    view_expect_not(app, "sgemm");
+    view_expect(app, "1 of 2"); /* from the first row on, by time */
+    view_type(app, "<Esc>");
+    view_expect(app, "Kernels by class");
+    view_expect(app, "2 of 5");
+    view_type(app, "b<Down>b"); /* by layer, then by phase */
+    view_expect(app, "Kernels by phase");
+    view_type(app, "<Enter>");
+    view_expect(app, "Kernels by phase › Kernels of bwd");
+    view_expect(app, "sgemm_tn");
+    view_expect_not(app, "sgemm_nt");
+    view_close(app);
+}
+
+/* A group within a group; and the groups of a part are of that part. */
+static void test_groups_of_groups(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "2b<Enter>"); /* matmul */
+    view_expect(app, "1 of 3");
+    view_type(app, "bb"); /* its layers: four blocks and the head; embedding has none of it */
+    view_expect(app, "Kernels of matmul by layer");
+    view_expect(app, "1 of 5");
+    view_expect_not(app, "token_embeddings");
+    view_type(app, "/lm_head<Enter><Enter>");
+    view_expect(app, "Kernels of matmul, lm_head");
+    view_expect(app, "1 of 3");
+    view_type(app, "2");
+    view_expect_not(app, "matmul, lm_head");
+    view_expect(app, "1 of 11");
+    view_close(app);
+}
+
+/* Kernels that no layer can be told for are a group of their own. */
+static void test_unattributed(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_cell *cell = app->report->cells.items[0];
+    (void)state;
+    for (size_t i = 0; i < cell->entry_count; i++)
+        if (strcmp(cell->kernels[cell->entries[i].kernel].name, "silu") == 0)
+            cell->entries[i].scope = -1;
+    view_type(app, "2bb/unattr<Enter><Enter>");
+    view_expect(app, "Kernels of (unattributed)");
+    view_expect(app, "1 of 1");
+    view_expect(app, "silu ");
+    view_expect_not(app, "silu_bwd");
+    view_close(app);
+}
+
+/* Key 2 shows all of the run, from within the kernels of a layer, too. */
+static void test_whole_run(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "3<Down><Enter><Enter>");
+    view_expect(app, "Kernels of token_embeddings");
+    view_expect_not(app, "sgemm");
+    view_type(app, "2");
+    view_expect_not(app, "token_embeddings");
+    view_expect(app, "sgemm_nt");
+    view_close(app);
+}
+
+/* A frozen screen shows what it showed, while the bins of the running cell go on filling underneath. */
+static void test_frozen_groups(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_cell *cell = app->report->cells.items[0];
+    struct entry *live = calloc(cell->entry_count, sizeof *live);
+    (void)state;
+    assert_non_null(live);
+    cell->status = STATUS_RUNNING;
+    for (size_t i = 0; i < cell->entry_count; i++) {
+        cell->entries[i].live = &live[i];
+        histogram_add(&live[i].histogram, 3000000);
+    }
+    view_type(app, "2b");
+    char *moving = view_text(app, 40, 160);
+    assert_non_null(strstr(moving, "3.0")); /* a median near 3 ms */
+    app->paused = true;
+    char *frozen = view_text(app, 40, 160);
+    for (size_t i = 0; i < cell->entry_count; i++)
+        histogram_add_times(&live[i].histogram, 9000000, 5);
+    char *later = view_text(app, 40, 160);
+    assert_string_equal(frozen, later);
+    view_type(app, "bbbb"); /* made anew, from what stands still */
+    view_expect_not(app, "9.0");
+    app->paused = false;
+    view_expect(app, " 9.");
+    for (size_t i = 0; i < cell->entry_count; i++) {
+        histogram_release(&live[i].histogram);
+        cell->entries[i].live = NULL;
+    }
+    free(live);
+    free(moving);
+    free(frozen);
+    free(later);
+    view_close(app);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_groups_of_groups),
+        cmocka_unit_test(test_unattributed),
+        cmocka_unit_test(test_whole_run),
+        cmocka_unit_test(test_frozen_groups),
+    };
+    setlocale(LC_ALL, "C.UTF-8");
+    setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
