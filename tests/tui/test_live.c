@@ -421,6 +421,23 @@ static void test_devices(void **state)
     expect_end(screen, 0);
 }
 
+/* A run that is asked for while another one runs waits for it, and says so; one that need not wait starts. */
+static void test_queue(void **state)
+{
+    (void)state;
+    struct screen *screen = started(forever, 24, 120);
+    screen_type(screen, "r");
+    expect(screen, "run 2 queued; it starts when those before it end");
+    screen_type(screen, "x");
+    expect(screen, "run 2  cpu");
+    expect(screen, " DONE ");
+    screen_type(screen, "r");
+    expect(screen, "run 3 starts");
+    expect(screen, "run 3  cpu");
+    screen_type(screen, "q");
+    expect_end(screen, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -429,7 +446,7 @@ int main(void)
         cmocka_unit_test(test_killed_worker), cmocka_unit_test(test_terminal_does_not_read),
         cmocka_unit_test(test_resize_storm),  cmocka_unit_test(test_suspend),
         cmocka_unit_test(test_killed),        cmocka_unit_test(test_devices),
-        cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_counters),      cmocka_unit_test(test_queue),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -123,6 +123,45 @@ static void test_frozen_groups(void **state)
     view_close(app);
 }
 
+/* From Runs = compares the selected run, whatever was compared before; without a baseline nothing is. */
+static void test_compare(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "d<Down>=");
+    view_expect(app, "Runs › Kernels against run 1");
+    view_expect(app, " ratio");
+    view_type(app, "1="); /* the focus compares still: = goes there again */
+    view_expect(app, "Runs › Kernels against run 1");
+    view_type(app, "=");
+    view_expect_not(app, "against");
+    view_expect_not(app, " ratio");
+    view_type(app, "==1<Up>d"); /* on, and the baseline goes */
+    view_expect(app, "no baseline");
+    view_type(app, "2");
+    view_expect_not(app, "against");
+    view_expect_not(app, " ratio");
+    view_close(app);
+}
+
+/* What was read from a resumed report is no run of this session: it cannot be taken from the list. */
+static void test_remove_from_file(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct error error = {0};
+    struct session *session = session_create(&(struct session_options){.program = "/nonexistent"}, &error);
+    (void)state;
+    assert_non_null(session);
+    app->session = session;
+    for (size_t i = 0; i < app->report->cells.count; i++)
+        app->report->cells.items[i]->from_file = true;
+    view_type(app, "1g<Delete>");
+    view_expect(app, "run 1 is in the report that was resumed and stays in it");
+    app->session = NULL;
+    session_free(session);
+    view_close(app);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +170,8 @@ int main(void)
         cmocka_unit_test(test_unattributed),
         cmocka_unit_test(test_whole_run),
         cmocka_unit_test(test_frozen_groups),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_remove_from_file),
     };
     setlocale(LC_ALL, "C.UTF-8");
     setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
