@@ -21,19 +21,32 @@ static struct table *view_table(const struct app *app, enum view_id view)
     return view_ops(view)->table ? view_ops(view)->table(app->states[view]) : NULL;
 }
 
-static void configure_tables(struct app *app)
+void app_configure_table(const struct app *app, struct table *table)
 {
-    for (int view = 0; view < VIEW_COUNT; view++) {
-        struct table *table = view_table(app, (enum view_id)view);
-        if (!table)
-            continue;
-        if (app->config.columns[view])
-            table->shown = app->config.columns[view] & ((1u << table->ops->column_count) - 1);
-        if (app->config.sort[view] >= 0 && app->config.sort[view] < table->ops->column_count && table->ops->value) {
-            table->sort = app->config.sort[view];
-            table->ascending = app->config.ascending[view];
-        }
+    const int slot = table->ops->slot, sort = app->config.sort[slot];
+    if (app->config.columns[slot])
+        table->shown = app->config.columns[slot] & ((1u << table->ops->column_count) - 1);
+    if (table->ops->value && sort >= 0 && sort < table->ops->column_count) {
+        table->sort = sort;
+        table->ascending = app->config.ascending[slot];
     }
+}
+
+void app_save_config(struct app *app)
+{
+    struct error error = {0};
+    if (!config_save(&app->config, &error))
+        app_message(app, STYLE_WARN, "not kept for next time: %s", error.text);
+}
+
+void app_keep_order(struct app *app, const struct table *table)
+{
+    const int slot = table->ops->slot;
+    if (app->config.sort[slot] == table->sort && app->config.ascending[slot] == table->ascending)
+        return;
+    app->config.sort[slot] = table->sort;
+    app->config.ascending[slot] = table->ascending;
+    app_save_config(app);
 }
 
 void app_init(struct app *app, const struct tui_options *options, struct terminal *terminal)
@@ -57,7 +70,6 @@ void app_init(struct app *app, const struct tui_options *options, struct termina
             abort();
         view_ops((enum view_id)view)->init(app, app->states[view]);
     }
-    configure_tables(app);
     /* One run alone: its kernels are what one came for; Esc goes to the list. */
     if (app->session && session_run_count(app->session) == 1)
         app_open(app, VIEW_KERNELS, &app->focus);
@@ -370,10 +382,8 @@ void app_command(struct app *app, enum command command, int key)
     if (common_command(app, command, key))
         return;
     if (table && table_command(table, command, app->now)) {
-        if (command == COMMAND_SORT_LEFT || command == COMMAND_SORT_RIGHT || command == COMMAND_INVERT) {
-            app->config.sort[app->view] = table->sort;
-            app->config.ascending[app->view] = table->ascending;
-        }
+        if (command == COMMAND_SORT_LEFT || command == COMMAND_SORT_RIGHT || command == COMMAND_INVERT)
+            app_keep_order(app, table);
         return;
     }
     action_command(app, command);
@@ -382,6 +392,8 @@ void app_command(struct app *app, enum command command, int key)
 static void mouse_command(struct app *app, const struct mouse *mouse)
 {
     struct table *table = view_table(app, app->view);
+    const int sort = table ? table->sort : 0;
+    const bool ascending = table && table->ascending;
     if (mouse->action == MOUSE_WHEEL_UP || mouse->action == MOUSE_WHEEL_DOWN) {
         for (int i = 0; i < 3; i++)
             app_command(app, mouse->action == MOUSE_WHEEL_UP ? COMMAND_UP : COMMAND_DOWN, 0);
@@ -401,10 +413,8 @@ static void mouse_command(struct app *app, const struct mouse *mouse)
     }
     app->last_click = app->now;
     app->last_click_y = mouse->y;
-    if (table) {
-        app->config.sort[app->view] = table->sort;
-        app->config.ascending[app->view] = table->ascending;
-    }
+    if (table && (table->sort != sort || table->ascending != ascending))
+        app_keep_order(app, table);
 }
 
 /* The first ^C ends what runs and keeps its data; the second, or one with nothing running, quits. */

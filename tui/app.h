@@ -118,6 +118,10 @@ void app_open_layer(struct app *app, const struct report_cell *cell, int pass, i
 void app_open_group(struct app *app, const struct report_cell *cell, int pass, enum grouping grouping, int32_t group);
 bool app_back(struct app *app);
 void app_switch(struct app *app, enum view_id view);
+/* A new table's columns and order as they were kept; the order kept for next time; all settings written. */
+void app_configure_table(const struct app *app, struct table *table);
+void app_keep_order(struct app *app, const struct table *table);
+void app_save_config(struct app *app);
 void app_message(struct app *app, enum style style, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* The whole frame. */

@@ -37,6 +37,7 @@ enum column {
 };
 
 #define SPARK_WIDTH 12
+#define COMPARED (1u << BASE | 1u << RATIO)
 
 static const struct table_column columns[COLUMNS_COUNT] = {
     [NAME] = {"kernel", "kernel", "name of the kernel, or of the group", 0, 0, true, false},
@@ -227,13 +228,15 @@ static const struct table_ops ops = {
     .long_names = true,
     .version = kernels_version,
     .slow = 1u << SPARK,
+    .automatic = COMPARED,
+    .slot = VIEW_KERNELS,
 };
 
 static void kernels_init(struct app *app, void *state)
 {
     struct kernels *kernels = state;
-    (void)app;
     table_init(&kernels->table, &ops, TOTAL);
+    app_configure_table(app, &kernels->table);
 }
 
 static void kernels_release(void *state)
@@ -246,7 +249,6 @@ static void kernels_release(void *state)
 
 static void make_rows(struct app *app, struct kernels *kernels)
 {
-    const uint32_t compare_columns = 1u << BASE | 1u << RATIO;
     struct kernel_query query = {
         .pass = app_pass(app, kernels->cell),
         .scope = app->focus.scope,
@@ -257,9 +259,9 @@ static void make_rows(struct app *app, struct kernels *kernels)
         .baseline = app->focus.compare ? app_find_cell(app, app->baseline) : NULL,
     };
     if (app->focus.compare)
-        kernels->table.shown |= compare_columns;
+        kernels->table.shown |= COMPARED;
     else
-        kernels->table.shown &= ~compare_columns;
+        kernels->table.shown &= ~COMPARED;
     /* A frozen screen keeps what it showed: the last ten seconds and the bins of groups go on moving underneath. Other rows
      * than those that it has it makes of what the document holds, which stands still. */
     query.frozen = app->paused && kernels->cell && kernels->cell->status == STATUS_RUNNING;

@@ -82,16 +82,27 @@ static void tensor_text(const void *context, size_t index, int column, struct ce
 }
 
 static const struct table_ops layer_ops = {
-    .columns = layer_columns, .column_count = LAYER_COLUMNS, .text = layer_text, .flexible_least = 24};
+    .columns = layer_columns,
+    .column_count = LAYER_COLUMNS,
+    .text = layer_text,
+    .flexible_least = 24,
+    .slot = VIEW_MEMORY,
+};
 static const struct table_ops tensor_ops = {
-    .columns = tensor_columns, .column_count = TENSOR_COLUMNS, .text = tensor_text, .flexible_least = 24};
+    .columns = tensor_columns,
+    .column_count = TENSOR_COLUMNS,
+    .text = tensor_text,
+    .flexible_least = 24,
+    .slot = CONFIG_TENSORS,
+};
 
 static void memory_init(struct app *app, void *state)
 {
     struct memory *memory = state;
-    (void)app;
     table_init(&memory->layers, &layer_ops, LAYER);
     table_init(&memory->tensors, &tensor_ops, TENSOR);
+    app_configure_table(app, &memory->layers);
+    app_configure_table(app, &memory->tensors);
     memory->cursor = 0.5;
 }
 

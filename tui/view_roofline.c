@@ -22,6 +22,8 @@ static const struct table_column columns[COLUMNS_COUNT] = {
                        true},
 };
 
+#define COUNTED (1u << COUNTED_INTENSITY | 1u << COUNTED_FLOPS)
+
 struct roofline {
     struct table table;
     kernel_rows rows;
@@ -112,12 +114,15 @@ static const struct table_ops ops = {
     .value = roofline_value,
     .flexible_least = 16,
     .long_names = true,
+    .automatic = COUNTED,
+    .slot = VIEW_ROOFLINE,
 };
 
 static void roofline_init(struct app *app, void *opaque)
 {
-    (void)app;
-    table_init(&((struct roofline *)opaque)->table, &ops, SHARE);
+    struct roofline *state = opaque;
+    table_init(&state->table, &ops, SHARE);
+    app_configure_table(app, &state->table);
 }
 
 static void roofline_release(void *opaque)
@@ -287,11 +292,10 @@ static void draw_picture(const struct app *app, const struct roofline *state, co
 static void make_rows(struct app *app, struct roofline *state)
 {
     const int pass = app_pass(app, state->cell);
-    const uint32_t counted = 1u << COUNTED_INTENSITY | 1u << COUNTED_FLOPS;
     if (state->cell && counted_work(state->cell) && !state->layers)
-        state->table.shown |= counted;
+        state->table.shown |= COUNTED;
     else
-        state->table.shown &= ~counted;
+        state->table.shown &= ~COUNTED;
     state->rows.count = state->ids.count = 0;
     if (!state->cell || pass == NO_PASS)
         return;

@@ -259,6 +259,8 @@ static const struct table_ops ops = {
     .text = runs_text,
     .value = runs_value,
     .flexible_least = 14,
+    .automatic = 1u << RATIO,
+    .slot = VIEW_RUNS,
 };
 
 static const struct ratio *compared(struct runs *runs, const struct report_cell *cell, const struct report_cell *base,
@@ -342,9 +344,9 @@ static void make_rows(struct app *app, struct runs *runs)
 static void runs_init(struct app *app, void *state)
 {
     struct runs *runs = state;
-    (void)app;
     table_init(&runs->table, &ops, RUN);
     runs->table.ascending = true;
+    app_configure_table(app, &runs->table);
 }
 
 static void runs_release(void *state)

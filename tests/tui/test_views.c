@@ -2,8 +2,10 @@
 #include "document.h"
 #include "view_screen.h"
 #include <locale.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -162,6 +164,61 @@ static void test_remove_from_file(void **state)
     view_close(app);
 }
 
+/* Whatever somebody sets is there next time: columns, order, threshold; and each table has its own. */
+static void test_kept(void **state)
+{
+    char folder[] = "/tmp/steptop-views-XXXXXX", path[64];
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    setenv("XDG_CONFIG_HOME", folder, 1);
+    struct app *app = view_open(document_make);
+    view_type(app, "2>I"); /* one to the right of total, upside down */
+    view_expect(app, "self%▲");
+    view_type(app, "L5<Enter>");
+    view_expect(app, "≥5%");
+    view_type(app, "6mmSG<Space><Esc>"); /* the last column of the tensors: layer */
+    view_expect_not(app, " layer ");
+    view_type(app, "SGk<Space><Esc>"); /* and the bar */
+    view_expect_not(app, "█");
+    view_close(app);
+    app = view_open(document_make);
+    view_type(app, "2");
+    view_expect(app, "self%▲");
+    view_expect(app, "≥5%");
+    view_type(app, "6m");
+    view_expect(app, "█");
+    view_type(app, "m");
+    view_expect(app, "kind ");
+    view_expect_not(app, " layer ");
+    view_expect_not(app, "█");
+    view_close(app);
+    setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
+    snprintf(path, sizeof path, "%s/steptop/screen", folder);
+    assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/steptop", folder);
+    assert_int_equal(rmdir(path) | rmdir(folder), 0);
+}
+
+/* What cannot be chosen has no box: columns that come by themselves, the name. It tells how things are. */
+static void test_setup(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "2S");
+    view_expect(app, "│     column base");
+    view_expect(app, "│  x  column kernel");
+    view_expect(app, "│ [x] column phase");
+    view_type(app, "<Esc>1d<Down>=S");
+    view_expect(app, "│  x  column base");
+    view_type(app, "/"); /* no key of the setup */
+    for (int i = 0; i < 6 + 17; i++) /* to the column "base" */
+        view_type(app, "j");
+    view_expect(app, "comes and goes by itself");
+    view_type(app, "<Space>");
+    view_expect(app, "│  x  column base");
+    view_close(app);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -172,6 +229,8 @@ int main(void)
         cmocka_unit_test(test_frozen_groups),
         cmocka_unit_test(test_compare),
         cmocka_unit_test(test_remove_from_file),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_setup),
     };
     setlocale(LC_ALL, "C.UTF-8");
     setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
