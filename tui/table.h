@@ -37,6 +37,7 @@ struct table_ops {
      * are made anew in every frame. */
     uint64_t (*version)(const void *context, size_t index);
     uint32_t slow; /* bit a column: a picture rather than a figure, made anew once a second at most */
+    uint32_t by_value;  /* bit a column of text that is sorted by its value all the same */
     uint32_t automatic; /* bit a column: the view shows it while there is something in it, and nobody else does */
     int slot;           /* in the configuration (config.h) */
 };

@@ -208,8 +208,12 @@ static void draw_roof(const struct roofline *state, const struct scale *scale, c
 static void draw_axes(const struct scale *scale, const struct area *area, const struct area *plot)
 {
     char text[FORMAT_SIZE];
+    int before = -1; /* a low picture has no line for each power of ten */
     for (int power = (int)scale->y_low; power <= (int)scale->y_high; power++) {
         const int y = (int)lround((1 - place(power, scale->y_low, scale->y_high)) * (plot->height - 1));
+        if (y == before)
+            continue;
+        before = y;
         area_text_right(area, 1 + y, 0, 7, STYLE_AXIS, format_rate(text, pow(10, power)));
     }
     area_fill(area, 1 + plot->height, 8, 1, plot->width, STYLE_AXIS, 0x2500);

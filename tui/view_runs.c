@@ -248,6 +248,8 @@ static double runs_value(const void *context, size_t index, int column)
         return resident(row);
     case COMPILE_TIME:
         return known_or_nan(row->cell->compile_ns);
+    case RATIO:
+        return row->ratio;
     default:
         return row->pass == NO_PASS ? UNKNOWN_DOUBLE : (double)phase_of(row, PHASE_COUNT)->sample_count;
     }
@@ -259,6 +261,7 @@ static const struct table_ops ops = {
     .text = runs_text,
     .value = runs_value,
     .flexible_least = 14,
+    .by_value = 1u << RATIO,
     .automatic = 1u << RATIO,
     .slot = VIEW_RUNS,
 };
@@ -298,6 +301,7 @@ static void judge(struct row *row, const struct ratio *ratio)
     if (!is_known(ratio->median) || !is_known(ratio->low)) {
         snprintf(row->verdict, sizeof row->verdict, "n/a");
         row->verdict_style = STYLE_DIM;
+        row->ratio = UNKNOWN_DOUBLE;
         return;
     }
     /* Of two runs of three steps one is all faster than the other in a tenth of cases, though nothing differs; from four
@@ -322,6 +326,7 @@ static void make_rows(struct app *app, struct runs *runs)
         const struct report_cell *cell = app->report->cells.items[i];
         struct row row = {.cell = cell, .pass = timed_pass(cell), .ratio = UNKNOWN_DOUBLE};
         if (base == cell) {
+            row.ratio = 1;
             snprintf(row.verdict, sizeof row.verdict, "baseline");
             row.verdict_style = STYLE_BOLD;
         } else if (base && row.pass != NO_PASS && base->passes[row.pass].present &&

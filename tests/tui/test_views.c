@@ -192,7 +192,7 @@ static void test_kept(void **state)
     view_expect_not(app, " layer ");
     view_expect_not(app, "█");
     view_close(app);
-    setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
+    setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
     snprintf(path, sizeof path, "%s/steptop/screen", folder);
     assert_int_equal(unlink(path), 0);
     snprintf(path, sizeof path, "%s/steptop", folder);
@@ -219,6 +219,104 @@ static void test_setup(void **state)
     view_close(app);
 }
 
+static void expect_at(struct app *app, int height, int width, const char *text)
+{
+    char *screen = view_text(app, height, width);
+    if (!strstr(screen, text))
+        fail_msg("at %dx%d the screen does not hold '%s':\n%s", width, height, text, screen);
+    free(screen);
+}
+
+/* What is said of two groups of launches takes nothing from the cursor's line. */
+static void test_histogram_hint(void **state)
+{
+    static const struct {
+        int height, width;
+        const char *hint;
+    } sizes[] = {{12, 60, "two groups; all"}, {24, 80, "two groups: q_proj"}, {40, 160, "two groups: q_proj"}};
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "2<Enter>");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        expect_at(app, sizes[i].height, sizes[i].width, "cursor 1.");
+        expect_at(app, sizes[i].height, sizes[i].width, sizes[i].hint);
+    }
+    view_type(app, "u");
+    view_expect(app, "all launches, warm-up included");
+    view_type(app, "v");
+    view_expect(app, "by phase, warm-up left out");
+    view_type(app, "u");
+    view_expect(app, "the parts of a split hold no warm-up");
+    view_close(app);
+}
+
+/* However often one zooms in, one step out is seen. */
+static void test_zoom(void **state)
+{
+    static const char *const views[] = {"2<Enter>", "6"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct app *app = view_open(document_make);
+        view_type(app, views[i]);
+        view_type(app, "++++++++++++");
+        char *near = view_text(app, 40, 160);
+        view_type(app, "-");
+        char *far = view_text(app, 40, 160);
+        assert_string_not_equal(near, far);
+        free(near);
+        free(far);
+        view_close(app);
+    }
+}
+
+/* Numbers in names count as numbers, and a verdict by its ratio: the baseline's is 1. */
+static void test_orders(void **state)
+{
+    static const uint64_t lengths[] = {1024, 256, 512};
+    struct app *app = view_open(document_make);
+    (void)state;
+    for (size_t i = 0; i < 3; i++)
+        app->report->cells.items[i]->requested.context_length = lengths[i];
+    view_type(app, ">>>");
+    view_expect(app, "shape▲");
+    view_expect_order(app, "b4·c256 ", "b4·c512 ");
+    view_expect_order(app, "b4·c512 ", "b4·c1024   ");
+    view_close(app);
+    app = view_open(document_make);
+    view_type(app, "<Down>d");
+    while (app->config.sort[VIEW_RUNS] != 11) /* vs baseline */
+        view_type(app, ">");
+    view_expect(app, "vs baseline▲");
+    view_expect_order(app, " baseline  ", " 1.25");
+    view_expect_order(app, " 1.25", " n/a  ");
+    view_type(app, "I");
+    view_expect_order(app, " 1.25", " baseline  ");
+    view_close(app);
+}
+
+/* Where a low picture has more powers of ten than lines, a line shows one of them. */
+static void test_roofline_axis(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    app->report->cells.items[0]->ceilings.flops_per_s = 118e13;
+    view_type(app, "7");
+    char *screen = view_text(app, 12, 60);
+    int labels = 0;
+    for (char *line = strtok(screen, "\n"); line; line = strtok(NULL, "\n")) {
+        double power;
+        char unit;
+        if (strncmp(line, " ", 1) != 0 || sscanf(line, "%lf %c", &power, &unit) != 2 || !strchr("kMGTPE", unit))
+            continue;
+        labels++;
+        if (power != 1 && power != 10 && power != 100)
+            fail_msg("the axis has %g %c", power, unit);
+    }
+    assert_true(labels >= 3);
+    free(screen);
+    view_close(app);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -231,8 +329,12 @@ int main(void)
         cmocka_unit_test(test_remove_from_file),
         cmocka_unit_test(test_kept),
         cmocka_unit_test(test_setup),
+        cmocka_unit_test(test_histogram_hint),
+        cmocka_unit_test(test_zoom),
+        cmocka_unit_test(test_orders),
+        cmocka_unit_test(test_roofline_axis),
     };
     setlocale(LC_ALL, "C.UTF-8");
-    setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
+    setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

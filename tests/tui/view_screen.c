@@ -77,3 +77,12 @@ void view_expect_not(struct app *app, const char *text)
 {
     expect(app, text, false);
 }
+
+void view_expect_order(struct app *app, const char *above, const char *below)
+{
+    char *screen = view_text(app, 40, 160);
+    const char *first = strstr(screen, above), *second = strstr(screen, below);
+    if (!first || !second || first > second)
+        fail_msg("'%s' does not stand above '%s':\n%s", above, below, screen);
+    free(screen);
+}

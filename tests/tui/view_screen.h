@@ -11,3 +11,5 @@ char *view_text(struct app *app, int height, int width);
 /* Fails unless the screen of 40×160 holds the text; or unless it does not. */
 void view_expect(struct app *app, const char *text);
 void view_expect_not(struct app *app, const char *text);
+/* Fails unless the screen of 40×160 holds both, the first one above the second. */
+void view_expect_order(struct app *app, const char *above, const char *below);
