@@ -227,6 +227,37 @@ static void test_canvas(void **state)
     canvas_release(&canvas);
 }
 
+/* What tells kernels apart stays: the letters before the sizes, the sizes, and the whole first word where there is room. */
+static void test_long_names(void **state)
+{
+    static const struct {
+        const char *name, *shown;
+        int width;
+    } names[] = {
+        {"sgemm_avx512_nt 64x256x256", "sgemm_av…nt 64x256x256", 22},
+        {"sgemm_avx512_nt 64x10000x256", "sgem…nt 64x10000x256", 20},
+        {"gemm_batched_tn avx512 4 of 64x64x64", "gemm_batched_tn…64x64x64", 24},
+        {"gemm_batched_tn avx512 4 of 64x64x64", "gemm_batched_tn… 4 of 64x64x64", 30},
+        {"flash_attention_backward avx512 8 of 64x64", "flash_attention_backward…64x64", 30},
+        {"      · bwd sgemm_avx512_tn 256x64x64", "      · bwd …tn 256x64x64", 25},
+        {"ampere_sgemm_128x64_tn", "ampere_…28x64_tn", 16},
+        {"fused 1234567890123456789", "fused…56789", 11}, /* a last word that has no room is cut, too */
+    };
+    struct canvas canvas = {0};
+    (void)state;
+    canvas_resize(&canvas, 1, 40);
+    const struct area whole = canvas_area(&canvas);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        canvas_clear(&canvas);
+        area_text_ends(&whole, 0, 0, names[i].width, STYLE_NORMAL, names[i].name, NULL);
+        char *text = canvas_to_text(&canvas);
+        text[strcspn(text, "\n")] = 0;
+        assert_string_equal(text, names[i].shown);
+        free(text);
+    }
+    canvas_release(&canvas);
+}
+
 static void test_editor(void **state)
 {
     struct edit edit = {0};
@@ -418,7 +449,7 @@ int main(void)
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_figures),
         cmocka_unit_test(test_canvas),
-        cmocka_unit_test(test_editor),
+        cmocka_unit_test(test_editor), cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_devices),
         cmocka_unit_test(test_devices_that_hang),
