@@ -379,13 +379,24 @@ void aggregate_counts(const struct aggregate *aggregate, struct aggregate_counts
     *counts = aggregate->counts;
 }
 
-size_t aggregate_recent(const struct aggregate *aggregate, struct record *records, size_t max)
+size_t aggregate_kept(const struct aggregate *aggregate, uint64_t *first)
 {
     const uint64_t added = aggregate->timeline_added;
-    size_t count = added < aggregate->timeline_capacity ? (size_t)added : aggregate->timeline_capacity;
-    if (count > max)
-        count = max;
+    const size_t count = added < aggregate->timeline_capacity ? (size_t)added : aggregate->timeline_capacity;
+    *first = added - count;
+    return count;
+}
+
+const struct record *aggregate_record(const struct aggregate *aggregate, uint64_t number)
+{
+    return &aggregate->timeline[number % aggregate->timeline_capacity];
+}
+
+size_t aggregate_recent(const struct aggregate *aggregate, struct record *records, size_t max)
+{
+    uint64_t first;
+    const size_t kept = aggregate_kept(aggregate, &first), count = kept < max ? kept : max;
     for (size_t i = 0; i < count; i++)
-        records[i] = aggregate->timeline[(added - count + i) % aggregate->timeline_capacity];
+        records[i] = *aggregate_record(aggregate, first + kept - count + i);
     return count;
 }

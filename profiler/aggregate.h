@@ -61,5 +61,9 @@ const char *aggregate_name_text(const struct aggregate *aggregate, uint32_t id);
 void aggregate_cover(const struct aggregate *aggregate, int pass, struct step_cover *cover);
 struct aggregate_counts { uint64_t records, lost, invalid, unattributed; };
 void aggregate_counts(const struct aggregate *aggregate, struct aggregate_counts *counts);
-/* The latest raw records, oldest first, up to max; for the timeline. */
+/* The latest raw records, for the timeline: how many are kept, and the number of the oldest (they count from 0); one by its
+ * number, where it lies until records are added. */
+size_t aggregate_kept(const struct aggregate *aggregate, uint64_t *first);
+const struct record *aggregate_record(const struct aggregate *aggregate, uint64_t number);
+/* A copy of them, oldest first, up to max. */
 size_t aggregate_recent(const struct aggregate *aggregate, struct record *records, size_t max);

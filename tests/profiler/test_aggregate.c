@@ -239,6 +239,11 @@ static void timeline_keeps_the_newest(void **state)
     }
     static struct record recent[2000];
     assert_int_equal(aggregate_recent(aggregate, recent, 2000), 1500);
+    uint64_t first;
+    assert_int_equal(aggregate_kept(aggregate, &first), 1500);
+    assert_int_equal(first, 3500);
+    assert_int_equal(aggregate_record(aggregate, first)->sequence, 3500);
+    assert_int_equal(aggregate_record(aggregate, first + 1499)->sequence, 4999);
     for (uint32_t i = 0; i < 1500; i++)
         assert_int_equal(recent[i].sequence, 3500 + i);
     aggregate_free(aggregate);
