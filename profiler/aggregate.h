@@ -8,6 +8,12 @@
 #define ENTRY_RECENT 32
 #define ENTRY_WINDOW 10 /* seconds that entry.window reaches back */
 
+/* One second of an entry's launches. The squares are of the distances from the first of them: no division a launch. */
+struct entry_second {
+    uint64_t second, n, total, min, max, first;
+    double squares;
+};
+
 struct entry {
     uint32_t name;   /* index in names */
     int32_t node;    /* -1: unattributed */
@@ -17,8 +23,7 @@ struct entry {
     struct running warmup;
     struct histogram histogram;  /* without warm-up */
     struct histogram warmup_histogram;
-    struct running window[ENTRY_WINDOW]; /* one-second slots, for "last 10 s"; see entry_window */
-    uint64_t window_second[ENTRY_WINDOW];
+    struct entry_second window[ENTRY_WINDOW]; /* for "last 10 s"; see entry_window */
     struct histogram window_histogram[2]; /* of two halves of the window in turns; see entry_window_histogram */
     uint64_t window_half[2];
     uint32_t recent_next;

@@ -259,8 +259,8 @@ static uint64_t newest_second(const struct report_cell *cell)
     uint64_t newest = 0;
     for (size_t i = 0; i < cell->entry_count; i++)
         for (int slot = 0; cell->entries[i].live && slot < 10; slot++)
-            if (cell->entries[i].live->window[slot].n && cell->entries[i].live->window_second[slot] > newest)
-                newest = cell->entries[i].live->window_second[slot];
+            if (cell->entries[i].live->window[slot].n && cell->entries[i].live->window[slot].second > newest)
+                newest = cell->entries[i].live->window[slot].second;
     return newest;
 }
 

@@ -291,6 +291,28 @@ static void window_forgets(void **state)
     aggregate_free(aggregate);
 }
 
+/* Mean and spread within seconds, of many launches, the first of them an outlier. */
+static void window_spreads(void **state)
+{
+    (void)state;
+    struct aggregate *aggregate = aggregate_create(0);
+    struct running plain = {0}, window;
+    for (uint32_t i = 0; i < 5000; i++) {
+        const uint64_t duration = i % 1000 == 0 ? 90000000 : 1000000 + i * 7919 % 1000;
+        const uint64_t start = 5000000000u + i * 600000ull; /* over three seconds */
+        struct record record = kernel(i, 0, 0, 0, start, start + duration);
+        aggregate_add(aggregate, &record, 1);
+        running_add(&plain, duration);
+    }
+    size_t count;
+    entry_window(aggregate_entries(aggregate, &count), 8500000000u, &window);
+    assert_int_equal(window.n, 5000);
+    assert_int_equal(window.total, plain.total);
+    assert_near(window.mean, plain.mean, 1e-12);
+    assert_near(running_sd(&window), running_sd(&plain), 1e-9);
+    aggregate_free(aggregate);
+}
+
 static void names_are_said_once(void **state)
 {
     (void)state;
@@ -374,6 +396,7 @@ int main(void)
         cmocka_unit_test(cover_against_painting),
         cmocka_unit_test(cover_of_long_steps),
         cmocka_unit_test(timeline_keeps_the_newest),
+        cmocka_unit_test(window_spreads),
         cmocka_unit_test(window_forgets),
         cmocka_unit_test(names_are_said_once),
         cmocka_unit_test(many_kernels),
