@@ -26,6 +26,7 @@ void action_run_cell(struct app *app, const struct cell *cell)
     }
     app_message(app, STYLE_GOOD, idle ? "run %u starts" : "run %u queued; it starts when those before it end", id);
     app->follow = true;
+    app->paused = false; /* whoever starts a run wants to see it */
     app->focus.run = NO_RUN;
 }
 

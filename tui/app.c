@@ -291,8 +291,8 @@ static void toggle_follow(struct app *app)
 {
     app->follow = !app->follow;
     if (app->follow)
-        app->focus = (struct focus){
-            .run = NO_RUN, .pass = app->focus.pass, .scope = NO_SCOPE, .grouping = app->focus.grouping};
+        app->focus =
+            (struct focus){.run = NO_RUN, .pass = app->focus.pass, .scope = NO_SCOPE, .grouping = app->focus.grouping};
     else if (app_cell(app))
         app->focus.run = app_cell(app)->run_id;
     app_message(app, STYLE_NORMAL, app->follow ? "following the newest" : "staying here");

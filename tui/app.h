@@ -19,11 +19,11 @@
 #define NO_SCOPE (-1)
 
 struct focus {
-    uint32_t run;    /* NO_RUN: what the screen follows */
-    int pass;        /* NO_PASS: the most complete one that the run has */
-    int32_t scope;   /* only kernels within this layer; NO_SCOPE: all */
-    uint64_t kernel; /* kernel_id; 0: the one with most time */
-    bool compare;    /* kernels beside those of the baseline */
+    uint32_t run;            /* NO_RUN: what the screen follows */
+    int pass;                /* NO_PASS: the most complete one that the run has */
+    int32_t scope;           /* only kernels within this layer; NO_SCOPE: all */
+    uint64_t kernel;         /* kernel_id; 0: the one with most time */
+    bool compare;            /* kernels beside those of the baseline */
     enum grouping grouping;  /* of the kernels */
     struct kernel_part part; /* only these kernels */
 };

@@ -12,7 +12,7 @@
 
 #define CONFIG_LIMIT 65536
 
-static const char *const table_keys[CONFIG_TABLES] = {"runs",   "kernels",  "layers", "histogram", "timeline",
+static const char *const table_keys[CONFIG_TABLES] = {"runs",   "kernels",  "layers", "histogram",     "timeline",
                                                       "memory", "roofline", "log",    "memory_tensors"};
 
 void config_default(struct config *config)

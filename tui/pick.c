@@ -79,7 +79,8 @@ static void add_themes(const struct app *app, struct modal *modal)
         char label[64];
         snprintf(label, sizeof label, "theme %s", theme_names[i]);
         picker_add(modal, label,
-                   !colours ? "not available: NO_COLOR is set, or this terminal has no colours; --theme outweighs NO_COLOR"
+                   !colours
+                       ? "not available: NO_COLOR is set, or this terminal has no colours; --theme outweighs NO_COLOR"
                    : i == 0 ? "on the terminal's own background, for dark and light ones"
                             : "",
                    colours, 0);
@@ -94,10 +95,10 @@ static void add_columns(const struct table *table, struct modal *modal)
         char label[96], detail[300];
         snprintf(label, sizeof label, "column %s", column->title[0] ? column->title : column->key);
         snprintf(detail, sizeof detail, "%s%s", column->help,
-                 automatic                            ? "\ncomes and goes by itself, with what there is to show in it"
-                 : column->priority == 0              ? "\nalways shown: without it a row says nothing"
-                 : shown && table->column_x[i] < 0    ? "\nthis window has no room for it"
-                                                      : "");
+                 automatic                         ? "\ncomes and goes by itself, with what there is to show in it"
+                 : column->priority == 0           ? "\nalways shown: without it a row says nothing"
+                 : shown && table->column_x[i] < 0 ? "\nthis window has no room for it"
+                                                   : "");
         picker_add(modal, label, detail, !automatic && column->priority > 0, 0);
     }
 }
@@ -109,7 +110,8 @@ void pick_setup(struct app *app)
     struct modal *modal = picker_create("Setup", "Space or Enter changes it, kept at once  Esc leaves", choose_setup);
     add_themes(app, modal);
     picker_add(modal, "ceilings in braille",
-               ascii ? "not available: the screen is drawn in ASCII" : "of the roofline: finer, where the font has them",
+               ascii ? "not available: the screen is drawn in ASCII"
+                     : "of the roofline: finer, where the font has them",
                !ascii, 0);
     picker_add(modal, "mouse", "off leaves selecting text to the terminal", true, 0);
     if (table)

@@ -190,8 +190,7 @@ static bool entry_is_asked(const struct report_cell *cell, const struct kernel_q
         return false;
     const struct report_kernel *kernel = &cell->kernels[entry->kernel];
     return (query->scope < 0 || scope_within(cell, entry->scope, query->scope)) &&
-           kernel_in_part(&query->part, cell, kernel) &&
-           in_part(&query->part, cell, kernel, entry->scope, GROUP_LAYER);
+           kernel_in_part(&query->part, cell, kernel) && in_part(&query->part, cell, kernel, entry->scope, GROUP_LAYER);
 }
 
 static bool within_layers(const struct kernel_query *query)
@@ -297,6 +296,18 @@ static void finish(struct sum *sum, bool window)
     histogram_release(&sum->histogram);
 }
 
+/* A call of the kernel of the same name and phase in another cell, mean in ns. */
+static double baseline_mean(const struct report_cell *baseline, int pass, const struct report_kernel *kernel)
+{
+    for (size_t i = 0; i < baseline->kernel_count; i++) {
+        const struct report_kernel *other = &baseline->kernels[i];
+        if (other->pass == pass && other->phase == kernel->phase && strcmp(other->name, kernel->name) == 0 &&
+            other->calls)
+            return (double)other->total_ns / (double)other->calls;
+    }
+    return UNKNOWN_DOUBLE;
+}
+
 static void rows_from_entries(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
 {
     struct sums sums = {0};
@@ -318,24 +329,15 @@ static void rows_from_entries(const struct report_cell *cell, const struct kerne
     }
     for (size_t i = 0; i < sums.list.count; i++) {
         finish(&sums.list.items[i], query->window);
+        struct kernel_row *row = &sums.list.items[i].row;
         if (within_layers(query))
-            sums.list.items[i].row.recent_count = 0; /* the last launches are of the whole kernel */
-        if (sums.list.items[i].row.calls)
-            vec_push(rows, sums.list.items[i].row);
+            row->recent_count = 0; /* the last launches are of the whole kernel */
+        else if (query->baseline && query->grouping == GROUP_KERNEL && row->kernel >= 0)
+            row->base_ns = baseline_mean(query->baseline, query->pass, &cell->kernels[row->kernel]);
+        if (row->calls)
+            vec_push(rows, *row);
     }
     vec_release(&sums.list);
-}
-
-/* A call of the kernel of the same name and phase in another cell, mean in ns. */
-static double baseline_mean(const struct report_cell *baseline, int pass, const struct report_kernel *kernel)
-{
-    for (size_t i = 0; i < baseline->kernel_count; i++) {
-        const struct report_kernel *other = &baseline->kernels[i];
-        if (other->pass == pass && other->phase == kernel->phase && strcmp(other->name, kernel->name) == 0 &&
-            other->calls)
-            return (double)other->total_ns / (double)other->calls;
-    }
-    return UNKNOWN_DOUBLE;
 }
 
 static void rows_from_kernels(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)

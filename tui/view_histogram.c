@@ -183,9 +183,11 @@ static void draw_marks(const struct histogram_state *state, const struct report_
         const int x = is_known(marks[i].ns) ? column_at(state, marks[i].ns) : -1;
         if (x < 0)
             continue;
-        area_put(area, y, x, STYLE_WARN, 0x25b2);
-        if (x + 1 >= free_from)
-            free_from = x + 1 + area_text(area, y, x + 1, -1, STYLE_WARN, marks[i].name) + 1;
+        /* One that lies where another's name stands is named after it. */
+        if (x >= free_from)
+            area_put(area, y, x, STYLE_WARN, 0x25b2);
+        const int name = x + 1 > free_from ? x + 1 : free_from;
+        free_from = name + area_text(area, y, name, -1, STYLE_WARN, marks[i].name) + 1;
     }
 }
 
@@ -227,12 +229,13 @@ static void draw_bars(const struct histogram_state *state, const uint64_t *bins,
 }
 
 static int draw_cursor_line(const struct histogram_state *state, const uint64_t *bins, uint64_t total,
-                             const struct area *area, int y)
+                            const struct area *area, int y)
 {
     char low[FORMAT_SIZE], high[FORMAT_SIZE];
-    return area_printf(area, y, 0, STYLE_NORMAL, "cursor %s to %s: %llu launches, %.1f %%",
-                       format_duration(low, bin_edge(state->cursor)), format_duration(high, bin_edge(state->cursor + 1)),
-                       (unsigned long long)bins[state->cursor],
+    return area_printf(area, y, 0, STYLE_NORMAL, "cursor %s to %s: %llu launch%s, %.1f %%",
+                       format_duration(low, bin_edge(state->cursor)),
+                       format_duration(high, bin_edge(state->cursor + 1)), (unsigned long long)bins[state->cursor],
+                       bins[state->cursor] == 1 ? "" : "es",
                        total ? (double)bins[state->cursor] * 100 / (double)total : 0.0);
 }
 

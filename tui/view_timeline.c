@@ -255,8 +255,7 @@ static void draw_cursor(const struct timeline *timeline, const struct report_cel
     format_duration(at, timeline->cursor);
     if (launch) {
         int x = area_printf(area, y, 0, STYLE_NORMAL, "at %s: ", at);
-        x += area_text_fit(area, y, x, area->width - x - 12, STYLE_BOLD,
-                           launches_name(&timeline->launches, launch));
+        x += area_text_fit(area, y, x, area->width - x - 12, STYLE_BOLD, launches_name(&timeline->launches, launch));
         x += area_printf(area, y, x, STYLE_NORMAL, "  %s",
                          format_duration(duration, (double)(launch->end - launch->start)));
         area_printf(area, y, x, STYLE_DIM, "  %s  %s", phase_name((enum phase)launch->phase),

@@ -426,8 +426,11 @@ static void test_queue(void **state)
 {
     (void)state;
     struct screen *screen = started(forever, 24, 120);
+    screen_type(screen, "Z");
+    expect(screen, " PAUSED ");
     screen_type(screen, "r");
     expect(screen, "run 2 queued; it starts when those before it end");
+    expect(screen, " LIVE "); /* a frozen screen goes on for it */
     screen_type(screen, "x");
     expect(screen, "run 2  cpu");
     expect(screen, " DONE ");

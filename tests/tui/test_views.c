@@ -135,6 +135,12 @@ static void test_compare(void **state)
     view_expect(app, " ratio");
     view_type(app, "1="); /* the focus compares still: = goes there again */
     view_expect(app, "Runs › Kernels against run 1");
+    char *narrow;
+    view_type(app, "1");
+    narrow = view_text(app, 24, 80); /* the verdict is what one marks a baseline for */
+    assert_non_null(strstr(narrow, "vs baseline"));
+    free(narrow);
+    view_type(app, "=");
     view_type(app, "=");
     view_expect_not(app, "against");
     view_expect_not(app, " ratio");
@@ -143,6 +149,36 @@ static void test_compare(void **state)
     view_type(app, "2");
     view_expect_not(app, "against");
     view_expect_not(app, " ratio");
+    view_close(app);
+}
+
+/* A kernel's last ten seconds are compared as all of its time is. */
+static void test_compare_window(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_cell *cell = app->report->cells.items[1];
+    struct entry *live = calloc(cell->entry_count, sizeof *live);
+    kernel_rows rows = {0};
+    (void)state;
+    assert_non_null(live);
+    for (size_t i = 0; i < cell->entry_count; i++) {
+        cell->entries[i].live = &live[i];
+        live[i].window[3] =
+            (struct entry_second){.second = 13, .n = 4, .total = 4000, .min = 900, .max = 1100, .first = 900};
+    }
+    const struct kernel_query query = {
+        .pass = PASS_FWD_BWD, .scope = -1, .window = true, .baseline = app->report->cells.items[0]};
+    kernel_rows_make(cell, &query, &rows);
+    assert_int_equal(rows.count, 11);
+    for (size_t i = 0; i < rows.count; i++) {
+        const struct report_kernel *other = &query.baseline->kernels[rows.items[i].kernel];
+        assert_true(rows.items[i].mean_ns == 1000);
+        assert_true(rows.items[i].base_ns == (double)other->total_ns / (double)other->calls);
+    }
+    for (size_t i = 0; i < cell->entry_count; i++)
+        cell->entries[i].live = NULL;
+    vec_release(&rows);
+    free(live);
     view_close(app);
 }
 
@@ -210,7 +246,7 @@ static void test_setup(void **state)
     view_expect(app, "│ [x] column phase");
     view_type(app, "<Esc>1d<Down>=S");
     view_expect(app, "│  x  column base");
-    view_type(app, "/"); /* no key of the setup */
+    view_type(app, "/");             /* no key of the setup */
     for (int i = 0; i < 6 + 17; i++) /* to the column "base" */
         view_type(app, "j");
     view_expect(app, "comes and goes by itself");
@@ -320,19 +356,13 @@ static void test_roofline_axis(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_groups_of_groups),
-        cmocka_unit_test(test_unattributed),
-        cmocka_unit_test(test_whole_run),
-        cmocka_unit_test(test_frozen_groups),
-        cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_remove_from_file),
-        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_setup),
-        cmocka_unit_test(test_histogram_hint),
-        cmocka_unit_test(test_zoom),
-        cmocka_unit_test(test_orders),
-        cmocka_unit_test(test_roofline_axis),
+        cmocka_unit_test(test_groups),         cmocka_unit_test(test_groups_of_groups),
+        cmocka_unit_test(test_unattributed),   cmocka_unit_test(test_whole_run),
+        cmocka_unit_test(test_frozen_groups),  cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_compare_window), cmocka_unit_test(test_remove_from_file),
+        cmocka_unit_test(test_kept),           cmocka_unit_test(test_setup),
+        cmocka_unit_test(test_histogram_hint), cmocka_unit_test(test_zoom),
+        cmocka_unit_test(test_orders),         cmocka_unit_test(test_roofline_axis),
     };
     setlocale(LC_ALL, "C.UTF-8");
     setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
