@@ -94,7 +94,7 @@ static void roofline_text(const void *context, size_t index, int column, struct 
     const struct kernel_row *row = &state->rows.items[index];
     if (column == NAME) {
         if (row->phase >= 0)
-            snprintf(out->text, sizeof out->text, "%s %s", row->name, phase_name((enum phase)row->phase));
+            snprintf(out->text, sizeof out->text, "%s %s", phase_name((enum phase)row->phase), row->name);
         else
             cell_string(out, row->name);
         return;

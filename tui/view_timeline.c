@@ -287,7 +287,7 @@ static void draw_launches(const struct timeline *timeline, const struct report_c
         area_text_right(area, y, 12, 10, STYLE_NORMAL,
                         format_duration(duration, (double)(launch->end - launch->start)));
         area_text(area, y, 23, 5, (enum style)(STYLE_PHASE + launch->phase), phase_name((enum phase)launch->phase));
-        area_text_fit(area, y, 29, 31, STYLE_NORMAL, launches_name(&timeline->launches, launch));
+        area_text_ends(area, y, 29, 31, STYLE_NORMAL, launches_name(&timeline->launches, launch), NULL);
         area_text_fit(area, y, 61, area->width - 61, STYLE_DIM, scope_path(cell, launch->scope));
         y++;
     }
