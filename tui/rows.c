@@ -238,6 +238,21 @@ static void add_entry(struct sum *sum, const struct report_entry *entry, bool fr
         sum->histogram_complete = false;
 }
 
+/* A kernel as a whole: the document has all its bins. */
+static void add_kernel(struct sum *sum, const struct report_kernel *kernel)
+{
+    add_times(&sum->row, kernel->calls, (double)kernel->total_ns, known_ns(kernel->min_ns), known_ns(kernel->max_ns),
+              kernel->flops, kernel->bytes);
+    sum->row.layers += kernel->layers;
+    sum->single_median = kernel->median_ns;
+    sum->single_p95 = kernel->p95_ns;
+    sum->single_cv = kernel->cv;
+    if (kernel->histogram.word_count)
+        report_bins_expand(&kernel->histogram, &sum->histogram);
+    else
+        sum->histogram_complete = false;
+}
+
 /* The last ten one-second slots up to the newest one of the cell. */
 static void add_window(struct sum *sum, const struct report_entry *entry, uint64_t newest)
 {
@@ -264,11 +279,10 @@ static uint64_t newest_second(const struct report_cell *cell)
 }
 
 /* A quantile is that of a bin; it cannot lie beyond what was seen. */
-static double within(double value, const struct running *time)
+static double quantile_of(const struct sum *sum, double q)
 {
-    if (!is_known(value) || !time->n)
-        return UNKNOWN_DOUBLE;
-    return value < (double)time->min ? (double)time->min : value > (double)time->max ? (double)time->max : value;
+    const double value = histogram_quantile(&sum->histogram, q);
+    return value < sum->row.min_ns ? sum->row.min_ns : value > sum->row.max_ns ? sum->row.max_ns : value;
 }
 
 static void finish(struct sum *sum, bool window)
@@ -276,19 +290,15 @@ static void finish(struct sum *sum, bool window)
     struct kernel_row *row = &sum->row;
     row->mean_ns = row->calls ? row->total_ns / (double)row->calls : UNKNOWN_DOUBLE;
     row->p99_ns = UNKNOWN_DOUBLE;
-    if (window) {
-        row->median_ns = within(histogram_quantile(&sum->histogram, 0.5), &sum->time);
-        row->p95_ns = within(histogram_quantile(&sum->histogram, 0.95), &sum->time);
-        row->p99_ns =
-            sum->time.n >= 100 ? within(histogram_quantile(&sum->histogram, 0.99), &sum->time) : UNKNOWN_DOUBLE;
-        row->cv = running_sd(&sum->time) / sum->time.mean;
-    } else if (sum->histogram_complete && sum->histogram.count) {
-        row->median_ns = histogram_quantile(&sum->histogram, 0.5);
-        row->p95_ns = histogram_quantile(&sum->histogram, 0.95);
-        row->p99_ns = sum->histogram.count >= 100 ? histogram_quantile(&sum->histogram, 0.99) : UNKNOWN_DOUBLE;
-        row->cv = sum->row.layers == 1 ? sum->single_cv : UNKNOWN_DOUBLE;
+    if (window || (sum->histogram_complete && sum->histogram.count)) {
+        row->median_ns = quantile_of(sum, 0.5);
+        row->p95_ns = quantile_of(sum, 0.95);
+        row->p99_ns = row->calls >= 100 ? quantile_of(sum, 0.99) : UNKNOWN_DOUBLE;
+        row->cv = window              ? running_sd(&sum->time) / sum->time.mean
+                  : sum->members == 1 ? sum->single_cv
+                                      : UNKNOWN_DOUBLE;
     } else {
-        const bool single = row->layers == 1;
+        const bool single = sum->members == 1;
         row->median_ns = single ? sum->single_median : UNKNOWN_DOUBLE;
         row->p95_ns = single ? sum->single_p95 : UNKNOWN_DOUBLE;
         row->cv = single ? sum->single_cv : UNKNOWN_DOUBLE;
@@ -308,6 +318,33 @@ static double baseline_mean(const struct report_cell *baseline, int pass, const 
     return UNKNOWN_DOUBLE;
 }
 
+static struct sum *sum_of(struct sums *sums, const struct report_cell *cell, const struct kernel_query *query,
+                          const struct report_kernel *kernel, int32_t scope)
+{
+    const int32_t group = group_of(cell, kernel, scope, query->grouping);
+    struct sum *sum = sum_for(sums, group_id(cell, query->grouping, group));
+    sum->row.group = group;
+    sum->row.name = group_name(cell, query->grouping, group);
+    add_member(sum, cell, kernel);
+    return sum;
+}
+
+static void take_sums(struct sums *sums, const struct report_cell *cell, const struct kernel_query *query,
+                      kernel_rows *rows)
+{
+    for (size_t i = 0; i < sums->list.count; i++) {
+        finish(&sums->list.items[i], query->window);
+        struct kernel_row *row = &sums->list.items[i].row;
+        if (within_layers(query))
+            row->recent_count = 0; /* the last launches are of the whole kernel */
+        else if (query->baseline && query->grouping == GROUP_KERNEL && row->kernel >= 0)
+            row->base_ns = baseline_mean(query->baseline, query->pass, &cell->kernels[row->kernel]);
+        if (row->calls)
+            vec_push(rows, *row);
+    }
+    vec_release(&sums->list);
+}
+
 static void rows_from_entries(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
 {
     struct sums sums = {0};
@@ -316,35 +353,36 @@ static void rows_from_entries(const struct report_cell *cell, const struct kerne
         const struct report_entry *entry = &cell->entries[i];
         if (!entry_is_asked(cell, query, entry))
             continue;
-        const struct report_kernel *kernel = &cell->kernels[entry->kernel];
-        const int32_t group = group_of(cell, kernel, entry->scope, query->grouping);
-        struct sum *sum = sum_for(&sums, group_id(cell, query->grouping, group));
-        sum->row.group = group;
-        sum->row.name = group_name(cell, query->grouping, group);
-        add_member(sum, cell, kernel);
+        struct sum *sum = sum_of(&sums, cell, query, &cell->kernels[entry->kernel], entry->scope);
         if (query->window)
             add_window(sum, entry, newest);
         else
             add_entry(sum, entry, query->frozen);
     }
-    for (size_t i = 0; i < sums.list.count; i++) {
-        finish(&sums.list.items[i], query->window);
-        struct kernel_row *row = &sums.list.items[i].row;
-        if (within_layers(query))
-            row->recent_count = 0; /* the last launches are of the whole kernel */
-        else if (query->baseline && query->grouping == GROUP_KERNEL && row->kernel >= 0)
-            row->base_ns = baseline_mean(query->baseline, query->pass, &cell->kernels[row->kernel]);
-        if (row->calls)
-            vec_push(rows, *row);
-    }
-    vec_release(&sums.list);
+    take_sums(&sums, cell, query, rows);
+}
+
+static bool kernel_is_asked(const struct report_cell *cell, const struct kernel_query *query,
+                            const struct report_kernel *kernel)
+{
+    return kernel->pass == query->pass && kernel->calls && kernel_in_part(&query->part, cell, kernel);
+}
+
+/* By class or phase. */
+static void rows_from_groups(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
+{
+    struct sums sums = {0};
+    for (size_t i = 0; i < cell->kernel_count; i++)
+        if (kernel_is_asked(cell, query, &cell->kernels[i]))
+            add_kernel(sum_of(&sums, cell, query, &cell->kernels[i], -1), &cell->kernels[i]);
+    take_sums(&sums, cell, query, rows);
 }
 
 static void rows_from_kernels(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
 {
     for (size_t i = 0; i < cell->kernel_count; i++) {
         const struct report_kernel *kernel = &cell->kernels[i];
-        if (kernel->pass != query->pass || kernel->calls == 0 || !kernel_in_part(&query->part, cell, kernel))
+        if (!kernel_is_asked(cell, query, kernel))
             continue;
         const struct kernel_row row = {
             .id = kernel_id(kernel->name, kernel->phase, kernel->pass),
@@ -377,10 +415,13 @@ static void rows_from_kernels(const struct report_cell *cell, const struct kerne
 void kernel_rows_make(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
 {
     rows->count = 0;
-    if (query->grouping == GROUP_KERNEL && !within_layers(query) && !query->window)
+    /* Kernels as they are, or groups of whole kernels, where nothing asks for what only their parts in the layers tell. */
+    if (within_layers(query) || query->window || query->grouping == GROUP_LAYER)
+        rows_from_entries(cell, query, rows);
+    else if (query->grouping == GROUP_KERNEL)
         rows_from_kernels(cell, query, rows);
     else
-        rows_from_entries(cell, query, rows);
+        rows_from_groups(cell, query, rows);
     double total = 0;
     for (size_t i = 0; i < rows->count; i++)
         total += rows->items[i].total_ns;

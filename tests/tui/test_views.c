@@ -2,6 +2,7 @@
 #include "document.h"
 #include "view_screen.h"
 #include <locale.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -74,6 +75,38 @@ static void test_unattributed(void **state)
     view_close(app);
 }
 
+/* A group of whole kernels has the quantiles of all their launches, in a report as live. */
+static void test_group_medians(void **state)
+{
+    struct app *app = view_open(document_make);
+    const struct report_cell *cell = app->report->cells.items[0];
+    const struct kernel_query query = {.pass = PASS_FWD_BWD, .scope = -1, .grouping = GROUP_CLASS};
+    kernel_rows rows = {0};
+    (void)state;
+    kernel_rows_make(cell, &query, &rows);
+    assert_int_equal(rows.count, 5);
+    for (size_t i = 0; i < rows.count; i++) {
+        struct histogram all = {0};
+        uint64_t calls = 0;
+        int layers = 0;
+        for (size_t k = 0; k < cell->kernel_count; k++)
+            if (cell->kernels[k].pass == PASS_FWD_BWD &&
+                (int32_t)cell->kernels[k].kernel_class == rows.items[i].group) {
+                report_bins_expand(&cell->kernels[k].histogram, &all);
+                calls += cell->kernels[k].calls;
+                layers += cell->kernels[k].layers;
+            }
+        assert_int_equal(rows.items[i].calls, calls);
+        assert_int_equal(rows.items[i].layers, layers);
+        assert_true(rows.items[i].median_ns == histogram_quantile(&all, 0.5));
+        /* Of a bin, but no longer than the longest launch was. */
+        assert_true(rows.items[i].p95_ns == fmin(histogram_quantile(&all, 0.95), rows.items[i].max_ns));
+        histogram_release(&all);
+    }
+    vec_release(&rows);
+    view_close(app);
+}
+
 /* Key 2 shows all of the run, from within the kernels of a layer, too. */
 static void test_whole_run(void **state)
 {
@@ -99,9 +132,10 @@ static void test_frozen_groups(void **state)
     cell->status = STATUS_RUNNING;
     for (size_t i = 0; i < cell->entry_count; i++) {
         cell->entries[i].live = &live[i];
+        cell->entries[i].max_ns = 10000000;
         histogram_add(&live[i].histogram, 3000000);
     }
-    view_type(app, "2b");
+    view_type(app, "2bb"); /* by layer: of parts of kernels, which only the live entries know */
     char *moving = view_text(app, 40, 160);
     assert_non_null(strstr(moving, "3.0")); /* a median near 3 ms */
     app->paused = true;
@@ -356,13 +390,21 @@ static void test_roofline_axis(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_groups),         cmocka_unit_test(test_groups_of_groups),
-        cmocka_unit_test(test_unattributed),   cmocka_unit_test(test_whole_run),
-        cmocka_unit_test(test_frozen_groups),  cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_compare_window), cmocka_unit_test(test_remove_from_file),
-        cmocka_unit_test(test_kept),           cmocka_unit_test(test_setup),
-        cmocka_unit_test(test_histogram_hint), cmocka_unit_test(test_zoom),
-        cmocka_unit_test(test_orders),         cmocka_unit_test(test_roofline_axis),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_groups_of_groups),
+        cmocka_unit_test(test_unattributed),
+        cmocka_unit_test(test_whole_run),
+        cmocka_unit_test(test_group_medians),
+        cmocka_unit_test(test_frozen_groups),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_compare_window),
+        cmocka_unit_test(test_remove_from_file),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_setup),
+        cmocka_unit_test(test_histogram_hint),
+        cmocka_unit_test(test_zoom),
+        cmocka_unit_test(test_orders),
+        cmocka_unit_test(test_roofline_axis),
     };
     setlocale(LC_ALL, "C.UTF-8");
     setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
