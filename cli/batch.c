@@ -1,6 +1,7 @@
 /* Running without a screen. */
 #include "base/system.h"
 #include "base/unknown.h"
+#include "cli/ending.h"
 #include "cli/progress.h"
 #include "cli/run.h"
 #include <errno.h>
@@ -33,11 +34,6 @@ struct loop {
 static bool is_end(enum status status)
 {
     return status != STATUS_PENDING && status != STATUS_RUNNING;
-}
-
-static bool failed(enum status status)
-{
-    return status != STATUS_OK && status != STATUS_UNRELIABLE;
 }
 
 static const int taken_signals[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
@@ -99,8 +95,7 @@ static void write_outputs(struct loop *loop)
     if (!batch->outputs->count)
         return;
     loop->write_error = (struct error){0};
-    report_update(batch->report, batch->session);
-    loop->write_failed = !outputs_write(batch->outputs, batch->report, &loop->write_error);
+    loop->write_failed = !files_renew(batch->outputs, batch->report, batch->session, &loop->write_error);
     if (loop->write_failed) {
         char text[sizeof loop->write_error.text + 32];
         snprintf(text, sizeof text, "steptop: warning: %s", loop->write_error.text);
@@ -157,27 +152,6 @@ static void run_loop(struct loop *loop)
     take_ends(loop);
 }
 
-/* 3 when a recording was not whole, 4 when no cell could run because its device is not there, 1 when some cell failed. */
-static int exit_code(const struct loop *loop)
-{
-    size_t bad = 0, no_device = 0;
-    if (loop->signal)
-        return 128 + loop->signal;
-    if (session_recording_cut(loop->batch->session))
-        return EXIT_INPUT;
-    const size_t count = session_run_count(loop->batch->session); /* a replay's runs appear as it goes */
-    for (size_t i = 0; i < count; i++) {
-        const struct run *run = session_run(loop->batch->session, i);
-        if (!failed(run->status))
-            continue;
-        bad++;
-        /* The worker names the device as soon as it has opened it. */
-        no_device += !run->replayed && (run->status == STATUS_ERROR || run->status == STATUS_UNSUPPORTED) &&
-                     !run->device.name[0];
-    }
-    return !bad ? EXIT_OK : no_device == count ? EXIT_DEVICE : EXIT_FAILED;
-}
-
 int batch_run(struct batch *batch)
 {
     const struct arguments *arguments = batch->arguments;
@@ -203,7 +177,7 @@ int batch_run(struct batch *batch)
     write_outputs(&loop);
     progress_free(loop.progress);
     loop.progress = NULL;
-    code = exit_code(&loop);
+    code = session_exit_code(batch->session, loop.signal); /* a replay's runs appear as it goes */
     if (loop.quit)
         goto cleanup;
     report_update(batch->report, batch->session);

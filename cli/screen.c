@@ -1,5 +1,6 @@
 #include "cli/screen.h"
 #include "base/clock.h"
+#include "cli/ending.h"
 #include "tui/tui.h"
 #include <poll.h>
 #include <unistd.h>
@@ -25,41 +26,36 @@ static void settle(struct session *session)
     }
 }
 
+static bool renew_files(void *context, struct error *error)
+{
+    const struct screen *screen = context;
+    return files_renew(screen->outputs, screen->report, screen->session, error);
+}
+
 int screen_run(struct screen *screen)
 {
     const struct arguments *arguments = screen->arguments;
     const char *theme = arguments->value[OPTION_THEME];
     struct error error = {0};
-    bool interrupted = false;
     int signal = 0;
     const struct tui_options options = {
         .session = screen->session,
         .report = screen->report,
         .profile = screen->profile,
-        .yaml_path = outputs_path(screen->outputs, FORMAT_YAML),
-        .markdown_path = outputs_path(screen->outputs, FORMAT_MARKDOWN),
+        .renew_files = screen->outputs->count ? renew_files : NULL,
+        .context = screen,
         .ascii = arguments->value[OPTION_ASCII] != NULL,
         .mouse = arguments->value[OPTION_NO_MOUSE] == NULL,
         .theme = theme                               ? theme
                  : arguments->value[OPTION_NO_COLOR] ? "mono"
                                                      : NULL,
     };
-    if (!tui_run(&options, &interrupted, &signal, &error))
+    if (!tui_run(&options, &signal, &error))
         return fail(&error);
-    if (screen->session) {
-        settle(screen->session);
-        report_update(screen->report, screen->session);
-    }
-    if (!outputs_write(screen->outputs, screen->report, &error))
+    if (!screen->session)
+        return signal ? 128 + signal : EXIT_OK;
+    settle(screen->session);
+    if (!files_renew(screen->outputs, screen->report, screen->session, &error))
         return fail(&error);
-    if (signal)
-        return 128 + signal;
-    if (interrupted)
-        return EXIT_INTERRUPTED;
-    for (size_t i = 0; screen->session && i < session_run_count(screen->session); i++) {
-        const enum status status = session_run(screen->session, i)->status;
-        if (status != STATUS_OK && status != STATUS_UNRELIABLE && status != STATUS_INTERRUPTED)
-            return EXIT_FAILED;
-    }
-    return EXIT_OK;
+    return session_exit_code(screen->session, signal);
 }

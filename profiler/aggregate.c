@@ -36,7 +36,7 @@ struct aggregate {
     uint32_t slot_mask;
 
     struct record *timeline;
-    size_t timeline_capacity, timeline_limit;
+    size_t timeline_capacity, timeline_limit, timeline_next;
     uint64_t timeline_added;
 
     struct cover cover;
@@ -251,6 +251,30 @@ static void window_add(struct entry *entry, uint64_t half, uint64_t duration)
         histogram_add_times(histogram, duration, WINDOW_STRIDE);
 }
 
+static void second_add(struct entry_second *slot, uint64_t second, uint64_t duration)
+{
+    if (slot->second != second || !slot->n)
+        *slot = (struct entry_second){.second = second, .min = duration, .first = duration};
+    const double distance = (double)(int64_t)(duration - slot->first);
+    slot->n++;
+    slot->total += duration;
+    slot->squares += distance * distance;
+    slot->min = duration < slot->min ? duration : slot->min;
+    slot->max = duration > slot->max ? duration : slot->max;
+}
+
+static struct running running_of(const struct entry_second *slot)
+{
+    const double n = (double)slot->n, sum = (double)(int64_t)(slot->total - slot->n * slot->first);
+    const double m2 = slot->squares - sum * sum / n;
+    return (struct running){.n = slot->n,
+                            .mean = (double)slot->total / n,
+                            .m2 = m2 > 0 ? m2 : 0,
+                            .min = slot->min,
+                            .max = slot->max,
+                            .total = slot->total};
+}
+
 static void add_time(struct entry *entry, const struct record *record)
 {
     const uint64_t duration = record->end - record->start;
@@ -263,12 +287,7 @@ static void add_time(struct entry *entry, const struct record *record)
     running_add(&entry->time, duration);
     histogram_add(&entry->histogram, duration);
     const uint64_t second = record->end / SECOND;
-    const unsigned slot = second % ENTRY_WINDOW;
-    if (entry->window_second[slot] != second) {
-        entry->window_second[slot] = second;
-        entry->window[slot] = (struct running){0};
-    }
-    running_add(&entry->window[slot], duration);
+    second_add(&entry->window[second % ENTRY_WINDOW], second, duration);
     window_add(entry, second / HALF_WINDOW, duration);
 }
 
@@ -290,26 +309,61 @@ static void timeline_add(struct aggregate *aggregate, const struct record *recor
         } else {
             aggregate->timeline = grown;
             aggregate->timeline_capacity = wanted;
+            aggregate->timeline_next = aggregate->timeline_added;
         }
     }
-    aggregate->timeline[aggregate->timeline_added++ % aggregate->timeline_capacity] = *record;
+    if (aggregate->timeline_next >= aggregate->timeline_capacity)
+        aggregate->timeline_next = 0;
+    aggregate->timeline[aggregate->timeline_next++] = *record;
+    aggregate->timeline_added++;
 }
 
-/* What adding a record will touch of its entry: asked for some records ahead, for four hundred entries do not stay in the
- * cache beside the records that stream through it. */
-static void prefetch(const struct aggregate *aggregate, const struct record *record)
+/* What adding a record will touch is asked for some records ahead, for the entries of a model and their bins do not stay in the
+ * cache beside the records that stream through it: first the entry, and when that is there the bins that it points to. */
+#define AHEAD 8
+#define BINS_AHEAD 4
+
+static uint64_t duration_of(const struct record *record)
+{
+    return record->end - record->start;
+}
+
+/* Of a value that no histogram has an octave for it is as good as any. */
+static int octave_of(uint64_t duration)
+{
+    return (63 - __builtin_clzll(duration | 1)) & 31;
+}
+
+/* The entry of a record to come; NULL where it is not known yet. */
+static struct entry *prefetch_entry(const struct aggregate *aggregate, const struct record *record)
 {
     const uint32_t slot = aggregate->slots[first_slot(aggregate, record)];
     if (!slot)
-        return;
-    const struct entry *entry = &aggregate->entries[slot - 1];
-    const unsigned window = record->end / SECOND % ENTRY_WINDOW;
+        return NULL;
+    struct entry *entry = &aggregate->entries[slot - 1];
     __builtin_prefetch(entry, 1);
-    __builtin_prefetch(&entry->window[window], 1);
-    __builtin_prefetch(&entry->window_second[window], 1);
+    __builtin_prefetch(&entry->window[record->end / SECOND % ENTRY_WINDOW], 1);
+    const int octave = octave_of(duration_of(record));
+    __builtin_prefetch(&entry->histogram.octave[octave]);
+    __builtin_prefetch(&entry->window_histogram[record->end / SECOND / HALF_WINDOW & 1].octave[octave]);
+    return entry;
 }
 
-#define AHEAD 6
+/* The bin of a value lies about as far into its octave as the value itself: on the same line, or nearly. */
+static void prefetch_bin(const struct histogram *histogram, uint64_t duration)
+{
+    const uint32_t *bins = histogram->octave[octave_of(duration)];
+    if (bins)
+        __builtin_prefetch(bins + ((duration | 1) << 1 << __builtin_clzll(duration | 1) >> 59), 1);
+}
+
+static void prefetch_bins(const struct entry *entry, const struct record *record)
+{
+    const uint64_t duration = duration_of(record);
+    prefetch_bin(&entry->histogram, duration);
+    prefetch_bin(&entry->window_histogram[record->end / SECOND / HALF_WINDOW & 1], duration);
+    __builtin_prefetch(&entry->recent[entry->recent_next % ENTRY_RECENT], 1);
+}
 
 static bool is_work(const struct record *record)
 {
@@ -318,10 +372,14 @@ static bool is_work(const struct record *record)
 
 void aggregate_add(struct aggregate *aggregate, const struct record *records, size_t count)
 {
+    struct entry *expected[AHEAD] = {NULL}; /* of the records to come, by their index modulo AHEAD */
     for (size_t i = 0; i < count; i++) {
         const struct record *record = &records[i];
-        if (i + AHEAD < count)
-            prefetch(aggregate, &records[i + AHEAD]);
+        struct entry *known = expected[i % AHEAD];
+        const struct entry *soon = expected[(i + BINS_AHEAD) % AHEAD];
+        if (soon)
+            prefetch_bins(soon, &records[i + BINS_AHEAD]);
+        expected[i % AHEAD] = i + AHEAD < count ? prefetch_entry(aggregate, &records[i + AHEAD]) : NULL;
         aggregate->counts.records++;
         /* Sequence numbers go round after 2^32; a step back is no gap but a producer gone mad. */
         const uint32_t gap = record->sequence - aggregate->next_sequence;
@@ -331,7 +389,9 @@ void aggregate_add(struct aggregate *aggregate, const struct record *records, si
         }
         aggregate->counts.lost += gap;
         aggregate->next_sequence = record->sequence + 1;
-        struct entry *entry = record_is_valid(aggregate, record) ? entry_of(aggregate, record) : NULL;
+        struct entry *entry = NULL;
+        if (record_is_valid(aggregate, record))
+            entry = known && same_entry(known, record) ? known : entry_of(aggregate, record);
         if (!entry) {
             aggregate->counts.invalid++;
             continue;
@@ -362,9 +422,13 @@ void entry_window(const struct entry *entry, uint64_t now, struct running *windo
 {
     *window = (struct running){0};
     const uint64_t second = now / SECOND;
-    for (int slot = 0; slot < ENTRY_WINDOW; slot++)
-        if (entry->window_second[slot] <= second && second - entry->window_second[slot] < ENTRY_WINDOW)
-            running_merge(window, &entry->window[slot]);
+    for (int i = 0; i < ENTRY_WINDOW; i++) {
+        const struct entry_second *slot = &entry->window[i];
+        if (!slot->n || slot->second > second || second - slot->second >= ENTRY_WINDOW)
+            continue;
+        const struct running one = running_of(slot);
+        running_merge(window, &one);
+    }
 }
 
 void entry_window_histogram(const struct entry *entry, uint64_t now, struct histogram *histogram)
@@ -390,14 +454,25 @@ void aggregate_counts(const struct aggregate *aggregate, struct aggregate_counts
     *counts = aggregate->counts;
 }
 
-size_t aggregate_recent(const struct aggregate *aggregate, struct record *records, size_t max)
+size_t aggregate_kept(const struct aggregate *aggregate, uint64_t *first)
 {
     const uint64_t added = aggregate->timeline_added;
-    size_t count = added < aggregate->timeline_capacity ? (size_t)added : aggregate->timeline_capacity;
-    if (count > max)
-        count = max;
+    const size_t count = added < aggregate->timeline_capacity ? (size_t)added : aggregate->timeline_capacity;
+    *first = added - count;
+    return count;
+}
+
+const struct record *aggregate_record(const struct aggregate *aggregate, uint64_t number)
+{
+    return &aggregate->timeline[number % aggregate->timeline_capacity];
+}
+
+size_t aggregate_recent(const struct aggregate *aggregate, struct record *records, size_t max)
+{
+    uint64_t first;
+    const size_t kept = aggregate_kept(aggregate, &first), count = kept < max ? kept : max;
     for (size_t i = 0; i < count; i++)
-        records[i] = aggregate->timeline[(added - count + i) % aggregate->timeline_capacity];
+        records[i] = *aggregate_record(aggregate, first + kept - count + i);
     return count;
 }
 

@@ -8,6 +8,12 @@
 #define ENTRY_RECENT 32
 #define ENTRY_WINDOW 10 /* seconds that entry.window reaches back */
 
+/* One second of an entry's launches. The squares are of the distances from the first of them: no division a launch. */
+struct entry_second {
+    uint64_t second, n, total, min, max, first;
+    double squares;
+};
+
 struct entry {
     uint32_t name;   /* index in names */
     int32_t node;    /* -1: unattributed */
@@ -17,8 +23,7 @@ struct entry {
     struct running warmup;
     struct histogram histogram;  /* without warm-up */
     struct histogram warmup_histogram;
-    struct running window[ENTRY_WINDOW]; /* one-second slots, for "last 10 s"; see entry_window */
-    uint64_t window_second[ENTRY_WINDOW];
+    struct entry_second window[ENTRY_WINDOW]; /* for "last 10 s"; see entry_window */
     struct histogram window_histogram[2]; /* of two halves of the window in turns; see entry_window_histogram */
     uint64_t window_half[2];
     uint32_t recent_next;
@@ -68,5 +73,9 @@ struct aggregate_counts { uint64_t records, lost, invalid, unattributed; };
  * alone. Only before aggregate_finish; nothing happens when the raw records no longer hold all of the step. */
 void aggregate_drop_step(struct aggregate *aggregate, int pass);
 void aggregate_counts(const struct aggregate *aggregate, struct aggregate_counts *counts);
-/* The latest raw records, oldest first, up to max; for the timeline. */
+/* The latest raw records, for the timeline: how many are kept, and the number of the oldest (they count from 0); one by its
+ * number, where it lies until records are added. */
+size_t aggregate_kept(const struct aggregate *aggregate, uint64_t *first);
+const struct record *aggregate_record(const struct aggregate *aggregate, uint64_t number);
+/* A copy of them, oldest first, up to max. */
 size_t aggregate_recent(const struct aggregate *aggregate, struct record *records, size_t max);

@@ -159,6 +159,14 @@ static bool bad(struct error *error, const char *table, size_t row, const char *
     return error_set(error, ERROR_INPUT, "%s, row %zu: %s", table, row, what);
 }
 
+/* "q_proj" of layers.3.attn.q_proj below layers.3.attn; below the model, which no path begins with, all of it: "layers.3". */
+static const char *name_below(const char *path, const char *parent)
+{
+    const size_t length = strlen(parent);
+    return length && strncmp(path, parent, length) == 0 && path[length] == '.' && path[length + 1] ? path + length + 1
+                                                                                                   : path;
+}
+
 static bool finish_layers(struct report_cell *cell, struct error *error)
 {
     for (size_t l = 0; l < cell->layer_count; l++) {
@@ -166,8 +174,7 @@ static bool finish_layers(struct report_cell *cell, struct error *error)
         if (layer->parent >= 0 && (size_t)layer->parent >= l)
             return bad(error, "layers", l, "a layer comes after its parent");
         layer->depth = layer->parent < 0 ? 0 : cell->layers[layer->parent].depth + 1;
-        const char *dot = strrchr(layer->path, '.');
-        layer->name = dot && dot[1] ? dot + 1 : layer->path;
+        layer->name = name_below(layer->path, layer->parent < 0 ? "" : cell->layers[layer->parent].path);
     }
     return true;
 }

@@ -18,10 +18,15 @@ void action_run_cell(struct app *app, const struct cell *cell)
 {
     if (!needs_session(app))
         return;
+    const bool idle = session_idle(app->session);
     const uint32_t id = session_add(app->session, cell);
-    app_message(app, STYLE_GOOD,
-                session_idle(app->session) ? "run %u queued" : "run %u queued; it starts when those before it end", id);
+    if (!id) {
+        app_message(app, STYLE_BAD, "no memory for another run");
+        return;
+    }
+    app_message(app, STYLE_GOOD, idle ? "run %u starts" : "run %u queued; it starts when those before it end", id);
     app->follow = true;
+    app->paused = false; /* whoever starts a run wants to see it */
     app->focus.run = NO_RUN;
 }
 
@@ -66,18 +71,30 @@ static void rerun_counted(struct app *app, const struct report_cell *cell)
         app_message(app, STYLE_GOOD, "queued %s hardware counters", again.counters == COUNTERS_ON ? "with" : "without");
 }
 
-static void toggle_baseline(struct app *app, const struct report_cell *cell)
+/* Nothing is compared any more, on the way back neither. */
+static void forget_baseline(struct app *app)
 {
-    app->baseline = app->baseline == cell->run_id ? NO_RUN : cell->run_id;
-    if (app->baseline == NO_RUN)
-        app_message(app, STYLE_NORMAL, "no baseline");
-    else
-        app_message(app, STYLE_NORMAL, "run %u is the baseline: ratios below 1 are faster", cell->run_id);
+    app->baseline = NO_RUN;
+    app->focus.compare = false;
+    for (int i = 0; i < app->crumb_count; i++)
+        app->crumbs[i].focus.compare = false;
 }
 
+static void toggle_baseline(struct app *app, const struct report_cell *cell)
+{
+    if (app->baseline == cell->run_id) {
+        forget_baseline(app);
+        app_message(app, STYLE_NORMAL, "no baseline");
+        return;
+    }
+    app->baseline = cell->run_id;
+    app_message(app, STYLE_NORMAL, "run %u is the baseline: ratios below 1 are faster", cell->run_id);
+}
+
+/* In Kernels on and off; from Runs to the kernels of the selected one, one by one: the baseline's are known so. */
 static void compare(struct app *app, const struct report_cell *cell)
 {
-    if (app->focus.compare) {
+    if (app->view == VIEW_KERNELS && app->focus.compare) {
         app->focus.compare = false;
         return;
     }
@@ -89,10 +106,24 @@ static void compare(struct app *app, const struct report_cell *cell)
         app_message(app, STYLE_WARN, "run %u is the baseline itself; select another", cell->run_id);
         return;
     }
-    struct focus focus = app->focus;
-    focus.run = cell->run_id;
-    focus.compare = true;
+    const struct focus focus = {.run = cell->run_id, .pass = app->focus.pass, .scope = NO_SCOPE, .compare = true};
     app_open(app, VIEW_KERNELS, &focus);
+}
+
+static void remove_run(struct app *app, const struct report_cell *cell)
+{
+    if (cell->from_file) {
+        app_message(app, STYLE_WARN, "run %u is in the report that was resumed and stays in it", cell->run_id);
+        return;
+    }
+    if (cell->status == STATUS_RUNNING) {
+        app_message(app, STYLE_WARN, "run %u is running: x stops it first", cell->run_id);
+        return;
+    }
+    if (app->baseline == cell->run_id)
+        forget_baseline(app);
+    session_remove(app->session, cell->run_id);
+    app->resync = true;
 }
 
 void action_command(struct app *app, enum command command)
@@ -130,14 +161,8 @@ void action_command(struct app *app, enum command command)
         rerun_counted(app, cell);
         break;
     case COMMAND_REMOVE:
-        if (!needs_session(app))
-            break;
-        if (cell->status == STATUS_RUNNING)
-            app_message(app, STYLE_WARN, "run %u is running: x stops it first", cell->run_id);
-        else {
-            session_remove(app->session, cell->run_id);
-            app->resync = true;
-        }
+        if (needs_session(app))
+            remove_run(app, cell);
         break;
     case COMMAND_BASELINE:
         toggle_baseline(app, cell);

@@ -21,19 +21,32 @@ static struct table *view_table(const struct app *app, enum view_id view)
     return view_ops(view)->table ? view_ops(view)->table(app->states[view]) : NULL;
 }
 
-static void configure_tables(struct app *app)
+void app_configure_table(const struct app *app, struct table *table)
 {
-    for (int view = 0; view < VIEW_COUNT; view++) {
-        struct table *table = view_table(app, (enum view_id)view);
-        if (!table)
-            continue;
-        if (app->config.columns[view])
-            table->shown = app->config.columns[view] & ((1u << table->ops->column_count) - 1);
-        if (app->config.sort[view] >= 0 && app->config.sort[view] < table->ops->column_count && table->ops->value) {
-            table->sort = app->config.sort[view];
-            table->ascending = app->config.ascending[view];
-        }
+    const int slot = table->ops->slot, sort = app->config.sort[slot];
+    if (app->config.columns[slot])
+        table->shown = app->config.columns[slot] & ((1u << table->ops->column_count) - 1);
+    if (table->ops->value && sort >= 0 && sort < table->ops->column_count) {
+        table->sort = sort;
+        table->ascending = app->config.ascending[slot];
     }
+}
+
+void app_save_config(struct app *app)
+{
+    struct error error = {0};
+    if (!config_save(&app->config, &error))
+        app_message(app, STYLE_WARN, "not kept for next time: %s", error.text);
+}
+
+void app_keep_order(struct app *app, const struct table *table)
+{
+    const int slot = table->ops->slot;
+    if (app->config.sort[slot] == table->sort && app->config.ascending[slot] == table->ascending)
+        return;
+    app->config.sort[slot] = table->sort;
+    app->config.ascending[slot] = table->ascending;
+    app_save_config(app);
 }
 
 void app_init(struct app *app, const struct tui_options *options, struct terminal *terminal)
@@ -57,7 +70,6 @@ void app_init(struct app *app, const struct tui_options *options, struct termina
             abort();
         view_ops((enum view_id)view)->init(app, app->states[view]);
     }
-    configure_tables(app);
     /* One run alone: its kernels are what one came for; Esc goes to the list. */
     if (app->session && session_run_count(app->session) == 1)
         app_open(app, VIEW_KERNELS, &app->focus);
@@ -125,6 +137,9 @@ int app_pass(const struct app *app, const struct report_cell *cell)
     if (app->focus.pass != NO_PASS && cell->passes[app->focus.pass].present)
         return app->focus.pass;
     /* While the cell runs: the pass that it is at, until somebody chooses one. Its activity begins with the pass's name. */
+    if (app->paused && app->paused_pass != NO_PASS && cell->status == STATUS_RUNNING &&
+        cell->passes[app->paused_pass].present)
+        return app->paused_pass;
     const struct run *run = app->session && !app->paused ? session_find(app->session, cell->run_id) : NULL;
     for (int pass = 0; run && run->status == STATUS_RUNNING && pass < PASS_COUNT; pass++) {
         const char *name = pass_name((enum pass)pass);
@@ -171,6 +186,8 @@ void app_open(struct app *app, enum view_id view, const struct focus *focus)
     app->crumbs[app->crumb_count++] = (struct crumb){app->view, app->focus, selected_id(app, app->view)};
     app->focus = *focus;
     app->view = view;
+    if (view_table(app, view))
+        table_restart(view_table(app, view));
 }
 
 bool app_back(struct app *app)
@@ -186,13 +203,36 @@ bool app_back(struct app *app)
     return true;
 }
 
+void app_open_layer(struct app *app, const struct report_cell *cell, int pass, int32_t scope)
+{
+    const struct focus focus = {.run = cell->run_id, .pass = pass, .scope = scope, .compare = app->focus.compare};
+    app->follow = false;
+    app_open(app, VIEW_KERNELS, &focus);
+}
+
+void app_open_group(struct app *app, const struct report_cell *cell, int pass, enum grouping grouping, int32_t group)
+{
+    struct focus focus = app->focus;
+    focus.run = cell->run_id;
+    focus.pass = pass;
+    focus.grouping = GROUP_KERNEL;
+    focus.part.chosen[grouping] = true;
+    focus.part.value[grouping] = group;
+    app->follow = false;
+    app_open(app, VIEW_KERNELS, &focus);
+}
+
 /* Going to a view by its number keeps the run, forgets the way here, and shows all of the run. */
 void app_switch(struct app *app, enum view_id view)
 {
     app->crumb_count = 0;
-    if (app->view != view && (view == VIEW_KERNELS || view == VIEW_LAYERS))
+    if (view == VIEW_KERNELS || view == VIEW_LAYERS) {
         app->focus.scope = NO_SCOPE;
+        app->focus.part = (struct kernel_part){0};
+    }
     app->view = view;
+    if (view_table(app, view))
+        table_restart(view_table(app, view));
 }
 
 static void next_pass(struct app *app)
@@ -231,10 +271,13 @@ static void toggle_pause(struct app *app)
         app_message(app, STYLE_DIM, "nothing is running: this is a report from a file");
         return;
     }
+    app->paused_pass = app_pass(app, app_cell(app));
     app->paused = !app->paused;
     app->paused_records = 0;
+    /* Those of cells from a file are never counted again: the badge tells what came since, of the runs alone. */
     for (size_t i = 0; i < app->report->cells.count; i++)
-        app->paused_records += app->report->cells.items[i]->records;
+        if (!app->report->cells.items[i]->from_file)
+            app->paused_records += app->report->cells.items[i]->records;
 }
 
 static void search_step(struct app *app, int step)
@@ -248,7 +291,8 @@ static void toggle_follow(struct app *app)
 {
     app->follow = !app->follow;
     if (app->follow)
-        app->focus = (struct focus){.run = NO_RUN, .pass = app->focus.pass, .scope = NO_SCOPE};
+        app->focus =
+            (struct focus){.run = NO_RUN, .pass = app->focus.pass, .scope = NO_SCOPE, .grouping = app->focus.grouping};
     else if (app_cell(app))
         app->focus.run = app_cell(app)->run_id;
     app_message(app, STYLE_NORMAL, app->follow ? "following the newest" : "staying here");
@@ -338,10 +382,8 @@ void app_command(struct app *app, enum command command, int key)
     if (common_command(app, command, key))
         return;
     if (table && table_command(table, command, app->now)) {
-        if (command == COMMAND_SORT_LEFT || command == COMMAND_SORT_RIGHT || command == COMMAND_INVERT) {
-            app->config.sort[app->view] = table->sort;
-            app->config.ascending[app->view] = table->ascending;
-        }
+        if (command == COMMAND_SORT_LEFT || command == COMMAND_SORT_RIGHT || command == COMMAND_INVERT)
+            app_keep_order(app, table);
         return;
     }
     action_command(app, command);
@@ -350,6 +392,8 @@ void app_command(struct app *app, enum command command, int key)
 static void mouse_command(struct app *app, const struct mouse *mouse)
 {
     struct table *table = view_table(app, app->view);
+    const int sort = table ? table->sort : 0;
+    const bool ascending = table && table->ascending;
     if (mouse->action == MOUSE_WHEEL_UP || mouse->action == MOUSE_WHEEL_DOWN) {
         for (int i = 0; i < 3; i++)
             app_command(app, mouse->action == MOUSE_WHEEL_UP ? COMMAND_UP : COMMAND_DOWN, 0);
@@ -369,10 +413,8 @@ static void mouse_command(struct app *app, const struct mouse *mouse)
     }
     app->last_click = app->now;
     app->last_click_y = mouse->y;
-    if (table) {
-        app->config.sort[app->view] = table->sort;
-        app->config.ascending[app->view] = table->ascending;
-    }
+    if (table && (table->sort != sort || table->ascending != ascending))
+        app_keep_order(app, table);
 }
 
 /* The first ^C ends what runs and keeps its data; the second, or one with nothing running, quits. */

@@ -19,11 +19,13 @@
 #define NO_SCOPE (-1)
 
 struct focus {
-    uint32_t run;    /* NO_RUN: what the screen follows */
-    int pass;        /* NO_PASS: the most complete one that the run has */
-    int32_t scope;   /* only kernels within this layer; NO_SCOPE: all */
-    uint64_t kernel; /* kernel_id; 0: the one with most time */
-    bool compare;    /* kernels beside those of the baseline */
+    uint32_t run;            /* NO_RUN: what the screen follows */
+    int pass;                /* NO_PASS: the most complete one that the run has */
+    int32_t scope;           /* only kernels within this layer; NO_SCOPE: all */
+    uint64_t kernel;         /* kernel_id; 0: the one with most time */
+    bool compare;            /* kernels beside those of the baseline */
+    enum grouping grouping;  /* of the kernels */
+    struct kernel_part part; /* only these kernels */
 };
 
 struct crumb {
@@ -80,6 +82,7 @@ struct app {
     uint32_t drawn_run;
     bool resync;             /* the document must follow the session at once: what it points to goes away */
     uint64_t paused_records; /* counted when the screen was frozen */
+    int paused_pass;         /* of what it followed then */
     uint32_t baseline;       /* run id; NO_RUN */
     double frame_share;      /* of one core that the front process took lately; NaN at first */
     int interrupts;          /* ^C so far */
@@ -110,8 +113,15 @@ void app_key(struct app *app, int key, const struct mouse *mouse);
 void app_command(struct app *app, enum command command, int key);
 /* Leaves a crumb and goes to a view. */
 void app_open(struct app *app, enum view_id view, const struct focus *focus);
+/* The kernels one by one of a layer, or of a group of kernels. */
+void app_open_layer(struct app *app, const struct report_cell *cell, int pass, int32_t scope);
+void app_open_group(struct app *app, const struct report_cell *cell, int pass, enum grouping grouping, int32_t group);
 bool app_back(struct app *app);
 void app_switch(struct app *app, enum view_id view);
+/* A new table's columns and order as they were kept; the order kept for next time; all settings written. */
+void app_configure_table(const struct app *app, struct table *table);
+void app_keep_order(struct app *app, const struct table *table);
+void app_save_config(struct app *app);
 void app_message(struct app *app, enum style style, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 /* The whole frame. */

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LEAST_HEAD 4 /* columns of a name's beginning that are shown in any case */
+
 void canvas_resize(struct canvas *canvas, int height, int width)
 {
     if (height != canvas->height || width != canvas->width) {
@@ -220,6 +222,23 @@ int area_text_fit(const struct area *area, int y, int x, int width, enum style s
     return used + 1;
 }
 
+/* How much of its end a name shows that is cut in the middle. Half, but rather all of its last word with two letters before it,
+ * for "sgem…nt 64x256x256" tells two kernels apart; and no more of it than the whole first word leaves where both have room:
+ * "gemm_batched_tn…64x64x64". */
+static int end_columns(const char *text, int columns, int width, bool ascii)
+{
+    const char *first = text + strspn(text, " "), *last = strrchr(text, ' ');
+    int end = width / 2;
+    if (!last || last < first)
+        return end;
+    const int head = columns - text_columns(first + strcspn(first, " "), ascii), tail = text_columns(last + 1, ascii);
+    if (end < tail + 3 && tail + 3 <= width - 1 - LEAST_HEAD)
+        end = tail + 3;
+    if (end > width - 1 - head && tail <= width - 1 - head)
+        end = width - 1 - head;
+    return end;
+}
+
 int area_text_ends(const struct area *area, int y, int x, int width, enum style style, const char *text, int *kept)
 {
     const int columns = text_columns(text, area->canvas->ascii);
@@ -231,7 +250,7 @@ int area_text_ends(const struct area *area, int y, int x, int width, enum style 
         return area_text(area, y, x, width, style, text);
     if (width < 1)
         return 0;
-    const int end = width / 2, begin = width - 1 - end;
+    const int end = end_columns(text, columns, width, area->canvas->ascii), begin = width - 1 - end;
     area_fill(area, y, x, 1, width, style, L' '); /* half of a wide character is left blank */
     area_text(area, y, x, begin, style, text);
     area_put(area, y, x + begin, style, 0x2026);

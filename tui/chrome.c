@@ -179,18 +179,34 @@ static void draw_tabs(struct app *app, const struct area *area)
     }
 }
 
+/* " of layers.3, matmul, by phase": what the kernels of a focus are. */
+static size_t part_text(const struct report_cell *cell, const struct focus *focus, char *text, size_t size)
+{
+    struct strbuf words = {0};
+    if (cell && focus->scope >= 0 && (size_t)focus->scope < cell->layer_count)
+        strbuf_printf(&words, " of %s", cell->layers[focus->scope].path);
+    for (int i = 0; cell && i < GROUPING_COUNT; i++)
+        if (focus->part.chosen[i])
+            strbuf_printf(&words, "%s %s", words.length ? "," : " of",
+                          group_name(cell, (enum grouping)i, focus->part.value[i]));
+    const size_t length = (size_t)snprintf(text, size, "%s", words.length ? words.text : "");
+    strbuf_release(&words);
+    return length;
+}
+
 static void crumb_text(const struct app *app, enum view_id view, const struct focus *focus, char *text, size_t size)
 {
     const struct report_cell *cell = focus->run == NO_RUN ? app_cell(app) : app_find_cell(app, focus->run);
     size_t used = (size_t)snprintf(text, size, "%s", view_ops(view)->name);
     if (used >= size)
         return;
-    if ((view == VIEW_KERNELS || view == VIEW_LAYERS) && cell && focus->scope >= 0 &&
-        (size_t)focus->scope < cell->layer_count)
-        snprintf(text + used, size - used, " of %s", cell->layers[focus->scope].path);
-    else if (view == VIEW_HISTOGRAM && cell && focus->kernel && kernel_find(cell, focus->kernel) >= 0)
+    if (view == VIEW_KERNELS || view == VIEW_LAYERS)
+        used += part_text(cell, focus, text + used, size - used);
+    if (view == VIEW_KERNELS && focus->grouping != GROUP_KERNEL && used < size)
+        used += (size_t)snprintf(text + used, size - used, " by %s", grouping_names[focus->grouping]);
+    if (view == VIEW_HISTOGRAM && cell && focus->kernel && kernel_find(cell, focus->kernel) >= 0)
         snprintf(text + used, size - used, " of %.40s", cell->kernels[kernel_find(cell, focus->kernel)].name);
-    else if (view == VIEW_KERNELS && focus->compare)
+    else if (view == VIEW_KERNELS && focus->compare && used < size)
         snprintf(text + used, size - used, " against run %u", app->baseline);
 }
 

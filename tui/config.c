@@ -12,14 +12,14 @@
 
 #define CONFIG_LIMIT 65536
 
-static const char *const view_keys[VIEW_COUNT] = {"runs",     "kernels", "layers",   "histogram",
-                                                  "timeline", "memory",  "roofline", "log"};
+static const char *const table_keys[CONFIG_TABLES] = {"runs",   "kernels",  "layers", "histogram",     "timeline",
+                                                      "memory", "roofline", "log",    "memory_tensors"};
 
 void config_default(struct config *config)
 {
     *config = (struct config){.theme = -1, .mouse = true};
-    for (int view = 0; view < VIEW_COUNT; view++)
-        config->sort[view] = -1;
+    for (int table = 0; table < CONFIG_TABLES; table++)
+        config->sort[table] = -1;
 }
 
 static bool set_line(struct config *config, const char *key, const char *value)
@@ -44,19 +44,19 @@ static bool set_line(struct config *config, const char *key, const char *value)
         config->threshold = percent / 100;
         return true;
     }
-    for (int view = 0; view < VIEW_COUNT; view++) {
-        const size_t length = strlen(view_keys[view]);
-        if (strncmp(key, view_keys[view], length) != 0 || key[length] != '.')
+    for (int table = 0; table < CONFIG_TABLES; table++) {
+        const size_t length = strlen(table_keys[table]);
+        if (strncmp(key, table_keys[table], length) != 0 || key[length] != '.')
             continue;
         const char *what = key + length + 1;
         if (strcmp(what, "columns") == 0) {
-            config->columns[view] = (uint32_t)strtoul(value, &end, 16);
+            config->columns[table] = (uint32_t)strtoul(value, &end, 16);
             return !*end;
         }
         if (strcmp(what, "sort") == 0) {
-            config->ascending[view] = value[0] == '+';
-            config->sort[view] = (int)strtol(value + 1, &end, 10);
-            return !*end && (value[0] == '+' || value[0] == '-') && config->sort[view] >= 0;
+            config->ascending[table] = value[0] == '+';
+            config->sort[table] = (int)strtol(value + 1, &end, 10);
+            return !*end && (value[0] == '+' || value[0] == '-') && config->sort[table] >= 0;
         }
     }
     return false;
@@ -107,12 +107,12 @@ bool config_save(const struct config *config, struct error *error)
         strbuf_printf(&out, "theme %s\n", theme_names[config->theme]);
     strbuf_printf(&out, "plots %s\nmouse %s\nthreshold_percent %g\n", config->braille ? "braille" : "blocks",
                   config->mouse ? "on" : "off", config->threshold * 100);
-    for (int view = 0; view < VIEW_COUNT; view++) {
-        if (config->columns[view])
-            strbuf_printf(&out, "%s.columns %x\n", view_keys[view], config->columns[view]);
-        if (config->sort[view] >= 0)
-            strbuf_printf(&out, "%s.sort %c%d\n", view_keys[view], config->ascending[view] ? '+' : '-',
-                          config->sort[view]);
+    for (int table = 0; table < CONFIG_TABLES; table++) {
+        if (config->columns[table])
+            strbuf_printf(&out, "%s.columns %x\n", table_keys[table], config->columns[table]);
+        if (config->sort[table] >= 0)
+            strbuf_printf(&out, "%s.sort %c%d\n", table_keys[table], config->ascending[table] ? '+' : '-',
+                          config->sort[table]);
     }
     const bool done = file_write_atomic(path, out.text, out.length, error);
     strbuf_release(&out);

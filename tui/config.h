@@ -4,13 +4,16 @@
 #include "tui/keys.h"
 #include <stdint.h>
 
+/* What tables keep their columns and order under: their view; Memory has a second one. */
+enum { CONFIG_TENSORS = VIEW_COUNT, CONFIG_TABLES };
+
 struct config {
     int theme;    /* index in theme_names; −1: not set */
     bool braille; /* plots in braille instead of eighth blocks */
     bool mouse;
-    uint32_t columns[VIEW_COUNT]; /* bit a column; 0: the view's own choice */
-    int sort[VIEW_COUNT];         /* −1: the view's own choice */
-    bool ascending[VIEW_COUNT];
+    uint32_t columns[CONFIG_TABLES]; /* bit a column; 0: the view's own choice */
+    int sort[CONFIG_TABLES];         /* −1: the view's own choice */
+    bool ascending[CONFIG_TABLES];
     double threshold; /* share below which kernels and layers are hidden; 0: none */
 };
 

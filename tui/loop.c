@@ -53,21 +53,19 @@ static void measure_self(struct loop *loop, uint64_t now)
 }
 
 /* The files asked for on the command line are rewritten after every cell, so that whatever ends us leaves them valid. */
-static void write_files(struct loop *loop)
+static void renew_files(struct loop *loop)
 {
     const struct tui_options *options = loop->app.options;
+    struct error error = {0};
     size_t ended = 0;
     for (size_t i = 0; i < session_run_count(loop->app.session); i++) {
         const enum status status = session_run(loop->app.session, i)->status;
         ended += status != STATUS_PENDING && status != STATUS_RUNNING;
     }
-    if (ended == loop->ended || (!options->yaml_path && !options->markdown_path))
+    if (ended == loop->ended)
         return;
     loop->ended = ended;
-    struct error error = {0};
-    report_update(loop->app.report, loop->app.session);
-    if ((options->yaml_path && !report_write(loop->app.report, FORMAT_YAML, options->yaml_path, &error)) ||
-        (options->markdown_path && !report_write(loop->app.report, FORMAT_MARKDOWN, options->markdown_path, &error)))
+    if (options->renew_files && !options->renew_files(options->context, &error))
         app_message(&loop->app, STYLE_BAD, "%s", error.text);
 }
 
@@ -239,7 +237,7 @@ static void step(struct loop *loop)
         const uint64_t before = thread_time();
         if (session_step(loop->app.session)) {
             loop->session_changed = true;
-            write_files(loop);
+            renew_files(loop);
         }
         loop->statistics.drain_ns += thread_time() - before;
     }
@@ -247,7 +245,7 @@ static void step(struct loop *loop)
         frame(loop);
 }
 
-bool tui_run(const struct tui_options *options, bool *interrupted, int *signal_number, struct error *error)
+bool tui_run(const struct tui_options *options, int *signal_number, struct error *error)
 {
     struct config config;
     const char *no_color = getenv("NO_COLOR");
@@ -283,7 +281,6 @@ bool tui_run(const struct tui_options *options, bool *interrupted, int *signal_n
     terminal_close(loop->terminal);
     if (loop->app.session)
         report_update(loop->app.report, loop->app.session);
-    *interrupted = loop->signal != 0;
     *signal_number = loop->signal;
     app_release(&loop->app);
     canvas_release(&loop->canvas);

@@ -11,13 +11,6 @@ static struct table *table_of(const struct app *app)
     return view_ops(app->view)->table ? view_ops(app->view)->table(app->states[app->view]) : NULL;
 }
 
-static void save(struct app *app)
-{
-    struct error error = {0};
-    if (!config_save(&app->config, &error))
-        app_message(app, STYLE_WARN, "not kept for next time: %s", error.text);
-}
-
 static bool choose_sort(struct app *app, struct modal *modal, int index, int key)
 {
     struct table *table = table_of(app);
@@ -25,9 +18,7 @@ static bool choose_sort(struct app *app, struct modal *modal, int index, int key
     if (key != KEY_CODE_ENTER && key != ' ')
         return true;
     table_sort_by(table, index);
-    app->config.sort[app->view] = table->sort;
-    app->config.ascending[app->view] = table->ascending;
-    save(app);
+    app_keep_order(app, table);
     return false;
 }
 
@@ -43,17 +34,18 @@ void pick_sort(struct app *app)
     modal_open(app, modal);
 }
 
-/* The setup page: theme, plots, mouse, then the columns of the view. */
+/* The setup page: theme, plots, mouse, then the columns of the table that is shown. */
 enum { SETUP_PLOTS = THEME_COUNT, SETUP_MOUSE, SETUP_COLUMNS };
 
+/* What is in force, whether it was kept, asked for on the command line or is all that this terminal can do. */
 static void mark_setup(struct app *app, struct modal *modal)
 {
     const struct table *table = table_of(app);
-    const int theme = app->config.theme < 0 ? 0 : app->config.theme;
+    const int theme = terminal_theme(app->terminal);
     for (int i = 0; i < THEME_COUNT; i++)
         picker_item(modal, i)->mark = i == theme;
-    picker_item(modal, SETUP_PLOTS)->mark = app->config.braille;
-    picker_item(modal, SETUP_MOUSE)->mark = app->config.mouse;
+    picker_item(modal, SETUP_PLOTS)->mark = app->config.braille && !terminal_is_ascii(app->terminal);
+    picker_item(modal, SETUP_MOUSE)->mark = terminal_mouse(app->terminal);
     for (int i = 0; table && i < table->ops->column_count; i++)
         picker_item(modal, SETUP_COLUMNS + i)->mark = (table->shown >> i & 1) != 0;
 }
@@ -61,7 +53,7 @@ static void mark_setup(struct app *app, struct modal *modal)
 static bool choose_setup(struct app *app, struct modal *modal, int index, int key)
 {
     struct table *table = table_of(app);
-    if (key != KEY_CODE_ENTER && key != ' ')
+    if ((key != KEY_CODE_ENTER && key != ' ') || !picker_item(modal, index)->enabled)
         return true;
     if (index < THEME_COUNT) {
         app->config.theme = index;
@@ -69,36 +61,61 @@ static bool choose_setup(struct app *app, struct modal *modal, int index, int ke
     } else if (index == SETUP_PLOTS) {
         app->config.braille = !app->config.braille;
     } else if (index == SETUP_MOUSE) {
-        app->config.mouse = !app->config.mouse;
+        app->config.mouse = !terminal_mouse(app->terminal);
         terminal_set_mouse(app->terminal, app->config.mouse);
     } else {
-        const uint32_t bit = 1u << (index - SETUP_COLUMNS);
-        /* The name cannot go: a row without it says nothing. */
-        if (table->ops->columns[index - SETUP_COLUMNS].priority > 0)
-            table->shown ^= bit;
-        app->config.columns[app->view] = table->shown;
+        table->shown ^= 1u << (index - SETUP_COLUMNS);
+        app->config.columns[table->ops->slot] = table->shown & ~table->ops->automatic;
     }
     mark_setup(app, modal);
-    save(app);
+    app_save_config(app);
     return true;
+}
+
+static void add_themes(const struct app *app, struct modal *modal)
+{
+    const bool colours = terminal_has_colours(app->terminal);
+    for (int i = 0; i < THEME_COUNT; i++) {
+        char label[64];
+        snprintf(label, sizeof label, "theme %s", theme_names[i]);
+        picker_add(modal, label,
+                   !colours
+                       ? "not available: NO_COLOR is set, or this terminal has no colours; --theme outweighs NO_COLOR"
+                   : i == 0 ? "on the terminal's own background, for dark and light ones"
+                            : "",
+                   colours, 0);
+    }
+}
+
+static void add_columns(const struct table *table, struct modal *modal)
+{
+    for (int i = 0; i < table->ops->column_count; i++) {
+        const struct table_column *column = &table->ops->columns[i];
+        const bool automatic = table->ops->automatic >> i & 1, shown = table->shown >> i & 1;
+        char label[96], detail[300];
+        snprintf(label, sizeof label, "column %s", column->title[0] ? column->title : column->key);
+        snprintf(detail, sizeof detail, "%s%s", column->help,
+                 automatic                         ? "\ncomes and goes by itself, with what there is to show in it"
+                 : column->priority == 0           ? "\nalways shown: without it a row says nothing"
+                 : shown && table->column_x[i] < 0 ? "\nthis window has no room for it"
+                                                   : "");
+        picker_add(modal, label, detail, !automatic && column->priority > 0, 0);
+    }
 }
 
 void pick_setup(struct app *app)
 {
     const struct table *table = table_of(app);
+    const bool ascii = terminal_is_ascii(app->terminal);
     struct modal *modal = picker_create("Setup", "Space or Enter changes it, kept at once  Esc leaves", choose_setup);
-    for (int i = 0; i < THEME_COUNT; i++) {
-        char label[64];
-        snprintf(label, sizeof label, "theme %s", theme_names[i]);
-        picker_add(modal, label, i == 0 ? "on the terminal's own background, for dark and light ones" : "", true, 0);
-    }
-    picker_add(modal, "plots in braille", "finer than eighth blocks, where the font has them", true, 0);
+    add_themes(app, modal);
+    picker_add(modal, "ceilings in braille",
+               ascii ? "not available: the screen is drawn in ASCII"
+                     : "of the roofline: finer, where the font has them",
+               !ascii, 0);
     picker_add(modal, "mouse", "off leaves selecting text to the terminal", true, 0);
-    for (int i = 0; table && i < table->ops->column_count; i++) {
-        char label[96];
-        snprintf(label, sizeof label, "column %s", table->ops->columns[i].title);
-        picker_add(modal, label, table->ops->columns[i].help, true, 0);
-    }
+    if (table)
+        add_columns(table, modal);
     mark_setup(app, modal);
     modal_open(app, modal);
 }

@@ -64,11 +64,19 @@ static void picker_draw(struct app *app, struct modal *modal, const struct area 
         const bool selected = picker->top + row == picker->selected;
         const enum style style = selected ? STYLE_SELECTED : item->enabled ? STYLE_NORMAL : STYLE_DIM;
         area_fill(&box, 1 + row, 1, 1, box.width - 2, style, L' ');
-        const char *mark = item->mark < 0 ? "" : item->mark ? "[x] " : "[ ] ";
+        /* Without its box a mark only tells how things are. */
+        const char *mark = item->mark < 0  ? ""
+                           : item->enabled ? (item->mark ? "[x] " : "[ ] ")
+                                           : (item->mark ? " x  " : "    ");
         const int x = 2 + area_text(&box, 1 + row, 2, -1, style, mark);
         area_text_fit(&box, 1 + row, x, box.width - 2 - x, style, item->label);
     }
     area_text_fit(&box, box.height - 2, 2, box.width - 4, STYLE_KEY, picker->hint);
+    if ((int)picker->items.count > picker->page) {
+        char place[32];
+        snprintf(place, sizeof place, " %d of %zu ", picker->selected + 1, picker->items.count);
+        area_text_right(&box, 0, 2, box.width - 4, STYLE_BORDER, place);
+    }
     if (detail && picker->selected < (int)picker->items.count) {
         const struct area below = area_part(&box, box.height - 2 - detail, 2, detail, box.width - 4);
         draw_detail(&below, picker->items.items[picker->selected].detail);

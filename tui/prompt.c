@@ -48,8 +48,10 @@ static void apply_threshold(struct app *app)
     if (*end || end == app->prompt.edit.text || !(percent >= 0 && percent <= 100))
         app_message(app, STYLE_BAD, "'%.40s' is not a percentage from 0 to 100; the threshold stays %g %%",
                     app->prompt.edit.text, app->config.threshold * 100);
-    else
+    else if (app->config.threshold != percent / 100) {
         app->config.threshold = percent / 100;
+        app_save_config(app);
+    }
 }
 
 /* True when the prompt is finished with. An existing file takes a second Enter. */

@@ -89,7 +89,6 @@ static struct sum *sum_for(struct sums *sums, uint64_t id)
                                       .kernel_class = -2,
                                       .phase = -2,
                                       .kernel = -2,
-                                      .scope = -1,
                                       .min_ns = UNKNOWN_DOUBLE,
                                       .max_ns = UNKNOWN_DOUBLE,
                                       .base_ns = UNKNOWN_DOUBLE},
@@ -132,34 +131,85 @@ static int32_t block_of(const struct report_cell *cell, int32_t scope)
     return scope;
 }
 
-static uint64_t group_of(const struct report_cell *cell, const struct report_kernel *kernel, int32_t scope,
-                         enum grouping grouping, struct kernel_row *name)
+static int32_t group_of(const struct report_cell *cell, const struct report_kernel *kernel, int32_t scope,
+                        enum grouping grouping)
 {
     switch (grouping) {
     case GROUP_CLASS:
-        name->name = kernel_class_name(kernel->kernel_class);
-        return text_id(name->name, 101);
+        return (int32_t)kernel->kernel_class;
     case GROUP_PHASE:
-        name->name = phase_name((enum phase)kernel->phase);
-        return text_id(name->name, 102);
+        return kernel->phase;
     case GROUP_LAYER: {
         const int32_t block = block_of(cell, scope);
-        name->scope = block;
-        name->name = block >= 0 && (size_t)block < cell->layer_count ? cell->layers[block].path : "(unattributed)";
-        return text_id(name->name, 103);
+        return block >= 0 && (size_t)block < cell->layer_count ? block : -1;
     }
     default:
-        name->name = kernel->name;
-        return kernel_id(kernel->name, kernel->phase, kernel->pass);
+        return (int32_t)(kernel - cell->kernels);
     }
 }
 
-static void add_member(struct sum *sum, const struct report_cell *cell, const struct report_kernel *kernel,
-                       const struct kernel_row *name)
+const char *group_name(const struct report_cell *cell, enum grouping grouping, int32_t group)
+{
+    switch (grouping) {
+    case GROUP_CLASS:
+        return kernel_class_name((enum kernel_class)group);
+    case GROUP_PHASE:
+        return phase_name((enum phase)group);
+    case GROUP_LAYER:
+        return group >= 0 && (size_t)group < cell->layer_count ? cell->layers[group].path : "(unattributed)";
+    default:
+        return cell->kernels[group].name;
+    }
+}
+
+static uint64_t group_id(const struct report_cell *cell, enum grouping grouping, int32_t group)
+{
+    if (grouping != GROUP_KERNEL)
+        return text_id(group_name(cell, grouping, group), 100 + (uint64_t)grouping);
+    const struct report_kernel *kernel = &cell->kernels[group];
+    return kernel_id(kernel->name, kernel->phase, kernel->pass);
+}
+
+static bool in_part(const struct kernel_part *part, const struct report_cell *cell, const struct report_kernel *kernel,
+                    int32_t scope, enum grouping grouping)
+{
+    return !part->chosen[grouping] || part->value[grouping] == group_of(cell, kernel, scope, grouping);
+}
+
+/* A kernel as a whole has a class and a phase; in which layers it ran only its entries say. */
+static bool kernel_in_part(const struct kernel_part *part, const struct report_cell *cell,
+                           const struct report_kernel *kernel)
+{
+    return in_part(part, cell, kernel, -1, GROUP_CLASS) && in_part(part, cell, kernel, -1, GROUP_PHASE);
+}
+
+static bool entry_is_asked(const struct report_cell *cell, const struct kernel_query *query,
+                           const struct report_entry *entry)
+{
+    if (entry->pass != query->pass || entry->kernel >= cell->kernel_count || (query->window && !entry->live))
+        return false;
+    const struct report_kernel *kernel = &cell->kernels[entry->kernel];
+    return (query->scope < 0 || scope_within(cell, entry->scope, query->scope)) &&
+           kernel_in_part(&query->part, cell, kernel) && in_part(&query->part, cell, kernel, entry->scope, GROUP_LAYER);
+}
+
+static bool within_layers(const struct kernel_query *query)
+{
+    return query->scope >= 0 || query->part.chosen[GROUP_LAYER];
+}
+
+bool kernel_query_same(const struct kernel_query *a, const struct kernel_query *b)
+{
+    bool same = a->pass == b->pass && a->scope == b->scope && a->grouping == b->grouping && a->window == b->window &&
+                a->threshold == b->threshold && a->baseline == b->baseline;
+    for (int i = 0; i < GROUPING_COUNT; i++)
+        same &= a->part.chosen[i] == b->part.chosen[i] && a->part.value[i] == b->part.value[i];
+    return same;
+}
+
+static void add_member(struct sum *sum, const struct report_cell *cell, const struct report_kernel *kernel)
 {
     const int index = (int)(kernel - cell->kernels);
-    sum->row.name = name->name;
-    sum->row.scope = name->scope;
     join(&sum->row.kernel_class, (int)kernel->kernel_class);
     join(&sum->row.phase, kernel->phase);
     join(&sum->row.kernel, index);
@@ -174,7 +224,7 @@ static void add_member(struct sum *sum, const struct report_cell *cell, const st
     sum->members++;
 }
 
-static void add_entry(struct sum *sum, const struct report_entry *entry)
+static void add_entry(struct sum *sum, const struct report_entry *entry, bool frozen)
 {
     add_times(&sum->row, entry->calls, (double)entry->total_ns, known_ns(entry->min_ns), known_ns(entry->max_ns),
               entry->flops, entry->bytes);
@@ -182,8 +232,23 @@ static void add_entry(struct sum *sum, const struct report_entry *entry)
     sum->single_median = entry->median_ns;
     sum->single_p95 = entry->p95_ns;
     sum->single_cv = entry->sd_ns / entry->mean_ns;
-    if (entry->live)
+    if (entry->live && !frozen)
         histogram_merge(&sum->histogram, &entry->live->histogram);
+    else
+        sum->histogram_complete = false;
+}
+
+/* A kernel as a whole: the document has all its bins. */
+static void add_kernel(struct sum *sum, const struct report_kernel *kernel)
+{
+    add_times(&sum->row, kernel->calls, (double)kernel->total_ns, known_ns(kernel->min_ns), known_ns(kernel->max_ns),
+              kernel->flops, kernel->bytes);
+    sum->row.layers += kernel->layers;
+    sum->single_median = kernel->median_ns;
+    sum->single_p95 = kernel->p95_ns;
+    sum->single_cv = kernel->cv;
+    if (kernel->histogram.word_count)
+        report_bins_expand(&kernel->histogram, &sum->histogram);
     else
         sum->histogram_complete = false;
 }
@@ -208,17 +273,16 @@ static uint64_t newest_second(const struct report_cell *cell)
     uint64_t newest = 0;
     for (size_t i = 0; i < cell->entry_count; i++)
         for (int slot = 0; cell->entries[i].live && slot < 10; slot++)
-            if (cell->entries[i].live->window[slot].n && cell->entries[i].live->window_second[slot] > newest)
-                newest = cell->entries[i].live->window_second[slot];
+            if (cell->entries[i].live->window[slot].n && cell->entries[i].live->window[slot].second > newest)
+                newest = cell->entries[i].live->window[slot].second;
     return newest;
 }
 
 /* A quantile is that of a bin; it cannot lie beyond what was seen. */
-static double within(double value, const struct running *time)
+static double quantile_of(const struct sum *sum, double q)
 {
-    if (!is_known(value) || !time->n)
-        return UNKNOWN_DOUBLE;
-    return value < (double)time->min ? (double)time->min : value > (double)time->max ? (double)time->max : value;
+    const double value = histogram_quantile(&sum->histogram, q);
+    return value < sum->row.min_ns ? sum->row.min_ns : value > sum->row.max_ns ? sum->row.max_ns : value;
 }
 
 static void finish(struct sum *sum, bool window)
@@ -226,53 +290,20 @@ static void finish(struct sum *sum, bool window)
     struct kernel_row *row = &sum->row;
     row->mean_ns = row->calls ? row->total_ns / (double)row->calls : UNKNOWN_DOUBLE;
     row->p99_ns = UNKNOWN_DOUBLE;
-    if (window) {
-        row->median_ns = within(histogram_quantile(&sum->histogram, 0.5), &sum->time);
-        row->p95_ns = within(histogram_quantile(&sum->histogram, 0.95), &sum->time);
-        row->p99_ns =
-            sum->time.n >= 100 ? within(histogram_quantile(&sum->histogram, 0.99), &sum->time) : UNKNOWN_DOUBLE;
-        row->cv = running_sd(&sum->time) / sum->time.mean;
-    } else if (sum->histogram_complete && sum->histogram.count) {
-        row->median_ns = histogram_quantile(&sum->histogram, 0.5);
-        row->p95_ns = histogram_quantile(&sum->histogram, 0.95);
-        row->p99_ns = sum->histogram.count >= 100 ? histogram_quantile(&sum->histogram, 0.99) : UNKNOWN_DOUBLE;
-        row->cv = sum->row.layers == 1 ? sum->single_cv : UNKNOWN_DOUBLE;
+    if (window || (sum->histogram_complete && sum->histogram.count)) {
+        row->median_ns = quantile_of(sum, 0.5);
+        row->p95_ns = quantile_of(sum, 0.95);
+        row->p99_ns = row->calls >= 100 ? quantile_of(sum, 0.99) : UNKNOWN_DOUBLE;
+        row->cv = window              ? running_sd(&sum->time) / sum->time.mean
+                  : sum->members == 1 ? sum->single_cv
+                                      : UNKNOWN_DOUBLE;
     } else {
-        const bool single = row->layers == 1;
+        const bool single = sum->members == 1;
         row->median_ns = single ? sum->single_median : UNKNOWN_DOUBLE;
         row->p95_ns = single ? sum->single_p95 : UNKNOWN_DOUBLE;
         row->cv = single ? sum->single_cv : UNKNOWN_DOUBLE;
     }
     histogram_release(&sum->histogram);
-}
-
-static void rows_from_entries(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
-{
-    struct sums sums = {0};
-    const uint64_t newest = query->window ? newest_second(cell) : 0;
-    for (size_t i = 0; i < cell->entry_count; i++) {
-        const struct report_entry *entry = &cell->entries[i];
-        if (entry->pass != query->pass || entry->kernel >= cell->kernel_count || (query->window && !entry->live))
-            continue;
-        if (query->scope >= 0 && !scope_within(cell, entry->scope, query->scope))
-            continue;
-        const struct report_kernel *kernel = &cell->kernels[entry->kernel];
-        struct kernel_row name = {.scope = -1};
-        struct sum *sum = sum_for(&sums, group_of(cell, kernel, entry->scope, query->grouping, &name));
-        add_member(sum, cell, kernel, &name);
-        if (query->window)
-            add_window(sum, entry, newest);
-        else
-            add_entry(sum, entry);
-    }
-    for (size_t i = 0; i < sums.list.count; i++) {
-        finish(&sums.list.items[i], query->window);
-        if (query->scope >= 0)
-            sums.list.items[i].row.recent_count = 0; /* the last launches are of the whole kernel */
-        if (sums.list.items[i].row.calls)
-            vec_push(rows, sums.list.items[i].row);
-    }
-    vec_release(&sums.list);
 }
 
 /* A call of the kernel of the same name and phase in another cell, mean in ns. */
@@ -287,11 +318,71 @@ static double baseline_mean(const struct report_cell *baseline, int pass, const 
     return UNKNOWN_DOUBLE;
 }
 
+static struct sum *sum_of(struct sums *sums, const struct report_cell *cell, const struct kernel_query *query,
+                          const struct report_kernel *kernel, int32_t scope)
+{
+    const int32_t group = group_of(cell, kernel, scope, query->grouping);
+    struct sum *sum = sum_for(sums, group_id(cell, query->grouping, group));
+    sum->row.group = group;
+    sum->row.name = group_name(cell, query->grouping, group);
+    add_member(sum, cell, kernel);
+    return sum;
+}
+
+static void take_sums(struct sums *sums, const struct report_cell *cell, const struct kernel_query *query,
+                      kernel_rows *rows)
+{
+    for (size_t i = 0; i < sums->list.count; i++) {
+        finish(&sums->list.items[i], query->window);
+        struct kernel_row *row = &sums->list.items[i].row;
+        if (within_layers(query))
+            row->recent_count = 0; /* the last launches are of the whole kernel */
+        else if (query->baseline && query->grouping == GROUP_KERNEL && row->kernel >= 0)
+            row->base_ns = baseline_mean(query->baseline, query->pass, &cell->kernels[row->kernel]);
+        if (row->calls)
+            vec_push(rows, *row);
+    }
+    vec_release(&sums->list);
+}
+
+static void rows_from_entries(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
+{
+    struct sums sums = {0};
+    const uint64_t newest = query->window ? newest_second(cell) : 0;
+    for (size_t i = 0; i < cell->entry_count; i++) {
+        const struct report_entry *entry = &cell->entries[i];
+        if (!entry_is_asked(cell, query, entry))
+            continue;
+        struct sum *sum = sum_of(&sums, cell, query, &cell->kernels[entry->kernel], entry->scope);
+        if (query->window)
+            add_window(sum, entry, newest);
+        else
+            add_entry(sum, entry, query->frozen);
+    }
+    take_sums(&sums, cell, query, rows);
+}
+
+static bool kernel_is_asked(const struct report_cell *cell, const struct kernel_query *query,
+                            const struct report_kernel *kernel)
+{
+    return kernel->pass == query->pass && kernel->calls && kernel_in_part(&query->part, cell, kernel);
+}
+
+/* By class or phase. */
+static void rows_from_groups(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
+{
+    struct sums sums = {0};
+    for (size_t i = 0; i < cell->kernel_count; i++)
+        if (kernel_is_asked(cell, query, &cell->kernels[i]))
+            add_kernel(sum_of(&sums, cell, query, &cell->kernels[i], -1), &cell->kernels[i]);
+    take_sums(&sums, cell, query, rows);
+}
+
 static void rows_from_kernels(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
 {
     for (size_t i = 0; i < cell->kernel_count; i++) {
         const struct report_kernel *kernel = &cell->kernels[i];
-        if (kernel->pass != query->pass || kernel->calls == 0)
+        if (!kernel_is_asked(cell, query, kernel))
             continue;
         const struct kernel_row row = {
             .id = kernel_id(kernel->name, kernel->phase, kernel->pass),
@@ -300,7 +391,7 @@ static void rows_from_kernels(const struct report_cell *cell, const struct kerne
             .kernel_class = (int)kernel->kernel_class,
             .phase = kernel->phase,
             .kernel = (int32_t)i,
-            .scope = -1,
+            .group = (int32_t)i,
             .calls = kernel->calls,
             .total_ns = (double)kernel->total_ns,
             .min_ns = known_ns(kernel->min_ns),
@@ -324,10 +415,13 @@ static void rows_from_kernels(const struct report_cell *cell, const struct kerne
 void kernel_rows_make(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
 {
     rows->count = 0;
-    if (query->grouping == GROUP_KERNEL && query->scope < 0 && !query->window)
+    /* Kernels as they are, or groups of whole kernels, where nothing asks for what only their parts in the layers tell. */
+    if (within_layers(query) || query->window || query->grouping == GROUP_LAYER)
+        rows_from_entries(cell, query, rows);
+    else if (query->grouping == GROUP_KERNEL)
         rows_from_kernels(cell, query, rows);
     else
-        rows_from_entries(cell, query, rows);
+        rows_from_groups(cell, query, rows);
     double total = 0;
     for (size_t i = 0; i < rows->count; i++)
         total += rows->items[i].total_ns;

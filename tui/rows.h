@@ -1,4 +1,4 @@
-/* Rows of kernels made from the document: plain, grouped, of one layer alone, of the last ten seconds. */
+/* Rows of kernels made from the document: plain, grouped, of a part of the model alone, of the last ten seconds. */
 #pragma once
 #include "base/vec.h"
 #include "report/report.h"
@@ -6,12 +6,18 @@
 enum grouping { GROUP_KERNEL, GROUP_CLASS, GROUP_LAYER, GROUP_PHASE, GROUPING_COUNT };
 extern const char *const grouping_names[GROUPING_COUNT];
 
+/* The kernels of one class, block of layers or phase; with several of them of each. All false: every kernel. */
+struct kernel_part {
+    bool chosen[GROUPING_COUNT];
+    int32_t value[GROUPING_COUNT]; /* class; scope of the block, −1: of no layer; phase */
+};
+
 struct kernel_row {
     uint64_t id;
     const char *name, *op;
     int kernel_class, phase; /* −1: several */
     int32_t kernel;          /* index in cell->kernels; −1: a group of several */
-    int32_t scope;           /* of a group of layers; −1 */
+    int32_t group;           /* of a group what kernel_part chooses it by */
     uint64_t calls;
     double total_ns, min_ns, max_ns, mean_ns, median_ns, p95_ns, p99_ns, cv;
     double share;        /* of the pass's kernel time */
@@ -25,8 +31,10 @@ struct kernel_row {
 struct kernel_query {
     int pass;
     int32_t scope; /* only within this layer; −1 */
+    struct kernel_part part;
     enum grouping grouping;
     bool window;                        /* only the last ten seconds; needs a live cell */
+    bool frozen;                        /* not what goes on moving under the document, the live entries */
     double threshold;                   /* share below which rows are left out */
     const struct report_cell *baseline; /* NULL */
 };
@@ -34,6 +42,9 @@ struct kernel_query {
 typedef VEC(struct kernel_row) kernel_rows;
 /* Fills rows (emptied first). Their names and histories point into the cell. */
 void kernel_rows_make(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows);
+/* What a group is called: "matmul", "layers.3", "bwd". */
+const char *group_name(const struct report_cell *cell, enum grouping grouping, int32_t group);
+bool kernel_query_same(const struct kernel_query *a, const struct kernel_query *b); /* frozen or not */
 
 /* Stable over updates: made of name, phase and pass. */
 uint64_t kernel_id(const char *name, int phase, int pass);

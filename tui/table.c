@@ -67,7 +67,7 @@ static int by_value(const void *a, const void *b, void *ascending)
 static int by_text(const void *a, const void *b, void *ascending)
 {
     const struct table_item *left = a, *right = b;
-    const int order = strcmp(left->text, right->text);
+    const int order = strverscmp(left->text, right->text); /* c256 before c1024 */
     return order == 0 ? by_rank(a, b) : *(bool *)ascending ? order : -order;
 }
 
@@ -122,7 +122,7 @@ static void sort_items(struct table *table, const void *context)
     const size_t count = table->items.count;
     if (count == 0)
         return;
-    if (!table->ops->columns[table->sort].left) {
+    if (!table->ops->columns[table->sort].left || table->ops->by_value >> table->sort & 1) {
         for (size_t i = 0; i < count; i++)
             items[i].value = table->ops->value(context, items[i].index, table->sort);
         sort_with(items, count, sizeof *items, by_value, &table->ascending);
@@ -339,6 +339,13 @@ void table_select(struct table *table, uint64_t id)
     table->selected = id;
     table->any_selected = true;
     find_selection(table); /* it may come only with the next update */
+}
+
+void table_restart(struct table *table)
+{
+    table->rest_until = 0;
+    table->position = table->top = 0;
+    table->refresh = true;
 }
 
 bool table_selected(const struct table *table, size_t *index)

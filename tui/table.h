@@ -37,6 +37,9 @@ struct table_ops {
      * are made anew in every frame. */
     uint64_t (*version)(const void *context, size_t index);
     uint32_t slow; /* bit a column: a picture rather than a figure, made anew once a second at most */
+    uint32_t by_value;  /* bit a column of text that is sorted by its value all the same */
+    uint32_t automatic; /* bit a column: the view shows it while there is something in it, and nobody else does */
+    int slot;           /* in the configuration (config.h) */
 };
 
 struct table_item {
@@ -95,6 +98,8 @@ void table_draw(struct table *table, const void *context, const struct area *are
 /* Moves, sorts, tags; false when the command is not a table's. */
 bool table_command(struct table *table, enum command command, uint64_t now);
 void table_select(struct table *table, uint64_t id);
+/* Other rows come next: in their own order, from the first on unless the selected one is among them. */
+void table_restart(struct table *table);
 bool table_selected(const struct table *table, size_t *index);
 bool table_is_tagged(const struct table *table, uint64_t id);
 /* Goes to the next row (step 1) or the one before (-1) that contains the search text, from the selection on; `stay`: the

@@ -87,13 +87,28 @@ static void flush_last(struct terminal *terminal)
     terminal->pending_at = 0;
 }
 
+bool terminal_has_colours(const struct terminal *terminal)
+{
+    return terminal && has_colors() && !terminal->no_color;
+}
+
+int terminal_theme(const struct terminal *terminal)
+{
+    return terminal_has_colours(terminal) ? terminal->theme : theme_find("mono");
+}
+
+bool terminal_mouse(const struct terminal *terminal)
+{
+    return terminal && terminal->mouse;
+}
+
 static void load_theme(struct terminal *terminal)
 {
-    const bool colours = has_colors() && !terminal->no_color;
+    const bool colours = terminal_has_colours(terminal);
     struct theme_style known[STYLE_COUNT];
     int pairs = 0;
     for (int i = 0; i < STYLE_COUNT; i++) {
-        struct theme_style style = theme_style(colours ? terminal->theme : theme_find("mono"), (enum style)i);
+        struct theme_style style = theme_style(terminal_theme(terminal), (enum style)i);
         terminal->attributes[i] = (style.attributes & ATTRIBUTE_BOLD ? A_BOLD : 0) |
                                   (style.attributes & ATTRIBUTE_DIM ? A_DIM : 0) |
                                   (style.attributes & ATTRIBUTE_REVERSE ? A_REVERSE : 0) |
@@ -291,7 +306,7 @@ void terminal_close(struct terminal *terminal)
 
 bool terminal_is_ascii(const struct terminal *terminal)
 {
-    return terminal->ascii;
+    return terminal && terminal->ascii;
 }
 
 void terminal_size(const struct terminal *terminal, int *height, int *width)

@@ -46,9 +46,13 @@ struct mouse {
 struct terminal *terminal_open(const struct terminal_options *options, struct error *error);
 void terminal_close(struct terminal *terminal); /* restores everything, signal handlers included */
 
+/* What there is and what is in force; without a terminal (NULL: a canvas alone) nothing. */
 bool terminal_is_ascii(const struct terminal *terminal);
 void terminal_size(const struct terminal *terminal, int *height, int *width);
+bool terminal_has_colours(const struct terminal *terminal); /* false: NO_COLOR, or it has none; themes are one then */
+int terminal_theme(const struct terminal *terminal);
 void terminal_set_theme(struct terminal *terminal, int theme);
+bool terminal_mouse(const struct terminal *terminal);
 void terminal_set_mouse(struct terminal *terminal, bool on);
 
 /* Descriptors for the loop: keys, signals; and whether bytes wait for the terminal to take them. */

@@ -17,12 +17,14 @@ struct tui_options {
     struct session *session; /* NULL for `steptop view`: the report is all there is */
     struct report *report;
     const struct profile *profile;         /* what was asked for on the command line; already queued in the session */
-    const char *yaml_path, *markdown_path; /* rewritten after each cell; NULL */
+    /* Brings the report up to date and writes the files asked for; called after each cell. NULL: none are. */
+    bool (*renew_files)(void *context, struct error *error);
+    void *context;
     bool ascii, mouse;
     const char *theme;                 /* "default", "light", "mono", "contrast"; NULL: configured or by NO_COLOR */
     struct tui_statistics *statistics; /* NULL: nobody asks */
 };
 
 /* Runs until the user quits; restores the terminal on every way out. False with the reason when the terminal cannot be
- * used. *interrupted: left by ^C or a signal (its number in *signal). */
-bool tui_run(const struct tui_options *options, bool *interrupted, int *signal, struct error *error);
+ * used. *signal: the one that it was left by, ^C being SIGINT; 0: none. */
+bool tui_run(const struct tui_options *options, int *signal, struct error *error);

@@ -22,7 +22,7 @@ struct histogram_state {
     int group_rows, group_page;
     int first, last, per_column, column_width; /* of the bins as drawn */
     int plot_x, plot_width;
-    bool bimodal;
+    bool untold_groups; /* two of them, and no room to say so beside the picture */
 };
 
 static const char *over(char text[FORMAT_SIZE], double counted, double modelled)
@@ -121,9 +121,10 @@ static bool choose_range(struct histogram_state *state, const uint64_t *bins)
         first--;
         last++;
     }
-    int span = last - first + 1;
-    for (int i = 0; i < state->zoom && span > 12; i++)
+    int span = last - first + 1, zoom = 0;
+    for (; zoom < state->zoom && span > 12; zoom++)
         span = span / 2 > 12 ? span / 2 : 12;
+    state->zoom = zoom; /* no further than there is something to see of it */
     int from = state->cursor - span / 2;
     if (from < first)
         from = first;
@@ -182,9 +183,11 @@ static void draw_marks(const struct histogram_state *state, const struct report_
         const int x = is_known(marks[i].ns) ? column_at(state, marks[i].ns) : -1;
         if (x < 0)
             continue;
-        area_put(area, y, x, STYLE_WARN, 0x25b2);
-        if (x + 1 >= free_from)
-            free_from = x + 1 + area_text(area, y, x + 1, -1, STYLE_WARN, marks[i].name) + 1;
+        /* One that lies where another's name stands is named after it. */
+        if (x >= free_from)
+            area_put(area, y, x, STYLE_WARN, 0x25b2);
+        const int name = x + 1 > free_from ? x + 1 : free_from;
+        free_from = name + area_text(area, y, name, -1, STYLE_WARN, marks[i].name) + 1;
     }
 }
 
@@ -225,39 +228,55 @@ static void draw_bars(const struct histogram_state *state, const uint64_t *bins,
     plot_bars(area, heights, width, STYLE_BAR, styles);
 }
 
-static void draw_cursor_line(const struct histogram_state *state, const uint64_t *bins, uint64_t total,
-                             const struct area *area, int y)
+static int draw_cursor_line(const struct histogram_state *state, const uint64_t *bins, uint64_t total,
+                            const struct area *area, int y)
 {
     char low[FORMAT_SIZE], high[FORMAT_SIZE];
-    area_printf(area, y, 0, STYLE_NORMAL, "cursor %s to %s: %llu launches, %.1f %%",
-                format_duration(low, bin_edge(state->cursor)), format_duration(high, bin_edge(state->cursor + 1)),
-                (unsigned long long)bins[state->cursor],
-                total ? (double)bins[state->cursor] * 100 / (double)total : 0.0);
+    return area_printf(area, y, 0, STYLE_NORMAL, "cursor %s to %s: %llu launch%s, %.1f %%",
+                       format_duration(low, bin_edge(state->cursor)),
+                       format_duration(high, bin_edge(state->cursor + 1)), (unsigned long long)bins[state->cursor],
+                       bins[state->cursor] == 1 ? "" : "es",
+                       total ? (double)bins[state->cursor] * 100 / (double)total : 0.0);
+}
+
+/* Says what two groups of launches are: after the cursor's line, of which `used` columns are taken, else in a line of its own.
+ * Returns how many lines it took. */
+static int draw_hint(struct histogram_state *state, const struct report_cell *cell, int32_t index, const uint64_t *bins,
+                     int used, const struct area *area)
+{
+    char hint[320];
+    double valley;
+    if (!modes_find(bins, &valley))
+        return 0;
+    modes_explain(cell, index, valley, hint, sizeof hint);
+    const int x = used + 3;
+    if (x + text_columns(hint, area->canvas->ascii) <= area->width) {
+        area_text(area, 2, x, -1, STYLE_WARN, hint);
+        return 0;
+    }
+    state->untold_groups = area->height < 10;
+    if (state->untold_groups)
+        return 0;
+    area_text_fit(area, 3, 0, area->width, STYLE_WARN, hint);
+    return 1;
 }
 
 static void draw_all(struct histogram_state *state, const struct report_cell *cell, int32_t index, const uint64_t *bins,
                      const uint64_t *warmup, uint64_t total, const struct area *area)
 {
     const struct report_kernel *kernel = &cell->kernels[index];
-    const struct area plot = area_part(area, 3, 9, area->height - 6, area->width - 9);
-    char hint[320];
-    double valley;
     uint64_t most;
+    const int used = draw_cursor_line(state, bins, total, area, 2);
+    const int top = 3 + draw_hint(state, cell, index, bins, used, area);
+    const struct area plot = area_part(area, top, 9, area->height - top - 3, area->width - 9);
     fit_columns(state, plot.width);
     state->plot_x = plot.x;
-    draw_cursor_line(state, bins, total, area, 2);
-    state->bimodal = modes_find(bins, &valley);
     draw_bars(state, bins, warmup, &plot, &most);
-    area_printf(area, 3, 0, STYLE_AXIS, "%8llu", (unsigned long long)most);
-    area_printf(area, 3 + plot.height - 1, 0, STYLE_AXIS, "%8d", 0);
-    const struct area below = area_part(area, 3 + plot.height, 9, 3, area->width - 9);
+    area_printf(area, top, 0, STYLE_AXIS, "%8llu", (unsigned long long)most);
+    area_printf(area, top + plot.height - 1, 0, STYLE_AXIS, "%8d", 0);
+    const struct area below = area_part(area, top + plot.height, 9, 3, area->width - 9);
     draw_axis(state, &below, 0);
     draw_marks(state, kernel, &below, 2);
-    if (state->bimodal) {
-        modes_explain(cell, index, valley, hint, sizeof hint);
-        area_text_fit(area, 2, area->width > 110 ? 60 : 0, area->width - (area->width > 110 ? 60 : 0), STYLE_WARN,
-                      hint);
-    }
 }
 
 /* One line of a split: the launches of a group on the axis that all groups share. */
@@ -351,6 +370,12 @@ static void draw_split(struct app *app, struct histogram_state *state, const str
     free(groups);
 }
 
+/* The parts of a split hold no warm-up. */
+static bool has_warmup(const struct histogram_state *state)
+{
+    return state->warmup && state->split == SPLIT_NONE;
+}
+
 static void histogram_view_draw(struct app *app, void *opaque, const struct area *area)
 {
     struct histogram_state *state = opaque;
@@ -360,6 +385,7 @@ static void histogram_view_draw(struct app *app, void *opaque, const struct area
     if (index < 0 && cell && pass != NO_PASS)
         index = kernel_largest(cell, pass);
     state->group_rows = 0;
+    state->untold_groups = false;
     if (!plot_fits(area))
         return;
     if (index < 0) {
@@ -380,7 +406,7 @@ static void histogram_view_draw(struct app *app, void *opaque, const struct area
     if (!bins)
         return;
     report_bins_expand(&kernel->histogram, &all);
-    if (state->warmup) {
+    if (has_warmup(state)) {
         struct histogram warmup = {0};
         report_bins_expand(&kernel->warmup_histogram, &warmup);
         bins_of(&warmup, bins + BINS);
@@ -406,8 +432,8 @@ static void histogram_status(const struct app *app, const void *opaque, char *te
 {
     const struct histogram_state *state = opaque;
     (void)app;
-    snprintf(text, size, "%s, warm-up %s%s", split_names[state->split], state->warmup ? "included" : "left out",
-             state->zoom ? ", zoomed" : "");
+    snprintf(text, size, "%s%s, warm-up %s%s", state->untold_groups ? "two groups; " : "", split_names[state->split],
+             has_warmup(state) ? "included" : "left out", state->zoom ? ", zoomed" : "");
 }
 
 static void move_cursor(struct histogram_state *state, int step)
@@ -433,6 +459,7 @@ static void open_layers(struct app *app)
     if (index < 0)
         return;
     focus.scope = NO_SCOPE;
+    focus.part = (struct kernel_part){0};
     app->follow = false;
     app_open(app, VIEW_LAYERS, &focus);
     struct table *table = layers_view.table(app->states[VIEW_LAYERS]);
@@ -481,13 +508,16 @@ static bool histogram_command(struct app *app, void *opaque, enum command comman
         state->top = state->group_rows;
         return true;
     case COMMAND_ZOOM_IN:
-        state->zoom += state->zoom < 6;
+        state->zoom++;
         return true;
     case COMMAND_ZOOM_OUT:
         state->zoom -= state->zoom > 0;
         return true;
     case COMMAND_WARMUP:
-        state->warmup = !state->warmup;
+        if (state->split != SPLIT_NONE)
+            app_message(app, STYLE_WARN, "the parts of a split hold no warm-up; v goes on to all launches");
+        else
+            state->warmup = !state->warmup;
         return true;
     case COMMAND_SPLIT:
         state->split = (enum split)((state->split + 1) % SPLIT_COUNT);

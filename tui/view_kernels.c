@@ -37,26 +37,27 @@ enum column {
 };
 
 #define SPARK_WIDTH 12
+#define COMPARED (1u << BASE | 1u << RATIO)
 
 static const struct table_column columns[COLUMNS_COUNT] = {
     [NAME] = {"kernel", "kernel", "name of the kernel, or of the group", 0, 0, true, false},
     [PHASE] = {"phase", "phase", "fwd, loss, bwd or opt", 5, 4, true, false},
     [CLASS] = {"class", "class", "matmul, attention, softmax …", 11, 14, true, true},
     [LAYERS] = {"layers", "layers", "how many modules of the model it serves", 6, 12, false, false},
-    [CALLS] = {"calls", "calls", "launches in the profiled steps", 7, 5, false, false},
-    [TOTAL] = {"total", "total", "time in all its launches", 9, 2, false, false},
-    [SHARE] = {"share", "self%", "of the kernel time of the pass", 6, 1, false, false},
-    [MEAN] = {"mean", "mean", "of a launch", 9, 15, false, true},
-    [MEDIAN] = {"median", "median", "of a launch, warm-up left out", 9, 3, false, false},
-    [P95] = {"p95", "p95", "95 of 100 launches take no longer", 9, 6, false, false},
-    [P99] = {"p99", "p99", "99 of 100; from 100 launches on", 9, 16, false, true},
-    [MIN] = {"min", "min", "shortest launch", 9, 17, false, true},
-    [MAX] = {"max", "max", "longest launch", 9, 8, false, false},
+    [CALLS] = {"calls", "calls", "launches in the profiled steps", 6, 5, false, false},
+    [TOTAL] = {"total", "total", "time in all its launches", 8, 2, false, false},
+    [SHARE] = {"share", "self%", "of the kernel time of the pass, or of its part that is shown", 6, 1, false, false},
+    [MEAN] = {"mean", "mean", "of a launch", 8, 15, false, true},
+    [MEDIAN] = {"median", "median", "of a launch, warm-up left out", 8, 3, false, false},
+    [P95] = {"p95", "p95", "95 of 100 launches take no longer", 8, 6, false, false},
+    [P99] = {"p99", "p99", "99 of 100; from 100 launches on", 8, 16, false, true},
+    [MIN] = {"min", "min", "shortest launch", 8, 17, false, true},
+    [MAX] = {"max", "max", "longest launch", 8, 8, false, false},
     [CV] = {"cv", "CV%", "standard deviation over mean", 6, 9, false, false},
     [BYTES] = {"bytes", "B/s", "modelled least traffic over time", 8, 10, false, false},
     [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs over time", 8, 7, false, false},
     [ROOF] = {"roof", "roof%", "of what the measured ceilings allow (sgemm, copy)", 6, 11, false, false},
-    [BASE] = {"base", "base", "mean launch of the same kernel in the baseline", 9, 3, false, true},
+    [BASE] = {"base", "base", "mean launch of the same kernel in the baseline", 8, 3, false, true},
     [RATIO] = {"ratio", "ratio", "mean launch over the baseline's", 6, 2, false, true},
     [SPARK] = {"recent", "recent", "the last launches, oldest first, scaled to the longest", SPARK_WIDTH, 13, true,
                false},
@@ -71,10 +72,11 @@ struct kernels {
     struct table table;
     kernel_rows rows;
     VEC(uint64_t) ids;
-    enum grouping grouping;
-    bool window, windowed;          /* asked for; what the rows are */
+    bool window;                    /* asked for */
     const struct report_cell *cell; /* of this frame */
     const struct report_cell *made_of;
+    uint64_t made_version;     /* of that cell */
+    struct kernel_query query; /* that the rows are made for */
 };
 
 static const char *phase_text(int phase)
@@ -124,7 +126,7 @@ static double kernels_value(const void *context, size_t index, int column)
     }
     /* Counters are kept by kernel: groups of several have none. */
     const struct report_kernel *kernel =
-        row->kernel >= 0 && (size_t)row->kernel < kernels->cell->kernel_count && !kernels->windowed
+        row->kernel >= 0 && (size_t)row->kernel < kernels->cell->kernel_count && !kernels->query.window
             ? &kernels->cell->kernels[row->kernel]
             : NULL;
     switch (kernel ? column : COLUMNS_COUNT) {
@@ -222,17 +224,19 @@ static const struct table_ops ops = {
     .column_count = COLUMNS_COUNT,
     .text = kernels_text,
     .value = kernels_value,
-    .flexible_least = 20,
+    .flexible_least = 24,
     .long_names = true,
     .version = kernels_version,
     .slow = 1u << SPARK,
+    .automatic = COMPARED,
+    .slot = VIEW_KERNELS,
 };
 
 static void kernels_init(struct app *app, void *state)
 {
     struct kernels *kernels = state;
-    (void)app;
     table_init(&kernels->table, &ops, TOTAL);
+    app_configure_table(app, &kernels->table);
 }
 
 static void kernels_release(void *state)
@@ -245,28 +249,32 @@ static void kernels_release(void *state)
 
 static void make_rows(struct app *app, struct kernels *kernels)
 {
-    const int pass = app_pass(app, kernels->cell);
-    const uint32_t compare_columns = 1u << BASE | 1u << RATIO;
-    /* Of a frozen screen the last ten seconds are those before it froze: they are not looked at again, for they move. */
-    if (app->paused && kernels->window && kernels->windowed && kernels->made_of == kernels->cell)
-        return;
-    kernels->rows.count = kernels->ids.count = 0;
-    kernels->made_of = kernels->cell;
-    kernels->windowed = kernels->window && app->session && !app->paused;
-    if (app->focus.compare)
-        kernels->table.shown |= compare_columns;
-    else
-        kernels->table.shown &= ~compare_columns;
-    if (!kernels->cell || pass == NO_PASS)
-        return;
-    const struct kernel_query query = {
-        .pass = pass,
+    struct kernel_query query = {
+        .pass = app_pass(app, kernels->cell),
         .scope = app->focus.scope,
-        .grouping = kernels->grouping,
-        .window = kernels->windowed,
+        .part = app->focus.part,
+        .grouping = app->focus.grouping,
+        .window = kernels->window && app->session,
         .threshold = app->config.threshold,
         .baseline = app->focus.compare ? app_find_cell(app, app->baseline) : NULL,
     };
+    if (app->focus.compare)
+        kernels->table.shown |= COMPARED;
+    else
+        kernels->table.shown &= ~COMPARED;
+    /* A frozen screen keeps what it showed: the last ten seconds and the bins of groups go on moving underneath. Other rows
+     * than those that it has it makes of what the document holds, which stands still. */
+    query.frozen = app->paused && kernels->cell && kernels->cell->status == STATUS_RUNNING;
+    if (query.frozen && kernels->made_of == kernels->cell && kernels->made_version == kernels->cell->version &&
+        kernel_query_same(&kernels->query, &query))
+        return;
+    query.window &= !query.frozen;
+    kernels->rows.count = kernels->ids.count = 0;
+    kernels->query = query;
+    kernels->made_of = kernels->cell;
+    if (!kernels->cell || query.pass == NO_PASS)
+        return;
+    kernels->made_version = kernels->cell->version;
     kernel_rows_make(kernels->cell, &query, &kernels->rows);
     for (size_t i = 0; i < kernels->rows.count; i++)
         vec_push(&kernels->ids, kernels->rows.items[i].id);
@@ -294,9 +302,7 @@ static void kernels_status(const struct app *app, const void *state, char *text,
     const struct table *table = &kernels->table;
     const int pass = app_pass(app, kernels->cell);
     size_t used = (size_t)snprintf(text, size, "%s", pass == NO_PASS ? "" : pass_name((enum pass)pass));
-    if (kernels->grouping != GROUP_KERNEL && used < size)
-        used += (size_t)snprintf(text + used, size - used, ", by %s", grouping_names[kernels->grouping]);
-    if (kernels->windowed && used < size)
+    if (kernels->query.window && used < size)
         used += (size_t)snprintf(text + used, size - used, ", last 10 s");
     if (app->config.threshold > 0 && used < size)
         used += (size_t)snprintf(text + used, size - used, ", ≥%g%%", app->config.threshold * 100);
@@ -309,28 +315,24 @@ static void kernels_status(const struct app *app, const void *state, char *text,
                  table->items.count);
 }
 
-/* Enter: a kernel to its histogram; a layer to the kernels within it; a class or phase to its kernels by filter of the
- * group. */
+/* Enter: a kernel to its histogram; a class, block or phase to its kernels. */
 static void open_row(struct app *app, struct kernels *kernels)
 {
     size_t index;
     if (!table_selected(&kernels->table, &index))
         return;
     const struct kernel_row *row = &kernels->rows.items[index];
+    const enum grouping grouping = kernels->query.grouping;
+    if (grouping != GROUP_KERNEL) {
+        app_open_group(app, kernels->cell, kernels->query.pass, grouping, row->group);
+        return;
+    }
     struct focus focus = app->focus;
     focus.run = kernels->cell->run_id;
-    focus.pass = app_pass(app, kernels->cell);
+    focus.pass = kernels->query.pass;
+    focus.kernel = row->id;
     app->follow = false;
-    if (kernels->grouping == GROUP_LAYER) {
-        focus.scope = row->scope;
-        kernels->grouping = GROUP_KERNEL;
-        app_open(app, VIEW_KERNELS, &focus);
-    } else if (kernels->grouping == GROUP_KERNEL) {
-        focus.kernel = row->id;
-        app_open(app, VIEW_HISTOGRAM, &focus);
-    } else {
-        kernels->grouping = GROUP_KERNEL;
-    }
+    app_open(app, VIEW_HISTOGRAM, &focus);
 }
 
 static bool kernels_command(struct app *app, void *state, enum command command)
@@ -341,8 +343,7 @@ static bool kernels_command(struct app *app, void *state, enum command command)
         open_row(app, kernels);
         return true;
     case COMMAND_GROUP:
-        kernels->made_of = NULL; /* even of a frozen screen they are made anew, then of all launches */
-        kernels->grouping = (enum grouping)((kernels->grouping + 1) % GROUPING_COUNT);
+        app->focus.grouping = (enum grouping)((app->focus.grouping + 1) % GROUPING_COUNT);
         return true;
     case COMMAND_WINDOW:
         if (!app->session)

@@ -319,12 +319,14 @@ static const struct table_ops ops = {
     .flexible_least = 26,
     .long_names = true,
     .version = layers_version,
+    .slot = VIEW_LAYERS,
 };
 
 static void layers_init(struct app *app, void *state)
 {
-    (void)app;
-    table_init(&((struct layers *)state)->table, &ops, NAME);
+    struct layers *layers = state;
+    table_init(&layers->table, &ops, NAME);
+    app_configure_table(app, &layers->table);
 }
 
 static void layers_release(void *state)
@@ -392,9 +394,7 @@ static void open_row(struct app *app, struct layers *layers)
     } else if (row->has_children && !row->open) {
         toggle(layers, layer_id(layers->cell, row->layer));
     } else {
-        focus.scope = row->layer;
-        app->follow = false;
-        app_open(app, VIEW_KERNELS, &focus);
+        app_open_layer(app, layers->cell, layers->pass, row->layer);
     }
 }
 

@@ -37,12 +37,14 @@ static const struct table_ops ops = {
     .column_count = COLUMNS_COUNT,
     .text = log_text,
     .flexible_least = 20,
+    .slot = VIEW_LOG,
 };
 
 static void log_init(struct app *app, void *state)
 {
     struct log *log = state;
     table_init(&log->table, &ops, TEXT);
+    app_configure_table(app, &log->table);
     log->session = app->session;
     log->at_end = true;
 }

@@ -10,6 +10,7 @@ enum mode { MODE_CURVE, MODE_LAYERS, MODE_TENSORS, MODE_COUNT };
 static const char *const mode_names[MODE_COUNT] = {"over the step", "saved by layer", "largest tensors"};
 
 #define BAR_WIDTH 20
+#define LEAST_NODES 8 /* that a picture zooms in to */
 
 enum layer_column { LAYER, LAYER_SAVED, LAYER_SHARE, LAYER_BAR, LAYER_PARAMETERS, LAYER_COLUMNS };
 static const struct table_column layer_columns[LAYER_COLUMNS] = {
@@ -82,16 +83,27 @@ static void tensor_text(const void *context, size_t index, int column, struct ce
 }
 
 static const struct table_ops layer_ops = {
-    .columns = layer_columns, .column_count = LAYER_COLUMNS, .text = layer_text, .flexible_least = 24};
+    .columns = layer_columns,
+    .column_count = LAYER_COLUMNS,
+    .text = layer_text,
+    .flexible_least = 24,
+    .slot = VIEW_MEMORY,
+};
 static const struct table_ops tensor_ops = {
-    .columns = tensor_columns, .column_count = TENSOR_COLUMNS, .text = tensor_text, .flexible_least = 24};
+    .columns = tensor_columns,
+    .column_count = TENSOR_COLUMNS,
+    .text = tensor_text,
+    .flexible_least = 24,
+    .slot = CONFIG_TENSORS,
+};
 
 static void memory_init(struct app *app, void *state)
 {
     struct memory *memory = state;
-    (void)app;
     table_init(&memory->layers, &layer_ops, LAYER);
     table_init(&memory->tensors, &tensor_ops, TENSOR);
+    app_configure_table(app, &memory->layers);
+    app_configure_table(app, &memory->tensors);
     memory->cursor = 0.5;
 }
 
@@ -130,8 +142,10 @@ static int column_node(const struct memory *state, int x)
 static void choose_nodes(struct memory *state)
 {
     const int count = state->cell->memory.curve_count;
-    int span = count >> state->zoom;
-    span = span < 8 ? (count < 8 ? count : 8) : span;
+    int span = count, zoom = 0;
+    for (; zoom < state->zoom && span > LEAST_NODES; zoom++)
+        span = span / 2 > LEAST_NODES ? span / 2 : LEAST_NODES;
+    state->zoom = zoom; /* no further than there is something to see of it */
     state->first = (int)(state->cursor * (count - 1)) - span / 2;
     if (state->first > count - span)
         state->first = count - span;
@@ -329,7 +343,7 @@ static bool memory_command(struct app *app, void *opaque, enum command command)
         move_cursor(state, 1);
         return true;
     case COMMAND_ZOOM_IN:
-        state->zoom += state->zoom < 10;
+        state->zoom++;
         return true;
     case COMMAND_ZOOM_OUT:
         state->zoom -= state->zoom > 0;

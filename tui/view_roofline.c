@@ -22,6 +22,8 @@ static const struct table_column columns[COLUMNS_COUNT] = {
                        true},
 };
 
+#define COUNTED (1u << COUNTED_INTENSITY | 1u << COUNTED_FLOPS)
+
 struct roofline {
     struct table table;
     kernel_rows rows;
@@ -92,7 +94,7 @@ static void roofline_text(const void *context, size_t index, int column, struct 
     const struct kernel_row *row = &state->rows.items[index];
     if (column == NAME) {
         if (row->phase >= 0)
-            snprintf(out->text, sizeof out->text, "%s %s", row->name, phase_name((enum phase)row->phase));
+            snprintf(out->text, sizeof out->text, "%s %s", phase_name((enum phase)row->phase), row->name);
         else
             cell_string(out, row->name);
         return;
@@ -112,12 +114,15 @@ static const struct table_ops ops = {
     .value = roofline_value,
     .flexible_least = 16,
     .long_names = true,
+    .automatic = COUNTED,
+    .slot = VIEW_ROOFLINE,
 };
 
 static void roofline_init(struct app *app, void *opaque)
 {
-    (void)app;
-    table_init(&((struct roofline *)opaque)->table, &ops, SHARE);
+    struct roofline *state = opaque;
+    table_init(&state->table, &ops, SHARE);
+    app_configure_table(app, &state->table);
 }
 
 static void roofline_release(void *opaque)
@@ -203,8 +208,12 @@ static void draw_roof(const struct roofline *state, const struct scale *scale, c
 static void draw_axes(const struct scale *scale, const struct area *area, const struct area *plot)
 {
     char text[FORMAT_SIZE];
+    int before = -1; /* a low picture has no line for each power of ten */
     for (int power = (int)scale->y_low; power <= (int)scale->y_high; power++) {
         const int y = (int)lround((1 - place(power, scale->y_low, scale->y_high)) * (plot->height - 1));
+        if (y == before)
+            continue;
+        before = y;
         area_text_right(area, 1 + y, 0, 7, STYLE_AXIS, format_rate(text, pow(10, power)));
     }
     area_fill(area, 1 + plot->height, 8, 1, plot->width, STYLE_AXIS, 0x2500);
@@ -287,11 +296,10 @@ static void draw_picture(const struct app *app, const struct roofline *state, co
 static void make_rows(struct app *app, struct roofline *state)
 {
     const int pass = app_pass(app, state->cell);
-    const uint32_t counted = 1u << COUNTED_INTENSITY | 1u << COUNTED_FLOPS;
     if (state->cell && counted_work(state->cell) && !state->layers)
-        state->table.shown |= counted;
+        state->table.shown |= COUNTED;
     else
-        state->table.shown &= ~counted;
+        state->table.shown &= ~COUNTED;
     state->rows.count = state->ids.count = 0;
     if (!state->cell || pass == NO_PASS)
         return;
@@ -357,17 +365,19 @@ static bool roofline_command(struct app *app, void *opaque, enum command command
         return false;
     if (!state->cell || !table_selected(&state->table, &index))
         return true;
+    const struct kernel_row *row = &state->rows.items[index];
+    if (state->layers) {
+        app->focus.scope = NO_SCOPE; /* the points are of the whole run */
+        app->focus.part = (struct kernel_part){0};
+        app_open_group(app, state->cell, app_pass(app, state->cell), GROUP_LAYER, row->group);
+        return true;
+    }
     struct focus focus = app->focus;
     focus.run = state->cell->run_id;
     focus.pass = app_pass(app, state->cell);
+    focus.kernel = row->id;
     app->follow = false;
-    if (state->layers) {
-        focus.scope = state->rows.items[index].scope;
-        app_open(app, VIEW_KERNELS, &focus);
-    } else {
-        focus.kernel = state->rows.items[index].id;
-        app_open(app, VIEW_HISTOGRAM, &focus);
-    }
+    app_open(app, VIEW_HISTOGRAM, &focus);
     return true;
 }
 

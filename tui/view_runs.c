@@ -32,16 +32,16 @@ static const struct table_column columns[COLUMNS_COUNT] = {
     [MODEL] = {"model", "model", "model: preset/name or own sizes", 0, 0, true, false},
     [SHAPE] = {"shape", "shape", "sequences a step (b) and tokens a sequence (c)", 10, 9, true, false},
     [DTYPE] = {"dtype", "dtype", "precision that ran", 5, 8, true, false},
-    [MODE] = {"mode", "mode", "what ran: eager (one kernel an op) or compile (fused, tuned)", 7, 4, true, false},
+    [MODE] = {"mode", "mode", "what ran: eager (one kernel an op) or compile (fused, tuned)", 7, 3, true, false},
     [STATUS] = {"status", "status", "running, or how it ended; the first line has the reason", 11, 6, true, false},
-    [FWD] = {"fwd", "fwd ±MAD", "forward: median of the timed steps ± median absolute deviation in %", 15, 3, false,
+    [FWD] = {"fwd", "fwd ±MAD", "forward: median of the timed steps ± median absolute deviation in %", 15, 5, false,
              false},
-    [BWD] = {"bwd", "bwd ±MAD", "backward: median ± MAD in %, timed in the same step", 15, 2, false, false},
+    [BWD] = {"bwd", "bwd ±MAD", "backward: median ± MAD in %, timed in the same step", 15, 4, false, false},
     [OPT] = {"opt", "opt ±MAD", "optimizer: median ± MAD in %", 15, 10, false, true},
     [TOTAL] = {"total", "total ±MAD", "the whole step of the most complete pass: median ± MAD in %", 15, 1, false,
                false},
     [RATIO] = {"ratio", "vs baseline", "total over the baseline's, and whether that is beyond noise (95 % interval)",
-               14, 5, true, false},
+               14, 2, true, false},
     [TOKENS] = {"tokens", "tok/s", "tokens a second at the median", 8, 10, false, false},
     [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs of the step over its median", 8, 11, false, false},
     [PLANNED] = {"planned", "planned", "memory of the plan: arena and workspace", 9, 12, false, false},
@@ -248,6 +248,8 @@ static double runs_value(const void *context, size_t index, int column)
         return resident(row);
     case COMPILE_TIME:
         return known_or_nan(row->cell->compile_ns);
+    case RATIO:
+        return row->ratio;
     default:
         return row->pass == NO_PASS ? UNKNOWN_DOUBLE : (double)phase_of(row, PHASE_COUNT)->sample_count;
     }
@@ -259,6 +261,9 @@ static const struct table_ops ops = {
     .text = runs_text,
     .value = runs_value,
     .flexible_least = 14,
+    .by_value = 1u << RATIO,
+    .automatic = 1u << RATIO,
+    .slot = VIEW_RUNS,
 };
 
 static const struct ratio *compared(struct runs *runs, const struct report_cell *cell, const struct report_cell *base,
@@ -296,6 +301,7 @@ static void judge(struct row *row, const struct ratio *ratio)
     if (!is_known(ratio->median) || !is_known(ratio->low)) {
         snprintf(row->verdict, sizeof row->verdict, "n/a");
         row->verdict_style = STYLE_DIM;
+        row->ratio = UNKNOWN_DOUBLE;
         return;
     }
     /* Of two runs of three steps one is all faster than the other in a tenth of cases, though nothing differs; from four
@@ -320,6 +326,7 @@ static void make_rows(struct app *app, struct runs *runs)
         const struct report_cell *cell = app->report->cells.items[i];
         struct row row = {.cell = cell, .pass = timed_pass(cell), .ratio = UNKNOWN_DOUBLE};
         if (base == cell) {
+            row.ratio = 1;
             snprintf(row.verdict, sizeof row.verdict, "baseline");
             row.verdict_style = STYLE_BOLD;
         } else if (base && row.pass != NO_PASS && base->passes[row.pass].present &&
@@ -342,9 +349,9 @@ static void make_rows(struct app *app, struct runs *runs)
 static void runs_init(struct app *app, void *state)
 {
     struct runs *runs = state;
-    (void)app;
     table_init(&runs->table, &ops, RUN);
     runs->table.ascending = true;
+    app_configure_table(app, &runs->table);
 }
 
 static void runs_release(void *state)
@@ -399,7 +406,8 @@ static bool runs_command(struct app *app, void *state, enum command command)
     if (!table_selected(&runs->table, &index))
         return true;
     const struct report_cell *cell = runs->rows.items[index].cell;
-    struct focus focus = {.run = cell->run_id, .pass = NO_PASS, .scope = NO_SCOPE};
+    const struct focus focus = {
+        .run = cell->run_id, .pass = NO_PASS, .scope = NO_SCOPE, .grouping = app->focus.grouping};
     app->follow = false;
     app_open(app, VIEW_KERNELS, &focus);
     return true;

@@ -3,41 +3,29 @@
 #include "base/unknown.h"
 #include "tui/app.h"
 #include "tui/format.h"
+#include "tui/launches.h"
 #include "tui/plot.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define LIVE_RECORDS 65536
 #define STREAMS_MAX 64
 #define COLUMNS_MAX 1024
 #define LEAST_SPAN_NS 1000.0
 
-struct span {
-    uint64_t start, end;
-    const char *name;
-    int32_t scope;
-    uint16_t stream;
-    uint8_t phase, kind;
-    int8_t kernel_class; /* −1 unknown */
-    bool lost_before;    /* records are missing between the one before and this */
-};
-
 struct timeline {
-    VEC(struct span) spans;
-    struct record *records; /* copied from the aggregate */
+    struct launches launches;
+    size_t begin, end; /* of these, all that the picture shows */
     uint16_t streams[STREAMS_MAX];
     int stream_count, stream;
     uint32_t run;
     int pass;
-    uint64_t version;  /* of the cell that the spans were made from */
     uint64_t origin;   /* of the times shown */
     double from, span; /* visible, ns since origin; span 0: choose */
     double cursor;     /* ns since origin */
     bool at_end, by_class;
     int width; /* columns of the picture */
     int plot_x;
-    double step_ns; /* length of the newest complete step; NaN */
 };
 
 static void add_stream(struct timeline *timeline, uint16_t stream)
@@ -49,106 +37,37 @@ static void add_stream(struct timeline *timeline, uint16_t stream)
         timeline->streams[timeline->stream_count++] = stream;
 }
 
-static bool is_work(int kind)
+/* What there is to show: of a frozen screen the launches that it has. */
+static void collect(struct app *app, struct timeline *timeline, const struct report_cell *cell, bool other)
 {
-    return kind == RECORD_KERNEL || kind == RECORD_COPY || kind == RECORD_MEMSET;
-}
-
-static void take_records(struct timeline *timeline, const struct run *run)
-{
-    if (!timeline->records)
-        timeline->records = malloc(LIVE_RECORDS * sizeof *timeline->records);
-    const size_t count = timeline->records ? aggregate_recent(run->aggregate, timeline->records, LIVE_RECORDS) : 0;
-    uint32_t last_step = 0, complete = UINT32_MAX;
-    uint64_t step_first = 0, step_last = 0;
-    for (size_t i = 0; i < count; i++) {
-        const struct record *record = &timeline->records[i];
-        if (!is_work(record->kind))
-            continue;
-        int kernel_class = -1;
-        if (run->plan && record->node >= 0 && record->node < run->plan->node_count)
-            kernel_class = (int)op_info(run->plan->nodes[record->node].op)->kernel_class;
-        const struct span span = {
-            .start = record->start,
-            .end = record->end,
-            .name = aggregate_name_text(run->aggregate, record->name),
-            .scope = record->scope,
-            .stream = record->stream,
-            .phase = record->phase,
-            .kind = record->kind,
-            .kernel_class = (int8_t)kernel_class,
-            .lost_before = run->dropped > 0 && i > 0 && record->sequence > record[-1].sequence + 1,
-        };
-        vec_push(&timeline->spans, span);
-        add_stream(timeline, record->stream);
-        last_step = record->step;
-    }
-    for (size_t i = count; i-- > 0;) {
-        const struct record *record = &timeline->records[i];
-        if (!is_work(record->kind) || record->step == last_step)
-            continue;
-        if (complete == UINT32_MAX) {
-            complete = record->step;
-            step_last = record->end;
-        }
-        if (record->step != complete)
-            break;
-        step_first = record->start;
-    }
-    timeline->step_ns = complete == UINT32_MAX ? UNKNOWN_DOUBLE : (double)(step_last - step_first);
-}
-
-static void take_launches(struct timeline *timeline, const struct report_cell *cell, int pass)
-{
-    uint64_t end = 0;
-    for (size_t i = 0; i < cell->launch_count; i++) {
-        const struct report_launch *launch = &cell->timeline[i];
-        if (launch->pass != pass || !is_work(launch->kind) || launch->kernel >= cell->kernel_count)
-            continue;
-        const struct span span = {
-            .start = launch->start_ns,
-            .end = launch->start_ns + launch->duration_ns,
-            .name = cell->kernels[launch->kernel].name,
-            .scope = launch->scope,
-            .stream = launch->stream,
-            .phase = launch->phase,
-            .kind = launch->kind,
-            .kernel_class = (int8_t)cell->kernels[launch->kernel].kernel_class,
-        };
-        vec_push(&timeline->spans, span);
-        add_stream(timeline, launch->stream);
-        end = span.end > end ? span.end : end;
-    }
-    timeline->step_ns = end ? (double)end : UNKNOWN_DOUBLE;
-}
-
-static void collect(struct app *app, struct timeline *timeline, const struct report_cell *cell)
-{
+    struct launches *launches = &timeline->launches;
     const struct run *run = app_run(app);
+    if (!run || !run->aggregate)
+        launches->count = 0;
+    else if (!app->paused)
+        launches_follow(launches, run);
+    else if (other || launches->run != run || !launches->copied)
+        launches_freeze(launches, run);
+    if (launches->count == 0 && timeline->pass != NO_PASS)
+        launches_of_report(launches, cell, timeline->pass);
+}
+
+static void choose_launches(struct app *app, struct timeline *timeline, const struct report_cell *cell)
+{
     const int pass = app_pass(app, cell);
-    const bool other = timeline->run != cell->run_id || (!run && timeline->pass != pass);
-    /* A frozen screen keeps the launches that it has. */
-    if (!other && (app->paused || (timeline->version == cell->version && timeline->spans.count)))
-        return;
+    const bool other = timeline->run != cell->run_id || (!app_run(app) && timeline->pass != pass);
+    uint64_t first, last;
     timeline->run = cell->run_id;
     timeline->pass = pass;
-    timeline->version = cell->version;
-    timeline->spans.count = 0;
-    timeline->stream_count = 0;
-    timeline->step_ns = UNKNOWN_DOUBLE;
-    if (run && run->aggregate)
-        take_records(timeline, run);
-    if (timeline->spans.count == 0 && pass != NO_PASS)
-        take_launches(timeline, cell, pass);
+    collect(app, timeline, cell, other);
+    launches_extent(&timeline->launches, &first, &last);
     if (other) {
         timeline->span = 0;
         timeline->at_end = true;
-        timeline->origin = timeline->spans.count ? timeline->spans.items[0].start : 0;
-    } else if (timeline->spans.count && (timeline->origin == 0 || timeline->spans.items[0].start < timeline->origin)) {
-        timeline->origin = timeline->spans.items[0].start;
+        timeline->stream_count = timeline->stream = 0;
     }
-    if (timeline->stream >= timeline->stream_count)
-        timeline->stream = 0;
+    if (timeline->launches.count && (other || timeline->origin == 0 || first < timeline->origin))
+        timeline->origin = first;
 }
 
 static double since(const struct timeline *timeline, uint64_t time)
@@ -156,26 +75,33 @@ static double since(const struct timeline *timeline, uint64_t time)
     return (double)(int64_t)(time - timeline->origin);
 }
 
-static void extent(const struct timeline *timeline, double *first, double *last)
+/* The instant of a place in the picture. */
+static uint64_t instant(const struct timeline *timeline, double place)
 {
-    *first = *last = 0;
-    for (size_t i = 0; i < timeline->spans.count; i++) {
-        const double start = since(timeline, timeline->spans.items[i].start),
-                     end = since(timeline, timeline->spans.items[i].end);
-        if (i == 0 || start < *first)
-            *first = start;
-        if (i == 0 || end > *last)
-            *last = end;
+    return timeline->origin + (uint64_t)(place > 0 ? place : 0);
+}
+
+/* What the picture shows, and the streams that it has met so far: these stay. */
+static void find_visible(struct timeline *timeline)
+{
+    launches_range(&timeline->launches, instant(timeline, timeline->from),
+                   instant(timeline, timeline->from + timeline->span) + 1, &timeline->begin, &timeline->end);
+    for (size_t i = timeline->begin; i < timeline->end; i++) {
+        const struct record *launch = launches_at(&timeline->launches, i);
+        if (launch_is_work(launch))
+            add_stream(timeline, launch->stream);
     }
 }
 
 static void place_window(struct timeline *timeline)
 {
-    double first, last;
-    extent(timeline, &first, &last);
+    uint64_t earliest, latest;
+    launches_extent(&timeline->launches, &earliest, &latest);
+    const double first = since(timeline, earliest), last = since(timeline, latest);
     const double whole = last - first > LEAST_SPAN_NS ? last - first : LEAST_SPAN_NS;
     if (!(timeline->span > 0)) {
-        timeline->span = is_known(timeline->step_ns) && timeline->step_ns > 0 ? timeline->step_ns * 1.02 : whole;
+        const double step_ns = launches_step_ns(&timeline->launches);
+        timeline->span = step_ns > 0 ? step_ns * 1.02 : whole;
         timeline->from = timeline->cursor = last - timeline->span;
     }
     const double place = (timeline->cursor - timeline->from) / timeline->span;
@@ -200,7 +126,7 @@ static void place_window(struct timeline *timeline)
 
 struct lane {
     double busy[COLUMNS_MAX], best[COLUMNS_MAX];
-    const struct span *span[COLUMNS_MAX];
+    const struct record *launch[COLUMNS_MAX];
     bool lost[COLUMNS_MAX];
     double total;
 };
@@ -209,34 +135,35 @@ static void fill_lane(const struct timeline *timeline, uint16_t stream, struct l
 {
     const double scale = timeline->width / timeline->span;
     memset(lane, 0, sizeof *lane);
-    for (size_t i = 0; i < timeline->spans.count; i++) {
-        const struct span *span = &timeline->spans.items[i];
-        const double start = (since(timeline, span->start) - timeline->from) * scale;
-        const double end = (since(timeline, span->end) - timeline->from) * scale;
-        if (span->stream != stream || end <= 0 || start >= timeline->width)
+    for (size_t i = timeline->begin; i < timeline->end; i++) {
+        const struct record *launch = launches_at(&timeline->launches, i);
+        const double start = (since(timeline, launch->start) - timeline->from) * scale;
+        const double end = (since(timeline, launch->end) - timeline->from) * scale;
+        if (!launch_is_work(launch) || launch->stream != stream || end <= 0 || start >= timeline->width)
             continue;
         const int first = start > 0 ? (int)start : 0;
-        if (span->lost_before)
+        if (launches_lost_before(&timeline->launches, i))
             lane->lost[first] = true;
         for (int x = first; x < timeline->width && x < end; x++) {
             const double overlap = (end < x + 1 ? end : x + 1) - (start > x ? start : x);
             lane->busy[x] += overlap;
             lane->total += overlap;
-            if (overlap > lane->best[x] || !lane->span[x]) {
+            if (overlap > lane->best[x] || !lane->launch[x]) {
                 lane->best[x] = overlap;
-                lane->span[x] = span;
+                lane->launch[x] = launch;
             }
         }
     }
 }
 
-static enum style span_style(const struct timeline *timeline, const struct span *span)
+static enum style launch_style(const struct timeline *timeline, const struct record *launch)
 {
-    if (span->kind != RECORD_KERNEL)
+    if (launch->kind != RECORD_KERNEL)
         return STYLE_DIM;
-    if (timeline->by_class)
-        return span->kernel_class < 0 ? STYLE_NORMAL : (enum style)(STYLE_CLASS + span->kernel_class);
-    return (enum style)(STYLE_PHASE + span->phase);
+    if (!timeline->by_class)
+        return (enum style)(STYLE_PHASE + launch->phase);
+    const int kernel_class = launches_class(&timeline->launches, launch);
+    return kernel_class < 0 ? STYLE_NORMAL : (enum style)(STYLE_CLASS + kernel_class);
 }
 
 static void draw_lane(const struct timeline *timeline, const struct area *area, int y, const struct lane *lane,
@@ -247,13 +174,13 @@ static void draw_lane(const struct timeline *timeline, const struct area *area, 
     area_printf(area, y, 0, selected ? STYLE_BOLD : STYLE_NORMAL, "%s%3d", selected ? "▶" : " ",
                 timeline->streams[stream]);
     for (int x = 0; x < timeline->width; x++) {
-        const struct span *span = lane->span[x];
+        const struct record *launch = lane->launch[x];
         if (lane->lost[x])
             area_put(area, y, 5 + x, STYLE_DROPPED, L'!');
-        else if (!span || lane->busy[x] < 0.02)
+        else if (!launch || lane->busy[x] < 0.02)
             area_put(area, y, 5 + x, STYLE_DIM, 0xb7);
         else
-            area_put(area, y, 5 + x, span_style(timeline, span),
+            area_put(area, y, 5 + x, launch_style(timeline, launch),
                      lane->busy[x] > 0.95 ? 0x2588 : 0x2581 + (int)(lane->busy[x] * 7));
     }
     area_printf(area, y, 5 + timeline->width + 1, STYLE_DIM, "idle %s",
@@ -273,31 +200,45 @@ static void draw_ruler(const struct timeline *timeline, const struct area *area,
     }
 }
 
-/* The launch under the cursor on the selected stream, and the gap round the cursor when there is none. */
-static const struct span *under_cursor(const struct timeline *timeline, double *gap)
+static bool on_stream(const struct timeline *timeline, size_t index)
 {
-    const uint16_t stream = timeline->streams[timeline->stream];
-    const double tick = timeline->span / (timeline->width > 0 ? timeline->width : 1);
+    const struct record *launch = launches_at(&timeline->launches, index);
+    return launch->stream == timeline->streams[timeline->stream] && launch_is_work(launch);
+}
+
+/* How long nothing runs round the cursor on the selected stream: infinite before its first launch and after its last. */
+static double gap_at_cursor(const struct timeline *timeline)
+{
+    const struct launches *launches = &timeline->launches;
     double before = -INFINITY, after = INFINITY;
-    const struct span *best = NULL;
+    size_t at = timeline->begin;
+    for (; at < launches->count && after == INFINITY; at++)
+        if (on_stream(timeline, at) && since(timeline, launches_at(launches, at)->start) >= timeline->cursor)
+            after = since(timeline, launches_at(launches, at)->start);
+    while (at-- > 0 && before == -INFINITY)
+        if (on_stream(timeline, at) && since(timeline, launches_at(launches, at)->end) <= timeline->cursor)
+            before = since(timeline, launches_at(launches, at)->end);
+    return after - before;
+}
+
+/* The launch under the cursor on the selected stream; NULL when none is. */
+static const struct record *under_cursor(const struct timeline *timeline)
+{
+    const double tick = timeline->span / (timeline->width > 0 ? timeline->width : 1);
+    const struct record *best = NULL;
     double best_overlap = 0;
-    for (size_t i = 0; i < timeline->spans.count; i++) {
-        const struct span *span = &timeline->spans.items[i];
-        if (span->stream != stream)
+    for (size_t i = timeline->begin; i < timeline->end; i++) {
+        const struct record *launch = launches_at(&timeline->launches, i);
+        if (!on_stream(timeline, i))
             continue;
-        const double start = since(timeline, span->start), end = since(timeline, span->end);
+        const double start = since(timeline, launch->start), end = since(timeline, launch->end);
         const double overlap = (end < timeline->cursor + tick ? end : timeline->cursor + tick) -
                                (start > timeline->cursor ? start : timeline->cursor);
         if (overlap > best_overlap) {
             best_overlap = overlap;
-            best = span;
+            best = launch;
         }
-        if (end <= timeline->cursor && end > before)
-            before = end;
-        if (start >= timeline->cursor && start < after)
-            after = start;
     }
-    *gap = after - before;
     return best;
 }
 
@@ -309,16 +250,16 @@ static const char *scope_path(const struct report_cell *cell, int32_t scope)
 static void draw_cursor(const struct timeline *timeline, const struct report_cell *cell, const struct area *area, int y)
 {
     char at[FORMAT_SIZE], duration[FORMAT_SIZE];
-    double gap;
-    const struct span *span = under_cursor(timeline, &gap);
+    const struct record *launch = under_cursor(timeline);
+    const double gap = launch ? 0 : gap_at_cursor(timeline);
     format_duration(at, timeline->cursor);
-    if (span) {
+    if (launch) {
         int x = area_printf(area, y, 0, STYLE_NORMAL, "at %s: ", at);
-        x += area_text_fit(area, y, x, area->width - x - 12, STYLE_BOLD, span->name);
-        x +=
-            area_printf(area, y, x, STYLE_NORMAL, "  %s", format_duration(duration, (double)(span->end - span->start)));
-        area_printf(area, y, x, STYLE_DIM, "  %s  %s", phase_name((enum phase)span->phase),
-                    scope_path(cell, span->scope));
+        x += area_text_fit(area, y, x, area->width - x - 12, STYLE_BOLD, launches_name(&timeline->launches, launch));
+        x += area_printf(area, y, x, STYLE_NORMAL, "  %s",
+                         format_duration(duration, (double)(launch->end - launch->start)));
+        area_printf(area, y, x, STYLE_DIM, "  %s  %s", phase_name((enum phase)launch->phase),
+                    scope_path(cell, launch->scope));
     } else if (isfinite(gap)) {
         area_printf(area, y, 0, STYLE_NORMAL, "at %s: idle for %s", at, format_duration(duration, gap));
     } else {
@@ -337,17 +278,17 @@ static void draw_launches(const struct timeline *timeline, const struct report_c
     area_text_right(area, y, 0, 11, STYLE_HEAD, "from left");
     area_text_right(area, y, 12, 10, STYLE_HEAD, "duration");
     area_text(area, y++, 23, -1, STYLE_HEAD, "phase kernel                          layer");
-    const uint16_t stream = timeline->streams[timeline->stream];
-    for (size_t i = 0; i < timeline->spans.count && y < area->height; i++) {
-        const struct span *span = &timeline->spans.items[i];
-        if (span->stream != stream || since(timeline, span->end) < timeline->cursor)
+    for (size_t i = timeline->begin; i < timeline->launches.count && y < area->height; i++) {
+        const struct record *launch = launches_at(&timeline->launches, i);
+        if (!on_stream(timeline, i) || since(timeline, launch->end) < timeline->cursor)
             continue;
         area_text_right(area, y, 0, 11, STYLE_NORMAL,
-                        format_duration(start, since(timeline, span->start) - timeline->from));
-        area_text_right(area, y, 12, 10, STYLE_NORMAL, format_duration(duration, (double)(span->end - span->start)));
-        area_text(area, y, 23, 5, (enum style)(STYLE_PHASE + span->phase), phase_name((enum phase)span->phase));
-        area_text_fit(area, y, 29, 31, STYLE_NORMAL, span->name);
-        area_text_fit(area, y, 61, area->width - 61, STYLE_DIM, scope_path(cell, span->scope));
+                        format_duration(start, since(timeline, launch->start) - timeline->from));
+        area_text_right(area, y, 12, 10, STYLE_NORMAL,
+                        format_duration(duration, (double)(launch->end - launch->start)));
+        area_text(area, y, 23, 5, (enum style)(STYLE_PHASE + launch->phase), phase_name((enum phase)launch->phase));
+        area_text_ends(area, y, 29, 31, STYLE_NORMAL, launches_name(&timeline->launches, launch), NULL);
+        area_text_fit(area, y, 61, area->width - 61, STYLE_DIM, scope_path(cell, launch->scope));
         y++;
     }
 }
@@ -357,8 +298,8 @@ static void timeline_draw(struct app *app, void *opaque, const struct area *area
     struct timeline *timeline = opaque;
     const struct report_cell *cell = app_cell(app);
     if (cell)
-        collect(app, timeline, cell);
-    if (!cell || timeline->spans.count == 0) {
+        choose_launches(app, timeline, cell);
+    if (!cell || timeline->launches.count == 0) {
         area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM,
                       !cell ? "no run yet: n starts one"
                             : "no launch to show: the first profiled step comes after the warm-up");
@@ -370,6 +311,7 @@ static void timeline_draw(struct app *app, void *opaque, const struct area *area
     timeline->width = timeline->width > COLUMNS_MAX ? COLUMNS_MAX : timeline->width;
     timeline->plot_x = area->x + 5;
     place_window(timeline);
+    find_visible(timeline);
     struct lane *lane = malloc(sizeof *lane);
     if (!lane)
         return;
@@ -394,7 +336,7 @@ static void timeline_status(const struct app *app, const void *opaque, char *tex
 {
     const struct timeline *timeline = opaque;
     char span[FORMAT_SIZE];
-    snprintf(text, size, "%s, %zu launches, by %s%s", format_duration(span, timeline->span), timeline->spans.count,
+    snprintf(text, size, "%s, %zu launches, by %s%s", format_duration(span, timeline->span), timeline->launches.count,
              timeline->by_class ? "class" : "phase", timeline->at_end && app->session ? ", following" : "");
 }
 
@@ -426,7 +368,7 @@ static bool timeline_command(struct app *app, void *opaque, enum command command
 {
     struct timeline *timeline = opaque;
     (void)app;
-    if (timeline->spans.count == 0)
+    if (timeline->launches.count == 0)
         return false;
     switch (command) {
     case COMMAND_LEFT:
@@ -502,8 +444,7 @@ static void timeline_init(struct app *app, void *opaque)
 static void timeline_release(void *opaque)
 {
     struct timeline *timeline = opaque;
-    vec_release(&timeline->spans);
-    free(timeline->records);
+    launches_release(&timeline->launches);
 }
 
 const struct view_ops timeline_view = {

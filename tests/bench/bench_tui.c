@@ -5,7 +5,7 @@
  * part stands beside it: bringing the document up to date (ten times a second) and draining the ring. All three are
  * processor time of the front's only thread, counted by the loop itself; the share of a core is the process's, all in all.
  *
- * Usage: bench_tui [frames [RATE] | keys | memory [RECORDS]]   (all three by default; memory: 100 million records) */
+ * Usage: bench_tui [frames [RATE] | timeline [RATE] | keys | memory [RECORDS]]   (all by default; memory: 100 million) */
 #include "base/clock.h"
 #include "profiler/protocol.h"
 #include "profiler/ring.h"
@@ -112,7 +112,8 @@ static double resident_mib(pid_t process)
 
 static struct tui_statistics *statistics; /* of the child that runs */
 
-static struct screen *start(const char *rate, const char *total)
+/* The view of a key, as soon as it shows the text that it has only with launches. */
+static struct screen *start(const char *rate, const char *total, const char *key, const char *text)
 {
     setenv("BENCH_RATE", rate, 1);
     setenv("BENCH_TOTAL", total, 1);
@@ -120,8 +121,8 @@ static struct screen *start(const char *rate, const char *total)
     const struct screen_options options = {
         .height = 50, .width = 160, .session = make_session, .statistics = statistics};
     struct screen *screen = screen_open(&options, NULL);
-    screen_type(screen, "2");
-    if (!screen_wait_for(screen, "bench")) {
+    screen_type(screen, key);
+    if (!screen_wait_for(screen, text)) {
         fprintf(stderr, "no kernel came to the screen\n");
         exit(1);
     }
@@ -135,9 +136,9 @@ static void read_for(struct screen *screen, double seconds)
         screen_read(screen, 20);
 }
 
-static void measure_frames(const char *rate, const char *what)
+static void measure_frames(const char *rate, const char *what, const char *key, const char *text)
 {
-    struct screen *screen = start(rate, "1000000000000");
+    struct screen *screen = start(rate, "1000000000000", key, text);
     read_for(screen, 2);
     const double cpu = processor_seconds(screen_child(screen));
     const struct tui_statistics first = *statistics;
@@ -153,19 +154,37 @@ static void measure_frames(const char *rate, const char *what)
     screen_close(screen);
 }
 
+static void print_heading(const char *what)
+{
+    printf("%-34s %8s %12s %8s %8s %13s %11s\n", what, "frames/s", "bytes/frame", "draw us", "data us", "drain % core",
+           "all % core");
+}
+
+static void all_timelines(const char *rate)
+{
+    static const char *const rates[][2] = {
+        {"4000", "4 k records/s"}, {"100000", "100 k records/s"}, {"1000000", "1 M records/s"}};
+    print_heading("timeline, screen 160x50");
+    if (rate)
+        measure_frames(rate, "launches a second as given", "5", " launches, by ");
+    for (size_t i = 0; !rate && i < sizeof rates / sizeof *rates; i++)
+        measure_frames(rates[i][0], rates[i][1], "5", " launches, by ");
+}
+
 static void all_frames(const char *rate)
 {
-    printf("%-34s %8s %12s %8s %8s %13s %11s\n", "400 kernels, screen 160x50", "frames/s", "bytes/frame", "draw us",
-           "data us", "drain % core", "all % core");
+    static const char *const rates[][2] = {{"0.001", "nothing happens"},
+                                           {"110", "11 launches a frame"},
+                                           {"4000", "each of the kernels in each frame"},
+                                           {"100000", "100 k records/s"},
+                                           {"1000000", "1 M records/s"}};
+    print_heading("400 kernels, screen 160x50");
     if (rate) {
-        measure_frames(rate, "launches a second as given");
+        measure_frames(rate, "launches a second as given", "2", "bench");
         return;
     }
-    measure_frames("0.001", "nothing happens");
-    measure_frames("110", "11 launches a frame");
-    measure_frames("4000", "each of the kernels in each frame");
-    measure_frames("100000", "100 k records/s");
-    measure_frames("1000000", "1 M records/s");
+    for (size_t i = 0; i < sizeof rates / sizeof *rates; i++)
+        measure_frames(rates[i][0], rates[i][1], "2", "bench");
     printf("%-34s %8s %12s %8s %8s %13s %11s\n", "goal", "10", "400", "300", "", "", "5");
 }
 
@@ -180,7 +199,7 @@ static void measure_keys(void)
 {
     enum { PRESSES = 200 };
     double times[PRESSES];
-    struct screen *screen = start("1000000", "1000000000000");
+    struct screen *screen = start("1000000", "1000000000000", "2", "bench");
     read_for(screen, 1);
     for (int i = 0; i < PRESSES; i++) {
         const char *help = i % 2 ? "q" : "?"; /* opens and closes the help page */
@@ -200,7 +219,7 @@ static void measure_keys(void)
 
 static void measure_memory(const char *total)
 {
-    struct screen *screen = start("0", total);
+    struct screen *screen = start("0", total, "2", "bench");
     const uint64_t before = clock_now();
     char number[FORMAT_SIZE], wanted[64];
     snprintf(wanted, sizeof wanted, "  %s records", format_count(number, atof(total)));
@@ -223,6 +242,8 @@ int main(int count, char **arguments)
     const bool all = strcmp(what, "all") == 0;
     if (all || strcmp(what, "frames") == 0)
         all_frames(count > 2 ? arguments[2] : NULL);
+    if (all || strcmp(what, "timeline") == 0)
+        all_timelines(count > 2 ? arguments[2] : NULL);
     if (all || strcmp(what, "keys") == 0)
         measure_keys();
     if (all || strcmp(what, "memory") == 0)

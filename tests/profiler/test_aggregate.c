@@ -276,6 +276,11 @@ static void timeline_keeps_the_newest(void **state)
     }
     static struct record recent[2000];
     assert_int_equal(aggregate_recent(aggregate, recent, 2000), 1500);
+    uint64_t first;
+    assert_int_equal(aggregate_kept(aggregate, &first), 1500);
+    assert_int_equal(first, 3500);
+    assert_int_equal(aggregate_record(aggregate, first)->sequence, 3500);
+    assert_int_equal(aggregate_record(aggregate, first + 1499)->sequence, 4999);
     for (uint32_t i = 0; i < 1500; i++)
         assert_int_equal(recent[i].sequence, 3500 + i);
     aggregate_free(aggregate);
@@ -320,6 +325,28 @@ static void window_forgets(void **state)
     entry_window_histogram(entry, 500 * second, &histogram);
     assert_int_equal(histogram.count, 0);
     assert_int_equal(entry->time.n, 60);
+    aggregate_free(aggregate);
+}
+
+/* Mean and spread within seconds, of many launches, the first of them an outlier. */
+static void window_spreads(void **state)
+{
+    (void)state;
+    struct aggregate *aggregate = aggregate_create(0);
+    struct running plain = {0}, window;
+    for (uint32_t i = 0; i < 5000; i++) {
+        const uint64_t duration = i % 1000 == 0 ? 90000000 : 1000000 + i * 7919 % 1000;
+        const uint64_t start = 5000000000u + i * 600000ull; /* over three seconds */
+        struct record record = kernel(i, 0, 0, 0, start, start + duration);
+        aggregate_add(aggregate, &record, 1);
+        running_add(&plain, duration);
+    }
+    size_t count;
+    entry_window(aggregate_entries(aggregate, &count), 8500000000u, &window);
+    assert_int_equal(window.n, 5000);
+    assert_int_equal(window.total, plain.total);
+    assert_near(window.mean, plain.mean, 1e-12);
+    assert_near(running_sd(&window), running_sd(&plain), 1e-9);
     aggregate_free(aggregate);
 }
 
@@ -407,6 +434,7 @@ int main(void)
         cmocka_unit_test(cover_of_long_steps),
         cmocka_unit_test(a_cut_step_is_taken_out),
         cmocka_unit_test(timeline_keeps_the_newest),
+        cmocka_unit_test(window_spreads),
         cmocka_unit_test(window_forgets),
         cmocka_unit_test(names_are_said_once),
         cmocka_unit_test(many_kernels),

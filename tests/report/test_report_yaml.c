@@ -64,6 +64,8 @@ static void test_round_trip(void **state)
             for (int phase = 0; phase < PHASE_COUNT; phase++)
                 assert_true(x[phase].inclusive_ns == y[phase].inclusive_ns && x[phase].calls == y[phase].calls);
             assert_int_equal(a->layers[l].saved_bytes, b->layers[l].saved_bytes);
+            assert_string_equal(a->layers[l].path, b->layers[l].path);
+            assert_string_equal(a->layers[l].name, b->layers[l].name);
         }
         free(first);
         free(second);

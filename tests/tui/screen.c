@@ -65,7 +65,6 @@ static void child_main(const struct screen_options *options, void (*make)(struct
 {
     struct report report = {0};
     struct error error = {0};
-    bool interrupted = false;
     int signal_number = 0;
     set_environment(options, folder);
     if (options->program) {
@@ -82,14 +81,14 @@ static void child_main(const struct screen_options *options, void (*make)(struct
                                     .mouse = options->mouse,
                                     .theme = options->theme,
                                     .statistics = options->statistics};
-    if (!tui_run(&tui, &interrupted, &signal_number, &error)) {
+    if (!tui_run(&tui, &signal_number, &error)) {
         fprintf(stderr, "%s\n", error.text);
         _exit(2);
     }
     report_free(&report);
     if (tui.session)
         session_free(tui.session);
-    exit(interrupted ? 128 + signal_number : 0);
+    exit(signal_number ? 128 + signal_number : 0);
 }
 
 /* The session's leader, as a shell is: without one that job control could come from, nothing can be suspended. It ends as

@@ -421,6 +421,94 @@ static void test_devices(void **state)
     expect_end(screen, 0);
 }
 
+/* A run that is asked for while another one runs waits for it, and says so; one that need not wait starts. */
+static void test_queue(void **state)
+{
+    (void)state;
+    struct screen *screen = started(forever, 24, 120);
+    screen_type(screen, "Z");
+    expect(screen, " PAUSED ");
+    screen_type(screen, "r");
+    expect(screen, "run 2 queued; it starts when those before it end");
+    expect(screen, " LIVE "); /* a frozen screen goes on for it */
+    screen_type(screen, "x");
+    expect(screen, "run 2  cpu");
+    expect(screen, " DONE ");
+    screen_type(screen, "r");
+    expect(screen, "run 3 starts");
+    expect(screen, "run 3  cpu");
+    screen_type(screen, "q");
+    expect_end(screen, 0);
+}
+
+/* A device that is not there ends the program as it does without a screen. */
+static void test_no_device(void **state)
+{
+    static const char *const program[] = {STEPTOP_BINARY, "run", "--device", "opencl", "--model", "tiny", NULL};
+    const struct screen_options options = {.height = 24, .width = 120, .program = program};
+    (void)state;
+    struct screen *screen = screen_open(&options, NULL);
+    expect(screen, "unsupported");
+    expect(screen, " DONE ");
+    screen_type(screen, "q");
+    expect_end(screen, 4);
+}
+
+/* Every file that is asked for is there as soon as a cell has ended, whatever may end us before the next. */
+static void test_files(void **state)
+{
+    static const char *const names[] = {"a.yaml", "a.md", "a.csv", "a.json", "a.trace", "a.svg"};
+    char folder[] = "/tmp/steptop-live-XXXXXX", paths[6][64];
+    struct stat about;
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    for (int i = 0; i < 6; i++)
+        snprintf(paths[i], sizeof paths[i], "%s/%s", folder, names[i]);
+    const char *const program[] = {STEPTOP_BINARY,
+                                   "run",
+                                   "--device",
+                                   "cpu",
+                                   "--model",
+                                   "tiny",
+                                   "--batch-size",
+                                   "1",
+                                   "--context-length",
+                                   "16",
+                                   "--passes",
+                                   "fwd",
+                                   "--steps",
+                                   "2",
+                                   "--warmup",
+                                   "1",
+                                   "--threads",
+                                   "1",
+                                   "-o",
+                                   paths[0],
+                                   "--markdown",
+                                   paths[1],
+                                   "--csv",
+                                   paths[2],
+                                   "--json",
+                                   paths[3],
+                                   "--perfetto",
+                                   paths[4],
+                                   "--svg",
+                                   paths[5],
+                                   NULL};
+    struct screen *screen = started(program, 24, 120);
+    expect(screen, " DONE ");
+    screen_settle(screen, 200);
+    for (int i = 0; i < 6; i++) {
+        assert_int_equal(stat(paths[i], &about), 0);
+        assert_true(about.st_size > 100);
+        unlink(paths[i]);
+    }
+    rmdir(folder);
+    kill(screen_child(screen), SIGKILL);
+    screen_wait(screen);
+    screen_close(screen);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -429,7 +517,8 @@ int main(void)
         cmocka_unit_test(test_killed_worker), cmocka_unit_test(test_terminal_does_not_read),
         cmocka_unit_test(test_resize_storm),  cmocka_unit_test(test_suspend),
         cmocka_unit_test(test_killed),        cmocka_unit_test(test_devices),
-        cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_counters),      cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_no_device),     cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

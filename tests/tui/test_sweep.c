@@ -198,6 +198,6 @@ int main(void)
         cmocka_unit_test(test_views), cmocka_unit_test(test_hostile_names), cmocka_unit_test(test_no_kernels),
         cmocka_unit_test(test_pages), cmocka_unit_test(test_screen),
     };
-    setenv("XDG_CONFIG_HOME", "/nonexistent", 1);
+    setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

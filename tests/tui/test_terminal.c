@@ -293,6 +293,35 @@ static void test_bad_terminal(void **state)
     screen_close(screen);
 }
 
+/* The setup page tells what is in force, not what was kept: here what the command line asked for. */
+static void test_setup(void **state)
+{
+    (void)state;
+    struct screen_options options = {.height = 40, .width = 100, .theme = "light", .mouse = false};
+    struct screen *screen = screen_open(&options, document_make);
+    screen_type(screen, "2S");
+    assert_true(screen_wait_for(screen, "[x] theme light"));
+    assert_true(screen_has(screen, "[ ] theme default"));
+    assert_true(screen_has(screen, "[ ] mouse"));
+    screen_type(screen, "<Enter>");
+    assert_true(screen_wait_for(screen, "[x] theme default"));
+    screen_type(screen, "<Down><Down><Down><Down><Down><Enter>");
+    assert_true(screen_wait_for(screen, "[x] mouse"));
+    screen_type(screen, "<Esc>q");
+    assert_int_equal(screen_wait(screen), 0);
+    screen_close(screen);
+    options = (struct screen_options){.height = 40, .width = 100, .no_color = "1", .ascii = true};
+    screen = screen_open(&options, document_make);
+    screen_type(screen, "2S");
+    assert_true(screen_wait_for(screen, " x  theme mono"));
+    assert_true(screen_has(screen, "not available: NO_COLOR is set"));
+    assert_false(screen_has(screen, "] theme"));
+    assert_false(screen_has(screen, "] ceilings in braille"));
+    screen_type(screen, "<Esc>q");
+    assert_int_equal(screen_wait(screen), 0);
+    screen_close(screen);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -308,6 +337,7 @@ int main(void)
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_bad_terminal),
+        cmocka_unit_test(test_setup),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -5,11 +5,13 @@
 #include "tui/devices.h"
 #include "tui/edit.h"
 #include "tui/format.h"
+#include "tui/launches.h"
 #include "tui/modes.h"
 #include "tui/table.h"
 #include "tui/terminal.h"
 #include <fcntl.h>
 #include <locale.h>
+#include <math.h>
 #include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -227,6 +229,95 @@ static void test_canvas(void **state)
     canvas_release(&canvas);
 }
 
+/* What tells kernels apart stays: the letters before the sizes, the sizes, and the whole first word where there is room. */
+static void test_long_names(void **state)
+{
+    static const struct {
+        const char *name, *shown;
+        int width;
+    } names[] = {
+        {"sgemm_avx512_nt 64x256x256", "sgemm_av…nt 64x256x256", 22},
+        {"sgemm_avx512_nt 64x10000x256", "sgem…nt 64x10000x256", 20},
+        {"gemm_batched_tn avx512 4 of 64x64x64", "gemm_batched_tn…64x64x64", 24},
+        {"gemm_batched_tn avx512 4 of 64x64x64", "gemm_batched_tn… 4 of 64x64x64", 30},
+        {"flash_attention_backward avx512 8 of 64x64", "flash_attention_backward…64x64", 30},
+        {"      · bwd sgemm_avx512_tn 256x64x64", "      · bwd …tn 256x64x64", 25},
+        {"ampere_sgemm_128x64_tn", "ampere_…28x64_tn", 16},
+        {"fused 1234567890123456789", "fused…56789", 11}, /* a last word that has no room is cut, too */
+    };
+    struct canvas canvas = {0};
+    (void)state;
+    canvas_resize(&canvas, 1, 40);
+    const struct area whole = canvas_area(&canvas);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        canvas_clear(&canvas);
+        area_text_ends(&whole, 0, 0, names[i].width, STYLE_NORMAL, names[i].name, NULL);
+        char *text = canvas_to_text(&canvas);
+        text[strcspn(text, "\n")] = 0;
+        assert_string_equal(text, names[i].shown);
+        free(text);
+    }
+    canvas_release(&canvas);
+}
+
+/* Launches of 10 ns, one each 20 ns, ten a step, on two streams; stream 1 hands its own over ten too late. */
+static void fill_launches(struct aggregate *aggregate, uint32_t from, uint32_t to)
+{
+    for (uint32_t i = from; i < to; i++) {
+        const uint32_t at = i % 2 && i > 20 ? i - 10 : i;
+        const struct record record = {.start = 1000 + at * 20,
+                                      .end = 1010 + at * 20,
+                                      .launch = UNKNOWN_U64,
+                                      .node = -1,
+                                      .scope = -1,
+                                      .step = i / 10,
+                                      .sequence = i,
+                                      .stream = i % 2};
+        aggregate_add(aggregate, &record, 1);
+    }
+}
+
+static void test_launches(void **state)
+{
+    struct run run = {.aggregate = aggregate_create(1000)};
+    struct launches launches = {0};
+    uint64_t first, last;
+    size_t begin, end;
+    (void)state;
+    assert_non_null(run.aggregate);
+    launches_follow(&launches, &run);
+    launches_range(&launches, 0, 1000, &begin, &end);
+    assert_int_equal(launches.count, 0);
+    assert_int_equal(begin, end);
+    assert_true(isnan(launches_step_ns(&launches)));
+    fill_launches(run.aggregate, 0, 205);
+    launches_follow(&launches, &run);
+    assert_int_equal(launches.count, 205);
+    launches_extent(&launches, &first, &last);
+    assert_int_equal(first, 1000);
+    assert_int_equal(last, 1010 + 204 * 20);
+    /* Step 20 is under way; of step 19 the earliest is number 191, which ran as 181st, and the latest 198. */
+    assert_true(launches_step_ns(&launches) == (198 - 181) * 20 + 10);
+    /* From launch 100 to 103, which are numbers 100, 111, 102 and 113. */
+    launches_range(&launches, 1000 + 100 * 20, 1000 + 103 * 20 + 1, &begin, &end);
+    assert_int_equal(begin, 100);
+    assert_int_equal(end, 114);
+    /* A copy stands still while others come, and when the oldest have gone. */
+    launches_freeze(&launches, &run);
+    fill_launches(run.aggregate, 205, 3000);
+    assert_int_equal(launches.count, 205);
+    assert_int_equal(launches_at(&launches, 0)->sequence, 0);
+    assert_string_equal(launches_name(&launches, launches_at(&launches, 0)), "(unnamed)");
+    assert_true(aggregate_name(run.aggregate, 0, "sgemm")); /* said late */
+    assert_string_equal(launches_name(&launches, launches_at(&launches, 0)), "sgemm");
+    launches_follow(&launches, &run);
+    assert_int_equal(launches.count, 1000);
+    assert_int_equal(launches_at(&launches, 0)->sequence, 2000);
+    assert_int_equal(launches_at(&launches, 999)->sequence, 2999);
+    launches_release(&launches);
+    aggregate_free(run.aggregate);
+}
+
 static void test_editor(void **state)
 {
     struct edit edit = {0};
@@ -419,6 +510,8 @@ int main(void)
         cmocka_unit_test(test_figures),
         cmocka_unit_test(test_canvas),
         cmocka_unit_test(test_editor),
+        cmocka_unit_test(test_long_names),
+        cmocka_unit_test(test_launches),
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_devices),
         cmocka_unit_test(test_devices_that_hang),

@@ -1,0 +1,412 @@
+/* What keys do to the views of a document, on a canvas. */
+#include "document.h"
+#include "view_screen.h"
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+/* Enter on a group shows its kernels and no others; Esc leads back to the groups, to the same row. */
+static void test_groups(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "2b<Down>"); /* by class: the second is softmax */
+    view_expect(app, "Kernels by class");
+    view_type(app, "<Enter>");
+    view_expect(app, "Kernels by class › Kernels of softmax");
+    view_expect(app, "causal_softmax_bwd");
+    view_expect_not(app, "sgemm");
+    view_expect(app, "1 of 2"); /* from the first row on, by time */
+    view_type(app, "<Esc>");
+    view_expect(app, "Kernels by class");
+    view_expect(app, "2 of 5");
+    view_type(app, "b<Down>b"); /* by layer, then by phase */
+    view_expect(app, "Kernels by phase");
+    view_type(app, "<Enter>");
+    view_expect(app, "Kernels by phase › Kernels of bwd");
+    view_expect(app, "sgemm_tn");
+    view_expect_not(app, "sgemm_nt");
+    view_close(app);
+}
+
+/* A group within a group; and the groups of a part are of that part. */
+static void test_groups_of_groups(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "2b<Enter>"); /* matmul */
+    view_expect(app, "1 of 3");
+    view_type(app, "bb"); /* its layers: four blocks and the head; embedding has none of it */
+    view_expect(app, "Kernels of matmul by layer");
+    view_expect(app, "1 of 5");
+    view_expect_not(app, "token_embeddings");
+    view_type(app, "/lm_head<Enter><Enter>");
+    view_expect(app, "Kernels of matmul, lm_head");
+    view_expect(app, "1 of 3");
+    view_type(app, "2");
+    view_expect_not(app, "matmul, lm_head");
+    view_expect(app, "1 of 11");
+    view_close(app);
+}
+
+/* Kernels that no layer can be told for are a group of their own. */
+static void test_unattributed(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_cell *cell = app->report->cells.items[0];
+    (void)state;
+    for (size_t i = 0; i < cell->entry_count; i++)
+        if (strcmp(cell->kernels[cell->entries[i].kernel].name, "silu") == 0)
+            cell->entries[i].scope = -1;
+    view_type(app, "2bb/unattr<Enter><Enter>");
+    view_expect(app, "Kernels of (unattributed)");
+    view_expect(app, "1 of 1");
+    view_expect(app, "silu ");
+    view_expect_not(app, "silu_bwd");
+    view_close(app);
+}
+
+/* A group of whole kernels has the quantiles of all their launches, in a report as live. */
+static void test_group_medians(void **state)
+{
+    struct app *app = view_open(document_make);
+    const struct report_cell *cell = app->report->cells.items[0];
+    const struct kernel_query query = {.pass = PASS_FWD_BWD, .scope = -1, .grouping = GROUP_CLASS};
+    kernel_rows rows = {0};
+    (void)state;
+    kernel_rows_make(cell, &query, &rows);
+    assert_int_equal(rows.count, 5);
+    for (size_t i = 0; i < rows.count; i++) {
+        struct histogram all = {0};
+        uint64_t calls = 0;
+        int layers = 0;
+        for (size_t k = 0; k < cell->kernel_count; k++)
+            if (cell->kernels[k].pass == PASS_FWD_BWD &&
+                (int32_t)cell->kernels[k].kernel_class == rows.items[i].group) {
+                report_bins_expand(&cell->kernels[k].histogram, &all);
+                calls += cell->kernels[k].calls;
+                layers += cell->kernels[k].layers;
+            }
+        assert_int_equal(rows.items[i].calls, calls);
+        assert_int_equal(rows.items[i].layers, layers);
+        assert_true(rows.items[i].median_ns == histogram_quantile(&all, 0.5));
+        /* Of a bin, but no longer than the longest launch was. */
+        assert_true(rows.items[i].p95_ns == fmin(histogram_quantile(&all, 0.95), rows.items[i].max_ns));
+        histogram_release(&all);
+    }
+    vec_release(&rows);
+    view_close(app);
+}
+
+/* Key 2 shows all of the run, from within the kernels of a layer, too. */
+static void test_whole_run(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "3<Down><Enter><Enter>");
+    view_expect(app, "Kernels of token_embeddings");
+    view_expect_not(app, "sgemm");
+    view_type(app, "2");
+    view_expect_not(app, "token_embeddings");
+    view_expect(app, "sgemm_nt");
+    view_close(app);
+}
+
+/* A frozen screen shows what it showed, while the bins of the running cell go on filling underneath. */
+static void test_frozen_groups(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_cell *cell = app->report->cells.items[0];
+    struct entry *live = calloc(cell->entry_count, sizeof *live);
+    (void)state;
+    assert_non_null(live);
+    cell->status = STATUS_RUNNING;
+    for (size_t i = 0; i < cell->entry_count; i++) {
+        cell->entries[i].live = &live[i];
+        cell->entries[i].max_ns = 10000000;
+        histogram_add(&live[i].histogram, 3000000);
+    }
+    view_type(app, "2bb"); /* by layer: of parts of kernels, which only the live entries know */
+    char *moving = view_text(app, 40, 160);
+    assert_non_null(strstr(moving, "3.0")); /* a median near 3 ms */
+    app->paused = true;
+    char *frozen = view_text(app, 40, 160);
+    for (size_t i = 0; i < cell->entry_count; i++)
+        histogram_add_times(&live[i].histogram, 9000000, 5);
+    char *later = view_text(app, 40, 160);
+    assert_string_equal(frozen, later);
+    view_type(app, "bbbb"); /* made anew, from what stands still */
+    view_expect_not(app, "9.0");
+    app->paused = false;
+    view_expect(app, " 9.");
+    for (size_t i = 0; i < cell->entry_count; i++) {
+        histogram_release(&live[i].histogram);
+        cell->entries[i].live = NULL;
+    }
+    free(live);
+    free(moving);
+    free(frozen);
+    free(later);
+    view_close(app);
+}
+
+/* From Runs = compares the selected run, whatever was compared before; without a baseline nothing is. */
+static void test_compare(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "d<Down>=");
+    view_expect(app, "Runs › Kernels against run 1");
+    view_expect(app, " ratio");
+    view_type(app, "1="); /* the focus compares still: = goes there again */
+    view_expect(app, "Runs › Kernels against run 1");
+    char *narrow;
+    view_type(app, "1");
+    narrow = view_text(app, 24, 80); /* the verdict is what one marks a baseline for */
+    assert_non_null(strstr(narrow, "vs baseline"));
+    free(narrow);
+    view_type(app, "=");
+    view_type(app, "=");
+    view_expect_not(app, "against");
+    view_expect_not(app, " ratio");
+    view_type(app, "==1<Up>d"); /* on, and the baseline goes */
+    view_expect(app, "no baseline");
+    view_type(app, "2");
+    view_expect_not(app, "against");
+    view_expect_not(app, " ratio");
+    view_close(app);
+}
+
+/* A kernel's last ten seconds are compared as all of its time is. */
+static void test_compare_window(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_cell *cell = app->report->cells.items[1];
+    struct entry *live = calloc(cell->entry_count, sizeof *live);
+    kernel_rows rows = {0};
+    (void)state;
+    assert_non_null(live);
+    for (size_t i = 0; i < cell->entry_count; i++) {
+        cell->entries[i].live = &live[i];
+        live[i].window[3] =
+            (struct entry_second){.second = 13, .n = 4, .total = 4000, .min = 900, .max = 1100, .first = 900};
+    }
+    const struct kernel_query query = {
+        .pass = PASS_FWD_BWD, .scope = -1, .window = true, .baseline = app->report->cells.items[0]};
+    kernel_rows_make(cell, &query, &rows);
+    assert_int_equal(rows.count, 11);
+    for (size_t i = 0; i < rows.count; i++) {
+        const struct report_kernel *other = &query.baseline->kernels[rows.items[i].kernel];
+        assert_true(rows.items[i].mean_ns == 1000);
+        assert_true(rows.items[i].base_ns == (double)other->total_ns / (double)other->calls);
+    }
+    for (size_t i = 0; i < cell->entry_count; i++)
+        cell->entries[i].live = NULL;
+    vec_release(&rows);
+    free(live);
+    view_close(app);
+}
+
+/* What was read from a resumed report is no run of this session: it cannot be taken from the list. */
+static void test_remove_from_file(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct error error = {0};
+    struct session *session = session_create(&(struct session_options){.program = "/nonexistent"}, &error);
+    (void)state;
+    assert_non_null(session);
+    app->session = session;
+    for (size_t i = 0; i < app->report->cells.count; i++)
+        app->report->cells.items[i]->from_file = true;
+    view_type(app, "1g<Delete>");
+    view_expect(app, "run 1 is in the report that was resumed and stays in it");
+    app->session = NULL;
+    session_free(session);
+    view_close(app);
+}
+
+/* Whatever somebody sets is there next time: columns, order, threshold; and each table has its own. */
+static void test_kept(void **state)
+{
+    char folder[] = "/tmp/steptop-views-XXXXXX", path[64];
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    setenv("XDG_CONFIG_HOME", folder, 1);
+    struct app *app = view_open(document_make);
+    view_type(app, "2>I"); /* one to the right of total, upside down */
+    view_expect(app, "self%▲");
+    view_type(app, "L5<Enter>");
+    view_expect(app, "≥5%");
+    view_type(app, "6mmSG<Space><Esc>"); /* the last column of the tensors: layer */
+    view_expect_not(app, " layer ");
+    view_type(app, "SGk<Space><Esc>"); /* and the bar */
+    view_expect_not(app, "█");
+    view_close(app);
+    app = view_open(document_make);
+    view_type(app, "2");
+    view_expect(app, "self%▲");
+    view_expect(app, "≥5%");
+    view_type(app, "6m");
+    view_expect(app, "█");
+    view_type(app, "m");
+    view_expect(app, "kind ");
+    view_expect_not(app, " layer ");
+    view_expect_not(app, "█");
+    view_close(app);
+    setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
+    snprintf(path, sizeof path, "%s/steptop/screen", folder);
+    assert_int_equal(unlink(path), 0);
+    snprintf(path, sizeof path, "%s/steptop", folder);
+    assert_int_equal(rmdir(path) | rmdir(folder), 0);
+}
+
+/* What cannot be chosen has no box: columns that come by themselves, the name. It tells how things are. */
+static void test_setup(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "2S");
+    view_expect(app, "│     column base");
+    view_expect(app, "│  x  column kernel");
+    view_expect(app, "│ [x] column phase");
+    view_type(app, "<Esc>1d<Down>=S");
+    view_expect(app, "│  x  column base");
+    view_type(app, "/");             /* no key of the setup */
+    for (int i = 0; i < 6 + 17; i++) /* to the column "base" */
+        view_type(app, "j");
+    view_expect(app, "comes and goes by itself");
+    view_type(app, "<Space>");
+    view_expect(app, "│  x  column base");
+    view_close(app);
+}
+
+static void expect_at(struct app *app, int height, int width, const char *text)
+{
+    char *screen = view_text(app, height, width);
+    if (!strstr(screen, text))
+        fail_msg("at %dx%d the screen does not hold '%s':\n%s", width, height, text, screen);
+    free(screen);
+}
+
+/* What is said of two groups of launches takes nothing from the cursor's line. */
+static void test_histogram_hint(void **state)
+{
+    static const struct {
+        int height, width;
+        const char *hint;
+    } sizes[] = {{12, 60, "two groups; all"}, {24, 80, "two groups: q_proj"}, {40, 160, "two groups: q_proj"}};
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "2<Enter>");
+    for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++) {
+        expect_at(app, sizes[i].height, sizes[i].width, "cursor 1.");
+        expect_at(app, sizes[i].height, sizes[i].width, sizes[i].hint);
+    }
+    view_type(app, "u");
+    view_expect(app, "all launches, warm-up included");
+    view_type(app, "v");
+    view_expect(app, "by phase, warm-up left out");
+    view_type(app, "u");
+    view_expect(app, "the parts of a split hold no warm-up");
+    view_close(app);
+}
+
+/* However often one zooms in, one step out is seen. */
+static void test_zoom(void **state)
+{
+    static const char *const views[] = {"2<Enter>", "6"};
+    (void)state;
+    for (size_t i = 0; i < 2; i++) {
+        struct app *app = view_open(document_make);
+        view_type(app, views[i]);
+        view_type(app, "++++++++++++");
+        char *near = view_text(app, 40, 160);
+        view_type(app, "-");
+        char *far = view_text(app, 40, 160);
+        assert_string_not_equal(near, far);
+        free(near);
+        free(far);
+        view_close(app);
+    }
+}
+
+/* Numbers in names count as numbers, and a verdict by its ratio: the baseline's is 1. */
+static void test_orders(void **state)
+{
+    static const uint64_t lengths[] = {1024, 256, 512};
+    struct app *app = view_open(document_make);
+    (void)state;
+    for (size_t i = 0; i < 3; i++)
+        app->report->cells.items[i]->requested.context_length = lengths[i];
+    view_type(app, ">>>");
+    view_expect(app, "shape▲");
+    view_expect_order(app, "b4·c256 ", "b4·c512 ");
+    view_expect_order(app, "b4·c512 ", "b4·c1024   ");
+    view_close(app);
+    app = view_open(document_make);
+    view_type(app, "<Down>d");
+    while (app->config.sort[VIEW_RUNS] != 11) /* vs baseline */
+        view_type(app, ">");
+    view_expect(app, "vs baseline▲");
+    view_expect_order(app, " baseline  ", " 1.25");
+    view_expect_order(app, " 1.25", " n/a  ");
+    view_type(app, "I");
+    view_expect_order(app, " 1.25", " baseline  ");
+    view_close(app);
+}
+
+/* Where a low picture has more powers of ten than lines, a line shows one of them. */
+static void test_roofline_axis(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    app->report->cells.items[0]->ceilings.flops_per_s = 118e13;
+    view_type(app, "7");
+    char *screen = view_text(app, 12, 60);
+    int labels = 0;
+    for (char *line = strtok(screen, "\n"); line; line = strtok(NULL, "\n")) {
+        double power;
+        char unit;
+        if (strncmp(line, " ", 1) != 0 || sscanf(line, "%lf %c", &power, &unit) != 2 || !strchr("kMGTPE", unit))
+            continue;
+        labels++;
+        if (power != 1 && power != 10 && power != 100)
+            fail_msg("the axis has %g %c", power, unit);
+    }
+    assert_true(labels >= 3);
+    free(screen);
+    view_close(app);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_groups_of_groups),
+        cmocka_unit_test(test_unattributed),
+        cmocka_unit_test(test_whole_run),
+        cmocka_unit_test(test_group_medians),
+        cmocka_unit_test(test_frozen_groups),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_compare_window),
+        cmocka_unit_test(test_remove_from_file),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_setup),
+        cmocka_unit_test(test_histogram_hint),
+        cmocka_unit_test(test_zoom),
+        cmocka_unit_test(test_orders),
+        cmocka_unit_test(test_roofline_axis),
+    };
+    setlocale(LC_ALL, "C.UTF-8");
+    setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,150 @@
+#include "tui/launches.h"
+#include "base/unknown.h"
+
+/* How many launches of other streams may come between two that are out of order. */
+#define DISORDER 1024u
+
+static bool kind_is_work(int kind)
+{
+    return kind == RECORD_KERNEL || kind == RECORD_COPY || kind == RECORD_MEMSET;
+}
+
+void launches_release(struct launches *launches)
+{
+    vec_release(&launches->copy);
+}
+
+void launches_follow(struct launches *launches, const struct run *run)
+{
+    launches->run = run;
+    launches->cell = NULL;
+    launches->copied = false;
+    launches->copy.count = 0;
+    launches->count = aggregate_kept(run->aggregate, &launches->first);
+}
+
+void launches_freeze(struct launches *launches, const struct run *run)
+{
+    launches_follow(launches, run);
+    vec_reserve(&launches->copy, launches->count);
+    for (size_t i = 0; i < launches->count; i++)
+        vec_push(&launches->copy, *launches_at(launches, i));
+    launches->copied = true;
+}
+
+void launches_of_report(struct launches *launches, const struct report_cell *cell, int pass)
+{
+    launches->run = NULL;
+    launches->cell = cell;
+    launches->copied = true;
+    launches->copy.count = 0;
+    for (size_t i = 0; i < cell->launch_count; i++) {
+        const struct report_launch *launch = &cell->timeline[i];
+        if (launch->pass != pass || launch->kernel >= cell->kernel_count || !kind_is_work(launch->kind))
+            continue;
+        const struct record record = {
+            .start = launch->start_ns,
+            .end = launch->start_ns + launch->duration_ns,
+            .node = -1,
+            .name = launch->kernel,
+            .scope = launch->scope,
+            .sequence = (uint32_t)i,
+            .stream = launch->stream,
+            .kind = launch->kind,
+            .phase = launch->phase,
+            .pass = launch->pass,
+        };
+        vec_push(&launches->copy, record);
+    }
+    launches->count = launches->copy.count;
+}
+
+const struct record *launches_at(const struct launches *launches, size_t index)
+{
+    return launches->copied ? &launches->copy.items[index]
+                            : aggregate_record(launches->run->aggregate, launches->first + index);
+}
+
+const char *launches_name(const struct launches *launches, const struct record *launch)
+{
+    if (launches->cell)
+        return launches->cell->kernels[launch->name].name;
+    const char *name = aggregate_name_text(launches->run->aggregate, launch->name);
+    return name ? name : "(unnamed)";
+}
+
+int launches_class(const struct launches *launches, const struct record *launch)
+{
+    if (launches->cell)
+        return (int)launches->cell->kernels[launch->name].kernel_class;
+    const struct plan *plan = launches->run->plan;
+    const bool planned = plan && launch->node >= 0 && launch->node < plan->node_count;
+    return planned ? (int)op_info(plan->nodes[launch->node].op)->kernel_class : -1;
+}
+
+bool launches_lost_before(const struct launches *launches, size_t index)
+{
+    return launches->run && launches->run->dropped && index > 0 &&
+           launches_at(launches, index)->sequence > launches_at(launches, index - 1)->sequence + 1;
+}
+
+bool launch_is_work(const struct record *launch)
+{
+    return kind_is_work(launch->kind);
+}
+
+void launches_extent(const struct launches *launches, uint64_t *first, uint64_t *last)
+{
+    const size_t count = launches->count, some = count < DISORDER ? count : DISORDER;
+    *first = UINT64_MAX;
+    *last = 0;
+    for (size_t i = 0; i < some; i++) {
+        const struct record *old = launches_at(launches, i), *new = launches_at(launches, count - 1 - i);
+        *first = old->start < *first ? old->start : *first;
+        *last = new->end > *last ? new->end : *last;
+    }
+}
+
+double launches_step_ns(const struct launches *launches)
+{
+    uint64_t first = UINT64_MAX, last = 0;
+    if (launches->cell) { /* one step, which begins at 0 */
+        launches_extent(launches, &first, &last);
+        return launches->count ? (double)last : UNKNOWN_DOUBLE;
+    }
+    uint32_t step = 0;
+    for (size_t at = launches->count; at-- > 0;) {
+        const struct record *launch = launches_at(launches, at);
+        if (!launch_is_work(launch) || launch->step == launches_at(launches, launches->count - 1)->step)
+            continue; /* that one is still under way */
+        if (last && launch->step != step)
+            break;
+        step = launch->step;
+        first = launch->start < first ? launch->start : first;
+        last = launch->end > last ? launch->end : last;
+    }
+    return last ? (double)(last - first) : UNKNOWN_DOUBLE;
+}
+
+void launches_range(const struct launches *launches, uint64_t from, uint64_t to, size_t *begin, size_t *end)
+{
+    size_t before = 0; /* launches in a row that ended earlier */
+    *begin = *end = launches->count;
+    bool any = false;
+    for (size_t i = launches->count; i-- > 0 && before < DISORDER;) {
+        const struct record *launch = launches_at(launches, i);
+        if (launch->end <= from) {
+            before++;
+            continue;
+        }
+        before = 0;
+        if (launch->start >= to)
+            continue;
+        if (!any)
+            *end = i + 1;
+        any = true;
+        *begin = i;
+    }
+    if (!any)
+        *end = *begin;
+}

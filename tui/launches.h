@@ -1,0 +1,35 @@
+/* Launches on a time axis, oldest first: those that a live run keeps, looked at where they lie; of a report, or of a screen that
+ * was frozen, a copy. */
+#pragma once
+#include "base/vec.h"
+#include "profiler/session.h"
+#include "report/report.h"
+
+struct launches {
+    const struct run *run;          /* whose names and plan they speak of; NULL: the cell's */
+    const struct report_cell *cell; /* of a report */
+    bool copied;
+    VEC(struct record) copy;
+    uint64_t first; /* number of the oldest of the run's */
+    size_t count;
+};
+
+void launches_release(struct launches *launches);
+/* Each makes them others, until the next call: the run's as they are now; a copy of these; those of a pass in a report. */
+void launches_follow(struct launches *launches, const struct run *run);
+void launches_freeze(struct launches *launches, const struct run *run);
+void launches_of_report(struct launches *launches, const struct report_cell *cell, int pass);
+
+const struct record *launches_at(const struct launches *launches, size_t index);
+const char *launches_name(const struct launches *launches, const struct record *launch);
+int launches_class(const struct launches *launches, const struct record *launch); /* enum kernel_class; −1: not known */
+/* True when records are missing between the one before and this one. */
+bool launches_lost_before(const struct launches *launches, size_t index);
+bool launch_is_work(const struct record *launch);
+
+/* First start and last end of all, ns. They come nearly in order, so only those at either end are looked at. */
+void launches_extent(const struct launches *launches, uint64_t *first, uint64_t *last);
+/* How long the newest step took that is complete; NaN when there is none. */
+double launches_step_ns(const struct launches *launches);
+/* The part [*begin, *end) that holds all which overlap the time from `from` to `to`, and others between them. */
+void launches_range(const struct launches *launches, uint64_t from, uint64_t to, size_t *begin, size_t *end);
