@@ -118,12 +118,3 @@ bool outputs_write(const struct outputs *outputs, const struct report *report, s
     }
     return done;
 }
-
-const char *outputs_path(const struct outputs *outputs, enum report_format format)
-{
-    for (int i = 0; i < outputs->count; i++) {
-        if (outputs->items[i].format == format)
-            return outputs->items[i].path;
-    }
-    return NULL;
-}

@@ -20,6 +20,3 @@ bool outputs_take(struct outputs *outputs, const struct arguments *arguments, en
 
 /* Writes all of them, each atomically; goes on after a failure and returns the first. */
 bool outputs_write(const struct outputs *outputs, const struct report *report, struct error *error);
-
-/* The path of the first file of this format, or NULL. */
-const char *outputs_path(const struct outputs *outputs, enum report_format format);

@@ -138,7 +138,7 @@ int command_run(const struct arguments *arguments)
     if (!session)
         goto failed;
     if (screen_possible() && !arguments->value[OPTION_BATCH] && !arguments->value[OPTION_FORMAT]) {
-        struct screen screen = {arguments, &profile, session, &report, &outputs};
+        struct screen screen = {arguments, session, &report, &outputs};
         code = screen_run(&screen);
     } else {
         struct batch batch = {arguments, &profile, session, &report, &outputs};

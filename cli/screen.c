@@ -41,7 +41,6 @@ int screen_run(struct screen *screen)
     const struct tui_options options = {
         .session = screen->session,
         .report = screen->report,
-        .profile = screen->profile,
         .renew_files = screen->outputs->count ? renew_files : NULL,
         .context = screen,
         .ascii = arguments->value[OPTION_ASCII] != NULL,

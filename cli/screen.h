@@ -2,13 +2,11 @@
 #pragma once
 #include "cli/cli.h"
 #include "cli/outputs.h"
-#include "profiles/profile.h"
 #include "report/report.h"
 
 struct screen {
     const struct arguments *arguments;
-    const struct profile *profile; /* NULL for view and replay */
-    struct session *session;       /* NULL for view */
+    struct session *session; /* NULL for view */
     struct report *report;
     struct outputs *outputs;
 };

@@ -20,7 +20,7 @@ int command_view(const struct arguments *arguments)
                   arguments->positional[0]);
         code = fail(&error);
     } else {
-        struct screen screen = {arguments, NULL, NULL, &report, &outputs};
+        struct screen screen = {arguments, NULL, &report, &outputs};
         code = screen_run(&screen);
     }
     report_free(&report);
@@ -66,7 +66,7 @@ int command_replay(const struct arguments *arguments)
         goto cleanup;
     }
     if (on_screen) {
-        struct screen screen = {arguments, NULL, session, &report, &outputs};
+        struct screen screen = {arguments, session, &report, &outputs};
         code = screen_run(&screen);
     } else {
         struct batch batch = {arguments, &profile, session, &report, &outputs};

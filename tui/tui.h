@@ -16,7 +16,6 @@ struct tui_statistics {
 struct tui_options {
     struct session *session; /* NULL for `steptop view`: the report is all there is */
     struct report *report;
-    const struct profile *profile;         /* what was asked for on the command line; already queued in the session */
     /* Brings the report up to date and writes the files asked for; called after each cell. NULL: none are. */
     bool (*renew_files)(void *context, struct error *error);
     void *context;
