@@ -140,13 +140,6 @@ int app_pass(const struct app *app, const struct report_cell *cell)
     if (app->paused && app->paused_pass != NO_PASS && cell->status == STATUS_RUNNING &&
         cell->passes[app->paused_pass].present)
         return app->paused_pass;
-    const struct run *run = app->session && !app->paused ? session_find(app->session, cell->run_id) : NULL;
-    for (int pass = 0; run && run->status == STATUS_RUNNING && pass < PASS_COUNT; pass++) {
-        const char *name = pass_name((enum pass)pass);
-        const size_t length = strlen(name);
-        if (cell->passes[pass].present && strncmp(run->activity, name, length) == 0 && run->activity[length] == ' ')
-            return pass;
-    }
     /* The most complete pass that has kernels already; while there are none, the most complete one. */
     int most = NO_PASS, with_kernels = NO_PASS;
     for (int pass = 0; pass < PASS_COUNT; pass++) {
@@ -155,6 +148,14 @@ int app_pass(const struct app *app, const struct report_cell *cell)
         most = pass;
         if (kernel_largest(cell, pass) >= 0)
             with_kernels = pass;
+    }
+    /* An endless run's passes take turns: it does not go back to one less complete, or the tables would change all the time. */
+    const struct run *run = app->session && !app->paused ? session_find(app->session, cell->run_id) : NULL;
+    for (int pass = 0; run && run->status == STATUS_RUNNING && pass < PASS_COUNT; pass++) {
+        const char *name = pass_name((enum pass)pass);
+        const size_t length = strlen(name);
+        if (cell->passes[pass].present && strncmp(run->activity, name, length) == 0 && run->activity[length] == ' ')
+            return pass > with_kernels ? pass : with_kernels;
     }
     return with_kernels != NO_PASS ? with_kernels : most;
 }
