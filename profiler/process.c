@@ -40,7 +40,7 @@ static int processors(void)
 
 /* The environment of this process with the worker's thread settings in place of the user's: the profile rules. Only how
  * threads wait may be said from outside. */
-static char **worker_environment(const struct cell *cell, char threads[static 40])
+static char **process_environment(const struct cell *cell, char threads[static 40])
 {
     static const char *const own[] = {
         "OMP_NUM_THREADS=", "OMP_DYNAMIC=", "OMP_THREAD_LIMIT=", "OPENBLAS_NUM_THREADS=", "GOTO_NUM_THREADS="};
@@ -123,7 +123,7 @@ bool process_start(struct process *process, const char *program, const struct ce
         (struct process){.control = -1, .output = -1, .errors = -1, .out_of_memory_kills = out_of_memory_kills()};
     int control[2] = {-1, -1}, output[2] = {-1, -1}, errors[2] = {-1, -1}, null = -1;
     char threads[40];
-    char **environment = worker_environment(cell, threads);
+    char **environment = process_environment(cell, threads);
     char *argv[] = {"steptop", "worker", "3", "4", NULL};
 
     null = open("/dev/null", O_RDONLY | O_CLOEXEC);

@@ -46,7 +46,7 @@ void session_free(struct session *session)
 {
     if (!session)
         return;
-    worker_release(session);
+    rank_release(session);
     for (size_t i = 0; i < session->replays.count; i++)
         replay_close(session->replays.items[i]);
     vec_release(&session->replays);
@@ -207,7 +207,7 @@ void session_stop(struct session *session, uint32_t id)
     if (!live)
         return;
     if (live == session->active)
-        worker_stop(session, STATUS_INTERRUPTED, "stopped", false);
+        rank_stop(session, STATUS_INTERRUPTED, "stopped", false);
     else if (live->run.status == STATUS_PENDING)
         session_finish(session, live, STATUS_INTERRUPTED, "stopped before it began");
     else if (live->run.status == STATUS_RUNNING && session->replays.count)
@@ -233,7 +233,7 @@ void session_remove(struct session *session, uint32_t id)
         return;
     if (live == session->active) {
         live->remove_when_ended = true;
-        worker_stop(session, STATUS_INTERRUPTED, "removed", true);
+        rank_stop(session, STATUS_INTERRUPTED, "removed", true);
         return;
     }
     if (live->run.status == STATUS_RUNNING && session->replays.count)
@@ -303,7 +303,7 @@ bool session_step(struct session *session)
     bool changed = false;
     const bool was_active = session->active != NULL;
     if (was_active)
-        changed = worker_step(session);
+        changed = rank_step(session);
     else if (session->replays.count) {
         bool ended = false;
         changed = replay_step(session, session->replays.items[0], &ended);
@@ -317,7 +317,7 @@ bool session_step(struct session *session)
     if (!was_active && !session->active && !session->replays.count) {
         struct live_run *next = next_pending(session);
         if (next) {
-            worker_begin(session, next);
+            rank_begin(session, next);
             changed = true;
         }
     }

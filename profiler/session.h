@@ -118,6 +118,3 @@ bool session_step(struct session *session);
 /* Log lines of all runs, bounded (newest 10 000); index 0 is the oldest kept. */
 size_t session_log_count(const struct session *session);
 const struct log_line *session_log(const struct session *session, size_t index);
-
-/* The worker's side, called by cli/worker.c with the descriptors the session passed: returns the exit code. */
-int worker_main(int control_fd, int ring_fd);

@@ -56,10 +56,10 @@ struct session {
 };
 
 /* supervise.c: the worker of session->active. */
-bool worker_begin(struct session *session, struct live_run *live); /* false: it could not start and has ended */
-bool worker_step(struct session *session);
-void worker_stop(struct session *session, enum status status, const char *reason, bool at_once);
-void worker_release(struct session *session);
+bool rank_begin(struct session *session, struct live_run *live); /* false: it could not start and has ended */
+bool rank_step(struct session *session);
+void rank_stop(struct session *session, enum status status, const char *reason, bool at_once);
+void rank_release(struct session *session);
 
 /* replay.c */
 struct replay *replay_open(const char *path, double speed, struct error *error);

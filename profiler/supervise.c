@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-void worker_release(struct session *session)
+void rank_release(struct session *session)
 {
     process_release(&session->worker.process);
     ring_close(session->worker.ring);
@@ -36,7 +36,7 @@ static bool send_cell(struct session *session, const struct live_run *live, stru
     return message_send(session->worker.process.control, MESSAGE_CELL, &message, sizeof message, NULL, 0, error);
 }
 
-bool worker_begin(struct session *session, struct live_run *live)
+bool rank_begin(struct session *session, struct live_run *live)
 {
     struct worker_state *worker = &session->worker;
     struct error error = {0};
@@ -67,13 +67,13 @@ bool worker_begin(struct session *session, struct live_run *live)
         worker->timeout_at = live->run.started + live->run.cell.timeout_s * (uint64_t)1000000000;
     return true;
 failed:
-    worker_release(session);
+    rank_release(session);
     session_finish(session, live, STATUS_ERROR, error.text);
     return false;
 }
 
 /* Decides how the run will be called when its worker has ended, and sees to it that it ends. The first decision stays. */
-void worker_stop(struct session *session, enum status status, const char *reason, bool at_once)
+void rank_stop(struct session *session, enum status status, const char *reason, bool at_once)
 {
     struct worker_state *worker = &session->worker;
     if (worker->forced == STATUS_PENDING) {
@@ -125,7 +125,7 @@ static bool take_messages(struct session *session, struct live_run *live)
             break;
         }
         close_descriptor(&worker->process.control); /* nothing after this can be made sense of */
-        worker_stop(session, STATUS_ERROR, error.text, true);
+        rank_stop(session, STATUS_ERROR, error.text, true);
         return true;
     }
     return true;
@@ -239,7 +239,7 @@ static enum status verdict(const struct session *session, const struct live_run 
     return memory ? STATUS_OOM : crash ? STATUS_ERROR : STATUS_KILLED;
 }
 
-bool worker_step(struct session *session)
+bool rank_step(struct session *session)
 {
     struct worker_state *worker = &session->worker;
     struct live_run *live = session->active;
@@ -257,7 +257,7 @@ bool worker_step(struct session *session)
         log_stream_end(&worker->errors, take_line, &errors);
         char reason[sizeof live->run.reason] = "";
         const enum status status = verdict(session, live, reason, sizeof reason);
-        worker_release(session);
+        rank_release(session);
         session_finish(session, live, status, reason);
         return true;
     }
@@ -281,7 +281,7 @@ bool worker_step(struct session *session)
         char reason[64];
         snprintf(reason, sizeof reason, "not done after its %u s", live->run.cell.timeout_s);
         worker->timeout_at = 0;
-        worker_stop(session, STATUS_TIMEOUT, reason, true);
+        rank_stop(session, STATUS_TIMEOUT, reason, true);
         changed = true;
     }
     if (worker->kill_at && now >= worker->kill_at) {

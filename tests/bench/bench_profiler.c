@@ -3,6 +3,7 @@
 #include "base/unknown.h"
 #include "profiler/ring.h"
 #include "profiler/session.h"
+#include "worker/worker.h"
 #include <poll.h>
 #include <sched.h>
 #include <stdio.h>

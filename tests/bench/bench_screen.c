@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "profiler/protocol.h"
 #include "profiler/ring.h"
+#include "worker/worker.h"
 #include "tests/tui/screen.h"
 #include "tui/terminal.h"
 #include <math.h>

@@ -3,6 +3,7 @@
 #include "base/random.h"
 #include "base/unknown.h"
 #include "profiler/recording.h"
+#include "worker/worker.h"
 #include "tests/profiler/session_helpers.h"
 #include <fcntl.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* The worker's probe: what a device reports of its kernels becomes records in the ring. */
 #pragma once
 #include "kernels/device.h"
-#include "profiler/perf_events.h"
-#include "profiler/reporter.h"
+#include "worker/perf_events.h"
+#include "worker/reporter.h"
 #include "profiler/ring.h"
 
 #define PROBE_STEPS 1024 /* how many steps back an event may come late */

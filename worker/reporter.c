@@ -1,4 +1,4 @@
-#include "profiler/reporter.h"
+#include "worker/reporter.h"
 #include "base/unknown.h"
 #include <dirent.h>
 #include <fcntl.h>

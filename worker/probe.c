@@ -1,4 +1,4 @@
-#include "profiler/probe.h"
+#include "worker/probe.h"
 #include "base/clock.h"
 #include "base/system.h"
 #include "base/unknown.h"

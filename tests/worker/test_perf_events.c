@@ -1,6 +1,6 @@
 /* The decision which counters to use, on machines played by a table of calls, and what reading them gives. */
 #include "base/unknown.h"
-#include "profiler/perf_events.h"
+#include "worker/perf_events.h"
 #include <errno.h>
 #include <linux/perf_event.h>
 #include <setjmp.h>

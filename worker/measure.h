@@ -1,6 +1,6 @@
 /* The worker's state, and its steps. */
 #pragma once
-#include "profiler/probe.h"
+#include "worker/probe.h"
 
 #define CEILINGS_MS 150
 

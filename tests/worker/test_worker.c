@@ -1,5 +1,6 @@
 /* Sessions with the real worker, on `tiny`: this program is its own worker. */
 #include "base/unknown.h"
+#include "worker/worker.h"
 #include "tests/profiler/session_helpers.h"
 #include <stdio.h>
 

@@ -1,4 +1,4 @@
-#include "profiler/measure.h"
+#include "worker/measure.h"
 #include "base/clock.h"
 #include "base/unknown.h"
 #include <stdio.h>

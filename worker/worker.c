@@ -1,8 +1,8 @@
 /* The worker process: one cell, from opening the device to the last step. */
+#include "worker/worker.h"
 #include "base/clock.h"
 #include "base/unknown.h"
-#include "profiler/measure.h"
-#include "profiler/session.h"
+#include "worker/measure.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>

@@ -1,4 +1,4 @@
-#include "profiler/perf_events.h"
+#include "worker/perf_events.h"
 #include "base/system.h"
 #include "base/unknown.h"
 #include <errno.h>
