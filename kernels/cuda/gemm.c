@@ -2,6 +2,8 @@
 #include "base/arena.h"
 #include "base/strbuf.h"
 #include "base/unknown.h"
+#include "kernels/build_cache.h"
+#include "kernels/choice.h"
 #include "kernels/cuda/cuda_internal.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,8 +11,6 @@
 
 #define CANDIDATES 16
 #define MAX_ROTATION 32 /* operand sets that timing walks through, so that weights come from memory as in a step */
-#define TIMING_ROUNDS 4 /* the first is not counted */
-#define ROUND_US 800.0  /* about how long one round of one candidate may take */
 
 int32_t cuda_gemm_find(struct cuda_gemm_set *set, const struct cuda_gemm_shape *shape)
 {
@@ -195,30 +195,71 @@ struct candidate {
     int variant;
 };
 
-static bool candidate_issue(struct program *program, const struct cuda_gemm *gemm, const struct candidate *candidate,
-                            const int32_t *launches, int launch_count, int repeats, struct error *error)
+/* A product whose candidates are being timed, on the operands of all launches that have its shape. */
+struct gemm_timing {
+    struct program *program;
+    const struct cuda_gemm *gemm;
+    struct candidate candidates[CANDIDATES + CUDA_HOPPER_VARIANTS];
+    int candidate_count;
+    int32_t launches[MAX_ROTATION];
+    int launch_count;
+    CUgraph graph;
+    CUgraphExec executable;
+};
+
+static bool candidate_issue(const struct gemm_timing *timing, int index, int launch_count, int repeats,
+                            struct error *error)
 {
+    struct program *program = timing->program;
     struct device *device = program->device;
+    const struct candidate *candidate = &timing->candidates[index];
     for (int repeat = 0; repeat < repeats; ++repeat)
         for (int i = 0; i < launch_count; ++i) {
-            // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.ArraySubscript): launch_count of them were found
-            const struct cuda_launch *launch = &program->launches[launches[i]];
+            const struct cuda_launch *launch = &program->launches[timing->launches[i]];
             if (candidate->library
-                    ? !gemm_launch(device, device->stream, gemm, &candidate->library->algo, launch->a, launch->b,
-                                   launch->d, program->gemm_workspace, program->gemm_workspace_bytes, error)
-                    : !cuda_hopper_launch(device, device->stream, gemm, candidate->variant, launch->a, launch->b,
-                                          launch->d, error))
+                    ? !gemm_launch(device, device->stream, timing->gemm, &candidate->library->algo, launch->a,
+                                   launch->b, launch->d, program->gemm_workspace, program->gemm_workspace_bytes, error)
+                    : !cuda_hopper_launch(device, device->stream, timing->gemm, candidate->variant, launch->a,
+                                          launch->b, launch->d, error))
                 return false;
         }
     return true;
 }
 
-static bool timed_launch(struct device *device, CUevent start, CUevent end, CUgraphExec graph, double *us,
-                         struct error *error)
+static void timing_done(void *context)
 {
+    struct gemm_timing *timing = context;
+    if (timing->executable)
+        timing->program->device->libraries.cuGraphExecDestroy(timing->executable);
+    if (timing->graph)
+        timing->program->device->libraries.cuGraphDestroy(timing->graph);
+    timing->executable = NULL, timing->graph = NULL;
+}
+
+/* A graph, as the step will be: some of cuBLASLt's algorithms clear a counter first, which costs a node there. */
+static bool timing_ready(void *context, int candidate, int repeats, struct error *error)
+{
+    struct gemm_timing *timing = context;
+    struct device *device = timing->program->device;
+    if (repeats == 1 && (!candidate_issue(timing, candidate, 1, 1, error) || /* loads its code */
+                         !CUDA_OK(device, cuStreamSynchronize(device->stream), error)))
+        return false;
+    if (!CUDA_OK(device, cuStreamBeginCapture(device->stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), error))
+        return false;
+    bool issued = candidate_issue(timing, candidate, timing->launch_count, repeats, error);
+    struct error second = {0};
+    return CUDA_OK(device, cuStreamEndCapture(device->stream, &timing->graph), issued ? error : &second) && issued &&
+           CUDA_OK(device, cuGraphInstantiate(&timing->executable, timing->graph, 0), error);
+}
+
+static bool timing_round(void *context, double *us, struct error *error)
+{
+    struct gemm_timing *timing = context;
+    struct device *device = timing->program->device;
+    CUevent start = timing->program->boundary[0], end = timing->program->boundary[1];
     float ms = 0.0f;
     if (!CUDA_OK(device, cuEventRecord(start, device->stream), error) ||
-        !CUDA_OK(device, cuGraphLaunch(graph, device->stream), error) ||
+        !CUDA_OK(device, cuGraphLaunch(timing->executable, device->stream), error) ||
         !CUDA_OK(device, cuEventRecord(end, device->stream), error) ||
         !CUDA_OK(device, cuEventSynchronize(end), error) ||
         !CUDA_OK(device, cuEventElapsedTime(&ms, start, end), error))
@@ -227,97 +268,42 @@ static bool timed_launch(struct device *device, CUevent start, CUevent end, CUgr
     return true;
 }
 
-/* Device time in microseconds a product, the best of some rounds, in a graph as the step will be: some of cuBLASLt's algorithms
- * clear a counter first, which costs a node there. `best_us` (may be NaN): a candidate far behind it is not timed on. */
-static bool candidate_time(struct program *program, const struct cuda_gemm *gemm, const struct candidate *candidate,
-                           const int32_t *launches, int launch_count, double best_us, double *us, struct error *error)
-{
-    struct device *device = program->device;
-    CUevent start = program->boundary[0], end = program->boundary[1];
-    CUgraph graph = NULL;
-    CUgraphExec executable = NULL;
-    int repeats = 1;
-    bool done = false;
-    *us = UNKNOWN_DOUBLE;
-    for (int attempt = 0; attempt < 2; ++attempt) { /* the first tells how many make a round */
-        if (!CUDA_OK(device, cuStreamBeginCapture(device->stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), error))
-            goto cleanup;
-        bool issued = candidate_issue(program, gemm, candidate, launches, launch_count, repeats, error);
-        struct error second = {0};
-        if (!CUDA_OK(device, cuStreamEndCapture(device->stream, &graph), issued ? error : &second) || !issued ||
-            !CUDA_OK(device, cuGraphInstantiate(&executable, graph, 0), error))
-            goto cleanup;
-        double round_us = 0;
-        for (int round = 0; round < TIMING_ROUNDS; ++round) {
-            if (!timed_launch(device, start, end, executable, &round_us, error))
-                goto cleanup;
-            round_us /= (double)repeats * launch_count;
-            if (round > 0 && (!is_known(*us) || round_us < *us))
-                *us = round_us;
-        }
-        device->libraries.cuGraphExecDestroy(executable);
-        device->libraries.cuGraphDestroy(graph);
-        executable = NULL, graph = NULL;
-        int wanted = (int)(ROUND_US / (*us * launch_count)) + 1;
-        if (wanted <= repeats || (is_known(best_us) && *us > 1.5 * best_us))
-            break;
-        repeats = wanted;
-    }
-    done = true;
-cleanup:
-    if (executable)
-        device->libraries.cuGraphExecDestroy(executable);
-    if (graph)
-        device->libraries.cuGraphDestroy(graph);
-    return done;
-}
-
-/* The fastest of the top heuristics and of our own kernels, each judged by its best round. A candidate that cannot run here
- * is passed over. */
+/* The fastest of the top heuristics and of our own kernels. A candidate that cannot run here is passed over. */
 static bool gemm_measure(struct program *program, int32_t index, struct error *error)
 {
     struct device *device = program->device;
     struct cuda_gemm *gemm = &program->gemms.items[index];
     cublasLtMatmulHeuristicResult_t results[CANDIDATES];
-    struct candidate candidates[CANDIDATES + CUDA_HOPPER_VARIANTS];
-    int32_t launches[MAX_ROTATION];
-    int found = 0, count = 0, launch_count = 0, best = -1;
+    struct gemm_timing timing = {.program = program, .gemm = gemm};
+    int found = 0;
     if (!gemm_heuristics(device, gemm, program->gemm_workspace_bytes, CANDIDATES, results, &found, error))
         return false;
     for (int i = 0; i < found; ++i)
         if (results[i].state == CUBLAS_STATUS_SUCCESS && results[i].workspaceSize <= program->gemm_workspace_bytes)
-            candidates[count++] = (struct candidate){.library = &results[i]};
+            timing.candidates[timing.candidate_count++] = (struct candidate){.library = &results[i]};
     for (int variant = 0; variant < CUDA_HOPPER_VARIANTS; ++variant)
         if (gemm->hopper_function[variant])
-            candidates[count++] = (struct candidate){.variant = variant};
-    for (int32_t i = 0; i < program->launch_count && launch_count < MAX_ROTATION; ++i)
+            timing.candidates[timing.candidate_count++] = (struct candidate){.variant = variant};
+    for (int32_t i = 0; i < program->launch_count && timing.launch_count < MAX_ROTATION; ++i)
         if (program->launches[i].kind == CUDA_LAUNCH_GEMM && program->launches[i].gemm == index)
-            launches[launch_count++] = i;
+            timing.launches[timing.launch_count++] = i;
     double times[CANDIDATES + CUDA_HOPPER_VARIANTS];
+    struct choice_timer timer = {&timing, timing_ready, timing_round, timing_done, timing.launch_count};
     struct error why = {0};
-    for (int c = 0; c < count; ++c) {
-        times[c] = UNKNOWN_DOUBLE;
-        why = (struct error){0};
-        if (!candidate_issue(program, gemm, &candidates[c], launches, 1, 1, &why) || /* loads its code */
-            !CUDA_OK(device, cuStreamSynchronize(device->stream), &why) ||
-            !candidate_time(program, gemm, &candidates[c], launches, launch_count,
-                            best >= 0 ? times[best] : UNKNOWN_DOUBLE, &times[c], &why))
-            continue;
-        if (best < 0 || times[c] < times[best])
-            best = c;
-        if (candidates[c].library && (!is_known(gemm->library_us) || times[c] < gemm->library_us))
-            gemm->library_us = times[c];
-        ++gemm->tried;
-    }
+    int best = choice_fastest(&timer, timing.candidate_count, times, &gemm->tried, &why);
     if (best < 0)
         return error_set(error, ERROR_UNSUPPORTED,
-                         "none of %d algorithms runs for a product of %lld × %lld × %lld%s%.200s", count,
-                         (long long)gemm->shape.m, (long long)gemm->shape.n, (long long)gemm->shape.k,
-                         why.text[0] ? "; the last: " : "", why.text);
-    if (candidates[best].library)
-        gemm_take(&device->libraries, gemm, candidates[best].library);
+                         "none of %d algorithms runs for a product of %lld × %lld × %lld%s%.200s",
+                         timing.candidate_count, (long long)gemm->shape.m, (long long)gemm->shape.n,
+                         (long long)gemm->shape.k, why.text[0] ? "; the last: " : "", why.text);
+    for (int c = 0; c < timing.candidate_count; ++c)
+        if (timing.candidates[c].library && is_known(times[c]) &&
+            (!is_known(gemm->library_us) || times[c] < gemm->library_us))
+            gemm->library_us = times[c];
+    if (timing.candidates[best].library)
+        gemm_take(&device->libraries, gemm, timing.candidates[best].library);
     else
-        gemm_take_own(gemm, candidates[best].variant);
+        gemm_take_own(gemm, timing.candidates[best].variant);
     gemm->best_us = times[best];
     return true;
 }
@@ -387,7 +373,7 @@ static void cache_store(struct program *program, const char *path, const char *k
         strbuf_add(&content, (const char *)&record, sizeof record);
     }
     struct error ignored = {0}; /* without the file the next start times again */
-    cuda_cache_write(path, key, content.text ? content.text : "", content.length, &ignored);
+    build_cache_write(path, key, content.text ? content.text : "", content.length, &ignored);
     strbuf_release(&content);
 }
 
@@ -403,7 +389,7 @@ bool cuda_gemm_choose(struct program *program, const char *cache_path, bool meas
         if (!gemm_describe(&device->libraries, &program->gemms.items[i], error))
             goto cleanup;
     if (measure && cache_path) {
-        stored = cuda_cache_read(cache_path, key.text, &stored_size, NULL, 0);
+        stored = build_cache_read(cache_path, key.text, &stored_size, NULL, 0);
         if (stored && stored_size % sizeof(struct gemm_record) == 0)
             cache_apply(program, (const struct gemm_record *)(const void *)stored,
                         stored_size / sizeof(struct gemm_record));

@@ -1,6 +1,7 @@
 #include "kernels/cuda/nvrtc_build.h"
 #include "base/sha256.h"
 #include "base/strbuf.h"
+#include "kernels/build_cache.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -142,13 +143,13 @@ static bool build_one(struct build_queue *queue, struct cuda_build *build, struc
         build_key(queue->libraries, build, queue->options->architecture, &key);
         sha256_hex(key.text, key.length, name);
         snprintf(path, sizeof path, "%s/%s.cubin", queue->folder, name);
-        build->image = cuda_cache_read(path, key.text, &build->image_size, NULL, 0);
+        build->image = build_cache_read(path, key.text, &build->image_size, NULL, 0);
         build->from_cache = build->image != NULL;
     }
     bool done = build->image || build_compile(queue->libraries, build, queue->options, error);
     if (done && !build->from_cache && path[0]) {
         struct error ignored = {0}; /* a full disk costs the next start some seconds, nothing else */
-        cuda_cache_write(path, key.text, build->image, build->image_size, &ignored);
+        build_cache_write(path, key.text, build->image, build->image_size, &ignored);
     }
     strbuf_release(&key);
     return done;
@@ -184,7 +185,7 @@ bool cuda_build_all(const struct cuda_libraries *libraries, struct cuda_build *b
                                 .lock = PTHREAD_MUTEX_INITIALIZER};
     if (options->cache_folder) {
         struct error ignored = {0};
-        if (!cuda_cache_folder(options->cache_folder, queue.folder, sizeof queue.folder, &ignored))
+        if (!build_cache_folder(options->cache_folder, "cuda", queue.folder, sizeof queue.folder, &ignored))
             queue.folder[0] = '\0';
     }
     long cores = sysconf(_SC_NPROCESSORS_ONLN);

@@ -39,12 +39,3 @@ struct cuda_build_options {
 bool cuda_build_all(const struct cuda_libraries *libraries, struct cuda_build *builds, int count,
                     const struct cuda_build_options *options, struct error *error);
 void cuda_build_release(const struct cuda_libraries *libraries, struct cuda_build *build);
-
-/* A folder for the cache, made with mode 0700: "<folder>/cuda". False, with the reason, when it cannot be made, belongs
- * to somebody else or can be written by others. */
-bool cuda_cache_folder(const char *folder, char *path, size_t size, struct error *error);
-
-/* Whole cached objects: a header with kind, key and a hash over key and content, then the content. Reading gives NULL for
- * a file that is missing, short, foreign or damaged; `why` (may be NULL) then says which. */
-char *cuda_cache_read(const char *path, const char *key, size_t *size, char *why, size_t why_size);
-bool cuda_cache_write(const char *path, const char *key, const void *content, size_t size, struct error *error);

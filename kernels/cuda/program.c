@@ -1,6 +1,7 @@
 /* A plan made ready for the device: memory, machine code, algorithms, graphs; and the reading and writing of tensors. */
 #include "base/clock.h"
 #include "base/unknown.h"
+#include "kernels/build_cache.h"
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/cuda/cupti_counters.h"
 #include "kernels/cuda/cupti_source.h"
@@ -192,7 +193,7 @@ static bool tune(struct program *program, const char *cache_folder, struct error
     struct device *device = program->device;
     char folder[512], path[600], *cache_path = NULL;
     struct error ignored = {0};
-    if (cache_folder && cuda_cache_folder(cache_folder, folder, sizeof folder, &ignored)) {
+    if (cache_folder && build_cache_folder(cache_folder, "cuda", folder, sizeof folder, &ignored)) {
         snprintf(path, sizeof path, "%s/gemm-sm_%d.bin", folder, device->architecture);
         cache_path = path;
     }

@@ -2,38 +2,9 @@
  * optimizer (a norm's neither: its last sum goes aside as well), and neither a small model's products nor the kernels that
  * wait for memory fill the card; so in the captured graph the weights' products go to a second stream. A launch waits when
  * its memory overlaps that of a product still under way; FUSE_OVERLAP laid the plan's memory out so that this is rare. */
+#include "kernels/schedule.h"
 #include "kernels/cuda/cuda_internal.h"
 #include <stdlib.h>
-
-static bool overlap(const struct plan *plan, int32_t a, int32_t b)
-{
-    if (a == TENSOR_NONE || b == TENSOR_NONE)
-        return false;
-    const struct tensor *x = &plan->tensors[a], *y = &plan->tensors[b];
-    uint64_t extents[2];
-    const struct tensor *both[2] = {x, y};
-    for (int i = 0; i < 2; ++i) {
-        int64_t columns = both[i]->rank ? both[i]->shape[both[i]->rank - 1] : 1;
-        extents[i] = both[i]->row_stride && columns
-                         ? both[i]->bytes / (uint64_t)columns * (uint64_t)both[i]->row_stride /* rows that lie apart */
-                         : both[i]->bytes;
-    }
-    return x->offset < y->offset + extents[1] && y->offset < x->offset + extents[0];
-}
-
-/* Must `later` wait for `side`: does it write what side reads or writes, or read what side writes? */
-static bool depends(const struct plan *plan, const struct node *later, const struct node *side)
-{
-    for (int o = 0; o < NODE_MAX_OUTPUTS; ++o) {
-        for (int i = 0; i < NODE_MAX_INPUTS; ++i)
-            if (overlap(plan, later->output[o], side->input[i]) || overlap(plan, later->input[i], side->output[o]))
-                return true;
-        for (int i = 0; i < NODE_MAX_OUTPUTS; ++i)
-            if (overlap(plan, later->output[o], side->output[i]))
-                return true;
-    }
-    return false;
-}
 
 static void step_add(struct program *program, int32_t node, int32_t launch, int32_t count, int32_t *waited)
 {
@@ -47,7 +18,7 @@ static void step_add(struct program *program, int32_t node, int32_t launch, int3
     for (int32_t s = 0; s + 1 < program->step_count; ++s) {
         const struct cuda_step *earlier = &program->steps[s];
         if (earlier->side > *waited && !program->launches[earlier->launch].aside &&
-            depends(plan, &plan->nodes[node], &plan->nodes[program->launches[earlier->launch].node]))
+            schedule_depends(plan, &plan->nodes[node], &plan->nodes[program->launches[earlier->launch].node]))
             step->wait = earlier->side; /* the stream is in order: the last one covers those before */
     }
     if (step->wait > *waited)

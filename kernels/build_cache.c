@@ -1,9 +1,7 @@
-/* The cache on disk: one object a file, with its key and a hash inside, so that whatever is not exactly what was asked for
- * is treated as missing. */
+#include "kernels/build_cache.h"
 #include "base/file.h"
 #include "base/sha256.h"
 #include "base/strbuf.h"
-#include "kernels/cuda/nvrtc_build.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,9 +12,9 @@
 #define CACHE_MAGIC "steptop-cache-1\n"
 #define CACHE_LIMIT ((size_t)64 << 20)
 
-bool cuda_cache_folder(const char *folder, char *path, size_t size, struct error *error)
+bool build_cache_folder(const char *folder, const char *device, char *path, size_t size, struct error *error)
 {
-    if ((size_t)snprintf(path, size, "%s/cuda", folder) >= size)
+    if ((size_t)snprintf(path, size, "%s/%s", folder, device) >= size)
         return error_set(error, ERROR_SYSTEM, "cache folder %s: the path is too long", folder);
     if (!directory_create(path, 0700, error))
         return false;
@@ -31,7 +29,7 @@ bool cuda_cache_folder(const char *folder, char *path, size_t size, struct error
 }
 
 /* magic, "<key length> <content length> <hash>\n", key, content */
-char *cuda_cache_read(const char *path, const char *key, size_t *size, char *why, size_t why_size)
+char *build_cache_read(const char *path, const char *key, size_t *size, char *why, size_t why_size)
 {
     char *text = NULL, *content = NULL;
     size_t length = 0, magic = strlen(CACHE_MAGIC), key_length = strlen(key);
@@ -91,7 +89,7 @@ done:
     return content;
 }
 
-bool cuda_cache_write(const char *path, const char *key, const void *content, size_t size, struct error *error)
+bool build_cache_write(const char *path, const char *key, const void *content, size_t size, struct error *error)
 {
     struct strbuf body = {0}, file = {0};
     char name[65];

@@ -1,0 +1,117 @@
+/* The cache on disk: what comes back is what was asked for, or nothing. */
+#include "base/file.h"
+#include "kernels/build_cache.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+struct cache {
+    char folder[64], path[128];
+};
+
+static int cache_setup(void **state)
+{
+    struct cache *cache = calloc(1, sizeof *cache);
+    struct error error = {0};
+    strcpy(cache->folder, "/tmp/steptop-test-XXXXXX");
+    char path[512];
+    if (!mkdtemp(cache->folder) || !build_cache_folder(cache->folder, "fake", path, sizeof path, &error))
+        return -1;
+    snprintf(cache->path, sizeof cache->path, "%s/fake/object", cache->folder);
+    *state = cache;
+    return 0;
+}
+
+static int cache_teardown(void **state)
+{
+    struct cache *cache = *state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", cache->folder);
+    int result = system(command);
+    free(cache);
+    return result;
+}
+
+static void an_object_comes_back_whole(void **state)
+{
+    struct cache *cache = *state;
+    struct error error = {0};
+    const char content[] = "machine\0code";
+    char why[128];
+    size_t size = 0;
+    struct stat status;
+    assert_int_equal(stat(cache->folder, &status), 0);
+    assert_null(build_cache_read(cache->path, "key", &size, why, sizeof why)); /* not there: no complaint */
+    assert_string_equal(why, "");
+    assert_true(build_cache_write(cache->path, "key", content, sizeof content, &error));
+    char *back = build_cache_read(cache->path, "key", &size, why, sizeof why);
+    assert_non_null(back);
+    assert_int_equal(size, sizeof content);
+    assert_memory_equal(back, content, size);
+    free(back);
+    assert_null(build_cache_read(cache->path, "another key", &size, why, sizeof why));
+    assert_string_equal(why, "made from something else");
+}
+
+static void a_damaged_object_counts_as_missing(void **state)
+{
+    struct cache *cache = *state;
+    struct error error = {0};
+    char why[128], *text = NULL;
+    size_t size = 0, length = 0;
+    assert_true(build_cache_write(cache->path, "key", "content of some length", 22, &error));
+    assert_true(file_read(cache->path, 4096, &text, &length, &error));
+    for (size_t i = 0; i < length; i++) { /* any one byte changed, anywhere */
+        text[i] ^= 1;
+        assert_true(file_write_atomic(cache->path, text, length, &error));
+        assert_null(build_cache_read(cache->path, "key", &size, why, sizeof why));
+        assert_true(why[0] != '\0');
+        text[i] ^= 1;
+    }
+    for (size_t shorter = 0; shorter < length; shorter++) { /* and any shorter file */
+        assert_true(file_write_atomic(cache->path, text, shorter, &error));
+        assert_null(build_cache_read(cache->path, "key", &size, why, sizeof why));
+    }
+    assert_true(file_write_atomic(cache->path, text, length, &error));
+    char *back = build_cache_read(cache->path, "key", &size, why, sizeof why);
+    assert_non_null(back);
+    free(back);
+    assert_int_equal(chmod(cache->path, 0666), 0);
+    assert_null(build_cache_read(cache->path, "key", &size, why, sizeof why));
+    free(text);
+}
+
+static void a_folder_that_others_can_write_to_is_not_used(void **state)
+{
+    struct cache *cache = *state;
+    char path[512], folder[128];
+    struct error error = {0};
+    struct stat status;
+    snprintf(folder, sizeof folder, "%s/fake", cache->folder);
+    assert_int_equal(stat(folder, &status), 0);
+    assert_int_equal(status.st_mode & 0777, 0700);
+    assert_int_equal(chmod(folder, 0777), 0);
+    assert_false(build_cache_folder(cache->folder, "fake", path, sizeof path, &error));
+    assert_non_null(strstr(error.text, folder));
+    assert_int_equal(rmdir(folder), 0);
+    assert_int_equal(symlink("/tmp", folder), 0);
+    assert_false(build_cache_folder(cache->folder, "fake", path, sizeof path, &error));
+    assert_int_equal(unlink(folder), 0);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(an_object_comes_back_whole, cache_setup, cache_teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_object_counts_as_missing, cache_setup, cache_teardown),
+        cmocka_unit_test_setup_teardown(a_folder_that_others_can_write_to_is_not_used, cache_setup, cache_teardown),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
