@@ -31,8 +31,14 @@ struct device {
 };
 
 /* One launch with constant arguments. */
-enum cuda_launch_kind { CUDA_LAUNCH_KERNEL, CUDA_LAUNCH_GEMM };
+enum cuda_launch_kind { CUDA_LAUNCH_KERNEL, CUDA_LAUNCH_GEMM, CUDA_LAUNCH_CALL };
 #define CUDA_LAUNCH_MAX_ARGUMENTS 16
+
+struct cuda_launch;
+/* Issues what a launch of kind CALL stands for, on the stream; it must stand being captured. The launch's arguments are located
+ * by then, and its function is looked up where it has a module. */
+typedef bool (*cuda_launch_call)(struct program *program, const struct cuda_launch *launch, CUstream stream,
+                                 struct error *error);
 
 struct cuda_launch {
     enum cuda_launch_kind kind;
@@ -47,6 +53,8 @@ struct cuda_launch {
     uint64_t arguments[CUDA_LAUNCH_MAX_ARGUMENTS]; /* each in the first bytes of its slot */
     int32_t gemm;                                  /* index in program.gemms */
     CUdeviceptr a, b, d;                           /* its operands */
+    cuda_launch_call call;
+    const void *call_context; /* whatever the call needs; outlives the program */
 };
 
 /* A captured range of phases, ready to launch. */
@@ -94,6 +102,10 @@ struct program {
     struct cuda_build *builds;             /* modules, built once each */
     int32_t build_count, build_capacity;
     struct cuda_gemm_set gemms;
+    struct cuda_attention_set {
+        struct cuda_attention_choice *items;
+        int32_t count, capacity;
+    } attentions; /* attention.h */
     struct cuda_graph graphs[CUDA_MAX_GRAPHS];
     int graph_count;
     CUevent boundary[PHASE_COUNT + 1]; /* start of each phase and the end of the last */
@@ -162,6 +174,9 @@ int32_t lower_module(struct lowering *lowering, const char *file, const struct d
 
 struct cuda_launch *lower_kernel(struct lowering *lowering, int32_t module, const char *name, uint64_t blocks_x,
                                  uint64_t blocks_y, unsigned threads);
+/* A launch that the host sets up each time: give it arguments, grid and so on as a kernel's. `module` may be -1. */
+struct cuda_launch *lower_call(struct lowering *lowering, int32_t module, const char *name, cuda_launch_call call,
+                               const void *context);
 void lower_pointer(struct cuda_launch *launch, uint64_t address);
 void lower_int(struct cuda_launch *launch, int32_t value);
 void lower_int64(struct cuda_launch *launch, int64_t value);
@@ -202,6 +217,13 @@ bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct
 
 /* Issues one launch, without attribution; `side`: on the side stream. */
 bool cuda_issue_launch(struct program *program, const struct cuda_launch *launch, bool side, struct error *error);
+
+/* The parts of prepare: an empty program; memory, machine code and functions for what was lowered into it (the launches'
+ * addresses are located); random values for timing. cuda_release takes a program from any of them, or NULL. */
+struct program *cuda_program_new(struct device *device, const struct plan *plan, bool compile, struct error *error);
+bool cuda_program_load(struct program *program, const struct prepare_options *options, uint64_t scratch_bytes,
+                       uint64_t side_bytes, uint64_t own_bytes, struct prepare_report *report, struct error *error);
+bool cuda_arena_fill(struct program *program, struct error *error);
 
 /* The entry points of the class that lie in program*.c. */
 struct program *cuda_prepare(struct device *device, const struct plan *plan, const struct prepare_options *options,

@@ -1,10 +1,8 @@
 #include "kernels/cuda/gemm.h"
-#include "base/arena.h"
-#include "base/strbuf.h"
 #include "base/unknown.h"
-#include "kernels/build_cache.h"
-#include "kernels/choice.h"
+#include "kernels/choice_cache.h"
 #include "kernels/cuda/cuda_internal.h"
+#include "kernels/cuda/timing.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,68 +201,23 @@ struct gemm_timing {
     int candidate_count;
     int32_t launches[MAX_ROTATION];
     int launch_count;
-    CUgraph graph;
-    CUgraphExec executable;
 };
 
-static bool candidate_issue(const struct gemm_timing *timing, int index, int launch_count, int repeats,
-                            struct error *error)
+static bool candidate_issue(void *context, int index, bool first_alone, struct error *error)
 {
+    const struct gemm_timing *timing = context;
     struct program *program = timing->program;
     struct device *device = program->device;
     const struct candidate *candidate = &timing->candidates[index];
-    for (int repeat = 0; repeat < repeats; ++repeat)
-        for (int i = 0; i < launch_count; ++i) {
-            const struct cuda_launch *launch = &program->launches[timing->launches[i]];
-            if (candidate->library
-                    ? !gemm_launch(device, device->stream, timing->gemm, &candidate->library->algo, launch->a,
-                                   launch->b, launch->d, program->gemm_workspace, program->gemm_workspace_bytes, error)
-                    : !cuda_hopper_launch(device, device->stream, timing->gemm, candidate->variant, launch->a,
-                                          launch->b, launch->d, error))
-                return false;
-        }
-    return true;
-}
-
-static void timing_done(void *context)
-{
-    struct gemm_timing *timing = context;
-    if (timing->executable)
-        timing->program->device->libraries.cuGraphExecDestroy(timing->executable);
-    if (timing->graph)
-        timing->program->device->libraries.cuGraphDestroy(timing->graph);
-    timing->executable = NULL, timing->graph = NULL;
-}
-
-/* A graph, as the step will be: some of cuBLASLt's algorithms clear a counter first, which costs a node there. */
-static bool timing_ready(void *context, int candidate, int repeats, struct error *error)
-{
-    struct gemm_timing *timing = context;
-    struct device *device = timing->program->device;
-    if (repeats == 1 && (!candidate_issue(timing, candidate, 1, 1, error) || /* loads its code */
-                         !CUDA_OK(device, cuStreamSynchronize(device->stream), error)))
-        return false;
-    if (!CUDA_OK(device, cuStreamBeginCapture(device->stream, CU_STREAM_CAPTURE_MODE_THREAD_LOCAL), error))
-        return false;
-    bool issued = candidate_issue(timing, candidate, timing->launch_count, repeats, error);
-    struct error second = {0};
-    return CUDA_OK(device, cuStreamEndCapture(device->stream, &timing->graph), issued ? error : &second) && issued &&
-           CUDA_OK(device, cuGraphInstantiate(&timing->executable, timing->graph, 0), error);
-}
-
-static bool timing_round(void *context, double *us, struct error *error)
-{
-    struct gemm_timing *timing = context;
-    struct device *device = timing->program->device;
-    CUevent start = timing->program->boundary[0], end = timing->program->boundary[1];
-    float ms = 0.0f;
-    if (!CUDA_OK(device, cuEventRecord(start, device->stream), error) ||
-        !CUDA_OK(device, cuGraphLaunch(timing->executable, device->stream), error) ||
-        !CUDA_OK(device, cuEventRecord(end, device->stream), error) ||
-        !CUDA_OK(device, cuEventSynchronize(end), error) ||
-        !CUDA_OK(device, cuEventElapsedTime(&ms, start, end), error))
-        return false;
-    *us = (double)ms * 1e3;
+    for (int i = 0; i < (first_alone ? 1 : timing->launch_count); ++i) {
+        const struct cuda_launch *launch = &program->launches[timing->launches[i]];
+        if (candidate->library
+                ? !gemm_launch(device, device->stream, timing->gemm, &candidate->library->algo, launch->a, launch->b,
+                               launch->d, program->gemm_workspace, program->gemm_workspace_bytes, error)
+                : !cuda_hopper_launch(device, device->stream, timing->gemm, candidate->variant, launch->a, launch->b,
+                                      launch->d, error))
+            return false;
+    }
     return true;
 }
 
@@ -288,9 +241,9 @@ static bool gemm_measure(struct program *program, int32_t index, struct error *e
         if (program->launches[i].kind == CUDA_LAUNCH_GEMM && program->launches[i].gemm == index)
             timing.launches[timing.launch_count++] = i;
     double times[CANDIDATES + CUDA_HOPPER_VARIANTS];
-    struct choice_timer timer = {&timing, timing_ready, timing_round, timing_done, timing.launch_count};
+    struct cuda_timing timer = {program, &timing, candidate_issue, timing.launch_count, NULL, NULL};
     struct error why = {0};
-    int best = choice_fastest(&timer, timing.candidate_count, times, &gemm->tried, &why);
+    int best = cuda_timing_fastest(&timer, timing.candidate_count, times, &gemm->tried, &why);
     if (best < 0)
         return error_set(error, ERROR_UNSUPPORTED,
                          "none of %d algorithms runs for a product of %lld × %lld × %lld%s%.200s",
@@ -309,109 +262,87 @@ static bool gemm_measure(struct program *program, int32_t index, struct error *e
 }
 
 /* What is kept on disk of one choice. */
-struct gemm_record {
-    struct cuda_gemm_shape shape;
+struct gemm_answer {
     cublasLtMatmulAlgo_t algorithm;
     double best_us, library_us;
     int32_t tried, hopper;
 };
+#define SUBJECT "gemm"
 
-static void cache_key(const struct device *device, uint64_t workspace_bytes, struct strbuf *key)
+/* What else than the shape decides. */
+struct gemm_question {
+    struct cuda_gemm_shape shape;
+    uint64_t library_version, workspace_bytes;
+};
+
+static struct gemm_question question_of(const struct program *program, const struct cuda_gemm *gemm)
 {
-    strbuf_printf(key, "gemm algorithms 2, cublasLt %zu, %s sm_%d %d units, driver %d, workspace %llu\n",
-                  device->libraries.blaslt_version, device->name, device->architecture, device->units,
-                  device->libraries.driver_version, (unsigned long long)workspace_bytes);
+    struct gemm_question question;
+    memset(&question, 0, sizeof question);
+    question.shape = gemm->shape;
+    question.library_version = program->device->libraries.blaslt_version;
+    question.workspace_bytes = program->gemm_workspace_bytes;
+    return question;
 }
 
-static void cache_apply(struct program *program, const struct gemm_record *records, size_t count)
+/* False where nothing is known, or not what can still run. */
+static bool cache_apply(struct program *program, struct cuda_gemm *gemm, const struct choice_cache *cache)
 {
     const struct cuda_libraries *libraries = &program->device->libraries;
-    for (size_t r = 0; r < count; ++r)
-        for (int32_t i = 0; i < program->gemms.count; ++i) {
-            struct cuda_gemm *gemm = &program->gemms.items[i];
-            // NOLINTNEXTLINE(bugprone-suspicious-memory-comparison): no padding, and alpha counts by its bits
-            if (gemm->chosen || memcmp(&gemm->shape, &records[r].shape, sizeof gemm->shape) != 0)
-                continue;
-            cublasLtMatmulHeuristicResult_t result;
-            int32_t hopper = records[r].hopper;
-            if (hopper >= 0) {
-                if (hopper >= CUDA_HOPPER_VARIANTS || !gemm->hopper_function[hopper])
-                    continue; /* timed again */
-                gemm_take_own(gemm, hopper);
-            } else {
-                if (libraries->cublasLtMatmulAlgoCheck(program->device->blaslt, gemm->operation, gemm->a, gemm->b,
-                                                       gemm->d, gemm->d, &records[r].algorithm,
-                                                       &result) != CUBLAS_STATUS_SUCCESS ||
-                    result.workspaceSize > program->gemm_workspace_bytes)
-                    continue;
-                result.algo = records[r].algorithm;
-                gemm_take(libraries, gemm, &result);
-            }
-            gemm->from_cache = true;
-            gemm->library_us = records[r].library_us;
-            gemm->tried = records[r].tried;
-            gemm->best_us = records[r].best_us;
-        }
-}
-
-static void cache_store(struct program *program, const char *path, const char *key, const char *old, size_t old_size)
-{
-    struct strbuf content = {0};
-    strbuf_add(&content, old, old_size);
-    for (int32_t i = 0; i < program->gemms.count; ++i) {
-        const struct cuda_gemm *gemm = &program->gemms.items[i];
-        if (gemm->from_cache)
-            continue;
-        struct gemm_record record;
-        memset(&record, 0, sizeof record);
-        record.shape = gemm->shape;
-        record.algorithm = gemm->algorithm;
-        record.best_us = gemm->best_us;
-        record.library_us = gemm->library_us;
-        record.hopper = gemm->hopper;
-        record.tried = gemm->tried;
-        strbuf_add(&content, (const char *)&record, sizeof record);
+    struct gemm_question question = question_of(program, gemm);
+    struct gemm_answer answer;
+    if (!choice_cache_find(cache, SUBJECT, &question, sizeof question, &answer, sizeof answer))
+        return false;
+    if (answer.hopper >= 0) {
+        if (answer.hopper >= CUDA_HOPPER_VARIANTS || !gemm->hopper_function[answer.hopper])
+            return false;
+        gemm_take_own(gemm, answer.hopper);
+    } else {
+        cublasLtMatmulHeuristicResult_t result;
+        if (libraries->cublasLtMatmulAlgoCheck(program->device->blaslt, gemm->operation, gemm->a, gemm->b, gemm->d,
+                                               gemm->d, &answer.algorithm, &result) != CUBLAS_STATUS_SUCCESS ||
+            result.workspaceSize > program->gemm_workspace_bytes)
+            return false;
+        result.algo = answer.algorithm;
+        gemm_take(libraries, gemm, &result);
     }
-    struct error ignored = {0}; /* without the file the next start times again */
-    build_cache_write(path, key, content.text ? content.text : "", content.length, &ignored);
-    strbuf_release(&content);
+    gemm->from_cache = true;
+    gemm->library_us = answer.library_us;
+    gemm->tried = answer.tried;
+    gemm->best_us = answer.best_us;
+    return true;
 }
 
-bool cuda_gemm_choose(struct program *program, const char *cache_path, bool measure, struct error *error)
+static void cache_store(struct program *program, const struct cuda_gemm *gemm, struct choice_cache *cache)
+{
+    struct gemm_question question = question_of(program, gemm);
+    struct gemm_answer answer;
+    memset(&answer, 0, sizeof answer);
+    answer.algorithm = gemm->algorithm;
+    answer.best_us = gemm->best_us;
+    answer.library_us = gemm->library_us;
+    answer.hopper = gemm->hopper;
+    answer.tried = gemm->tried;
+    choice_cache_add(cache, SUBJECT, &question, sizeof question, &answer, sizeof answer);
+}
+
+bool cuda_gemm_choose(struct program *program, struct choice_cache *cache, struct error *error)
 {
     struct device *device = program->device;
-    struct strbuf key = {0};
-    char *stored = NULL;
-    size_t stored_size = 0;
-    bool done = false, measured = false;
-    cache_key(device, program->gemm_workspace_bytes, &key);
     for (int32_t i = 0; i < program->gemms.count; ++i)
         if (!gemm_describe(&device->libraries, &program->gemms.items[i], error))
-            goto cleanup;
-    if (measure && cache_path) {
-        stored = build_cache_read(cache_path, key.text, &stored_size, NULL, 0);
-        if (stored && stored_size % sizeof(struct gemm_record) == 0)
-            cache_apply(program, (const struct gemm_record *)(const void *)stored,
-                        stored_size / sizeof(struct gemm_record));
-        else
-            stored_size = 0;
-    }
+            return false;
     for (int32_t i = 0; i < program->gemms.count; ++i) {
         struct cuda_gemm *gemm = &program->gemms.items[i];
-        if (gemm->chosen)
+        if (gemm->chosen || (cache && cache_apply(program, gemm, cache)))
             continue;
-        if (measure ? !gemm_measure(program, i, error)
-                    : !cuda_gemm_make(device, gemm, program->gemm_workspace_bytes, error))
-            goto cleanup;
-        measured = measured || measure;
+        if (cache ? !gemm_measure(program, i, error)
+                  : !cuda_gemm_make(device, gemm, program->gemm_workspace_bytes, error))
+            return false;
+        if (cache)
+            cache_store(program, gemm, cache);
     }
-    if (measured && cache_path)
-        cache_store(program, cache_path, key.text, stored ? stored : "", stored_size);
-    done = true;
-cleanup:
-    free(stored);
-    strbuf_release(&key);
-    return done;
+    return true;
 }
 
 void cuda_gemm_release(const struct cuda_libraries *libraries, struct cuda_gemm_set *set)

@@ -46,6 +46,7 @@ struct cuda_gemm_set {
     int32_t count, capacity;
 };
 
+struct choice_cache;
 struct device;
 struct program;
 struct lowering;
@@ -53,10 +54,9 @@ struct lowering;
 /* Index of the GEMM of this shape, made when it is new. */
 int32_t cuda_gemm_find(struct cuda_gemm_set *set, const struct cuda_gemm_shape *shape);
 
-/* Makes descriptors and chooses algorithms for the whole set: from the file at `cache_path` where it has the shape (NULL:
- * no file), else by timing the top heuristics on the program's own operands when `measure`, else the first heuristic.
- * Timing overwrites the products' outputs. */
-bool cuda_gemm_choose(struct program *program, const char *cache_path, bool measure, struct error *error);
+/* Makes descriptors and chooses algorithms for the whole set: with a cache, what it knows, else by timing the top heuristics on
+ * the program's own operands, which overwrites the products' outputs; without one (NULL), the first heuristic. */
+bool cuda_gemm_choose(struct program *program, struct choice_cache *cache, struct error *error);
 
 /* `side`: on the side stream, with its own workspace. */
 bool cuda_gemm_run(struct program *program, const struct cuda_gemm *gemm, CUdeviceptr a, CUdeviceptr b, CUdeviceptr d,

@@ -200,6 +200,18 @@ struct cuda_launch *lower_kernel(struct lowering *lowering, int32_t module, cons
     return launch;
 }
 
+struct cuda_launch *lower_call(struct lowering *lowering, int32_t module, const char *name, cuda_launch_call call,
+                               const void *context)
+{
+    struct cuda_launch *launch = launch_add(lowering);
+    launch->kind = CUDA_LAUNCH_CALL;
+    launch->module = module;
+    launch->name = name;
+    launch->call = call;
+    launch->call_context = context;
+    return launch;
+}
+
 static uint64_t *argument_add(struct cuda_launch *launch)
 {
     if (launch->argument_count == CUDA_LAUNCH_MAX_ARGUMENTS)

@@ -1,7 +1,10 @@
 /* A plan made ready for the device: memory, machine code, algorithms, graphs; and the reading and writing of tensors. */
 #include "base/clock.h"
+#include "base/strbuf.h"
 #include "base/unknown.h"
 #include "kernels/build_cache.h"
+#include "kernels/choice_cache.h"
+#include "kernels/cuda/attention.h"
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/cuda/cupti_counters.h"
 #include "kernels/cuda/cupti_source.h"
@@ -90,7 +93,7 @@ static bool launches_resolve(struct program *program, struct error *error)
             return error_prefix(error, "kernel source %s", program->builds[i].file);
     for (int32_t i = 0; i < program->launch_count; ++i) {
         struct cuda_launch *launch = &program->launches[i];
-        if (launch->kind != CUDA_LAUNCH_KERNEL)
+        if (launch->module < 0)
             continue;
         if (!CUDA_OK(device,
                      cuModuleGetFunction(&launch->function, program->builds[launch->module].module, launch->name),
@@ -154,7 +157,7 @@ static bool run_once_uncaptured(struct program *program, struct error *error)
 }
 
 /* Values in ±[0.5, 1) everywhere: the card draws more power on random data than on constant one, and slows down. */
-static bool arena_fill(struct program *program, struct error *error)
+bool cuda_arena_fill(struct program *program, struct error *error)
 {
     struct device *device = program->device;
     long long words = (long long)(program->arena_bytes / sizeof(uint32_t));
@@ -186,22 +189,45 @@ static void products_trim(struct program *program)
     program->gemm_workspace_bytes = each;
 }
 
+/* The choices that were made by timing, of all that is timed. */
+static void choices_open(struct choice_cache *cache, const struct device *device, const char *cache_folder)
+{
+    char folder[512], path[600];
+    struct error ignored = {0};
+    struct strbuf key = {0};
+    bool kept = cache_folder && build_cache_folder(cache_folder, "cuda", folder, sizeof folder, &ignored);
+    if (kept)
+        snprintf(path, sizeof path, "%s/choices-sm_%d.bin", folder, device->architecture);
+    strbuf_printf(&key, "choices 1, %s sm_%d %d units, driver %d\n", device->name, device->architecture, device->units,
+                  device->libraries.driver_version);
+    choice_cache_open(cache, kept ? path : NULL, key.text);
+    strbuf_release(&key);
+}
+
 /* What compile mode adds once memory is there: algorithms timed, each kernel run once so that its code is loaded, and the
  * captured graphs. */
-static bool tune(struct program *program, const char *cache_folder, struct error *error)
+static bool tune(struct program *program, struct choice_cache *cache, struct error *error)
 {
     struct device *device = program->device;
-    char folder[512], path[600], *cache_path = NULL;
-    struct error ignored = {0};
-    if (cache_folder && build_cache_folder(cache_folder, "cuda", folder, sizeof folder, &ignored)) {
-        snprintf(path, sizeof path, "%s/gemm-sm_%d.bin", folder, device->architecture);
-        cache_path = path;
-    }
-    if (!arena_fill(program, error) || !cuda_gemm_choose(program, cache_path, true, error) ||
+    if (!cuda_arena_fill(program, error) || !cuda_gemm_choose(program, cache, error) ||
         !CUDA_OK(device, cuStreamSynchronize(device->stream), error))
         return false;
     products_trim(program);
     return run_once_uncaptured(program, error);
+}
+
+static void describe_attention(struct program *program, struct prepare_report *report)
+{
+    for (int32_t i = 0; i < program->attentions.count; ++i) {
+        const struct cuda_attention_choice *choice = &program->attentions.items[i];
+        const struct cuda_attention_shape *shape = &choice->shape;
+        char key[64], text[256];
+        snprintf(key, sizeof key, "attention%s %lldx%lldx%lldx%lld", shape->backward ? " backward" : "",
+                 (long long)shape->batch, (long long)shape->heads, (long long)shape->context,
+                 (long long)shape->head_dim);
+        cuda_attention_describe(cuda_attention_candidates, cuda_attention_candidate_count, choice, text, sizeof text);
+        note(program, report, key, text);
+    }
 }
 
 static void describe(struct program *program, struct prepare_report *report)
@@ -214,6 +240,7 @@ static void describe(struct program *program, struct prepare_report *report)
              program->device->architecture, program->device->libraries.nvrtc_major,
              program->device->libraries.nvrtc_minor, cached);
     note(program, report, "kernel modules", text);
+    describe_attention(program, report);
     for (int32_t i = 0; i < program->gemms.count; ++i) {
         timed += !program->gemms.items[i].from_cache && program->gemms.items[i].tried > 0;
         known += program->gemms.items[i].from_cache;
@@ -256,16 +283,8 @@ static void names_collect(struct program *program)
     }
 }
 
-struct program *cuda_prepare(struct device *device, const struct plan *plan, const struct prepare_options *options,
-                             struct prepare_report *report, struct error *error)
+struct program *cuda_program_new(struct device *device, const struct plan *plan, bool compile, struct error *error)
 {
-    struct prepare_report unused;
-    if (!report)
-        report = &unused;
-    memset(report, 0, sizeof *report);
-    report->device_free_bytes = UNKNOWN_U64;
-    if (!CUDA_OK(device, cuCtxSetCurrent(device->context), error))
-        return NULL;
     struct program *program = calloc(1, sizeof *program);
     if (!program) {
         error_set(error, ERROR_MEMORY, "out of memory on the host");
@@ -273,22 +292,36 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
     }
     program->device = device;
     program->plan = plan;
-    program->compile = options->compile;
-    uint64_t scratch = 0, side = 0, own = 0;
+    program->compile = compile;
     program->gemm_workspace_bytes = GEMM_WORKSPACE_BYTES;
-    if (!cuda_lower(program, CUDA_RATES_BYTES, &scratch, &side, &own, error))
-        goto failed;
+    return program;
+}
+
+bool cuda_program_load(struct program *program, const struct prepare_options *options, uint64_t scratch_bytes,
+                       uint64_t side_bytes, uint64_t own_bytes, struct prepare_report *report, struct error *error)
+{
+    struct device *device = program->device;
+    const struct plan *plan = program->plan;
     modules_register(program);
     program->arena_bytes = plan->memory.total ? plan->memory.total : PLAN_ALIGNMENT;
-    program->workspace_bytes = CUDA_RATES_BYTES + scratch + side + own;
+    program->workspace_bytes = CUDA_RATES_BYTES + scratch_bytes + side_bytes + own_bytes;
     for (int i = 0; i <= PHASE_COUNT; ++i)
         if (!CUDA_OK(device, cuEventCreate(&program->boundary[i], CU_EVENT_DEFAULT), error))
-            goto failed;
+            return false;
     if (!memory_take(program, report, error))
-        goto failed;
-    program->own_scratch = program->workspace + program->workspace_bytes - own;
-    program->side_scratch = program->own_scratch - side;
+        return false;
+    program->own_scratch = program->workspace + program->workspace_bytes - own_bytes;
+    program->side_scratch = program->own_scratch - side_bytes;
     launches_locate(program);
+    struct cuda_build_options build = {.architecture = device->architecture, .cache_folder = options->cache_folder};
+    return cuda_build_all(&device->libraries, program->builds, program->build_count, &build, error) &&
+           launches_resolve(program, error);
+}
+
+static bool source_open(struct program *program, const struct prepare_options *options, struct error *error)
+{
+    struct device *device = program->device;
+    const struct plan *plan = program->plan;
     if (options->probe) {
         struct error why = {0};
         program->source = cupti_source_open(options->probe, &why);
@@ -299,19 +332,44 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
         program->counters =
             cupti_counters_open(device->context, device->index, plan->node_count, plan->precision, error);
         if (!program->counters) /* they were required */
-            goto failed;
+            return false;
         if (options->probe->note) {
             options->probe->note(options->probe->context, "counters", CUPTI_COUNTERS_NAMES);
             options->probe->note(options->probe->context, "counter tier", cupti_counters_describe(program->counters));
         }
     }
-    uint64_t start = clock_now();
-    struct cuda_build_options build = {.architecture = device->architecture, .cache_folder = options->cache_folder};
-    if (!cuda_build_all(&device->libraries, program->builds, program->build_count, &build, error) ||
-        !launches_resolve(program, error))
+    return true;
+}
+
+struct program *cuda_prepare(struct device *device, const struct plan *plan, const struct prepare_options *options,
+                             struct prepare_report *report, struct error *error)
+{
+    struct prepare_report unused;
+    if (!report)
+        report = &unused;
+    memset(report, 0, sizeof *report);
+    report->device_free_bytes = UNKNOWN_U64;
+    if (!CUDA_OK(device, cuCtxSetCurrent(device->context), error))
+        return NULL;
+    struct choice_cache choices = {0};
+    struct program *program = cuda_program_new(device, plan, options->compile, error);
+    if (!program)
+        return NULL;
+    uint64_t scratch = 0, side = 0, own = 0, start = clock_now(), profiler_ns = 0;
+    if (options->compile) {
+        choices_open(&choices, device, options->cache_folder);
+        if (!cuda_attention_choose(program, options, &choices, error))
+            goto failed;
+    }
+    if (!cuda_lower(program, CUDA_RATES_BYTES, &scratch, &side, &own, error))
         goto failed;
-    if (options->compile ? !tune(program, options->cache_folder, error)
-                         : !cuda_gemm_choose(program, NULL, false, error))
+    uint64_t opening = clock_now();
+    if (!source_open(program, options, error))
+        goto failed;
+    profiler_ns = clock_now() - opening;
+    if (!cuda_program_load(program, options, scratch, side, own, report, error))
+        goto failed;
+    if (options->compile ? !tune(program, &choices, error) : !cuda_gemm_choose(program, NULL, error))
         goto failed;
     if (!CUDA_OK(device, cuMemsetD8Async(program->arena, 0, program->arena_bytes, device->stream), error) ||
         !CUDA_OK(device, cuMemsetD8Async(program->workspace, 0, program->workspace_bytes, device->stream), error) ||
@@ -322,11 +380,13 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
     if (options->compile && (!cuda_schedule(program, error) || !cuda_capture_graphs(program, error)))
         goto failed;
     if (options->compile)
-        report->compile_ns = clock_now() - start;
+        report->compile_ns = clock_now() - start - profiler_ns;
+    choice_cache_close(&choices);
     names_collect(program);
     describe(program, report);
     return program;
 failed:
+    choice_cache_close(&choices);
     cuda_release(program);
     return NULL;
 }
@@ -356,6 +416,7 @@ void cuda_release(struct program *program)
         libraries->cuMemFree(program->workspace);
     if (program->products)
         libraries->cuMemFree(program->products);
+    free(program->attentions.items);
     free(program->builds);
     free(program->launches);
     arena_release(&program->memory);

@@ -13,6 +13,8 @@ bool cuda_issue_launch(struct program *program, const struct cuda_launch *launch
     if (launch->kind == CUDA_LAUNCH_GEMM)
         return cuda_gemm_run(program, &program->gemms.items[launch->gemm], launch->a, launch->b, launch->d, side,
                              error);
+    if (launch->kind == CUDA_LAUNCH_CALL)
+        return launch->call(program, launch, side ? program->side_stream : program->device->stream, error);
     void *arguments[CUDA_LAUNCH_MAX_ARGUMENTS];
     for (int i = 0; i < launch->argument_count; ++i)
         arguments[i] = (void *)(uintptr_t)&launch->arguments[i];

@@ -3,6 +3,7 @@
  * not fit. Skipped (77) without a device. */
 #include "base/file.h"
 #include "kernels/cuda/cuda_device.h"
+#include "kernels/cuda/attention.h"
 #include "kernels/cuda/cuda_internal.h"
 #include "model/model.h"
 #include <math.h>
@@ -212,6 +213,8 @@ static void repeats_bitwise(void **state)
             assert_int_equal(first->graph_count, fused ? 3 : 0);
             for (int32_t i = 0; fused && i < second->gemms.count; i++)
                 assert_true(second->gemms.items[i].from_cache); /* the algorithms the first one stored */
+            for (int32_t i = 0; fused && i < second->attentions.count; i++)
+                assert_true(second->attentions.items[i].from_cache || second->attentions.items[i].tried == 0);
             stream->graph_count = 0;                            /* so it walks the launches instead */
             for (int step = 0; step < 3; step++) {
                 run(cuda, first, PHASES_TRAIN_STEP);
