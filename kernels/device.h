@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DEVICE_ABI 2u
+#define DEVICE_ABI 3u
 #define DEVICE_NAME_MAX 32
 
 struct device_info {
@@ -63,7 +63,9 @@ struct probe {
     void (*note)(void *context, const char *key, const char *text);
 };
 
+struct communicator;
 struct prepare_options {
+    struct communicator *communicator; /* kernels/communicator.h; NULL: one rank alone. Outlives the program */
     bool compile;             /* packing, algorithm timing, generated kernels, captured graph allowed */
     int threads;              /* CPU: 0 = all */
     const char *cache_folder; /* NULL: no cache on disk */

@@ -8,7 +8,7 @@
 
 /* A shape is a comma list of letters, each a size from node.dims:
  * N rows, I d_in, O d_out, V vocab, B batch, H heads, T context, C heads·head_dim, Q 3C, d head_dim/2, G 2·d_out, 1, 2;
- * "*" is any shape of `elements` elements, "~" any shape at all. An optional operand starts with "?". */
+ * "*" is any shape of `elements` elements, "+" one of `elements` for each rank, "~" any shape at all. An optional operand starts with "?". */
 struct op_entry {
     struct op_info info;
     const char *in[NODE_MAX_INPUTS];
@@ -200,6 +200,14 @@ static const struct op_entry op_table[OP_COUNT] = {
         IN("N,V", "N"), OUT("1", "N,V")},
     [OP_ADAMW_ALL] = {OP("adamw_all", CLASS_OPTIMIZER, 4, 0, 3, 1, flops_adamw, bytes_operands),
         IN("*", "*", "*", "*"), OUT("*", "*", "*", "?~")},
+    [OP_ALL_REDUCE] = {OP("all_reduce", CLASS_COLLECTIVE, 1, 0, 1, 0, flops_none, bytes_operands),
+        IN("*"), OUT("*")},
+    [OP_REDUCE_SCATTER] = {OP("reduce_scatter", CLASS_COLLECTIVE, 1, 0, 1, 0, flops_none, bytes_operands),
+        IN("+"), OUT("*")},
+    [OP_ALL_GATHER] = {OP("all_gather", CLASS_COLLECTIVE, 1, 0, 1, 0, flops_none, bytes_operands),
+        IN("*"), OUT("+")},
+    [OP_BROADCAST] = {OP("broadcast", CLASS_COLLECTIVE, 1, 0, 1, 0, flops_none, bytes_operands),
+        IN("*"), OUT("*")},
 };
 /* clang-format on */
 
@@ -249,6 +257,8 @@ static bool shape_agrees(const char *pattern, const struct node_dims *dims, cons
         return true;
     if (*pattern == '*')
         return dims->elements > 0 && tensor_elements(tensor) == dims->elements;
+    if (*pattern == '+')
+        return dims->elements > 0 && dims->ranks > 0 && tensor_elements(tensor) == dims->elements * dims->ranks;
     int64_t elements = 1, last = 1;
     bool several = false;
     for (const char *at = pattern; *at; at++) {

@@ -187,7 +187,7 @@ static bool check_use(const struct plan *plan, struct storage_map *map, int32_t 
 static bool check_aliasing(const struct plan *plan, const struct node *node, struct error *error)
 {
     const bool in_place = node->op == OP_ADAMW || node->op == OP_ADAMW_ALL || node->op == OP_CROSS_ENTROPY_FUSED ||
-                          node->op == OP_CROSS_ENTROPY_BACKWARD;
+                          node->op == OP_CROSS_ENTROPY_BACKWARD || op_info(node->op)->kernel_class == CLASS_COLLECTIVE;
     for (int o = 0; o < NODE_MAX_OUTPUTS && !in_place; o++)
         for (int i = 0; i < NODE_MAX_INPUTS && node->output[o] != TENSOR_NONE; i++)
             if (node->input[i] != TENSOR_NONE &&
@@ -312,12 +312,12 @@ uint64_t plan_digest(const struct plan *plan)
     for (int32_t i = 0; i < plan->node_count; i++) {
         const struct node *node = &plan->nodes[i];
         DIGEST(node->op), DIGEST(node->phase), DIGEST(node->scope), DIGEST(node->recompute), DIGEST(node->input);
-        DIGEST(node->output), DIGEST(node->dims), DIGEST(node->epsilon), DIGEST(node->scale), DIGEST(node->adamw);
+        DIGEST(node->output), DIGEST(node->dims), DIGEST(node->epsilon), DIGEST(node->scale), DIGEST(node->adamw), DIGEST(node->aside);
     }
     for (int32_t i = 0; i < plan->scope_count; i++)
         digest = digest_add(digest, plan->scopes[i].path, strlen(plan->scopes[i].path) + 1);
     DIGEST(plan->precision), DIGEST(plan->memory.total), DIGEST(plan->batch), DIGEST(plan->context),
-        DIGEST(plan->vocab);
+        DIGEST(plan->vocab), DIGEST(plan->rank), DIGEST(plan->ranks);
     return digest;
 }
 #undef DIGEST

@@ -113,6 +113,15 @@ struct tensor {
  * CROSS_ENTROPY_FUSED     logits targets                      loss(1) dlogits             dlogits is a view of logits: in place
  * ADAMW_ALL               p g m v                             p m v [copy]                the four are the whole regions
  *
+ * between ranks, n = dims.ranks of them, k elements a piece; the operands have one dtype, f32 or bf16, and are packed:
+ * ALL_REDUCE              x(E)                                y(E)                        y = scale · Σ x over ranks, in their order;
+ *                                                                                         in place: y names x
+ * REDUCE_SCATTER          x(n·k)                              y(k)                        y = scale · Σ over ranks of their x's piece
+ *                                                                                         number `rank`; y may be that piece of x
+ * ALL_GATHER              x(k)                                y(n·k)                      y = the ranks' x one after another; x may be
+ *                                                                                         piece `rank` of y
+ * BROADCAST               x(E)                                y(E)                        y = rank 0's x; in place: y names x
+ *
  * An (N, C) operand of RoPE, linear or attention may be a column slice of a wider (N, W) tensor: tensor.row_stride says so.
  *
  * Rules that hold for all of them:
@@ -163,6 +172,10 @@ enum op {
     OP_SWIGLU_BACKWARD,
     OP_CROSS_ENTROPY_FUSED,
     OP_ADAMW_ALL,
+    OP_ALL_REDUCE,
+    OP_REDUCE_SCATTER,
+    OP_ALL_GATHER,
+    OP_BROADCAST,
     OP_COUNT
 };
 
@@ -175,7 +188,8 @@ struct node_dims {
     int64_t rows;                            /* N */
     int64_t d_in, d_out;                     /* linear; norms and embedding: d_in = C; SwiGLU: d_out = F */
     int64_t vocab;                           /* embedding, cross entropy */
-    int64_t elements;                        /* elementwise, cast, optimizer */
+    int64_t elements;                        /* elementwise, cast, optimizer; collectives: E, or k of a piece */
+    int64_t ranks;                           /* collectives: n */
 };
 
 struct adamw { float learning_rate, beta1, beta2, epsilon, weight_decay; };
@@ -189,7 +203,10 @@ struct node {
     int32_t output[NODE_MAX_OUTPUTS];
     struct node_dims dims;
     float epsilon;                     /* norms */
-    float scale;                       /* attention: 1/sqrt(D) */
+    float scale;                       /* attention: 1/sqrt(D); collectives that reduce: 1/n */
+    /* May run beside the nodes after it: on a stream of its own, in order with others like it, after all nodes before it. Who
+     * touches its memory later waits for it (kernels/schedule.h), and so does the end of its phase. */
+    bool aside;
     struct adamw adamw;                /* optimizer ops; the step number is the device's to count, from 1 */
     double flops;                      /* modelled: op_flops */
     double bytes;                      /* modelled least traffic: op_bytes */
@@ -202,6 +219,15 @@ struct scope {
     int32_t parent;   /* -1 for the root */
     int32_t depth;
     int32_t layer;    /* 3, or -1 outside the blocks */
+};
+
+/* A stretch of a parameter that a shard of this rank holds: elements [first, first + count) of `name` lie from element `at` on. */
+struct plan_part {
+    int32_t shard; /* tensor: a parameter of the plan, a piece of several of the state dict's */
+    const char *name;
+    int rank;
+    int64_t shape[TENSOR_MAX_RANK]; /* of the whole parameter */
+    int64_t first, count, at;
 };
 
 struct plan_memory {
@@ -227,6 +253,9 @@ struct plan {
     /* Tensors that callers address by role; TENSOR_NONE where the plan has none. */
     int32_t tokens, targets, rope_table, logits, loss; /* logits: readable after a run of fwd alone where the plan has a backward pass */
     int64_t batch, context, vocab;
+    int32_t rank, ranks; /* whose plan it is, of how many; ranks ≥ 1 */
+    struct plan_part *parts; /* in plan.arena; none where parameters are whole */
+    int32_t part_count;
     uint64_t digest; /* of everything a device reads; equal plans have equal digests */
 };
 

@@ -29,3 +29,17 @@ bool schedule_depends(const struct plan *plan, const struct node *later, const s
     }
     return false;
 }
+
+void schedule_waits(const struct plan *plan, int32_t *wait)
+{
+    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+        const int32_t first = plan->phase_first[phase];
+        int32_t waited = first - 1;
+        for (int32_t i = first; i < plan->phase_first[phase + 1]; i++) {
+            wait[i] = -1;
+            for (int32_t j = i - 1; j > waited && !plan->nodes[i].aside && wait[i] < 0; j--)
+                if (plan->nodes[j].aside && schedule_depends(plan, &plan->nodes[i], &plan->nodes[j]))
+                    wait[i] = waited = j;
+        }
+    }
+}

@@ -22,6 +22,13 @@ struct weight_fusion {
     int32_t first; /* parameter: the fused weight starts at its place */
 };
 
+/* A stretch of the regions of parameters and gradients, in elements, and the node after which its gradients are complete. */
+struct stretch {
+    uint64_t start, end;
+    size_t ready;
+    int32_t scope;
+};
+
 struct builder {
     const struct plan_request *request;
     struct plan *plan; /* owns the strings from the start, everything at the end */
@@ -34,6 +41,7 @@ struct builder {
     VEC(int32_t) gradient;      /* per tensor: its gradient so far; may be shorter than tensors */
     VEC(int32_t) contributions; /* per tensor: how many tensors were named after its gradient */
     VEC(int32_t) again;         /* per tensor: its recomputed copy (checkpointing) */
+    VEC(struct stretch) buckets; /* parallel.c: zero1's, from gradients to optimizer */
     int32_t output_gradient;    /* attention alone: the constant that backward starts from */
 };
 
@@ -124,6 +132,40 @@ void checkpoint_drop_unread(struct builder *builder);
 
 /* optimizer.c */
 void optimizer_build(struct builder *builder);
+
+/* Nodes to be put among those that are there: before node `before`, those for one place in the order of adding. */
+struct insertion {
+    size_t before;
+    struct node node;
+};
+struct insertions {
+    VEC(struct insertion) list;
+};
+void insertion_add(struct insertions *insertions, size_t before, const struct node *node);
+/* Puts them in and empties the list. */
+void insertions_apply(struct builder *builder, struct insertions *insertions);
+
+/* parallel.c: several ranks. */
+static inline bool is_sharded(const struct builder *builder)
+{
+    return builder->request->ranks.parallel == PARALLEL_ZERO1 || builder->request->ranks.parallel == PARALLEL_FSDP;
+}
+/* Elements that the places of parameters are multiples of: any stretch between two places divides among the ranks. */
+uint64_t place_alignment(const struct builder *builder);
+/* A collective over whole tensors or views; `elements` as its op counts them. */
+struct node collective_node(const struct builder *builder, enum op op, enum phase phase, int32_t scope, int32_t x,
+                            int32_t y, int64_t elements);
+/* The AdamW node of any stretch of parameters; copy may be TENSOR_NONE. */
+struct node adamw_node(const struct builder *builder, enum op op, int32_t scope, int32_t p, int32_t g, int32_t m,
+                       int32_t v, int32_t copy);
+/* The tensor whose storage `tensor` shares; TENSOR_NONE for none. */
+int32_t storage_of(const struct builder *builder, int32_t tensor);
+/* After autodiff: the gradients' way to the other ranks. */
+void parallel_gradients(struct builder *builder);
+/* In place of optimizer_build for zero1. */
+void zero1_optimizer(struct builder *builder);
+/* fsdp.c: after autodiff, parameters and gradients in shards, gathers and scatters, and the optimizer's nodes. */
+void fsdp_build(struct builder *builder);
 
 /* memory.c: kinds, lifetimes and places of all tensors; phases that were not asked for go. */
 bool memory_plan(struct builder *builder, struct error *error);

@@ -25,20 +25,18 @@ static int32_t parameter_add(struct builder *builder, int32_t scope, bool is_lin
     return tensor;
 }
 
-/* Places in a region start at multiples of this many elements, so that they are aligned in a bf16 copy as well. */
-#define PLACE_ALIGNMENT (PLAN_ALIGNMENT / 2)
-
 /* Gives each parameter its place in the regions. GEMM weights come first, so that the bf16 copies are a prefix; members
  * of a group follow one another without a gap, q k v and w1 w3, whatever the state dict's order. Returns the elements. */
 static uint64_t parameters_place(struct builder *builder)
 {
+    const uint64_t alignment = place_alignment(builder);
     uint64_t place = 0;
     for (int pass = 0; pass < 2; pass++) {
         for (size_t i = 0; i < builder->parameters.count; i++) {
             struct parameter *parameter = &builder->parameters.items[i];
             if (parameter->is_linear == (pass == 1) || parameter->place != UNKNOWN_U64)
                 continue;
-            place = (place + PLACE_ALIGNMENT - 1) / PLACE_ALIGNMENT * PLACE_ALIGNMENT;
+            place = (place + alignment - 1) / alignment * alignment;
             parameter->place = place;
             place += (uint64_t)tensor_elements(&builder->tensors.items[parameter->tensor]);
             const int32_t scope = builder->tensors.items[parameter->tensor].scope;
@@ -80,6 +78,8 @@ void region_add(struct builder *builder, const char *name, const char *prefix, e
     }
     if (!elements)
         return;
+    if (is_sharded(builder)) /* to the place where one more would begin */
+        elements = (elements + place_alignment(builder) - 1) / place_alignment(builder) * place_alignment(builder);
     const int32_t region = tensor_add(builder, name, dtype, kind, 0, SHAPE((int64_t)elements));
     for (size_t i = 0; i < builder->parameters.count; i++) {
         struct parameter *parameter = &builder->parameters.items[i];

@@ -37,6 +37,28 @@ static void lifetimes_stretch(struct builder *builder, int32_t index)
     }
 }
 
+/* A collective that runs beside the nodes after it: what it reads and writes stays until the next but one of them, by when it
+ * should be over; a device waits where it is not. */
+static void aside_stretch(struct builder *builder, int32_t index)
+{
+    for (int32_t i = 0; i < index; i++) {
+        const struct node *node = &builder->nodes.items[i];
+        int32_t until = i, more = 0;
+        if (!node->aside)
+            continue;
+        while (until + 1 < index && builder->nodes.items[until + 1].phase == node->phase && more < 2)
+            more += builder->nodes.items[++until].aside;
+        for (int k = 0; k < NODE_MAX_INPUTS + NODE_MAX_OUTPUTS; k++) {
+            const int32_t tensor = k < NODE_MAX_INPUTS ? node->input[k] : node->output[k - NODE_MAX_INPUTS];
+            if (tensor == TENSOR_NONE)
+                continue;
+            struct tensor *root = &builder->tensors.items[root_of(builder, tensor)];
+            if (root->last_node < until)
+                root->last_node = until;
+        }
+    }
+}
+
 /* Kinds and lifetimes from the nodes. A tensor is saved when forward or loss makes it and backward reads it, even if
  * backward was not asked for: then it lives to the end of the step, as it would in training. */
 static bool lifetimes(struct builder *builder, struct error *error)
@@ -93,6 +115,7 @@ static bool lifetimes(struct builder *builder, struct error *error)
     builder->nodes.count = kept;
     if (wants_fusion(builder, FUSE_OVERLAP))
         lifetimes_stretch(builder, (int32_t)kept);
+    aside_stretch(builder, (int32_t)kept);
     for (size_t i = 0; i < builder->tensors.count; i++) {
         struct tensor *tensor = &tensors[i];
         const struct tensor *root = &tensors[root_of(builder, (int32_t)i)];
@@ -172,6 +195,8 @@ static bool drop_unused(struct builder *builder, struct error *error)
     int32_t *const roles[] = {&plan->tokens, &plan->targets, &plan->rope_table, &plan->logits, &plan->loss};
     for (size_t i = 0; i < sizeof roles / sizeof *roles; i++)
         renumber_tensor(roles[i], place);
+    for (int32_t i = 0; i < plan->part_count; i++)
+        renumber_tensor(&plan->parts[i].shard, place);
     free(place);
     return true;
 }
@@ -323,11 +348,14 @@ static int32_t gradient_rectangles(const struct builder *builder, struct rectang
         if (!is_gradient(tensor))
             continue;
         const uint64_t offset = tensor->view_offset / PLAN_ALIGNMENT * PLAN_ALIGNMENT;
+        /* A collective over several gradients writes between them, too. */
+        const uint64_t unit = builder->plan->ranks > 1 ? place_alignment(builder) * sizeof(float) : PLAN_ALIGNMENT;
+        const uint64_t end = (tensor->view_offset + tensor->bytes + unit - 1) / unit * unit;
         items[count++] = (struct rectangle){.tensor = (int32_t)i,
                                             .first = tensor->first_node,
                                             .last = tensor->last_node,
                                             .offset = offset,
-                                            .bytes = aligned(tensor->view_offset + tensor->bytes) - offset};
+                                            .bytes = end - offset};
     }
     qsort(items, (size_t)count, sizeof *items, lower_first);
     return count;

@@ -60,6 +60,31 @@ unsigned model_supported_fusions(const struct device_class *class, const struct 
 enum checkpoint { CHECKPOINT_NONE, CHECKPOINT_BLOCK, CHECKPOINT_COUNT };
 const char *checkpoint_name(enum checkpoint checkpoint);
 
+/* How the ranks of one model train it on their own batches (model/parallel.c, model/fsdp.c). */
+enum parallel {
+    PARALLEL_NONE,    /* each for itself: what communication is held against */
+    PARALLEL_NAIVE,   /* after backward, an all-reduce a parameter */
+    PARALLEL_FLAT,    /* after backward, one for all gradients */
+    PARALLEL_OVERLAP, /* a parameter's as soon as its gradient is there, beside the rest of backward */
+    PARALLEL_BUCKET,  /* the same, some megabytes at a time */
+    PARALLEL_ZERO1,   /* reduce-scatter in buckets, AdamW on this rank's shard, all-gather of the parameters */
+    PARALLEL_FSDP,    /* parameters in shards, gathered a layer at a time, at most two layers ahead */
+    PARALLEL_COUNT
+};
+const char *parallel_name(enum parallel parallel);
+/* One line on what it does, for help and reports. */
+const char *parallel_about(enum parallel parallel);
+
+/* Megabytes (10⁶ bytes) of a bucket where nothing else is said: what PyTorch's DDP takes, whose unit is 2²⁰. */
+#define BUCKET_MB_DEFAULT 25
+
+struct ranks_request {
+    int32_t rank, ranks; /* 0, 0: one rank alone */
+    enum parallel parallel;
+    int64_t bucket_bytes; /* of fp32 gradients; bucket and zero1. 0: BUCKET_MB_DEFAULT */
+    bool bf16_gradients;  /* over the wire; the sums that AdamW reads are fp32 */
+};
+
 struct plan_request {
     struct model_config model;
     int64_t batch, context;
@@ -70,6 +95,7 @@ struct plan_request {
     bool inference;
     enum checkpoint checkpoint;
     struct adamw adamw; /* zero learning_rate: the course's values */
+    struct ranks_request ranks;
 };
 
 struct plan_result {
@@ -85,6 +111,9 @@ struct plan *plan_build(const struct plan_request *request, struct plan_result *
  * embedding N(0,1) cut at ±3, norms 1; the RoPE table. Parallel over OpenMP; depends on (seed, name) alone, so an eager
  * and a fused plan get the same weights. */
 bool model_initial_value(const struct plan *plan, int32_t tensor, uint64_t seed, float *values, struct error *error);
+
+/* The same for a part of a parameter that a shard holds, part.count values. */
+bool model_initial_part(const struct plan_part *part, uint64_t seed, float *values, struct error *error);
 
 /* Random tokens in [0, vocab) for tensor tokens or targets. */
 void model_random_tokens(const struct plan *plan, int32_t tensor, uint64_t seed, int32_t *values);

@@ -4,8 +4,8 @@
 static const struct adamw course_values = {
     .learning_rate = 1e-3f, .beta1 = 0.9f, .beta2 = 0.999f, .epsilon = 1e-8f, .weight_decay = 0.01f};
 
-static struct node adamw_node(const struct builder *builder, enum op op, int32_t scope, int32_t p, int32_t g, int32_t m,
-                              int32_t v, int32_t copy)
+struct node adamw_node(const struct builder *builder, enum op op, int32_t scope, int32_t p, int32_t g, int32_t m,
+                       int32_t v, int32_t copy)
 {
     struct node node = node_elementwise(builder, op, scope, p);
     node.phase = PHASE_OPT;
@@ -18,7 +18,7 @@ static struct node adamw_node(const struct builder *builder, enum op op, int32_t
     return node;
 }
 
-static int32_t storage_of(const struct builder *builder, int32_t tensor)
+int32_t storage_of(const struct builder *builder, int32_t tensor)
 {
     while (tensor != TENSOR_NONE && builder->tensors.items[tensor].view_of != TENSOR_NONE)
         tensor = builder->tensors.items[tensor].view_of;
@@ -27,6 +27,10 @@ static int32_t storage_of(const struct builder *builder, int32_t tensor)
 
 void optimizer_build(struct builder *builder)
 {
+    if (builder->request->ranks.parallel == PARALLEL_ZERO1) {
+        zero1_optimizer(builder);
+        return;
+    }
     if (wants_fusion(builder, FUSE_ADAMW) && builder->parameters.count) {
         int32_t copy = TENSOR_NONE;
         for (size_t i = 0; i < builder->parameters.count && copy == TENSOR_NONE; i++)

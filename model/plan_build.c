@@ -15,6 +15,16 @@ static bool request_check(const struct plan_request *request, struct error *erro
     if ((unsigned)request->precision >= PRECISION_COUNT || (unsigned)request->checkpoint >= CHECKPOINT_COUNT)
         return error_set(error, ERROR_INTERNAL, "precision %d or checkpoint %d does not exist", (int)request->precision,
                          (int)request->checkpoint);
+    const struct ranks_request *ranks = &request->ranks;
+    if ((unsigned)ranks->parallel >= PARALLEL_COUNT || ranks->rank < 0 || ranks->ranks < 0 ||
+        (ranks->ranks && ranks->rank >= ranks->ranks))
+        return error_set(error, ERROR_INTERNAL, "rank %d of %d, or parallel %d, does not exist", ranks->rank,
+                         ranks->ranks, (int)ranks->parallel);
+    if (ranks->parallel != PARALLEL_NONE && ranks->ranks < 2)
+        return error_set(error, ERROR_UNSUPPORTED, "parallel %s takes two ranks at least: --ranks 2",
+                         parallel_name(ranks->parallel));
+    if (ranks->parallel != PARALLEL_NONE && request->model.kind == MODEL_ATTENTION)
+        return error_set(error, ERROR_UNSUPPORTED, "the attention-only model has no weights for ranks to share");
     return model_config_check(&request->model, request->batch, request->context, NULL, 0, error);
 }
 
@@ -74,8 +84,13 @@ static bool plan_fill(struct builder *builder, struct error *error)
         region_add(builder, "gradients", "grad.", TENSOR_GRADIENT, DTYPE_F32);
         if (!autodiff(builder, error))
             return false;
+        parallel_gradients(builder);
     }
-    if (wants_phase(builder, PHASE_OPT)) {
+    if (request->ranks.parallel == PARALLEL_FSDP) {
+        fsdp_build(builder); /* the optimizer, too */
+    } else if (wants_phase(builder, PHASE_OPT) && request->ranks.parallel == PARALLEL_ZERO1) {
+        optimizer_build(builder);
+    } else if (wants_phase(builder, PHASE_OPT)) {
         region_add(builder, "adamw.m", "m.", TENSOR_OPTIMIZER, DTYPE_F32);
         region_add(builder, "adamw.v", "v.", TENSOR_OPTIMIZER, DTYPE_F32);
         optimizer_build(builder);
@@ -94,6 +109,8 @@ struct plan *plan_build(const struct plan_request *request, struct plan_result *
     }
     struct builder builder = {.request = request, .plan = plan};
     plan->precision = request->precision;
+    plan->rank = request->ranks.rank;
+    plan->ranks = request->ranks.ranks > 1 ? request->ranks.ranks : 1;
     plan->batch = request->batch;
     plan->context = request->context;
     plan->vocab = request->model.kind == MODEL_LM ? request->model.vocab_size : 0;
@@ -110,6 +127,7 @@ struct plan *plan_build(const struct plan_request *request, struct plan_result *
     vec_release(&builder.gradient);
     vec_release(&builder.contributions);
     vec_release(&builder.again);
+    vec_release(&builder.buckets);
     if (!ok) {
         plan_free(plan);
         return NULL;

@@ -47,6 +47,29 @@ static bool ends_with(const char *text, const char *end)
     return length >= tail && strcmp(text + length - tail, end) == 0;
 }
 
+static double weight_sigma(const char *name, int64_t rows, int64_t columns)
+{
+    const bool linear = ends_with(name, ".weight") && strcmp(name, "token_embeddings.weight") != 0;
+    return linear ? sqrt(2.0 / (double)(rows + columns)) : 1;
+}
+
+bool model_initial_part(const struct plan_part *part, uint64_t seed, float *values, struct error *error)
+{
+    if (part->rank == 1) { /* a norm's weight */
+        for (int64_t i = 0; i < part->count; i++)
+            values[i] = 1;
+        return true;
+    }
+    if (part->rank != 2)
+        return error_set(error, ERROR_INTERNAL, "a part of %s, which is no matrix", part->name);
+    const double sigma = weight_sigma(part->name, part->shape[0], part->shape[1]);
+    const uint64_t stream = name_stream(part->name);
+#pragma omp parallel for schedule(static) if (part->count > WORTH_THREADS)
+    for (int64_t i = 0; i < part->count; i++)
+        values[i] = (float)(sigma * random_normal_cut3(seed, stream, (uint64_t)(part->first + i)));
+    return true;
+}
+
 bool model_initial_value(const struct plan *plan, int32_t tensor, uint64_t seed, float *values, struct error *error)
 {
     const struct tensor *wanted = &plan->tensors[tensor];
@@ -69,8 +92,7 @@ bool model_initial_value(const struct plan *plan, int32_t tensor, uint64_t seed,
             values[i] = 1;
         return true;
     }
-    const bool linear = ends_with(wanted->name, ".weight") && strcmp(wanted->name, "token_embeddings.weight") != 0;
-    const double sigma = linear ? sqrt(2.0 / (double)(wanted->shape[0] + wanted->shape[1])) : 1;
+    const double sigma = weight_sigma(wanted->name, wanted->shape[0], wanted->shape[1]);
     fill_normal(values, wanted->shape[0], wanted->shape[1], wanted->shape[1], sigma, seed, wanted->name);
     return true;
 }

@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 struct program;
+struct cpu_ranks;
 typedef void cpu_kernel(struct program *program, const struct node *node);
 
 /* The kernels of one instruction set, from the files in simd/. NULL where an op has none there (GEMMs are elsewhere). */
@@ -46,6 +47,7 @@ struct program {
     float *scratch;
     size_t scratch_stride, scratch_bytes;
     struct arena strings;
+    struct cpu_ranks *ranks; /* collectives.c; NULL in a plan without any: the arena is the program's own */
 };
 
 static inline float *cpu_input(const struct program *program, const struct node *node, int k)
@@ -105,6 +107,16 @@ const char *cpu_kernel_name(const struct program *program, int32_t node);
 void cpu_note(struct prepare_report *report, const char *key, const char *text);
 /* The kernel of an op, or NULL. */
 cpu_kernel *cpu_find_kernel(const struct cpu_isa *isa, enum op op);
+
+/* collectives.c. cpu_ranks_open takes the place of mapping an arena when the plan has collectives: program->arena is then a piece of
+ * memory that all ranks see. Around each node of such a plan: before, and run in place of a collective's kernel. */
+bool cpu_ranks_open(struct program *program, struct communicator *communicator, struct error *error);
+void cpu_ranks_close(struct program *program);
+bool cpu_ranks_before(struct program *program, int32_t node, struct error *error);
+bool cpu_ranks_run(struct program *program, int32_t node, struct error *error);
+bool cpu_ranks_phase_end(struct program *program, struct error *error);
+void cpu_ranks_step_end(struct program *program, uint64_t step_id, const struct probe *probe);
+cpu_kernel cpu_collective, cpu_cast_wire;
 
 /* gemm.c: linear layers. */
 cpu_kernel cpu_linear, cpu_linear_backward_input, cpu_linear_backward_weight;

@@ -14,6 +14,10 @@ static cpu_kernel *const shared_kernels[OP_COUNT] = {
     [OP_LINEAR] = cpu_linear,
     [OP_LINEAR_BACKWARD_INPUT] = cpu_linear_backward_input,
     [OP_LINEAR_BACKWARD_WEIGHT] = cpu_linear_backward_weight,
+    [OP_ALL_REDUCE] = cpu_collective,
+    [OP_REDUCE_SCATTER] = cpu_collective,
+    [OP_ALL_GATHER] = cpu_collective,
+    [OP_BROADCAST] = cpu_collective,
 };
 
 cpu_kernel *cpu_find_kernel(const struct cpu_isa *isa, enum op op)
@@ -51,6 +55,12 @@ static char *step_name(struct program *program, const struct cpu_step *step)
         return arena_printf(arena, "%s %s %lld of %lldx%lld",
                             node->op == OP_ATTENTION ? "flash_attention" : "flash_attention_backward",
                             program->isa->name, heads, t, hd);
+    case OP_ALL_REDUCE:
+    case OP_REDUCE_SCATTER:
+    case OP_ALL_GATHER:
+    case OP_BROADCAST:
+        return arena_printf(arena, "%s shm %s", op_info(node->op)->name,
+                            program->plan->tensors[node->input[0]].dtype == DTYPE_BF16 ? "bf16" : "f32");
     default:
         return arena_printf(arena, "%s %s", op_info(node->op)->name, program->isa->name);
     }
@@ -58,6 +68,11 @@ static char *step_name(struct program *program, const struct cpu_step *step)
 
 /* Timing of GEMMs takes no longer than this, whatever the model. */
 #define CHOICE_BUDGET_NS 4000000000u
+
+static bool node_is_collective(const struct node *node)
+{
+    return op_info(node->op)->kernel_class == CLASS_COLLECTIVE;
+}
 
 static bool sizes_fit(const struct plan *plan, struct error *error)
 {
@@ -78,6 +93,7 @@ void cpu_release(struct program *program)
 {
     if (!program)
         return;
+    cpu_ranks_close(program);
     cpu_memory_unmap(program->arena, program->arena_bytes);
     cpu_memory_unmap(program->scratch, program->scratch_bytes);
     free(program->data);
@@ -119,10 +135,14 @@ static bool scratch_make(struct program *program, struct prepare_report *report,
 }
 
 /* Maps the arena. Tensors that live on are touched one by one, each in the pieces that the threads will have of it. */
-static bool arena_make(struct program *program, const struct prepare_report *report, struct error *error)
+static bool arena_make(struct program *program, const struct prepare_report *report, struct communicator *communicator,
+                       struct error *error)
 {
     const struct plan *plan = program->plan;
-    program->arena = cpu_memory_map(program->arena_bytes);
+    if (!cpu_ranks_open(program, communicator, error))
+        return false;
+    if (!program->arena)
+        program->arena = cpu_memory_map(program->arena_bytes);
     if (!program->arena)
         return refused(program->arena_bytes + program->scratch_bytes, report->device_free_bytes, error);
     for (int32_t i = 0; i < plan->tensor_count; i++) {
@@ -226,6 +246,10 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
             error_set(error, ERROR_UNSUPPORTED, "the CPU has no kernel for %s", op_info(node->op)->name);
             goto fail;
         }
+        const int32_t cast_from = node->op == OP_CAST ? node->input[0] : TENSOR_NONE;
+        if (cast_from != TENSOR_NONE &&
+            (plan->tensors[cast_from].dtype == DTYPE_BF16 || plan->tensors[node->output[0]].dtype == DTYPE_BF16))
+            step->kernel = cpu_cast_wire;
         const size_t wanted = scratch_floats(node);
         scratch = wanted > scratch ? wanted : scratch;
     }
@@ -242,7 +266,7 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
         goto fail;
     if (options && options->compile)
         report->compile_ns = clock_now() - start;
-    if (!arena_make(program, report, error))
+    if (!arena_make(program, report, options ? options->communicator : NULL, error))
         goto fail;
     for (int32_t i = 0; i < plan->node_count; i++) {
         struct cpu_step *step = &program->steps[i];
@@ -261,7 +285,6 @@ fail:
 bool cpu_run(struct program *program, unsigned phases, uint64_t step_id, const struct probe *probe,
              struct step_times *times, struct error *error)
 {
-    (void)step_id; /* the probe's owner knows which step it asked for */
     const struct plan *plan = program->plan;
     struct step_times ignored;
     if (!times)
@@ -281,18 +304,32 @@ bool cpu_run(struct program *program, unsigned phases, uint64_t step_id, const s
         const uint64_t start = clock_now();
         for (int32_t i = plan->phase_first[phase]; i < plan->phase_first[phase + 1]; i++) {
             const struct cpu_step *step = &program->steps[i];
-            if (probe) {
+            const bool probed = probe && !(program->ranks && step->node->aside);
+            if (program->ranks && !cpu_ranks_before(program, i, error))
+                goto failed;
+            if (probed)
                 probe->enter(probe->context, i);
-                step->kernel(program, step->node);
-                probe->leave(probe->context, i, step->interned);
+            if (program->ranks && node_is_collective(step->node)) {
+                if (!cpu_ranks_run(program, i, error))
+                    goto failed;
             } else {
                 step->kernel(program, step->node);
             }
+            if (probed)
+                probe->leave(probe->context, i, step->interned);
         }
+        if (program->ranks && !cpu_ranks_phase_end(program, error))
+            goto failed;
         times->phase_ns[phase] = clock_now() - start;
     }
     times->end = clock_now();
+    if (program->ranks)
+        cpu_ranks_step_end(program, step_id, probe);
     return true;
+failed:
+    cpu_ranks_phase_end(program, NULL);
+    cpu_ranks_step_end(program, step_id, NULL);
+    return false;
 }
 
 /* Calls `copy` for each row of a tensor that may be a column slice. */

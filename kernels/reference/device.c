@@ -49,6 +49,11 @@ static reference_kernel *const kernels[OP_COUNT] = {
     [OP_ADAMW_ALL] = reference_adamw,
 };
 
+static bool is_collective(enum op op)
+{
+    return op == OP_ALL_REDUCE || op == OP_REDUCE_SCATTER || op == OP_ALL_GATHER || op == OP_BROADCAST;
+}
+
 /* Own small tables, so that the oracle stands without ops.c and cannot share a mistake with it. */
 static const uint64_t dtype_bytes[DTYPE_COUNT] = {[DTYPE_F32] = 4, [DTYPE_BF16] = 2, [DTYPE_F64] = 8, [DTYPE_I32] = 4};
 
@@ -123,7 +128,7 @@ static bool reference_supports(const struct device *device, enum op op, enum pre
 {
     (void)device;
     (void)precision;
-    if ((unsigned)op < OP_COUNT && kernels[op])
+    if ((unsigned)op < OP_COUNT && (kernels[op] || is_collective(op)))
         return true;
     snprintf(why, why_size, "the reference has no op %d", (int)op);
     return false;
@@ -133,6 +138,7 @@ static void reference_release(struct program *program)
 {
     if (!program)
         return;
+    reference_ranks_close(program);
     for (int dtype = 0; dtype < DTYPE_COUNT; dtype++)
         if (program->arena[dtype])
             munmap(program->arena[dtype], program->arena_bytes[dtype]);
@@ -163,10 +169,15 @@ static struct program *reference_prepare(struct device *device, const struct pla
     }
     program->plan = plan;
     uint64_t total = 0;
+    for (int dtype = 0; dtype < DTYPE_COUNT; dtype++)
+        program->arena_bytes[dtype] = extent[dtype] * sizeof(double);
+    if (!reference_ranks_open(program, options ? options->communicator : NULL, error))
+        goto fail;
     for (int dtype = 0; dtype < DTYPE_COUNT; dtype++) {
-        if (!extent[dtype])
+        const uint64_t bytes = program->arena_bytes[dtype];
+        total += bytes;
+        if (!bytes || program->arena[dtype])
             continue;
-        const uint64_t bytes = extent[dtype] * sizeof(double);
         void *arena = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
         if (arena == MAP_FAILED) {
             error_set(error, ERROR_MEMORY, "the reference needs %llu MiB for its doubles: %s",
@@ -174,8 +185,6 @@ static struct program *reference_prepare(struct device *device, const struct pla
             goto fail;
         }
         program->arena[dtype] = arena;
-        program->arena_bytes[dtype] = bytes;
-        total += bytes;
     }
     if (options && options->probe) {
         program->names = calloc((size_t)plan->node_count + 1, sizeof *program->names);
@@ -203,7 +212,6 @@ static bool reference_run(struct program *program, unsigned phases, uint64_t ste
                           struct step_times *times, struct error *error)
 {
     (void)step_id;
-    (void)error;
     const struct plan *plan = program->plan;
     struct step_times ignored;
     if (!times)
@@ -220,7 +228,10 @@ static bool reference_run(struct program *program, unsigned phases, uint64_t ste
             const bool probed = probe && program->names;
             if (probed)
                 probe->enter(probe->context, i);
-            kernels[plan->nodes[i].op](program, &plan->nodes[i]);
+            if (!is_collective(plan->nodes[i].op))
+                kernels[plan->nodes[i].op](program, &plan->nodes[i]);
+            else if (!reference_collective(program, &plan->nodes[i], error))
+                return false;
             if (probed)
                 probe->leave(probe->context, i, program->names[i]);
         }

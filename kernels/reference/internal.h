@@ -1,5 +1,6 @@
 /* The double-precision reference, inside: every op as plain loops over matrices of doubles. */
 #pragma once
+#include "base/error.h"
 #include "kernels/plan.h"
 
 /* One arena of doubles for each dtype of the plan: element i of a tensor of dtype d at byte offset o is
@@ -11,6 +12,8 @@ struct program {
     uint64_t arena_bytes[DTYPE_COUNT];
     uint32_t *names;    /* interned op names by node; NULL without a probe */
     int64_t steps_done; /* of the optimizer */
+    struct communicator *communicator; /* NULL in a plan without collectives */
+    double **peer[DTYPE_COUNT];        /* by dtype and rank: its arena; NULL without a communicator */
 };
 
 /* A tensor as a matrix: the last dimension is the columns. */
@@ -30,5 +33,10 @@ reference_kernel reference_attn_scores, reference_attn_scores_backward_q, refere
     reference_causal_softmax, reference_causal_softmax_backward, reference_attn_values,
     reference_attn_values_backward_p, reference_attn_values_backward_v, reference_attention,
     reference_attention_backward;
+/* collectives.c: shares the arenas among the ranks in place of allocating them; runs a collective. */
+bool reference_ranks_open(struct program *program, struct communicator *communicator, struct error *error);
+void reference_ranks_close(struct program *program);
+bool reference_collective(struct program *program, const struct node *node, struct error *error);
+
 reference_kernel reference_cross_entropy, reference_cross_entropy_backward, reference_cross_entropy_fused,
     reference_adamw;

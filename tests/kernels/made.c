@@ -224,6 +224,10 @@ void made_op(struct made *made, enum op op, const struct made_sizes *sizes, bool
         NODE(op, IN(dy, h), OUT(dh, y));
         break;
     }
+    case OP_ALL_REDUCE: /* take more than one rank: test_ranks */
+    case OP_REDUCE_SCATTER:
+    case OP_ALL_GATHER:
+    case OP_BROADCAST:
     case OP_COUNT:
         break;
     }

@@ -1,0 +1,324 @@
+/* Collectives over shared memory. Every rank's arena lies in a file that all of them map, so nothing is copied to be sent: in an
+ * all-reduce each rank adds up its piece of all arenas and writes the sum into all of them, once. The order of the sum is that of
+ * the ranks, whoever makes it, so all ranks get the same bits.
+ *
+ * Nodes that are `aside` run on a thread of their own, which the step's thread waits for where memory says so. */
+#include "base/clock.h"
+#include "kernels/communicator.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/schedule.h"
+#include <omp.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BLOCK 4096 /* elements summed at a time: they stay in the first cache until they have been written everywhere */
+
+struct cpu_ranks {
+    struct communicator *communicator;
+    int rank, world;
+    char *arena[COMMUNICATOR_MAX_RANKS];
+    int32_t *wait;   /* by node: schedule_waits */
+    uint64_t *times; /* by node: start and end of those that were aside, this step */
+    /* The thread and what it is told, under the lock. */
+    pthread_t thread;
+    bool has_thread;
+    pthread_mutex_t lock;
+    pthread_cond_t change;
+    int32_t *queue;
+    int32_t queued, done; /* of the step */
+    bool leave, failed;
+    struct error error;
+};
+
+static float bf16_get(uint16_t bits)
+{
+    const uint32_t wide = (uint32_t)bits << 16;
+    float value;
+    memcpy(&value, &wide, sizeof value);
+    return value;
+}
+
+/* Round to nearest, ties to even; a NaN stays one. */
+static uint16_t bf16_make(float value)
+{
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffffu) > 0x7f800000u)
+        return (uint16_t)(bits >> 16 | 0x40);
+    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+}
+
+/* sum = scale · Σ over ranks of the `count` elements from element `first` of the tensor at `offset`. */
+static void block_sum(const struct cpu_ranks *ranks, uint64_t offset, enum dtype dtype, int64_t first, int64_t count,
+                      float scale, float *restrict sum)
+{
+    for (int rank = 0; rank < ranks->world; rank++) {
+        if (dtype == DTYPE_BF16) {
+            const uint16_t *x = (const uint16_t *)(const void *)(ranks->arena[rank] + offset) + first;
+            for (int64_t i = 0; i < count; i++)
+                sum[i] = rank ? sum[i] + bf16_get(x[i]) : bf16_get(x[i]);
+        } else {
+            const float *restrict x = (const float *)(const void *)(ranks->arena[rank] + offset) + first;
+            if (rank == 0)
+                memcpy(sum, x, (size_t)count * sizeof *sum);
+            else
+                for (int64_t i = 0; i < count; i++)
+                    sum[i] += x[i];
+        }
+    }
+    for (int64_t i = 0; i < count; i++)
+        sum[i] *= scale;
+}
+
+static void block_put(char *out, enum dtype dtype, const float *sum, int64_t count)
+{
+    if (dtype == DTYPE_F32) {
+        memcpy(out, sum, (size_t)count * sizeof *sum);
+        return;
+    }
+    for (int64_t i = 0; i < count; i++) {
+        const uint16_t bits = bf16_make(sum[i]);
+        memcpy(out + 2 * i, &bits, sizeof bits);
+    }
+}
+
+/* This rank's part of the work, by `threads` threads. */
+static void collective_work(const struct program *program, const struct node *node, int threads)
+{
+    const struct cpu_ranks *ranks = program->ranks;
+    const struct tensor *x = &program->plan->tensors[node->input[0]], *y = &program->plan->tensors[node->output[0]];
+    const enum dtype dtype = x->dtype;
+    const int64_t size = (int64_t)dtype_size(dtype), world = ranks->world, elements = node->dims.elements;
+    const bool reduces = node->op == OP_ALL_REDUCE || node->op == OP_REDUCE_SCATTER;
+    int64_t begin = 0, end = elements; /* of x, the elements that this rank reads */
+    if (node->op == OP_ALL_REDUCE)
+        cpu_split(elements, 64, ranks->rank, ranks->world, &begin, &end);
+    else if (node->op == OP_REDUCE_SCATTER)
+        begin = ranks->rank * elements, end = begin + elements;
+    else if (node->op == OP_BROADCAST && ranks->rank == 0)
+        end = 0; /* the others come and get it */
+#pragma omp parallel num_threads(threads) if (threads > 1)
+    {
+        int64_t at, until;
+        float sum[BLOCK];
+        cpu_split(end - begin, 64, omp_get_thread_num(), omp_get_num_threads(), &at, &until);
+        for (at += begin, until += begin; at < until; at += BLOCK) {
+            const int64_t count = until - at < BLOCK ? until - at : BLOCK;
+            if (reduces) {
+                block_sum(ranks, x->offset, dtype, at, count, node->scale, sum);
+                if (node->op == OP_REDUCE_SCATTER)
+                    block_put((char *)program->arena + y->offset + (at - begin) * size, dtype, sum, count);
+                else
+                    for (int64_t rank = 0; rank < world; rank++)
+                        block_put(ranks->arena[rank] + y->offset + at * size, dtype, sum, count);
+                continue;
+            }
+            const bool gathers = node->op == OP_ALL_GATHER;
+            const char *from = (gathers ? (char *)program->arena : ranks->arena[0]) + x->offset + at * size;
+            for (int64_t rank = 0; rank < (gathers ? world : 1); rank++) {
+                char *to = gathers ? ranks->arena[rank] + y->offset + (ranks->rank * elements + at) * size
+                                   : (char *)program->arena + y->offset + at * size;
+                if (to != from)
+                    memcpy(to, from, (size_t)(count * size));
+            }
+        }
+    }
+}
+
+static bool collective_run(const struct program *program, const struct node *node, int threads, struct error *error)
+{
+    struct communicator *communicator = program->ranks->communicator;
+    char what[160];
+    snprintf(what, sizeof what, "the %s of %s", op_info(node->op)->name, program->plan->scopes[node->scope].path);
+    /* Nobody reads before all have written, nobody goes on before all have read. */
+    if (!communicator_meet(communicator, what, error))
+        return false;
+    collective_work(program, node, threads);
+    return communicator_meet(communicator, what, error);
+}
+
+/* Without a rank beside it there is nothing to run: cpu_run never gets here. */
+void cpu_collective(struct program *program, const struct node *node)
+{
+    (void)program, (void)node;
+}
+
+/* Of a plan in which bf16 goes over the wire: f32 to bf16 and back. */
+void cpu_cast_wire(struct program *program, const struct node *node)
+{
+    const enum dtype from = program->plan->tensors[node->input[0]].dtype;
+    const enum dtype to = program->plan->tensors[node->output[0]].dtype;
+    const void *x = cpu_input(program, node, 0);
+    void *y = cpu_output(program, node, 0);
+#pragma omp parallel num_threads(program->threads)
+    {
+        int64_t begin, end;
+        cpu_split(node->dims.elements, 64, omp_get_thread_num(), omp_get_num_threads(), &begin, &end);
+        for (int64_t i = begin; i < end; i++) {
+            const float value = from == DTYPE_BF16 ? bf16_get(((const uint16_t *)x)[i]) : ((const float *)x)[i];
+            if (to == DTYPE_BF16)
+                ((uint16_t *)y)[i] = bf16_make(value);
+            else
+                ((float *)y)[i] = value;
+        }
+    }
+}
+
+static void *aside_loop(void *argument)
+{
+    const struct program *program = argument;
+    struct cpu_ranks *ranks = program->ranks;
+    pthread_mutex_lock(&ranks->lock);
+    for (;;) {
+        while (!ranks->leave && ranks->done == ranks->queued)
+            pthread_cond_wait(&ranks->change, &ranks->lock);
+        if (ranks->leave)
+            break;
+        const int32_t node = ranks->queue[ranks->done];
+        bool ok = !ranks->failed;
+        pthread_mutex_unlock(&ranks->lock);
+        struct error error = {0};
+        ranks->times[2 * node] = clock_now();
+        ok = ok && collective_run(program, &program->plan->nodes[node], 1, &error);
+        ranks->times[2 * node + 1] = clock_now();
+        pthread_mutex_lock(&ranks->lock);
+        if (!ok && !ranks->failed) {
+            ranks->failed = true;
+            ranks->error = error;
+        }
+        ranks->done++;
+        pthread_cond_broadcast(&ranks->change);
+    }
+    pthread_mutex_unlock(&ranks->lock);
+    return NULL;
+}
+
+static bool plan_has(const struct plan *plan, bool aside)
+{
+    for (int32_t i = 0; i < plan->node_count; i++)
+        if (op_info(plan->nodes[i].op)->kernel_class == CLASS_COLLECTIVE && (!aside || plan->nodes[i].aside))
+            return true;
+    return false;
+}
+
+bool cpu_ranks_open(struct program *program, struct communicator *communicator, struct error *error)
+{
+    const struct plan *plan = program->plan;
+    if (!plan_has(plan, false))
+        return true;
+    if (!communicator || communicator_world(communicator) != plan->ranks ||
+        communicator_rank(communicator) != plan->rank)
+        return error_set(error, ERROR_INTERNAL, "a plan of rank %d of %d was given to a rank that is not that one",
+                         plan->rank, plan->ranks);
+    struct cpu_ranks *ranks = program->ranks = calloc(1, sizeof *ranks);
+    const size_t room = (size_t)plan->node_count + 1;
+    if (ranks) {
+        pthread_mutex_init(&ranks->lock, NULL);
+        pthread_cond_init(&ranks->change, NULL);
+        ranks->communicator = communicator;
+        ranks->rank = plan->rank;
+        ranks->world = plan->ranks;
+        ranks->wait = calloc(room, sizeof *ranks->wait);
+        ranks->queue = calloc(room, sizeof *ranks->queue);
+        ranks->times = calloc(2 * room, sizeof *ranks->times);
+    }
+    if (!ranks || !ranks->wait || !ranks->queue || !ranks->times)
+        return error_set(error, ERROR_MEMORY, "no memory for a rank");
+    schedule_waits(plan, ranks->wait);
+    void *pieces[COMMUNICATOR_MAX_RANKS];
+    if (!communicator_share(communicator, program->arena_bytes, pieces, error))
+        return false;
+    for (int rank = 0; rank < plan->ranks; rank++)
+        ranks->arena[rank] = pieces[rank];
+    program->arena = pieces[plan->rank];
+    if (!plan_has(plan, true))
+        return true;
+    const int failed = pthread_create(&ranks->thread, NULL, aside_loop, program);
+    ranks->has_thread = !failed;
+    return !failed || error_set(error, ERROR_SYSTEM, "no thread for the ranks' collectives: %s", strerror(failed));
+}
+
+void cpu_ranks_close(struct program *program)
+{
+    struct cpu_ranks *ranks = program->ranks;
+    if (!ranks)
+        return;
+    if (ranks->has_thread) {
+        pthread_mutex_lock(&ranks->lock);
+        ranks->leave = true;
+        pthread_cond_broadcast(&ranks->change);
+        pthread_mutex_unlock(&ranks->lock);
+        pthread_join(ranks->thread, NULL);
+    }
+    if (ranks->arena[ranks->rank])
+        program->arena = NULL; /* the communicator's */
+    pthread_mutex_destroy(&ranks->lock);
+    pthread_cond_destroy(&ranks->change);
+    free(ranks->wait);
+    free(ranks->queue);
+    free(ranks->times);
+    free(ranks);
+    program->ranks = NULL;
+}
+
+/* Waits until the thread has done `count` of the step's. */
+static bool aside_wait(struct cpu_ranks *ranks, int32_t count, struct error *error)
+{
+    pthread_mutex_lock(&ranks->lock);
+    while (ranks->done < count)
+        pthread_cond_wait(&ranks->change, &ranks->lock);
+    const bool failed = ranks->failed;
+    if (failed && error)
+        *error = ranks->error;
+    pthread_mutex_unlock(&ranks->lock);
+    return !failed;
+}
+
+bool cpu_ranks_before(struct program *program, int32_t node, struct error *error)
+{
+    struct cpu_ranks *ranks = program->ranks;
+    const int32_t wait = ranks->wait[node];
+    if (wait < 0)
+        return true;
+    int32_t count = 0;
+    while (ranks->queue[count] != wait)
+        count++;
+    return aside_wait(ranks, count + 1, error);
+}
+
+bool cpu_ranks_run(struct program *program, int32_t index, struct error *error)
+{
+    struct cpu_ranks *ranks = program->ranks;
+    const struct node *node = &program->plan->nodes[index];
+    if (!node->aside) /* in the order of all of them, which is the same on every rank */
+        return aside_wait(ranks, ranks->queued, error) && collective_run(program, node, program->threads, error);
+    pthread_mutex_lock(&ranks->lock);
+    ranks->queue[ranks->queued++] = index;
+    pthread_cond_broadcast(&ranks->change);
+    pthread_mutex_unlock(&ranks->lock);
+    return true;
+}
+
+bool cpu_ranks_phase_end(struct program *program, struct error *error)
+{
+    return aside_wait(program->ranks, program->ranks->queued, error);
+}
+
+void cpu_ranks_step_end(struct program *program, uint64_t step_id, const struct probe *probe)
+{
+    struct cpu_ranks *ranks = program->ranks;
+    for (int32_t i = 0; i < ranks->queued && probe; i++) {
+        const int32_t node = ranks->queue[i];
+        const struct kernel_event event = {.start = ranks->times[2 * node],
+                                           .end = ranks->times[2 * node + 1],
+                                           .launch = ranks->times[2 * node],
+                                           .node = node,
+                                           .name = program->steps[node].interned,
+                                           .stream = 1,
+                                           .kind = EVENT_KERNEL};
+        probe->event(probe->context, step_id, &event);
+    }
+    ranks->queued = ranks->done = 0; /* the thread sleeps: all of the step is done */
+}
