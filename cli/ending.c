@@ -8,7 +8,8 @@ static bool failed(enum status status)
 /* The worker names the device as soon as it has opened it. */
 static bool lacks_device(const struct run *run)
 {
-    return !run->replayed && (run->status == STATUS_ERROR || run->status == STATUS_UNSUPPORTED) && !run->device.name[0];
+    return !run->replayed && (run->status == STATUS_ERROR || run->status == STATUS_UNSUPPORTED) &&
+           !run_lead(run)->device.name[0];
 }
 
 int session_exit_code(const struct session *session, int signal)

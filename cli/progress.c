@@ -76,8 +76,8 @@ static double work_done(const struct progress *progress, const struct run *run, 
 {
     const struct estimate *estimate = &progress->estimates[index];
     double work = 0;
-    for (size_t i = 0; i < run->samples.count; i++) {
-        const double flops = estimate->flops[run->samples.items[i].pass];
+    for (size_t i = 0; i < run_lead(run)->samples.count; i++) {
+        const double flops = estimate->flops[run_lead(run)->samples.items[i].pass];
         work += is_known(flops) ? flops : 0;
     }
     return work < estimate->work ? work : estimate->work;
@@ -119,9 +119,9 @@ static bool will_not_fit(const struct progress *progress, const struct session *
     const uint64_t memory = progress->estimates[index].memory;
     for (size_t i = 0; i < progress->count && is_known_u64(memory); i++) {
         const struct run *other = session_run(session, i);
-        if (other->started && other->device.free_bytes && is_known_u64(other->device.free_bytes) &&
+        if (other->started && run_lead(other)->device.free_bytes && is_known_u64(run_lead(other)->device.free_bytes) &&
             strcmp(other->cell.device, run->cell.device) == 0)
-            return memory > other->device.free_bytes;
+            return memory > run_lead(other)->device.free_bytes;
     }
     return false;
 }
@@ -140,8 +140,8 @@ static double seconds_left(const struct progress *progress, const struct session
         const double work = ended(run) ? progress->estimates[i].work : work_done(progress, run, i);
         const double took = (double)((run->ended ? run->ended : clock_now()) - run->started) * 1e-9;
         double steps = 0;
-        for (size_t s = 0; s < run->samples.count; s++)
-            steps += (double)run->samples.items[s].wall_ns * 1e-9;
+        for (size_t s = 0; s < run_lead(run)->samples.count; s++)
+            steps += (double)run_lead(run)->samples.items[s].wall_ns * 1e-9;
         struct rate *rate = rate_of(rates, &count, &run->cell);
         const double other = took > steps ? took - steps : 0;
         rate_add(&all, work, steps, other);
@@ -281,10 +281,10 @@ void progress_ended(struct progress *progress, const struct session *session, si
     if (run->reason[0])
         strbuf_printf(&line, ": %s", run->reason);
     for (int pass = 0; pass < PASS_COUNT; pass++) {
-        uint64_t *walls = malloc((run->samples.count + 1) * sizeof *walls);
+        uint64_t *walls = malloc((run_lead(run)->samples.count + 1) * sizeof *walls);
         size_t count = 0;
-        for (size_t i = 0; walls && i < run->samples.count; i++) {
-            const struct sample *sample = &run->samples.items[i];
+        for (size_t i = 0; walls && i < run_lead(run)->samples.count; i++) {
+            const struct sample *sample = &run_lead(run)->samples.items[i];
             if (sample->pass == pass && sample->kind == STEP_TIMED)
                 walls[count++] = sample->wall_ns;
         }

@@ -318,8 +318,9 @@ static const char *const class_names[CLASS_COUNT] = {
     [CLASS_OPTIMIZER] = "optimizer",
     [CLASS_COPY] = "copy",
     [CLASS_COLLECTIVE] = "collective",
+    [CLASS_OTHER] = "other",
 };
-static const char *const phase_names[PHASE_COUNT] = {"fwd", "loss", "bwd", "opt"};
+static const char *const phase_names[PLACE_PHASE_COUNT] = {"fwd", "loss", "bwd", "opt", "recompute", "none"};
 static const char *const kind_names[TENSOR_KIND_COUNT] = {
     [TENSOR_INPUT] = "input",         [TENSOR_CONSTANT] = "constant",
     [TENSOR_PARAMETER] = "parameter", [TENSOR_PARAMETER_COPY] = "parameter_copy",
@@ -338,7 +339,7 @@ const char *kernel_class_name(enum kernel_class kernel_class)
 }
 const char *phase_name(enum phase phase)
 {
-    return NAME_OF(phase_names, PHASE_COUNT, phase);
+    return NAME_OF(phase_names, PLACE_PHASE_COUNT, phase);
 }
 const char *tensor_kind_name(enum tensor_kind kind)
 {

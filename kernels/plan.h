@@ -15,7 +15,18 @@ enum dtype { DTYPE_F32, DTYPE_BF16, DTYPE_F64, DTYPE_I32, DTYPE_COUNT };
  * fp32 weights, residual stream, norms, loss and gradients of weights; bf16 operands and outputs of matmul, attention. */
 enum precision { PRECISION_FP32, PRECISION_TF32, PRECISION_BF16, PRECISION_COUNT };
 
-enum phase { PHASE_FWD, PHASE_LOSS, PHASE_BWD, PHASE_OPT, PHASE_COUNT };
+/* The phases of a step; a plan's nodes have one of the first PHASE_COUNT. Of what others run (profiler/places.h) two more can be said:
+ * that it is forward work done again for backward, and that nobody knows. */
+enum phase {
+    PHASE_FWD,
+    PHASE_LOSS,
+    PHASE_BWD,
+    PHASE_OPT,
+    PHASE_COUNT,
+    PHASE_RECOMPUTE = PHASE_COUNT,
+    PHASE_NONE,
+    PLACE_PHASE_COUNT
+};
 #define PHASE_BIT(phase) (1u << (phase))
 #define PHASES_FWD PHASE_BIT(PHASE_FWD)
 #define PHASES_FWD_BWD (PHASE_BIT(PHASE_FWD) | PHASE_BIT(PHASE_LOSS) | PHASE_BIT(PHASE_BWD))
@@ -32,6 +43,7 @@ enum kernel_class {
     CLASS_OPTIMIZER,
     CLASS_COPY,
     CLASS_COLLECTIVE,
+    CLASS_OTHER, /* nobody said what it is */
     CLASS_COUNT
 };
 
@@ -270,7 +282,7 @@ struct op_info {
 /* The table of ops, kernels/ops.c. */
 const struct op_info *op_info(enum op op);
 const char *kernel_class_name(enum kernel_class kernel_class);
-const char *phase_name(enum phase phase);
+const char *phase_name(enum phase phase); /* also "recompute" and "none" */
 const char *tensor_kind_name(enum tensor_kind kind);
 const char *precision_name(enum precision precision); /* "fp32", "tf32", "bf16" */
 bool precision_parse(const char *text, enum precision *precision);

@@ -14,15 +14,8 @@
 #define WINDOW_STRIDE 8u
 #define LATEST_NS ((uint64_t)1 << 62)
 
-/* Of a plan's node, what a record must agree with: small, for it is looked up for every record. */
-struct node_facts {
-    int32_t scope;
-    uint8_t phase;
-};
-
 struct aggregate {
-    struct node_facts *nodes; /* NULL: no plan yet */
-    int32_t node_count, scope_count;
+    const struct places *places;
     struct arena text;
     const char **names; /* by id; NULL where not said yet */
     uint32_t name_count;
@@ -47,11 +40,12 @@ struct aggregate {
 
 #define ENTRIES_BYTES (AGGREGATE_MAX_ENTRIES * sizeof(struct entry))
 
-struct aggregate *aggregate_create(size_t timeline_records)
+struct aggregate *aggregate_create(size_t timeline_records, const struct places *places)
 {
     struct aggregate *aggregate = calloc(1, sizeof *aggregate);
     if (!aggregate)
         return NULL;
+    aggregate->places = places;
     aggregate->timeline_limit = timeline_records;
     aggregate->slot_mask = 255;
     aggregate->slots = calloc(aggregate->slot_mask + 1u, sizeof *aggregate->slots);
@@ -78,7 +72,6 @@ void aggregate_free(struct aggregate *aggregate)
     }
     if (aggregate->entries)
         munmap(aggregate->entries, ENTRIES_BYTES);
-    free(aggregate->nodes);
     free(aggregate->slots);
     free(aggregate->names);
     free(aggregate->timeline);
@@ -90,20 +83,6 @@ void aggregate_free(struct aggregate *aggregate)
 void aggregate_finish(struct aggregate *aggregate)
 {
     cover_release(&aggregate->cover);
-}
-
-void aggregate_set_plan(struct aggregate *aggregate, const struct plan *plan)
-{
-    free(aggregate->nodes);
-    aggregate->nodes = NULL;
-    if (!plan)
-        return;
-    size_t capacity = 0;
-    aggregate->nodes = vec_grow(NULL, &capacity, (size_t)plan->node_count + 1, sizeof *aggregate->nodes);
-    aggregate->node_count = plan->node_count;
-    aggregate->scope_count = plan->scope_count;
-    for (int32_t i = 0; i < plan->node_count; i++)
-        aggregate->nodes[i] = (struct node_facts){plan->nodes[i].scope, (uint8_t)plan->nodes[i].phase};
 }
 
 bool aggregate_name(struct aggregate *aggregate, uint32_t id, const char *name)
@@ -134,14 +113,13 @@ static uint8_t booked_kind(const struct record *record)
 /* The key of an entry: all of a record that is the same from launch to launch. */
 static bool same_entry(const struct entry *entry, const struct record *record)
 {
-    return entry->name == record->name && entry->node == record->node && entry->scope == record->scope &&
-           entry->phase == record->phase && entry->pass == record->pass && entry->kind == booked_kind(record);
+    return entry->name == record->name && entry->place == record->place && entry->pass == record->pass &&
+           entry->kind == booked_kind(record);
 }
 
-static uint32_t key_hash(uint32_t name, int32_t node, int32_t scope, unsigned phase, unsigned pass, unsigned kind)
+static uint32_t key_hash(uint32_t name, int32_t place, unsigned pass, unsigned kind)
 {
-    uint64_t key = ((uint64_t)name << 32 | (uint32_t)node) ^ (uint64_t)(uint32_t)scope << 20 ^ (uint64_t)phase << 60 ^
-                   (uint64_t)pass << 57 ^ (uint64_t)kind << 54;
+    uint64_t key = ((uint64_t)name << 32 | (uint32_t)place) ^ (uint64_t)pass << 57 ^ (uint64_t)kind << 54;
     key *= 0x9e3779b97f4a7c15u;
     return (uint32_t)(key >> 32) ^ (uint32_t)(key >> 52);
 }
@@ -153,11 +131,10 @@ static void slots_grow(struct aggregate *aggregate)
     memset(slots, 0, (mask + 1u) * sizeof *slots);
     for (uint32_t i = 0; i < aggregate->entry_count; i++) {
         const struct entry *entry = &aggregate->entries[i];
-        uint32_t place =
-            key_hash(entry->name, entry->node, entry->scope, entry->phase, entry->pass, entry->kind) & mask;
-        while (slots[place])
-            place = (place + 1) & mask;
-        slots[place] = i + 1;
+        uint32_t slot = key_hash(entry->name, entry->place, entry->pass, entry->kind) & mask;
+        while (slots[slot])
+            slot = (slot + 1) & mask;
+        slots[slot] = i + 1;
     }
     free(aggregate->slots);
     aggregate->slots = slots;
@@ -167,35 +144,30 @@ static void slots_grow(struct aggregate *aggregate)
 /* Where the search for a record's entry begins. */
 static uint32_t first_slot(const struct aggregate *aggregate, const struct record *record)
 {
-    return key_hash(record->name, record->node, record->scope, record->phase, record->pass, booked_kind(record)) &
-           aggregate->slot_mask;
+    return key_hash(record->name, record->place, record->pass, booked_kind(record)) & aggregate->slot_mask;
 }
 
 /* The slot of the record's entry, or the free one where it belongs. */
 static uint32_t slot_of(const struct aggregate *aggregate, const struct record *record)
 {
-    uint32_t place = first_slot(aggregate, record);
-    while (aggregate->slots[place] && !same_entry(&aggregate->entries[aggregate->slots[place] - 1], record))
-        place = (place + 1) & aggregate->slot_mask;
-    return place;
+    uint32_t slot = first_slot(aggregate, record);
+    while (aggregate->slots[slot] && !same_entry(&aggregate->entries[aggregate->slots[slot] - 1], record))
+        slot = (slot + 1) & aggregate->slot_mask;
+    return slot;
 }
 
 /* The record's entry, made on its first record; NULL when there are too many. */
 static struct entry *entry_of(struct aggregate *aggregate, const struct record *record)
 {
-    const uint32_t place = slot_of(aggregate, record);
-    if (aggregate->slots[place])
-        return &aggregate->entries[aggregate->slots[place] - 1];
+    const uint32_t slot = slot_of(aggregate, record);
+    if (aggregate->slots[slot])
+        return &aggregate->entries[aggregate->slots[slot] - 1];
     if (aggregate->entry_count >= AGGREGATE_MAX_ENTRIES)
         return NULL;
     struct entry *entry = &aggregate->entries[aggregate->entry_count++];
-    aggregate->slots[place] = (uint32_t)aggregate->entry_count;
-    *entry = (struct entry){.name = record->name,
-                            .node = record->node,
-                            .scope = record->scope,
-                            .phase = record->phase,
-                            .pass = record->pass,
-                            .kind = booked_kind(record)};
+    aggregate->slots[slot] = (uint32_t)aggregate->entry_count;
+    *entry =
+        (struct entry){.name = record->name, .place = record->place, .pass = record->pass, .kind = booked_kind(record)};
     for (size_t i = 0; i < sizeof entry->counters / sizeof *entry->counters; i++)
         entry->counters[i] = UNKNOWN_U64;
     if (aggregate->entry_count * 2 > aggregate->slot_mask)
@@ -205,33 +177,28 @@ static struct entry *entry_of(struct aggregate *aggregate, const struct record *
 
 static bool record_is_valid(const struct aggregate *aggregate, const struct record *record)
 {
-    if (record->kind >= RECORD_KIND_COUNT || record->phase >= PHASE_COUNT || record->pass >= PASS_COUNT ||
-        record->name >= AGGREGATE_MAX_NAMES || record->node < -1 || record->scope < -1)
+    if (record->kind >= RECORD_KIND_COUNT || record->pass >= PASS_COUNT || record->name >= AGGREGATE_MAX_NAMES ||
+        record->place < PLACE_UNKNOWN || record->place >= (int32_t)PLACES_MAX)
         return false;
-    if (aggregate->nodes) {
-        if (record->node >= aggregate->node_count || record->scope >= aggregate->scope_count)
-            return false;
-        if (record->node >= 0 && (aggregate->nodes[record->node].scope != record->scope ||
-                                  aggregate->nodes[record->node].phase != record->phase))
-            return false;
-    }
+    if (aggregate->places->whole && record->place >= (int32_t)aggregate->places->list.count)
+        return false;
     if (record->kind == RECORD_COUNTERS)
-        return true; /* its times are counts */
-    /* A source that got no time says zero; that, an end before its start and a start before its launch are refused. */
+        return true;
+    /* A source that got no time says zero; that and an end before its start are refused. Of a kernel that starts before its
+     * launch it is the launch that is in doubt. */
     return record->start > 0 && record->end >= record->start && record->end < LATEST_NS &&
-           record->end - record->start <= LONGEST_NS &&
-           (record->launch == UNKNOWN_U64 || record->launch <= record->start);
+           record->end - record->start <= LONGEST_NS;
 }
 
 static void add_counters(struct entry *entry, const struct record *record)
 {
-    const uint64_t values[4] = {record->start, record->end, record->launch, record->payload};
     /* A sum with a reading missing would look like a smaller one: it is not known. */
     for (int i = 0; i < 4; i++) {
         if (entry->counter_samples == 0)
-            entry->counters[i] = values[i];
+            entry->counters[i] = record->counters[i];
         else if (entry->counters[i] != UNKNOWN_U64)
-            entry->counters[i] = values[i] == UNKNOWN_U64 ? UNKNOWN_U64 : entry->counters[i] + values[i];
+            entry->counters[i] =
+                record->counters[i] == UNKNOWN_U64 ? UNKNOWN_U64 : entry->counters[i] + record->counters[i];
     }
     entry->counter_samples++;
 }
@@ -365,11 +332,6 @@ static void prefetch_bins(const struct entry *entry, const struct record *record
     __builtin_prefetch(&entry->recent[entry->recent_next % ENTRY_RECENT], 1);
 }
 
-static bool is_work(const struct record *record)
-{
-    return record->kind == RECORD_KERNEL || record->kind == RECORD_COPY || record->kind == RECORD_MEMSET;
-}
-
 void aggregate_add(struct aggregate *aggregate, const struct record *records, size_t count)
 {
     struct entry *expected[AHEAD] = {NULL}; /* of the records to come, by their index modulo AHEAD */
@@ -404,8 +366,8 @@ void aggregate_add(struct aggregate *aggregate, const struct record *records, si
             aggregate->latest = record->end;
         add_time(entry, record);
         timeline_add(aggregate, record);
-        if (is_work(record)) {
-            aggregate->counts.unattributed += record->node < 0;
+        if (record_is_work(record->kind)) {
+            aggregate->counts.unattributed += record->place < 0;
             if (!(record->flags & RECORD_WARMUP))
                 cover_add(&aggregate->cover, record);
         }
@@ -495,7 +457,7 @@ void aggregate_drop_step(struct aggregate *aggregate, int pass)
     uint64_t launches = 0;
     for (uint64_t i = 0; i < kept; i++) {
         const struct record *record = timeline_back(aggregate, i);
-        launches += is_of_step(record, pass, cover->last_step) && is_work(record);
+        launches += is_of_step(record, pass, cover->last_step) && record_is_work(record->kind);
     }
     const uint32_t step = cover->last_step;
     if (launches < cover->last_launches || !cover_remove(&aggregate->cover, pass, step))

@@ -1,7 +1,7 @@
-/* Records in, totals out: one entry for each (kernel name, node), from which kernels, layers, classes and phases are rolled
- * up. Memory depends on the number of entries, not on the length of the run. */
+/* Records of one rank in, totals out: one entry for each (kernel name, place), from which kernels, layers, classes and phases are
+ * rolled up. Memory depends on the number of entries, not on the length of the run. */
 #pragma once
-#include "kernels/plan.h"
+#include "profiler/places.h"
 #include "profiler/record.h"
 #include "profiler/statistics.h"
 
@@ -16,9 +16,8 @@ struct entry_second {
 
 struct entry {
     uint32_t name;   /* index in names */
-    int32_t node;    /* -1: unattributed */
-    int32_t scope;
-    uint8_t phase, pass, kind;
+    int32_t place;   /* -1: unattributed */
+    uint8_t pass, kind;
     struct running time;         /* profiled steps without warm-up */
     struct running warmup;
     struct histogram histogram;  /* without warm-up */
@@ -48,13 +47,13 @@ struct timeline_window; /* bounded ring of the latest raw records */
 #define AGGREGATE_NAME_MAX 1024 /* bytes, with the end */
 
 struct aggregate;
-struct aggregate *aggregate_create(size_t timeline_records); /* NULL when there is no memory */
+/* `places` (not owned) outlives the aggregate and may grow meanwhile. NULL when there is no memory. */
+struct aggregate *aggregate_create(size_t timeline_records, const struct places *places);
 void aggregate_free(struct aggregate *aggregate);
 void aggregate_finish(struct aggregate *aggregate); /* no more records: gives back what only adding needs */
-void aggregate_set_plan(struct aggregate *aggregate, const struct plan *plan); /* copied; NULL: only what records say */
 bool aggregate_name(struct aggregate *aggregate, uint32_t id, const char *name); /* false: refused (too many, too long) */
-/* Checks each record (times in order, indices in range, scope and phase those of the plan's node) and adds it; what fails
- * the check is counted invalid and otherwise left out. `launch` may be UNKNOWN_U64. */
+/* Checks each record (times in order, indices in range, its place one of the table once that is whole) and adds it; what fails
+ * the check is counted invalid and otherwise left out. A record may come before its place was said. */
 void aggregate_add(struct aggregate *aggregate, const struct record *records, size_t count);
 
 /* Entries stay where they are until aggregate_free. */

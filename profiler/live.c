@@ -5,35 +5,64 @@
 #include <stdlib.h>
 #include <string.h>
 
+struct live_rank *live_rank_at(const struct live_run *live, size_t index)
+{
+    return (struct live_rank *)run_rank(&live->run, index); /* its first member */
+}
+
+struct live_rank *live_rank_add(struct live_run *live, struct error *error)
+{
+    struct live_rank *rank = live->run.ranks.count <= UINT8_MAX ? calloc(1, sizeof *rank) : NULL;
+    if (rank)
+        rank->rank = (struct rank){
+            .index = (uint32_t)live->run.ranks.count,
+            .resident_peak = UNKNOWN_U64,
+            .resident_base = UNKNOWN_U64,
+            .device = {.memory_bytes = UNKNOWN_U64, .free_bytes = UNKNOWN_U64, .clock_mhz = UNKNOWN_DOUBLE},
+            .telemetry = {.sm_clock_mhz = UNKNOWN_DOUBLE,
+                          .memory_clock_mhz = UNKNOWN_DOUBLE,
+                          .power_w = UNKNOWN_DOUBLE,
+                          .power_limit_w = UNKNOWN_DOUBLE,
+                          .temperature_c = UNKNOWN_DOUBLE,
+                          .other_processes = UINT32_MAX}};
+    if (!rank || !(rank->rank.aggregate = aggregate_create(live->timeline_records, &rank->rank.places))) {
+        error_set(error, ERROR_MEMORY, "no memory for the records of run %u", live->run.id);
+        free(rank);
+        return NULL;
+    }
+    vec_push(&live->run.ranks, &rank->rank);
+    return rank;
+}
+
+static void rank_free(struct rank *rank)
+{
+    vec_release(&rank->samples);
+    aggregate_free(rank->aggregate);
+    places_release(&rank->places);
+    free((struct live_rank *)rank);
+}
+
 struct live_run *live_create(uint32_t id, const struct cell *cell, size_t timeline_records, struct error *error)
 {
     struct live_run *live = calloc(1, sizeof *live);
-    struct aggregate *aggregate = live ? aggregate_create(timeline_records) : NULL;
-    if (!aggregate) {
-        error_set(error, ERROR_MEMORY, "no memory for the records of run %u", id);
-        free(live);
+    if (!live) {
+        error_set(error, ERROR_MEMORY, "no memory for run %u", id);
         return NULL;
     }
-    live->run =
-        (struct run){.id = id,
-                     .cell = *cell,
-                     .status = STATUS_PENDING,
-                     .aggregate = aggregate,
-                     .planned_bytes = UNKNOWN_U64,
-                     .resident_peak = UNKNOWN_U64,
-                     .resident_base = UNKNOWN_U64,
-                     .compile_ns = UNKNOWN_U64,
-                     .workspace_bytes = UNKNOWN_U64,
-                     .prepare_ns = UNKNOWN_U64,
-                     .device = {.memory_bytes = UNKNOWN_U64, .free_bytes = UNKNOWN_U64, .clock_mhz = UNKNOWN_DOUBLE},
-                     .telemetry = {.sm_clock_mhz = UNKNOWN_DOUBLE,
-                                   .memory_clock_mhz = UNKNOWN_DOUBLE,
-                                   .power_w = UNKNOWN_DOUBLE,
-                                   .power_limit_w = UNKNOWN_DOUBLE,
-                                   .temperature_c = UNKNOWN_DOUBLE,
-                                   .other_processes = UINT32_MAX},
-                     .ceiling_flops_per_s = UNKNOWN_DOUBLE,
-                     .ceiling_bytes_per_s = UNKNOWN_DOUBLE};
+    live->timeline_records = timeline_records;
+    live->run = (struct run){.id = id,
+                             .cell = *cell,
+                             .status = STATUS_PENDING,
+                             .planned_bytes = UNKNOWN_U64,
+                             .compile_ns = UNKNOWN_U64,
+                             .workspace_bytes = UNKNOWN_U64,
+                             .prepare_ns = UNKNOWN_U64,
+                             .ceiling_flops_per_s = UNKNOWN_DOUBLE,
+                             .ceiling_bytes_per_s = UNKNOWN_DOUBLE};
+    if (!live_rank_add(live, error)) {
+        live_free(live);
+        return NULL;
+    }
     return live;
 }
 
@@ -46,9 +75,10 @@ void live_free(struct live_run *live)
         free(live->run.notes.items[i].text);
     }
     vec_release(&live->run.notes);
-    vec_release(&live->run.samples);
-    aggregate_free(live->run.aggregate);
-    plan_free(live->run.plan);
+    for (size_t i = 0; i < live->run.ranks.count; i++)
+        rank_free(live->run.ranks.items[i]);
+    vec_release(&live->run.ranks);
+    free((char *)live->run.command);
     free(live);
 }
 
@@ -84,48 +114,6 @@ void live_note(struct live_run *live, const char *key, const char *text)
     live->run.version++;
 }
 
-/* The same request gives the same plan on both sides; equal digests prove that front and worker talk of the same nodes. */
-static bool take_plan(struct live_run *live, const struct message_plan *message, struct error *error)
-{
-    struct run *run = &live->run;
-    if (run->plan)
-        return error_set(error, ERROR_INTERNAL, "the worker named its plan twice");
-    struct plan_request request;
-    cell_plan_request(&run->cell, message->fusions, &request);
-    struct plan *plan = plan_build(&request, &run->plan_result, error);
-    if (!plan)
-        return error_prefix(error, "the worker's plan cannot be built here");
-    if (plan->digest != message->digest) {
-        plan_free(plan);
-        return error_set(error, ERROR_INTERNAL, "the worker's plan is not the one that this program builds");
-    }
-    run->plan = plan;
-    aggregate_set_plan(run->aggregate, plan);
-    return true;
-}
-
-/* Lets go of the oldest samples of a pass and kind when there are twice as many as are kept, so that the cost of moving
- * the others is paid once in many steps. */
-static void trim_samples(struct live_run *live, unsigned pass, unsigned kind)
-{
-    struct run *run = &live->run;
-    const uint32_t wanted =
-        run->cell.steps == STEPS_FOREVER || run->cell.steps < SAMPLES_KEPT ? SAMPLES_KEPT : run->cell.steps;
-    if (live->samples[pass][kind] < 2 * (uint64_t)wanted)
-        return;
-    uint32_t surplus = live->samples[pass][kind] - wanted;
-    live->samples[pass][kind] = wanted;
-    size_t kept = 0;
-    for (size_t i = 0; i < run->samples.count; i++) {
-        const struct sample *sample = &run->samples.items[i];
-        if (surplus && sample->pass == pass && sample->kind == kind)
-            surplus--;
-        else
-            run->samples.items[kept++] = *sample;
-    }
-    run->samples.count = kept;
-}
-
 /* Larger counts of bytes and ns than this (104 days, 9 PB) are a lie or a fault; sums of those below it do not overflow, and
  * doubles hold them exactly. */
 #define BELIEVABLE ((uint64_t)1 << 53)
@@ -140,7 +128,73 @@ static double believed_number(double value)
     return isfinite(value) ? value : UNKNOWN_DOUBLE;
 }
 
-static bool take_sample(struct live_run *live, const struct sample *sample, struct error *error)
+/* The plan's places are all said by then. */
+static bool take_plan(struct live_run *live, struct live_rank *rank, const struct message_plan *message,
+                      struct error *error)
+{
+    struct plan_named *plan = &live->run.plan;
+    if (rank->rank.places.whole)
+        return error_set(error, ERROR_INTERNAL, "the worker named its plan twice");
+    if (plan->known && (plan->digest != message->digest || plan->fusions != message->fusions))
+        return error_set(error, ERROR_INTERNAL, "the ranks of one run have different plans");
+    *plan = (struct plan_named){true, message->digest, message->fusions};
+    rank->rank.places.whole = true;
+    return true;
+}
+
+static bool take_scope(struct live_rank *rank, const char *payload, size_t length, struct error *error)
+{
+    struct message_scope head;
+    char name[PLACE_TEXT_MAX];
+    memcpy(&head, payload, sizeof head);
+    text_copy(name, sizeof name, payload + sizeof head, length - sizeof head);
+    return places_add_scope(&rank->rank.places, head.parent, name, believed(head.parameter_bytes), error);
+}
+
+static bool take_place(struct live_rank *rank, const char *payload, size_t length, struct error *error)
+{
+    struct message_place head;
+    const char *op = payload + sizeof head, *end = memchr(op, 0, length - sizeof head);
+    char texts[2][PLACE_TEXT_MAX] = {"", ""};
+    memcpy(&head, payload, sizeof head);
+    if (!end)
+        return error_set(error, ERROR_INTERNAL, "a place without the end of its op");
+    text_copy(texts[0], PLACE_TEXT_MAX, op, (size_t)(end - op));
+    text_copy(texts[1], PLACE_TEXT_MAX, end + 1, length - (size_t)(end + 1 - payload));
+    const struct place place = {.scope = head.scope,
+                                .phase = head.phase,
+                                .kernel_class = head.kernel_class,
+                                .op = texts[0],
+                                .label = texts[1],
+                                .flops = head.flops,
+                                .bytes = head.bytes,
+                                .saved_bytes = believed(head.saved_bytes)};
+    return places_add(&rank->rank.places, &place, error);
+}
+
+/* Lets go of the oldest samples of a pass and kind when there are twice as many as are kept, so that the cost of moving
+ * the others is paid once in many steps. */
+static void trim_samples(const struct run *run, struct live_rank *live, unsigned pass, unsigned kind)
+{
+    struct rank *rank = &live->rank;
+    const uint32_t wanted =
+        run->cell.steps == STEPS_FOREVER || run->cell.steps < SAMPLES_KEPT ? SAMPLES_KEPT : run->cell.steps;
+    if (live->samples[pass][kind] < 2 * (uint64_t)wanted)
+        return;
+    uint32_t surplus = live->samples[pass][kind] - wanted;
+    live->samples[pass][kind] = wanted;
+    size_t kept = 0;
+    for (size_t i = 0; i < rank->samples.count; i++) {
+        const struct sample *sample = &rank->samples.items[i];
+        if (surplus && sample->pass == pass && sample->kind == kind)
+            surplus--;
+        else
+            rank->samples.items[kept++] = *sample;
+    }
+    rank->samples.count = kept;
+}
+
+static bool take_sample(struct live_run *live, struct live_rank *rank, const struct sample *sample, struct error *error)
 {
     if (sample->pass >= PASS_COUNT || sample->kind >= STEP_KIND_COUNT ||
         !(live->run.cell.passes & PASS_BIT(sample->pass)) || sample->wall_ns == UNKNOWN_U64)
@@ -150,21 +204,21 @@ static bool take_sample(struct live_run *live, const struct sample *sample, stru
         believable &= sample->phase_ns[phase] <= BELIEVABLE || sample->phase_ns[phase] == UNKNOWN_U64;
     if (!believable)
         return error_set(error, ERROR_INTERNAL, "the worker sent a step that took longer than months");
-    vec_push(&live->run.samples, *sample);
-    live->samples[sample->pass][sample->kind]++;
+    vec_push(&rank->rank.samples, *sample);
+    rank->samples[sample->pass][sample->kind]++;
     if (sample->kind == STEP_PROFILED)
-        running_add(&live->run.profiled_wall[sample->pass], sample->wall_ns);
-    trim_samples(live, sample->pass, sample->kind);
+        running_add(&rank->rank.profiled_wall[sample->pass], sample->wall_ns);
+    trim_samples(&live->run, rank, sample->pass, sample->kind);
     return true;
 }
 
-static bool take_name(struct live_run *live, const char *payload, size_t length, struct error *error)
+static bool take_name(struct live_rank *rank, const char *payload, size_t length, struct error *error)
 {
     struct message_name head;
     memcpy(&head, payload, sizeof head);
     char name[AGGREGATE_NAME_MAX];
     text_copy(name, sizeof name, payload + sizeof head, length - sizeof head);
-    if (!aggregate_name(live->run.aggregate, head.id, name))
+    if (!aggregate_name(rank->rank.aggregate, head.id, name))
         return error_set(error, ERROR_INTERNAL, "the worker gave kernel %u a name that cannot be: '%.60s'", head.id,
                          name);
     return true;
@@ -182,9 +236,9 @@ static bool take_note(struct live_run *live, const char *payload, size_t length,
     return true;
 }
 
-static void take_device(struct live_run *live, const void *payload)
+static void take_device(struct rank *rank, const void *payload)
 {
-    struct device_info *device = &live->run.device;
+    struct device_info *device = &rank->device;
     memcpy(device, payload, sizeof *device);
     char *const strings[] = {device->name, device->model, device->architecture, device->driver};
     const size_t sizes[] = {sizeof device->name, sizeof device->model, sizeof device->architecture,
@@ -213,7 +267,8 @@ static void take_telemetry(struct device_telemetry *telemetry, const void *paylo
     text_clean(telemetry->throttle, strlen(telemetry->throttle));
 }
 
-bool live_message(struct live_run *live, uint32_t type, const void *payload, size_t length, struct error *error)
+bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, const void *payload, size_t length,
+                  struct error *error)
 {
     struct run *run = &live->run;
     run->version++;
@@ -223,14 +278,18 @@ bool live_message(struct live_run *live, uint32_t type, const void *payload, siz
         live_activity(live, live->last_activity);
         return true;
     case MESSAGE_NAME:
-        return take_name(live, payload, length, error);
+        return take_name(rank, payload, length, error);
     case MESSAGE_NOTE:
         return take_note(live, payload, length, error);
     case MESSAGE_DEVICE:
-        take_device(live, payload);
+        take_device(&rank->rank, payload);
         return true;
     case MESSAGE_PLAN:
-        return take_plan(live, payload, error);
+        return take_plan(live, rank, payload, error);
+    case MESSAGE_SCOPE:
+        return take_scope(rank, payload, length, error);
+    case MESSAGE_PLACE:
+        return take_place(rank, payload, length, error);
     case MESSAGE_PREPARED: {
         const struct message_prepared *prepared = payload;
         run->compile_ns = believed(prepared->compile_ns);
@@ -239,15 +298,15 @@ bool live_message(struct live_run *live, uint32_t type, const void *payload, siz
         return true;
     }
     case MESSAGE_SAMPLE:
-        return take_sample(live, payload, error);
+        return take_sample(live, rank, payload, error);
     case MESSAGE_MEMORY: {
         const struct message_memory *memory = payload;
-        run->resident_base = believed(memory->resident_base);
-        run->resident_peak = believed(memory->resident_peak);
+        rank->rank.resident_base = believed(memory->resident_base);
+        rank->rank.resident_peak = believed(memory->resident_peak);
         return true;
     }
     case MESSAGE_TELEMETRY:
-        take_telemetry(&run->telemetry, payload);
+        take_telemetry(&rank->rank.telemetry, payload);
         return true;
     case MESSAGE_CEILINGS: {
         const struct message_ceilings *ceilings = payload;
@@ -260,9 +319,9 @@ bool live_message(struct live_run *live, uint32_t type, const void *payload, siz
         memcpy(&end, payload, sizeof end);
         if (end.status <= STATUS_RUNNING || end.status >= STATUS_COUNT)
             return error_set(error, ERROR_INTERNAL, "the worker ended with status %u, which there is not", end.status);
-        live->ended = true;
-        live->end_status = (enum status)end.status;
-        text_copy(live->end_reason, sizeof live->end_reason, (const char *)payload + sizeof end, length - sizeof end);
+        rank->ended = true;
+        rank->end_status = (enum status)end.status;
+        text_copy(rank->end_reason, sizeof rank->end_reason, (const char *)payload + sizeof end, length - sizeof end);
         return true;
     }
     default:
@@ -271,30 +330,32 @@ bool live_message(struct live_run *live, uint32_t type, const void *payload, siz
     }
 }
 
-void live_records(struct live_run *live, const struct record *records, size_t count)
+void live_records(struct live_run *live, struct live_rank *rank, struct record *records, size_t count)
 {
-    aggregate_add(live->run.aggregate, records, count);
+    for (size_t i = 0; i < count; i++)
+        records[i].rank = (uint8_t)rank->rank.index;
+    aggregate_add(rank->rank.aggregate, records, count);
     live->run.version++;
 }
 
-static bool was_sampled(const struct run *run, int pass, uint32_t step)
+static bool was_sampled(const struct rank *rank, int pass, uint32_t step)
 {
-    for (size_t i = run->samples.count; i-- > 0;)
-        if (run->samples.items[i].pass == pass && run->samples.items[i].step_id == step)
+    for (size_t i = rank->samples.count; i-- > 0;)
+        if (rank->samples.items[i].pass == pass && rank->samples.items[i].step_id == step)
             return true;
     return false;
 }
 
 /* A step that was cut off is no step: its worker never told how long it took. Of one that it did tell of, records that were
  * still in the device's buffers are lost when it is killed, and the step has fewer than the one before. */
-static void drop_cut_steps(struct run *run)
+static void drop_cut_steps(const struct run *run, struct rank *rank)
 {
     for (int pass = 0; pass < PASS_COUNT; pass++) {
         struct step_cover cover;
-        aggregate_cover(run->aggregate, pass, &cover);
+        aggregate_cover(rank->aggregate, pass, &cover);
         const bool short_of = run->status != STATUS_OK && cover.last_launches < cover.launches_before;
-        if (cover.steps && (short_of || !was_sampled(run, pass, cover.last_step)))
-            aggregate_drop_step(run->aggregate, pass);
+        if (cover.steps && (short_of || !was_sampled(rank, pass, cover.last_step)))
+            aggregate_drop_step(rank->aggregate, pass);
     }
 }
 
@@ -306,23 +367,26 @@ void live_finish(struct live_run *live, enum status status, const char *reason)
         if (*c == '|')
             *c = '/';
     run->status = status;
-    run->worker = 0;
     run->activity[0] = 0;
     if (run->started)
         run->ended = clock_now();
-    drop_cut_steps(run);
-    aggregate_finish(run->aggregate);
+    for (size_t i = 0; i < run->ranks.count; i++) {
+        run->ranks.items[i]->process = 0;
+        drop_cut_steps(run, run->ranks.items[i]);
+        aggregate_finish(run->ranks.items[i]->aggregate);
+    }
     run->version++;
 }
 
 bool live_unreliable(const struct run *run, char *reason, size_t size)
 {
     VEC(uint64_t) times = {0};
+    const struct rank *rank = run_lead(run);
     bool found = false;
     for (int pass = 0; pass < PASS_COUNT && !found; pass++) {
         times.count = 0;
-        for (size_t i = 0; i < run->samples.count; i++) {
-            const struct sample *sample = &run->samples.items[i];
+        for (size_t i = 0; i < rank->samples.count; i++) {
+            const struct sample *sample = &rank->samples.items[i];
             if (sample->pass == pass && sample->kind == STEP_TIMED && sample->phase_ns[PHASE_BWD] != UNKNOWN_U64)
                 vec_push(&times, sample->phase_ns[PHASE_BWD]);
         }

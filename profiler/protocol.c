@@ -31,6 +31,8 @@ static const struct {
     [MESSAGE_RECORDS] = {"records", sizeof(struct record), MESSAGE_MAX},
     [MESSAGE_LOG] = {"log", 1, MESSAGE_MAX},
     [MESSAGE_RESULT] = {"result", sizeof(struct message_result), sizeof(struct message_result) + 2048},
+    [MESSAGE_SCOPE] = {"scope", sizeof(struct message_scope) + 1, sizeof(struct message_scope) + PLACE_TEXT_MAX},
+    [MESSAGE_PLACE] = {"place", sizeof(struct message_place) + 1, sizeof(struct message_place) + 2 * PLACE_TEXT_MAX},
 };
 
 const char *message_name(uint32_t type)

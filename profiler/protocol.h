@@ -7,7 +7,7 @@
 #include "profiler/session.h"
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 1u
+#define PROTOCOL_VERSION 2u
 #define MESSAGE_MAX 16384u /* bytes of payload */
 
 enum message_type {
@@ -19,7 +19,7 @@ enum message_type {
     MESSAGE_NAME,      /* struct message_name, text */
     MESSAGE_NOTE,      /* key, 0, text */
     MESSAGE_DEVICE,    /* struct device_info */
-    MESSAGE_PLAN,      /* struct message_plan */
+    MESSAGE_PLAN,      /* struct message_plan; after it comes no more place */
     MESSAGE_PREPARED,  /* struct message_prepared */
     MESSAGE_SAMPLE,    /* struct sample */
     MESSAGE_MEMORY,    /* struct message_memory */
@@ -31,6 +31,9 @@ enum message_type {
     MESSAGE_RECORDS, /* struct record[] */
     MESSAGE_LOG,     /* one byte "is error", text */
     MESSAGE_RESULT,  /* struct message_result, text: how the front saw it end */
+    /* worker → front, since version 2 */
+    MESSAGE_SCOPE, /* struct message_scope, text: its name. Its id is the number of scopes before it */
+    MESSAGE_PLACE, /* struct message_place, text: the op, 0, the label. Its id is the number of places before it */
     MESSAGE_TYPE_COUNT
 };
 
@@ -48,8 +51,20 @@ struct message_name {
     uint32_t id;
 };
 struct message_plan {
-    uint64_t digest;
+    uint64_t digest; /* with the cell and the fusions: what the front may build again for its ledger of memory */
     uint32_t fusions, reserved;
+};
+struct message_scope {
+    int32_t parent;
+    uint32_t reserved;
+    uint64_t parameter_bytes;
+};
+struct message_place {
+    int32_t scope;
+    uint8_t phase, kernel_class;
+    uint16_t reserved;
+    double flops, bytes;
+    uint64_t saved_bytes;
 };
 struct message_prepared {
     uint64_t compile_ns, workspace_bytes, prepare_ns;

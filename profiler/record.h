@@ -1,26 +1,37 @@
 /* The record that every execution of every kernel becomes: 64 bytes, the same for all devices and counters. */
 #pragma once
+#include <stdbool.h>
 #include <stdint.h>
 
 enum record_kind { RECORD_KERNEL, RECORD_COPY, RECORD_MEMSET, RECORD_SYNC, RECORD_OVERHEAD, RECORD_COUNTERS, RECORD_KIND_COUNT };
 
 enum record_flag {
-    RECORD_WARMUP = 1,      /* belongs to a warm-up step */
-    RECORD_SCALED = 2,      /* counters were multiplexed and scaled */
-    RECORD_RECOMPUTE = 4,
-    RECORD_MIGRATED = 8,    /* the thread changed its core meanwhile */
+    RECORD_WARMUP = 1, /* belongs to a warm-up step */
 };
 
 struct record {
-    uint64_t start, end, launch; /* ns, CLOCK_MONOTONIC; RECORD_COUNTERS: cycles, instructions, cache misses instead */
+    union {
+        struct {
+            uint64_t start, end, launch; /* ns, CLOCK_MONOTONIC; launch: UNKNOWN_U64 where not known */
+            uint64_t payload;            /* bytes of a copy */
+        };
+        uint64_t counters[4]; /* RECORD_COUNTERS: what the cell's counters counted; UNKNOWN_U64 where not */
+    };
     uint32_t correlation;
-    int32_t node;                /* -1: unattributed */
-    uint32_t name;               /* interned by the worker */
-    int32_t scope;               /* -1: unattributed */
-    uint32_t step;               /* the session's step id */
-    uint32_t sequence;           /* of its ring, from 0; a gap is loss */
-    uint64_t payload;            /* bytes of a copy; counters: fourth value */
+    int32_t place;     /* profiler/places.h; −1: unattributed */
+    uint32_t name;     /* interned by its producer */
+    uint32_t step;     /* the producer's step id */
+    uint32_t sequence; /* of its ring, from 0; a gap is loss */
     uint16_t stream;
-    uint8_t device, kind, phase, pass, flags, reserved;
+    uint8_t device;    /* of a producer that has several */
+    uint8_t rank;      /* stamped by the front when it takes the record out of the rank's ring */
+    uint8_t kind, pass, flags;
+    uint8_t reserved[5];
 };
 _Static_assert(sizeof(struct record) == 64, "a record is one cache line");
+
+/* Does a record of this kind take the device's time (kernels, copies, memsets)? */
+static inline bool record_is_work(unsigned kind)
+{
+    return kind == RECORD_KERNEL || kind == RECORD_COPY || kind == RECORD_MEMSET;
+}

@@ -86,13 +86,16 @@ static bool write_failed(struct recording_writer *writer, struct error *error)
                      strerror(errno));
 }
 
-bool recording_write(struct recording_writer *writer, uint32_t run, uint32_t type, const void *first,
+bool recording_write(struct recording_writer *writer, uint32_t run, uint32_t rank, uint32_t type, const void *first,
                      size_t first_length, const void *second, size_t second_length, struct error *error)
 {
     if (writer->failed)
         return true; /* said once */
-    struct recording_frame frame = {
-        .time = clock_now(), .run = run, .type = type, .length = (uint32_t)(first_length + second_length)};
+    struct recording_frame frame = {.time = clock_now(),
+                                    .run = run,
+                                    .type = type,
+                                    .length = (uint32_t)(first_length + second_length),
+                                    .rank = rank};
     /* The payload is summed in one piece, as it is read. */
     unsigned char joint[MESSAGE_MAX];
     if (first_length + second_length > sizeof joint)

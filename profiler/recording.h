@@ -6,7 +6,7 @@
 
 struct recording_frame {
     uint64_t time; /* CLOCK_MONOTONIC of the session that recorded */
-    uint32_t run, type, length, reserved;
+    uint32_t run, type, length, rank;
     uint64_t check; /* of the fields above and the payload */
 };
 
@@ -14,7 +14,7 @@ struct recording_writer;
 /* Makes or overwrites a plain file; refuses a symbolic link, a folder, a device. */
 struct recording_writer *recording_create(const char *path, struct error *error);
 /* False once and for all when the file cannot be written (a full disk): what is there stays playable. */
-bool recording_write(struct recording_writer *writer, uint32_t run, uint32_t type, const void *first,
+bool recording_write(struct recording_writer *writer, uint32_t run, uint32_t rank, uint32_t type, const void *first,
                      size_t first_length, const void *second, size_t second_length, struct error *error);
 bool recording_flush(struct recording_writer *writer, struct error *error);
 void recording_close(struct recording_writer *writer);

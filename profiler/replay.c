@@ -95,7 +95,7 @@ static bool end_run(struct session *session, struct replay *replay, struct error
     text_copy(reason, sizeof reason, (const char *)replay->payload + sizeof result,
               replay->frame.length - sizeof result);
     struct live_run *live = replay->live;
-    live->run.dropped = result.dropped;
+    run_lead(&live->run)->dropped = result.dropped;
     replay->live = NULL;
     session_finish(session, live, (enum status)result.status, reason);
     return true;
@@ -108,11 +108,21 @@ static bool take_frame(struct session *session, struct replay *replay, struct er
         return begin_run(session, replay, error);
     if (!replay->live || frame->run != replay->recorded_run)
         return true; /* of a run that was stopped or removed here */
+    struct live_rank *rank = live_rank_at(replay->live, frame->rank);
+    if (!rank && frame->rank == replay->live->run.ranks.count) /* ranks come in order */
+        rank = live_rank_add(replay->live, error);
+    if (!rank)
+        return error->text[0] ? false
+                              : error_set(error, ERROR_INPUT, "rank %u, before which there is none", frame->rank);
     switch ((enum message_type)frame->type) {
     case MESSAGE_RESULT:
         return end_run(session, replay, error);
     case MESSAGE_RECORDS:
-        live_records(replay->live, replay->payload, frame->length / sizeof(struct record));
+        for (size_t at = 0, count = frame->length / sizeof(struct record), part; at < count; at += part) {
+            part = count - at < BATCH ? count - at : BATCH;
+            memcpy(session->batch, (const struct record *)replay->payload + at, part * sizeof(struct record));
+            live_records(replay->live, rank, session->batch, part);
+        }
         return true;
     case MESSAGE_LOG: {
         const char *line = replay->payload;
@@ -120,7 +130,7 @@ static bool take_frame(struct session *session, struct replay *replay, struct er
         return true;
     }
     default:
-        return live_message(replay->live, frame->type, replay->payload, frame->length, error);
+        return live_message(replay->live, rank, frame->type, replay->payload, frame->length, error);
     }
 }
 

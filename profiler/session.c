@@ -22,7 +22,6 @@ struct session *session_create(const struct session_options *options, struct err
         error_set(error, ERROR_MEMORY, "no memory for a session");
         return NULL;
     }
-    session->worker.process = (struct process){.control = -1, .output = -1, .errors = -1};
     session->ring_records = options->ring_records ? options->ring_records : 1u << 17;
     session->timeline_records = options->timeline_records ? options->timeline_records : 1u << 16;
     session->skip_larger = options->skip_larger;
@@ -46,7 +45,8 @@ void session_free(struct session *session)
 {
     if (!session)
         return;
-    rank_release(session);
+    ranks_release(session);
+    vec_release(&session->links);
     for (size_t i = 0; i < session->replays.count; i++)
         replay_close(session->replays.items[i]);
     vec_release(&session->replays);
@@ -137,12 +137,12 @@ static void forget(struct session *session, struct live_run *live)
     live_free(live);
 }
 
-void session_record(struct session *session, uint32_t run, uint32_t type, const void *first, size_t first_length,
-                    const void *second, size_t second_length)
+void session_record(struct session *session, uint32_t run, uint32_t rank, uint32_t type, const void *first,
+                    size_t first_length, const void *second, size_t second_length)
 {
     struct error error = {0};
     if (session->recording &&
-        !recording_write(session->recording, run, type, first, first_length, second, second_length, &error))
+        !recording_write(session->recording, run, rank, type, first, first_length, second, second_length, &error))
         log_add(&session->log, run, true, error.text, strlen(error.text));
 }
 
@@ -185,8 +185,8 @@ static void skip_larger(struct session *session, const struct run *failed)
 void session_finish(struct session *session, struct live_run *live, enum status status, const char *reason)
 {
     if (live->run.started && !live->run.replayed) {
-        const struct message_result result = {.status = status, .dropped = live->run.dropped};
-        session_record(session, live->run.id, MESSAGE_RESULT, &result, sizeof result, reason, strlen(reason));
+        const struct message_result result = {.status = status, .dropped = run_lead(&live->run)->dropped};
+        session_record(session, live->run.id, 0, MESSAGE_RESULT, &result, sizeof result, reason, strlen(reason));
         struct error error = {0};
         if (session->recording && !recording_flush(session->recording, &error))
             log_add(&session->log, live->run.id, true, error.text, strlen(error.text));
@@ -207,7 +207,7 @@ void session_stop(struct session *session, uint32_t id)
     if (!live)
         return;
     if (live == session->active)
-        rank_stop(session, STATUS_INTERRUPTED, "stopped", false);
+        ranks_stop(session, STATUS_INTERRUPTED, "stopped", false);
     else if (live->run.status == STATUS_PENDING)
         session_finish(session, live, STATUS_INTERRUPTED, "stopped before it began");
     else if (live->run.status == STATUS_RUNNING && session->replays.count)
@@ -233,7 +233,7 @@ void session_remove(struct session *session, uint32_t id)
         return;
     if (live == session->active) {
         live->remove_when_ended = true;
-        rank_stop(session, STATUS_INTERRUPTED, "removed", true);
+        ranks_stop(session, STATUS_INTERRUPTED, "removed", true);
         return;
     }
     if (live->run.status == STATUS_RUNNING && session->replays.count)
@@ -268,24 +268,33 @@ static int least(int a, int b)
     return a < 0 ? b : b < 0 ? a : a < b ? a : b;
 }
 
+/* The ring has no descriptor: a process that had to write to one for each record would be measuring that. It is looked at by
+ * the clock, and at once while there is more in it than was taken. */
+static void link_poll(const struct session *session, const struct link *link, struct pollfd *fds, int max, int *count,
+                      int *timeout_ms)
+{
+    poll_add(fds, max, count, link->process.control);
+    poll_add(fds, max, count, link->process.output);
+    poll_add(fds, max, count, link->process.errors);
+    if (link->done)
+        return;
+    int wait = link->ring && ring_waiting(link->ring) >= session->ring_records / 2 ? 0 : TICK_MS;
+    if (link->exited)
+        wait = 0;
+    else if (link->process.control < 0)
+        wait = wait < 2 ? wait : 2; /* its end is near, and nothing else will tell of it */
+    *timeout_ms = least(*timeout_ms, wait);
+}
+
 int session_poll(const struct session *session, struct pollfd *fds, int max, int *timeout_ms)
 {
     int count = 0;
     *timeout_ms = -1;
     if (session->active) {
-        const struct worker_state *worker = &session->worker;
-        poll_add(fds, max, &count, worker->process.control);
-        poll_add(fds, max, &count, worker->process.output);
-        poll_add(fds, max, &count, worker->process.errors);
-        /* The ring has no descriptor: a worker that had to write to one for each record would be measuring that. It is
-         * looked at by the clock, and at once while there is more in it than was taken. */
-        *timeout_ms = worker->ring && ring_waiting(worker->ring) >= session->ring_records / 2 ? 0 : TICK_MS;
-        if (worker->exited)
-            *timeout_ms = 0;
-        else if (worker->process.control < 0)
-            *timeout_ms = least(*timeout_ms, 2); /* its end is near, and nothing else will tell of it */
+        for (size_t i = 0; i < session->links.count; i++)
+            link_poll(session, session->links.items[i], fds, max, &count, timeout_ms);
         const uint64_t now = clock_now();
-        const uint64_t deadlines[2] = {worker->timeout_at, worker->kill_at};
+        const uint64_t deadlines[2] = {session->ending.timeout_at, session->ending.kill_at};
         for (int i = 0; i < 2; i++)
             if (deadlines[i])
                 *timeout_ms =
@@ -303,7 +312,7 @@ bool session_step(struct session *session)
     bool changed = false;
     const bool was_active = session->active != NULL;
     if (was_active)
-        changed = rank_step(session);
+        changed = ranks_step(session);
     else if (session->replays.count) {
         bool ended = false;
         changed = replay_step(session, session->replays.items[0], &ended);
@@ -317,7 +326,7 @@ bool session_step(struct session *session)
     if (!was_active && !session->active && !session->replays.count) {
         struct live_run *next = next_pending(session);
         if (next) {
-            rank_begin(session, next);
+            ranks_begin(session, next);
             changed = true;
         }
     }

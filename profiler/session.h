@@ -1,9 +1,10 @@
-/* A session runs cells, one worker process each, one after the other, and never blocks: the caller's loop polls its
+/* A session runs its subjects one after the other, each in one process a rank, and never blocks: the caller's loop polls its
  * descriptors and calls session_step. */
 #pragma once
 #include "base/error.h"
 #include "kernels/device.h"
 #include "profiler/aggregate.h"
+#include "profiler/places.h"
 #include "profiler/statistics.h"
 #include "profiles/profile.h"
 #include <poll.h>
@@ -42,33 +43,58 @@ struct note {
     char *key, *text;
 };
 
-/* Everything known of one cell's run, live. Owned by the session; readable between session_step calls. */
+/* One process of a run: what it is, what it said, and what its records add up to. A cell of ours on one device is one rank. */
+struct rank {
+    uint32_t index; /* in its run */
+    pid_t process;  /* 0 when none */
+    struct places places;
+    struct aggregate *aggregate;
+    struct device_info device; /* as the process opened it */
+    struct device_telemetry telemetry;
+    VEC(struct sample) samples; /* bounded for STEPS_FOREVER: the newest SAMPLES_KEPT of each kind */
+    struct running profiled_wall[PASS_COUNT]; /* ns, of all profiled steps: like the kernels' sums, not bounded */
+    uint64_t resident_peak; /* bytes, of the process; UNKNOWN_U64 */
+    uint64_t resident_base; /* before the arena was allocated */
+    uint64_t dropped;       /* records lost, ring and device */
+};
+
+/* What the worker said of its plan. With the cell it is enough to build the plan again (report/, for the ledger of memory). */
+struct plan_named {
+    bool known;
+    uint64_t digest;
+    uint32_t fusions;
+};
+
+/* Everything known of one run, live. Owned by the session; readable between session_step calls. */
 struct run {
     uint32_t id; /* stable */
+    const char *command; /* the subject: a command of the user's, as a person would type it; NULL: the cell */
     struct cell cell;
+    VEC(struct rank *) ranks; /* one at least, from the beginning */
     enum status status;
     char reason[256];        /* one line, no '|' */
     char activity[96];       /* "warm-up 1/1", "fwd_bwd 3/5 profiled", "preparing" */
-    pid_t worker;            /* 0 when none */
     uint64_t started, ended; /* CLOCK_MONOTONIC ns, 0 */
-    struct plan *plan;       /* the effective one; NULL before the worker said which */
-    struct plan_result plan_result;
+    struct plan_named plan;
     uint64_t planned_bytes; /* before it began, by session_plan; UNKNOWN_U64 */
     uint64_t compile_ns, workspace_bytes, prepare_ns;
-    struct device_info device;  /* as the worker opened it */
-    VEC(struct sample) samples; /* bounded for STEPS_FOREVER: the newest SAMPLES_KEPT of each kind */
-    struct running profiled_wall[PASS_COUNT]; /* ns, of all profiled steps: like the kernels' sums, not bounded */
     VEC(struct note) notes;     /* effective configuration, counter tier and reason … */
-    struct aggregate *aggregate;
-    uint64_t resident_peak; /* bytes, of the worker; UNKNOWN_U64 */
-    uint64_t resident_base; /* before the arena was allocated */
-    uint64_t dropped;       /* records lost, ring and device */
-    struct device_telemetry telemetry;
     double ceiling_flops_per_s; /* measured on this device at the cell's precision; NaN unknown */
     double ceiling_bytes_per_s;
     bool replayed;    /* fed from a recording, not from a worker */
     uint64_t version; /* grows with each change that a screen could show */
 };
+
+/* The rank of a run by its number, or NULL. */
+static inline struct rank *run_rank(const struct run *run, size_t index)
+{
+    return index < run->ranks.count ? run->ranks.items[index] : NULL;
+}
+/* The rank that speaks for the run where only one can be shown: the first. */
+static inline struct rank *run_lead(const struct run *run)
+{
+    return run->ranks.items[0];
+}
 
 struct log_line {
     uint64_t time;

@@ -17,18 +17,26 @@
 
 struct replay;
 
-/* The worker that runs now. */
-struct worker_state {
+/* The process behind one rank of the run that is active. */
+struct link {
+    struct live_rank *rank;
     struct process process;
     struct ring *ring;
     struct inbox inbox;
     struct log_stream output, errors;
-    char last_error[256];         /* the newest line on its stderr: often the reason */
-    uint64_t timeout_at, kill_at; /* 0: none */
-    enum status forced;           /* what its end will be called, whatever it says; STATUS_PENDING: nothing decided */
-    char forced_reason[256];
-    bool exited;
+    char last_error[256]; /* the newest line on its stderr: often the reason */
+    bool exited;          /* it has ended; what it left is being taken */
+    bool done;            /* and all of that was taken, and its end judged */
     int exit_status;
+};
+
+/* How the active run will end. */
+struct ending {
+    uint64_t timeout_at, kill_at; /* 0: none */
+    enum status forced;           /* what its end will be called, whatever its ranks say; STATUS_PENDING: nothing decided */
+    char forced_reason[256];
+    enum status status; /* of the first rank that did not end well; else STATUS_OK */
+    char reason[sizeof((struct run *)0)->reason];
 };
 
 struct ceiling {
@@ -46,7 +54,8 @@ struct session {
     VEC(struct live_run *) runs;
     uint32_t next_id;
     struct live_run *active;
-    struct worker_state worker; /* of active */
+    VEC(struct link *) links; /* of active: one a rank */
+    struct ending ending;     /* of active */
     struct record *batch;
     struct log log;
     struct recording_writer *recording;
@@ -55,11 +64,11 @@ struct session {
     bool recording_cut; /* a recording was broken, or ended before its run did */
 };
 
-/* supervise.c: the worker of session->active. */
-bool rank_begin(struct session *session, struct live_run *live); /* false: it could not start and has ended */
-bool rank_step(struct session *session);
-void rank_stop(struct session *session, enum status status, const char *reason, bool at_once);
-void rank_release(struct session *session);
+/* supervise.c: the ranks of session->active. */
+bool ranks_begin(struct session *session, struct live_run *live); /* false: they could not start, and the run has ended */
+bool ranks_step(struct session *session);
+void ranks_stop(struct session *session, enum status status, const char *reason, bool at_once);
+void ranks_release(struct session *session);
 
 /* replay.c */
 struct replay *replay_open(const char *path, double speed, struct error *error);
@@ -70,6 +79,6 @@ void replay_stop(struct session *session, struct replay *replay, uint32_t run);
 
 /* session.c */
 struct live_run *session_append(struct session *session, const struct cell *cell, struct error *error);
-void session_record(struct session *session, uint32_t run, uint32_t type, const void *first, size_t first_length,
-                    const void *second, size_t second_length);
+void session_record(struct session *session, uint32_t run, uint32_t rank, uint32_t type, const void *first,
+                    size_t first_length, const void *second, size_t second_length);
 void session_finish(struct session *session, struct live_run *live, enum status status, const char *reason);

@@ -1,22 +1,27 @@
-/* The front's side of one worker: what it says, what it prints, what lies in its ring, and how it ends. */
+/* The front's side of a run's ranks: what they say, what they print, what lies in their rings, and how they end. */
 #include "base/clock.h"
 #include "base/unknown.h"
 #include "profiler/session_internal.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-void rank_release(struct session *session)
+void ranks_release(struct session *session)
 {
-    process_release(&session->worker.process);
-    ring_close(session->worker.ring);
-    session->worker.ring = NULL;
+    for (size_t i = 0; i < session->links.count; i++) {
+        process_release(&session->links.items[i]->process);
+        ring_close(session->links.items[i]->ring);
+        free(session->links.items[i]);
+    }
+    session->links.count = 0;
 }
 
-static bool send_cell(struct session *session, const struct live_run *live, struct error *error)
+static bool send_cell(const struct session *session, const struct link *link, const struct live_run *live,
+                      struct error *error)
 {
     struct message_cell message = {.version = PROTOCOL_VERSION,
                                    .cell_bytes = sizeof(struct cell),
@@ -33,58 +38,76 @@ static bool send_cell(struct session *session, const struct live_run *live, stru
             message.ceiling_bytes_per_s = ceiling->bytes_per_s;
         }
     }
-    return message_send(session->worker.process.control, MESSAGE_CELL, &message, sizeof message, NULL, 0, error);
+    return message_send(link->process.control, MESSAGE_CELL, &message, sizeof message, NULL, 0, error);
 }
 
-bool rank_begin(struct session *session, struct live_run *live)
+/* A link to a rank, without a process yet; NULL when there is no memory or no descriptor. */
+static struct link *link_add(struct session *session, struct live_rank *rank, struct error *error)
 {
-    struct worker_state *worker = &session->worker;
-    struct error error = {0};
-    worker->inbox.filled = worker->inbox.taken = 0;
-    worker->output.length = worker->errors.length = 0;
-    worker->output.cut = worker->errors.cut = false;
-    worker->last_error[0] = worker->forced_reason[0] = 0;
-    worker->forced = STATUS_PENDING;
-    worker->timeout_at = worker->kill_at = 0;
-    worker->exited = false;
+    struct link *link = calloc(1, sizeof *link);
+    if (!link) {
+        error_set(error, ERROR_MEMORY, "no memory for a rank");
+        return NULL;
+    }
+    link->rank = rank;
+    link->process = (struct process){.control = -1, .output = -1, .errors = -1};
+    link->ring = ring_create(session->ring_records, error);
+    if (!link->ring) {
+        free(link);
+        return NULL;
+    }
+    vec_push(&session->links, link);
+    return link;
+}
 
+static bool link_begin(struct session *session, struct live_run *live, struct live_rank *rank, struct error *error)
+{
+    struct link *link = rank ? link_add(session, rank, error) : NULL;
+    if (!link || !process_start(&link->process, session->program, &live->run.cell, ring_fd(link->ring), error))
+        return false;
+    rank->rank.process = link->process.pid;
+    /* A worker that is already dead closes the socket; its end tells more than the failed write. */
+    return send_cell(session, link, live, error) || errno == EPIPE || errno == ECONNRESET;
+}
+
+bool ranks_begin(struct session *session, struct live_run *live)
+{
+    struct error error = {0};
+    session->ending = (struct ending){.forced = STATUS_PENDING, .status = STATUS_OK};
     live->run.started = clock_now();
     live->run.status = STATUS_RUNNING;
     live_activity(live, "starting");
     session->active = live;
     struct message_run begin = {.version = PROTOCOL_VERSION, .cell_bytes = sizeof(struct cell), .cell = live->run.cell};
-    session_record(session, live->run.id, MESSAGE_RUN, &begin, sizeof begin, NULL, 0);
-
-    worker->ring = ring_create(session->ring_records, &error);
-    if (!worker->ring ||
-        !process_start(&worker->process, session->program, &live->run.cell, ring_fd(worker->ring), &error))
-        goto failed;
-    /* A worker that is already dead closes the socket; its end tells more than the failed write. */
-    if (!send_cell(session, live, &error) && errno != EPIPE && errno != ECONNRESET)
-        goto failed;
-    live->run.worker = worker->process.pid;
+    session_record(session, live->run.id, 0, MESSAGE_RUN, &begin, sizeof begin, NULL, 0);
+    for (size_t i = 0; i < live->run.ranks.count; i++)
+        if (!link_begin(session, live, live_rank_at(live, i), &error)) {
+            ranks_release(session);
+            session_finish(session, live, STATUS_ERROR, error.text);
+            return false;
+        }
     if (live->run.cell.timeout_s)
-        worker->timeout_at = live->run.started + live->run.cell.timeout_s * (uint64_t)1000000000;
+        session->ending.timeout_at = live->run.started + live->run.cell.timeout_s * (uint64_t)1000000000;
     return true;
-failed:
-    rank_release(session);
-    session_finish(session, live, STATUS_ERROR, error.text);
-    return false;
 }
 
-/* Decides how the run will be called when its worker has ended, and sees to it that it ends. The first decision stays. */
-void rank_stop(struct session *session, enum status status, const char *reason, bool at_once)
+/* Decides how the run will be called when its ranks have ended, and sees to it that they end. The first decision stays. */
+void ranks_stop(struct session *session, enum status status, const char *reason, bool at_once)
 {
-    struct worker_state *worker = &session->worker;
-    if (worker->forced == STATUS_PENDING) {
-        worker->forced = status;
-        text_copy(worker->forced_reason, sizeof worker->forced_reason, reason, strlen(reason));
+    struct ending *ending = &session->ending;
+    if (ending->forced == STATUS_PENDING) {
+        ending->forced = status;
+        text_copy(ending->forced_reason, sizeof ending->forced_reason, reason, strlen(reason));
     }
-    if (!at_once && !worker->kill_at && worker->process.control >= 0 &&
-        message_send(worker->process.control, MESSAGE_STOP, NULL, 0, NULL, 0, NULL))
-        worker->kill_at = clock_now() + STOP_GRACE_NS;
-    else
-        process_kill(&worker->process);
+    const bool again = ending->kill_at != 0;
+    for (size_t i = 0; i < session->links.count; i++) {
+        struct link *link = session->links.items[i];
+        if (!at_once && !again && link->process.control >= 0 &&
+            message_send(link->process.control, MESSAGE_STOP, NULL, 0, NULL, 0, NULL))
+            ending->kill_at = clock_now() + STOP_GRACE_NS;
+        else
+            process_kill(&link->process);
+    }
 }
 
 static void close_descriptor(int *fd)
@@ -94,38 +117,38 @@ static void close_descriptor(int *fd)
     *fd = -1;
 }
 
-static bool take_messages(struct session *session, struct live_run *live)
+static bool take_messages(struct session *session, struct link *link, struct live_run *live)
 {
-    struct worker_state *worker = &session->worker;
     for (int i = 0; i < MESSAGES_A_STEP; i++) {
         struct message_header header;
         const void *payload;
         struct error error = {0};
-        if (worker->process.control < 0)
+        if (link->process.control < 0)
             return i > 0;
-        switch (inbox_next(&worker->inbox, worker->process.control, &header, &payload)) {
+        switch (inbox_next(&link->inbox, link->process.control, &header, &payload)) {
         case INBOX_EMPTY:
             return i > 0;
         case INBOX_CLOSED:
-            close_descriptor(&worker->process.control);
-            if (!worker->kill_at)
-                worker->kill_at = clock_now() + EXIT_GRACE_NS;
+            close_descriptor(&link->process.control);
+            if (!session->ending.kill_at)
+                session->ending.kill_at = clock_now() + EXIT_GRACE_NS;
             return true;
         case INBOX_BROKEN:
             error_set(&error, ERROR_INTERNAL, "the worker sent what is no message (type %u, %u bytes)", header.type,
                       header.length);
             break;
         case INBOX_MESSAGE:
-            if (live_message(live, header.type, payload, header.length, &error)) {
-                session_record(session, live->run.id, header.type, payload, header.length, NULL, 0);
-                if (live->ended && !worker->kill_at)
-                    worker->kill_at = clock_now() + EXIT_GRACE_NS;
+            if (live_message(live, link->rank, header.type, payload, header.length, &error)) {
+                session_record(session, live->run.id, link->rank->rank.index, header.type, payload, header.length, NULL,
+                               0);
+                if (link->rank->ended && !session->ending.kill_at)
+                    session->ending.kill_at = clock_now() + EXIT_GRACE_NS;
                 continue;
             }
             break;
         }
-        close_descriptor(&worker->process.control); /* nothing after this can be made sense of */
-        rank_stop(session, STATUS_ERROR, error.text, true);
+        close_descriptor(&link->process.control); /* nothing after this can be made sense of */
+        ranks_stop(session, STATUS_ERROR, error.text, true);
         return true;
     }
     return true;
@@ -133,6 +156,7 @@ static bool take_messages(struct session *session, struct live_run *live)
 
 struct log_target {
     struct session *session;
+    struct link *link;
     bool is_error;
 };
 
@@ -143,14 +167,16 @@ static void take_line(void *context, const char *line, size_t length)
     const uint32_t run = session->active->run.id;
     const unsigned char is_error = target->is_error;
     log_add(&session->log, run, target->is_error, line, length);
-    session_record(session, run, MESSAGE_LOG, &is_error, 1, line, length);
+    session_record(session, run, target->link->rank->rank.index, MESSAGE_LOG, &is_error, 1, line, length);
     if (target->is_error && length)
-        text_copy(session->worker.last_error, sizeof session->worker.last_error, line, length);
+        text_copy(target->link->last_error, sizeof target->link->last_error, line, length);
 }
 
-static bool take_output(struct session *session, int *fd, struct log_stream *stream, bool is_error)
+static bool take_output(struct session *session, struct link *link, bool is_error)
 {
-    struct log_target target = {session, is_error};
+    int *fd = is_error ? &link->process.errors : &link->process.output;
+    struct log_stream *stream = is_error ? &link->errors : &link->output;
+    struct log_target target = {session, link, is_error};
     bool changed = false;
     for (size_t total = 0; *fd >= 0 && total < LOG_BYTES_A_STEP;) {
         char bytes[4096];
@@ -171,60 +197,54 @@ static bool take_output(struct session *session, int *fd, struct log_stream *str
     return changed;
 }
 
-static bool take_records(struct session *session, struct live_run *live)
+static bool take_records(struct session *session, struct link *link, struct live_run *live)
 {
+    struct rank *rank = &link->rank->rank;
     bool changed = false;
     for (size_t taken = 0, count; taken < RECORDS_A_STEP; taken += count) {
-        count = ring_drain(session->worker.ring, session->batch, BATCH);
+        count = ring_drain(link->ring, session->batch, BATCH);
         if (!count)
             break;
-        live_records(live, session->batch, count);
+        live_records(live, link->rank, session->batch, count);
         const size_t frame = MESSAGE_MAX / sizeof(struct record);
         for (size_t at = 0; session->recording && at < count; at += frame) {
             const size_t part = count - at < frame ? count - at : frame;
-            session_record(session, live->run.id, MESSAGE_RECORDS, session->batch + at, part * sizeof(struct record),
-                           NULL, 0);
+            session_record(session, live->run.id, rank->index, MESSAGE_RECORDS, session->batch + at,
+                           part * sizeof(struct record), NULL, 0);
         }
         changed = true;
     }
     struct ring_counts counts;
-    ring_counts(session->worker.ring, &counts);
-    if (counts.dropped != live->run.dropped) {
-        live->run.dropped = counts.dropped;
+    ring_counts(link->ring, &counts);
+    if (counts.dropped != rank->dropped) {
+        rank->dropped = counts.dropped;
         live->run.version++;
         changed = true;
     }
     return changed;
 }
 
-/* How a run is called whose worker has ended: what was decided here, what the worker said, or what its exit tells. */
-static enum status verdict(const struct session *session, const struct live_run *live, char *reason, size_t size)
+/* How a rank is called whose process has ended: what it said, or what its exit tells. */
+static enum status verdict(const struct link *link, char *reason, size_t size)
 {
-    const struct worker_state *worker = &session->worker;
-    const int status = worker->exit_status;
-    if (worker->forced != STATUS_PENDING && !(live->ended && live->end_status == STATUS_OK)) {
-        snprintf(reason, size, "%s", worker->forced_reason);
-        return worker->forced;
-    }
-    if (live->ended) {
-        snprintf(reason, size, "%s", live->end_reason);
-        if (live->end_status == STATUS_OK && live_unreliable(&live->run, reason, size))
-            return STATUS_UNRELIABLE;
-        return live->end_status;
+    const struct live_rank *rank = link->rank;
+    const int status = link->exit_status;
+    if (rank->ended) {
+        snprintf(reason, size, "%s", rank->end_reason);
+        return rank->end_status;
     }
     /* Allocators that cannot go on say so in their last line before they abort. */
-    const bool memory =
-        strstr(worker->last_error, "out of memory") || strstr(worker->last_error, "annot allocate memory");
+    const bool memory = strstr(link->last_error, "out of memory") || strstr(link->last_error, "annot allocate memory");
     if (WIFEXITED(status)) {
         snprintf(reason, size, "the worker ended with exit code %d%s%.180s", WEXITSTATUS(status),
-                 worker->last_error[0] ? ": " : " and no word why", worker->last_error);
+                 link->last_error[0] ? ": " : " and no word why", link->last_error);
         return memory ? STATUS_OOM : STATUS_ERROR;
     }
     const int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     if (number == SIGKILL) {
         const uint64_t now = out_of_memory_kills();
-        if (is_known_u64(now) && is_known_u64(worker->process.out_of_memory_kills) &&
-            now > worker->process.out_of_memory_kills) {
+        if (is_known_u64(now) && is_known_u64(link->process.out_of_memory_kills) &&
+            now > link->process.out_of_memory_kills) {
             snprintf(reason, size,
                      "killed by SIGKILL, likely by the kernel's out-of-memory killer, which struck meanwhile");
             return STATUS_OOM;
@@ -235,58 +255,109 @@ static enum status verdict(const struct session *session, const struct live_run 
     const bool crash = number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE ||
                        number == SIGABRT || number == SIGSYS || number == SIGTRAP;
     snprintf(reason, size, "the worker %s %s%s%.180s", crash ? "crashed with" : "was killed by", signal_text(number),
-             worker->last_error[0] ? ": " : "", worker->last_error);
+             link->last_error[0] ? ": " : "", link->last_error);
     return memory ? STATUS_OOM : crash ? STATUS_ERROR : STATUS_KILLED;
 }
 
-bool rank_step(struct session *session)
+/* All of a rank's words and records are taken: the first that did not end well gives the run its name, and ends the others. */
+static void judge(struct session *session, struct link *link)
 {
-    struct worker_state *worker = &session->worker;
-    struct live_run *live = session->active;
-    bool changed = take_messages(session, live);
-    changed |= take_output(session, &worker->process.output, &worker->output, false);
-    changed |= take_output(session, &worker->process.errors, &worker->errors, true);
-    changed |= take_records(session, live);
+    struct ending *ending = &session->ending;
+    char reason[sizeof ending->reason] = "";
+    const enum status status = verdict(link, reason, sizeof reason);
+    link->done = true;
+    if (ending->status != STATUS_OK || status == STATUS_OK)
+        return;
+    ending->status = status;
+    if (session->links.count == 1) {
+        memcpy(ending->reason, reason, sizeof reason);
+        return;
+    }
+    snprintf(ending->reason, sizeof ending->reason, "rank %u: %.230s", link->rank->rank.index, reason);
+    if (ending->forced == STATUS_PENDING)
+        ranks_stop(session, status, ending->reason, false);
+}
 
-    if (worker->exited) {
+static void finish(struct session *session, struct live_run *live)
+{
+    const struct ending *ending = &session->ending;
+    char reason[sizeof ending->reason];
+    enum status status = ending->status;
+    bool all_well = true; /* said by themselves, whatever was decided here meanwhile */
+    for (size_t i = 0; i < session->links.count; i++)
+        all_well &= session->links.items[i]->rank->ended && session->links.items[i]->rank->end_status == STATUS_OK;
+    memcpy(reason, ending->reason, sizeof reason);
+    if (ending->forced != STATUS_PENDING && !all_well) {
+        status = ending->forced;
+        snprintf(reason, sizeof reason, "%s", ending->forced_reason);
+    } else if (status == STATUS_OK && live_unreliable(&live->run, reason, sizeof reason)) {
+        status = STATUS_UNRELIABLE;
+    }
+    ranks_release(session);
+    session_finish(session, live, status, reason);
+}
+
+/* True when anything came, or the process ended. */
+static bool link_step(struct session *session, struct link *link, struct live_run *live)
+{
+    bool changed = take_messages(session, link, live);
+    changed |= take_output(session, link, false);
+    changed |= take_output(session, link, true);
+    changed |= take_records(session, link, live);
+    if (link->exited) {
         /* All that it left has been taken when a step finds nothing new; a grandchild may hold the pipes open for ever. */
-        if (changed)
-            return true;
-        struct log_target output = {session, false}, errors = {session, true};
-        log_stream_end(&worker->output, take_line, &output);
-        log_stream_end(&worker->errors, take_line, &errors);
-        char reason[sizeof live->run.reason] = "";
-        const enum status status = verdict(session, live, reason, sizeof reason);
-        rank_release(session);
-        session_finish(session, live, status, reason);
+        if (changed || link->done)
+            return changed;
+        struct log_target output = {session, link, false}, errors = {session, link, true};
+        log_stream_end(&link->output, take_line, &output);
+        log_stream_end(&link->errors, take_line, &errors);
+        judge(session, link);
         return true;
     }
-    switch (process_poll(&worker->process, &worker->exit_status)) {
+    switch (process_poll(&link->process, &link->exit_status)) {
     case PROCESS_RUNS:
         break;
     case PROCESS_STOPPED:
         live_activity(live, "stopped by a signal, waiting for SIGCONT");
-        changed = true;
-        break;
+        return true;
     case PROCESS_CONTINUED:
         live_activity(live, live->last_activity);
-        changed = true;
-        break;
+        return true;
     case PROCESS_ENDED:
-        worker->exited = true;
+        link->exited = true;
         return true;
     }
+    return changed;
+}
+
+bool ranks_step(struct session *session)
+{
+    struct ending *ending = &session->ending;
+    struct live_run *live = session->active;
+    bool changed = false, over = true, all_exited = true;
+    for (size_t i = 0; i < session->links.count; i++) {
+        changed |= link_step(session, session->links.items[i], live);
+        over &= session->links.items[i]->done;
+        all_exited &= session->links.items[i]->exited;
+    }
+    if (over) {
+        finish(session, live);
+        return true;
+    }
+    if (all_exited)
+        return changed;
     const uint64_t now = clock_now();
-    if (worker->timeout_at && now >= worker->timeout_at) {
+    if (ending->timeout_at && now >= ending->timeout_at) {
         char reason[64];
         snprintf(reason, sizeof reason, "not done after its %u s", live->run.cell.timeout_s);
-        worker->timeout_at = 0;
-        rank_stop(session, STATUS_TIMEOUT, reason, true);
+        ending->timeout_at = 0;
+        ranks_stop(session, STATUS_TIMEOUT, reason, true);
         changed = true;
     }
-    if (worker->kill_at && now >= worker->kill_at) {
-        worker->kill_at = now + EXIT_GRACE_NS; /* once more then, should it still be there */
-        process_kill(&worker->process);
+    if (ending->kill_at && now >= ending->kill_at) {
+        ending->kill_at = now + EXIT_GRACE_NS; /* once more then, should one still be there */
+        for (size_t i = 0; i < session->links.count; i++)
+            process_kill(&session->links.items[i]->process);
     }
     return changed;
 }

@@ -19,37 +19,38 @@ static uint64_t sample_value(const struct sample *sample, int phase)
     return phase == PHASE_COUNT ? sample->wall_ns : sample->phase_ns[phase];
 }
 
-static uint64_t *copy_samples(const struct run *run, struct arena *arena, int pass, int phase, int kind, size_t *count)
+static uint64_t *copy_samples(const struct rank *rank, struct arena *arena, int pass, int phase, int kind,
+                              size_t *count)
 {
     size_t wanted = 0;
     *count = 0;
-    for (size_t i = 0; i < run->samples.count; i++)
-        wanted += run->samples.items[i].pass == pass && run->samples.items[i].kind == kind &&
-                  is_known_u64(sample_value(&run->samples.items[i], phase));
+    for (size_t i = 0; i < rank->samples.count; i++)
+        wanted += rank->samples.items[i].pass == pass && rank->samples.items[i].kind == kind &&
+                  is_known_u64(sample_value(&rank->samples.items[i], phase));
     if (!wanted)
         return NULL;
     uint64_t *values = arena_array(arena, uint64_t, wanted);
-    for (size_t i = 0; i < run->samples.count; i++) {
-        const struct sample *sample = &run->samples.items[i];
+    for (size_t i = 0; i < rank->samples.count; i++) {
+        const struct sample *sample = &rank->samples.items[i];
         if (sample->pass == pass && sample->kind == kind && is_known_u64(sample_value(sample, phase)))
             values[(*count)++] = sample_value(sample, phase);
     }
     return values;
 }
 
-static uint64_t sample_key(const struct run *run, int pass)
+static uint64_t sample_key(const struct rank *rank, int pass)
 {
     uint64_t key = 0;
-    for (size_t i = 0; i < run->samples.count; i++)
-        if (run->samples.items[i].pass == pass)
-            key = key * 31 + run->samples.items[i].start + run->samples.items[i].kind + 1;
+    for (size_t i = 0; i < rank->samples.count; i++)
+        if (rank->samples.items[i].pass == pass)
+            key = key * 31 + rank->samples.items[i].start + rank->samples.items[i].kind + 1;
     return key;
 }
 
-static bool has_warmup(const struct run *run, enum pass pass)
+static bool has_warmup(const struct rank *rank, enum pass pass)
 {
     size_t count = 0;
-    const struct entry *entries = run->aggregate ? aggregate_entries(run->aggregate, &count) : NULL;
+    const struct entry *entries = aggregate_entries(rank->aggregate, &count);
     for (size_t e = 0; e < count; e++)
         if (entries[e].pass == pass && entries[e].warmup.n)
             return true;
@@ -58,10 +59,11 @@ static bool has_warmup(const struct run *run, enum pass pass)
 
 static void build_pass(struct report_cell *cell, const struct run *run, enum pass which)
 {
+    const struct rank *rank = run_lead(run);
     struct report_pass *pass = &cell->passes[which];
-    const uint64_t key = sample_key(run, which), now = clock_now();
+    const uint64_t key = sample_key(rank, which), now = clock_now();
     /* Of a run without end the samples are thousands, and each step brings another: their statistics are sorts. */
-    const bool wait = pass->present && run->status == STATUS_RUNNING && run->samples.count > DERIVE_AT_ONCE &&
+    const bool wait = pass->present && run->status == STATUS_RUNNING && rank->samples.count > DERIVE_AT_ONCE &&
                       now - pass->derived_at < DERIVE_NS;
     const bool fresh = !pass->present || (pass->sample_key != key && !wait);
     pass->present = true;
@@ -75,9 +77,9 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
         if (fresh)
             fields_clear_phase(phase);
         phase->name = p == PHASE_COUNT ? "total" : phase_name((enum phase)p);
-        phase->samples_ns = copy_samples(run, &cell->arena, which, p, STEP_TIMED, &phase->sample_count);
-        phase->warmup_ns = copy_samples(run, &cell->arena, which, p, STEP_WARMUP, &phase->warmup_count);
-        phase->profiled_ns = copy_samples(run, &cell->arena, which, p, STEP_PROFILED, &phase->profiled_count);
+        phase->samples_ns = copy_samples(rank, &cell->arena, which, p, STEP_TIMED, &phase->sample_count);
+        phase->warmup_ns = copy_samples(rank, &cell->arena, which, p, STEP_WARMUP, &phase->warmup_count);
+        phase->profiled_ns = copy_samples(rank, &cell->arena, which, p, STEP_PROFILED, &phase->profiled_count);
     }
     if (fresh) {
         pass->overhead = (struct ratio){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0};
@@ -87,17 +89,16 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
     pass->warmup_rows = false;
     pass->wall_ns = pass->busy_ns = pass->idle_ns = pass->kernel_ns = pass->attributed_ns = UNKNOWN_DOUBLE;
     struct step_cover cover = {0};
-    if (run->aggregate)
-        aggregate_cover(run->aggregate, which, &cover);
+    aggregate_cover(rank->aggregate, which, &cover);
     if (!cover.steps) {
         /* Something to look at from the first kernel on; the first warm-up step may still be under way. */
         const size_t steps = pass->phases[PHASE_COUNT].warmup_count;
-        pass->warmup_rows = has_warmup(run, which);
+        pass->warmup_rows = has_warmup(rank, which);
         pass->profiled_steps = pass->warmup_rows ? (steps ? steps : 1) : 0;
         return;
     }
     pass->profiled_steps = cover.steps;
-    const struct running *wall = &run->profiled_wall[which];
+    const struct running *wall = &rank->profiled_wall[which];
     pass->wall_ns = wall->n ? (double)wall->total / (double)wall->n : UNKNOWN_DOUBLE;
     pass->busy_ns = (double)cover.busy_ns / (double)cover.steps;
     pass->kernel_ns = (double)cover.sum_ns / (double)cover.steps;
@@ -127,6 +128,7 @@ static void build_notes(struct report_cell *cell, const struct run *run)
 
 void cell_build(struct report_cell *cell, const struct run *run)
 {
+    const struct rank *rank = run_lead(run);
     char reason[256];
     if (cell->from_file) { /* it was read from a report that this run goes on from */
         struct report_cell empty = {0};
@@ -138,13 +140,12 @@ void cell_build(struct report_cell *cell, const struct run *run)
     cell->version = run->version;
     cell->requested = run->cell;
     cell->status = run->status;
-    cell->effective_dtype = run->plan ? run->plan->precision : run->cell.dtype;
-    cell->fired = run->plan_result.fired;
-    cell->effective_compile = run->plan && run->cell.compile;
+    cell->effective_dtype = run->cell.dtype;
+    cell->effective_compile = run->plan.known && run->cell.compile;
     cell->compile_ns = run->compile_ns;
     cell->prepare_ns = run->prepare_ns;
-    cell->device = run->device;
-    cell->telemetry = run->telemetry;
+    cell->device = rank->device;
+    cell->telemetry = rank->telemetry;
     cell->ceilings = (struct report_ceilings){run->ceiling_flops_per_s, run->ceiling_bytes_per_s};
     cell->entries = NULL;
     cell->kernels = NULL;
@@ -158,16 +159,14 @@ void cell_build(struct report_cell *cell, const struct run *run)
             fields_clear_pass(&cell->passes[pass]);
     build_notes(cell, run);
     struct aggregate_counts counts = {0};
-    if (run->aggregate) {
-        cell_build_rows(cell, run);
-        aggregate_counts(run->aggregate, &counts);
-        if (run->ended)
-            cell_build_timeline(cell, run);
-    }
+    cell_build_rows(cell, run);
+    aggregate_counts(rank->aggregate, &counts);
+    if (run->ended)
+        cell_build_timeline(cell, run);
     cell->records = counts.records;
     /* What a ring or a device counted as dropped, or what the records' own numbers miss: a recording that was cut short has
      * only these. */
-    cell->dropped = run->dropped > counts.lost ? run->dropped : counts.lost;
+    cell->dropped = rank->dropped > counts.lost ? rank->dropped : counts.lost;
     cell->invalid = counts.invalid;
     cell->unattributed = counts.unattributed;
     rows_derive(cell);

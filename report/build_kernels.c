@@ -1,8 +1,8 @@
 /* Kernel rows and the finest rows of a cell. An update comes ten times a second, and a frame later somebody looks at it: so
  * the grouping of the aggregate's entries into kernels, the order of the rows and all that is worked out of histograms stay
  * from one update to the next, and only kernels that ran in between are looked at again. */
-#include "report/build.h"
 #include "base/system.h"
+#include "report/build.h"
 #include "report/escape.h"
 #include <stdlib.h>
 #include <string.h>
@@ -33,7 +33,10 @@ struct group {
 };
 
 struct build_rows {
-    const struct plan *plan; /* that the grouping was made with */
+    const struct rank *rank; /* that the grouping was made of */
+    size_t known_places;     /* then */
+    bool early;              /* a place had records before it was said: the grouping will be another one */
+    VEC(uint32_t) carriers;  /* place × pass: the entry that the place's work is booked on, + 1 */
     bool warmup_rows[PASS_COUNT];
     VEC(struct seen) seen;    /* by index of the aggregate's entry */
     VEC(struct group) groups; /* in order of their first launch */
@@ -54,7 +57,8 @@ static void groups_release(struct build_rows *rows)
         vec_release(&rows->groups.items[g].warmup_bins);
         vec_release(&rows->groups.items[g].entries);
     }
-    rows->groups.count = rows->seen.count = rows->order.count = 0;
+    rows->groups.count = rows->seen.count = rows->order.count = rows->carriers.count = 0;
+    rows->early = false;
     free(rows->slots);
     rows->slots = NULL;
     rows->slot_count = 0;
@@ -69,6 +73,7 @@ void build_rows_free(struct build_rows *rows)
     histogram_release(&rows->merged);
     histogram_release(&rows->warmup);
     vec_release(&rows->seen);
+    vec_release(&rows->carriers);
     vec_release(&rows->groups);
     vec_release(&rows->order);
     vec_release(&rows->row_of);
@@ -77,22 +82,11 @@ void build_rows_free(struct build_rows *rows)
     free(rows);
 }
 
-static bool is_work(int kind)
+static struct key key_of(const struct rank *rank, uint32_t name, int32_t id, int pass, int kind)
 {
-    return kind == RECORD_KERNEL || kind == RECORD_COPY || kind == RECORD_MEMSET;
-}
-
-static const struct node *node_of(const struct plan *plan, int32_t node)
-{
-    return plan && node >= 0 && node < plan->node_count ? &plan->nodes[node] : NULL;
-}
-
-static struct key key_of(const struct plan *plan, uint32_t name, int32_t node, int phase, int pass, int kind)
-{
-    enum kernel_class kernel_class = kind == RECORD_KERNEL ? CLASS_ELEMENTWISE : CLASS_COPY;
-    if (node_of(plan, node))
-        kernel_class = op_info(plan->nodes[node].op)->kernel_class;
-    return (struct key){name, (uint8_t)kernel_class, (uint8_t)phase, (uint8_t)pass};
+    const struct place *place = places_at(&rank->places, id);
+    const unsigned kernel_class = id < 0 && kind != RECORD_KERNEL ? CLASS_COPY : place->kernel_class;
+    return (struct key){name, (uint8_t)kernel_class, place->phase, (uint8_t)pass};
 }
 
 static bool same_key(struct key a, struct key b)
@@ -115,8 +109,7 @@ int32_t build_rows_find(const struct build_rows *rows, const struct record *reco
 {
     if (!rows || !rows->slot_count)
         return -1;
-    const uint32_t slot =
-        *slot_of(rows, key_of(rows->plan, record->name, record->node, record->phase, record->pass, record->kind));
+    const uint32_t slot = *slot_of(rows, key_of(rows->rank, record->name, record->place, record->pass, record->kind));
     return slot ? rows->row_of.items[slot - 1] : -1;
 }
 
@@ -133,9 +126,9 @@ static void slots_grow(struct build_rows *rows)
         *slot_of(rows, rows->groups.items[g].key) = (uint32_t)g + 1;
 }
 
-static void group_name(struct build_rows *rows, struct group *group, const struct run *run)
+static void group_name(struct build_rows *rows, struct group *group, const struct rank *rank)
 {
-    const char *name = aggregate_name_text(run->aggregate, group->key.name);
+    const char *name = aggregate_name_text(rank->aggregate, group->key.name);
     group->named = name && *name;
     group->kernel.name = "(unnamed)";
     if (!group->named)
@@ -146,45 +139,80 @@ static void group_name(struct build_rows *rows, struct group *group, const struc
     strbuf_release(&clean);
 }
 
-static uint32_t group_for(struct build_rows *rows, struct key key, const struct run *run)
+static uint32_t group_for(struct build_rows *rows, struct key key, const struct rank *rank)
 {
     slots_grow(rows);
     uint32_t *slot = slot_of(rows, key);
     if (*slot)
         return *slot - 1;
     struct group group = {.key = key, .first = NONE};
-    group_name(rows, &group, run);
+    group_name(rows, &group, rank);
     vec_push(&rows->groups, group);
     vec_push(&rows->order, (uint32_t)rows->groups.count - 1);
     *slot = (uint32_t)rows->groups.count;
     return *slot - 1;
 }
 
+static int32_t scope_of(const struct build_rows *rows, const struct entry *entry)
+{
+    return places_at(&rows->rank->places, entry->place)->scope;
+}
+
 /* Entries are listed by scope, those of the same scope as they came. */
 static void group_insert(struct build_rows *rows, struct group *group, const struct entry *entries, uint32_t entry)
 {
+    const int32_t scope = scope_of(rows, &entries[entry]);
     uint32_t *link = &group->first;
-    while (*link != NONE && entries[*link].scope <= entries[entry].scope)
+    while (*link != NONE && scope_of(rows, &entries[*link]) <= scope)
         link = &rows->seen.items[*link].next;
     rows->seen.items[entry].next = *link;
     *link = entry;
 }
 
+static uint32_t *carrier_of(struct build_rows *rows, const struct entry *entry)
+{
+    const size_t at = (size_t)entry->place * PASS_COUNT + entry->pass;
+    while (rows->carriers.count <= at)
+        vec_push(&rows->carriers, 0);
+    return &rows->carriers.items[at];
+}
+
+/* The work of a place is done once an execution, whatever it launches for it: a memset before a product, the reduction after it.
+ * It is booked on the kernel (else the copy) of the place that takes most time. */
+static void find_carrier(struct build_rows *rows, const struct entry *entries, uint32_t e)
+{
+    if (entries[e].place < 0)
+        return;
+    uint32_t *carrier = carrier_of(rows, &entries[e]);
+    const struct entry *old = *carrier ? &entries[*carrier - 1] : NULL;
+    if (old == &entries[e])
+        return;
+    const bool kernel = entries[e].kind == RECORD_KERNEL, old_kernel = old && old->kind == RECORD_KERNEL;
+    if (old &&
+        (kernel != old_kernel ? old_kernel
+                              : entries[e].time.total + entries[e].warmup.total <= old->time.total + old->warmup.total))
+        return;
+    if (old)
+        rows->groups.items[rows->seen.items[*carrier - 1].group].changed = true;
+    *carrier = e + 1;
+    rows->groups.items[rows->seen.items[e].group].changed = true;
+}
+
 /* Groups the entries that are new, and finds the groups that were launched since the last time. */
-static void find_changes(struct build_rows *rows, const struct report_cell *cell, const struct run *run)
+static void find_changes(struct build_rows *rows, const struct report_cell *cell, const struct rank *rank)
 {
     size_t count;
-    const struct entry *entries = aggregate_entries(run->aggregate, &count);
+    const struct entry *entries = aggregate_entries(rank->aggregate, &count);
     for (size_t e = 0; e < count; e++) {
         const struct entry *entry = &entries[e];
         if (e == rows->seen.count) {
             const struct seen fresh = {.group = NONE, .next = NONE};
             vec_push(&rows->seen, fresh);
-            if (!is_work(entry->kind) || entry->phase >= PHASE_COUNT || entry->pass >= PASS_COUNT ||
-                !cell->passes[entry->pass].present)
+            if (!record_is_work(entry->kind) || entry->pass >= PASS_COUNT || !cell->passes[entry->pass].present)
                 continue;
-            const uint32_t group = group_for(
-                rows, key_of(run->plan, entry->name, entry->node, entry->phase, entry->pass, entry->kind), run);
+            rows->early |= entry->place >= (int32_t)rows->known_places;
+            const uint32_t group =
+                group_for(rows, key_of(rank, entry->name, entry->place, entry->pass, entry->kind), rank);
             rows->seen.items[e].group = group;
             group_insert(rows, &rows->groups.items[group], entries, (uint32_t)e);
         }
@@ -197,7 +225,8 @@ static void find_changes(struct build_rows *rows, const struct report_cell *cell
             group->changed = true;
         seen->launches = launches;
         if (!group->named)
-            group_name(rows, group, run);
+            group_name(rows, group, rank);
+        find_carrier(rows, entries, (uint32_t)e);
     }
     for (size_t g = 0; g < rows->groups.count; g++) {
         const int pass = rows->groups.items[g].key.pass;
@@ -218,10 +247,31 @@ static const struct histogram *histogram_of(const struct build_rows *rows, const
     return rows->warmup_rows[entry->pass] ? &entry->warmup_histogram : &entry->histogram;
 }
 
-static double modelled(const struct run *run, const struct entry *entry, uint64_t calls, bool flops)
+/* What the model says of an entry's launches, in all: the place's FLOPs or bytes for each of its executions where the entry
+ * carries them; unknown where it does not. A place of a plan runs once a step, so that a kernel which it launches m times a step
+ * counts for 1/m. */
+struct work {
+    double flops, bytes;
+};
+static struct work modelled(struct build_rows *rows, const struct report_cell *cell, const struct entry *entries,
+                            uint32_t e, uint64_t calls)
 {
-    const struct node *node = node_of(run->plan, entry->node);
-    return node ? (flops ? node->flops : node->bytes) * (double)calls : UNKNOWN_DOUBLE;
+    const struct entry *entry = &entries[e];
+    const struct place *place = places_at(&rows->rank->places, entry->place);
+    if (entry->place < 0 || *carrier_of(rows, entry) != e + 1)
+        return (struct work){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE};
+    const double steps = (double)cell->passes[entry->pass].profiled_steps;
+    const double often = rows->rank->places.whole && steps > 0 ? fmax(1, round((double)calls / steps)) : 1;
+    return (struct work){place->flops * (double)calls / often, place->bytes * (double)calls / often};
+}
+
+/* Sums of what is known; unknown while nothing is. */
+static void work_add(double *flops, double *bytes, struct work work)
+{
+    if (is_known(work.flops))
+        *flops = (is_known(*flops) ? *flops : 0) + work.flops;
+    if (is_known(work.bytes))
+        *bytes = (is_known(*bytes) ? *bytes : 0) + work.bytes;
 }
 
 /* Whole nanoseconds, as the file has them: a report that is read shows the figures that the run showed. A quantile of the
@@ -234,20 +284,24 @@ static double within(double value, const struct running *time)
 }
 
 /* A row of the finest table from the group's entries of one scope, from `first` on; the first entry of the next one. */
-static uint32_t scope_row(struct build_rows *rows, const struct run *run, const struct entry *entries, uint32_t first,
-                          struct report_entry *row)
+static uint32_t scope_row(struct build_rows *rows, const struct report_cell *cell, const struct entry *entries,
+                          uint32_t first, struct report_entry *row)
 {
     static const double q[] = {0.5, 0.95};
     const struct entry *start = &entries[first];
     const struct histogram *histogram = histogram_of(rows, start);
     struct running time = {0};
     uint32_t at = first, members = 0;
-    *row = (struct report_entry){.scope = start->scope, .phase = start->phase, .pass = start->pass};
-    for (; at != NONE && entries[at].scope == start->scope; at = rows->seen.items[at].next, members++) {
+    const struct place *place = places_at(&rows->rank->places, start->place);
+    *row = (struct report_entry){.scope = place->scope,
+                                 .phase = place->phase,
+                                 .pass = start->pass,
+                                 .flops = UNKNOWN_DOUBLE,
+                                 .bytes = UNKNOWN_DOUBLE};
+    for (; at != NONE && scope_of(rows, &entries[at]) == place->scope; at = rows->seen.items[at].next, members++) {
         const struct running *one = time_of(rows, &entries[at]);
         running_merge(&time, one);
-        row->flops += modelled(run, &entries[at], one->n, true);
-        row->bytes += modelled(run, &entries[at], one->n, false);
+        work_add(&row->flops, &row->bytes, modelled(rows, cell, entries, at, one->n));
         if (members == 0)
             continue;
         if (members == 1) {
@@ -294,14 +348,14 @@ static void copy_recent(struct group *group, const struct entry *entry)
 }
 
 /* What the entries of a group add up to. */
-static void group_totals(struct build_rows *rows, struct group *group, const struct run *run,
+static void group_totals(struct build_rows *rows, struct group *group, const struct report_cell *cell,
                          const struct entry *entries, struct running *time, const struct histogram **histogram,
                          const struct histogram **warmup)
 {
     struct report_kernel *kernel = &group->kernel;
     const struct entry *largest = &entries[group->first];
     const bool single = rows->seen.items[group->first].next == NONE;
-    kernel->flops = kernel->bytes = 0;
+    kernel->flops = kernel->bytes = UNKNOWN_DOUBLE;
     group->counters = (struct report_counters){.samples = 0};
     if (!single) {
         histogram_clear(&rows->merged);
@@ -309,15 +363,13 @@ static void group_totals(struct build_rows *rows, struct group *group, const str
     }
     for (uint32_t at = group->first; at != NONE; at = rows->seen.items[at].next) {
         const struct entry *entry = &entries[at];
-        const struct node *node = node_of(run->plan, entry->node);
-        const char *op = node ? op_info(node->op)->name : "unattributed";
+        const char *op = entry->place < 0 ? "unattributed" : places_at(&rows->rank->places, entry->place)->op;
         if (at == group->first)
             kernel->op = op;
         else if (strcmp(op, kernel->op) != 0)
             kernel->op = ""; /* serves several */
         running_merge(time, time_of(rows, entry));
-        kernel->flops += modelled(run, entry, time_of(rows, entry)->n, true);
-        kernel->bytes += modelled(run, entry, time_of(rows, entry)->n, false);
+        work_add(&kernel->flops, &kernel->bytes, modelled(rows, cell, entries, at, time_of(rows, entry)->n));
         add_counters(group, entry);
         if (time_of(rows, entry)->total > time_of(rows, largest)->total)
             largest = entry;
@@ -331,7 +383,7 @@ static void group_totals(struct build_rows *rows, struct group *group, const str
     copy_recent(group, largest);
 }
 
-static void group_update(struct build_rows *rows, struct group *group, const struct run *run,
+static void group_update(struct build_rows *rows, struct group *group, const struct report_cell *cell,
                          const struct entry *entries, struct arena *scratch)
 {
     static const double q[] = {0.5, 0.95, 0.99};
@@ -343,7 +395,7 @@ static void group_update(struct build_rows *rows, struct group *group, const str
     kernel->kernel_class = group->key.kernel_class;
     kernel->phase = group->key.phase;
     kernel->pass = group->key.pass;
-    group_totals(rows, group, run, entries, &time, &histogram, &warmup);
+    group_totals(rows, group, cell, entries, &time, &histogram, &warmup);
     kernel->calls = time.n;
     kernel->total_ns = time.total;
     kernel->min_ns = time.n ? time.min : UNKNOWN_U64;
@@ -364,7 +416,7 @@ static void group_update(struct build_rows *rows, struct group *group, const str
     group->entries.count = 0;
     for (uint32_t at = group->first; at != NONE;) {
         struct report_entry row;
-        at = scope_row(rows, run, entries, at, &row);
+        at = scope_row(rows, cell, entries, at, &row);
         vec_push(&group->entries, row);
     }
     group->changed = false;
@@ -422,19 +474,21 @@ static void place_entry(struct build_rows *rows, struct report_cell *cell, const
 
 void cell_build_rows(struct report_cell *cell, const struct run *run)
 {
+    const struct rank *rank = run_lead(run);
     if (!cell->rows && !(cell->rows = calloc(1, sizeof *cell->rows)))
         abort();
     struct build_rows *rows = cell->rows;
     struct arena scratch = {0};
     size_t entry_count;
-    if (rows->plan != run->plan)
+    if (rows->rank != rank || (rows->early && rows->known_places != rank->places.list.count))
         groups_release(rows);
-    rows->plan = run->plan;
-    find_changes(rows, cell, run);
-    const struct entry *entries = aggregate_entries(run->aggregate, &entry_count);
+    rows->rank = rank;
+    rows->known_places = rank->places.list.count;
+    find_changes(rows, cell, rank);
+    const struct entry *entries = aggregate_entries(rank->aggregate, &entry_count);
     for (size_t g = 0; g < rows->groups.count; g++)
         if (rows->groups.items[g].changed)
-            group_update(rows, &rows->groups.items[g], run, entries, &scratch);
+            group_update(rows, &rows->groups.items[g], cell, entries, &scratch);
     arena_release(&scratch);
     order_groups(rows);
     rows->kernels.count = rows->entries.count = 0;

@@ -5,33 +5,39 @@
 
 #define LARGEST 64
 
-static void build_layers(struct report_cell *cell, const struct plan *plan)
+static uint64_t plus(uint64_t a, uint64_t b)
 {
-    cell->layer_count = (size_t)plan->scope_count;
+    return is_known_u64(b) ? (is_known_u64(a) ? a + b : b) : a;
+}
+
+static void build_layers(struct report_cell *cell, const struct places *places)
+{
+    cell->layer_count = places->scopes.count;
     cell->layers = arena_array(&cell->fixed, struct report_layer, cell->layer_count + 1);
     for (size_t s = 0; s < cell->layer_count; s++) {
-        const struct scope *scope = &plan->scopes[s];
+        const struct place_scope *scope = &places->scopes.items[s];
         cell->layers[s] = (struct report_layer){
             .path = arena_strdup(&cell->fixed, scope->path),
             .name = arena_strdup(&cell->fixed, scope->name),
             .parent = scope->parent,
             .depth = scope->depth,
+            .saved_bytes = places->whole ? 0 : UNKNOWN_U64,
+            .parameter_bytes = scope->parameter_bytes,
         };
     }
-    for (int32_t t = 0; t < plan->tensor_count; t++) {
-        const struct tensor *tensor = &plan->tensors[t];
-        if (tensor->scope < 0 || tensor->scope >= plan->scope_count)
-            continue;
-        if (tensor->kind == TENSOR_SAVED && tensor->view_of == TENSOR_NONE)
-            cell->layers[tensor->scope].saved_bytes += tensor->bytes;
-        if (tensor->kind == TENSOR_PARAMETER && tensor->parameter == t)
-            cell->layers[tensor->scope].parameter_bytes += tensor->bytes;
+    for (size_t p = 0; p < places->list.count; p++) {
+        const struct place *place = &places->list.items[p];
+        if (place->scope >= 0)
+            cell->layers[place->scope].saved_bytes = plus(cell->layers[place->scope].saved_bytes, place->saved_bytes);
     }
-    for (size_t s = cell->layer_count; s-- > 1;)
-        if (cell->layers[s].parent >= 0) {
-            cell->layers[cell->layers[s].parent].saved_bytes += cell->layers[s].saved_bytes;
-            cell->layers[cell->layers[s].parent].parameter_bytes += cell->layers[s].parameter_bytes;
-        }
+    for (size_t s = cell->layer_count; s-- > 0;) {
+        const struct report_layer *layer = &cell->layers[s];
+        if (layer->parent < 0)
+            continue;
+        struct report_layer *above = &cell->layers[layer->parent];
+        above->saved_bytes = plus(above->saved_bytes, layer->saved_bytes);
+        above->parameter_bytes = plus(above->parameter_bytes, layer->parameter_bytes);
+    }
 }
 
 /* Live bytes after each node by kind: +bytes at a tensor's first node, −bytes after its last. */
@@ -85,8 +91,10 @@ static bool is_single(const struct tensor *tensor)
     }
 }
 
-static void build_largest(struct report_memory *memory, const struct plan *plan, struct arena *arena)
+/* `scopes`: how many layers the cell has; they are the plan's when there are as many. */
+static void build_largest(struct report_memory *memory, const struct plan *plan, size_t scopes, struct arena *arena)
 {
+    const bool same = scopes == (size_t)plan->scope_count;
     const struct tensor **tensors = malloc(((size_t)plan->tensor_count + 1) * sizeof *tensors);
     size_t count = 0;
     if (!tensors)
@@ -99,7 +107,7 @@ static void build_largest(struct report_memory *memory, const struct plan *plan,
     memory->largest = arena_array(arena, struct report_tensor, memory->largest_count + 1);
     for (size_t i = 0; i < memory->largest_count; i++)
         memory->largest[i] = (struct report_tensor){arena_strdup(arena, tensors[i]->name), tensors[i]->kind,
-                                                    tensors[i]->bytes, tensors[i]->scope};
+                                                    tensors[i]->bytes, same ? tensors[i]->scope : -1};
     free(tensors);
 }
 
@@ -118,7 +126,7 @@ static void build_memory(struct report_cell *cell, const struct plan *plan)
     if (!cell->requested.memory)
         return;
     build_curve(memory, plan, &cell->fixed);
-    build_largest(memory, plan, &cell->fixed);
+    build_largest(memory, plan, cell->layer_count, &cell->fixed);
 }
 
 static void clear_memory(struct report_memory *memory)
@@ -128,32 +136,52 @@ static void clear_memory(struct report_memory *memory)
         memory->by_kind[kind] = UNKNOWN_U64;
 }
 
+/* The plan that the worker named, built once more from the cell: only for the ledger of memory and the step's FLOPs. NULL when this
+ * program does not build the same one. */
+static struct plan *plan_again(const struct run *run, unsigned *fired)
+{
+    struct plan_request request;
+    struct plan_result result;
+    struct error error = {0};
+    cell_plan_request(&run->cell, run->plan.fusions, &request);
+    struct plan *plan = plan_build(&request, &result, &error);
+    if (plan && plan->digest != run->plan.digest) {
+        plan_free(plan);
+        plan = NULL;
+    }
+    *fired = plan ? result.fired : 0;
+    return plan;
+}
+
+static void build_step_flops(struct report_cell *cell, const struct plan *plan)
+{
+    for (int pass = 0; pass < PASS_COUNT; pass++) {
+        cell->flops[pass] = plan && cell->requested.passes >> pass & 1 ? 0 : UNKNOWN_DOUBLE;
+        for (int32_t n = 0; is_known(cell->flops[pass]) && n < plan->node_count; n++)
+            if (pass_phases((enum pass)pass) >> plan->nodes[n].phase & 1)
+                cell->flops[pass] += plan->nodes[n].flops;
+    }
+}
+
 void cell_build_plan(struct report_cell *cell, const struct run *run)
 {
-    const struct plan *plan = run->plan;
-    if (!plan || plan->digest != cell->plan_digest || !cell->layers) {
+    const struct rank *rank = run_lead(run);
+    const uint64_t digest = run->plan.known ? run->plan.digest : 0;
+    if (digest != cell->plan_digest || !cell->layers || cell->layer_count != rank->places.scopes.count ||
+        cell->place_count != rank->places.list.count) {
+        struct plan *plan = run->plan.known ? plan_again(run, &cell->fired) : NULL;
         arena_release(&cell->fixed);
         clear_memory(&cell->memory);
-        cell->layers = NULL;
-        cell->layer_count = 0;
-        cell->plan_digest = plan ? plan->digest : 0;
-        for (int pass = 0; pass < PASS_COUNT; pass++)
-            cell->flops[pass] = UNKNOWN_DOUBLE;
-        if (plan) {
-            build_layers(cell, plan);
+        cell->plan_digest = digest;
+        cell->place_count = rank->places.list.count;
+        build_layers(cell, &rank->places);
+        build_step_flops(cell, plan);
+        if (plan)
             build_memory(cell, plan);
-            for (int pass = 0; pass < PASS_COUNT; pass++) {
-                cell->flops[pass] = 0;
-                for (int32_t n = 0; n < plan->node_count; n++)
-                    if (pass_phases((enum pass)pass) >> plan->nodes[n].phase & 1)
-                        cell->flops[pass] += plan->nodes[n].flops;
-                if (!(cell->requested.passes >> pass & 1))
-                    cell->flops[pass] = UNKNOWN_DOUBLE;
-            }
-        }
+        plan_free(plan);
     }
-    cell->memory.workspace = plan ? run->workspace_bytes : UNKNOWN_U64;
-    cell->memory.resident_peak = run->resident_peak;
-    cell->memory.resident_base = run->resident_base;
-    cell->memory.device_free = run->device.name[0] ? run->device.free_bytes : UNKNOWN_U64;
+    cell->memory.workspace = run->plan.known ? run->workspace_bytes : UNKNOWN_U64;
+    cell->memory.resident_peak = rank->resident_peak;
+    cell->memory.resident_base = rank->resident_base;
+    cell->memory.device_free = rank->device.name[0] ? rank->device.free_bytes : UNKNOWN_U64;
 }

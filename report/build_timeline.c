@@ -5,17 +5,12 @@
 #define WINDOW (1u << 16)   /* records the aggregate keeps by default */
 #define MAX_LAUNCHES 20000u /* a pass; a longer step is left out */
 
-static const struct sample *latest_profiled(const struct run *run, int pass)
+static const struct sample *latest_profiled(const struct rank *rank, int pass)
 {
-    for (size_t i = run->samples.count; i-- > 0;)
-        if (run->samples.items[i].pass == pass && run->samples.items[i].kind == STEP_PROFILED)
-            return &run->samples.items[i];
+    for (size_t i = rank->samples.count; i-- > 0;)
+        if (rank->samples.items[i].pass == pass && rank->samples.items[i].kind == STEP_PROFILED)
+            return &rank->samples.items[i];
     return NULL;
-}
-
-static bool is_launch(const struct record *record)
-{
-    return record->kind == RECORD_KERNEL || record->kind == RECORD_COPY || record->kind == RECORD_MEMSET;
 }
 
 static int by_start(const void *a, const void *b)
@@ -26,13 +21,13 @@ static int by_start(const void *a, const void *b)
     return x->stream < y->stream ? -1 : x->stream > y->stream;
 }
 
-static void add_step(struct report_cell *cell, const struct record *records, size_t count, const struct sample *step,
-                     size_t *capacity)
+static void add_step(struct report_cell *cell, const struct places *places, const struct record *records, size_t count,
+                     const struct sample *step, size_t *capacity)
 {
     size_t launches = 0;
     uint64_t origin = UNKNOWN_U64;
     for (size_t i = 0; i < count; i++)
-        if (records[i].step == step->step_id && is_launch(&records[i])) {
+        if (records[i].step == step->step_id && record_is_work(records[i].kind)) {
             launches++;
             origin = records[i].start < origin ? records[i].start : origin;
         }
@@ -43,21 +38,21 @@ static void add_step(struct report_cell *cell, const struct record *records, siz
     const size_t first = cell->launch_count;
     for (size_t i = 0; i < count; i++) {
         const struct record *record = &records[i];
-        if (record->step != step->step_id || !is_launch(record))
+        if (record->step != step->step_id || !record_is_work(record->kind))
             continue;
         const int32_t kernel = build_rows_find(cell->rows, record);
         if (kernel < 0)
             continue;
-        const bool scoped = record->scope >= 0 && (size_t)record->scope < cell->layer_count;
+        const struct place *place = places_at(places, record->place);
         cell->timeline[cell->launch_count++] = (struct report_launch){
             .start_ns = record->start - origin,
             .duration_ns = record->end - record->start,
             .bytes = record->kind == RECORD_COPY ? record->payload : 0,
             .kernel = (uint32_t)kernel,
-            .scope = scoped ? record->scope : -1,
+            .scope = place->scope,
             .stream = record->stream,
             .kind = record->kind,
-            .phase = record->phase,
+            .phase = place->phase,
             .pass = record->pass,
         };
     }
@@ -66,16 +61,17 @@ static void add_step(struct report_cell *cell, const struct record *records, siz
 
 void cell_build_timeline(struct report_cell *cell, const struct run *run)
 {
+    const struct rank *rank = run_lead(run);
     struct record *records = malloc(WINDOW * sizeof *records);
     if (!records)
         return; /* the timeline is a luxury */
-    const size_t count = aggregate_recent(run->aggregate, records, WINDOW);
+    const size_t count = aggregate_recent(rank->aggregate, records, WINDOW);
     size_t capacity = count;
     cell->timeline = arena_array(&cell->arena, struct report_launch, capacity + 1);
     for (int pass = 0; count && pass < PASS_COUNT; pass++) {
-        const struct sample *step = cell->passes[pass].present ? latest_profiled(run, pass) : NULL;
+        const struct sample *step = cell->passes[pass].present ? latest_profiled(rank, pass) : NULL;
         if (step)
-            add_step(cell, records, count, step, &capacity);
+            add_step(cell, &rank->places, records, count, step, &capacity);
     }
     free(records);
 }

@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct report_layer_phase no_times[PHASE_COUNT];
+static const struct report_layer_phase no_times[PLACE_PHASE_COUNT];
 
 /* Profiled steps over the timed ones beside them: a profiled step goes with every `every`-th timed one (profiler/measure.c).
  * An endless run keeps only the newest of each kind; when their numbers do not match, they are paired from the end, which is
@@ -79,30 +79,32 @@ static void derive_layers(struct report_cell *cell)
         measured[cell->entries[e].pass] = true;
     for (int pass = 0; pass < PASS_COUNT; pass++)
         if (measured[pass] && cell->passes[pass].present && cell->passes[pass].profiled_steps) {
-            times[pass] = arena_array(&cell->arena, struct report_layer_phase, cell->layer_count * PHASE_COUNT + 1);
+            times[pass] =
+                arena_array(&cell->arena, struct report_layer_phase, cell->layer_count * PLACE_PHASE_COUNT + 1);
             for (size_t l = 0; l < cell->layer_count; l++)
-                cell->layers[l].phase[pass] = times[pass] + l * PHASE_COUNT;
+                cell->layers[l].phase[pass] = times[pass] + l * PLACE_PHASE_COUNT;
         }
     for (size_t e = 0; e < cell->entry_count; e++) {
         const struct report_entry *entry = &cell->entries[e];
         if (entry->scope < 0 || !times[entry->pass])
             continue;
-        struct report_layer_phase *time = &times[entry->pass][(size_t)entry->scope * PHASE_COUNT + entry->phase];
+        struct report_layer_phase *time = &times[entry->pass][(size_t)entry->scope * PLACE_PHASE_COUNT + entry->phase];
         const double steps = (double)cell->passes[entry->pass].profiled_steps;
         const double total = (double)entry->total_ns / steps;
         time->calls += entry->calls;
         time->exclusive_ns += total;
         time->inclusive_ns += total;
-        time->flops += entry->flops / steps;
-        time->bytes += entry->bytes / steps;
+        /* What carries no work of its own (a memset beside a product) adds none. */
+        time->flops += is_known(entry->flops) ? entry->flops / steps : 0;
+        time->bytes += is_known(entry->bytes) ? entry->bytes / steps : 0;
     }
     /* Children come after their parents: one sweep from the end carries everything up. */
     for (size_t l = cell->layer_count; l-- > 0;) {
         const int32_t parent = cell->layers[l].parent;
         for (int pass = 0; parent >= 0 && pass < PASS_COUNT; pass++)
-            for (int phase = 0; times[pass] && phase < PHASE_COUNT; phase++) {
-                const struct report_layer_phase *from = &times[pass][l * PHASE_COUNT + (size_t)phase];
-                struct report_layer_phase *to = &times[pass][(size_t)parent * PHASE_COUNT + (size_t)phase];
+            for (int phase = 0; times[pass] && phase < PLACE_PHASE_COUNT; phase++) {
+                const struct report_layer_phase *from = &times[pass][l * PLACE_PHASE_COUNT + (size_t)phase];
+                struct report_layer_phase *to = &times[pass][(size_t)parent * PLACE_PHASE_COUNT + (size_t)phase];
                 to->inclusive_ns += from->inclusive_ns;
                 to->flops += from->flops;
                 to->bytes += from->bytes;

@@ -198,20 +198,20 @@ static void diff_kernels(struct diff *diff, struct diff_cell *cell, int pass)
 /* Variance of each layer's inclusive time a step, by phase: the sum of its entries', carried up the tree. */
 static double *layer_variances(const struct report_cell *cell, int pass)
 {
-    double *variance = calloc((cell->layer_count + 1) * PHASE_COUNT, sizeof *variance);
+    double *variance = calloc((cell->layer_count + 1) * PLACE_PHASE_COUNT, sizeof *variance);
     const double steps = (double)cell->passes[pass].profiled_steps;
     if (!variance)
         abort();
     for (size_t e = 0; e < cell->entry_count; e++) {
         const struct report_entry *entry = &cell->entries[e];
         if (entry->pass == pass && entry->scope >= 0)
-            variance[(size_t)entry->scope * PHASE_COUNT + entry->phase] +=
+            variance[(size_t)entry->scope * PLACE_PHASE_COUNT + entry->phase] +=
                 entry->sd_ns * entry->sd_ns * (double)entry->calls / (steps * steps);
     }
     for (size_t l = cell->layer_count; l-- > 0;)
-        for (int phase = 0; cell->layers[l].parent >= 0 && phase < PHASE_COUNT; phase++)
-            variance[(size_t)cell->layers[l].parent * PHASE_COUNT + (size_t)phase] +=
-                variance[l * PHASE_COUNT + (size_t)phase];
+        for (int phase = 0; cell->layers[l].parent >= 0 && phase < PLACE_PHASE_COUNT; phase++)
+            variance[(size_t)cell->layers[l].parent * PLACE_PHASE_COUNT + (size_t)phase] +=
+                variance[l * PLACE_PHASE_COUNT + (size_t)phase];
     return variance;
 }
 
@@ -235,15 +235,15 @@ static void add_layer(struct diff *diff, struct diff_cell *cell, int pass, const
                       const struct report_layer *b, const double *variance_a, const double *variance_b)
 {
     const size_t index_a = (size_t)(a - cell->a->layers), index_b = (size_t)(b - cell->b->layers);
-    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {
         const double before = a->phase[pass][phase].inclusive_ns, after = b->phase[pass][phase].inclusive_ns;
         if (before <= 0 || after <= 0)
             continue;
         struct diff_row *row = &cell->layers[cell->layer_count++];
         *row = (struct diff_row){
             .name = b->path, .pass = (uint8_t)pass, .phase = (uint8_t)phase, .a_ns = before, .b_ns = after};
-        row->ratio = ratio_of_means(before, sqrt(variance_a[index_a * PHASE_COUNT + (size_t)phase]), after,
-                                    sqrt(variance_b[index_b * PHASE_COUNT + (size_t)phase]), cell->row_steps);
+        row->ratio = ratio_of_means(before, sqrt(variance_a[index_a * PLACE_PHASE_COUNT + (size_t)phase]), after,
+                                    sqrt(variance_b[index_b * PLACE_PHASE_COUNT + (size_t)phase]), cell->row_steps);
         row->verdict = compare_verdict(&row->ratio, diff->threshold);
     }
 }
@@ -253,7 +253,7 @@ static void diff_layers(struct diff *diff, struct diff_cell *cell, int pass)
     const struct report_layer **a = sorted_layers(cell->a), **b = sorted_layers(cell->b);
     double *variance_a = layer_variances(cell->a, pass), *variance_b = layer_variances(cell->b, pass);
     const size_t most = cell->a->layer_count < cell->b->layer_count ? cell->a->layer_count : cell->b->layer_count;
-    cell->layers = arena_array(&diff->arena, struct diff_row, most * PHASE_COUNT + 1);
+    cell->layers = arena_array(&diff->arena, struct diff_row, most * PLACE_PHASE_COUNT + 1);
     for (size_t i = 0, j = 0; i < cell->a->layer_count && j < cell->b->layer_count;) {
         const int order = by_path(&a[i], &b[j]);
         if (!order)

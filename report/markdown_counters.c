@@ -66,7 +66,7 @@ static bool counter_table(const struct report_cell *cell, int pass, struct strbu
 {
     struct pipe_table table = {0};
     add_columns(&table, cell);
-    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {
         int shown = 0;
         for (size_t k = 0; k < cell->kernel_count && shown < MARKDOWN_TOP; k++) {
             const struct report_kernel *kernel = &cell->kernels[k];

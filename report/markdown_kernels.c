@@ -18,17 +18,27 @@ static size_t detailed(const struct report *report)
     return report->cells.count < MARKDOWN_DETAIL_CELLS ? report->cells.count : MARKDOWN_DETAIL_CELLS;
 }
 
-static void class_row(struct pipe_table *table, const struct report_cell *cell, int pass, int phase)
+/* A column of what nobody could name only where there is such. */
+static bool any_other(const struct report *report)
+{
+    for (size_t i = 0; i < report->cells.count; i++)
+        for (size_t k = 0; k < report->cells.items[i]->kernel_count; k++)
+            if (report->cells.items[i]->kernels[k].kernel_class == CLASS_OTHER)
+                return true;
+    return false;
+}
+
+static void class_row(struct pipe_table *table, const struct report_cell *cell, int pass, int phase, int classes)
 {
     double by_class[CLASS_COUNT] = {0}, total = 0, flops = 0, matmul_ns = 0;
     for (size_t k = 0; k < cell->kernel_count; k++) {
         const struct report_kernel *kernel = &cell->kernels[k];
-        if (kernel->pass != pass || (phase < PHASE_COUNT && kernel->phase != phase))
+        if (kernel->pass != pass || (phase < PLACE_PHASE_COUNT && kernel->phase != phase))
             continue;
         by_class[kernel->kernel_class] += (double)kernel->total_ns;
         total += (double)kernel->total_ns;
         if (kernel->kernel_class == CLASS_MATMUL) {
-            flops += kernel->flops;
+            flops += is_known(kernel->flops) ? kernel->flops : 0; /* unknown: another kernel carries its work */
             matmul_ns += (double)kernel->total_ns;
         }
     }
@@ -38,11 +48,11 @@ static void class_row(struct pipe_table *table, const struct report_cell *cell, 
     cell_title(&cell->requested, false, title, sizeof title);
     pipe_text(table, title);
     pipe_text(table, pass_name((enum pass)pass));
-    pipe_text(table, phase == PHASE_COUNT ? "all" : phase_name((enum phase)phase));
+    pipe_text(table, phase == PLACE_PHASE_COUNT ? "all" : phase_name((enum phase)phase));
     pipe_number(table, "%.3f", total / (double)cell->passes[pass].profiled_steps * 1e-6);
-    for (int c = 0; c < CLASS_COUNT; c++)
+    for (int c = 0; c < classes; c++)
         pipe_number(table, "%.1f", by_class[c] / total * 100);
-    pipe_number(table, "%.1f", matmul_ns > 0 ? flops / matmul_ns : UNKNOWN_DOUBLE);
+    pipe_number(table, "%.1f", flops > 0 ? flops / matmul_ns : UNKNOWN_DOUBLE);
 }
 
 void markdown_classes(const struct report *report, struct strbuf *out)
@@ -52,16 +62,17 @@ void markdown_classes(const struct report *report, struct strbuf *out)
     pipe_add_column(&table, "pass", PIPE_TEXT);
     pipe_add_column(&table, "phase", PIPE_TEXT);
     pipe_add_column(&table, "kernels ms", PIPE_NUMBER);
-    for (int c = 0; c < CLASS_COUNT; c++)
+    const int classes = any_other(report) ? CLASS_COUNT : CLASS_OTHER; /* the last */
+    for (int c = 0; c < classes; c++)
         pipe_add_column(&table, kernel_class_name((enum kernel_class)c), PIPE_NUMBER);
     pipe_add_column(&table, "matmul GFLOP/s", PIPE_NUMBER);
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         for (int pass = 0; pass < PASS_COUNT; pass++)
-            for (int phase = 0; phase <= PHASE_COUNT && cell->passes[pass].present &&
+            for (int phase = 0; phase <= PLACE_PHASE_COUNT && cell->passes[pass].present &&
                                 cell->passes[pass].profiled_steps && !cell->passes[pass].warmup_rows;
                  phase++)
-                class_row(&table, cell, pass, phase);
+                class_row(&table, cell, pass, phase, classes);
     }
     struct strbuf text = {0};
     const bool any = table.row_count > 0;
@@ -102,7 +113,7 @@ static void kernel_table(const struct report_cell *cell, int pass, struct strbuf
     pipe_add_column(&table, "class", PIPE_TEXT);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         pipe_add_column(&table, numbers[i], PIPE_NUMBER);
-    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {
         int shown = 0;
         for (size_t k = 0; k < cell->kernel_count && shown < MARKDOWN_TOP; k++)
             if (cell->kernels[k].pass == pass && cell->kernels[k].phase == phase && cell->kernels[k].calls) {
@@ -212,7 +223,7 @@ static bool in_attention(const struct report_cell *cell, int32_t layer)
 
 static void attention_rows(struct pipe_table *table, const struct report_cell *cell, int pass)
 {
-    struct attention_sum sums[PHASE_COUNT][CLASS_COUNT] = {0};
+    struct attention_sum sums[PLACE_PHASE_COUNT][CLASS_COUNT] = {0};
     const double steps = (double)cell->passes[pass].profiled_steps;
     for (size_t e = 0; e < cell->entry_count; e++) {
         const struct report_entry *entry = &cell->entries[e];
@@ -224,7 +235,7 @@ static void attention_rows(struct pipe_table *table, const struct report_cell *c
     }
     char title[256];
     cell_title(&cell->requested, false, title, sizeof title);
-    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {
         const struct attention_sum *softmax = &sums[phase][CLASS_SOFTMAX], *products = &sums[phase][CLASS_ATTENTION],
                                    *projections = &sums[phase][CLASS_MATMUL];
         if (products->ns + projections->ns <= 0)

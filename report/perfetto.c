@@ -141,13 +141,13 @@ static void memory_counters(struct trace *trace, size_t process, const struct re
 {
     const struct report_memory *memory = &cell->memory;
     uint64_t *starts = malloc((count + 1) * sizeof *starts), last = 0; /* of the launches, phase by phase */
-    size_t first[PHASE_COUNT + 1] = {0}, filled[PHASE_COUNT] = {0};
-    int32_t nodes[PHASE_COUNT] = {0}, seen[PHASE_COUNT] = {0};
+    size_t first[PLACE_PHASE_COUNT + 1] = {0}, filled[PLACE_PHASE_COUNT] = {0};
+    int32_t nodes[PLACE_PHASE_COUNT] = {0}, seen[PLACE_PHASE_COUNT] = {0};
     if (!starts)
         abort();
     for (size_t i = 0; i < count; i++)
         first[launches[i].phase + 1]++;
-    for (int phase = 0; phase < PHASE_COUNT; phase++)
+    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
         first[phase + 1] += first[phase];
     for (size_t i = 0; i < count; i++)
         starts[first[launches[i].phase] + filled[launches[i].phase]++] = launches[i].start_ns;
@@ -175,7 +175,7 @@ static void representative_step(struct trace *trace, size_t process, const struc
     if (pass < 0)
         return;
     name_track(trace, "thread_name", process, FIRST_STREAM, "one step from the kernels' means, not a recorded order");
-    for (int phase = 0; phase < PHASE_COUNT; phase++)
+    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
         for (size_t k = 0; k < cell->kernel_count; k++) {
             const struct report_kernel *kernel = &cell->kernels[k];
             const uint64_t duration = kernel->total_ns / cell->passes[pass].profiled_steps;

@@ -74,9 +74,9 @@ struct report_layer_phase { uint64_t calls; double inclusive_ns, exclusive_ns, f
 struct report_layer {           /* a scope of the plan, parents first; index = scope index */
     const char *path, *name;
     int32_t parent, depth;
-    const struct report_layer_phase *phase[PASS_COUNT]; /* [pass][phase]; never NULL: all zero for a pass that was not run */
-    uint64_t saved_bytes;       /* inclusive: activations kept for backward */
-    uint64_t parameter_bytes;
+    const struct report_layer_phase *phase[PASS_COUNT]; /* [pass][phase < PLACE_PHASE_COUNT]; never NULL: all zero for a pass that was not run */
+    uint64_t saved_bytes;       /* inclusive: activations kept for backward; UNKNOWN_U64 */
+    uint64_t parameter_bytes;   /* inclusive; UNKNOWN_U64 */
 };
 
 struct report_tensor { const char *name; enum tensor_kind kind; uint64_t bytes; int32_t scope; };
@@ -133,6 +133,7 @@ struct report_cell {
     struct arena arena;         /* of this cell's other data; made anew by report_update */
     struct arena fixed;         /* of what follows from the plan alone: layers, memory; kept while plan_digest stays */
     uint64_t plan_digest;
+    size_t place_count;         /* that fixed was made from */
     uint64_t version;           /* of the run it was made from */
     bool from_file;             /* read, not measured by this process */
 };

@@ -48,7 +48,7 @@ static const char *name_phase_or_total(int value)
 }
 
 #define PASS_NAMES .name = name_pass, .count = PASS_COUNT
-#define PHASE_NAMES .name = name_phase, .count = PHASE_COUNT
+#define PHASE_NAMES .name = name_phase, .count = PLACE_PHASE_COUNT
 
 /* What was asked for. */
 static const struct field model_list[] = {

@@ -14,8 +14,8 @@ const char *const svg_ink = "#7d8590", *const svg_faint = "#7d859055";
 
 const char *svg_class_color(enum kernel_class kernel_class)
 {
-    static const char *const colors[CLASS_COUNT] = {"#4c8dd6", "#d97b29", "#c9504f", "#57a05a", "#9a6fc0",
-                                                    "#b08a3c", "#d06ba5", "#3aa6a0", "#8a8f98", "#6c7fb8"};
+    static const char *const colors[CLASS_COUNT] = {"#4c8dd6", "#d97b29", "#c9504f", "#57a05a", "#9a6fc0", "#b08a3c",
+                                                    "#d06ba5", "#3aa6a0", "#8a8f98", "#6c7fb8", "#7d8590"};
     return colors[kernel_class];
 }
 

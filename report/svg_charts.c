@@ -24,11 +24,11 @@ static double class_time(const struct report_cell *cell, int pass, int phase, in
 bool draw_classes(struct canvas *canvas, const struct report_cell *cell)
 {
     const int pass = cell_has_kernels(cell) ? cell_longest_pass(cell) : -1;
-    double time[PHASE_COUNT][CLASS_COUNT], total[PHASE_COUNT] = {0}, most = 0, y = 0, legend = LABEL;
+    double time[PLACE_PHASE_COUNT][CLASS_COUNT], total[PLACE_PHASE_COUNT] = {0}, most = 0, y = 0, legend = LABEL;
     bool used[CLASS_COUNT] = {false};
     if (pass < 0)
         return false;
-    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {
         for (int c = 0; c < CLASS_COUNT; c++) {
             time[phase][c] = class_time(cell, pass, phase, c);
             total[phase] += time[phase][c];
@@ -39,7 +39,7 @@ bool draw_classes(struct canvas *canvas, const struct report_cell *cell)
     if (most <= 0)
         return false;
     const double scale = (canvas->width - LABEL - VALUE) / most;
-    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {
         char text[160];
         double x = LABEL;
         if (total[phase] <= 0)

@@ -30,7 +30,7 @@ static void drop_removed(struct report *report, const struct session *session)
 /* A run that never got to a step has nothing to put in the place of what was measured before. */
 static bool has_nothing(const struct run *run)
 {
-    return !run->samples.count &&
+    return !run_lead(run)->samples.count &&
            (run->status == STATUS_PENDING || run->status == STATUS_RUNNING || run->status == STATUS_INTERRUPTED);
 }
 

@@ -11,7 +11,7 @@ allowed() { # FLOOR: what it may include beside its own folder; a folder ends in
     model) echo "base/ kernels/plan.h kernels/ops.h kernels/device.h kernels/reference/" ;;
     profiles) echo "base/ kernels/plan.h kernels/device.h model/model.h" ;;
     profiler) echo "base/ kernels/plan.h kernels/device.h profiles/" ;;
-    worker) echo "base/ kernels/ model/ profiles/ profiler/protocol.h profiler/record.h profiler/ring.h" ;;
+    worker) echo "base/ kernels/ model/ profiles/ profiler/places.h profiler/protocol.h profiler/record.h profiler/ring.h" ;;
     report) echo "base/ kernels/ model/ profiles/ profiler/" ;;
     tui) echo "base/ kernels/ model/ profiles/ profiler/ report/" ;;
     cli) echo "base/ kernels/ model/ profiles/ profiler/ worker/ report/ tui/" ;;
@@ -46,6 +46,7 @@ silent() {
         bad=1
     fi
 }
+silent profiler '\b(plan_build|cell_plan_request|model_[a-z_]+|config_preset)[ ]*\(' "the profiler knows no models"
 silent profiler '\bworker_[a-z_]+[ ]*\(' "what is the worker's lives in worker/"
 silent "report tui" '\bworker_main\b' "only cli/ starts a worker"
 exit $bad

@@ -56,8 +56,7 @@ static uint64_t records_now(const struct app *app)
     for (size_t i = 0; app->session && i < session_run_count(app->session); i++) {
         const struct run *run = session_run(app->session, i);
         struct aggregate_counts counts = {0};
-        if (run->aggregate)
-            aggregate_counts(run->aggregate, &counts);
+        aggregate_counts(run_lead(run)->aggregate, &counts);
         records += counts.records;
     }
     return records;

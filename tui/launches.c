@@ -4,11 +4,6 @@
 /* How many launches of other streams may come between two that are out of order. */
 #define DISORDER 1024u
 
-static bool kind_is_work(int kind)
-{
-    return kind == RECORD_KERNEL || kind == RECORD_COPY || kind == RECORD_MEMSET;
-}
-
 void launches_release(struct launches *launches)
 {
     vec_release(&launches->copy);
@@ -20,7 +15,7 @@ void launches_follow(struct launches *launches, const struct run *run)
     launches->cell = NULL;
     launches->copied = false;
     launches->copy.count = 0;
-    launches->count = aggregate_kept(run->aggregate, &launches->first);
+    launches->count = aggregate_kept(run_lead(run)->aggregate, &launches->first);
 }
 
 void launches_freeze(struct launches *launches, const struct run *run)
@@ -40,18 +35,16 @@ void launches_of_report(struct launches *launches, const struct report_cell *cel
     launches->copy.count = 0;
     for (size_t i = 0; i < cell->launch_count; i++) {
         const struct report_launch *launch = &cell->timeline[i];
-        if (launch->pass != pass || launch->kernel >= cell->kernel_count || !kind_is_work(launch->kind))
+        if (launch->pass != pass || launch->kernel >= cell->kernel_count || !record_is_work(launch->kind))
             continue;
         const struct record record = {
             .start = launch->start_ns,
             .end = launch->start_ns + launch->duration_ns,
-            .node = -1,
+            .place = (int32_t)i, /* where its scope and phase are found again */
             .name = launch->kernel,
-            .scope = launch->scope,
             .sequence = (uint32_t)i,
             .stream = launch->stream,
             .kind = launch->kind,
-            .phase = launch->phase,
             .pass = launch->pass,
         };
         vec_push(&launches->copy, record);
@@ -62,14 +55,14 @@ void launches_of_report(struct launches *launches, const struct report_cell *cel
 const struct record *launches_at(const struct launches *launches, size_t index)
 {
     return launches->copied ? &launches->copy.items[index]
-                            : aggregate_record(launches->run->aggregate, launches->first + index);
+                            : aggregate_record(run_lead(launches->run)->aggregate, launches->first + index);
 }
 
 const char *launches_name(const struct launches *launches, const struct record *launch)
 {
     if (launches->cell)
         return launches->cell->kernels[launch->name].name;
-    const char *name = aggregate_name_text(launches->run->aggregate, launch->name);
+    const char *name = aggregate_name_text(run_lead(launches->run)->aggregate, launch->name);
     return name ? name : "(unnamed)";
 }
 
@@ -77,20 +70,31 @@ int launches_class(const struct launches *launches, const struct record *launch)
 {
     if (launches->cell)
         return (int)launches->cell->kernels[launch->name].kernel_class;
-    const struct plan *plan = launches->run->plan;
-    const bool planned = plan && launch->node >= 0 && launch->node < plan->node_count;
-    return planned ? (int)op_info(plan->nodes[launch->node].op)->kernel_class : -1;
+    const struct place *place = places_at(&run_lead(launches->run)->places, launch->place);
+    return place->kernel_class == CLASS_OTHER ? -1 : place->kernel_class;
+}
+
+int32_t launches_scope(const struct launches *launches, const struct record *launch)
+{
+    return launches->cell ? launches->cell->timeline[launch->place].scope
+                          : places_at(&run_lead(launches->run)->places, launch->place)->scope;
+}
+
+int launches_phase(const struct launches *launches, const struct record *launch)
+{
+    return launches->cell ? launches->cell->timeline[launch->place].phase
+                          : places_at(&run_lead(launches->run)->places, launch->place)->phase;
 }
 
 bool launches_lost_before(const struct launches *launches, size_t index)
 {
-    return launches->run && launches->run->dropped && index > 0 &&
+    return launches->run && run_lead(launches->run)->dropped && index > 0 &&
            launches_at(launches, index)->sequence > launches_at(launches, index - 1)->sequence + 1;
 }
 
 bool launch_is_work(const struct record *launch)
 {
-    return kind_is_work(launch->kind);
+    return record_is_work(launch->kind);
 }
 
 void launches_extent(const struct launches *launches, uint64_t *first, uint64_t *last)

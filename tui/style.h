@@ -30,7 +30,7 @@ enum style {
     STYLE_FIELD, /* a form's value */
     STYLE_FIELD_ON,
     STYLE_PHASE,                                  /* + enum phase */
-    STYLE_KIND = STYLE_PHASE + PHASE_COUNT,       /* + enum tensor_kind */
+    STYLE_KIND = STYLE_PHASE + PLACE_PHASE_COUNT, /* + enum tensor_kind */
     STYLE_CLASS = STYLE_KIND + TENSOR_KIND_COUNT, /* + enum kernel_class */
     STYLE_COUNT = STYLE_CLASS + CLASS_COUNT
 };

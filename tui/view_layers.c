@@ -100,7 +100,7 @@ static bool is_open(const struct layers *layers, int32_t layer)
 static double inclusive(const struct layers *layers, int32_t layer)
 {
     double sum = 0;
-    for (int phase = 0; phase < PHASE_COUNT; phase++)
+    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
         sum += layers->cell->layers[layer].phase[layers->pass][phase].inclusive_ns;
     return sum;
 }
@@ -187,7 +187,7 @@ static double flops_of(const struct layers *layers, const struct row *row)
         return steps ? cell->entries[row->entry].flops / (double)steps : UNKNOWN_DOUBLE;
     }
     double sum = 0;
-    for (int phase = 0; phase < PHASE_COUNT; phase++)
+    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
         sum += cell->layers[row->layer].phase[layers->pass][phase].flops;
     return sum;
 }
@@ -197,7 +197,7 @@ static double calls_of(const struct layers *layers, const struct row *row)
     uint64_t calls = 0;
     if (row->entry >= 0)
         return (double)layers->cell->entries[row->entry].calls;
-    for (int phase = 0; phase < PHASE_COUNT; phase++)
+    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
         calls += layers->cell->layers[row->layer].phase[layers->pass][phase].calls;
     return (double)calls;
 }
@@ -205,7 +205,7 @@ static double calls_of(const struct layers *layers, const struct row *row)
 static double all_phases(const struct layers *layers, const struct row *row, bool exclusive)
 {
     double sum = 0;
-    for (int phase = 0; phase < PHASE_COUNT; phase++)
+    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
         sum += phase_value(layers, row, phase, exclusive);
     return sum;
 }
@@ -305,7 +305,7 @@ static uint64_t layers_version(const void *context, size_t index)
     const struct layers *layers = context;
     const struct row *row = &layers->rows.items[index];
     uint64_t version = version_mix((uint64_t)row->open << 1 | row->has_children, calls_of(layers, row));
-    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {
         version = version_mix(version, phase_value(layers, row, phase, false));
         version = version_mix(version, phase_value(layers, row, phase, true));
     }

@@ -42,7 +42,7 @@ static void collect(struct app *app, struct timeline *timeline, const struct rep
 {
     struct launches *launches = &timeline->launches;
     const struct run *run = app_run(app);
-    if (!run || !run->aggregate)
+    if (!run)
         launches->count = 0;
     else if (!app->paused)
         launches_follow(launches, run);
@@ -161,7 +161,7 @@ static enum style launch_style(const struct timeline *timeline, const struct rec
     if (launch->kind != RECORD_KERNEL)
         return STYLE_DIM;
     if (!timeline->by_class)
-        return (enum style)(STYLE_PHASE + launch->phase);
+        return (enum style)(STYLE_PHASE + launches_phase(&timeline->launches, launch));
     const int kernel_class = launches_class(&timeline->launches, launch);
     return kernel_class < 0 ? STYLE_NORMAL : (enum style)(STYLE_CLASS + kernel_class);
 }
@@ -258,8 +258,9 @@ static void draw_cursor(const struct timeline *timeline, const struct report_cel
         x += area_text_fit(area, y, x, area->width - x - 12, STYLE_BOLD, launches_name(&timeline->launches, launch));
         x += area_printf(area, y, x, STYLE_NORMAL, "  %s",
                          format_duration(duration, (double)(launch->end - launch->start)));
-        area_printf(area, y, x, STYLE_DIM, "  %s  %s", phase_name((enum phase)launch->phase),
-                    scope_path(cell, launch->scope));
+        area_printf(area, y, x, STYLE_DIM, "  %s  %s",
+                    phase_name((enum phase)launches_phase(&timeline->launches, launch)),
+                    scope_path(cell, launches_scope(&timeline->launches, launch)));
     } else if (isfinite(gap)) {
         area_printf(area, y, 0, STYLE_NORMAL, "at %s: idle for %s", at, format_duration(duration, gap));
     } else {
@@ -286,9 +287,11 @@ static void draw_launches(const struct timeline *timeline, const struct report_c
                         format_duration(start, since(timeline, launch->start) - timeline->from));
         area_text_right(area, y, 12, 10, STYLE_NORMAL,
                         format_duration(duration, (double)(launch->end - launch->start)));
-        area_text(area, y, 23, 5, (enum style)(STYLE_PHASE + launch->phase), phase_name((enum phase)launch->phase));
+        area_text(area, y, 23, 5, (enum style)(STYLE_PHASE + launches_phase(&timeline->launches, launch)),
+                  phase_name((enum phase)launches_phase(&timeline->launches, launch)));
         area_text_ends(area, y, 29, 31, STYLE_NORMAL, launches_name(&timeline->launches, launch), NULL);
-        area_text_fit(area, y, 61, area->width - 61, STYLE_DIM, scope_path(cell, launch->scope));
+        area_text_fit(area, y, 61, area->width - 61, STYLE_DIM,
+                      scope_path(cell, launches_scope(&timeline->launches, launch)));
         y++;
     }
 }

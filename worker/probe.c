@@ -1,8 +1,6 @@
 #include "worker/probe.h"
 #include "base/clock.h"
-#include "base/system.h"
 #include "base/unknown.h"
-#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -76,12 +74,12 @@ static void push_counters(struct probe_state *state, const struct record *kernel
     }
     struct record record = *kernel;
     record.kind = RECORD_COUNTERS;
-    record.start = used[0];
-    record.end = used[1];
-    record.launch = used[2];
-    record.payload = used[3];
-    if (scaled)
-        record.flags |= RECORD_SCALED;
+    memcpy(record.counters, used, sizeof record.counters);
+    if (scaled && !state->told_scaled) {
+        state->told_scaled = true;
+        reporter_note(state->reporter, "counters shared",
+                      "extrapolated from part of the time: there are fewer counters than events");
+    }
     if (state->counting && !(record.flags & RECORD_WARMUP)) /* as with times: warm-up is in no sum */
         ring_push(state->ring, &record);
     state->counting = true;
@@ -92,9 +90,6 @@ static void probe_enter(void *context, int32_t node)
 {
     struct probe_state *state = context;
     (void)node;
-#ifdef SYSTEM_LINUX
-    state->processor = sched_getcpu();
-#endif
     state->entered = clock_now();
 }
 
@@ -102,23 +97,16 @@ static void probe_leave(void *context, int32_t node, uint32_t name)
 {
     const uint64_t now = clock_now();
     struct probe_state *state = context;
-    const struct node *of = &state->plan->nodes[node];
     struct record record = {.start = state->entered,
                             .end = now,
                             .launch = state->entered,
                             .correlation = ++state->launches,
-                            .node = node,
+                            .place = node,
                             .name = name,
-                            .scope = of->scope,
                             .step = state->step,
                             .kind = RECORD_KERNEL,
-                            .phase = (uint8_t)of->phase,
                             .pass = state->pass,
-                            .flags = (uint8_t)(state->flags | (of->recompute ? RECORD_RECOMPUTE : 0))};
-#ifdef SYSTEM_LINUX
-    if (sched_getcpu() != state->processor)
-        record.flags |= RECORD_MIGRATED;
-#endif
+                            .flags = state->flags};
     ring_push(state->ring, &record);
     /* One reading a kernel: what one kernel ends with, the next begins with. */
     if (state->counters)
@@ -129,27 +117,23 @@ static void probe_event(void *context, uint64_t step, const struct kernel_event 
 {
     struct probe_state *state = context;
     const uint64_t known = atomic_load_explicit(&state->steps[step % PROBE_STEPS], memory_order_acquire);
-    const struct plan *plan = state->plan;
-    const bool of_node = event->node >= 0 && event->node < plan->node_count;
     if (known >> 16 != step) { /* of a step that is long over */
         ring_count_dropped(state->ring, 1);
         return;
     }
-    const struct node *node = of_node ? &plan->nodes[event->node] : NULL;
+    const bool of_node = event->node >= 0 && event->node < state->plan->node_count;
     struct record record = {.start = event->start,
                             .end = event->end,
                             .launch = event->launch,
-                            .correlation = event->correlation,
-                            .node = of_node ? event->node : -1,
-                            .name = event->name,
-                            .scope = node ? node->scope : -1,
-                            .step = (uint32_t)step,
                             .payload = event->bytes,
+                            .correlation = event->correlation,
+                            .place = of_node ? event->node : PLACE_UNKNOWN,
+                            .name = event->name,
+                            .step = (uint32_t)step,
                             .stream = event->stream,
                             .kind = event->kind,
-                            .phase = node ? (uint8_t)node->phase : PHASE_FWD,
                             .pass = (uint8_t)(known >> 8),
-                            .flags = (uint8_t)(known | (node && node->recompute ? RECORD_RECOMPUTE : 0))};
+                            .flags = (uint8_t)known};
     ring_push(state->ring, &record);
 }
 

@@ -20,9 +20,8 @@ struct probe_state {
     uint8_t pass, flags;
     uint32_t launches;
     uint64_t entered;
-    int processor;
     uint64_t counted[COUNTERS_PER_KERNEL]; /* at the end of the last kernel */
-    bool counting;
+    bool counting, told_scaled;
 
     /* Which pass and flags a step had, for events that come later: step << 16 | pass << 8 | flags. Written before the step
      * runs, read by the thread of the device's activity source. */

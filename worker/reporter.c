@@ -22,6 +22,27 @@ void reporter_send(struct reporter *reporter, enum message_type type, const void
         fprintf(stderr, "steptop: %s\n", error.text);
 }
 
+void reporter_scope(struct reporter *reporter, const struct place_scope *scope)
+{
+    const struct message_scope head = {.parent = scope->parent, .parameter_bytes = scope->parameter_bytes};
+    reporter_send(reporter, MESSAGE_SCOPE, &head, sizeof head, scope->name, strlen(scope->name) + 1);
+}
+
+void reporter_place(struct reporter *reporter, const struct place *place)
+{
+    const struct message_place head = {.scope = place->scope,
+                                       .phase = place->phase,
+                                       .kernel_class = place->kernel_class,
+                                       .flops = place->flops,
+                                       .bytes = place->bytes,
+                                       .saved_bytes = place->saved_bytes};
+    char texts[2 * PLACE_TEXT_MAX];
+    const size_t op = strlen(place->op) + 1, label = strlen(place->label) + 1;
+    memcpy(texts, place->op, op);
+    memcpy(texts + op, place->label, label);
+    reporter_send(reporter, MESSAGE_PLACE, &head, sizeof head, texts, op + label);
+}
+
 void reporter_activity(struct reporter *reporter, const char *format, ...)
 {
     char text[96];

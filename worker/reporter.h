@@ -16,6 +16,10 @@ void reporter_activity(struct reporter *reporter, const char *format, ...) __att
 void reporter_note(struct reporter *reporter, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
+/* Appends to the front's table: ids are in order of coming. */
+void reporter_scope(struct reporter *reporter, const struct place_scope *scope);
+void reporter_place(struct reporter *reporter, const struct place *place);
+
 /* Noise that a figure may have to be excused with: governor, load average, steal, temperature. steal counts from `before`
  * (machine_ticks at the start). */
 struct machine_ticks {

@@ -83,6 +83,19 @@ static unsigned supported_fusions(struct worker *worker)
     return fusions;
 }
 
+/* The plan's scopes and nodes become places: what the front knows of a record is its place. */
+static bool tell_places(struct worker *worker, struct error *error)
+{
+    struct places places = {0};
+    const bool ok = places_of_plan(&places, worker->plan, error);
+    for (size_t s = 0; ok && s < places.scopes.count; s++)
+        reporter_scope(&worker->reporter, &places.scopes.items[s]);
+    for (size_t p = 0; ok && p < places.list.count; p++)
+        reporter_place(&worker->reporter, &places.list.items[p]);
+    places_release(&places);
+    return ok;
+}
+
 static bool build_plan(struct worker *worker, struct error *error)
 {
     reporter_activity(&worker->reporter, "building the plan");
@@ -100,6 +113,8 @@ static bool build_plan(struct worker *worker, struct error *error)
             return error_set(error, ERROR_UNSUPPORTED, "%s cannot run %s in %s: %s", worker->cell.device,
                              op_info(op)->name, precision_name(worker->cell.dtype), why);
     }
+    if (!tell_places(worker, error))
+        return false;
     const struct message_plan message = {.digest = worker->plan->digest, .fusions = fusions};
     reporter_send(&worker->reporter, MESSAGE_PLAN, &message, sizeof message, NULL, 0);
     return true;

@@ -13,6 +13,8 @@
 #include <time.h>
 #include <unistd.h>
 
+static const struct places no_places; /* records may come before their places */
+
 static double processor_seconds(void)
 {
     struct timespec t;
@@ -91,7 +93,7 @@ static void bench_aggregate(void)
     for (size_t s = 0; s < sizeof sizes / sizeof *sizes; s++) {
         const uint32_t kernels = sizes[s];
         struct record *step = calloc(kernels, sizeof *step);
-        struct aggregate *aggregate = aggregate_create(1u << 16);
+        struct aggregate *aggregate = aggregate_create(1u << 16, &no_places);
         if (!step || !aggregate)
             return;
         uint64_t at = 1000000000;
@@ -105,9 +107,8 @@ static void bench_aggregate(void)
                 step[i] = (struct record){.start = at,
                                           .end = at + length,
                                           .launch = at,
-                                          .node = (int32_t)i,
+                                          .place = (int32_t)i,
                                           .name = i % 97,
-                                          .scope = (int32_t)i / 8,
                                           .step = round,
                                           .sequence = sequence++,
                                           .pass = PASS_FWD_BWD};
@@ -173,14 +174,14 @@ static void bench_latency(const char *program)
         const uint64_t now = clock_now();
         const struct run *run = session_find(session, id);
         struct aggregate_counts counts;
-        aggregate_counts(run->aggregate, &counts);
+        aggregate_counts(run_lead(run)->aggregate, &counts);
         if (counts.records > seen) {
             if (!end) {
                 end = now + 5000000000u;
                 from = now;
             }
             const size_t fresh = counts.records - seen < 4096 ? (size_t)(counts.records - seen) : 4096;
-            const size_t got = aggregate_recent(run->aggregate, recent, fresh);
+            const size_t got = aggregate_recent(run_lead(run)->aggregate, recent, fresh);
             for (size_t i = 0; i < got && count < sizeof late / sizeof *late; i++)
                 late[count++] = now - recent[i].end;
             seen = counts.records;
@@ -211,8 +212,8 @@ static void bench_overhead(const char *program, const char *model, uint32_t step
     const struct run *run = session_find(session, id);
     uint64_t *timed = calloc(steps, sizeof *timed), *profiled = calloc(steps, sizeof *profiled), wall = 0;
     size_t a = 0, b = 0;
-    for (size_t i = 0; i < run->samples.count; i++) {
-        const struct sample *sample = &run->samples.items[i];
+    for (size_t i = 0; i < run_lead(run)->samples.count; i++) {
+        const struct sample *sample = &run_lead(run)->samples.items[i];
         if (sample->kind == STEP_TIMED && a < steps)
             timed[a++] = sample->wall_ns;
         if (sample->kind == STEP_PROFILED && b < steps) {
@@ -225,7 +226,7 @@ static void bench_overhead(const char *program, const char *model, uint32_t step
     struct step_cover cover;
     ratio_of_pairs(profiled, timed, a < b ? a : b, &ratio);
     summary_of(timed, a, &summary);
-    aggregate_cover(run->aggregate, PASS_FWD_BWD, &cover);
+    aggregate_cover(run_lead(run)->aggregate, PASS_FWD_BWD, &cover);
     printf("overhead on %s: %s %s, profiled/timed %.4f [%.4f, %.4f] of %zu pairs, step %.1f ms, kernels cover %.2f %% "
            "of the "
            "profiled wall (goal: overhead 1.01)\n",

@@ -10,9 +10,9 @@
 #include "base/clock.h"
 #include "profiler/protocol.h"
 #include "profiler/ring.h"
-#include "worker/worker.h"
 #include "tests/tui/screen.h"
 #include "tui/terminal.h"
+#include "worker/worker.h"
 #include <math.h>
 #include <poll.h>
 #include <stdio.h>
@@ -56,10 +56,10 @@ void __wrap_report_update(struct report *report, struct session *session)
     for (size_t i = 0; i < session_run_count(session) && i < sizeof taken / sizeof *taken; i++) {
         const struct run *run = session_run(session, i);
         struct aggregate_counts counts;
-        aggregate_counts(run->aggregate, &counts);
+        aggregate_counts(run_lead(run)->aggregate, &counts);
         const uint64_t fresh = counts.records - taken[i].records;
         const size_t wanted = fresh < 1 << 16 ? (size_t)fresh : 1 << 16;
-        const size_t got = aggregate_recent(run->aggregate, recent, wanted);
+        const size_t got = aggregate_recent(run_lead(run)->aggregate, recent, wanted);
         taken[i].records = counts.records;
         shared->records = counts.records;
         shared->lost = counts.lost;
@@ -156,12 +156,10 @@ static int flood(int control, int ring_fd)
             struct record record = {.start = end - 1000,
                                     .end = end,
                                     .launch = end - 1000,
-                                    .node = -1,
+                                    .place = PLACE_UNKNOWN,
                                     .name = (uint32_t)(sent % FLOOD_KERNELS),
-                                    .scope = -1,
                                     .step = (uint32_t)(sent / FLOOD_KERNELS),
                                     .kind = RECORD_KERNEL,
-                                    .phase = PHASE_FWD,
                                     .pass = PASS_FWD};
             ring_push(ring, &record);
         }

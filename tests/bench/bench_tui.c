@@ -58,12 +58,10 @@ static int worker(int control, int ring_fd)
             struct record record = {.start = now + (uint64_t)i,
                                     .end = now + (uint64_t)i + 1000 + kernel * 50 + (sent * 2654435761u >> 7) % 400,
                                     .launch = now,
-                                    .node = -1,
+                                    .place = PLACE_UNKNOWN,
                                     .name = kernel,
-                                    .scope = -1,
                                     .step = (uint32_t)(sent / KERNELS),
                                     .kind = RECORD_KERNEL,
-                                    .phase = PHASE_FWD,
                                     .pass = PASS_FWD};
             ring_push(ring, &record);
         }

@@ -19,12 +19,12 @@ static bool write_frames(const char *path, const uint8_t *data, size_t size)
     cell_set(&run.cell, "model", "tiny", &error);
     cell_set(&run.cell, "batch_size", "1", &error);
     cell_set(&run.cell, "context_length", "8", &error);
-    bool good = recording_write(writer, 1, MESSAGE_RUN, &run, sizeof run, NULL, 0, &error);
+    bool good = recording_write(writer, 1, 0, MESSAGE_RUN, &run, sizeof run, NULL, 0, &error);
     for (size_t at = 0; good && at + 3 <= size;) {
         const size_t length = data[at + 1] | (size_t)data[at + 2] << 8, left = size - at - 3;
         const size_t used = length < left ? length : left;
         if (used <= MESSAGE_MAX)
-            good = recording_write(writer, 1, data[at], data + at + 3, used, NULL, 0, &error);
+            good = recording_write(writer, 1, 0, data[at], data + at + 3, used, NULL, 0, &error);
         at += 3 + used;
     }
     recording_close(writer);

@@ -52,8 +52,7 @@ static struct record some_record(uint32_t i)
     return (struct record){.start = 1000 + i * 10ull,
                            .end = 1005 + i * 10ull,
                            .launch = 1000 + i * 10ull,
-                           .node = -1,
-                           .scope = -1,
+                           .place = PLACE_UNKNOWN,
                            .name = 0,
                            .step = 1,
                            .pass = PASS_FWD};
@@ -98,11 +97,40 @@ static void say_name(uint32_t id, const char *name)
     say(MESSAGE_NAME, bytes, 4 + strlen(name) + 1);
 }
 
+static void say_scope(int32_t parent, const char *name)
+{
+    char bytes[256];
+    const struct message_scope head = {.parent = parent, .parameter_bytes = 8};
+    memcpy(bytes, &head, sizeof head);
+    memcpy(bytes + sizeof head, name, strlen(name) + 1);
+    say(MESSAGE_SCOPE, bytes, sizeof head + strlen(name) + 1);
+}
+
+static void say_place(int32_t scope, unsigned phase, unsigned kernel_class)
+{
+    static const char texts[] = "aten::mm\0twice\33[1m";
+    char bytes[256];
+    const struct message_place head = {.scope = scope,
+                                       .phase = (uint8_t)phase,
+                                       .kernel_class = (uint8_t)kernel_class,
+                                       .flops = 100,
+                                       .bytes = NAN,
+                                       .saved_bytes = 7};
+    memcpy(bytes, &head, sizeof head);
+    memcpy(bytes + sizeof head, texts, sizeof texts);
+    say(MESSAGE_PLACE, bytes, sizeof head + sizeof texts);
+}
+
 static void behave_well(struct ring *ring, const struct cell *cell)
 {
     struct device_info info = {.name = "fake:0", .model = "A \x1b[31mfake", .units = 3};
     memset(info.driver, 'd', sizeof info.driver); /* without an end */
     say(MESSAGE_DEVICE, &info, sizeof info);
+    say_scope(-1, "model");
+    say_scope(0, "layers.0");
+    say_scope(1, "attn");
+    say_place(2, PHASE_BWD, CLASS_MATMUL);
+    say_place(-1, PHASE_NONE, CLASS_OTHER);
     const struct message_plan plan = {.digest = plan_digest_of(cell)};
     say(MESSAGE_PLAN, &plan, sizeof plan);
     say_name(0, "kernel\tone\x1b[2J");
@@ -145,11 +173,26 @@ static int behave(const char *way, const struct cell *cell)
         const struct sample sample = {.pass = PASS_TRAIN_STEP, .kind = STEP_TIMED};
         say(MESSAGE_SAMPLE, &sample, sizeof sample);
         pause();
-    } else if (strcmp(way, "digest") == 0) {
-        say(MESSAGE_PLAN, &(struct message_plan){.digest = 1}, sizeof(struct message_plan));
+    } else if (strcmp(way, "parent") == 0) {
+        say_scope(-1, "model");
+        say_scope(1, "its own child");
         pause();
-    } else if (strcmp(way, "fusions") == 0) {
-        say(MESSAGE_PLAN, &(struct message_plan){.digest = 1, .fusions = ~0u}, sizeof(struct message_plan));
+    } else if (strcmp(way, "place") == 0) {
+        say_place(0, PHASE_FWD, CLASS_MATMUL);
+        pause();
+    } else if (strcmp(way, "phase") == 0) {
+        say_place(-1, PLACE_PHASE_COUNT, CLASS_MATMUL);
+        pause();
+    } else if (strcmp(way, "class") == 0) {
+        say_place(-1, PHASE_NONE, CLASS_COUNT);
+        pause();
+    } else if (strcmp(way, "late") == 0 || strcmp(way, "twice") == 0) {
+        const struct message_plan plan = {.digest = 1};
+        say(MESSAGE_PLAN, &plan, sizeof plan);
+        if (strcmp(way, "late") == 0)
+            say_place(-1, PHASE_NONE, CLASS_OTHER);
+        else
+            say(MESSAGE_PLAN, &plan, sizeof plan);
         pause();
     } else if (strcmp(way, "status") == 0) {
         say_end(99, "");

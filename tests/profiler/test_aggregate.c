@@ -16,18 +16,18 @@
 #define assert_near(value, expected, relative)                                                                         \
     assert_true(fabs((value) - (expected)) <= (relative)*fabs((double)(expected)))
 
+static const struct places no_places; /* nothing was said: records may come early */
+
 static struct record kernel(uint32_t sequence, uint32_t step, uint32_t name, int32_t node, uint64_t start, uint64_t end)
 {
     return (struct record){.start = start,
                            .end = end,
                            .launch = start,
-                           .node = node,
+                           .place = node,
                            .name = name,
-                           .scope = node < 0 ? -1 : node,
                            .step = step,
                            .sequence = sequence,
                            .kind = RECORD_KERNEL,
-                           .phase = PHASE_FWD,
                            .pass = PASS_FWD_BWD};
 }
 
@@ -41,7 +41,7 @@ static struct aggregate_counts counts_of(const struct aggregate *aggregate)
 static void adds_up(void **state)
 {
     (void)state;
-    struct aggregate *aggregate = aggregate_create(16);
+    struct aggregate *aggregate = aggregate_create(16, &no_places);
     /* kernel 0 at node 0: 100 and 300 ns; kernel 0 at node 1: 50 ns; kernel 1, unattributed: 7 ns; one warm-up of 900 ns */
     struct record records[] = {
         kernel(0, 1, 0, 0, 1000, 1900),  kernel(1, 2, 0, 0, 3000, 3100), kernel(2, 2, 0, 1, 3100, 3150),
@@ -65,10 +65,9 @@ static void adds_up(void **state)
     assert_int_equal(entries[0].recent[0], 900);
     assert_int_equal(entries[0].recent[2], 300);
     assert_int_equal(entries[0].counters[0], UNKNOWN_U64);
-    assert_int_equal(entries[1].node, 1);
+    assert_int_equal(entries[1].place, 1);
     assert_int_equal(entries[1].time.total, 50);
-    assert_int_equal(entries[2].node, -1);
-    assert_int_equal(entries[2].scope, -1);
+    assert_int_equal(entries[2].place, -1);
     struct aggregate_counts counts = counts_of(aggregate);
     assert_int_equal(counts.records, 5);
     assert_int_equal(counts.unattributed, 1);
@@ -89,7 +88,7 @@ static void adds_up(void **state)
 static void counters_add_up(void **state)
 {
     (void)state;
-    struct aggregate *aggregate = aggregate_create(0);
+    struct aggregate *aggregate = aggregate_create(0, &no_places);
     struct record records[3] = {kernel(0, 1, 0, 0, 10, 20), kernel(1, 1, 0, 0, 1000, 2000),
                                 kernel(2, 1, 0, 0, 500, UNKNOWN_U64)};
     records[1].kind = records[2].kind = RECORD_COUNTERS;
@@ -115,53 +114,49 @@ static void counters_add_up(void **state)
 static void refuses_bad_records(void **state)
 {
     (void)state;
-    struct scope scopes[3] = {{.path = "model", .parent = -1}, {.path = "a"}, {.path = "b"}};
-    struct node nodes[2] = {{.phase = PHASE_FWD, .scope = 0}, {.phase = PHASE_BWD, .scope = 1}};
-    const struct plan plan = {.nodes = nodes, .node_count = 2, .scopes = scopes, .scope_count = 3};
-    struct aggregate *aggregate = aggregate_create(4);
-    aggregate_set_plan(aggregate, &plan);
+    struct place two[2] = {{.phase = PHASE_FWD}, {.phase = PHASE_BWD}};
+    const struct places places = {.list = {.items = two, .count = 2}, .whole = true};
+    struct aggregate *aggregate = aggregate_create(4, &places);
     const struct record good = kernel(0, 1, 0, 0, 1000, 2000);
-    struct record bad[17];
-    for (int i = 0; i < 17; i++)
+    struct record bad[11];
+    for (int i = 0; i < 11; i++)
         bad[i] = good;
     bad[0].end = 999;                              /* ends before it starts */
     bad[1].start = bad[1].end = bad[1].launch = 0; /* no time was obtained */
-    bad[2].launch = 1001;                          /* starts before its launch */
-    bad[3].node = 2;
-    bad[4].node = -2;
-    bad[5].scope = 3;
-    bad[6].scope = -2;
-    bad[7].kind = RECORD_KIND_COUNT;
-    bad[8].phase = PHASE_COUNT;
-    bad[9].pass = PASS_COUNT;
-    bad[10].name = AGGREGATE_MAX_NAMES;
-    bad[11].end = UINT64_MAX;
-    bad[12].scope = 1;                            /* not the node's */
-    bad[13].phase = PHASE_LOSS;                   /* not the node's */
-    bad[14].end = bad[14].start + 3601000000000u; /* a kernel of an hour */
-    bad[15].node = INT32_MAX;
-    bad[16].name = UINT32_MAX;
-    for (int i = 0; i < 17; i++) {
+    bad[2].end = bad[2].start + 3601000000000u;    /* a kernel of an hour */
+    bad[3].place = 2;                              /* beyond the table, which is whole */
+    bad[4].place = -2;
+    bad[5].kind = RECORD_KIND_COUNT;
+    bad[6].pass = PASS_COUNT;
+    bad[7].name = AGGREGATE_MAX_NAMES;
+    bad[8].end = UINT64_MAX;
+    bad[9].place = INT32_MAX;
+    bad[10].name = UINT32_MAX;
+    for (int i = 0; i < 11; i++) {
         bad[i].sequence = (uint32_t)i;
         aggregate_add(aggregate, &bad[i], 1);
         assert_int_equal(counts_of(aggregate).invalid, i + 1);
     }
     struct record fine = good;
-    fine.sequence = 17;
+    fine.sequence = 11;
+    fine.launch = fine.start + 1; /* of a kernel that starts before its launch it is the launch that is in doubt */
+    aggregate_add(aggregate, &fine, 1);
+    fine.sequence = 12;
     fine.launch = UNKNOWN_U64;
     aggregate_add(aggregate, &fine, 1);
     size_t count;
-    aggregate_entries(aggregate, &count);
+    const struct entry *entries = aggregate_entries(aggregate, &count);
     assert_int_equal(count, 1);
-    assert_int_equal(counts_of(aggregate).records, 18);
-    assert_int_equal(counts_of(aggregate).invalid, 17);
+    assert_int_equal(entries[0].time.n, 2);
+    assert_int_equal(counts_of(aggregate).records, 13);
+    assert_int_equal(counts_of(aggregate).invalid, 11);
     aggregate_free(aggregate);
 }
 
 static void loss_shows_in_the_sequence(void **state)
 {
     (void)state;
-    struct aggregate *aggregate = aggregate_create(0);
+    struct aggregate *aggregate = aggregate_create(0, &no_places);
     struct record records[4] = {kernel(0, 1, 0, 0, 10, 20), kernel(5, 1, 0, 0, 30, 40), kernel(6, 1, 0, 0, 50, 60),
                                 kernel(6, 1, 0, 0, 50, 60)};
     aggregate_add(aggregate, records, 4);
@@ -176,7 +171,7 @@ static void cover_against_painting(void **state)
     (void)state;
     enum { LINE = 20000, STEPS = 40 };
     static unsigned char line[LINE];
-    struct aggregate *aggregate = aggregate_create(0);
+    struct aggregate *aggregate = aggregate_create(0, &no_places);
     uint64_t busy = 0, sum = 0;
     uint32_t sequence = 0;
     for (uint32_t step = 0; step < STEPS; step++) {
@@ -208,7 +203,7 @@ static void a_cut_step_is_taken_out(void **state)
 {
     (void)state;
     enum { LAUNCHES = 50, STEPS = 4, CUT = 20 };
-    struct aggregate *whole = aggregate_create(1024), *cut = aggregate_create(1024);
+    struct aggregate *whole = aggregate_create(1024, &no_places), *cut = aggregate_create(1024, &no_places);
     uint32_t sequence = 0;
     for (uint32_t i = 0; i < STEPS * LAUNCHES + CUT; i++) {
         const uint32_t step = 1 + i / LAUNCHES, at = i % LAUNCHES;
@@ -244,7 +239,7 @@ static void a_cut_step_is_taken_out(void **state)
 static void cover_of_long_steps(void **state)
 {
     (void)state;
-    struct aggregate *aggregate = aggregate_create(0);
+    struct aggregate *aggregate = aggregate_create(0, &no_places);
     uint32_t sequence = 0;
     for (uint64_t i = 0; i < 10000; i++) {
         struct record one = kernel(sequence++, 7, 0, 0, 1000 + 10 * i, 1004 + 10 * i);
@@ -266,7 +261,7 @@ static void cover_of_long_steps(void **state)
 static void timeline_keeps_the_newest(void **state)
 {
     (void)state;
-    struct aggregate *aggregate = aggregate_create(1500);
+    struct aggregate *aggregate = aggregate_create(1500, &no_places);
     for (uint32_t i = 0; i < 5000; i++) {
         struct record record = kernel(i, 1, 0, 0, 100 + i, 101 + i);
         aggregate_add(aggregate, &record, 1);
@@ -284,7 +279,7 @@ static void timeline_keeps_the_newest(void **state)
     for (uint32_t i = 0; i < 1500; i++)
         assert_int_equal(recent[i].sequence, 3500 + i);
     aggregate_free(aggregate);
-    aggregate = aggregate_create(0);
+    aggregate = aggregate_create(0, &no_places);
     struct record record = kernel(0, 1, 0, 0, 100, 101);
     aggregate_add(aggregate, &record, 1);
     assert_int_equal(aggregate_recent(aggregate, recent, 2000), 0);
@@ -294,7 +289,7 @@ static void timeline_keeps_the_newest(void **state)
 static void window_forgets(void **state)
 {
     (void)state;
-    struct aggregate *aggregate = aggregate_create(0);
+    struct aggregate *aggregate = aggregate_create(0, &no_places);
     const uint64_t second = 1000000000u;
     for (uint32_t i = 0; i < 60; i++) { /* one launch of i + 1 ns in each second of a minute */
         struct record record = kernel(i, i, 0, 0, (100 + i) * second, (100 + i) * second + i + 1);
@@ -332,7 +327,7 @@ static void window_forgets(void **state)
 static void window_spreads(void **state)
 {
     (void)state;
-    struct aggregate *aggregate = aggregate_create(0);
+    struct aggregate *aggregate = aggregate_create(0, &no_places);
     struct running plain = {0}, window;
     for (uint32_t i = 0; i < 5000; i++) {
         const uint64_t duration = i % 1000 == 0 ? 90000000 : 1000000 + i * 7919 % 1000;
@@ -353,7 +348,7 @@ static void window_spreads(void **state)
 static void names_are_said_once(void **state)
 {
     (void)state;
-    struct aggregate *aggregate = aggregate_create(0);
+    struct aggregate *aggregate = aggregate_create(0, &no_places);
     assert_true(aggregate_name(aggregate, 3, "sgemm_nt"));
     assert_true(aggregate_name(aggregate, 3, "sgemm_nt"));
     assert_false(aggregate_name(aggregate, 3, "other"));
@@ -375,7 +370,7 @@ static void names_are_said_once(void **state)
 static void many_kernels(void **state)
 {
     (void)state;
-    struct aggregate *aggregate = aggregate_create(0);
+    struct aggregate *aggregate = aggregate_create(0, &no_places);
     size_t count;
     uint32_t sequence = 0;
     struct record record = kernel(sequence++, 1, 0, 0, 100, 101);
@@ -408,7 +403,7 @@ static void many_kernels(void **state)
 static void random_bytes(void **state)
 {
     (void)state;
-    struct aggregate *aggregate = aggregate_create(64);
+    struct aggregate *aggregate = aggregate_create(64, &no_places);
     for (uint64_t i = 0; i < 20000; i++) {
         union {
             struct record record;

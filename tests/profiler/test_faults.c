@@ -13,9 +13,9 @@
 /* To the worker of a run that goes on. A run that has ended has worker 0, and kill(0, …) would be for the test's own group. */
 static void signal_worker(const struct run *run, int number)
 {
-    if (run->worker <= 0)
+    if (run_lead(run)->process <= 0)
         fail_msg("there is no worker: %s: %s", status_name(run->status), run->reason);
-    assert_int_equal(kill(run->worker, number), 0);
+    assert_int_equal(kill(run_lead(run)->process, number), 0);
 }
 
 static struct cell endless_cell(void)
@@ -28,8 +28,8 @@ static struct cell endless_cell(void)
 static bool has_profiled(const struct session *session)
 {
     const struct run *run = session_run(session, session_run_count(session) - 1);
-    for (size_t i = 0; i < run->samples.count; i++)
-        if (run->samples.items[i].kind == STEP_PROFILED)
+    for (size_t i = 0; i < run_lead(run)->samples.count; i++)
+        if (run_lead(run)->samples.items[i].kind == STEP_PROFILED)
             return true;
     return session_idle(session);
 }
@@ -41,7 +41,7 @@ static void kill_with(int number, enum status status, const char *reason)
     const struct cell cell = endless_cell();
     const uint32_t id = session_add(session, &cell);
     assert_true(session_until(session, 60, has_profiled, NULL));
-    const pid_t worker = session_find(session, id)->worker;
+    const pid_t worker = run_lead(session_find(session, id))->process;
     assert_true(worker > 0);
     assert_int_equal(kill(worker, number), 0);
     uint64_t longest = 0;
@@ -50,7 +50,7 @@ static void kill_with(int number, enum status status, const char *reason)
     if (run->status != status || !strstr(run->reason, reason))
         fail_msg("%s: %s", status_name(run->status), run->reason);
     struct aggregate_counts counts;
-    aggregate_counts(run->aggregate, &counts);
+    aggregate_counts(run_lead(run)->aggregate, &counts);
     assert_true(counts.records > 0 && counts.invalid == 0);
     assert_int_equal(kill(worker, 0), -1);
     /* and the session goes on */
@@ -77,7 +77,7 @@ static void crashed(void **state)
 
 static bool is_running(const struct session *session)
 {
-    return session_run(session, 0)->worker > 0;
+    return run_lead(session_run(session, 0))->process > 0;
 }
 
 static volatile double waited;
@@ -99,7 +99,7 @@ static void killed_at_any_moment(void **state)
         waited = 0.03 * i;
         wait_from = clock_now();
         session_until(session, 10, waited_long_enough, NULL);
-        const pid_t worker = session_run(session, 0)->worker;
+        const pid_t worker = run_lead(session_run(session, 0))->process;
         assert_true(worker > 0);
         kill(worker, SIGKILL);
         assert_true(session_until(session, 20, session_idle, NULL));
@@ -142,7 +142,7 @@ static void killed_in_every_phase(void **state)
         signal_worker(run, SIGKILL);
         assert_true(session_until(session, 20, session_idle, NULL));
         assert_int_equal(run->status, STATUS_KILLED);
-        assert_int_equal(run->worker, 0);
+        assert_int_equal(run_lead(run)->process, 0);
         session_free(session);
     }
 }
@@ -164,15 +164,15 @@ static void stopped_for_a_while(void **state)
     session_until(session, 60, waited_long_enough, &longest);
     assert_non_null(strstr(run->activity, "stopped by a signal"));
     assert_int_equal(run->status, STATUS_RUNNING);
-    const size_t before = run->samples.count;
+    const size_t before = run_lead(run)->samples.count;
     signal_worker(run, SIGCONT);
     waited = 20;
     wait_from = clock_now();
-    while (run->samples.count <= before + 2 && !waited_long_enough(session)) {
+    while (run_lead(run)->samples.count <= before + 2 && !waited_long_enough(session)) {
         session_step(session);
         usleep(10000);
     }
-    assert_true(run->samples.count > before + 2);
+    assert_true(run_lead(run)->samples.count > before + 2);
     assert_null(strstr(run->activity, "stopped by a signal"));
     /* a stopped worker can be ended too */
     signal_worker(run, SIGSTOP);
@@ -204,7 +204,7 @@ static void kill_the_front(bool stopped)
         const struct cell cell = endless_cell();
         session_add(session, &cell);
         session_until(session, 60, has_profiled, NULL);
-        const pid_t worker = session_run(session, 0)->worker;
+        const pid_t worker = run_lead(session_run(session, 0))->process;
         if (write(report[1], &worker, sizeof worker) != sizeof worker)
             _exit(1);
         session_until(session, 600, session_idle, NULL);

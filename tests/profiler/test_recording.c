@@ -3,8 +3,8 @@
 #include "base/random.h"
 #include "base/unknown.h"
 #include "profiler/recording.h"
-#include "worker/worker.h"
 #include "tests/profiler/session_helpers.h"
+#include "worker/worker.h"
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
@@ -70,33 +70,35 @@ static void plays_what_was_recorded(void **state)
         assert_string_equal(a->reason, b->reason);
         assert_true(b->replayed && !a->replayed);
         assert_true(cell_equal(&a->cell, &b->cell));
-        assert_string_equal(a->device.model, b->device.model);
+        assert_string_equal(run_lead(a)->device.model, run_lead(b)->device.model);
         assert_int_equal(a->prepare_ns, b->prepare_ns);
-        assert_int_equal(a->resident_peak, b->resident_peak);
-        assert_int_equal(a->samples.count, b->samples.count);
-        if (a->samples.count)
-            assert_memory_equal(a->samples.items, b->samples.items, a->samples.count * sizeof *a->samples.items);
+        assert_int_equal(run_lead(a)->resident_peak, run_lead(b)->resident_peak);
+        assert_int_equal(run_lead(a)->samples.count, run_lead(b)->samples.count);
+        if (run_lead(a)->samples.count)
+            assert_memory_equal(run_lead(a)->samples.items, run_lead(b)->samples.items,
+                                run_lead(a)->samples.count * sizeof *run_lead(a)->samples.items);
         assert_int_equal(a->notes.count, b->notes.count);
         for (size_t n = 0; n < a->notes.count; n++) {
             assert_string_equal(a->notes.items[n].key, b->notes.items[n].key);
             assert_string_equal(a->notes.items[n].text, b->notes.items[n].text);
         }
         size_t count_a, count_b;
-        const struct entry *entries_a = aggregate_entries(a->aggregate, &count_a);
-        const struct entry *entries_b = aggregate_entries(b->aggregate, &count_b);
+        const struct entry *entries_a = aggregate_entries(run_lead(a)->aggregate, &count_a);
+        const struct entry *entries_b = aggregate_entries(run_lead(b)->aggregate, &count_b);
         assert_int_equal(count_a, count_b);
         for (size_t e = 0; e < count_a; e++) {
             assert_memory_equal(&entries_a[e].time, &entries_b[e].time, sizeof entries_a[e].time);
             assert_memory_equal(entries_a[e].recent, entries_b[e].recent, sizeof entries_a[e].recent);
             assert_memory_equal(entries_a[e].counters, entries_b[e].counters, sizeof entries_a[e].counters);
-            assert_string_equal(aggregate_name_text(a->aggregate, entries_a[e].name),
-                                aggregate_name_text(b->aggregate, entries_b[e].name));
+            assert_string_equal(aggregate_name_text(run_lead(a)->aggregate, entries_a[e].name),
+                                aggregate_name_text(run_lead(b)->aggregate, entries_b[e].name));
         }
         struct aggregate_counts counts_a, counts_b;
-        aggregate_counts(a->aggregate, &counts_a);
-        aggregate_counts(b->aggregate, &counts_b);
+        aggregate_counts(run_lead(a)->aggregate, &counts_a);
+        aggregate_counts(run_lead(b)->aggregate, &counts_b);
         assert_memory_equal(&counts_a, &counts_b, sizeof counts_a);
-        assert_int_equal(a->plan ? a->plan->digest : 0, b->plan ? b->plan->digest : 0);
+        assert_int_equal(a->plan.digest, b->plan.digest);
+        assert_int_equal(run_lead(a)->places.list.count, run_lead(b)->places.list.count);
     }
     assert_int_equal(session_log_count(again), session_log_count(session));
     session_free(session);
@@ -111,11 +113,11 @@ static void plays_at_speed(void **state)
     struct cell cell = tiny_cell();
     struct recording_writer *writer = recording_create(path_of("slow"), &error);
     const struct message_run begin = {.version = PROTOCOL_VERSION, .cell_bytes = sizeof cell, .cell = cell};
-    assert_true(recording_write(writer, 5, MESSAGE_RUN, &begin, sizeof begin, NULL, 0, &error));
+    assert_true(recording_write(writer, 5, 0, MESSAGE_RUN, &begin, sizeof begin, NULL, 0, &error));
     usleep(400000);
-    assert_true(recording_write(writer, 5, MESSAGE_ACTIVITY, "later", 5, NULL, 0, &error));
+    assert_true(recording_write(writer, 5, 0, MESSAGE_ACTIVITY, "later", 5, NULL, 0, &error));
     const struct message_result result = {.status = STATUS_KILLED, .dropped = 3};
-    assert_true(recording_write(writer, 5, MESSAGE_RESULT, &result, sizeof result, "because", 7, &error));
+    assert_true(recording_write(writer, 5, 0, MESSAGE_RESULT, &result, sizeof result, "because", 7, &error));
     recording_close(writer);
     static const double speeds[] = {1, 4, 0};
     static const double least[] = {0.39, 0.09, 0}, most[] = {3, 2, 1.5};
@@ -129,7 +131,7 @@ static void plays_at_speed(void **state)
         assert_true(took >= least[i] && took < most[i]);
         assert_int_equal(session_run(session, 0)->status, STATUS_KILLED);
         assert_string_equal(session_run(session, 0)->reason, "because");
-        assert_int_equal(session_run(session, 0)->dropped, 3);
+        assert_int_equal(run_lead(session_run(session, 0))->dropped, 3);
         session_free(session);
     }
     struct session *session = session_of("/no/such/program", NULL);
@@ -213,7 +215,7 @@ static void forged_files(void **state)
             for (uint64_t i = 0; i < 24; i++)
                 ((unsigned char *)&begin.cell)[random_bits(seed, 3, i) % sizeof begin.cell] =
                     (unsigned char)random_bits(seed, 4, i);
-        assert_true(recording_write(writer, 1, MESSAGE_RUN, &begin, sizeof begin, NULL, 0, &error));
+        assert_true(recording_write(writer, 1, 0, MESSAGE_RUN, &begin, sizeof begin, NULL, 0, &error));
         for (uint64_t i = 0; i < 40; i++) {
             static unsigned char payload[MESSAGE_MAX];
             const uint32_t type = (uint32_t)(random_bits(seed, 5, i) % (MESSAGE_TYPE_COUNT + 1));
@@ -222,7 +224,7 @@ static void forged_files(void **state)
                 size = s;
             for (uint32_t b = 0; b < size; b++)
                 payload[b] = (unsigned char)(random_bits(seed, 7 + i, b) >> (random_bits(seed, 8 + i, b / 8) % 60));
-            recording_write(writer, 1, type, payload, size, NULL, 0, &error);
+            recording_write(writer, 1, 0, type, payload, size, NULL, 0, &error);
         }
         recording_close(writer);
         play(path_of("forged"));
@@ -280,7 +282,7 @@ static void a_full_disk(void **state)
     int failures = 0;
     static unsigned char payload[MESSAGE_MAX / 64 * 64];
     for (int i = 0; i < 100; i++)
-        failures += !recording_write(writer, 1, MESSAGE_RECORDS, payload, sizeof payload, NULL, 0, &error);
+        failures += !recording_write(writer, 1, 0, MESSAGE_RECORDS, payload, sizeof payload, NULL, 0, &error);
     assert_int_equal(failures, 1);
     assert_non_null(strstr(error.text, "No space left"));
     recording_close(writer);

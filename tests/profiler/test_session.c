@@ -5,6 +5,7 @@
 #include "tests/profiler/session_helpers.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <math.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -34,20 +35,32 @@ static void a_good_worker(void **state)
     const struct run *run = run_of(&session, "well", NULL);
     assert_string_equal(run->reason, "");
     assert_int_equal(run->status, STATUS_OK);
-    assert_string_equal(run->device.name, "fake:0");
-    assert_string_equal(run->device.model, "A ?[31mfake"); /* no escape gets through */
-    assert_int_equal(strlen(run->device.driver), sizeof run->device.driver - 1);
-    assert_non_null(run->plan);
+    assert_string_equal(run_lead(run)->device.name, "fake:0");
+    assert_string_equal(run_lead(run)->device.model, "A ?[31mfake"); /* no escape gets through */
+    assert_int_equal(strlen(run_lead(run)->device.driver), sizeof run_lead(run)->device.driver - 1);
+    assert_true(run->plan.known);
+    const struct places *places = &run_lead(run)->places;
+    assert_int_equal(places->scopes.count, 3);
+    assert_string_equal(places->scopes.items[2].path, "layers.0.attn");
+    assert_int_equal(places->scopes.items[2].depth, 2);
+    assert_int_equal(places->list.count, 2);
+    assert_string_equal(places_at(places, 0)->op, "aten::mm");
+    assert_string_equal(places_at(places, 0)->label, "twice?[1m"); /* no escape gets through */
+    assert_true(places_at(places, 0)->flops == 100 && isnan(places_at(places, 0)->bytes));
+    assert_int_equal(places_at(places, 0)->phase, PHASE_BWD);
+    assert_int_equal(places_at(places, 1)->phase, PHASE_NONE);
+    assert_int_equal(places_at(places, 2)->kernel_class, CLASS_OTHER); /* there is no such place */
+    assert_true(places->whole);
     assert_int_equal(run->notes.count, 1);
     assert_string_equal(run->notes.items[0].text, "clock only");
-    assert_string_equal(aggregate_name_text(run->aggregate, 0), "kernel one?[2J");
-    assert_int_equal(run->samples.count, 1);
-    assert_int_equal(run->samples.items[0].wall_ns, 77);
-    assert_int_equal(run->resident_peak, 20);
+    assert_string_equal(aggregate_name_text(run_lead(run)->aggregate, 0), "kernel one?[2J");
+    assert_int_equal(run_lead(run)->samples.count, 1);
+    assert_int_equal(run_lead(run)->samples.items[0].wall_ns, 77);
+    assert_int_equal(run_lead(run)->resident_peak, 20);
     assert_true(run->ceiling_flops_per_s == 1e9);
     assert_false(is_known(run->ceiling_bytes_per_s));
     struct aggregate_counts counts;
-    aggregate_counts(run->aggregate, &counts);
+    aggregate_counts(run_lead(run)->aggregate, &counts);
     assert_int_equal(counts.records, 1000);
     assert_int_equal(counts.lost + counts.invalid, 0);
     assert_int_equal(session_log_count(session), 2);
@@ -58,7 +71,7 @@ static void a_good_worker(void **state)
         err |= line->is_error && strcmp(line->text, "to the errors, without an end") == 0;
     }
     assert_true(out && err);
-    assert_int_equal(run->worker, 0);
+    assert_int_equal(run_lead(run)->process, 0);
     assert_true(run->ended > run->started);
     session_free(session);
 }
@@ -75,8 +88,12 @@ static void bad_workers(void **state)
         {"long", STATUS_ERROR, "no message (type 5"},
         {"sample", STATUS_ERROR, "not asked for"},
         {"pass", STATUS_ERROR, "not asked for"},
-        {"digest", STATUS_ERROR, "not the one"},
-        {"fusions", STATUS_ERROR, ""},
+        {"parent", STATUS_ERROR, "scope 1 has parent 1"},
+        {"place", STATUS_ERROR, "place 0 has scope 0"},
+        {"phase", STATUS_ERROR, "place 0 has scope -1, phase 6"},
+        {"class", STATUS_ERROR, "which cannot be"},
+        {"late", STATUS_ERROR, "place 0 came after the last one"},
+        {"twice", STATUS_ERROR, "named its plan twice"},
         {"status", STATUS_ERROR, "status 99"},
         {"running", STATUS_ERROR, "status 1"},
         {"rename", STATUS_ERROR, "'two'"},
@@ -117,7 +134,7 @@ static void a_program_that_is_not_there(void **state)
 static bool is_deaf(const struct session *session)
 {
     struct aggregate_counts counts;
-    aggregate_counts(session_run(session, 0)->aggregate, &counts);
+    aggregate_counts(run_lead(session_run(session, 0))->aggregate, &counts);
     return strcmp(session_run(session, 0)->activity, "deaf") == 0 && counts.records == 5;
 }
 
@@ -128,7 +145,7 @@ static void stops_a_deaf_worker(void **state)
     const struct cell deaf = cell_of("deaf"), well = cell_of("well");
     const uint32_t first = session_add(session, &deaf), second = session_add(session, &well);
     assert_true(session_until(session, 10, is_deaf, NULL));
-    const pid_t worker = session_find(session, first)->worker;
+    const pid_t worker = run_lead(session_find(session, first))->process;
     assert_true(worker > 0);
     const uint64_t start = clock_now();
     session_stop(session, first);
@@ -138,7 +155,7 @@ static void stops_a_deaf_worker(void **state)
     const struct run *run = session_find(session, first);
     assert_int_equal(run->status, STATUS_INTERRUPTED);
     struct aggregate_counts counts;
-    aggregate_counts(run->aggregate, &counts);
+    aggregate_counts(run_lead(run)->aggregate, &counts);
     assert_int_equal(counts.records, 5); /* what was there is kept */
     assert_int_equal(session_find(session, second)->status, STATUS_INTERRUPTED);
     assert_int_equal(kill(worker, 0), -1);
@@ -196,7 +213,7 @@ static void free_ends_the_worker(void **state)
     const struct cell cell = cell_of("deaf");
     const uint32_t id = session_add(session, &cell);
     assert_true(session_until(session, 10, is_deaf, NULL));
-    const pid_t worker = session_find(session, id)->worker;
+    const pid_t worker = run_lead(session_find(session, id))->process;
     session_free(session);
     assert_int_equal(kill(worker, 0), -1);
 }
@@ -229,11 +246,11 @@ static void loss_is_counted(void **state)
     const struct run *run = run_of(&session, "flood", &longest);
     assert_int_equal(run->status, STATUS_OK);
     struct aggregate_counts counts;
-    aggregate_counts(run->aggregate, &counts);
-    assert_int_equal(counts.records + run->dropped, 1 << 20);
-    assert_true(counts.lost <= run->dropped);
+    aggregate_counts(run_lead(run)->aggregate, &counts);
+    assert_int_equal(counts.records + run_lead(run)->dropped, 1 << 20);
+    assert_true(counts.lost <= run_lead(run)->dropped);
     assert_int_equal(counts.invalid, 0);
-    assert_true(run->dropped > 0);
+    assert_true(run_lead(run)->dropped > 0);
     session_free(session);
 }
 
@@ -282,10 +299,10 @@ static void samples_are_bounded(void **state)
     session_add(session, &cell);
     assert_true(session_until(session, 30, session_idle, NULL));
     const struct run *run = session_run(session, 0);
-    assert_in_range(run->samples.count, 4096, 8192);
-    assert_int_equal(run->samples.items[run->samples.count - 1].step, 49999);
-    for (size_t i = 1; i < run->samples.count; i++)
-        assert_int_equal(run->samples.items[i].step, run->samples.items[i - 1].step + 1);
+    assert_in_range(run_lead(run)->samples.count, 4096, 8192);
+    assert_int_equal(run_lead(run)->samples.items[run_lead(run)->samples.count - 1].step, 49999);
+    for (size_t i = 1; i < run_lead(run)->samples.count; i++)
+        assert_int_equal(run_lead(run)->samples.items[i].step, run_lead(run)->samples.items[i - 1].step + 1);
     session_free(session);
 }
 
@@ -300,13 +317,13 @@ static void a_cut_step_does_not_count(void **state)
         const struct run *run = run_of(&session, ways[i], NULL);
         assert_int_equal(run->status, STATUS_KILLED);
         struct step_cover cover;
-        aggregate_cover(run->aggregate, PASS_FWD, &cover);
+        aggregate_cover(run_lead(run)->aggregate, PASS_FWD, &cover);
         assert_int_equal(cover.steps, 2);
         assert_int_equal(cover.busy_ns, 20 * 5);
-        assert_int_equal(run->profiled_wall[PASS_FWD].n, 2 + i);
-        assert_int_equal(run->profiled_wall[PASS_FWD].total, 100 * (2 + i));
+        assert_int_equal(run_lead(run)->profiled_wall[PASS_FWD].n, 2 + i);
+        assert_int_equal(run_lead(run)->profiled_wall[PASS_FWD].total, 100 * (2 + i));
         size_t count;
-        const struct entry *entries = aggregate_entries(run->aggregate, &count);
+        const struct entry *entries = aggregate_entries(run_lead(run)->aggregate, &count);
         assert_int_equal(count, 1);
         assert_int_equal(entries[0].time.n, 20);
         session_free(session);
@@ -350,7 +367,7 @@ static void two_sessions_at_once(void **state)
     for (int i = 0; i < 2; i++) {
         assert_int_equal(session_run(sessions[i], 0)->status, STATUS_OK);
         struct aggregate_counts counts;
-        aggregate_counts(session_run(sessions[i], 0)->aggregate, &counts);
+        aggregate_counts(run_lead(session_run(sessions[i], 0))->aggregate, &counts);
         assert_int_equal(counts.records, 1000);
         session_free(sessions[i]);
     }

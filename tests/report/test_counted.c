@@ -23,7 +23,7 @@ static void expected(const struct report_cell *cell, size_t kernel, uint64_t sum
             continue;
         assert_non_null(entry->live);
         for (int c = 0; c < REPORT_COUNTERS; c++)
-            sums[c] += entry->live->time.n * synthetic_count(entry->live->node, c);
+            sums[c] += entry->live->time.n * synthetic_count(entry->live->place, c);
         *samples += entry->live->time.n;
     }
 }
@@ -100,10 +100,10 @@ static void in_markdown(void **state)
             kernel = &cell->kernels[entry->kernel];
         }
     assert_non_null(kernel);
-    const double bytes = (double)synthetic_count(entry->live->node, 0),
-                 flops = (double)synthetic_count(entry->live->node, 1);
-    const double busy = (double)synthetic_count(entry->live->node, 2),
-                 ns = (double)synthetic_count(entry->live->node, 3);
+    const double bytes = (double)synthetic_count(entry->live->place, 0),
+                 flops = (double)synthetic_count(entry->live->place, 1);
+    const double busy = (double)synthetic_count(entry->live->place, 2),
+                 ns = (double)synthetic_count(entry->live->place, 3);
     char row[1024], wanted[9][32];
     const char *at = strstr(section, kernel->name), *end = at ? strchr(at, '\n') : NULL;
     assert_non_null(end);

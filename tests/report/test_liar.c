@@ -124,13 +124,11 @@ static void odd_record(struct liar *liar, struct record *record)
     *record = (struct record){.start = liar->clock,
                               .end = liar->clock + below(liar, 5000),
                               .launch = liar->clock,
-                              .node = (int32_t)below(liar, (uint32_t)liar->node_count + 2) - 1,
-                              .scope = (int32_t)below(liar, 40) - 1,
+                              .place = (int32_t)below(liar, (uint32_t)liar->node_count + 2) - 1,
                               .name = below(liar, 8),
                               .step = below(liar, 6),
                               .stream = (uint16_t)below(liar, 3),
                               .kind = (uint8_t)below(liar, RECORD_KIND_COUNT),
-                              .phase = (uint8_t)below(liar, PHASE_COUNT),
                               .pass = (uint8_t)below(liar, PASS_COUNT),
                               .flags = (uint8_t)draw(liar)};
     if (below(liar, 3) == 0) {
@@ -138,9 +136,7 @@ static void odd_record(struct liar *liar, struct record *record)
         *times[below(liar, 4)] = odd_number(liar);
     }
     if (below(liar, 8) == 0)
-        record->node = (int32_t)odd_number(liar);
-    if (below(liar, 8) == 0)
-        record->scope = (int32_t)odd_number(liar);
+        record->place = (int32_t)odd_number(liar);
     if (below(liar, 8) == 0)
         record->name = (uint32_t)odd_number(liar);
 }
@@ -210,6 +206,43 @@ static void lie_about_the_device(struct liar *liar)
     say(MESSAGE_MEMORY, &memory, sizeof memory);
 }
 
+/* Mostly true, or else the run would end here every time. */
+static void lie_about_a_scope(struct liar *liar, int32_t index, int32_t parent, const char *name)
+{
+    char bytes[300];
+    const bool odd = below(liar, 2000) == 0;
+    const struct message_scope head = {.parent = odd ? (int32_t)odd_number(liar)
+                                                 : index > 0 && below(liar, 9) == 0
+                                                     ? (int32_t)below(liar, (uint32_t)index)
+                                                     : parent,
+                                       .parameter_bytes = odd_number(liar)};
+    memcpy(bytes, &head, sizeof head);
+    size_t length = strlen(name) + 1;
+    memcpy(bytes + sizeof head, name, length);
+    if (below(liar, 20) == 0)
+        length = odd_text(liar, bytes + sizeof head, 200);
+    say(MESSAGE_SCOPE, bytes, sizeof head + (length ? length : 1));
+}
+
+static void lie_about_a_place(struct liar *liar, const struct node *node)
+{
+    char bytes[300] = "";
+    const bool odd = below(liar, 4000) == 0;
+    struct message_place head = {.scope = odd ? (int32_t)odd_number(liar) : node->scope,
+                                 .phase = (uint8_t)(odd ? below(liar, 256) : below(liar, PLACE_PHASE_COUNT)),
+                                 .kernel_class = (uint8_t)(odd ? below(liar, 256) : below(liar, CLASS_COUNT)),
+                                 .flops = node->flops,
+                                 .bytes = node->bytes,
+                                 .saved_bytes = odd_number(liar)};
+    if (below(liar, 6) == 0) {
+        const uint64_t bits = odd_number(liar);
+        memcpy(below(liar, 2) ? &head.flops : &head.bytes, &bits, sizeof bits);
+    }
+    memcpy(bytes, &head, sizeof head);
+    const size_t length = odd_text(liar, bytes + sizeof head, 200);
+    say(MESSAGE_PLACE, bytes, sizeof head + length + 1);
+}
+
 static void tell_the_plan(struct liar *liar)
 {
     if (liar->plan_sent && below(liar, 8))
@@ -224,6 +257,10 @@ static void tell_the_plan(struct liar *liar)
         _exit(8);
     liar->node_count = plan->node_count;
     const struct message_plan message = {.digest = plan->digest, .fusions = fusions};
+    for (int32_t s = 0; s < plan->scope_count; s++)
+        lie_about_a_scope(liar, s, plan->scopes[s].parent, plan->scopes[s].name);
+    for (int32_t n = 0; n < plan->node_count; n++)
+        lie_about_a_place(liar, &plan->nodes[n]);
     plan_free(plan);
     say(MESSAGE_PLAN, &message, sizeof message);
     liar->plan_sent = true;
@@ -385,8 +422,9 @@ static void one_liar(uint64_t seed)
     assert_clean("reason", seed, run->reason, strlen(run->reason), false);
     assert_null(strchr(run->reason, '|'));
     /* Sizes and times that cannot be are not known, and their sums stay within 64 bits. */
-    const uint64_t sizes[] = {run->resident_peak,       run->resident_base,     run->compile_ns, run->workspace_bytes,
-                              run->device.memory_bytes, run->device.free_bytes, run->prepare_ns};
+    const uint64_t sizes[] = {
+        run_lead(run)->resident_peak,       run_lead(run)->resident_base,     run->compile_ns, run->workspace_bytes,
+        run_lead(run)->device.memory_bytes, run_lead(run)->device.free_bytes, run->prepare_ns};
     for (size_t i = 0; i < sizeof sizes / sizeof *sizes; i++)
         assert_true(sizes[i] == UNKNOWN_U64 || sizes[i] <= (uint64_t)1 << 53);
     for (size_t i = 0; i < session_log_count(session); i++)

@@ -268,8 +268,7 @@ static void fill_launches(struct aggregate *aggregate, uint32_t from, uint32_t t
         const struct record record = {.start = 1000 + at * 20,
                                       .end = 1010 + at * 20,
                                       .launch = UNKNOWN_U64,
-                                      .node = -1,
-                                      .scope = -1,
+                                      .place = PLACE_UNKNOWN,
                                       .step = i / 10,
                                       .sequence = i,
                                       .stream = i % 2};
@@ -279,18 +278,20 @@ static void fill_launches(struct aggregate *aggregate, uint32_t from, uint32_t t
 
 static void test_launches(void **state)
 {
-    struct run run = {.aggregate = aggregate_create(1000)};
+    struct rank rank = {.index = 0}, *ranks[1] = {&rank};
+    struct run run = {.ranks = {.items = ranks, .count = 1}};
+    rank.aggregate = aggregate_create(1000, &rank.places);
     struct launches launches = {0};
     uint64_t first, last;
     size_t begin, end;
     (void)state;
-    assert_non_null(run.aggregate);
+    assert_non_null(rank.aggregate);
     launches_follow(&launches, &run);
     launches_range(&launches, 0, 1000, &begin, &end);
     assert_int_equal(launches.count, 0);
     assert_int_equal(begin, end);
     assert_true(isnan(launches_step_ns(&launches)));
-    fill_launches(run.aggregate, 0, 205);
+    fill_launches(rank.aggregate, 0, 205);
     launches_follow(&launches, &run);
     assert_int_equal(launches.count, 205);
     launches_extent(&launches, &first, &last);
@@ -304,18 +305,18 @@ static void test_launches(void **state)
     assert_int_equal(end, 114);
     /* A copy stands still while others come, and when the oldest have gone. */
     launches_freeze(&launches, &run);
-    fill_launches(run.aggregate, 205, 3000);
+    fill_launches(rank.aggregate, 205, 3000);
     assert_int_equal(launches.count, 205);
     assert_int_equal(launches_at(&launches, 0)->sequence, 0);
     assert_string_equal(launches_name(&launches, launches_at(&launches, 0)), "(unnamed)");
-    assert_true(aggregate_name(run.aggregate, 0, "sgemm")); /* said late */
+    assert_true(aggregate_name(rank.aggregate, 0, "sgemm")); /* said late */
     assert_string_equal(launches_name(&launches, launches_at(&launches, 0)), "sgemm");
     launches_follow(&launches, &run);
     assert_int_equal(launches.count, 1000);
     assert_int_equal(launches_at(&launches, 0)->sequence, 2000);
     assert_int_equal(launches_at(&launches, 999)->sequence, 2999);
     launches_release(&launches);
-    aggregate_free(run.aggregate);
+    aggregate_free(rank.aggregate);
 }
 
 static void test_editor(void **state)

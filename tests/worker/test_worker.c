@@ -1,7 +1,7 @@
 /* Sessions with the real worker, on `tiny`: this program is its own worker. */
 #include "base/unknown.h"
-#include "worker/worker.h"
 #include "tests/profiler/session_helpers.h"
+#include "worker/worker.h"
 #include <stdio.h>
 
 static void a_real_run_adds_up(void **state)
@@ -18,21 +18,21 @@ static void a_real_run_adds_up(void **state)
     if (run->status != STATUS_OK)
         fail_msg("%s: %s", status_name(run->status), run->reason);
     struct aggregate_counts counts;
-    aggregate_counts(run->aggregate, &counts);
-    assert_int_equal(counts.invalid + counts.lost + counts.unattributed + run->dropped, 0);
+    aggregate_counts(run_lead(run)->aggregate, &counts);
+    assert_int_equal(counts.invalid + counts.lost + counts.unattributed + run_lead(run)->dropped, 0);
     assert_true(counts.records > 0);
 
     size_t entry_count;
-    const struct entry *entries = aggregate_entries(run->aggregate, &entry_count);
+    const struct entry *entries = aggregate_entries(run_lead(run)->aggregate, &entry_count);
     static struct record recent[1 << 16];
-    const size_t recent_count = aggregate_recent(run->aggregate, recent, 1 << 16);
+    const size_t recent_count = aggregate_recent(run_lead(run)->aggregate, recent, 1 << 16);
     for (int pass = PASS_FWD; pass <= PASS_FWD_BWD; pass++) {
         struct step_cover cover;
-        aggregate_cover(run->aggregate, pass, &cover);
+        aggregate_cover(run_lead(run)->aggregate, pass, &cover);
         assert_int_equal(cover.steps, 3);
         uint64_t wall = 0, kernels = 0, idle = 0, timed = 0, warm = 0;
-        for (size_t i = 0; i < run->samples.count; i++) {
-            const struct sample *sample = &run->samples.items[i];
+        for (size_t i = 0; i < run_lead(run)->samples.count; i++) {
+            const struct sample *sample = &run_lead(run)->samples.items[i];
             if (sample->pass != pass)
                 continue;
             timed += sample->kind == STEP_TIMED;
@@ -61,16 +61,17 @@ static void a_real_run_adds_up(void **state)
                 assert_int_equal(entries[e].time.n, 3);
                 assert_int_equal(entries[e].warmup.n, 1);
             }
-        for (int phase = 0; phase < PHASE_COUNT; phase++)
-            if (pass_phases((enum pass)pass) & PHASE_BIT(phase))
-                nodes += (uint64_t)(run->plan->phase_first[phase + 1] - run->plan->phase_first[phase]);
+        const struct places *places = &run_lead(run)->places;
+        assert_true(places->whole);
+        for (size_t p = 0; p < places->list.count; p++)
+            nodes += pass_phases((enum pass)pass) >> places->list.items[p].phase & 1;
         assert_int_equal(calls, 3 * nodes);
         assert_int_equal(kernels, cover.sum_ns);
         assert_int_equal(cover.busy_ns, cover.sum_ns); /* one stream */
         const double total = (double)(cover.busy_ns + idle);
         assert_true(total > 0.99 * (double)wall && total < 1.01 * (double)wall);
     }
-    assert_true(run->resident_peak > run->resident_base);
+    assert_true(run_lead(run)->resident_peak > run_lead(run)->resident_base);
     assert_true(run->prepare_ns != UNKNOWN_U64);
     session_free(session);
 }
@@ -109,7 +110,7 @@ static void a_model_that_does_not_fit(void **state)
 
 static bool has_steps(const struct session *session)
 {
-    return session_run(session, 0)->samples.count > 8;
+    return run_lead(session_run(session, 0))->samples.count > 8;
 }
 
 static void runs_for_ever_until_stopped(void **state)
@@ -124,9 +125,9 @@ static void runs_for_ever_until_stopped(void **state)
     const uint32_t id = session_add(session, &cell);
     assert_true(session_until(session, 60, has_steps, NULL));
     unsigned passes = 0; /* they take turns */
-    for (size_t i = 0; i < session_run(session, 0)->samples.count; i++)
-        if (session_run(session, 0)->samples.items[i].kind == STEP_TIMED)
-            passes |= PASS_BIT(session_run(session, 0)->samples.items[i].pass);
+    for (size_t i = 0; i < run_lead(session_run(session, 0))->samples.count; i++)
+        if (run_lead(session_run(session, 0))->samples.items[i].kind == STEP_TIMED)
+            passes |= PASS_BIT(run_lead(session_run(session, 0))->samples.items[i].pass);
     assert_int_equal(passes, cell.passes);
     session_stop(session, id);
     assert_true(session_until(session, 10, session_idle, NULL));
