@@ -1,6 +1,7 @@
 #include "kernels/cuda/attention.h"
 #include "base/unknown.h"
 #include "kernels/choice_cache.h"
+#include "kernels/cuda/cudnn.h"
 #include "kernels/cuda/timing.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -8,6 +9,7 @@
 
 const struct cuda_attention_candidate *const cuda_attention_candidates[] = {
     &cuda_attention_mma,
+    &cuda_attention_cudnn,
     &cuda_attention_products,
 };
 const int cuda_attention_candidate_count = sizeof cuda_attention_candidates / sizeof *cuda_attention_candidates;
@@ -17,21 +19,32 @@ _Static_assert(sizeof cuda_attention_candidates / sizeof *cuda_attention_candida
 #define SUBJECT "attention"
 #define NAME_MAX_BYTES 24
 
+/* The fastest of those that serve, or the first where none was timed; a last resort where nobody else serves. */
+void cuda_attention_pick(const struct cuda_attention_candidate *const *candidates, int count, struct device *device,
+                         struct cuda_attention_choice *choice)
+{
+    choice->candidate = -1;
+    for (int c = 0; c < count; ++c) {
+        int best = choice->candidate;
+        if (candidates[c]->last_resort && best >= 0)
+            continue;
+        if (candidates[c]->last_resort)
+            choice->serves[c] = candidates[c]->serves(device, &choice->shape, choice->why[c], sizeof choice->why[c]);
+        if (choice->serves[c] && (best < 0 || (is_known(choice->us[c]) &&
+                                               (!is_known(choice->us[best]) || choice->us[c] < choice->us[best]))))
+            choice->candidate = c;
+    }
+}
+
 void cuda_attention_ask(const struct cuda_attention_candidate *const *candidates, int count, struct device *device,
                         struct cuda_attention_choice *choice)
 {
-    bool served = false;
-    choice->candidate = -1;
     for (int c = 0; c < count; ++c) {
         choice->us[c] = UNKNOWN_DOUBLE;
-        if (candidates[c]->last_resort && served)
-            snprintf(choice->why[c], sizeof choice->why[c], "another one serves");
-        else
+        if (!candidates[c]->last_resort)
             choice->serves[c] = candidates[c]->serves(device, &choice->shape, choice->why[c], sizeof choice->why[c]);
-        served = served || choice->serves[c];
-        if (choice->serves[c] && choice->candidate < 0)
-            choice->candidate = c;
     }
+    cuda_attention_pick(candidates, count, device, choice);
 }
 
 /* What decides: the shape, who is asked, and of which make they are. */
@@ -161,18 +174,28 @@ struct cuda_attention_choice *cuda_attention_find(struct program *program, const
     choice->shape = *shape;
     choice->node = node;
     cuda_attention_ask(cuda_attention_candidates, cuda_attention_candidate_count, program->device, choice);
+    int only = program->device->attention_only - 1;
+    for (int c = 0; only >= 0 && c < cuda_attention_candidate_count; ++c)
+        choice->serves[c] = choice->serves[c] && c == only;
+    if (only >= 0)
+        choice->candidate = choice->serves[only] ? only : -1;
     return choice;
 }
 
 void lower_attention(struct lowering *lowering, const struct node *node)
 {
     struct cuda_attention_call call = cuda_attention_call_of(lowering, node);
-    const struct cuda_attention_choice *choice = cuda_attention_find(lowering->program, &call.shape, lowering->node);
-    if (choice->candidate < 0) {
-        lower_fail(lowering, "%s", choice->why[cuda_attention_candidate_count - 1]);
-        return;
+    struct cuda_attention_choice *choice = cuda_attention_find(lowering->program, &call.shape, lowering->node);
+    int count = cuda_attention_candidate_count;
+    while (choice->candidate >= 0) {
+        int c = choice->candidate;
+        if (cuda_attention_candidates[c]->lower(lowering, &call, choice->why[c], sizeof choice->why[c]))
+            return;
+        choice->serves[c] = false; /* the next best */
+        choice->us[c] = UNKNOWN_DOUBLE;
+        cuda_attention_pick(cuda_attention_candidates, count, lowering->program->device, choice);
     }
-    cuda_attention_candidates[choice->candidate]->lower(lowering, &call);
+    lower_fail(lowering, "%s", choice->why[count - 1]);
 }
 
 /* The candidates of one shape, lowered side by side into a program that only times them. */
@@ -201,6 +224,7 @@ static uint64_t stamp_of(const struct device *device)
         if (strncmp(cuda_sources[i].name, "attention", 9) == 0 || strcmp(cuda_sources[i].name, "rope.cu") == 0)
             for (const char *c = cuda_sources[i].text; *c; ++c)
                 hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+    hash ^= device->cudnn ? cudnn_version(device->cudnn) << 8 : 0;
     return hash ^ (uint64_t)device->libraries.nvrtc_major << 32 ^ (uint64_t)device->libraries.nvrtc_minor << 40;
 }
 
@@ -224,9 +248,11 @@ static bool set_time(struct program *program, const bool *wanted, const struct p
             benches[i].program = timer;
             benches[i].first[c] = timer->launch_count;
             if (set->items[i].serves[c]) {
+                struct cuda_attention_choice *choice = &set->items[i];
                 struct cuda_attention_call call =
                     cuda_attention_call_of(&lowering, &program->plan->nodes[lowering.node]);
-                cuda_attention_candidates[c]->lower(&lowering, &call);
+                choice->serves[c] =
+                    cuda_attention_candidates[c]->lower(&lowering, &call, choice->why[c], sizeof choice->why[c]);
             }
             benches[i].end[c] = timer->launch_count;
         }
@@ -247,6 +273,7 @@ static bool set_time(struct program *program, const bool *wanted, const struct p
         for (int c = 0; c < cuda_attention_candidate_count; ++c)
             if (choice->serves[c] && !is_known(choice->us[c]))
                 snprintf(choice->why[c], sizeof choice->why[c], "it failed when it was timed");
+        cuda_attention_pick(cuda_attention_candidates, cuda_attention_candidate_count, program->device, choice);
     }
     done = true;
 cleanup:

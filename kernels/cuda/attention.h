@@ -33,11 +33,12 @@ struct cuda_attention_call {
 /* The interface of a candidate. */
 struct cuda_attention_candidate {
     const char *name; /* at most 23 bytes; as reports show it */
-    /* Can it run this shape on this device? `why` gets the reason when not. May be asked again, must be cheap then. */
+    /* Can it run this shape on this device, as far as can be told at little cost? `why` gets the reason when not. */
     bool (*serves)(struct device *device, const struct cuda_attention_shape *shape, char *why, size_t why_size);
     /* Appends its launches: lower_kernel for kernels that take plain arguments, lower_call for what the host has to set up at
-     * each launch; lower_scratch for a workspace. Only for what it serves. */
-    void (*lower)(struct lowering *lowering, const struct cuda_attention_call *call);
+     * each launch; lower_scratch for a workspace. Only for what it serves; false, with the reason and nothing appended, where it
+     * turns out only now that it cannot. */
+    bool (*lower)(struct lowering *lowering, const struct cuda_attention_call *call, char *why, size_t why_size);
     bool last_resort; /* taken only where no other one serves: never timed */
 };
 
@@ -47,6 +48,7 @@ extern const int cuda_attention_candidate_count;
 #define CUDA_ATTENTION_MAX_CANDIDATES 8
 
 extern const struct cuda_attention_candidate cuda_attention_mma;      /* attention_mma.c */
+extern const struct cuda_attention_candidate cuda_attention_cudnn;    /* attention_cudnn.c */
 extern const struct cuda_attention_candidate cuda_attention_products; /* attention_products.c */
 
 struct cuda_attention_choice {
@@ -65,6 +67,12 @@ struct cuda_attention_choice {
 bool cuda_attention_choose(struct program *program, const struct prepare_options *options, struct choice_cache *cache,
                            struct error *error);
 
+/* cuDNN's plan for a shape, not more than `most_workspace` bytes; NULL with the reason. For a test without a device. */
+struct cudnn;
+struct cudnn_plan *cuda_attention_cudnn_plan(struct cudnn *cudnn, const struct cuda_attention_shape *shape,
+                                             uint64_t most_workspace, char *why, size_t why_size);
+void cuda_attention_cudnn_close(struct device *device);
+
 /* The choice for a shape, made without timing where there is none yet. */
 struct cuda_attention_choice *cuda_attention_find(struct program *program, const struct cuda_attention_shape *shape,
                                                   int32_t node);
@@ -75,9 +83,12 @@ struct cuda_attention_call cuda_attention_call_of(const struct lowering *lowerin
 void cuda_attention_describe(const struct cuda_attention_candidate *const *candidates, int count,
                              const struct cuda_attention_choice *choice, char *text, size_t size);
 
-/* The part that decides, apart from any device: fills serves, why and candidate (the first that serves). */
+/* The part that decides, apart from any device: asks each and picks; picks again from serves and us. */
 void cuda_attention_ask(const struct cuda_attention_candidate *const *candidates, int count, struct device *device,
                         struct cuda_attention_choice *choice);
+
+void cuda_attention_pick(const struct cuda_attention_candidate *const *candidates, int count, struct device *device,
+                         struct cuda_attention_choice *choice);
 
 /* What the cache knows of it; `stamp` stands for the kernels' sources and libraries. False: it has to be timed. */
 bool cuda_attention_recall(const struct cuda_attention_candidate *const *candidates, int count, uint64_t stamp,

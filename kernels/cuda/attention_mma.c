@@ -127,8 +127,9 @@ static int32_t module_of(struct lowering *lowering, const struct cuda_attention_
     return lower_module(lowering, "attention_backward.cu", &defines);
 }
 
-static void lower(struct lowering *lowering, const struct cuda_attention_call *call)
+static bool lower(struct lowering *lowering, const struct cuda_attention_call *call, char *why, size_t why_size)
 {
+    (void)why, (void)why_size;
     const struct cuda_attention_shape *shape = &call->shape;
     struct attention_tiles tiles = tiles_for(lowering->program->device, shape);
     int32_t module = module_of(lowering, call, &tiles);
@@ -144,7 +145,7 @@ static void lower(struct lowering *lowering, const struct cuda_attention_call *c
         lower_float(launch, shape->scale);
         lower_int64(launch, shape->stride_qkv);
         lower_int64(launch, shape->stride_o);
-        return;
+        return true;
     }
     int64_t count = shape->batch * shape->context * shape->heads;
     struct cuda_launch *launch = lower_kernel(lowering, module, "attention_delta", blocks(count, 8), 1, 256);
@@ -168,6 +169,7 @@ static void lower(struct lowering *lowering, const struct cuda_attention_call *c
     lower_int64(launch, shape->stride_do);
     lower_int64(launch, shape->stride_qkv);
     lower_int64(launch, shape->stride_dqkv);
+    return true;
 }
 
 const struct cuda_attention_candidate cuda_attention_mma = {.name = "mma.sync", .serves = serves, .lower = lower};

@@ -69,12 +69,14 @@ static void backward(struct lowering *lowering, const struct cuda_attention_call
     }
 }
 
-static void lower(struct lowering *lowering, const struct cuda_attention_call *call)
+static bool lower(struct lowering *lowering, const struct cuda_attention_call *call, char *why, size_t why_size)
 {
+    (void)why, (void)why_size;
     if (call->shape.backward)
         backward(lowering, call);
     else
         forward(lowering, call);
+    return true;
 }
 
 const struct cuda_attention_candidate cuda_attention_products = {

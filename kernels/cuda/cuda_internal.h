@@ -13,6 +13,8 @@
 struct cupti_source;
 struct cupti_counters;
 struct nvml;
+struct cudnn;
+struct attention_plan;
 
 struct device {
     struct cuda_libraries libraries;
@@ -27,7 +29,12 @@ struct device {
     int shared_in_unit; /* what all blocks on a multiprocessor have together */
     char pci_bus_id[32];
     char name[96];
-    struct nvml *nvml; /* NULL: no telemetry */
+    struct nvml *nvml;   /* NULL: no telemetry */
+    struct cudnn *cudnn; /* opened when attention first asks; NULL: not there, and why */
+    struct attention_plan *cudnn_plans;
+    char cudnn_why[120];
+    uint64_t memory_bytes; /* the device's */
+    int attention_only;    /* 1 + the one attention candidate that may serve; 0: all. For tests. */
 };
 
 /* One launch with constant arguments. */

@@ -3,9 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Where a library may be: the loader's own search first, then the toolkit's usual folder, then the one this was built
- * with. */
-static void *library_open(const char *const *names, char *tried, size_t tried_size)
+void *cuda_library_open(const char *const *names, char *tried, size_t tried_size)
 {
     static const char *const folders[] = {"", "/usr/local/cuda/lib64/", STEPTOP_CUDA_LIBRARY_FOLDER};
     size_t used = 0;
@@ -40,7 +38,7 @@ bool cuda_libraries_open_driver(struct cuda_libraries *libraries, struct error *
         return true;
     static const char *const names[] = {"libcuda.so.1", "libcuda.so", NULL};
     char tried[256];
-    void *handle = library_open(names, tried, sizeof tried);
+    void *handle = cuda_library_open(names, tried, sizeof tried);
     if (!handle)
         return error_set(error, ERROR_DEVICE,
                          "no NVIDIA driver: %s cannot be loaded; install the NVIDIA driver, or choose --device cpu",
@@ -82,7 +80,7 @@ bool cuda_libraries_open_nvrtc(struct cuda_libraries *libraries, struct error *e
         return true;
     static const char *const names[] = {"libnvrtc.so.13", "libnvrtc.so.12", NULL};
     char tried[256];
-    void *handle = library_open(names, tried, sizeof tried);
+    void *handle = cuda_library_open(names, tried, sizeof tried);
     if (!handle)
         return error_set(error, ERROR_DEVICE,
                          "no NVRTC: %s cannot be loaded; steptop builds its kernels with it: install the CUDA "
@@ -106,7 +104,7 @@ bool cuda_libraries_open_blaslt(struct cuda_libraries *libraries, struct error *
         return true;
     static const char *const names[] = {"libcublasLt.so.13", "libcublasLt.so.12", NULL};
     char tried[256];
-    void *handle = library_open(names, tried, sizeof tried);
+    void *handle = cuda_library_open(names, tried, sizeof tried);
     if (!handle)
         return error_set(error, ERROR_DEVICE,
                          "no cuBLASLt: %s cannot be loaded; steptop's matmuls need it: install the CUDA toolkit's "

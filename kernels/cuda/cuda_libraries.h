@@ -13,7 +13,8 @@
     X(cuDriverGetVersion)                                                                                              \
     X(cuDeviceGetCount)                                                                                                \
     X(cuDeviceGet)                                                                                                     \
-    X(cuDeviceGetName) X(cuDeviceGetAttribute) X(cuDeviceTotalMem) X(cuDeviceGetPCIBusId) X(cuDevicePrimaryCtxRetain)  \
+    X(cuDeviceGetName)                                                                                                 \
+    X(cuDeviceGetAttribute) X(cuDeviceTotalMem) X(cuDeviceGetPCIBusId) X(cuDevicePrimaryCtxRetain)                     \
         X(cuDevicePrimaryCtxRelease) X(cuCtxSetCurrent) X(cuMemGetInfo) X(cuMemAlloc) X(cuMemFree)                     \
             X(cuMemcpyHtoDAsync) X(cuMemcpyDtoHAsync) X(cuMemcpyDtoDAsync) X(cuMemcpy2DAsync) X(cuMemsetD8Async)       \
                 X(cuMemsetD32Async) X(cuStreamCreate) X(cuStreamCreateWithPriority) X(cuCtxGetStreamPriorityRange)     \
@@ -38,7 +39,8 @@
     X(cublasLtGetStatusName)                                                                                           \
     X(cublasLtCreate)                                                                                                  \
     X(cublasLtDestroy)                                                                                                 \
-    X(cublasLtMatmul) X(cublasLtMatmulDescCreate) X(cublasLtMatmulDescDestroy) X(cublasLtMatmulDescSetAttribute)       \
+    X(cublasLtMatmul)                                                                                                  \
+    X(cublasLtMatmulDescCreate) X(cublasLtMatmulDescDestroy) X(cublasLtMatmulDescSetAttribute)                         \
         X(cublasLtMatrixLayoutCreate) X(cublasLtMatrixLayoutDestroy) X(cublasLtMatrixLayoutSetAttribute)               \
             X(cublasLtMatmulPreferenceCreate) X(cublasLtMatmulPreferenceDestroy)                                       \
                 X(cublasLtMatmulPreferenceSetAttribute) X(cublasLtMatmulAlgoGetHeuristic) X(cublasLtMatmulAlgoCheck)   \
@@ -55,6 +57,10 @@ struct cuda_libraries {
     int nvrtc_major, nvrtc_minor;
     size_t blaslt_version;
 };
+
+/* Opens the first of `names` (up to a NULL) that is found: by the loader's own search, then in the toolkit's usual folder, then in
+ * the one this was built with. NULL when none is; `tried` gets their names. */
+void *cuda_library_open(const char *const *names, char *tried, size_t tried_size);
 
 /* Each opens one library and resolves its functions; ERROR_DEVICE names the library, or the function it lacks, and the
  * remedy. The driver is also initialised. Fields that are already there stay. */

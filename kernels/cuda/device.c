@@ -1,6 +1,7 @@
 /* The device class "cuda": finding, opening and describing devices. */
 #include "kernels/device.h"
 #include "base/unknown.h"
+#include "kernels/cuda/attention.h"
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/cuda/nvml.h"
@@ -117,6 +118,7 @@ static void cuda_close(struct device *device)
     nvml_close(device->nvml);
     if (device->context) {
         libraries->cuCtxSetCurrent(device->context);
+        cuda_attention_cudnn_close(device);
         if (device->blaslt)
             libraries->cublasLtDestroy(device->blaslt);
         if (device->stream)
@@ -157,7 +159,9 @@ static struct device *cuda_open(int index, struct error *error)
     device->shared_limit = attribute(libraries, device->handle, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK_OPTIN);
     device->shared_in_unit =
         attribute(libraries, device->handle, CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_MULTIPROCESSOR);
-    if (!CUDA_OK(device, cuDeviceGetName(device->name, (int)sizeof device->name, device->handle), error) ||
+    size_t memory = 0;
+    if (!CUDA_OK(device, cuDeviceTotalMem(&memory, device->handle), error) ||
+        !CUDA_OK(device, cuDeviceGetName(device->name, (int)sizeof device->name, device->handle), error) ||
         !CUDA_OK(device, cuDeviceGetPCIBusId(device->pci_bus_id, (int)sizeof device->pci_bus_id, device->handle),
                  error) ||
         !CUDA_OK(device, cuDevicePrimaryCtxRetain(&device->context, device->handle), error) ||
@@ -165,6 +169,7 @@ static struct device *cuda_open(int index, struct error *error)
         !CUDA_OK(device, cuCtxGetStreamPriorityRange(&lowest, &highest), error) ||
         !CUDA_OK(device, cuStreamCreateWithPriority(&device->stream, CU_STREAM_NON_BLOCKING, highest), error))
         goto failed;
+    device->memory_bytes = memory;
     cublasStatus_t status = libraries->cublasLtCreate(&device->blaslt);
     if (status != CUBLAS_STATUS_SUCCESS) {
         error_set(error, ERROR_DEVICE, "cuBLASLt does not start on cuda:%d: %s", index,

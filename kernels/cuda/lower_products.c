@@ -159,24 +159,45 @@ void lower_attention_product(struct lowering *lowering, const struct node *node)
     emit_attention_product(lowering, product, &node->dims, alpha, first, second, out);
 }
 
+/* Pairs a thread: as many as the head size, addresses and strides allow, 16 bytes of the wider type at most. */
+static int64_t rope_pairs(const struct node_dims *dims, const struct operand *x, const struct operand *y)
+{
+    for (int64_t pairs = 4; pairs >= 1; pairs /= 2) {
+        bool fits = dims->head_dim % (2 * pairs) == 0;
+        const struct operand *both[] = {x, y};
+        for (int i = 0; i < 2; ++i) {
+            uint64_t bytes = 2 * (uint64_t)pairs * dtype_size(both[i]->dtype);
+            fits = fits && bytes <= 16 && CUDA_OFFSET(both[i]->address) % bytes == 0 &&
+                   both[i]->row_stride % (2 * pairs) == 0;
+        }
+        if (fits)
+            return pairs;
+    }
+    return 0;
+}
+
 void emit_rope(struct lowering *lowering, const struct node_dims *dims, bool backward, struct operand x,
                struct operand table, struct operand y)
 {
     int64_t rows = dims->batch * dims->context, columns = dims->heads * dims->head_dim;
+    int64_t pairs = rope_pairs(dims, &x, &y);
     struct defines defines = {0};
     define_number(&defines, "C", columns);
     define_number(&defines, "D", dims->head_dim);
     define_text(&defines, "TX", dtype_text(x.dtype));
     define_text(&defines, "TY", dtype_text(y.dtype));
+    define_number(&defines, "PAIRS", pairs ? pairs : 1);
+    if (pairs == 0) /* not even two elements at once */
+        define_number(&defines, "APART", 1);
     if (backward)
         define_number(&defines, "BACKWARD", 1);
-    int64_t pairs = rows * (columns / 2);
+    int64_t groups = rows * (columns / 2) / (pairs ? pairs : 1);
     struct cuda_launch *launch =
-        lower_kernel(lowering, lower_module(lowering, "rope.cu", &defines), "rope", blocks(pairs, 256), 1, 256);
+        lower_kernel(lowering, lower_module(lowering, "rope.cu", &defines), "rope", blocks(groups, 256), 1, 256);
     lower_pointer(launch, x.address);
     lower_pointer(launch, table.address);
     lower_pointer(launch, y.address);
-    lower_int64(launch, pairs);
+    lower_int64(launch, groups);
     lower_int(launch, (int32_t)dims->context);
     lower_int64(launch, x.row_stride);
     lower_int64(launch, y.row_stride);

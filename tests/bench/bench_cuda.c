@@ -1,6 +1,6 @@
 /* The CUDA device's training step: step times of one model, memory, start-up, and where the time of a step goes.
  *
- * usage: bench_cuda [--model NAME] [--batch N] [--context N] [--precision fp32|tf32|bf16] [--steps N] [--warmup N] [--eager] [--train]
+ * usage: bench_cuda [--model NAME] [--batch N] [--context N] [--vocab N] [--d-ff N] [--heads N] [--precision fp32|tf32|bf16] [--steps N] [--warmup N] [--eager] [--train]
  *                   [--kernels] [--timeline] [--ceilings] [--cache FOLDER]
  * Prints one line of "key value" pairs; --kernels adds a table of kernels by time, --timeline when each
  * of one step ran, --ceilings the card's own rates. */
@@ -19,7 +19,7 @@
 struct settings {
     const char *model, *cache;
     enum precision precision;
-    int64_t batch, context;
+    int64_t batch, context, vocab, d_ff, heads; /* the last three: 0 keeps the preset's */
     int steps, warmup;
     bool compile, train, kernels, timeline, ceilings;
 };
@@ -202,6 +202,9 @@ static bool bench(const struct settings *settings, struct error *error)
     struct device *device = class->open(0, error);
     bool done = false;
     if (!device || !model_preset_find(settings->model, &request.model, error) ||
+        (settings->vocab && !(request.model.vocab_size = settings->vocab)) ||
+        (settings->d_ff && !(request.model.d_ff = settings->d_ff)) ||
+        (settings->heads && !(request.model.num_heads = settings->heads)) ||
         !(plan = plan_build(&request, NULL, error)))
         goto cleanup;
     struct prepare_options options = {
@@ -279,6 +282,12 @@ int main(int argc, char **argv)
             settings.batch = atoll(value), i++;
         else if (strcmp(argv[i], "--context") == 0)
             settings.context = atoll(value), i++;
+        else if (strcmp(argv[i], "--vocab") == 0)
+            settings.vocab = atoll(value), i++;
+        else if (strcmp(argv[i], "--d-ff") == 0)
+            settings.d_ff = atoll(value), i++;
+        else if (strcmp(argv[i], "--heads") == 0)
+            settings.heads = atoll(value), i++;
         else if (strcmp(argv[i], "--steps") == 0)
             settings.steps = atoi(value), i++;
         else if (strcmp(argv[i], "--warmup") == 0)

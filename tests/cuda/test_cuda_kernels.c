@@ -62,8 +62,9 @@ static void list_fill(struct build_list *list, int architecture)
     list_add(list, "adamw.cu", "VECTOR=4", NULL);
     list_add(list, "softmax.cu", "TS=float", "TP=float", "TO=float", NULL);
     list_add(list, "softmax.cu", "TS=bf16", "TP=bf16", "TO=bf16", NULL);
-    list_add(list, "rope.cu", "C=768", "D=64", "TX=float", "TY=float", NULL);
-    list_add(list, "rope.cu", "C=768", "D=64", "TX=bf16", "TY=bf16", "BACKWARD", NULL);
+    list_add(list, "rope.cu", "C=768", "D=64", "TX=float", "TY=float", "PAIRS=2", NULL);
+    list_add(list, "rope.cu", "C=18", "D=6", "TX=float", "TY=float", "PAIRS=1", "APART=1", NULL);
+    list_add(list, "rope.cu", "C=768", "D=64", "TX=bf16", "TY=bf16", "PAIRS=4", "BACKWARD", NULL);
     static const struct {
         const char *d, *mode, *type, *vector, *forward[3], *backward[2];
     } heads[] = {

@@ -1,5 +1,6 @@
 /* Every op on the GPU against the double reference, in each precision, eager and with compile's constants, at shapes that
  * no tile or vector width divides; and bit by bit from run to run. Skipped (77) without a device. */
+#include "kernels/cuda/attention.h"
 #include "kernels/cuda/cuda_device.h"
 #include "tests/kernels/made.h"
 #include <math.h>
@@ -104,12 +105,15 @@ static void write_values(const struct device_class *class, struct program *progr
     }
 }
 
-static void run_on(const struct device_class *class, struct device *device, const struct made *made, bool compile,
+/* False, and nothing in `results`, where the device says that it cannot run it. */
+static bool try_on(const struct device_class *class, struct device *device, const struct made *made, bool compile,
                    int steps, struct results *results)
 {
     struct error error = {0};
     struct prepare_options options = {.compile = compile};
     struct program *program = class->prepare(device, &made->plan, &options, NULL, &error);
+    if (!program && error.kind == ERROR_UNSUPPORTED)
+        return false;
     if (!program)
         fail_msg("%s", error.text);
     write_values(class, program, made);
@@ -126,6 +130,14 @@ static void run_on(const struct device_class *class, struct device *device, cons
             fail_msg("%s", error.text);
     }
     class->release(program);
+    return true;
+}
+
+static void run_on(const struct device_class *class, struct device *device, const struct made *made, bool compile,
+                   int steps, struct results *results)
+{
+    if (!try_on(class, device, made, compile, steps, results))
+        fail_msg("%s does not run it", class->name);
 }
 
 /* Above the diagonal these are unspecified. */
@@ -262,6 +274,82 @@ static void runs_repeat_bitwise(void **state)
     cuda->close(device);
 }
 
+static const struct made_sizes heads[] = {
+    {.batch = 2, .context = 33, .heads = 3, .head_dim = 16},
+    {.batch = 1, .context = 1, .heads = 2, .head_dim = 64},
+    {.batch = 1, .context = 257, .heads = 2, .head_dim = 80},
+    {.batch = 2, .context = 256, .heads = 3, .head_dim = 64},
+    {.batch = 1, .context = 100, .heads = 1, .head_dim = 128},
+    {.batch = 1, .context = 70, .heads = 2, .head_dim = 256},
+    {.batch = 1, .context = 650, .heads = 2, .head_dim = 32},
+    {.batch = 1, .context = 700, .heads = 2, .head_dim = 96},
+    {.batch = 2, .context = 384, .heads = 2, .head_dim = 128},
+    {.batch = 1, .context = 200, .heads = 2, .head_dim = 160},
+};
+
+/* Each candidate alone, wherever it serves: against double, and bit by bit in a second run. */
+static void each_way_to_run_attention_agrees(void **state)
+{
+    (void)state;
+    static const double tolerances[] = {[PRECISION_FP32] = 1e-6, [PRECISION_TF32] = 2e-3, [PRECISION_BF16] = 1e-2};
+    struct error error = {0};
+    struct device *device = device_open(), *reference = reference_device_class.open(0, &error);
+    int failures = 0, served[CUDA_ATTENTION_MAX_CANDIDATES] = {0};
+    double worst[CUDA_ATTENTION_MAX_CANDIDATES][PRECISION_COUNT] = {{0}};
+    for (size_t shape = 0; shape < sizeof heads / sizeof *heads; shape++)
+        for (int precision = 0; precision < PRECISION_COUNT; precision++) {
+            static struct made made;
+            if (precision != PRECISION_BF16 && shape % 3 != 2) /* the others are among the ops above, too */
+                continue;
+            made_op(&made, OP_ATTENTION_BACKWARD, &heads[shape], false);
+            made.plan.precision = (enum precision)precision;
+            if (precision == PRECISION_BF16)
+                make_bf16(&made, OP_ATTENTION_BACKWARD);
+            struct results expected, first, second;
+            run_on(&reference_device_class, reference, &made, false, 1, &expected);
+            for (int c = 0; c < cuda_attention_candidate_count; c++) {
+                device->attention_only = c + 1;
+                if (!try_on(cuda, device, &made, true, 1, &first))
+                    continue;
+                run_on(cuda, device, &made, true, 1, &second);
+                served[c]++;
+                bool same = true;
+                double error_here = 0;
+                for (int32_t i = 0; i < made.plan.tensor_count; i++) {
+                    if (!first.bytes[i])
+                        continue;
+                    same = same && (cuda_attention_candidates[c]->last_resort || /* its products are chosen by timing */
+                                    strcmp(made.tensors[i].name, "delta") == 0 ||
+                                    memcmp(first.bytes[i], second.bytes[i], made.tensors[i].bytes) == 0);
+                    if (strcmp(made.tensors[i].name, "delta") == 0)
+                        continue;
+                    double far = relative_l2(&made, i, first.bytes[i], expected.bytes[i]);
+                    error_here = far > error_here || isnan(far) ? far : error_here;
+                }
+                if (!same || !(error_here <= tolerances[precision])) {
+                    print_error("%s %s, shape %zu: relative L2 error %.3g%s\n", cuda_attention_candidates[c]->name,
+                                precision_name((enum precision)precision), shape, error_here,
+                                same ? "" : ", differs between two runs");
+                    failures++;
+                }
+                double *worst_here = &worst[c][precision];
+                *worst_here = error_here > *worst_here || isnan(error_here) ? error_here : *worst_here;
+                results_free(&first);
+                results_free(&second);
+            }
+            results_free(&expected);
+        }
+    for (int c = 0; c < cuda_attention_candidate_count; c++)
+        print_message("attention by %-20s %2d cases, fp32 %.2e tf32 %.2e bf16 %.2e\n",
+                      cuda_attention_candidates[c]->name, served[c], worst[c][PRECISION_FP32], worst[c][PRECISION_TF32],
+                      worst[c][PRECISION_BF16]);
+    assert_true(served[0] > 0);
+    device->attention_only = 0;
+    cuda->close(device);
+    reference_device_class.close(reference);
+    assert_int_equal(failures, 0);
+}
+
 /* What must be seen: a wrong epsilon, a wrong scale, a missing decay. */
 static void a_wrong_constant_is_seen(void **state)
 {
@@ -302,7 +390,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fp32_ops_agree),           cmocka_unit_test(tf32_ops_agree),
         cmocka_unit_test(bf16_ops_agree),           cmocka_unit_test(runs_repeat_bitwise),
-        cmocka_unit_test(a_wrong_constant_is_seen),
+        cmocka_unit_test(a_wrong_constant_is_seen), cmocka_unit_test(each_way_to_run_attention_agrees),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

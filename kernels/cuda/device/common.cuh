@@ -67,7 +67,13 @@ template <int N> __device__ __forceinline__ pack<N> load_pack(const float *p)
 template <int N> __device__ __forceinline__ pack<N> load_pack(const bf16 *p)
 {
     pack<N> r;
-    if constexpr (N == 4) {
+    if constexpr (N == 8) {
+        uint4 t = *reinterpret_cast<const uint4 *>(p);
+        const unsigned words[4] = {t.x, t.y, t.z, t.w};
+#pragma unroll
+        for (int k = 0; k < 4; ++k)
+            r.v[2 * k] = __uint_as_float(words[k] << 16), r.v[2 * k + 1] = __uint_as_float(words[k] & 0xffff0000u);
+    } else if constexpr (N == 4) {
         uint2 t = *reinterpret_cast<const uint2 *>(p);
         r.v[0] = __uint_as_float(t.x << 16), r.v[1] = __uint_as_float(t.x & 0xffff0000u);
         r.v[2] = __uint_as_float(t.y << 16), r.v[3] = __uint_as_float(t.y & 0xffff0000u);
@@ -82,7 +88,10 @@ template <int N> __device__ __forceinline__ pack<N> load_pack(const bf16 *p)
 
 template <int N> __device__ __forceinline__ void store_pack(float *p, const pack<N> &x)
 {
-    if constexpr (N == 4)
+    if constexpr (N == 8) {
+        *reinterpret_cast<float4 *>(p) = make_float4(x.v[0], x.v[1], x.v[2], x.v[3]);
+        *reinterpret_cast<float4 *>(p + 4) = make_float4(x.v[4], x.v[5], x.v[6], x.v[7]);
+    } else if constexpr (N == 4)
         *reinterpret_cast<float4 *>(p) = make_float4(x.v[0], x.v[1], x.v[2], x.v[3]);
     else if constexpr (N == 2)
         *reinterpret_cast<float2 *>(p) = make_float2(x.v[0], x.v[1]);
