@@ -26,7 +26,7 @@ static void help_and_version(void **state)
     (void)state;
     struct outcome outcome;
     steptop_run(&outcome, "--version", NULL);
-    expect(&outcome, 0, "steptop 0.1.0 (commit ", NULL);
+    expect(&outcome, 0, "steptop 0.2.0 (commit ", NULL);
     assert_int_equal(lines(outcome.output), 1);
     outcome_release(&outcome);
     steptop_run(&outcome, "--help", NULL);
