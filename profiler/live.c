@@ -1,6 +1,7 @@
 #include "profiler/live.h"
 #include "base/clock.h"
 #include "base/unknown.h"
+#include "profiler/first_table.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -359,9 +360,50 @@ static void drop_cut_steps(const struct run *run, struct rank *rank)
     }
 }
 
+/* The timed samples of a pass's phase, PHASE_COUNT being the wall clock, in order; the caller's to free. */
+static uint64_t *timed_samples(const struct rank *rank, int pass, int phase, size_t *count)
+{
+    uint64_t *values = calloc(rank->samples.count + 1, sizeof *values);
+    if (!values)
+        abort();
+    *count = 0;
+    for (size_t i = 0; i < rank->samples.count; i++) {
+        const struct sample *sample = &rank->samples.items[i];
+        const uint64_t value = phase == PHASE_COUNT ? sample->wall_ns : sample->phase_ns[phase];
+        if (sample->pass == pass && sample->kind == STEP_TIMED && is_known_u64(value))
+            values[(*count)++] = value;
+    }
+    return values;
+}
+
+/* A run that came to its end is unreliable when a figure of the report's first table is. */
+static bool is_unreliable(const struct run *run, char *reason, size_t size)
+{
+    struct timed_pass passes[PASS_COUNT] = {0};
+    struct summary summaries[PASS_COUNT][PHASE_COUNT + 1];
+    struct first_figures figures;
+    for (int pass = 0; pass < PASS_COUNT; pass++)
+        for (int phase = 0; phase <= PHASE_COUNT; phase++) {
+            struct timed_phase *timed = &passes[pass].phases[phase];
+            timed->samples = timed_samples(run_lead(run), pass, phase, &timed->count);
+            summary_of(timed->samples, timed->count, &summaries[pass][phase]);
+            timed->summary = &summaries[pass][phase];
+        }
+    first_figures_of(passes, &figures);
+    for (int pass = 0; pass < PASS_COUNT; pass++)
+        for (int phase = 0; phase <= PHASE_COUNT; phase++)
+            free((void *)(uintptr_t)passes[pass].phases[phase].samples);
+    return first_figures_unreliable(&figures, reason, size);
+}
+
 void live_finish(struct live_run *live, enum status status, const char *reason)
 {
     struct run *run = &live->run;
+    char unreliable[sizeof run->reason];
+    if (status == STATUS_OK && is_unreliable(run, unreliable, sizeof unreliable)) {
+        status = STATUS_UNRELIABLE;
+        reason = unreliable;
+    }
     text_copy(run->reason, sizeof run->reason, reason, strlen(reason));
     for (char *c = run->reason; *c; c++)
         if (*c == '|')
@@ -376,29 +418,4 @@ void live_finish(struct live_run *live, enum status status, const char *reason)
         aggregate_finish(run->ranks.items[i]->aggregate);
     }
     run->version++;
-}
-
-bool live_unreliable(const struct run *run, char *reason, size_t size)
-{
-    VEC(uint64_t) times = {0};
-    const struct rank *rank = run_lead(run);
-    bool found = false;
-    for (int pass = 0; pass < PASS_COUNT && !found; pass++) {
-        times.count = 0;
-        for (size_t i = 0; i < rank->samples.count; i++) {
-            const struct sample *sample = &rank->samples.items[i];
-            if (sample->pass == pass && sample->kind == STEP_TIMED && sample->phase_ns[PHASE_BWD] != UNKNOWN_U64)
-                vec_push(&times, sample->phase_ns[PHASE_BWD]);
-        }
-        struct summary summary;
-        summary_of(times.items, times.count, &summary);
-        /* 1.4826 MAD is the deviation of a normal spread, and a single step that was held up does not move it. */
-        if (times.count >= 3 && summary.median < 1.4826 * summary.mad) {
-            snprintf(reason, size, "bwd of %s: its median of %.3f ms is less than its deviation of %.3f ms",
-                     pass_name((enum pass)pass), summary.median / 1e6, 1.4826 * summary.mad / 1e6);
-            found = true;
-        }
-    }
-    vec_release(&times);
-    return found;
 }

@@ -34,8 +34,6 @@ void live_records(struct live_run *live, struct live_rank *rank, struct record *
 void live_note(struct live_run *live, const char *key, const char *text); /* replaces the note of that key */
 void live_activity(struct live_run *live, const char *text);
 
-/* Sets status and reason (made one line without '|'), the end of its time, and lets go of what only running needs. */
+/* Sets status and reason (made one line without '|'), the end of its time, and lets go of what only running needs. An ok run
+ * that has a figure in the report's first table which cannot be believed becomes unreliable (profiler/first_table.h). */
 void live_finish(struct live_run *live, enum status status, const char *reason);
-
-/* Why an ok run's figures cannot be relied on, or false: a backward pass shorter than its own deviation. */
-bool live_unreliable(const struct run *run, char *reason, size_t size);

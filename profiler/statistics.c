@@ -5,11 +5,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Clocks tick in whole nanoseconds, so a spread below one tick is not a spread: it stands in for a MAD of 0. */
-static double spread_of(double mad)
-{
-    return mad < 1 ? 1 : mad;
-}
+/* What differs by less than this part of the median is neither an outlier nor a drift, however quiet the other steps were:
+ * steps that agree to nanoseconds must not make one of a few tens of them. */
+#define NOTABLE 0.005
+#define OUTLIER_DEVIATIONS (1.4826 * 10)
+#define DRIFT_DEVIATIONS 3 /* from where on a drift is told of: NOTABLE is as many deviations */
 
 static int compare_u64(const void *left, const void *right)
 {
@@ -91,6 +91,7 @@ void summary_of(const uint64_t *samples, size_t count, struct summary *summary)
                                 .median_low = nan,
                                 .median_high = nan,
                                 .cv = nan,
+                                .outliers = UNKNOWN_U32,
                                 .drift = nan};
     if (!count)
         return;
@@ -121,13 +122,19 @@ void summary_of(const uint64_t *samples, size_t count, struct summary *summary)
     for (size_t i = 0; i < count; i++)
         sorted[i] = fabs(values[i] - summary->median);
     summary->mad = median_of(sorted, count);
-    const double spread = spread_of(summary->mad), limit = 1.4826 * 10 * spread;
-    for (size_t i = 0; i < count; i++)
-        summary->outliers += fabs(values[i] - summary->median) > limit;
-    summary->first_is_outlier = fabs(values[0] - summary->median) > limit;
-    if (count >= 6) {
+    /* Clocks tick in whole nanoseconds: a spread below one tick is not a spread. */
+    const double notable = NOTABLE * summary->median, spread = fmax(summary->mad, 1);
+    if (count >= SUMMARY_LEAST_OUTLIERS) {
+        const double limit = fmax(OUTLIER_DEVIATIONS * spread, notable);
+        summary->outliers = 0;
+        for (size_t i = 0; i < count; i++)
+            summary->outliers += fabs(values[i] - summary->median) > limit;
+        summary->first_is_outlier = fabs(values[0] - summary->median) > limit;
+    }
+    if (count >= 6 && summary->median > 0) {
         const size_t third = count / 3;
-        summary->drift = (median_of(values + count - third, third) - median_of(values, third)) / spread;
+        summary->drift = (median_of(values + count - third, third) - median_of(values, third)) /
+                         fmax(spread, notable / DRIFT_DEVIATIONS);
     }
     free(values);
     free(sorted);
@@ -171,6 +178,52 @@ static double resampled_median(const uint64_t *sorted, size_t count, uint32_t *h
     return (low + (double)sorted[i]) / 2;
 }
 
+/* The largest k with P(U < k) ≤ 2.5 %, U being Mann and Whitney's statistic of `m` and `n` samples that do not differ: the
+ * coefficients of the Gaussian binomial (m + n over m) count the orders by U. *below becomes that probability. */
+static size_t rank_of_interval(size_t m, size_t n, double *below)
+{
+    const size_t half = m * n / 2 + 1;
+    double *orders = allocate(half, sizeof *orders), all = 1, sum = 0;
+    size_t k = 0;
+    orders[0] = 1;
+    for (size_t i = 1; i <= m; i++) {
+        all *= (double)(n + i) / (double)i;
+        for (size_t u = half; u-- > n + i;)
+            orders[u] -= orders[u - n - i];
+        for (size_t u = i; u < half; u++)
+            orders[u] += orders[u - i];
+    }
+    for (*below = 0; k < half; k++) {
+        sum += orders[k] / all;
+        if (sum > 0.025)
+            break;
+        *below = sum;
+    }
+    free(orders);
+    return k;
+}
+
+/* The ratios that the exact rank test does not refuse: between two of all pairs' ratios, which stand in order. */
+static void exact_interval(const uint64_t *a, size_t count_a, const uint64_t *b, size_t count_b, struct ratio *ratio)
+{
+    const bool fewer = count_a < count_b;
+    double below;
+    const size_t k = rank_of_interval(fewer ? count_a : count_b, fewer ? count_b : count_a, &below);
+    double *ratios = allocate(count_a * count_b, sizeof *ratios);
+    size_t used = 0;
+    for (size_t i = 0; i < count_a; i++)
+        for (size_t j = 0; j < count_b; j++)
+            if (b[j] > 0)
+                ratios[used++] = (double)a[i] / (double)b[j];
+    if (k && used == count_a * count_b) {
+        qsort(ratios, used, sizeof *ratios, compare_double);
+        ratio->low = fmin(ratios[k - 1], ratio->median);
+        ratio->high = fmax(ratios[used - k], ratio->median);
+        ratio->level = 2 * below;
+    }
+    free(ratios);
+}
+
 void ratio_of_medians(const uint64_t *a, size_t count_a, const uint64_t *b, size_t count_b, struct ratio *ratio)
 {
     *ratio = no_ratio;
@@ -189,7 +242,9 @@ void ratio_of_medians(const uint64_t *a, size_t count_a, const uint64_t *b, size
     if (median_b > 0) {
         ratio->median = median_a / median_b;
         ratio->n = count_a < count_b ? count_a : count_b;
-        if (ratio->n >= RATIO_LEAST_SAMPLES) {
+        if (ratio->n >= RATIO_LEAST_SAMPLES && ratio->n <= RATIO_EXACT_SAMPLES)
+            exact_interval(sorted_a, count_a, sorted_b, count_b, ratio);
+        else if (ratio->n > RATIO_EXACT_SAMPLES) {
             size_t used = 0;
             for (uint64_t i = 0; i < RESAMPLES; i++) {
                 const double below = resampled_median(sorted_b, count_b, hits, 2 * i + 1);

@@ -290,8 +290,6 @@ static void finish(struct session *session, struct live_run *live)
     if (ending->forced != STATUS_PENDING && !all_well) {
         status = ending->forced;
         snprintf(reason, sizeof reason, "%s", ending->forced_reason);
-    } else if (status == STATUS_OK && live_unreliable(&live->run, reason, sizeof reason)) {
-        status = STATUS_UNRELIABLE;
     }
     ranks_release(session);
     session_finish(session, live, status, reason);

@@ -4,7 +4,6 @@
 #include "report/derive.h"
 #include "report/escape.h"
 #include "report/fields.h"
-#include "report/seed_rule.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -82,7 +81,7 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
         phase->profiled_ns = copy_samples(rank, &cell->arena, which, p, STEP_PROFILED, &phase->profiled_count);
     }
     if (fresh) {
-        pass->overhead = (struct ratio){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0};
+        pass->overhead = (struct ratio){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0, 0};
         pass_derive(pass, run->cell.profile_every);
     }
     pass->profiled_steps = 0;
@@ -129,7 +128,6 @@ static void build_notes(struct report_cell *cell, const struct run *run)
 void cell_build(struct report_cell *cell, const struct run *run)
 {
     const struct rank *rank = run_lead(run);
-    char reason[256];
     if (cell->from_file) { /* it was read from a report that this run goes on from */
         struct report_cell empty = {0};
         arena_release(&cell->arena);
@@ -171,8 +169,4 @@ void cell_build(struct report_cell *cell, const struct run *run)
     cell->unattributed = counts.unattributed;
     rows_derive(cell);
     cell->reason = clean_copy(&cell->arena, run->reason);
-    if (cell->status == STATUS_OK && seed_unreliable(cell, reason, sizeof reason)) {
-        cell->status = STATUS_UNRELIABLE;
-        cell->reason = arena_strdup(&cell->arena, reason);
-    }
 }

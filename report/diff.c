@@ -1,5 +1,6 @@
 #include "report/diff.h"
 #include "base/vec.h"
+#include "report/contention.h"
 #include "report/markdown.h"
 #include <stdlib.h>
 #include <string.h>
@@ -46,33 +47,6 @@ static int32_t *match_cells(const struct report *a, const struct report *b, bool
     }
     free(keys);
     return partner;
-}
-
-/* Student's t: 97.5 % are below it. Abramowitz & Stegun 26.7.5, within 0.3 % from 4 degrees of freedom on. */
-static double student_975(double freedom)
-{
-    const double z = 1.959963984540054, z2 = z * z;
-    const double first = (z2 + 1) * z / 4, second = ((5 * z2 + 16) * z2 + 3) * z / 96,
-                 third = (((3 * z2 + 19) * z2 + 17) * z2 - 15) * z / 384;
-    return z + (first + (second + third / freedom) / freedom) / freedom;
-}
-
-/* Ratio of two means with the interval of their standard errors: s_ratio² / ratio² = (e_a / a)² + (e_b / b)². The launches
- * of a step are not independent of each other: it is the steps, the fewer of both sides, that count. */
-static struct ratio ratio_of_means(double a, double error_a, double b, double error_b, uint64_t steps)
-{
-    struct ratio ratio = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, steps};
-    if (!(a > 0) || !(b > 0))
-        return ratio;
-    ratio.median = b / a;
-    if (steps < RATIO_LEAST_SAMPLES)
-        return ratio;
-    const double relative = sqrt(error_a / a * (error_a / a) + error_b / b * (error_b / b));
-    /* Of the logarithm, whose error this is, too: no time becomes shorter than nothing. */
-    const double factor = exp(student_975((double)(steps - 1)) * relative);
-    ratio.low = ratio.median / factor;
-    ratio.high = ratio.median * factor;
-    return ratio;
 }
 
 static void diff_steps(struct diff *diff, struct diff_cell *cell)
@@ -175,16 +149,16 @@ static void diff_kernels(struct diff *diff, struct diff_cell *cell, int pass)
             .phase = order > 0 ? b[j]->phase : a[i]->phase,
             .a_ns = order > 0 ? UNKNOWN_DOUBLE : (double)a[i]->total_ns / (double)steps_a,
             .b_ns = order < 0 ? UNKNOWN_DOUBLE : (double)b[j]->total_ns / (double)steps_b,
-            .ratio = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0},
-            .verdict = VERDICT_AMBIGUOUS,
+            .ratio = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0, 0},
+            .verdict = VERDICT_UNCLEAR,
         };
         if (order) {
             i += order < 0;
             j += order > 0;
             continue;
         }
-        row->ratio = ratio_of_means(row->a_ns, sqrt(variance_a[a[i] - cell->a->kernels]), row->b_ns,
-                                    sqrt(variance_b[b[j] - cell->b->kernels]), cell->row_steps);
+        row->ratio = compare_means(row->a_ns, sqrt(variance_a[a[i] - cell->a->kernels]), row->b_ns,
+                                   sqrt(variance_b[b[j] - cell->b->kernels]), cell->row_steps);
         row->verdict = compare_verdict(&row->ratio, diff->threshold);
         i++;
         j++;
@@ -242,7 +216,7 @@ static void add_layer(struct diff *diff, struct diff_cell *cell, int pass, const
         struct diff_row *row = &cell->layers[cell->layer_count++];
         *row = (struct diff_row){
             .name = b->path, .pass = (uint8_t)pass, .phase = (uint8_t)phase, .a_ns = before, .b_ns = after};
-        row->ratio = ratio_of_means(before, sqrt(variance_a[index_a * PLACE_PHASE_COUNT + (size_t)phase]), after,
+        row->ratio = compare_means(before, sqrt(variance_a[index_a * PLACE_PHASE_COUNT + (size_t)phase]), after,
                                     sqrt(variance_b[index_b * PLACE_PHASE_COUNT + (size_t)phase]), cell->row_steps);
         row->verdict = compare_verdict(&row->ratio, diff->threshold);
     }
@@ -290,6 +264,14 @@ static void diff_pair(struct diff *diff, struct diff_cell *cell)
     diff->regression = diff->regression || cell->regression;
 }
 
+static const char *contention_of(struct diff *diff, const struct report *report)
+{
+    struct strbuf text = {0};
+    const char *copy = report_contention(report, &text) ? arena_strdup(&diff->arena, text.text) : NULL;
+    strbuf_release(&text);
+    return copy;
+}
+
 void diff_make(struct diff *diff, const struct report *a, const struct report *b, double threshold)
 {
     bool *taken = calloc(b->cells.count + 1, sizeof *taken);
@@ -297,6 +279,8 @@ void diff_make(struct diff *diff, const struct report *a, const struct report *b
         abort();
     *diff = (struct diff){.threshold = threshold, .few = a->cells.count <= FEW_CELLS};
     diff->cells = arena_array(&diff->arena, struct diff_cell, a->cells.count + b->cells.count + 1);
+    diff->contended[0] = contention_of(diff, a);
+    diff->contended[1] = contention_of(diff, b);
     int32_t *partner = match_cells(a, b, taken);
     for (size_t i = 0; i < a->cells.count; i++) {
         struct diff_cell *cell = &diff->cells[diff->cell_count++];

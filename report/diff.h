@@ -29,6 +29,7 @@ struct diff {
     double threshold;
     bool regression;
     bool few; /* cells: every phase's ratio has its interval */
+    const char *contended[2]; /* how a machine was busy with other things while the report was taken; NULL: it was not */
 };
 
 /* Compares a (before) with b (after). Cells match when they asked for the same model, shape, dtype, device, mode and

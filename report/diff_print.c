@@ -27,10 +27,11 @@ static int by_change(const void *a, const void *b)
     return p > q ? -1 : p < q;
 }
 
-static bool is_change(const struct diff_row *row)
+/* Faster, slower, new or gone; and what might be, where there were too few steps to tell. */
+static bool is_change(const struct diff *diff, const struct diff_row *row)
 {
     return row->verdict == VERDICT_FASTER || row->verdict == VERDICT_SLOWER || !is_known(row->a_ns) ||
-           !is_known(row->b_ns);
+           !is_known(row->b_ns) || (row->verdict == VERDICT_UNCLEAR && fabs(row->ratio.median - 1) > diff->threshold);
 }
 
 static const char *change_name(const struct diff_row *row)
@@ -80,7 +81,8 @@ static void step_table(const struct diff *diff, struct strbuf *out)
 }
 
 /* The rows that changed, the largest difference in time first. */
-static void row_table(const char *what, const struct diff_row *rows, size_t count, struct strbuf *out)
+static void row_table(const struct diff *diff, const char *what, const struct diff_row *rows, size_t count,
+                      struct strbuf *out)
 {
     struct pipe_table table = {0};
     const struct diff_row **changed = malloc((count + 1) * sizeof *changed);
@@ -88,7 +90,7 @@ static void row_table(const char *what, const struct diff_row *rows, size_t coun
     if (!changed)
         abort();
     for (size_t r = 0; r < count; r++)
-        if (is_change(&rows[r]))
+        if (is_change(diff, &rows[r]))
             changed[found++] = &rows[r];
     qsort(changed, found, sizeof *changed, by_change);
     if (found) {
@@ -108,10 +110,10 @@ static void row_table(const char *what, const struct diff_row *rows, size_t coun
     free(changed);
 }
 
-static bool has_change(const struct diff_row *rows, size_t count)
+static bool has_change(const struct diff *diff, const struct diff_row *rows, size_t count)
 {
     for (size_t r = 0; r < count; r++)
-        if (is_change(&rows[r]))
+        if (is_change(diff, &rows[r]))
             return true;
     return false;
 }
@@ -122,7 +124,7 @@ static void details(const struct diff *diff, const char *heading, struct strbuf 
     for (size_t i = 0; i < diff->cell_count; i++) {
         const struct diff_cell *cell = &diff->cells[i];
         char title[256];
-        if (!has_change(cell->kernels, cell->kernel_count) && !has_change(cell->layers, cell->layer_count))
+        if (!has_change(diff, cell->kernels, cell->kernel_count) && !has_change(diff, cell->layers, cell->layer_count))
             continue;
         if (shown == DETAIL_CELLS) {
             left++;
@@ -133,8 +135,8 @@ static void details(const struct diff *diff, const char *heading, struct strbuf 
         strbuf_printf(out, "\n%s", heading);
         escape_markdown_cell(out, title);
         strbuf_puts(out, ": kernels and layers that changed, a profiled step\n");
-        row_table("kernel", cell->kernels, cell->kernel_count, out);
-        row_table("layer", cell->layers, cell->layer_count, out);
+        row_table(diff, "kernel", cell->kernels, cell->kernel_count, out);
+        row_table(diff, "layer", cell->layers, cell->layer_count, out);
     }
     if (left)
         strbuf_printf(out, "\nKernels changed in %zu more cells.\n", left);
@@ -169,22 +171,71 @@ static void few_steps_line(const struct diff *diff, struct strbuf *out)
 {
     for (size_t i = 0; i < diff->cell_count; i++) {
         const uint64_t steps = diff->cells[i].row_steps;
-        if (steps == 0 || steps >= RATIO_LEAST_SAMPLES)
+        if (steps == 0 || steps >= COMPARE_LEAST_STEPS)
             continue;
         strbuf_printf(out,
                       "\nKernels and layers of fewer than %d profiled steps have no interval: none of them is called "
                       "faster or slower.\n",
-                      RATIO_LEAST_SAMPLES);
+                      COMPARE_LEAST_STEPS);
         return;
+    }
+}
+
+/* Where steps were few, what the verdicts rest on: each level once. */
+static void levels_line(const struct diff *diff, struct strbuf *out)
+{
+    bool said[RATIO_EXACT_SAMPLES + 1] = {false}, any = false;
+    for (size_t i = 0; i < diff->cell_count; i++)
+        for (size_t r = 0; r < diff->cells[i].step_count; r++) {
+            const struct ratio *ratio = &diff->cells[i].steps[r].ratio;
+            if (ratio->level <= 0 || ratio->n > RATIO_EXACT_SAMPLES || said[ratio->n])
+                continue;
+            strbuf_puts(out,
+                        any ? ", " : "\nFew steps are judged by the exact rank test, whose interval equal runs leave ");
+            strbuf_printf(out, "in %.2g %% of cases (%llu steps)", ratio->level * 100, (unsigned long long)ratio->n);
+            said[ratio->n] = any = true;
+        }
+    if (any)
+        strbuf_puts(out, ".\n");
+    for (size_t i = 0; i < diff->cell_count; i++)
+        for (size_t r = 0; r < diff->cells[i].step_count; r++)
+            if (diff->cells[i].steps[r].verdict == VERDICT_UNCLEAR) {
+                strbuf_printf(
+                    out,
+                    "\nunclear: fewer than %d steps on a side, or steps whose times the report does not hold, tell "
+                    "nothing of the next ones.\n",
+                    RATIO_LEAST_SAMPLES);
+                return;
+            }
+}
+
+/* What may excuse a difference. */
+static void contention_lines(const struct diff *diff, const char *name_a, const char *name_b, bool markdown,
+                             struct strbuf *out)
+{
+    for (int side = 0; side < 2; side++) {
+        const char *name = side ? name_b : name_a;
+        if (!diff->contended[side])
+            continue;
+        if (markdown) {
+            strbuf_puts(out, "\nContended: ");
+            escape_markdown_cell(out, name);
+        } else {
+            strbuf_puts(out, "contended: ");
+            clean_text(out, name, strlen(name));
+        }
+        strbuf_printf(out, " was taken with %s; its times may be those of other work.\n", diff->contended[side]);
     }
 }
 
 static void summary_line(const struct diff *diff, struct strbuf *out)
 {
-    strbuf_printf(
-        out, "%zu cell%s in both; passes: %zu slower, %zu faster, %zu same, %zu ambiguous (threshold %.3g %%).\n",
-        diff->matched, diff->matched == 1 ? "" : "s", diff->verdicts[VERDICT_SLOWER], diff->verdicts[VERDICT_FASTER],
-        diff->verdicts[VERDICT_SAME], diff->verdicts[VERDICT_AMBIGUOUS], diff->threshold * 100);
+    strbuf_printf(out,
+                  "%zu cell%s in both; passes: %zu slower, %zu faster, %zu same, %zu ambiguous, %zu unclear (threshold "
+                  "%.3g %%).\n",
+                  diff->matched, diff->matched == 1 ? "" : "s", diff->verdicts[VERDICT_SLOWER],
+                  diff->verdicts[VERDICT_FASTER], diff->verdicts[VERDICT_SAME], diff->verdicts[VERDICT_AMBIGUOUS],
+                  diff->verdicts[VERDICT_UNCLEAR], diff->threshold * 100);
 }
 
 void diff_markdown(const struct diff *diff, const char *name_a, const char *name_b, struct strbuf *out)
@@ -195,6 +246,7 @@ void diff_markdown(const struct diff *diff, const char *name_a, const char *name
     escape_markdown_cell(out, name_b);
     strbuf_printf(out, "\n\n**%s** ", diff->regression ? "Regression." : "No regression.");
     summary_line(diff, out);
+    contention_lines(diff, name_a, name_b, true, out);
     strbuf_putc(out, '\n');
     if (diff->matched)
         step_table(diff, out);
@@ -206,6 +258,7 @@ void diff_markdown(const struct diff *diff, const char *name_a, const char *name
         strbuf_printf(out, "\n%s", list.text);
     strbuf_release(&list);
     details(diff, "### ", out);
+    levels_line(diff, out);
     few_steps_line(diff, out);
 }
 
@@ -232,14 +285,15 @@ static void text_row(const struct diff_row *row, const char *label, struct strbu
     strbuf_putc(out, '\n');
 }
 
-static void text_changes(const char *what, const struct diff_row *rows, size_t count, struct strbuf *out)
+static void text_changes(const struct diff *diff, const char *what, const struct diff_row *rows, size_t count,
+                         struct strbuf *out)
 {
     const struct diff_row **changed = malloc((count + 1) * sizeof *changed);
     size_t found = 0;
     if (!changed)
         abort();
     for (size_t r = 0; r < count; r++)
-        if (is_change(&rows[r]))
+        if (is_change(diff, &rows[r]))
             changed[found++] = &rows[r];
     qsort(changed, found, sizeof *changed, by_change);
     if (found)
@@ -258,6 +312,7 @@ void diff_text(const struct diff *diff, const char *name_a, const char *name_b, 
     clean_text(out, name_b, strlen(name_b));
     strbuf_puts(out, "\n");
     summary_line(diff, out);
+    contention_lines(diff, name_a, name_b, false, out);
     for (size_t i = 0; i < diff->cell_count; i++) {
         const struct diff_cell *cell = &diff->cells[i];
         char title[256];
@@ -275,9 +330,10 @@ void diff_text(const struct diff *diff, const char *name_a, const char *name_b, 
         strbuf_putc(out, '\n');
         for (size_t r = 0; r < cell->step_count; r++)
             text_row(&cell->steps[r], pass_name((enum pass)cell->steps[r].pass), out);
-        text_changes("kernels that changed, a profiled step", cell->kernels, cell->kernel_count, out);
-        text_changes("layers that changed, a profiled step", cell->layers, cell->layer_count, out);
+        text_changes(diff, "kernels that changed, a profiled step", cell->kernels, cell->kernel_count, out);
+        text_changes(diff, "layers that changed, a profiled step", cell->layers, cell->layer_count, out);
     }
+    levels_line(diff, out);
     few_steps_line(diff, out);
     strbuf_puts(out, diff->regression ? "\nRegression.\n" : "\nNo regression.\n");
 }

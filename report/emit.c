@@ -7,6 +7,7 @@
 static void emit_seed(const struct report *report, struct strbuf *out)
 {
     report_seed_table(report, out);
+    report_seed_head(report, out);
 }
 
 static const struct format {

@@ -32,6 +32,7 @@ void emit_markdown(const struct report *report, struct strbuf *out)
     escape_markdown_cell(out, report->host.hostname && *report->host.hostname ? report->host.hostname : "unknown host");
     strbuf_puts(out, ")\n");
     report_seed_table(report, out);
+    report_seed_head(report, out);
     strbuf_puts(
         out, "\navg is the mean and std the sample standard deviation over the timed steps; back is the difference of "
              "the two means, its std the root of both variances.\n");

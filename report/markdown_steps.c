@@ -1,3 +1,4 @@
+#include "report/compare.h"
 #include "report/escape.h"
 #include "report/markdown.h"
 #include "report/pipe_table.h"
@@ -79,7 +80,7 @@ void markdown_steps(const struct report *report, struct strbuf *out)
                 pipe_number(&table, "%.3f", s->p5 * 1e-6);
                 pipe_number(&table, "%.3f", s->p95 * 1e-6);
                 pipe_number(&table, "%.2f", s->cv * 100);
-                pipe_integer(&table, s->outliers);
+                pipe_count(&table, widened(s->outliers));
                 if (phase == PHASE_COUNT)
                     warn(&warnings, cell, pass);
             }
@@ -160,9 +161,9 @@ void markdown_overhead(const struct report *report, struct strbuf *out)
     struct pipe_table table = {0};
     struct strbuf text = {0};
     bool any = false;
-    static const char *const numbers[] = {"steps",    "wall ms",           "busy ms",     "idle ms",
-                                          "idle %",   "sum of kernels ms", "in layers %", "overhead",
-                                          "95 % low", "95 % high"};
+    static const char *const numbers[] = {"steps",      "wall ms",           "busy ms",     "idle ms",
+                                          "idle %",     "sum of kernels ms", "in layers %", "overhead",
+                                          "95 % low %", "95 % high %"};
     pipe_add_column(&table, "cell", PIPE_TEXT);
     pipe_add_column(&table, "pass", PIPE_TEXT);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -185,17 +186,21 @@ void markdown_overhead(const struct report *report, struct strbuf *out)
             pipe_number(&table, "%.2f", pass->idle_ns / pass->wall_ns * 100);
             pipe_number(&table, "%.3f", pass->kernel_ns * 1e-6);
             pipe_number(&table, "%.2f", pass->attributed_ns / pass->kernel_ns * 100);
-            pipe_number(&table, "%.4f", pass->overhead.median);
-            pipe_number(&table, "%.4f", pass->overhead.low);
-            pipe_number(&table, "%.4f", pass->overhead.high);
+            char overhead[32];
+            overhead_text(&pass->overhead, overhead, sizeof overhead);
+            pipe_text(&table, overhead);
+            pipe_number(&table, "%+.2f", (pass->overhead.low - 1) * 100);
+            pipe_number(&table, "%+.2f", (pass->overhead.high - 1) * 100);
         }
     }
     pipe_finish(&table, &text);
     if (any) {
-        strbuf_puts(out,
-                    "\n## Wall clock against kernels\n\n"
-                    "A profiled step: busy is the union of all kernel intervals, idle what is left of the wall clock; "
-                    "overhead is profiled over timed steps of the same run, taken in turns.\n\n");
+        strbuf_puts(
+            out,
+            "\n## Wall clock against kernels\n\n"
+            "A profiled step: busy is the union of all kernel intervals, idle what is left of the wall clock; "
+            "overhead is profiled over timed steps of the same run, taken in turns; ≈ 0 where they differ by less than "
+            "their own interval.\n\n");
         strbuf_add(out, text.text, text.length);
     }
     strbuf_release(&text);

@@ -1,4 +1,5 @@
 #include "report/pipe_table.h"
+#include "base/unknown.h"
 #include "base/vec.h"
 #include "report/escape.h"
 #include <assert.h>
@@ -63,6 +64,14 @@ void pipe_integer(struct pipe_table *table, int64_t value)
     char text[32];
     snprintf(text, sizeof text, "%lld", (long long)value);
     add_cell(table, text);
+}
+
+void pipe_count(struct pipe_table *table, uint64_t value)
+{
+    struct strbuf text = {0};
+    strbuf_unsigned(&text, value);
+    add_cell(table, is_known_u64(value) ? text.text : "n/a");
+    strbuf_release(&text);
 }
 
 void pipe_general(struct pipe_table *table, double value)

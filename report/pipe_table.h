@@ -23,6 +23,7 @@ struct pipe_table {
 void pipe_add_column(struct pipe_table *table, const char *header, enum pipe_align align);
 void pipe_text(struct pipe_table *table, const char *text);
 void pipe_integer(struct pipe_table *table, int64_t value);
+void pipe_count(struct pipe_table *table, uint64_t value); /* "n/a" when unknown */
 void pipe_general(struct pipe_table *table, double value); /* "%g"; "nan" when unknown, as pandas writes it */
 /* A number or "n/a" by a printf format; `value` alone decides whether it is known. */
 void pipe_number(struct pipe_table *table, const char *format, double value);

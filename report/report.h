@@ -180,3 +180,5 @@ bool report_picture_path(const char *markdown, size_t n, struct strbuf *out);
 
 /* The seed's table of these cells (reference: tabulate's "pipe" format), without a heading. */
 void report_seed_table(const struct report *report, struct strbuf *out);
+/* A sentence for the rows whose forward had no pass of its own; nothing where there are none. */
+void report_seed_head(const struct report *report, struct strbuf *out);

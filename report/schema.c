@@ -131,6 +131,11 @@ static const struct field ceilings_list[] = {
 SET(ceilings, struct report_ceilings, "the ceilings");
 
 /* Times of steps. */
+static bool outliers_known(const void *item)
+{
+    return ((const struct report_phase *)item)->summary.outliers != UNKNOWN_U32;
+}
+
 static const struct field phase_list[] = {
     {"n", FIELD_UNSIGNED, AT(struct report_phase, summary.n), "timed steps, profiler off", .zero = true},
     {"mean_ns", FIELD_DOUBLE, AT(struct report_phase, summary.mean), "measured"},
@@ -145,10 +150,12 @@ static const struct field phase_list[] = {
     {"p95_ns", FIELD_DOUBLE, AT(struct report_phase, summary.p95), "measured"},
     {"p99_ns", FIELD_DOUBLE, AT(struct report_phase, summary.p99), "from 100 samples on"},
     {"cv", FIELD_DOUBLE, AT(struct report_phase, summary.cv), "sd / mean"},
-    {"outliers", FIELD_UNSIGNED, AT(struct report_phase, summary.outliers), "|x - median| / MAD above 14.826"},
-    {"first_is_outlier", FIELD_BOOL, AT(struct report_phase, summary.first_is_outlier),
-     "the first counted step is one"},
-    {"drift", FIELD_DOUBLE, AT(struct report_phase, summary.drift), "(median of the last third - of the first) / MAD"},
+    {"outliers", FIELD_UNSIGNED, AT(struct report_phase, summary.outliers),
+     "|x - median| above 14.826 MAD and above 0.5 % of the median; from 5 samples on", .special = ""},
+    {"first_is_outlier", FIELD_BOOL, AT(struct report_phase, summary.first_is_outlier), "the first counted step is one",
+     .present = outliers_known},
+    {"drift", FIELD_DOUBLE, AT(struct report_phase, summary.drift),
+     "(median of the last third - of the first) / MAD, or / a 600th of the median where that is more"},
     {"samples_ns", FIELD_SERIES, AND_COUNT(struct report_phase, samples_ns, sample_count), "timed steps in order"},
     {"warmup_ns", FIELD_SERIES, AND_COUNT(struct report_phase, warmup_ns, warmup_count), "uncounted steps in order"},
     {"profiled_ns", FIELD_SERIES, AND_COUNT(struct report_phase, profiled_ns, profiled_count),

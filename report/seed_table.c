@@ -1,6 +1,7 @@
 #include "report/pipe_table.h"
 #include "report/report.h"
 #include "report/seed_rule.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -31,7 +32,8 @@ void report_seed_table(const struct report *report, struct strbuf *out)
         if (first && i > 0)
             pipe_new_block(&table);
         index = first ? 0 : index + 1;
-        const struct seed_times t = seed_times_of(cell);
+        struct first_figures t;
+        first_figures_of_cell(cell, &t);
         char status[512];
         const bool reason = cell->status != STATUS_OK && cell->reason && cell->reason[0];
         snprintf(status, sizeof status, "%s%s%s", status_name(cell->status), reason ? ": " : "",
@@ -42,13 +44,38 @@ void report_seed_table(const struct report *report, struct strbuf *out)
         pipe_bool(&table, cell->requested.compile);
         pipe_text(&table, cell->requested.model.name);
         pipe_integer(&table, cell->requested.context_length);
-        pipe_general(&table, t.forward_mean * 1e-9);
-        pipe_general(&table, t.forward_sd * 1e-9);
-        pipe_general(&table, t.backward_mean * 1e-9);
-        pipe_general(&table, t.backward_sd * 1e-9);
-        pipe_general(&table, t.both_mean * 1e-9);
-        pipe_general(&table, t.both_sd * 1e-9);
+        pipe_general(&table, t.forward.mean * 1e-9);
+        pipe_general(&table, t.forward.sd * 1e-9);
+        pipe_general(&table, t.backward.mean * 1e-9);
+        pipe_general(&table, t.backward.sd * 1e-9);
+        pipe_general(&table, t.both.mean * 1e-9);
+        pipe_general(&table, t.both.sd * 1e-9);
         pipe_text(&table, status);
     }
     pipe_finish(&table, out);
+}
+
+/* Which rows do not follow the seed's rule, since their forward had no pass of its own. */
+void report_seed_head(const struct report *report, struct strbuf *out)
+{
+    size_t together[PASS_COUNT] = {0};
+    for (size_t i = 0; i < report->cells.count; i++) {
+        struct first_figures figures;
+        first_figures_of_cell(report->cells.items[i], &figures);
+        if (!figures.apart && isfinite(figures.forward.mean))
+            together[figures.steps]++;
+    }
+    for (int pass = 0; pass < PASS_COUNT; pass++) {
+        if (!together[pass])
+            continue;
+        const bool all = together[pass] == report->cells.count;
+        strbuf_printf(out, "\n%s", all ? "No forward pass ran by itself" : "In ");
+        if (!all)
+            strbuf_printf(out, "%zu of the %zu rows no forward pass ran by itself", together[pass],
+                          report->cells.count);
+        strbuf_printf(
+            out, ": fwd is the phase fwd of %s, back the sum of its phases loss and bwd, timed in the same step%s.\n",
+            pass_name((enum pass)pass),
+            pass == PASS_TRAIN_STEP ? ", fws & back the sum of these without the optimizer" : "");
+    }
 }

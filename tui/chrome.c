@@ -1,5 +1,6 @@
 /* The frame round the views: what runs, the badge, tabs, breadcrumb, footer, and the message for a tiny window. */
 #include "base/unknown.h"
+#include "report/compare.h"
 #include "tui/app.h"
 #include "tui/format.h"
 #include <stdio.h>
@@ -106,10 +107,8 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
     const int pass = app_pass(app, cell);
     if (pass != NO_PASS) {
         const struct ratio *overhead = &cell->passes[pass].overhead;
-        if (is_known(overhead->median))
-            snprintf(text, sizeof text, "overhead %+.2f %%", (overhead->median - 1) * 100);
-        else
-            snprintf(text, sizeof text, "overhead n/a");
+        overhead_text(overhead, number, sizeof number);
+        snprintf(text, sizeof text, "overhead %s", number);
         add_fact(area, &x, is_known(overhead->median) && overhead->median > 1.05 ? STYLE_WARN : STYLE_NORMAL, text);
         /* Until a step was counted the rows are the warm-up's, and that must be seen. */
         const struct report_phase *total = &cell->passes[pass].phases[PHASE_COUNT];

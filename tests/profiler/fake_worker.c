@@ -270,8 +270,8 @@ static int behave(const char *way, const struct cell *cell)
         steps_until_killed(ring, 3);
     } else if (strcmp(way, "unreliable") == 0) {
         for (uint32_t i = 0; i < 9; i++) {
-            struct sample sample = {.pass = PASS_FWD, .kind = STEP_TIMED, .step = i, .wall_ns = 1000};
-            sample.phase_ns[PHASE_BWD] = i % 3 == 0 ? 1000 : i % 3 == 1 ? 100000 : 50;
+            struct sample sample = {.pass = PASS_FWD, .kind = STEP_TIMED, .step = i};
+            sample.wall_ns = sample.phase_ns[PHASE_FWD] = i % 3 == 0 ? 1000 : i % 3 == 1 ? 100000 : 50;
             say(MESSAGE_SAMPLE, &sample, sizeof sample);
         }
         say_end(STATUS_OK, "");

@@ -65,7 +65,8 @@ static void plays_what_was_recorded(void **state)
     assert_int_equal(session_run_count(again), 2);
     for (size_t i = 0; i < 2; i++) {
         const struct run *a = session_run(session, i), *b = session_run(again, i);
-        assert_int_equal(a->status, i == 0 ? STATUS_OK : STATUS_UNSUPPORTED);
+        /* On a busy machine three steps may well vary more than backward takes. */
+        assert_true(i == 0 ? a->status == STATUS_OK || a->status == STATUS_UNRELIABLE : a->status == STATUS_UNSUPPORTED);
         assert_int_equal(a->status, b->status);
         assert_string_equal(a->reason, b->reason);
         assert_true(b->replayed && !a->replayed);

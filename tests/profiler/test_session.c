@@ -105,7 +105,7 @@ static void bad_workers(void **state)
         {"kill", STATUS_KILLED, "SIGKILL"},
         {"term", STATUS_KILLED, "killed by SIGTERM"},
         {"abort", STATUS_OOM, "out of memory: 7 items"},
-        {"unreliable", STATUS_UNRELIABLE, "bwd of fwd"},
+        {"unreliable", STATUS_UNRELIABLE, "forward (3.368e-05 s) is smaller than its own deviation"},
         {"nobody", STATUS_ERROR, "exit code 7"},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {

@@ -39,6 +39,7 @@ static void summary_by_hand(void **state)
 
     const uint64_t even[] = {4, 1, 3, 2};
     summary_of(even, 4, &s);
+    assert_int_equal(s.outliers, UNKNOWN_U32); /* too few to tell */
     assert_near(s.median, 2.5, 1e-15);
     assert_near(s.mad, 1, 1e-15); /* of 1.5 1.5 0.5 0.5 */
 
@@ -103,6 +104,21 @@ static void outliers_and_drift(void **state)
     const uint64_t rising[] = {10, 20, 30, 40, 50, 60};
     summary_of(rising, COUNT(rising), &s);
     assert_near(s.drift, (55.0 - 15.0) / 15.0, 1e-15);
+    /* Nanoseconds of milliseconds are neither, however quiet the other steps were. */
+    const uint64_t quiet[] = {50000100, 50000000, 50000000, 50000000, 50000000, 50000000, 50000008, 50000008, 50000008};
+    summary_of(quiet, COUNT(quiet), &s);
+    assert_int_equal(s.outliers, 0);
+    assert_false(s.first_is_outlier);
+    assert_true(fabs(s.drift) < 0.001);
+    /* Beyond half a percent they are. */
+    const uint64_t loud[] = {50300000, 50000000, 50000001, 50000000, 50000002, 50000000, 50400000, 50400000, 50400000};
+    summary_of(loud, COUNT(loud), &s);
+    assert_true(s.first_is_outlier && s.outliers == 4 && s.drift > 3);
+    /* Two of three that are alike make no outlier of the third. */
+    const uint64_t alike[] = {41983000, 41988000, 39619000};
+    summary_of(alike, COUNT(alike), &s);
+    assert_int_equal(s.outliers, UNKNOWN_U32);
+    assert_false(s.first_is_outlier);
     /* equal samples have a spread of one tick, not of nothing */
     const uint64_t equal[] = {100, 100, 100, 100, 100, 101};
     summary_of(equal, COUNT(equal), &s);
@@ -155,10 +171,10 @@ static void ratio_of_medians_covers(void **state)
     assert_true(width / 200 < 0.08 && width / 200 > 0.02);
     const uint64_t one = 5, zero = 0;
     struct ratio r;
-    /* No interval of fewer than five samples: it would be far narrower than it says. */
+    /* No interval of fewer than four samples: it would be far narrower than it says. */
     const uint64_t few[5] = {100, 101, 102, 103, 104}, more[5] = {110, 111, 112, 113, 114};
-    ratio_of_medians(more, 4, few, 4, &r);
-    assert_near(r.median, 111.5 / 101.5, 1e-12);
+    ratio_of_medians(more, 3, few, 3, &r);
+    assert_near(r.median, 111.0 / 101, 1e-12);
     assert_false(is_known(r.low));
     ratio_of_medians(more, 5, few, 5, &r);
     assert_true(r.low > 1 && r.low <= r.median && r.high >= r.median);
@@ -167,6 +183,52 @@ static void ratio_of_medians_covers(void **state)
     assert_false(is_known(r.low));
     ratio_of_medians(&one, 1, &zero, 1, &r);
     assert_false(is_known(r.median));
+}
+
+/* Mann and Whitney's table of critical values, two-sided 5 %: the interval leaves out as many of the ordered ratios at each end
+ * as the largest U that is refused, and one more. */
+static void small_samples_are_judged_exactly(void **state)
+{
+    (void)state;
+    static const struct {
+        size_t m, n;
+        int critical;
+    } table[] = {{4, 4, 0}, {4, 6, 2},  {5, 5, 2},  {5, 9, 7},   {6, 6, 5},
+                 {7, 7, 8}, {8, 8, 13}, {9, 9, 17}, {9, 20, 48}, {4, 20, 14}};
+    for (size_t t = 0; t < COUNT(table); t++) {
+        const size_t m = table[t].m, n = table[t].n, all = m * n, k = (size_t)table[t].critical + 1;
+        uint64_t a[20], b[20];
+        double ratios[400];
+        for (size_t i = 0; i < m; i++)
+            a[i] = 1000000 + 1009 * i * i;
+        for (size_t j = 0; j < n; j++)
+            b[j] = 1000000 + 7919 * j;
+        for (size_t i = 0, at = 0; i < m; i++)
+            for (size_t j = 0; j < n; j++, at++) {
+                const double ratio = (double)a[i] / (double)b[j];
+                size_t place = at;
+                for (; place > 0 && ratios[place - 1] > ratio; place--)
+                    ratios[place] = ratios[place - 1];
+                ratios[place] = ratio;
+            }
+        struct ratio r;
+        ratio_of_medians(a, m, b, n, &r);
+        assert_near(r.low, ratios[k - 1], 0);
+        assert_near(r.high, ratios[all - k], 0);
+        assert_true(r.level > 0 && r.level <= 0.05);
+    }
+    const uint64_t quick[] = {100, 104, 101, 103}, slow[] = {300, 470, 288, 310};
+    struct ratio r;
+    ratio_of_medians(slow, 4, quick, 4, &r);
+    assert_near(r.level, 2.0 / 70, 1e-12);
+    assert_near(r.low, 288.0 / 104, 1e-12);
+    assert_near(r.high, 470.0 / 100, 1e-12);
+    /* Thousands against few: no overflow, and still a level below 5 %. */
+    static uint64_t many[4096];
+    for (size_t i = 0; i < COUNT(many); i++)
+        many[i] = 1000 + i % 97;
+    ratio_of_medians(many, COUNT(many), slow, 4, &r);
+    assert_true(r.level > 0.045 && r.level <= 0.05 && r.low < r.median && r.median < r.high);
 }
 
 static void welford_against_two_passes(void **state)
@@ -288,6 +350,7 @@ int main(void)
         cmocka_unit_test(outliers_and_drift),
         cmocka_unit_test(ratios_of_pairs),
         cmocka_unit_test(ratio_of_medians_covers),
+        cmocka_unit_test(small_samples_are_judged_exactly),
         cmocka_unit_test(welford_against_two_passes),
         cmocka_unit_test(histogram_against_sorting),
         cmocka_unit_test(histogram_of_one_value),

@@ -392,23 +392,23 @@ static void test_endless(void **state)
 
 static void verdict_is(double low, double median, double high, enum verdict expected)
 {
-    const struct ratio ratio = {median, low, high, 10};
+    const struct ratio ratio = {median, low, high, 10, 0};
     assert_int_equal(compare_verdict(&ratio, 0.02), expected);
 }
 
 static void test_verdicts(void **state)
 {
     (void)state;
-    verdict_is(0.99, 1.004, 1.2, VERDICT_SAME); /* under half a percent */
+    verdict_is(0.9985, 1, 10.0005, VERDICT_AMBIGUOUS); /* the medians agree, the interval does not */
     verdict_is(0.995, 1.01, 1.019, VERDICT_SAME);
     verdict_is(0.98, 1.05, 1.12, VERDICT_AMBIGUOUS); /* the interval holds 1 */
     verdict_is(1.03, 1.05, 1.07, VERDICT_SLOWER);
     verdict_is(1.001, 1.05, 1.07, VERDICT_SLOWER);
     verdict_is(1.001, 1.01, 1.1, VERDICT_AMBIGUOUS); /* maybe beyond the threshold, maybe not */
     verdict_is(0.90, 0.93, 0.95, VERDICT_FASTER);
-    verdict_is(NAN, 1.5, NAN, VERDICT_AMBIGUOUS);
-    verdict_is(NAN, 1.01, NAN, VERDICT_SAME);
-    verdict_is(NAN, NAN, NAN, VERDICT_AMBIGUOUS);
+    verdict_is(NAN, 1.5, NAN, VERDICT_UNCLEAR);
+    verdict_is(NAN, 1.01, NAN, VERDICT_UNCLEAR);
+    verdict_is(NAN, NAN, NAN, VERDICT_UNCLEAR);
 }
 
 int main(void)

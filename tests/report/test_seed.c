@@ -85,6 +85,13 @@ static void test_emitter(void **state)
 }
 
 /* What went wrong in the seed's own benchmark: backward below zero, and smaller than its deviation. */
+static bool unreliable(const struct report_cell *cell, char *reason, size_t size)
+{
+    struct first_figures figures;
+    first_figures_of_cell(cell, &figures);
+    return first_figures_unreliable(&figures, reason, size);
+}
+
 static void test_unreliable(void **state)
 {
     (void)state;
@@ -95,21 +102,33 @@ static void test_unreliable(void **state)
         fail_msg("%s", error.text);
     struct report_cell *cell = report.cells.items[0];
     struct summary *both = &cell->passes[PASS_FWD_BWD].phases[PHASE_COUNT].summary;
-    assert_false(seed_unreliable(cell, reason, sizeof reason));
+    assert_false(unreliable(cell, reason, sizeof reason));
     both->mean = cell->passes[PASS_FWD].phases[PHASE_COUNT].summary.mean - 2.7e6;
-    assert_true(seed_unreliable(cell, reason, sizeof reason));
+    assert_true(unreliable(cell, reason, sizeof reason));
     assert_non_null(strstr(reason, "negative"));
     both->mean += 38.3e6;
     both->sd = 79e6;
-    assert_true(seed_unreliable(cell, reason, sizeof reason));
+    assert_true(unreliable(cell, reason, sizeof reason));
     assert_non_null(strstr(reason, "smaller than its own deviation"));
     both->mean += 600e6;
-    assert_false(seed_unreliable(cell, reason, sizeof reason));
+    assert_false(unreliable(cell, reason, sizeof reason));
+    /* Every figure of the table: forward, and both. */
+    struct summary *forward = &cell->passes[PASS_FWD].phases[PHASE_COUNT].summary;
+    const double calm = forward->sd;
+    forward->sd = forward->mean * 5;
+    assert_true(unreliable(cell, reason, sizeof reason));
+    assert_non_null(strstr(reason, "forward ("));
+    forward->sd = calm;
+    both->sd = both->mean * 1.01;
+    assert_true(unreliable(cell, reason, sizeof reason));
+    /* Without a forward pass the phases of the same steps are judged. */
+    both->sd = calm;
+    cell->passes[PASS_FWD].present = false;
     struct report_phase *direct = &cell->passes[PASS_FWD_BWD].phases[PHASE_BWD];
     direct->summary.n = 5;
     direct->summary.mean = 1e6;
     direct->summary.sd = 2e6;
-    assert_true(seed_unreliable(cell, reason, sizeof reason));
+    assert_true(unreliable(cell, reason, sizeof reason));
     assert_non_null(strstr(reason, "directly"));
     report_free(&report);
 }

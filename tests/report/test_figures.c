@@ -1,0 +1,253 @@
+/* Figures that cannot be true: reports whose right reading is known, through diff and Markdown. */
+#include "report/diff.h"
+#include "report/escape.h"
+#include "report/pipe_table.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#define INPUTS TEST_SOURCE_DIR "/report/inputs/"
+
+static void parse(struct report *report, const char *host, const char *passes, const char *rest)
+{
+    struct error error = {0};
+    struct strbuf text = {0};
+    strbuf_printf(
+        &text,
+        "schema: steptop/report/1\n%scells:\n  - id: 1\n    status: ok\n    requested:\n      device: cpu\n"
+        "      model: {name: one, kind: lm, d_model: 64, d_ff: 128, num_layers: 1, num_heads: 2, vocab_size: 9}\n"
+        "      batch_size: 1\n      context_length: 16\n      profile_every: 1\n    passes:\n%s%scomplete: true\n",
+        host, passes, rest);
+    if (!report_parse(text.text, text.length, "made", report, &error))
+        fail_msg("%s\n%s", error.text, text.text);
+    strbuf_release(&text);
+}
+
+static void read_input(struct report *report, const char *name)
+{
+    struct error error = {0};
+    char path[512];
+    snprintf(path, sizeof path, INPUTS "%s", name);
+    if (!report_read(path, report, &error))
+        fail_msg("%s", error.text);
+}
+
+static char *emitted(const struct report *report, enum report_format format)
+{
+    struct strbuf out = {0};
+    report_emit(report, format, &out);
+    return out.text;
+}
+
+/* The text of a diff of two reports, which are released. */
+static char *difference(struct report *a, struct report *b, bool *regression)
+{
+    struct diff diff;
+    struct strbuf text = {0};
+    diff_make(&diff, a, b, 0.02);
+    diff_text(&diff, "a", "b", &text);
+    *regression = diff.regression;
+    diff_free(&diff);
+    report_free(a);
+    report_free(b);
+    return text.text;
+}
+
+static char *difference_of(const char *before, const char *after, bool *regression)
+{
+    struct report a, b;
+    parse(&a, "", before, "");
+    parse(&b, "", after, "");
+    return difference(&a, &b, regression);
+}
+
+static void has(const char *text, const char *part)
+{
+    if (!strstr(text, part))
+        fail_msg("no '%s' in\n%s", part, text);
+}
+
+static void has_not(const char *text, const char *part)
+{
+    if (strstr(text, part))
+        fail_msg("'%s' in\n%s", part, text);
+}
+
+static void test_same_is_within(void **state)
+{
+    (void)state;
+    struct report a, b;
+    bool regression;
+    read_input(&a, "r-before.yaml");
+    read_input(&b, "r-after-slower-one-outlier.yaml");
+    char *text = difference(&a, &b, &regression);
+    has(text, "1 same, 1 ambiguous");
+    has(text, "ambiguous fwd total");
+    assert_false(regression);
+    free(text);
+}
+
+static void test_few_steps(void **state)
+{
+    (void)state;
+    bool regression;
+    char *text = difference_of("      fwd: {phases: {total: {samples_ns: [1000000, 1040000, 1010000, 1030000]}}}\n",
+                               "      fwd: {phases: {total: {samples_ns: [3000000, 4700000, 2880000, 3100000]}}}\n",
+                               &regression);
+    has(text, "1 slower");
+    has(text, "in 2.9 % of cases (4 steps)");
+    assert_true(regression);
+    free(text);
+    /* The other way round it is faster, and one step that overlaps makes it nothing. */
+    text = difference_of("      fwd: {phases: {total: {samples_ns: [3000000, 4700000, 2880000, 3100000]}}}\n",
+                         "      fwd: {phases: {total: {samples_ns: [1000000, 1040000, 1010000, 1030000]}}}\n",
+                         &regression);
+    has(text, "1 faster");
+    free(text);
+    text = difference_of("      fwd: {phases: {total: {samples_ns: [1000000, 1040000, 1010000, 2900000]}}}\n",
+                         "      fwd: {phases: {total: {samples_ns: [3000000, 4700000, 2880000, 3100000]}}}\n",
+                         &regression);
+    has(text, "1 ambiguous");
+    assert_false(regression);
+    free(text);
+    /* All above, and yet by less than what counts. */
+    text = difference_of("      fwd: {phases: {total: {samples_ns: [1000000, 1000001, 1000002, 1000003]}}}\n",
+                         "      fwd: {phases: {total: {samples_ns: [1010000, 1010001, 1010002, 1010003]}}}\n",
+                         &regression);
+    has(text, "1 same");
+    assert_false(regression);
+    free(text);
+    for (int steps = 1; steps <= 3; steps++) {
+        char before[128], after[128];
+        static const char *const b[] = {"1000000", "1000000, 1040000", "1000000, 1040000, 1010000"},
+                                 *const c[] = {"3000000", "3000000, 3040000", "3000000, 3040000, 3010000"};
+        snprintf(before, sizeof before, "      fwd: {phases: {total: {samples_ns: [%s]}}}\n", b[steps - 1]);
+        snprintf(after, sizeof after, "      fwd: {phases: {total: {samples_ns: [%s]}}}\n", c[steps - 1]);
+        text = difference_of(before, after, &regression);
+        has(text, "1 unclear");
+        has(text, "unclear   fwd total");
+        has(text, steps == 1 ? "+200.00 %" : "+1");
+        assert_false(regression);
+        free(text);
+    }
+}
+
+static void test_no_deviations_of_nanoseconds(void **state)
+{
+    (void)state;
+    static const char *const inputs[] = {"r-nanosecond-drift.yaml", "r-three-steps-two-alike.yaml"};
+    for (size_t i = 0; i < 2; i++) {
+        struct report report;
+        read_input(&report, inputs[i]);
+        char *text = emitted(&report, FORMAT_MARKDOWN);
+        has_not(text, "deviations (MAD)");
+        has_not(text, "is an outlier");
+        free(text);
+        report_free(&report);
+    }
+}
+
+/* With fwd_bwd or train_step alone the phases of the same steps fill the first table, and it says so. */
+static void test_first_table_of_one_pass(void **state)
+{
+    (void)state;
+    struct report report;
+    parse(&report, "",
+          "      fwd_bwd:\n        phases:\n          fwd: {samples_ns: [1000000000, 1000000000, 1000000000]}\n"
+          "          loss: {samples_ns: [500000000, 250000000, 0]}\n"
+          "          bwd: {samples_ns: [2000000000, 2250000000, 2500000000]}\n"
+          "          total: {samples_ns: [4000000000, 4000000000, 4000000000]}\n",
+          "");
+    char *text = emitted(&report, FORMAT_SEED);
+    has(text, "|               1 |               0 |              2.5 |                0 |                      4 |"
+              "                      0 | ok");
+    has(text, "No forward pass ran by itself: fwd is the phase fwd of fwd_bwd");
+    has_not(text, "nan");
+    free(text);
+    report_free(&report);
+    parse(
+        &report, "",
+        "      train_step:\n        phases:\n          fwd: {samples_ns: [1000000000, 1000000000]}\n"
+        "          loss: {samples_ns: [500000000, 250000000]}\n          bwd: {samples_ns: [2000000000, 2250000000]}\n"
+        "          opt: {samples_ns: [7000000000, 7000000000]}\n"
+        "          total: {samples_ns: [11000000000, 11000000000]}\n",
+        "");
+    text = emitted(&report, FORMAT_MARKDOWN);
+    has(text, "|              2.5 |                0 |                    3.5 |                      0 | ok");
+    has(text, "fwd is the phase fwd of train_step");
+    free(text);
+    report_free(&report);
+    /* The seed's rule where forward ran by itself. */
+    parse(&report, "",
+          "      fwd: {phases: {total: {samples_ns: [1500000000, 1500000000]}}}\n"
+          "      fwd_bwd: {phases: {fwd: {samples_ns: [1, 1]}, total: {samples_ns: [4000000000, 4000000000]}}}\n",
+          "");
+    text = emitted(&report, FORMAT_SEED);
+    has(text, "|             1.5 |               0 |              2.5 |");
+    has_not(text, "by itself");
+    free(text);
+    report_free(&report);
+}
+
+static void test_overhead(void **state)
+{
+    (void)state;
+    static const struct {
+        struct ratio ratio;
+        const char *text;
+    } cases[] = {
+        {{1.0199, 1.01, 1.03, 9, 0}, "+1.99 %"}, {{0.99, 0.97, 1.01, 9, 0}, "≈ 0"}, {{0.99, NAN, NAN, 3, 0}, "≈ 0"},
+        {{0.9, 0.85, 0.95, 9, 0}, "-10.00 %"},   {{NAN, NAN, NAN, 0, 0}, "n/a"},    {{1.01, NAN, NAN, 2, 0}, "+1.00 %"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char text[32];
+        overhead_text(&cases[i].ratio, text, sizeof text);
+        assert_string_equal(text, cases[i].text);
+    }
+    struct report report;
+    parse(&report, "",
+          "      fwd:\n        profiled_steps: 6\n        wall_ns: 1000\n        phases: {total: {samples_ns: [1000, "
+          "1010, "
+          "990, 1000, 1010, 1000], profiled_ns: [990, 1011, 989, 990, 1000, 990]}}\n",
+          "");
+    char *text = emitted(&report, FORMAT_MARKDOWN);
+    has(text, " ≈ 0 ");
+    free(text);
+    report_free(&report);
+}
+
+static void test_contended(void **state)
+{
+    (void)state;
+    static const char fwd[] = "      fwd: {phases: {total: {samples_ns: [1000000, 1040000, 1010000, 1030000]}}}\n";
+    struct report a, b;
+    bool regression;
+    parse(&a, "host: {cores: 8, load_average: 6.5}\n", fwd, "");
+    parse(&b, "host: {cores: 8, load_average: 0.4}\n", fwd, "    notes:\n      - {key: steal, text: 12.50 %}\n");
+    char *text = difference(&a, &b, &regression);
+    has(text, "contended: a was taken with a load average of 6.50 on 8 cores when it began");
+    has(text, "contended: b was taken with up to 12.50 % of the processors' time stolen in 1 of 1 cells");
+    free(text);
+    parse(&a, "host: {cores: 8, load_average: 0.4}\n", fwd, "");
+    parse(&b, "", fwd, "    notes:\n      - {key: steal, text: 0.30 %}\n");
+    text = difference(&a, &b, &regression);
+    has_not(text, "contended");
+    free(text);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_same_is_within),
+        cmocka_unit_test(test_few_steps),
+        cmocka_unit_test(test_no_deviations_of_nanoseconds),
+        cmocka_unit_test(test_first_table_of_one_pass),
+        cmocka_unit_test(test_overhead),
+        cmocka_unit_test(test_contended),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
