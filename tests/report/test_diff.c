@@ -295,7 +295,9 @@ static void test_program(void **state)
     assert_non_null(mkdtemp(folder));
     write_report("a.yaml", 1);
     write_report("b.yaml", 1.1);
-    assert_int_equal(steptop("diff a.yaml b.yaml", output, sizeof output), 5);
+    const int code = steptop("diff a.yaml b.yaml", output, sizeof output);
+    if (code != 5)
+        fail_msg("%d: %s", code, output);
     assert_non_null(strstr(output, "2 slower"));
     assert_int_equal(steptop("diff b.yaml a.yaml --format markdown", output, sizeof output), 0);
     assert_non_null(strstr(output, "2 faster"));
