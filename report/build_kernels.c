@@ -355,6 +355,7 @@ static void group_totals(struct build_rows *rows, struct group *group, const str
     struct report_kernel *kernel = &group->kernel;
     const struct entry *largest = &entries[group->first];
     const bool single = rows->seen.items[group->first].next == NONE;
+    const char *before = kernel->op; /* the document may outlive the run's places: it has a copy, made once */
     kernel->flops = kernel->bytes = UNKNOWN_DOUBLE;
     group->counters = (struct report_counters){.samples = 0};
     if (!single) {
@@ -378,6 +379,7 @@ static void group_totals(struct build_rows *rows, struct group *group, const str
         histogram_merge(&rows->merged, histogram_of(rows, entry));
         histogram_merge(&rows->warmup, &entry->warmup_histogram);
     }
+    kernel->op = before && strcmp(before, kernel->op) == 0 ? before : arena_strdup(&rows->arena, kernel->op);
     *histogram = single ? histogram_of(rows, largest) : &rows->merged;
     *warmup = single ? &largest->warmup_histogram : &rows->warmup;
     copy_recent(group, largest);
