@@ -1,6 +1,9 @@
-/* Builds every kernel with NVRTC for each architecture and precision: no GPU needed. Checks that no kernel spills registers
+/* Builds with NVRTC what lowering real plans on a card that is not there asks for, in each precision: no GPU needed. Checks that no kernel spills registers
  * or keeps a stack frame: in these kernels either would mean an array that went to memory. */
+#include "kernels/cuda/attention.h"
+#include "kernels/cuda/cuda_internal.h"
 #include "kernels/cuda/nvrtc_build.h"
+#include "model/model.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -10,87 +13,106 @@
 
 #include <cmocka.h>
 
-#define MAX_BUILDS 96
+#define MAX_BUILDS 512
 
 struct build_list {
+    struct arena memory;
     struct cuda_build items[MAX_BUILDS];
     int count;
 };
 
-static void list_add(struct build_list *list, const char *file, ...) __attribute__((sentinel));
-static void list_add(struct build_list *list, const char *file, ...)
+static bool same_build(const struct cuda_build *a, const struct cuda_build *b)
 {
-    assert_true(list->count < MAX_BUILDS);
-    struct cuda_build *build = &list->items[list->count++];
-    build->file = file;
-    va_list arguments;
-    va_start(arguments, file);
-    for (const char *define; (define = va_arg(arguments, const char *));)
-        build->defines[build->define_count++] = define;
-    va_end(arguments);
+    bool same = strcmp(a->file, b->file) == 0 && a->define_count == b->define_count;
+    for (int i = 0; same && i < a->define_count; ++i)
+        same = strcmp(a->defines[i], b->defines[i]) == 0;
+    return same;
 }
 
-static void list_fill_hopper(struct build_list *list)
+static void list_add(struct build_list *list, const struct cuda_build *build)
 {
-    static const char *const tiles[][3] = {{"WARPGROUPS=2", "BN=128", "STAGES=3"},
-                                           {"WARPGROUPS=2", "BN=256", "STAGES=4"},
-                                           {"WARPGROUPS=3", "BN=192", "STAGES=4"}};
-    for (int i = 0; i < 3; ++i) {
-        list_add(list, "gemm_hopper.cu", tiles[i][0], tiles[i][1], tiles[i][2], "SPLIT=1", NULL);
-        list_add(list, "gemm_hopper.cu", tiles[i][0], tiles[i][1], tiles[i][2], "SPLIT=5", "ACROSS=1", NULL);
-        list_add(list, "gemm_hopper.cu", tiles[i][0], tiles[i][1], tiles[i][2], "SPLIT=2", "ALONG=1", NULL);
+    for (int i = 0; i < list->count; ++i)
+        if (same_build(&list->items[i], build))
+            return;
+    assert_true(list->count < MAX_BUILDS);
+    struct cuda_build *copy = &list->items[list->count++];
+    *copy = (struct cuda_build){.file = build->file, .define_count = build->define_count};
+    for (int i = 0; i < build->define_count; ++i)
+        copy->defines[i] = arena_strdup(&list->memory, build->defines[i]);
+}
+
+/* A card as lowering sees it. */
+static struct device fake_device(int architecture)
+{
+    const bool large = architecture == 90 || architecture == 100;
+    return (struct device){.architecture = architecture,
+                           .units = architecture == 80 ? 108 : 132,
+                           .shared_limit = large                ? 227 << 10
+                                           : architecture == 80 ? 163 << 10
+                                                                : 99 << 10,
+                           .shared_in_unit = large                ? 228 << 10
+                                             : architecture == 80 ? 164 << 10
+                                                                  : 100 << 10};
+}
+
+/* All modules that lowering this plan registers, with each candidate for attention. */
+static void list_lowered(struct build_list *list, int architecture, const struct plan *plan, bool compile)
+{
+    for (int only = 0; only <= cuda_attention_candidate_count; ++only) {
+        struct device device = fake_device(architecture);
+        struct error error = {0};
+        uint64_t scratch, side, own;
+        device.attention_only = only;
+        struct program *program = cuda_program_new(&device, plan, compile, &error);
+        assert_non_null(program);
+        /* A candidate that does not serve the shape says so; the others then do. */
+        if (cuda_lower(program, CUDA_RATES_BYTES, &scratch, &side, &own, &error))
+            for (int i = 0; i < program->build_count; ++i)
+                list_add(list, &program->builds[i]);
+        else if (!only)
+            fail_msg("sm_%d: %s", architecture, error.text);
+        free(program->builds);
+        free(program->launches);
+        free(program->gemms.items);
+        free(program->attentions.items);
+        free(program->node_kernel);
+        arena_release(&program->memory);
+        free(program);
     }
 }
 
+/* What real plans ask for: head sizes 64, 80 and 128, sizes that no vector or tile divides, lengths that no tile divides, in
+ * each precision, eager and compiled. */
 static void list_fill(struct build_list *list, int architecture)
 {
-    list_add(list, "elementwise.cu", "T0=float", "T1=float", "T2=float", "VECTOR=4", "F=3072", NULL);
-    list_add(list, "elementwise.cu", "T0=bf16", "T1=bf16", "T2=bf16", "VECTOR=4", "F=3072", "ELEMENTS=3145728", NULL);
-    list_add(list, "elementwise.cu", "T0=float", "T1=bf16", "T2=bf16", "VECTOR=1", "F=7", NULL);
-    list_add(list, "norm.cu", "C=768", "VECTOR=4", "THREADS=192", "GROUP=2", "TX=float", "TR=float", "TY=bf16",
-             "TZ=float", NULL);
-    list_add(list, "norm.cu", "C=2560", "VECTOR=4", "THREADS=320", "GROUP=8", "TX=float", "TR=bf16", "TY=float",
-             "TZ=float", NULL);
-    list_add(list, "norm.cu", "C=31", "VECTOR=1", "THREADS=32", "GROUP=1", "TX=float", "TR=float", "TY=float",
-             "TZ=float", NULL);
-    list_add(list, "embedding.cu", "C=768", "VECTOR=4", "TX=float", NULL);
-    list_add(list, "loss.cu", "V=10000", "VECTOR=4", "THREADS=512", "TL=float", "TG=float", NULL);
-    list_add(list, "loss.cu", "V=10007", "VECTOR=1", "THREADS=512", "TL=bf16", "TG=bf16", NULL);
-    list_add(list, "transpose.cu", NULL);
-    if (architecture == 90)
-        list_fill_hopper(list);
-    list_add(list, "adamw.cu", "VECTOR=4", NULL);
-    list_add(list, "softmax.cu", "TS=float", "TP=float", "TO=float", NULL);
-    list_add(list, "softmax.cu", "TS=bf16", "TP=bf16", "TO=bf16", NULL);
-    list_add(list, "rope.cu", "C=768", "D=64", "TX=float", "TY=float", "PAIRS=2", NULL);
-    list_add(list, "rope.cu", "C=18", "D=6", "TX=float", "TY=float", "PAIRS=1", "APART=1", NULL);
-    list_add(list, "rope.cu", "C=768", "D=64", "TX=bf16", "TY=bf16", "PAIRS=4", "BACKWARD", NULL);
     static const struct {
-        const char *d, *mode, *type, *vector, *forward[3], *backward[2];
-    } heads[] = {
-        {"D=64", "MODE=0", "bf16", "VECTOR=8", {"BN=64", "HOLD=1", "BLOCKS=2"}, {"BN=64", "BLOCKS=2"}},
-        {"D=80", "MODE=0", "bf16", "VECTOR=8", {"BN=32", "HOLD=1", "BLOCKS=2"}, {"BN=32", "BLOCKS=2"}},
-        {"D=128", "MODE=0", "bf16", "VECTOR=8", {"BN=32", "HOLD=1", "BLOCKS=1"}, {"BN=32", "BLOCKS=1"}},
-        {"D=64", "MODE=1", "float", "VECTOR=4", {"BN=64", "HOLD=0", "BLOCKS=2"}, {"BN=32", "BLOCKS=2"}},
-        {"D=64", "MODE=1", "float", "VECTOR=4", {"BN=64", "HOLD=1", "BLOCKS=1"}, {"BN=32", "BLOCKS=2"}},
-        {"D=80", "MODE=1", "float", "VECTOR=4", {"BN=32", "HOLD=0", "BLOCKS=2"}, {"BN=32", "BLOCKS=2"}},
-        {"D=128", "MODE=1", "float", "VECTOR=4", {"BN=32", "HOLD=1", "BLOCKS=1"}, {"BN=32", "BLOCKS=1"}},
-        {"D=128", "MODE=1", "float", "VECTOR=4", {"BN=32", "HOLD=1", "BLOCKS=1"}, {"BN=16", "BLOCKS=1"}},
-        {"D=64", "MODE=2", "float", "VECTOR=4", {"BN=32", "HOLD=0", "BLOCKS=1"}, {"BN=32", "BLOCKS=1"}},
-        {"D=80", "MODE=2", "float", "VECTOR=4", {"BN=32", "HOLD=0", "BLOCKS=1"}, {"BN=32", "BLOCKS=1"}},
-        {"D=128", "MODE=2", "float", "VECTOR=4", {"BN=32", "HOLD=0", "BLOCKS=1"}, {"BN=16", "BLOCKS=1"}},
-        {"D=6", "MODE=2", "float", "VECTOR=2", {"BN=32", "HOLD=0", "BLOCKS=1"}, {"BN=32", "BLOCKS=1"}},
-        {"D=6", "MODE=1", "float", "VECTOR=2", {"BN=64", "HOLD=0", "BLOCKS=2"}, {"BN=32", "BLOCKS=2"}},
+        struct model_config model;
+        int64_t batch, context;
+    } asked[] = {
+        {{.name = "S", .d_model = 768, .d_ff = 3072, .num_layers = 1, .num_heads = 12, .vocab_size = 10000}, 4, 256},
+        {{.name = "2p7", .d_model = 2560, .d_ff = 10240, .num_layers = 1, .num_heads = 32, .vocab_size = 10000},
+         4,
+         256},
+        {{.name = "128", .d_model = 1024, .d_ff = 2736, .num_layers = 1, .num_heads = 8, .vocab_size = 50257}, 1, 1000},
+        {{.name = "odd", .d_model = 30, .d_ff = 53, .num_layers = 2, .num_heads = 5, .vocab_size = 1003}, 3, 77},
     };
-    for (size_t i = 0; i < sizeof heads / sizeof *heads; ++i) {
-        bool wide = strcmp(heads[i].type, "bf16") == 0;
-        const char *tq = wide ? "TQ=bf16" : "TQ=float", *to = wide ? "TO=bf16" : "TO=float";
-        list_add(list, "attention_forward.cu", heads[i].d, heads[i].mode, heads[i].vector, heads[i].forward[0],
-                 heads[i].forward[1], heads[i].forward[2], "HEADS=12", "TURN=1", tq, to, "CONTEXT=256", NULL);
-        list_add(list, "attention_backward.cu", heads[i].d, heads[i].mode, heads[i].vector, heads[i].backward[0],
-                 heads[i].backward[1], "HEADS=12", "TURN=1", tq, to, wide ? "TDO=bf16" : "TDO=float",
-                 wide ? "TDQ=bf16" : "TDQ=float", "CONTEXT=256", NULL);
-    }
+    for (size_t a = 0; a < sizeof asked / sizeof *asked; ++a)
+        for (int precision = 0; precision < PRECISION_COUNT; ++precision)
+            for (int compile = 0; compile < 2; ++compile) {
+                const struct plan_request request = {.model = asked[a].model,
+                                                     .batch = asked[a].batch,
+                                                     .context = asked[a].context,
+                                                     .precision = (enum precision)precision,
+                                                     .fusions = compile ? FUSE_ALL | 1u << FUSE_OVERLAP : 0,
+                                                     .phases = PHASES_TRAIN_STEP};
+                struct plan_result result;
+                struct error error = {0};
+                struct plan *plan = plan_build(&request, &result, &error);
+                if (!plan)
+                    fail_msg("%s", error.text);
+                list_lowered(list, architecture, plan, compile);
+                plan_free(plan);
+            }
 }
 
 /* Bytes a thread may park in local memory; an array there would be far beyond. Nothing on sm_90, where the kernels were tuned and
@@ -163,6 +185,8 @@ static void build_for(int architecture)
                           build->log);
         cuda_build_release(&libraries, build);
     }
+    print_message("sm_%d: %d modules\n", architecture, list->count);
+    arena_release(&list->memory);
     free(list);
     cuda_libraries_close(&libraries);
     assert_int_equal(spills, 0);
