@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define MEMBERSHIP "/proc/self/cgroup"
 #define MOUNT "/sys/fs/cgroup"
@@ -10,19 +11,26 @@
 
 /* The names of the two versions' files. */
 struct version {
-    const char *folder, *limit, *usage, *cache, *events;
+    const char *limit, *usage, *cache, *events;
 };
 static const struct version versions[2] = {
-    {"/memory", "memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "memory.oom_control"},
-    {"", "memory.max", "memory.current", "inactive_file", "memory.events"},
+    {"memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file", "memory.oom_control"},
+    {"memory.max", "memory.current", "inactive_file", "memory.events"},
 };
+
+/* Opens folder/name. */
+static FILE *group_file(const char *folder, const char *name)
+{
+    char path[4600];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    return fopen(path, "re");
+}
 
 /* The number in folder/name: the file's own, or that after `key` at the start of a line. */
 static uint64_t number_in(const char *folder, const char *name, const char *key)
 {
-    char path[4500], line[256];
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    FILE *file = fopen(path, "re");
+    char line[256];
+    FILE *file = group_file(folder, name);
     if (!file)
         return UNKNOWN_U64;
     const size_t length = key ? strlen(key) : 0;
@@ -39,52 +47,88 @@ static uint64_t number_in(const char *folder, const char *name, const char *key)
     return value;
 }
 
-/* The folder of this process's group, and of which version it is; NULL when it is in none that counts memory. `mounted` gets
- * the length of the part of the path that is the mount point. */
-static const struct version *group_find(const char *membership, const char *mount, char *path, size_t size,
-                                        size_t *mounted)
+/* Is `name` one of a comma list? */
+static bool listed(const char *list, const char *name)
 {
+    const size_t length = strlen(name);
+    for (const char *at = list; at; at = strchr(at, ',')) {
+        at += *at == ',';
+        if (strncmp(at, name, length) == 0 && (at[length] == ',' || !at[length]))
+            return true;
+    }
+    return false;
+}
+
+/* This process's group of one controller. */
+struct group {
+    int version; /* 1 or 2; 0: in none that counts it */
+    char path[4300];
+    size_t mounted; /* how much of the path is the mount point */
+};
+
+static void group_find(const char *membership, const char *mount, const char *controller, struct group *group)
+{
+    group->version = 0;
     FILE *file = fopen(membership, "re");
     if (!file)
-        return NULL;
-    const struct version *found = NULL;
+        return;
     char line[4200];
     while (fgets(line, sizeof line, file)) { /* number:controllers:path */
         line[strcspn(line, "\n")] = 0;
-        char *controllers = strchr(line, ':'), *group = controllers ? strchr(controllers + 1, ':') : NULL;
-        if (!group)
+        char *controllers = strchr(line, ':'), *own = controllers ? strchr(controllers + 1, ':') : NULL;
+        if (!own)
             continue;
-        *controllers++ = *group++ = 0;
-        const bool one = strcmp(controllers, "memory") == 0, two = !*controllers;
-        if (!one && (!two || found)) /* with both mounted, memory is version 1's */
+        *controllers++ = *own++ = 0;
+        const bool one = listed(controllers, controller), two = !*controllers;
+        if (!one && (!two || group->version)) /* with both mounted, what version 1 counts is version 1's */
             continue;
-        found = &versions[two];
-        *mounted = (size_t)snprintf(path, size, "%s%s", mount, found->folder);
-        snprintf(path + *mounted, size - *mounted, "%s", strcmp(group, "/") == 0 ? "" : group);
+        group->version = two ? 2 : 1;
+        /* Where its tree is mounted: version 1 by the list of its controllers or by the one; version 2 in a folder of its own
+         * beside version 1, or instead of it. */
+        const char *const folders[2] = {two ? "/unified" : controllers - 1, two ? "" : controller};
+        controllers[-1] = '/';
+        for (int i = 0; i < 2; i++) {
+            group->mounted = (size_t)snprintf(group->path, sizeof group->path, "%s%s%s", mount,
+                                              folders[i][0] && folders[i][0] != '/' ? "/" : "", folders[i]);
+            if (access(group->path, F_OK) == 0)
+                break;
+        }
+        if (group->mounted < sizeof group->path)
+            snprintf(group->path + group->mounted, sizeof group->path - group->mounted, "%s",
+                     strcmp(own, "/") == 0 ? "" : own);
     }
     fclose(file);
-    return found;
+}
+
+/* To the group above; false at the mount point. Each group on the way may have a limit. Inside a container the path may be the
+ * host's and not be there, but for the mount point. */
+static bool group_up(struct group *group)
+{
+    char *slash = strrchr(group->path, '/');
+    if (!slash || (size_t)(slash - group->path) < group->mounted)
+        return false;
+    *slash = 0;
+    return true;
 }
 
 uint64_t cgroup_memory_left_at(const char *membership, const char *mount)
 {
-    char path[4300];
-    size_t mounted;
+    struct group group;
     uint64_t least = UNKNOWN_U64;
-    const struct version *version = group_find(membership, mount, path, sizeof path, &mounted);
-    /* From the own group up: each may have a limit. Inside a container the path may be the host's and not be there. */
-    for (char *slash; version; *slash = 0) {
-        const uint64_t limit = number_in(path, version->limit, NULL), usage = number_in(path, version->usage, NULL);
-        const uint64_t cache = number_in(path, "memory.stat", version->cache);
+    group_find(membership, mount, "memory", &group);
+    if (!group.version)
+        return least;
+    const struct version *version = &versions[group.version - 1];
+    do {
+        const uint64_t limit = number_in(group.path, version->limit, NULL),
+                       usage = number_in(group.path, version->usage, NULL);
+        const uint64_t cache = number_in(group.path, "memory.stat", version->cache);
         if (is_known_u64(usage) && limit < NO_LIMIT) {
             const uint64_t used = usage - (is_known_u64(cache) && cache < usage ? cache : 0);
             const uint64_t left = limit > used ? limit - used : 0;
             least = left < least ? left : least;
         }
-        slash = strrchr(path, '/');
-        if (!slash || (size_t)(slash - path) < mounted)
-            break;
-    }
+    } while (group_up(&group));
     return least;
 }
 
@@ -93,14 +137,55 @@ uint64_t cgroup_memory_left(void)
     return cgroup_memory_left_at(MEMBERSHIP, MOUNT);
 }
 
+/* Processors that one group may keep busy; NaN without a limit. */
+static double group_quota(const struct group *group)
+{
+    double quota = UNKNOWN_DOUBLE;
+    if (group->version == 1) {
+        const uint64_t microseconds = number_in(group->path, "cpu.cfs_quota_us", NULL);
+        const uint64_t period = number_in(group->path, "cpu.cfs_period_us", NULL);
+        /* −1 is no limit, and reads as a number beyond any. */
+        if (microseconds < NO_LIMIT && is_known_u64(period) && period)
+            quota = (double)microseconds / (double)period;
+        return quota;
+    }
+    FILE *file = group_file(group->path, "cpu.max"); /* "max 100000", "150000 100000" */
+    double microseconds, period;
+    if (file && fscanf(file, "%lf %lf", &microseconds, &period) == 2 && microseconds > 0 && period > 0)
+        quota = microseconds / period;
+    if (file)
+        fclose(file);
+    return quota;
+}
+
+double cgroup_processors_at(const char *membership, const char *mount)
+{
+    struct group group;
+    double least = UNKNOWN_DOUBLE;
+    group_find(membership, mount, "cpu", &group);
+    if (!group.version)
+        return least;
+    do {
+        const double quota = group_quota(&group);
+        if (is_known(quota) && !(least <= quota))
+            least = quota;
+    } while (group_up(&group));
+    return least;
+}
+
+double cgroup_processors(void)
+{
+    return cgroup_processors_at(MEMBERSHIP, MOUNT);
+}
+
 uint64_t cgroup_out_of_memory_kills(void)
 {
-    char path[4300];
-    size_t mounted;
-    const struct version *version = group_find(MEMBERSHIP, MOUNT, path, sizeof path, &mounted);
-    if (!version)
+    struct group group;
+    group_find(MEMBERSHIP, MOUNT, "memory", &group);
+    if (!group.version)
         return UNKNOWN_U64;
-    const uint64_t own = number_in(path, version->events, "oom_kill");
-    path[mounted] = 0;
-    return is_known_u64(own) ? own : number_in(path, version->events, "oom_kill");
+    const char *events = versions[group.version - 1].events;
+    const uint64_t own = number_in(group.path, events, "oom_kill");
+    group.path[group.mounted] = 0;
+    return is_known_u64(own) ? own : number_in(group.path, events, "oom_kill");
 }

@@ -1,11 +1,11 @@
 #include "profiler/process.h"
 #include "base/cgroup.h"
+#include "base/processors.h"
 #include "base/system.h"
 #include "base/unknown.h"
 #include "base/vec.h"
 #include <errno.h>
 #include <fcntl.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,17 +21,6 @@
 #define WORKER_RING 4
 
 extern char **environ;
-
-static int processors(void)
-{
-#ifdef SYSTEM_LINUX
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0)
-        return CPU_COUNT(&set);
-#endif
-    const long count = sysconf(_SC_NPROCESSORS_ONLN);
-    return count > 0 ? (int)count : 1;
-}
 
 /* How long a thread spins at a barrier before it sleeps, in turns of libgomp's loop: some ten microseconds, enough to meet
  * the next parallel region awake. libgomp's own 300 000 turns make a step twenty times slower on a machine whose processors
@@ -52,7 +41,7 @@ static char **process_environment(const struct cell *cell, char threads[static 4
         if (keep)
             vec_push(&list, *variable);
     }
-    snprintf(threads, 40, "OMP_NUM_THREADS=%d", cell->threads > 0 ? (int)cell->threads : processors());
+    snprintf(threads, 40, "OMP_NUM_THREADS=%d", cell->threads > 0 ? (int)cell->threads : processors_allowed().allowed);
     vec_push(&list, threads);
     vec_push(&list, "OMP_DYNAMIC=false");
     if (!getenv("GOMP_SPINCOUNT") && !getenv("OMP_WAIT_POLICY"))

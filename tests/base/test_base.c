@@ -4,12 +4,15 @@
 #include "base/cgroup.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/processors.h"
 #include "base/random.h"
 #include "base/strbuf.h"
 #include "base/unknown.h"
 #include "base/vec.h"
 #include "base/xdg.h"
 #include <dirent.h>
+#include <errno.h>
+#include <math.h>
 #include <ftw.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -286,6 +289,84 @@ static void the_least_limit_of_the_groups_above(void **state)
     assert_int_equal(left_of(folder), 30);
 }
 
+static double quota_of(const char *folder)
+{
+    char membership[4200];
+    snprintf(membership, sizeof membership, "%s/membership", folder);
+    return cgroup_processors_at(membership, folder);
+}
+
+/* Both versions, the least on the way up; "max" and -1 are none. */
+static void the_least_quota_of_the_groups_above(void **state)
+{
+    const char *folder = *state;
+    assert_true(isnan(quota_of(folder)));
+    tree_put(folder, "membership", "0::/a/b\n");
+    tree_put(folder, "a/b/cpu.max", "max 100000\n");
+    assert_true(isnan(quota_of(folder)));
+    tree_put(folder, "a/cpu.max", "150000 100000\n");
+    assert_true(quota_of(folder) == 1.5);
+    tree_put(folder, "cpu.max", "40000 80000\n"); /* in a container the root of the mount is the own group */
+    assert_true(quota_of(folder) == 0.5);
+    tree_put(folder, "membership", "7:cpu,cpuacct:/c/d\n2:cpuset:/\n0::/a/b\n");
+    assert_true(isnan(quota_of(folder)));
+    tree_put(folder, "cpu/c/d/cpu.cfs_quota_us", "-1\n");
+    tree_put(folder, "cpu/c/d/cpu.cfs_period_us", "100000\n");
+    assert_true(isnan(quota_of(folder)));
+    tree_put(folder, "cpu/c/cpu.cfs_quota_us", "250000\n");
+    tree_put(folder, "cpu/c/cpu.cfs_period_us", "50000\n");
+    assert_true(quota_of(folder) == 5);
+    tree_put(folder, "cpu,cpuacct/c/d/cpu.cfs_quota_us", "100000\n");
+    tree_put(folder, "cpu,cpuacct/c/d/cpu.cfs_period_us", "100000\n");
+    assert_true(quota_of(folder) == 1);
+    tree_put(folder, "membership", "2:cpuset:/x\n0::/\n"); /* the processors' set is not their time */
+    tree_put(folder, "unified/cpu.max", "300000 100000\n");
+    assert_true(quota_of(folder) == 3);
+}
+
+#ifdef SYSTEM_LINUX
+static int mask_of_a_large_machine(size_t bytes, cpu_set_t *set)
+{
+    if (bytes < 8192 / 8) { /* what Linux answers where the set is smaller than its own */
+        errno = EINVAL;
+        return -1;
+    }
+    CPU_SET_S(1, bytes, set);
+    CPU_SET_S(1500, bytes, set);
+    CPU_SET_S(8191, bytes, set);
+    return 0;
+}
+
+static int no_mask(size_t bytes, cpu_set_t *set)
+{
+    (void)bytes, (void)set;
+    errno = ENOSYS;
+    return -1;
+}
+#endif
+
+static void processors_are_the_lesser_of_mask_and_quota(void **state)
+{
+    (void)state;
+    static const struct {
+        int affinity;
+        double quota;
+        int allowed;
+    } cases[] = {{2, NAN, 2}, {2, 1, 1}, {8, 2.5, 2}, {8, 0.25, 1}, {2, 64, 2}, {0, NAN, 1}, {1, 1, 1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_int_equal(processors_of(cases[i].affinity, cases[i].quota).allowed, cases[i].allowed);
+    char text[100];
+    const struct processors less = processors_of(8, 2.5), all = processors_of(4, NAN);
+    processors_text(&less, text, sizeof text);
+    assert_string_equal(text, "2: control group's quota of 2.50 of 8 processors");
+    processors_text(&all, text, sizeof text);
+    assert_string_equal(text, "4: all processors that this process may use");
+#ifdef SYSTEM_LINUX
+    assert_int_equal(processors_in_mask(mask_of_a_large_machine), 3);
+    assert_int_equal(processors_in_mask(no_mask), 0);
+#endif
+}
+
 static void normals_have_the_cut_distribution(void **state)
 {
     (void)state;
@@ -323,6 +404,8 @@ int main(void)
         cmocka_unit_test_setup_teardown(directories_are_made_with_parents, folder_make, folder_remove),
         cmocka_unit_test(xdg_counts_only_absolute_paths),
         cmocka_unit_test_setup_teardown(the_least_limit_of_the_groups_above, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(the_least_quota_of_the_groups_above, folder_make, folder_remove),
+        cmocka_unit_test(processors_are_the_lesser_of_mask_and_quota),
         cmocka_unit_test(normals_have_the_cut_distribution),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

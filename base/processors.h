@@ -1,0 +1,24 @@
+/* How many processors this process may keep busy: those of its affinity mask, and no more than the quota of its control group. */
+#pragma once
+#include "base/system.h"
+#include <stddef.h>
+#ifdef SYSTEM_LINUX
+#include <sched.h>
+#endif
+
+struct processors {
+    int affinity; /* in the mask, or all that are online where there is none */
+    double quota; /* of the control groups, 1.5; NaN: no limit */
+    int allowed;  /* the lesser, in whole ones; at least 1 */
+};
+
+struct processors processors_allowed(void);
+/* "1: control group's quota of 1.00 of 2 processors" */
+void processors_text(const struct processors *processors, char *text, size_t size);
+
+/* For tests. */
+struct processors processors_of(int affinity, double quota);
+#ifdef SYSTEM_LINUX
+/* Processors in the mask that `get` gives, which fails with EINVAL while the set is smaller than its own; 0: it has none. */
+int processors_in_mask(int (*get)(size_t bytes, cpu_set_t *set));
+#endif
