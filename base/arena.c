@@ -1,4 +1,5 @@
 #include "base/arena.h"
+#include "base/limits.h"
 #include <stdarg.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,17 +12,11 @@ struct arena_block {
     max_align_t data[];
 };
 
-static void *out_of_memory(size_t bytes)
-{
-    fprintf(stderr, "steptop: out of memory: %zu bytes for a document\n", bytes);
-    abort();
-}
-
 void *arena_alloc(struct arena *arena, size_t bytes)
 {
     const size_t align = _Alignof(max_align_t);
     if (bytes > SIZE_MAX / 4)
-        return out_of_memory(bytes);
+        memory_exhausted(bytes, "bytes for a document");
     bytes = (bytes + align - 1) / align * align;
     struct arena_block *block = arena->blocks;
     if (!block || block->size - block->used < bytes) {
@@ -32,7 +27,7 @@ void *arena_alloc(struct arena *arena, size_t bytes)
         const bool own = bytes > size / 2;
         struct arena_block *fresh = calloc(1, sizeof *fresh + (own ? bytes : size));
         if (!fresh)
-            return out_of_memory(bytes);
+            memory_exhausted(bytes, "bytes for a document");
         fresh->size = own ? bytes : size;
         if (own && block) {
             fresh->next = block->next;

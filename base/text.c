@@ -1,4 +1,5 @@
 #include "base/text.h"
+#include <string.h>
 
 #define SOURCE_WIDTH 100 /* characters of a source line that are shown */
 
@@ -40,6 +41,22 @@ bool is_unsafe_character(unsigned c)
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe ||
            c == 0xffff || c == 0x061c || c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) ||
            (c >= 0x2066 && c <= 0x2069);
+}
+
+void text_terminal(struct strbuf *out, const char *text, bool lines)
+{
+    const size_t length = strlen(text);
+    for (size_t at = 0; at < length;) {
+        unsigned c;
+        const size_t used = utf8_decode(text + at, length - at, &c);
+        if (!used)
+            strbuf_printf(out, "\\x%02x", (unsigned char)text[at]);
+        else if (is_unsafe_character(c) && !(lines && (c == '\n' || c == '\t')))
+            strbuf_printf(out, c < 0x100 ? "\\x%02x" : "\\u%04x", c);
+        else
+            strbuf_add(out, text + at, used);
+        at += used ? used : 1;
+    }
 }
 
 void source_show(struct strbuf *out, const char *line, size_t length, size_t column)

@@ -13,6 +13,11 @@ size_t utf8_length(const char *text);
 /* What can move a cursor, break a line or turn the reading direction. */
 bool is_unsafe_character(unsigned code_point);
 
+/* Text that is not ours on its way to a terminal: what could act there or cannot be read (control characters, ESC and its like
+ * of either length, marks that turn the reading direction, what is no UTF-8) is shown as \x1b or \u202e. `lines`: line ends and
+ * tabs stay. */
+void text_terminal(struct strbuf *out, const char *text, bool lines);
+
 /* Appends, each on a line of its own and indented, the source line and a caret under `column` (characters from 0), as
  * compilers print them: a window of it where it is long, nothing that a terminal could act on. */
 void source_show(struct strbuf *out, const char *line, size_t length, size_t column);

@@ -1,6 +1,6 @@
 #include "base/vec.h"
+#include "base/limits.h"
 #include <stdint.h>
-#include <stdio.h>
 
 void *vec_grow(void *items, size_t *capacity, size_t wanted, size_t item_size)
 {
@@ -10,10 +10,8 @@ void *vec_grow(void *items, size_t *capacity, size_t wanted, size_t item_size)
     if (size < wanted)
         size = wanted;
     void *grown = size <= SIZE_MAX / item_size ? realloc(items, size * item_size) : NULL;
-    if (!grown) {
-        fprintf(stderr, "steptop: out of memory: %zu items of %zu bytes\n", size, item_size);
-        abort();
-    }
+    if (!grown)
+        memory_exhausted(size * item_size, "bytes for a list");
     *capacity = size;
     return grown;
 }

@@ -5,11 +5,11 @@ static bool failed(enum status status)
     return status != STATUS_OK && status != STATUS_UNRELIABLE && status != STATUS_INTERRUPTED;
 }
 
-/* The worker names the device as soon as it has opened it. */
+/* The worker names the device as soon as it has found it, and calls it unsupported when there is none. What kept the worker
+ * from looking (no descriptors, no process, a crash) says nothing of the device. */
 static bool lacks_device(const struct run *run)
 {
-    return !run->replayed && (run->status == STATUS_ERROR || run->status == STATUS_UNSUPPORTED) &&
-           !run_lead(run)->device.name[0];
+    return !run->replayed && run->status == STATUS_UNSUPPORTED && !run_lead(run)->device.name[0];
 }
 
 int session_exit_code(const struct session *session, int signal)

@@ -1,5 +1,7 @@
 #include "base/file.h"
+#include "base/limits.h"
 #include "base/suggest.h"
+#include "base/text.h"
 #include "cli/cli.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -24,15 +26,9 @@ int fail(const struct error *error)
     /* Lines that name a file and a place start with it, as compilers' do: editors jump there. */
     const bool placed = strstr(error->text, ": error: ") != NULL;
     strbuf_puts(&text, placed ? "" : "steptop: error: ");
-    for (const char *c = error->text; *c; c++) {
-        const bool c1 = (unsigned char)*c == 0xc2 && (unsigned char)c[1] >= 0x80 && (unsigned char)c[1] < 0xa0;
-        if (c1)
-            strbuf_printf(&text, "\\x%02x", (unsigned char)*++c); /* CSI and its like, in UTF-8 */
-        else if (((unsigned char)*c < 0x20 && *c != '\n') || *c == 0x7f)
-            strbuf_printf(&text, "\\x%02x", (unsigned char)*c);
-        else
-            strbuf_putc(&text, *c);
-    }
+    struct error full = *error;
+    error_name_limit(&full);
+    text_terminal(&text, full.text, true);
     strbuf_puts(&text, "\n");
     if (error->kind == ERROR_USAGE)
         strbuf_puts(&text, "Try 'steptop --help'.\n");

@@ -10,6 +10,7 @@ endfunction()
 
 steptop_require(NCURSES ncursesw libncurses-dev)
 steptop_require(YAML yaml-0.1 libyaml-dev)
+# For its header alone: the CPU device opens the library when it is used.
 steptop_require(OPENBLAS openblas libopenblas-openmp-dev)
 steptop_require(JANSSON jansson libjansson-dev)
 

@@ -1,18 +1,22 @@
 /* Names to device classes: the built-in ones, and plugins opened with dlopen. */
 #include "kernels/device.h"
+#include "base/limits.h"
 #include "base/strbuf.h"
 #include "base/system.h"
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define CLASS_NAME_MAX 16
 
-static const struct device_class *const builtin_classes[] = {&cpu_device_class, &reference_device_class};
+static const struct device_class *const builtin_classes[] = {&reference_device_class};
 static const char *const listed_classes[] = {"cpu", "cuda"};
 
 int device_class_names(const char *const **names)
@@ -54,12 +58,31 @@ static bool program_folder(char *path, size_t size)
     return true;
 }
 
+/* Why a library does not load: what it is, or that this process may open or map no more. */
+static enum error_kind load_failure(const char *path)
+{
+    struct stat stat;
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0)
+        return errno == EMFILE || errno == ENFILE || errno == ENOMEM ? error_kind_of(errno) : ERROR_DEVICE;
+    enum error_kind kind = ERROR_DEVICE;
+    if (fstat(fd, &stat) == 0 && stat.st_size > 0) {
+        void *map = mmap(NULL, (size_t)stat.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (map == MAP_FAILED && errno == ENOMEM)
+            kind = ERROR_MEMORY;
+        else if (map != MAP_FAILED)
+            munmap(map, (size_t)stat.st_size);
+    }
+    close(fd);
+    return kind;
+}
+
 /* The plugin's class. Its library stays loaded until the process ends: its driver may own threads. */
 static const struct device_class *plugin_open(const char *path, const char *class_name, struct error *error)
 {
     void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL);
     if (!library) {
-        error_set(error, ERROR_DEVICE, "the plugin of device '%s' does not load: %s", class_name, dlerror());
+        error_set(error, load_failure(path), "the plugin of device '%s' does not load: %s", class_name, dlerror());
         return NULL;
     }
     const struct device_class *found = dlsym(library, "steptop_device_class");

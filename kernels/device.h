@@ -1,4 +1,4 @@
-/* The one device interface. `cpu` is built in; others are plugins that export `steptop_device_class`. A device is opened
+/* The one device interface. All but the reference are plugins that export `steptop_device_class`. A device is opened
  * in the worker process alone. Functions marked optional may be NULL. */
 #pragma once
 #include "base/error.h"
@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DEVICE_ABI 3u
+#define DEVICE_ABI 4u
 #define DEVICE_NAME_MAX 32
 
 struct device_info {
@@ -144,7 +144,12 @@ struct device_class {
 
     /* A compiled program runs weights' products beside the nodes after them, as far as memory allows. */
     bool overlaps;
-    void *reserved[5];
+
+    /* Devices that run kernels on threads of this process; both or neither. How many a program has that is prepared with
+     * `wanted` threads (0: all), once it is sure that they can be started; 0 with the reason. */
+    int (*host_threads)(const struct device *device, int wanted, struct error *error);
+    /* Calls `body` once on each of them; 0 is the calling one. */
+    void (*each_thread)(int threads, void (*body)(void *argument, int thread), void *argument);
 };
 
 /* The device named "cpu", "cuda:0" …: finds the class (loading the plugin steptop-<class>.so from beside the program, then
@@ -154,5 +159,4 @@ const struct device_class *device_find(const char *name, int *index, struct erro
 /* Classes that are worth listing: cpu, and each plugin known by name. */
 int device_class_names(const char *const **names);
 
-extern const struct device_class cpu_device_class;
 extern const struct device_class reference_device_class; /* "reference": double precision, the oracle */

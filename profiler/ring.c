@@ -1,4 +1,5 @@
 #include "profiler/ring.h"
+#include "base/limits.h"
 #include "base/system.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -49,7 +50,7 @@ static struct ring *ring_map(int fd, uint32_t capacity, struct error *error)
     if (ring)
         place = mmap(NULL, ring_bytes(capacity), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     if (place == MAP_FAILED) {
-        error_set(error, ERROR_SYSTEM, "cannot map the record ring of %zu bytes: %s", ring_bytes(capacity),
+        error_set(error, error_kind_of(errno), "cannot map the record ring of %zu bytes: %s", ring_bytes(capacity),
                   strerror(errno));
         free(ring);
         return NULL;
@@ -75,7 +76,7 @@ struct ring *ring_create(uint32_t capacity, struct error *error)
         return NULL;
     struct ring *ring = NULL;
     if (ftruncate(fd, (off_t)ring_bytes(capacity))) {
-        error_set(error, ERROR_SYSTEM, "cannot size the record ring to %zu bytes: %s", ring_bytes(capacity),
+        error_set(error, error_kind_of(errno), "cannot size the record ring to %zu bytes: %s", ring_bytes(capacity),
                   strerror(errno));
         goto failed;
     }

@@ -1,5 +1,6 @@
 /* The front's side of a run's ranks: what they say, what they print, what lies in their rings, and how they end. */
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/unknown.h"
 #include "profiler/session_internal.h"
 #include <errno.h>
@@ -83,7 +84,8 @@ bool ranks_begin(struct session *session, struct live_run *live)
     for (size_t i = 0; i < live->run.ranks.count; i++)
         if (!link_begin(session, live, live_rank_at(live, i), &error)) {
             ranks_release(session);
-            session_finish(session, live, STATUS_ERROR, error.text);
+            error_name_limit(&error);
+            session_finish(session, live, error.kind == ERROR_MEMORY ? STATUS_OOM : STATUS_ERROR, error.text);
             return false;
         }
     if (live->run.cell.timeout_s)

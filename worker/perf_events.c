@@ -19,6 +19,7 @@ struct counters {
     enum counters_tier tier;
     int threads;
     char reason[256];
+    counters_each_thread *each_thread; /* the system's */
     struct group groups[COUNTERS_MAX_THREADS];
 };
 
@@ -127,13 +128,7 @@ static uint64_t system_rdpmc(void *context, uint32_t counter)
 
 static void system_each_thread(void *context, int threads, void (*body)(void *argument, int thread), void *argument)
 {
-    (void)context;
-#ifdef _OPENMP
-    /* A static loop of one iteration a thread: iteration i runs on thread i of the pool, and 0 is the calling one. */
-#pragma omp parallel for schedule(static, 1) num_threads(threads)
-#endif
-    for (int thread = 0; thread < threads; thread++)
-        body(argument, thread);
+    ((const struct counters *)context)->each_thread(threads, body, argument);
 }
 
 static const struct counters_calls system_calls = {
@@ -268,12 +263,15 @@ static bool map_pages(struct counters *counters)
     return any;
 }
 
-struct counters *counters_open(int threads, const struct counters_calls *calls)
+struct counters *counters_open(int threads, counters_each_thread *each_thread, const struct counters_calls *calls)
 {
     struct counters *counters = calloc(1, sizeof *counters);
     if (!counters)
         return NULL;
     counters->calls = calls ? *calls : system_calls;
+    counters->each_thread = each_thread;
+    if (!calls)
+        counters->calls.context = counters;
     counters->threads = threads < 1 || threads > COUNTERS_MAX_THREADS ? 1 : threads;
     int error;
     if (open_groups(counters, hardware_events, false, &error)) {
@@ -392,10 +390,10 @@ bool counters_read(struct counters *counters, uint64_t values[COUNTERS_PER_KERNE
 
 #else /* no perf events outside Linux */
 
-struct counters *counters_open(int threads, const struct counters_calls *calls)
+struct counters *counters_open(int threads, counters_each_thread *each_thread, const struct counters_calls *calls)
 {
     (void)threads;
-    (void)calls;
+    (void)calls, (void)each_thread;
     struct counters *counters = calloc(1, sizeof *counters);
     if (counters) {
         counters->tier = TIER_CLOCK;

@@ -33,9 +33,11 @@ struct counters_calls {
 };
 
 struct counters;
+/* Calls body(argument, thread) once on each of a device's threads, as struct device_class has it. */
+typedef void counters_each_thread(int threads, void (*body)(void *argument, int thread), void *argument);
 /* Opens the best tier for the calling thread and the `threads` of the pool. Never fails but for memory (NULL). `calls`
- * NULL: the system's. */
-struct counters *counters_open(int threads, const struct counters_calls *calls);
+ * NULL: the system's, with `each_thread`. */
+struct counters *counters_open(int threads, counters_each_thread *each_thread, const struct counters_calls *calls);
 void counters_close(struct counters *counters);
 
 enum counters_tier counters_tier(const struct counters *counters);

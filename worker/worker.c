@@ -1,6 +1,7 @@
 /* The worker process: one cell, from opening the device to the last step. */
 #include "worker/worker.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/unknown.h"
 #include "worker/measure.h"
 #include <errno.h>
@@ -155,15 +156,16 @@ static bool check_memory(const struct worker *worker, struct error *error)
 static bool open_counters(struct worker *worker, struct error *error)
 {
     /* Devices with an activity source of their own bring their own counters. */
-    if (strncmp(worker->class->name, "cpu", 3) != 0)
+    if (!worker->class->host_threads)
         return true;
     if (worker->cell.counters == COUNTERS_OFF) {
         reporter_note(&worker->reporter, "counter tier", "off, as asked");
         return true;
     }
-    const char *threads = getenv("OMP_NUM_THREADS");
-    const int pool = threads ? atoi(threads) : 1;
-    struct counters *counters = worker->probe.counters = counters_open(pool, NULL);
+    const int pool = worker->class->host_threads(worker->device, worker->cell.threads, error);
+    if (!pool)
+        return false;
+    struct counters *counters = worker->probe.counters = counters_open(pool, worker->class->each_thread, NULL);
     if (!counters)
         return error_set(error, ERROR_MEMORY, "no memory for the counters");
     const enum counters_tier tier = counters_tier(counters);
@@ -303,6 +305,9 @@ int worker_main(int control_fd, int ring_descriptor)
     pthread_mutex_init(&worker->reporter.lock, NULL);
     worker->ring = ring_attach(ring_descriptor, &error);
     const bool ok = worker->ring && work(worker, &error);
+    /* Unless it is the memory of a device of its own that ended. */
+    if (!ok && (!worker->class || worker->class->host_threads))
+        error_name_limit(&error);
 
     const struct message_end end = {.status = ok ? (worker->stopped ? STATUS_INTERRUPTED : STATUS_OK)
                                                  : (uint32_t)status_of(worker, &error)};

@@ -1,13 +1,12 @@
 /* The device's memory: mapped once, on huge pages, and what may still be had of it. */
 #include "base/cgroup.h"
+#include "base/limits.h"
 #include "base/unknown.h"
 #include "kernels/cpu/cpu.h"
 #include <omp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/resource.h>
-#include <unistd.h>
 
 #define HUGE_PAGE ((size_t)2 << 20)
 #define PAGE 4096
@@ -53,18 +52,6 @@ void cpu_memory_touch(void *memory, size_t bytes, int threads)
     }
 }
 
-/* The number that a file begins with; UNKNOWN_U64 when it is not there. */
-static uint64_t read_number(const char *path)
-{
-    FILE *file = fopen(path, "re");
-    unsigned long long value;
-    if (!file)
-        return UNKNOWN_U64;
-    const int got = fscanf(file, "%llu", &value);
-    fclose(file);
-    return got == 1 ? value : UNKNOWN_U64;
-}
-
 static uint64_t meminfo(const char *key)
 {
     FILE *file = fopen("/proc/meminfo", "re");
@@ -91,14 +78,7 @@ uint64_t cpu_memory_total(void)
 uint64_t cpu_memory_free(void)
 {
     uint64_t least = meminfo("MemAvailable");
-    const uint64_t group = cgroup_memory_left();
+    const uint64_t group = cgroup_memory_left(), space = address_space_left();
     least = group < least ? group : least;
-    struct rlimit space;
-    const uint64_t pages = read_number("/proc/self/statm");
-    if (getrlimit(RLIMIT_AS, &space) == 0 && space.rlim_cur != RLIM_INFINITY && pages != UNKNOWN_U64) {
-        const uint64_t mapped = pages * (uint64_t)sysconf(_SC_PAGESIZE);
-        const uint64_t rest = space.rlim_cur > mapped ? space.rlim_cur - mapped : 0;
-        least = rest < least ? rest : least;
-    }
-    return least;
+    return space < least ? space : least;
 }

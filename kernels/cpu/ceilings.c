@@ -16,7 +16,8 @@ static void fill(float *values, size_t count)
 }
 
 /* Of all the GEMMs there are, in turns. */
-static double best_gemm_rate(uint64_t budget_ns, float *a, float *b, float *c, float *scratch, int threads)
+static double best_gemm_rate(const struct cpu_blas *blas, uint64_t budget_ns, float *a, float *b, float *c,
+                             float *scratch, int threads)
 {
     const struct gemm gemm = {.m = GEMM_ROWS,
                               .n = GEMM_WIDTH,
@@ -33,13 +34,15 @@ static double best_gemm_rate(uint64_t budget_ns, float *a, float *b, float *c, f
     const double flops = 2.0 * GEMM_ROWS * GEMM_WIDTH * GEMM_WIDTH;
     const uint64_t deadline = clock_now() + budget_ns;
     double best = 0;
-    int choice = 0;
+    const int first = cpu_gemm_first(blas), choices = GEMM_CHOICES - first;
+    int turn = 0;
     do {
         const uint64_t start = clock_now();
-        cpu_gemm_run(isa, (enum gemm_choice)(choice++ % GEMM_CHOICES), &gemm, threads, scratch, GEMM_SCRATCH_FLOATS);
+        cpu_gemm_run(blas, isa, (enum gemm_choice)(first + turn++ % choices), &gemm, threads, scratch,
+                     GEMM_SCRATCH_FLOATS);
         const double rate = flops / (double)(clock_now() - start) * 1e9;
         best = rate > best ? rate : best;
-    } while (clock_now() < deadline || choice < 2 * GEMM_CHOICES);
+    } while (clock_now() < deadline || turn < 2 * choices);
     return best;
 }
 
@@ -65,11 +68,13 @@ static double best_copy_rate(uint64_t budget_ns, char *from, char *to, int threa
 bool cpu_measure_ceilings(struct device *device, enum precision precision, int budget_ms, double *flops_per_s,
                           double *bytes_per_s, struct error *error)
 {
-    (void)device;
     char why[160];
     if (!cpu_precision_works(precision, why, sizeof why))
         return error_set(error, ERROR_UNSUPPORTED, "%s", why);
-    const int threads = omp_get_max_threads();
+    const struct cpu_blas *blas = cpu_blas_of(device);
+    const int threads = cpu_thread_count(0);
+    if (!cpu_threads_start(threads, error))
+        return false;
     const size_t gemm_floats =
         (size_t)GEMM_WIDTH * GEMM_WIDTH + 2 * (size_t)GEMM_ROWS * GEMM_WIDTH + (size_t)threads * GEMM_SCRATCH_FLOATS;
     const size_t bytes = 2 * COPY_BYTES > gemm_floats * sizeof(float) ? 2 * COPY_BYTES : gemm_floats * sizeof(float);
@@ -78,12 +83,13 @@ bool cpu_measure_ceilings(struct device *device, enum precision precision, int b
         return error_set(error, ERROR_MEMORY, "the ceilings need %zu MiB for a moment and the system refuses",
                          bytes >> 20);
     cpu_memory_touch(memory, bytes, threads);
-    cpu_blas_threads(threads);
+    if (blas)
+        blas->set_threads(threads);
     const uint64_t half = (uint64_t)(budget_ms > 0 ? budget_ms : 1) * 500000u;
     *bytes_per_s = best_copy_rate(half, memory, memory + COPY_BYTES, threads);
     float *a = (float *)memory, *b = a + (size_t)GEMM_ROWS * GEMM_WIDTH, *c = b + (size_t)GEMM_WIDTH * GEMM_WIDTH;
     fill(a, (size_t)(c - a));
-    *flops_per_s = best_gemm_rate(half, a, b, c, c + (size_t)GEMM_ROWS * GEMM_WIDTH, threads);
+    *flops_per_s = best_gemm_rate(blas, half, a, b, c, c + (size_t)GEMM_ROWS * GEMM_WIDTH, threads);
     cpu_memory_unmap(memory, bytes);
     return true;
 }

@@ -3,6 +3,7 @@
 #pragma once
 #include "kernels/cpu/gemm.h"
 #include "kernels/device.h"
+#include <cblas.h>
 #include <stddef.h>
 
 struct program;
@@ -24,6 +25,24 @@ const struct cpu_isa *cpu_isa_best(void);
 /* Who multiplies: the fastest for each shape. */
 enum gemm_choice { GEMM_OPENBLAS, GEMM_OWN_FLAT, GEMM_OWN_DEEP, GEMM_CHOICES };
 
+/* OpenBLAS's functions; blas.c. */
+struct cpu_blas {
+    __typeof__(cblas_sgemm) *sgemm;
+    __typeof__(openblas_set_num_threads) *set_threads; /* of the pool, outside of parallel regions */
+    __typeof__(openblas_get_config) *config;
+    __typeof__(openblas_get_corename) *core;
+};
+/* Loads it, once in a process and for its life. False: it is not installed, or does not fit below an address limit. */
+bool cpu_blas_open(struct cpu_blas *blas, struct error *error);
+/* That of a device; NULL: there is none, and the own products do all. */
+const struct cpu_blas *cpu_blas_of(const struct device *device);
+const char *cpu_blas_reason(const struct device *device); /* why not */
+
+static inline enum gemm_choice cpu_gemm_first(const struct cpu_blas *blas)
+{
+    return blas ? GEMM_OPENBLAS : GEMM_OWN_FLAT;
+}
+
 struct cpu_step {
     cpu_kernel *kernel;
     const struct node *node;
@@ -35,6 +54,7 @@ struct cpu_step {
 struct program {
     const struct plan *plan;
     const struct cpu_isa *isa;
+    const struct cpu_blas *blas; /* NULL: none */
     int threads;
     void *arena;
     size_t arena_bytes;
@@ -89,7 +109,7 @@ uint64_t cpu_memory_free(void);
 uint64_t cpu_memory_total(void);
 
 /* machine.c */
-void cpu_machine_info(struct device_info *info);
+void cpu_machine_info(const struct cpu_blas *blas, struct device_info *info);
 /* Why bf16 does not run on a CPU with these flags of /proc/cpuinfo. */
 const char *cpu_bf16_refusal(const char *flags);
 bool cpu_precision_works(enum precision precision, char *why, size_t why_size);
@@ -121,15 +141,16 @@ cpu_kernel cpu_collective, cpu_cast_wire;
 /* gemm.c: linear layers. */
 cpu_kernel cpu_linear, cpu_linear_backward_input, cpu_linear_backward_weight;
 
-/* Threads of the pool that OpenBLAS uses outside of parallel regions. */
-void cpu_blas_threads(int threads);
-/* Row-major C (m,n) = alpha · op(A) op(B), beta = 0, by OpenBLAS. */
-void cpu_sgemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
-               int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc);
-/* The product by one of the choices. Operands are row-major or the transpose of row-major. `scratch` holds
+/* threads.c: how many threads `wanted` stands for (0: all that this process may keep busy); and whether as many can be
+ * started, for libgomp ends the process where one cannot. ERROR_MEMORY names the limit. */
+int cpu_thread_count(int wanted);
+bool cpu_threads_start(int threads, struct error *error);
+void cpu_each_thread(int threads, void (*body)(void *argument, int thread), void *argument);
+
+/* The product by one of the choices, OpenBLAS only where it is there. Operands are row-major or the transpose of row-major. `scratch` holds
  * GEMM_SCRATCH_FLOATS for each thread, scratch_stride apart. */
-void cpu_gemm_run(const struct cpu_isa *isa, enum gemm_choice choice, const struct gemm *gemm, int threads,
-                  float *scratch, size_t scratch_stride);
+void cpu_gemm_run(const struct cpu_blas *blas, const struct cpu_isa *isa, enum gemm_choice choice,
+                  const struct gemm *gemm, int threads, float *scratch, size_t scratch_stride);
 /* The product that a linear node stands for. */
 struct gemm cpu_gemm_of(const struct program *program, const struct node *node);
 

@@ -1,18 +1,32 @@
 /* Device class "cpu". */
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/cpu_device.h"
 #include <stdio.h>
 #include <stdlib.h>
 
 struct device {
-    int index;
+    bool has_blas;
+    struct cpu_blas blas;
+    char reason[200]; /* why there is none */
 };
+
+const struct cpu_blas *cpu_blas_of(const struct device *device)
+{
+    return device && device->has_blas ? &device->blas : NULL;
+}
+
+const char *cpu_blas_reason(const struct device *device)
+{
+    return device ? device->reason : "no device is open";
+}
 
 static bool cpu_enumerate(struct device_info *infos, int max, int *count, struct error *error)
 {
     (void)error;
+    struct cpu_blas blas;
     *count = 1;
     if (max >= 1)
-        cpu_machine_info(&infos[0]);
+        cpu_machine_info(cpu_blas_open(&blas, NULL) ? &blas : NULL, &infos[0]);
     return true;
 }
 
@@ -23,8 +37,13 @@ static struct device *cpu_open(int index, struct error *error)
         return NULL;
     }
     struct device *device = calloc(1, sizeof *device);
-    if (!device)
-        error_set(error, ERROR_SYSTEM, "cannot open the CPU device: out of memory");
+    if (!device) {
+        error_set(error, ERROR_MEMORY, "cannot open the CPU device: out of memory");
+        return NULL;
+    }
+    struct error why = {0};
+    device->has_blas = cpu_blas_open(&device->blas, &why);
+    snprintf(device->reason, sizeof device->reason, "%.199s", why.text);
     return device;
 }
 
@@ -51,6 +70,17 @@ static bool cpu_synchronize(struct device *device, struct error *error)
     return true;
 }
 
+static int cpu_host_threads(const struct device *device, int wanted, struct error *error)
+{
+    (void)device;
+    const int threads = cpu_thread_count(wanted);
+    return cpu_threads_start(threads, error) ? threads : 0;
+}
+
+#ifdef STEPTOP_PLUGIN
+#define cpu_device_class steptop_device_class
+__attribute__((visibility("default")))
+#endif
 const struct device_class cpu_device_class = {
     .abi = DEVICE_ABI,
     .name = "cpu",
@@ -66,4 +96,6 @@ const struct device_class cpu_device_class = {
     .read = cpu_read,
     .kernel_name = cpu_kernel_name,
     .measure_ceilings = cpu_measure_ceilings,
+    .host_threads = cpu_host_threads,
+    .each_thread = cpu_each_thread,
 };

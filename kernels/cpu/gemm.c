@@ -1,26 +1,14 @@
 /* Linear layers: one GEMM each, by OpenBLAS or by our own. */
 #include "kernels/cpu/cpu.h"
-#include <cblas.h>
 
-void cpu_blas_threads(int threads)
-{
-    openblas_set_num_threads(threads);
-}
-
-void cpu_sgemm(bool a_transposed, bool b_transposed, int64_t m, int64_t n, int64_t k, float alpha, const float *a,
-               int64_t lda, const float *b, int64_t ldb, float *c, int64_t ldc)
-{
-    cblas_sgemm(CblasRowMajor, a_transposed ? CblasTrans : CblasNoTrans, b_transposed ? CblasTrans : CblasNoTrans,
-                (blasint)m, (blasint)n, (blasint)k, alpha, a, (blasint)lda, b, (blasint)ldb, 0, c, (blasint)ldc);
-}
-
-void cpu_gemm_run(const struct cpu_isa *isa, enum gemm_choice choice, const struct gemm *g, int threads, float *scratch,
-                  size_t scratch_stride)
+void cpu_gemm_run(const struct cpu_blas *blas, const struct cpu_isa *isa, enum gemm_choice choice, const struct gemm *g,
+                  int threads, float *scratch, size_t scratch_stride)
 {
     if (choice == GEMM_OPENBLAS) {
         const bool at = g->a_ks != 1, bt = g->b_cs != 1;
-        cpu_sgemm(at, bt, g->m, g->n, g->k, 1, g->a, at ? g->a_ks : g->a_rs, g->b, bt ? g->b_cs : g->b_ks, g->c,
-                  g->ldc);
+        blas->sgemm(CblasRowMajor, at ? CblasTrans : CblasNoTrans, bt ? CblasTrans : CblasNoTrans, (blasint)g->m,
+                    (blasint)g->n, (blasint)g->k, 1, g->a, (blasint)(at ? g->a_ks : g->a_rs), g->b,
+                    (blasint)(bt ? g->b_cs : g->b_ks), 0, g->c, (blasint)g->ldc);
     } else {
         isa->gemm(g, choice == GEMM_OWN_DEEP ? GEMM_BLOCK_DEEP : GEMM_BLOCK_FLAT, threads, scratch, scratch_stride);
     }
@@ -46,7 +34,7 @@ struct gemm cpu_gemm_of(const struct program *program, const struct node *node)
 static void multiply(struct program *program, const struct node *node)
 {
     const struct gemm gemm = cpu_gemm_of(program, node);
-    cpu_gemm_run(program->isa, program->steps[node - program->plan->nodes].gemm, &gemm, program->threads,
+    cpu_gemm_run(program->blas, program->isa, program->steps[node - program->plan->nodes].gemm, &gemm, program->threads,
                  program->scratch, program->scratch_stride);
 }
 

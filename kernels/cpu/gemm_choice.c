@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/strbuf.h"
+#include "base/vec.h"
 #include "kernels/cpu/cpu.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -43,17 +44,17 @@ static enum gemm_choice fastest(const struct program *program, struct gemm gemm,
     for (int choice = 0; choice < GEMM_CHOICES; choice++)
         best[choice] = UINT64_MAX;
     uint64_t least = UINT64_MAX;
-    enum gemm_choice quickest = GEMM_OPENBLAS;
+    enum gemm_choice quickest = cpu_gemm_first(program->blas);
     const uint64_t enough = clock_now() + TRIALS_NS;
     for (int trial = 0;
          trial < TRIALS_MOST && (trial == 0 || clock_now() < deadline) && (trial < TRIALS || clock_now() < enough);
          trial++)
-        for (int choice = 0; choice < GEMM_CHOICES; choice++) {
+        for (int choice = cpu_gemm_first(program->blas); choice < GEMM_CHOICES; choice++) {
             if (trial > 1 && (double)best[choice] > HOPELESS * (double)least)
                 continue;
             const uint64_t start = clock_now();
-            cpu_gemm_run(program->isa, (enum gemm_choice)choice, &gemm, program->threads, program->scratch,
-                         program->scratch_stride);
+            cpu_gemm_run(program->blas, program->isa, (enum gemm_choice)choice, &gemm, program->threads,
+                         program->scratch, program->scratch_stride);
             const uint64_t took = clock_now() - start;
             best[choice] = took < best[choice] ? took : best[choice];
             if (took < least) {
@@ -69,25 +70,34 @@ static const char *gemm_letters(enum op op)
     return op == OP_LINEAR ? "nt" : op == OP_LINEAR_BACKWARD_INPUT ? "nn" : "tn";
 }
 
+static bool letters_op(const char *letters, enum op *op)
+{
+    static const enum op ops[] = {OP_LINEAR, OP_LINEAR_BACKWARD_INPUT, OP_LINEAR_BACKWARD_WEIGHT};
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++)
+        if (strcmp(gemm_letters(*op = ops[i]), letters) == 0)
+            return true;
+    return false;
+}
+
 /* One shape's choice, with the rates that decided it. */
 struct known {
     enum op op;
     int64_t m, n, k;
     int choice;
-    double rate[GEMM_CHOICES]; /* GFLOP/s */
+    double rate[GEMM_CHOICES]; /* GFLOP/s; 0: not tried */
+    bool used;                 /* by this program */
 };
-#define KNOWN_MAX 512
+#define KEPT_MAX 2048 /* shapes that the file holds: those used last */
 
 struct book {
-    struct known entries[KNOWN_MAX];
-    int count;
-    bool changed;
+    VEC(struct known) entries; /* as in the file, the oldest first; then what this program timed */
+    size_t timed, dropped;
 };
 
 static struct known *book_find(struct book *book, enum op op, const struct gemm *g)
 {
-    for (int i = 0; i < book->count; i++) {
-        struct known *known = &book->entries[i];
+    for (size_t i = 0; i < book->entries.count; i++) {
+        struct known *known = &book->entries.items[i];
         if (known->op == op && known->m == g->m && known->n == g->n && known->k == g->k)
             return known;
     }
@@ -98,8 +108,8 @@ static struct known *book_find(struct book *book, enum op op, const struct gemm 
 static void book_heading(const struct program *program, char *heading, size_t size)
 {
     struct device_info info;
-    cpu_machine_info(&info);
-    snprintf(heading, size, "steptop gemm 2; %s; %s; %s; %d threads", info.model, info.architecture, info.driver,
+    cpu_machine_info(program->blas, &info);
+    snprintf(heading, size, "steptop gemm 3; %s; %s; %s; %d threads", info.model, info.architecture, info.driver,
              program->threads);
 }
 
@@ -113,70 +123,106 @@ static void book_read(struct book *book, const struct program *program, const ch
     book_heading(program, heading, sizeof heading);
     const char *line = strtok_r(text, "\n", &rest);
     const bool ours = line && strcmp(line, heading) == 0;
-    while (ours && book->count < KNOWN_MAX && (line = strtok_r(NULL, "\n", &rest))) {
+    while (ours && (line = strtok_r(NULL, "\n", &rest))) {
         struct known known = {0};
-        int op;
+        char letters[3];
         long long m, n, k;
-        if (sscanf(line, "%d %lldx%lldx%lld %d %lf %lf %lf", &op, &m, &n, &k, &known.choice, &known.rate[0],
+        if (sscanf(line, "%2s %lldx%lldx%lld %d %lf %lf %lf", letters, &m, &n, &k, &known.choice, &known.rate[0],
                    &known.rate[1], &known.rate[2]) != 5 + GEMM_CHOICES ||
-            known.choice < 0 || known.choice >= GEMM_CHOICES) {
-            book->count = 0;
+            known.choice < 0 || known.choice >= GEMM_CHOICES || !letters_op(letters, &known.op)) {
+            book->entries.count = 0;
             break;
         }
-        known.op = (enum op)op;
         known.m = m;
         known.n = n;
         known.k = k;
-        book->entries[book->count++] = known;
+        vec_push(&book->entries, known);
     }
     free(text);
 }
 
-/* Without a folder to write to the choices hold for this process alone. */
-static void book_write(const struct book *book, const struct program *program, const char *folder, const char *path)
+static void write_entry(struct strbuf *text, const struct known *known)
+{
+    strbuf_printf(text, "%s %lldx%lldx%lld %d %.1f %.1f %.1f\n", gemm_letters(known->op), (long long)known->m,
+                  (long long)known->n, (long long)known->k, known->choice, known->rate[0], known->rate[1],
+                  known->rate[2]);
+}
+
+/* What this program used becomes the newest; where there is no room for all, the oldest go. */
+static bool book_write(struct book *book, const struct program *program, const char *folder, const char *path,
+                       struct error *error)
 {
     char heading[512];
     struct strbuf text = {0};
+    const size_t count = book->entries.count;
+    book->dropped = count > KEPT_MAX ? count - KEPT_MAX : 0;
     book_heading(program, heading, sizeof heading);
     strbuf_printf(&text, "%s\n", heading);
-    for (int i = 0; i < book->count; i++) {
-        const struct known *known = &book->entries[i];
-        strbuf_printf(&text, "%d %lldx%lldx%lld %d %.1f %.1f %.1f\n", (int)known->op, (long long)known->m,
-                      (long long)known->n, (long long)known->k, known->choice, known->rate[0], known->rate[1],
-                      known->rate[2]);
-    }
-    if (directory_create(folder, 0700, NULL))
-        file_write_atomic(path, text.text, text.length, NULL);
+    size_t skip = book->dropped;
+    for (int used = 0; used < 2; used++)
+        for (size_t i = 0; i < count; i++) {
+            if (book->entries.items[i].used != (used == 1))
+                continue;
+            if (skip)
+                skip--;
+            else
+                write_entry(&text, &book->entries.items[i]);
+        }
+    const bool written =
+        directory_create(folder, 0700, error) && file_write_atomic(path, text.text, text.length, error);
     strbuf_release(&text);
+    return written;
 }
 
-/* Times `node`'s shape and enters it, unless the book knows it or is full. */
-static const struct known *book_learn(struct book *book, const struct program *program, const struct node *node,
-                                      float *memory, uint64_t deadline)
+/* The shape of `node`, timed and entered unless the book knows it. */
+static struct known *book_learn(struct book *book, const struct program *program, const struct node *node,
+                                float *memory, uint64_t deadline)
 {
     const struct gemm g = cpu_gemm_of(program, node);
     struct known *known = book_find(book, node->op, &g);
-    if (known || book->count == KNOWN_MAX)
+    if (known)
         return known;
     uint64_t best[GEMM_CHOICES];
-    known = &book->entries[book->count++];
-    *known = (struct known){.op = node->op, .m = g.m, .n = g.n, .k = g.k};
-    known->choice = fastest(program, g, memory, deadline, best);
-    for (int choice = 0; choice < GEMM_CHOICES; choice++)
-        known->rate[choice] = 2.0 * (double)g.m * (double)g.n * (double)g.k / (double)best[choice];
-    book->changed = true;
-    return known;
+    struct known fresh = {.op = node->op, .m = g.m, .n = g.n, .k = g.k};
+    fresh.choice = fastest(program, g, memory, deadline, best);
+    for (int choice = cpu_gemm_first(program->blas); choice < GEMM_CHOICES; choice++)
+        fresh.rate[choice] = 2.0 * (double)g.m * (double)g.n * (double)g.k / (double)best[choice];
+    vec_push(&book->entries, fresh);
+    book->timed++;
+    return &book->entries.items[book->entries.count - 1];
 }
 
 static void note_choice(struct program *program, const struct known *known, struct prepare_report *report)
 {
+    struct strbuf rates = {0};
+    for (int choice = cpu_gemm_first(program->blas); choice < GEMM_CHOICES; choice++)
+        strbuf_printf(&rates, "%s%s %.0f", rates.length ? ", " : "", cpu_gemm_choice_name((enum gemm_choice)choice),
+                      known->rate[choice]);
     cpu_note(report,
              arena_printf(&program->strings, "gemm %s %lldx%lldx%lld", gemm_letters(known->op), (long long)known->m,
                           (long long)known->n, (long long)known->k),
-             arena_printf(&program->strings, "%s (GFLOP/s: %s %.0f, %s %.0f, %s %.0f)",
-                          cpu_gemm_choice_name((enum gemm_choice)known->choice), cpu_gemm_choice_name(GEMM_OPENBLAS),
-                          known->rate[GEMM_OPENBLAS], cpu_gemm_choice_name(GEMM_OWN_FLAT), known->rate[GEMM_OWN_FLAT],
-                          cpu_gemm_choice_name(GEMM_OWN_DEEP), known->rate[GEMM_OWN_DEEP]));
+             arena_printf(&program->strings, "%s (GFLOP/s: %s)", cpu_gemm_choice_name((enum gemm_choice)known->choice),
+                          rates.text));
+    strbuf_release(&rates);
+}
+
+/* What the cache did: a run whose choices were made anew can differ from one before it. */
+static void note_book(struct program *program, const struct book *book, bool has_cache, const struct error *failure,
+                      struct prepare_report *report)
+{
+    size_t used = 0;
+    for (size_t i = 0; i < book->entries.count; i++)
+        used += book->entries.items[i].used;
+    struct strbuf text = {0};
+    strbuf_printf(&text, "%zu shapes: %zu timed now, %zu known from the cache", used, book->timed, used - book->timed);
+    if (book->dropped)
+        strbuf_printf(&text, "; its %zu oldest made room, %d are kept", book->dropped, KEPT_MAX);
+    if (failure->text[0])
+        strbuf_printf(&text, "; not kept: %.200s", failure->text);
+    else if (!has_cache)
+        strbuf_puts(&text, "; not kept");
+    cpu_note(report, "gemm choices", arena_printf(&program->strings, "%s", text.text));
+    strbuf_release(&text);
 }
 
 /* The memory that timing the shapes takes which the book does not know. */
@@ -199,38 +245,40 @@ bool cpu_gemm_choose(struct program *program, const char *cache_folder, uint64_t
                      struct prepare_report *report, struct error *error)
 {
     const struct plan *plan = program->plan;
-    struct book *book = calloc(1, sizeof *book);
-    if (!book)
-        return error_set(error, ERROR_MEMORY, "no memory to choose GEMMs");
-    const char *path =
-        cache_folder ? arena_printf(&program->strings, "%s/cpu-gemm-%d.txt", cache_folder, program->threads) : NULL;
+    struct book book = {0};
+    struct error failure = {0};
+    /* What was chosen without OpenBLAS is no choice for a run that has it. */
+    const char *path = cache_folder && program->blas
+                           ? arena_printf(&program->strings, "%s/cpu-gemm-%d.txt", cache_folder, program->threads)
+                           : NULL;
     if (path)
-        book_read(book, program, path);
-    const size_t bytes = unknown_bytes(book, program);
+        book_read(&book, program, path);
+    const size_t bytes = unknown_bytes(&book, program);
     float *memory = bytes ? cpu_memory_map(bytes) : NULL;
     if (bytes && !memory) {
-        free(book);
+        vec_release(&book.entries);
         return error_set(error, ERROR_MEMORY, "timing the GEMMs needs %.1f MiB for a moment and the system refuses it",
                          (double)bytes / 0x1p20);
     }
     if (memory)
         cpu_memory_touch(memory, bytes, program->threads);
-    bool noted[KNOWN_MAX] = {false};
+    bool any = false;
     const uint64_t deadline = clock_now() + budget_ns;
     for (int32_t i = 0; i < plan->node_count; i++) {
         if (!is_linear(plan->nodes[i].op))
             continue;
-        const struct known *known = book_learn(book, program, &plan->nodes[i], memory, deadline);
-        if (!known)
-            continue; /* more shapes than the book holds: OpenBLAS */
+        struct known *known = book_learn(&book, program, &plan->nodes[i], memory, deadline);
         program->steps[i].gemm = (enum gemm_choice)known->choice;
-        if (!noted[known - book->entries])
-            note_choice(program, known, report);
-        noted[known - book->entries] = true;
+        known->used = any = true;
     }
-    if (path && book->changed)
-        book_write(book, program, cache_folder, path);
-    free(book);
+    if (path && book.timed)
+        book_write(&book, program, cache_folder, path, &failure);
+    if (any)
+        note_book(program, &book, path != NULL, &failure, report);
+    for (size_t i = 0; i < book.entries.count; i++)
+        if (book.entries.items[i].used)
+            note_choice(program, &book.entries.items[i], report);
+    vec_release(&book.entries);
     if (memory)
         cpu_memory_unmap(memory, bytes);
     return true;

@@ -1,8 +1,7 @@
 /* What this machine is: model, instruction set, BLAS, and which precisions it computes in. */
+#include "base/processors.h"
 #include "base/unknown.h"
 #include "kernels/cpu/cpu.h"
-#include <cblas.h>
-#include <omp.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
@@ -89,13 +88,14 @@ static double highest_mhz(void)
     return khz / 1000;
 }
 
-void cpu_machine_info(struct device_info *info)
+void cpu_machine_info(const struct cpu_blas *blas, struct device_info *info)
 {
+    const struct processors processors = processors_allowed();
     *info = (struct device_info){
         .name = "cpu",
         .memory_bytes = cpu_memory_total(),
         .free_bytes = cpu_memory_free(),
-        .units = (uint32_t)omp_get_num_procs(),
+        .units = (uint32_t)processors.affinity,
         .clock_mhz = highest_mhz(),
     };
     struct utsname system;
@@ -104,9 +104,12 @@ void cpu_machine_info(struct device_info *info)
         snprintf(info->model, sizeof info->model, "%s", machine);
     snprintf(info->architecture, sizeof info->architecture, "%.15s, %s", machine, cpu_isa_best()->name);
     char version[32] = "OpenBLAS";
-    sscanf(openblas_get_config(), "OpenBLAS %31s", version);
-    snprintf(info->driver, sizeof info->driver, "OpenBLAS %.20s (%.16s), %d threads", version, openblas_get_corename(),
-             omp_get_num_procs());
+    if (blas && sscanf(blas->config(), "OpenBLAS %31s", version) == 1)
+        snprintf(info->driver, sizeof info->driver, "OpenBLAS %.20s (%.16s), %d threads", version, blas->core(),
+                 processors.allowed);
+    else
+        snprintf(info->driver, sizeof info->driver, "%s, %d threads", blas ? "OpenBLAS" : "own kernels, no OpenBLAS",
+                 processors.allowed);
     for (int precision = 0; precision < PRECISION_COUNT; precision++)
         if (cpu_precision_works((enum precision)precision, info->why_not[precision], sizeof info->why_not[precision]))
             info->precisions |= 1u << precision;

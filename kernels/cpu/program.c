@@ -1,10 +1,10 @@
 /* A plan made ready for the CPU, and its steps. */
 #include "base/clock.h"
+#include "base/processors.h"
 #include "base/unknown.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd/attention.h"
 #include <limits.h>
-#include <omp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -209,7 +209,6 @@ void cpu_note(struct prepare_report *report, const char *key, const char *text)
 struct program *cpu_prepare(struct device *device, const struct plan *plan, const struct prepare_options *options,
                             struct prepare_report *report, struct error *error)
 {
-    (void)device;
     char why[160];
     struct prepare_report ignored;
     if (!report)
@@ -223,16 +222,19 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
         return NULL;
     struct program *program = calloc(1, sizeof *program);
     if (!program) {
-        error_set(error, ERROR_SYSTEM, "cannot prepare the plan: out of memory");
+        error_set(error, ERROR_MEMORY, "cannot prepare the plan: out of memory");
         return NULL;
     }
     program->plan = plan;
     program->isa = cpu_isa_best();
-    program->threads = options && options->threads > 0 ? options->threads : omp_get_max_threads();
+    program->blas = cpu_blas_of(device);
+    program->threads = cpu_thread_count(options ? options->threads : 0);
+    if (!cpu_threads_start(program->threads, error))
+        goto fail;
     program->data = calloc((size_t)plan->tensor_count + 1, sizeof *program->data);
     program->steps = calloc((size_t)plan->node_count + 1, sizeof *program->steps);
     if (!program->data || !program->steps) {
-        error_set(error, ERROR_SYSTEM, "cannot prepare the plan: out of memory");
+        error_set(error, ERROR_MEMORY, "cannot prepare the plan: out of memory");
         goto fail;
     }
     const struct probe *probe = options ? options->probe : NULL;
@@ -256,9 +258,19 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
     program->interned = probe != NULL;
     program->scratch_stride = (scratch + 1023) / 1024 * 1024;
     program->scratch_bytes = program->scratch_stride * sizeof(float) * (size_t)program->threads;
-    cpu_blas_threads(program->threads);
+    if (program->blas)
+        program->blas->set_threads(program->threads);
     if (!scratch_make(program, report, error))
         goto fail;
+    char threads[96];
+    const struct processors processors = processors_allowed();
+    processors_text(&processors, threads, sizeof threads);
+    if (options && options->threads > 0)
+        snprintf(threads, sizeof threads, "%d", program->threads);
+    cpu_note(report, "threads", arena_printf(&program->strings, "%s", threads));
+    if (!program->blas)
+        cpu_note(report, "OpenBLAS", arena_printf(&program->strings, "not used: %s", cpu_blas_reason(device)));
+    cpu_note(report, "instruction set", program->isa->name);
     /* Before the arena: what the timing needs for a moment is not on top of it. Eager's linear layers take the fastest GEMM
      * too, one kernel an op as before: only what compile mode adds counts as compile time. */
     const uint64_t start = clock_now();
@@ -274,8 +286,6 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
         if (probe)
             step->interned = probe->intern(probe->context, step->name);
     }
-    cpu_note(report, "threads", arena_printf(&program->strings, "%d", program->threads));
-    cpu_note(report, "instruction set", program->isa->name);
     return program;
 fail:
     cpu_release(program);
@@ -291,7 +301,8 @@ bool cpu_run(struct program *program, unsigned phases, uint64_t step_id, const s
         times = &ignored;
     if (probe && !program->interned)
         return error_set(error, ERROR_INTERNAL, "a profiled run of a program that was prepared without a probe");
-    cpu_blas_threads(program->threads); /* another program or the ceilings may have set another number */
+    if (program->blas)
+        program->blas->set_threads(program->threads); /* another program or the ceilings may have set another number */
     if (!program->activations_touched)
         activations_touch(program);
     times->start = clock_now();

@@ -12,8 +12,8 @@
 #include "base/xdg.h"
 #include <dirent.h>
 #include <errno.h>
-#include <math.h>
 #include <ftw.h>
+#include <math.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>

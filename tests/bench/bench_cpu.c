@@ -8,6 +8,7 @@
  * parameters, "rates" with the machine's best sgemm rate in FLOP/s and its copy rate in bytes/s. */
 #include "base/clock.h"
 #include "base/unknown.h"
+#include "kernels/cpu/cpu_device.h"
 #include "kernels/device.h"
 #include "model/model.h"
 #include <math.h>

@@ -239,6 +239,9 @@ static void bench_overhead(const char *program, const char *model, uint32_t step
 
 int main(int argc, char **argv)
 {
+    char folder[] = STEPTOP_BINARY; /* the devices lie beside it */
+    *strrchr(folder, '/') = 0;
+    setenv("STEPTOP_PLUGIN_FOLDER", folder, 0);
     if (argc == 4 && strcmp(argv[1], "worker") == 0)
         return worker_main(atoi(argv[2]), atoi(argv[3]));
     setvbuf(stdout, NULL, _IOLBF, 0);

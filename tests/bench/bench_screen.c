@@ -207,6 +207,9 @@ static int watch(const char *what, double seconds)
 
 int main(int count, char **arguments)
 {
+    char folder[] = STEPTOP_BINARY; /* the devices lie beside it */
+    *strrchr(folder, '/') = 0;
+    setenv("STEPTOP_PLUGIN_FOLDER", folder, 0);
     if (count >= 4 && strcmp(arguments[1], "worker") == 0)
         return getenv("BENCH_RATE") ? flood(atoi(arguments[2]), atoi(arguments[3]))
                                     : worker_main(atoi(arguments[2]), atoi(arguments[3]));

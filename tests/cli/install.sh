@@ -28,6 +28,9 @@ commit=$(git -C "$source" rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 "$steptop" --version | grep -q "^steptop [0-9.]* (commit $commit" || fail "--version does not name the commit $commit: $("$steptop" --version)"
 "$steptop" profiles | grep -q "a prefix/.*seed.yaml" || fail "the installed profiles are not found: $("$steptop" profiles)"
 "$steptop" run tiny --compile false -p fwd -n 1 -w 0 -f seed -q | grep -q '| ok ' || fail "the installed program does not run"
+find "$prefix" -path '*/steptop/steptop-cpu.so' | grep -q . || fail "the CPU device was not installed in libdir"
+"$steptop" devices | grep -q OpenBLAS || fail "the installed CPU device is not found, or not OpenBLAS: $("$steptop" devices)"
+! LD_TRACE_LOADED_OBJECTS=1 "$steptop" | grep -iE 'blas|gfortran|cuda' || fail "the program itself links what only a worker may load"
 if [ -e "$build/steptop-cuda.so" ]; then
     find "$prefix" -path '*/steptop/steptop-cuda.so' | grep -q . || fail "the CUDA plugin was not installed in libdir"
     ! "$steptop" devices 2>&1 | grep -q 'no steptop-cuda.so' || fail "the installed CUDA plugin is not found"

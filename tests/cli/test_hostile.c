@@ -254,12 +254,69 @@ static void two_at_once(void **state)
     free(yaml);
 }
 
+/* Below any limit of the address space a command does its work or says what it lacks, naming the limit; none goes on trying. */
+static void small_address_spaces(void **state)
+{
+    const char *folder = *state;
+    static const struct {
+        const char *words[20];
+        int code; /* where it has all it needs */
+    } commands[] = {{{"version"}, 0},
+                    {{"devices"}, 0},
+                    {{"help", "run"}, 0},
+                    {{"run", "--dry-run", "tiny"}, 0},
+                    {{"report", TEST_SOURCE_DIR "/report/seed.yaml"}, 0},
+                    {{TINY, "-n", "1"}, 0}};
+    static const size_t mebibytes[] = {20, 80, 244, 488, 634};
+    char *cache = NULL;
+    assert_true(asprintf(&cache, "XDG_CACHE_HOME=%s", folder) > 0);
+    const char *const environment[] = {cache, NULL};
+    for (size_t m = 0; m < sizeof mebibytes / sizeof *mebibytes; m++)
+        for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) {
+            struct outcome outcome;
+            command_execute(&(struct command){.arguments = commands[c].words,
+                                              .environment = environment,
+                                              .memory_limit = mebibytes[m] << 20,
+                                              .timeout_s = 30},
+                            &outcome);
+            const bool named = strstr(outcome.errors, "ulimit -v") || strstr(outcome.output, "ulimit -v");
+            if (outcome.code != commands[c].code && !(outcome.code == 1 && named))
+                fail_msg("%zu MiB, %s: exit %d\n%s\n%s", mebibytes[m], commands[c].words[0], outcome.code,
+                         outcome.output, outcome.errors);
+            if (mebibytes[m] >= 390 || c < 3)
+                assert_int_equal(outcome.code, commands[c].code);
+            outcome_release(&outcome);
+        }
+    free(cache);
+}
+
+/* Without descriptors it is no device that is missing. */
+static void few_descriptors(void **state)
+{
+    (void)state;
+    static const char *const limits[] = {"4", "5", "6", "7", "8", "10", "12", "14", "16"};
+    static const char *const commands[] = {"run -m tiny -b 1 -c 16 -p fwd -w 1 -n 1 -f seed", "devices",
+                                           "run tiny --dry-run", "verify -q -b 1 -c 2"};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
+        for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) {
+            char line[400];
+            snprintf(line, sizeof line, "exec > /dev/null 2>&1; ulimit -n %s; exec %s %s", limits[i], STEPTOP_BINARY,
+                     commands[c]);
+            const int status = system(line);
+            assert_true(WIFEXITED(status));
+            if (WEXITSTATUS(status) > 1 && WEXITSTATUS(status) != 127) /* 127: the program itself could not be loaded */
+                fail_msg("%s: exit %d", line, WEXITSTATUS(status));
+        }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(one_processor),
+        TEST(small_address_spaces),
+        TEST(few_descriptors),
         TEST(a_group_with_little_memory),
         TEST(the_kernel_kills_for_memory),
         TEST(the_clock_is_set_again_and_again),

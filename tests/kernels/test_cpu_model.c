@@ -1,5 +1,6 @@
 /* Whole models on the CPU, eager and fused, against the same plan in double: loss, every gradient, and the parameters
  * after three steps of AdamW; and the same bits twice. */
+#include "kernels/cpu/cpu_device.h"
 #include "kernels/device.h"
 #include "model/model.h"
 #include <math.h>
@@ -174,6 +175,74 @@ static void training_repeats_bitwise(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* Prepares the plan and gives back what its preparation noted of the choices; malloc'ed. */
+static char *choices_note(const struct plan *plan, const char *cache)
+{
+    struct error error = {0};
+    struct device *device = cpu_device_class.open(0, &error);
+    const struct prepare_options options = {.cache_folder = cache};
+    struct prepare_report report = {0};
+    struct program *program = device ? cpu_device_class.prepare(device, plan, &options, &report, &error) : NULL;
+    if (!program)
+        fail_msg("%s", error.text);
+    char *note = NULL;
+    for (int i = 0; i < report.note_count; i++)
+        if (strcmp(report.notes[i].key, "gemm choices") == 0)
+            note = strdup(report.notes[i].text);
+    cpu_device_class.release(program);
+    cpu_device_class.close(device);
+    assert_non_null(note);
+    return note;
+}
+
+static size_t lines_in(const char *path)
+{
+    size_t lines = 0;
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    for (int c; (c = getc(file)) != EOF;)
+        lines += c == '\n';
+    fclose(file);
+    return lines;
+}
+
+/* However many shapes were seen before: new ones are timed and kept, the oldest make room, and it is said. */
+static void a_full_cache_takes_new_shapes(void **state)
+{
+    (void)state;
+    char cache[] = "/tmp/steptop-cpu-model-XXXXXX", command[200];
+    assert_non_null(mkdtemp(cache));
+    struct plan *plan = build(&shapes[0], 0), *other = build(&shapes[1], 0);
+    char *note = choices_note(plan, cache);
+    assert_non_null(strstr(note, "timed now, 0 known"));
+    free(note);
+    snprintf(command, sizeof command,
+             "for i in $(seq 3000); do echo nt ${i}x7x9 1 1.0 2.0 3.0; done >> $(echo %s/cpu-gemm-*)", cache);
+    assert_int_equal(system(command), 0);
+    note = choices_note(other, cache);
+    assert_null(strstr(note, " 0 timed now"));
+    if (!strstr(note, "oldest made room"))
+        fail_msg("%s", note);
+    free(note);
+    note = choices_note(other, cache);
+    assert_non_null(strstr(note, " 0 timed now"));
+    free(note);
+    snprintf(command, sizeof command, "mv %s/cpu-gemm-*.txt %s/all", cache, cache);
+    assert_int_equal(system(command), 0);
+    snprintf(command, sizeof command, "%s/all", cache);
+    assert_int_equal(lines_in(command), 1 + 2048);
+    /* Where nothing can be kept, it is timed all the same. */
+    snprintf(command, sizeof command, "%s/all/below", cache);
+    note = choices_note(other, command);
+    assert_null(strstr(note, " 0 timed now"));
+    assert_non_null(strstr(note, "not kept: "));
+    free(note);
+    plan_free(plan);
+    plan_free(other);
+    snprintf(command, sizeof command, "rm -r %s", cache);
+    assert_int_equal(system(command), 0);
+}
+
 /* Compile mode may take another GEMM for a shape: the same within the tolerance. */
 static void compiled_agrees_with_eager(void **state)
 {
@@ -193,6 +262,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(models_agree_with_double),
         cmocka_unit_test(training_repeats_bitwise),
+        cmocka_unit_test(a_full_cache_takes_new_shapes),
         cmocka_unit_test(compiled_agrees_with_eager),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/random.h"
 #include "kernels/cpu/cpu.h"
+#include "kernels/cpu/cpu_device.h"
 #include "tests/kernels/made.h"
 #include <math.h>
 #include <setjmp.h>
@@ -37,6 +38,8 @@ static bool is_written(const struct plan *plan, int32_t tensor)
     return false;
 }
 
+static const char *cache_folder; /* of the programs that run_on prepares: one choice of product for all */
+
 /* Runs the plan `steps` times on a device and collects what was written. */
 static void run_on(const struct device_class *class, const struct made *made, int threads, bool compile, int steps,
                    struct results *results)
@@ -44,7 +47,7 @@ static void run_on(const struct device_class *class, const struct made *made, in
     struct error error = {0};
     struct device *device = class->open(0, &error);
     assert_non_null(device);
-    const struct prepare_options options = {.threads = threads, .compile = compile};
+    const struct prepare_options options = {.cache_folder = cache_folder, .threads = threads, .compile = compile};
     struct program *program = class->prepare(device, &made->plan, &options, NULL, &error);
     if (!program)
         fail_msg("%s", error.text);
@@ -156,6 +159,10 @@ static void every_op_agrees_with_the_reference(void **state)
 static void own_gemm_agrees_with_plain_loops(void **state)
 {
     (void)state;
+    struct cpu_blas blas;
+    struct error missing = {0};
+    if (!cpu_blas_open(&blas, &missing))
+        fail_msg("%s", missing.text);
     static const int64_t sizes[][3] = {{1, 1, 1},      {5, 17, 3},    {6, 16, 8},
                                        {97, 131, 769}, {20, 1601, 9}, {200, 33, 390}};
     const struct cpu_isa *isas[3] = {&cpu_isa_baseline};
@@ -190,7 +197,8 @@ static void own_gemm_agrees_with_plain_loops(void **state)
                     for (int threads = 1; threads <= 3; threads += 2) {
                         const struct gemm gemm = {m, n, k, a, a_rs, a_ks, b, b_ks, b_cs, c, n};
                         memset(c, 0xff, (size_t)(m * n) * 4);
-                        cpu_gemm_run(isas[i], (enum gemm_choice)choice, &gemm, threads, scratch, GEMM_SCRATCH_FLOATS);
+                        cpu_gemm_run(&blas, isas[i], (enum gemm_choice)choice, &gemm, threads, scratch,
+                                     GEMM_SCRATCH_FLOATS);
                         const double error = relative_l2(c, expected, m * n);
                         if (!(error <= TOLERANCE))
                             fail_msg("%s %s layout %d, %lldx%lldx%lld, %d threads: %.3g", isas[i]->name,
@@ -210,6 +218,9 @@ static void own_gemm_agrees_with_plain_loops(void **state)
 static void runs_repeat_bitwise(void **state)
 {
     (void)state;
+    char folder[] = "/tmp/steptop-repeat-XXXXXX", command[64];
+    assert_non_null(mkdtemp(folder));
+    cache_folder = folder;
     for (int op = 0; op < OP_COUNT; op++)
         for (int threads = 2; threads <= 3; threads++) {
             static struct made made;
@@ -224,6 +235,9 @@ static void runs_repeat_bitwise(void **state)
             results_free(&first);
             results_free(&second);
         }
+    cache_folder = NULL;
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
 }
 
 /* What must be seen: a wrong epsilon, a wrong scale, a missing decay, a step too few. */
@@ -278,7 +292,10 @@ static void gemm_choices_are_kept(void **state)
         struct program *program = cpu_device_class.prepare(device, &made.plan, &options, &report, &error);
         assert_non_null(program);
         assert_true(report.compile_ns > 0);
-        assert_string_equal(report.notes[0].key, "gemm nt 66x80x48");
+        bool noted = false;
+        for (int i = 0; i < report.note_count; i++)
+            noted |= strcmp(report.notes[i].key, "gemm nt 66x80x48") == 0;
+        assert_true(noted);
         cpu_device_class.release(program);
         char *text = text_of(path);
         assert_non_null(strstr(text, "66x80x48"));

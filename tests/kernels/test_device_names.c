@@ -1,3 +1,4 @@
+#include "kernels/cpu/cpu_device.h"
 #include "kernels/device.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,15 +11,21 @@
 
 #include <cmocka.h>
 
-static void finds_builtin_classes(void **state)
+static void finds_classes(void **state)
 {
     (void)state;
     struct error error = {0};
     int index = -1;
-    assert_ptr_equal(device_find("cpu", &index, &error), &cpu_device_class);
+    /* The CPU is a plugin like any other: this program does not hold it under that name. */
+    setenv("STEPTOP_PLUGIN_FOLDER", BUILD_FOLDER, 1);
+    const struct device_class *cpu = device_find("cpu", &index, &error);
+    assert_non_null(cpu);
+    assert_ptr_not_equal(cpu, &cpu_device_class);
+    assert_string_equal(cpu->name, "cpu");
     assert_int_equal(index, 0);
-    assert_ptr_equal(device_find("cpu:3", &index, &error), &cpu_device_class);
+    assert_ptr_equal(device_find("cpu:3", &index, &error), cpu);
     assert_int_equal(index, 3);
+    unsetenv("STEPTOP_PLUGIN_FOLDER");
     assert_ptr_equal(device_find("reference", &index, &error), &reference_device_class);
     assert_null(cpu_device_class.open(1, &error));
     assert_int_equal(error.kind, ERROR_DEVICE);
@@ -109,9 +116,9 @@ static void cpu_says_what_it_is(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_builtin_classes), cmocka_unit_test(refuses_what_is_no_name),
-        cmocka_unit_test(says_where_it_looked),  cmocka_unit_test(refuses_faulty_plugins),
-        cmocka_unit_test(cpu_says_what_it_is),   cmocka_unit_test(refuses_a_file_that_is_no_library),
+        cmocka_unit_test(finds_classes),        cmocka_unit_test(refuses_what_is_no_name),
+        cmocka_unit_test(says_where_it_looked), cmocka_unit_test(refuses_faulty_plugins),
+        cmocka_unit_test(cpu_says_what_it_is),  cmocka_unit_test(refuses_a_file_that_is_no_library),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

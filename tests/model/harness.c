@@ -1,4 +1,5 @@
 #include "harness.h"
+#include "kernels/cpu/cpu_device.h"
 #include "kernels/reference/reference.h"
 #include <math.h>
 #include <stdlib.h>
@@ -28,7 +29,9 @@ void harness_open(struct harness *harness, const struct plan_request *request, c
     if (!harness->plan || !plan_check(harness->plan, &error))
         fail_msg("plan: %s", error.text);
     int index = 0;
-    harness->class = strcmp(device, "reference") == 0 ? &reference_device_class : device_find(device, &index, &error);
+    harness->class = strcmp(device, "reference") == 0 ? &reference_device_class
+                     : strcmp(device, "cpu") == 0     ? &cpu_device_class
+                                                      : device_find(device, &index, &error);
     if (!harness->class || !(harness->device = harness->class->open(index, &error)))
         fail_msg("device %s: %s", device, error.text);
     const struct prepare_options options = {.compile = request->fusions != 0};

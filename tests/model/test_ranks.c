@@ -2,6 +2,7 @@
  * ranks end with the same bits; their gradients are those of one device on all their batches together; all ways agree with the
  * naive one; and mistakes that others have made are seen. */
 #include "harness.h"
+#include "kernels/cpu/cpu_device.h"
 #include "kernels/communicator.h"
 #include "kernels/reference/reference.h"
 #include <math.h>

@@ -1,6 +1,7 @@
 /* verify against the committed PyTorch fixture and against the double reference; and that it finds what is broken on purpose:
  * a wrong epsilon, a missing weight decay, an attention that sees the future. */
 #include "harness.h"
+#include "kernels/cpu/cpu_device.h"
 #include "kernels/reference/internal.h"
 #include "kernels/reference/reference.h"
 #include "model/verify.h"

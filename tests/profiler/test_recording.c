@@ -309,6 +309,9 @@ static int remove_folder(void **state)
 
 int main(int argc, char **argv)
 {
+    char devices[] = STEPTOP_BINARY; /* the devices lie beside it */
+    *strrchr(devices, '/') = 0;
+    setenv("STEPTOP_PLUGIN_FOLDER", devices, 0);
     if (argc > 1 && strcmp(argv[1], "worker") == 0)
         return worker_main(3, 4);
     const struct CMUnitTest tests[] = {

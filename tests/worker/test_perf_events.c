@@ -132,7 +132,7 @@ static struct counters *open_on(struct machine *m, int threads)
                                          .rdpmc = machine_rdpmc,
                                          .close = machine_close,
                                          .each_thread = machine_each_thread};
-    struct counters *counters = counters_open(threads, &calls);
+    struct counters *counters = counters_open(threads, NULL, &calls);
     assert_non_null(counters);
     return counters;
 }
@@ -315,10 +315,16 @@ static void the_clock_is_left(void **state)
 }
 
 /* On this machine, whatever it has: work counts, and a page touched for the first time is a fault. */
+static void one_thread(int threads, void (*body)(void *, int), void *argument)
+{
+    (void)threads;
+    body(argument, 0);
+}
+
 static void this_machine(void **state)
 {
     (void)state;
-    struct counters *counters = counters_open(1, NULL);
+    struct counters *counters = counters_open(1, one_thread, NULL);
     print_message("counter tier here: %s (%s)\n", counters_tier_name(counters_tier(counters)),
                   counters_reason(counters));
     uint64_t before[COUNTERS_PER_KERNEL], after[COUNTERS_PER_KERNEL];
