@@ -1,8 +1,9 @@
 #include "kernels/choice.h"
 #include "base/unknown.h"
 
-#define TIMING_ROUNDS 4 /* the first is not counted */
-#define ROUND_US 800.0  /* about how long one round of one candidate may take */
+#define TIMING_ROUNDS 4       /* the first is not counted */
+#define ROUND_US 800.0        /* about how long one round of one candidate may take */
+#define LONG_ROUND_US 50000.0 /* needs no second one */
 #define MOST_REPEATS 1000
 #define FAR_BEHIND 1.5 /* times the best */
 
@@ -19,6 +20,8 @@ static bool candidate_time(const struct choice_timer *timer, int candidate, doub
             round_us /= (double)repeats * timer->runs;
             if (ran && round > 0 && (!is_known(*us) || round_us < *us))
                 *us = round_us;
+            if (round > 0 && round_us * repeats * timer->runs > LONG_ROUND_US)
+                break;
         }
         timer->done(timer->context);
         if (!ran) {

@@ -17,7 +17,7 @@
 #define CLASS_NAME_MAX 16
 
 static const struct device_class *const builtin_classes[] = {&reference_device_class};
-static const char *const listed_classes[] = {"cpu", "cuda"};
+static const char *const listed_classes[] = {"cpu", "cuda", "vulkan"};
 
 int device_class_names(const char *const **names)
 {

@@ -1,0 +1,392 @@
+/* Matrix products: which tile of shaders/gemm.comp, and into how many splits along k, by timing or by rule. */
+#include "base/strbuf.h"
+#include "base/unknown.h"
+#include "kernels/build_cache.h"
+#include "kernels/choice.h"
+#include "kernels/vulkan/vulkan_internal.h"
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_ROTATION 16                        /* operand sets that timing walks through */
+#define MOST_PARTS_BYTES ((uint64_t)256 << 20) /* of workspace for splits */
+#define MOST_IN_SOFTWARE (INT64_C(1) << 22)    /* multiplications of a product that is still timed there */
+#define FEW_GROUPS 192                         /* a GPU with fewer workgroups has idle units */
+
+/* Rows, columns and depth of a workgroup's tile; an invocation's rows and columns in fours. */
+static const struct tile {
+    int rows, columns, depth, tall, wide;
+    bool software; /* worth a try where a workgroup runs on one core */
+} tiles[] = {
+    {32, 32, 16, 1, 1, true},   {64, 64, 16, 2, 2, false},   {64, 64, 16, 1, 1, false},  {128, 64, 16, 2, 2, false},
+    {64, 128, 16, 2, 2, false}, {128, 64, 16, 2, 1, false},  {64, 128, 16, 1, 2, false}, {128, 128, 16, 2, 2, false},
+    {128, 128, 8, 2, 2, false}, {128, 128, 16, 4, 2, false}, {32, 32, 8, 1, 1, true},
+};
+#define TILES ((int)(sizeof tiles / sizeof *tiles))
+
+static int tile_threads(const struct tile *tile)
+{
+    return tile->rows / (4 * tile->tall) * (tile->columns / (4 * tile->wide));
+}
+
+static int64_t groups_of(const struct vulkan_gemm_shape *shape, const struct tile *tile)
+{
+    return (int64_t)(lower_blocks(shape->m, tile->rows) * lower_blocks(shape->n, tile->columns)) * shape->batch *
+           shape->heads;
+}
+
+static uint32_t split_depth(const struct vulkan_gemm_shape *shape, const struct vulkan_candidate *candidate)
+{
+    int64_t depth = tiles[candidate->tile].depth;
+    return (uint32_t)(lower_blocks((int64_t)lower_blocks(shape->k, candidate->splits), depth) * (uint64_t)depth);
+}
+
+/* `exact`: the shape's sizes as constants. */
+static int32_t product_pipeline(struct program *program, const struct vulkan_gemm_shape *shape,
+                                const struct vulkan_candidate *candidate, bool exact)
+{
+    const struct tile *tile = &tiles[candidate->tile];
+    uint32_t special[VULKAN_SPECIALS] = {0}, *variant = special + VULKAN_VARIANT;
+    bool split = candidate->splits > 1, vector_d = split ? shape->n % 4 == 0 : shape->vector_d;
+    bool full = shape->m % tile->rows == 0 && shape->n % tile->columns == 0 && shape->k % tile->depth == 0 &&
+                shape->vector_a && shape->vector_b && vector_d;
+    for (int i = 0; i < 7; ++i)
+        variant[i] = 1;
+    variant[0] = (uint32_t)tile->rows;
+    variant[1] = (uint32_t)tile->columns;
+    variant[2] = (uint32_t)tile->depth;
+    variant[3] = (uint32_t)tile->tall;
+    variant[4] = (uint32_t)tile->wide;
+    variant[5] = shape->transpose_a | (uint32_t)shape->transpose_b << 1 | (uint32_t)shape->vector_a << 2 |
+                 (uint32_t)shape->vector_b << 3 | (uint32_t)vector_d << 4 | (uint32_t)full << 5;
+    special[VULKAN_TYPES] = (shape->type_a == DTYPE_BF16) | (uint32_t)(shape->type_b == DTYPE_BF16) << 1 |
+                            (uint32_t)(shape->type_d == DTYPE_BF16 && !split) << 2;
+    special[VULKAN_THREADS] = (uint32_t)tile_threads(tile);
+    const int64_t sizes[] = {shape->m, shape->n, shape->k, shape->lda, shape->ldb, split ? shape->n : shape->ldd};
+    for (int i = 0; exact && i < 6; ++i)
+        special[i] = (uint32_t)sizes[i];
+    return vulkan_pipeline_find(&program->pipelines, "gemm.comp", special);
+}
+
+static int32_t sum_pipeline(struct program *program, const struct vulkan_gemm_shape *shape)
+{
+    uint32_t special[VULKAN_SPECIALS] = {0};
+    for (int i = VULKAN_VARIANT; i < VULKAN_TYPES; ++i)
+        special[i] = 1;
+    special[VULKAN_VARIANT + 1] = shape->vector_d ? 4 : 1;
+    special[VULKAN_TYPES] = (uint32_t)(shape->type_d == DTYPE_BF16) << 1;
+    special[VULKAN_THREADS] = 256;
+    return vulkan_pipeline_find(&program->pipelines, "gemm_sum.comp", special);
+}
+
+static void candidate_add(struct program *program, struct vulkan_gemm *gemm, int tile, int splits)
+{
+    uint64_t parts = splits > 1 ? (uint64_t)splits * (uint64_t)gemm->shape.m * (uint64_t)gemm->shape.n * 4 : 0;
+    if (gemm->candidate_count == VULKAN_MAX_CANDIDATES || parts > MOST_PARTS_BYTES)
+        return;
+    struct vulkan_candidate *candidate = &gemm->candidates[gemm->candidate_count++];
+    *candidate = (struct vulkan_candidate){.tile = tile, .splits = splits, .pipeline = -1, .sum_pipeline = -1};
+    candidate->pipeline = product_pipeline(program, &gemm->shape, candidate, false);
+    if (splits > 1)
+        candidate->sum_pipeline = sum_pipeline(program, &gemm->shape);
+    if (parts > program->gemms.parts_bytes)
+        program->gemms.parts_bytes = parts;
+}
+
+/* The largest tile that keeps the device busy: what is taken untimed. */
+static int tile_by_rule(const struct program *program, const struct vulkan_gemm_shape *shape)
+{
+    if (program->device->traits.software)
+        return 0;
+    static const int order[] = {7, 3, 4, 1};
+    for (size_t i = 0; i < sizeof order / sizeof *order; ++i)
+        if (groups_of(shape, &tiles[order[i]]) >= FEW_GROUPS)
+            return order[i];
+    return shape->m <= 32 || shape->n <= 32 ? 0 : 1;
+}
+
+static void candidates_list(struct program *program, struct vulkan_gemm *gemm)
+{
+    const struct vulkan_gemm_shape *shape = &gemm->shape;
+    bool slow = program->device->traits.software && shape->m * shape->n * shape->k > MOST_IN_SOFTWARE;
+    if (!program->compile || slow) {
+        candidate_add(program, gemm, tile_by_rule(program, shape), 1);
+        return;
+    }
+    for (int i = 0; i < TILES; ++i) {
+        bool fits = (tiles[i].rows <= 32 || shape->m > tiles[i].rows / 2) &&
+                    (tiles[i].columns <= 32 || shape->n > tiles[i].columns / 2);
+        bool narrow = shape->type_a == DTYPE_BF16;
+        if (!fits || (program->device->traits.software && (!tiles[i].software || (narrow && i > 0))))
+            continue;
+        candidate_add(program, gemm, i, 1);
+        if (program->device->traits.software || shape->batch * shape->heads > 1 || i < 1)
+            continue;
+        for (int splits = 2; splits <= 8; splits *= 2)
+            if (groups_of(shape, &tiles[i]) * splits <= 4 * FEW_GROUPS && shape->k / splits >= 128 &&
+                (splits == 2 || groups_of(shape, &tiles[i]) * splits <= 2 * FEW_GROUPS))
+                candidate_add(program, gemm, i, splits);
+    }
+}
+
+int32_t vulkan_gemm_find(struct program *program, const struct vulkan_gemm_shape *shape)
+{
+    struct vulkan_gemm_set *set = &program->gemms;
+    for (int32_t i = 0; i < set->count; ++i)
+        if (memcmp(&set->items[i].shape, shape, sizeof *shape) == 0)
+            return i;
+    if (set->count == set->capacity) {
+        set->capacity = set->capacity ? set->capacity * 2 : 16;
+        struct vulkan_gemm *grown = realloc(set->items, sizeof *grown * (size_t)set->capacity);
+        if (!grown)
+            abort();
+        set->items = grown;
+    }
+    struct vulkan_gemm *gemm = &set->items[set->count];
+    memset(gemm, 0, sizeof *gemm);
+    gemm->shape = *shape;
+    gemm->best_us = UNKNOWN_DOUBLE;
+    candidates_list(program, gemm);
+    return set->count++;
+}
+
+int vulkan_gemm_dispatches(const struct vulkan_candidate *candidate)
+{
+    return candidate->splits > 1 ? 2 : 1;
+}
+
+void vulkan_gemm_dispatch(const struct program *program, VkCommandBuffer commands, const struct vulkan_launch *launch,
+                          const struct vulkan_candidate *candidate, int part)
+{
+    const struct vulkan_gemm_shape *shape = &program->gemms.items[launch->gemm].shape;
+    const struct tile *tile = &tiles[candidate->tile];
+    struct vulkan_push push = launch->push;
+    uint64_t parts = program->workspace.address + program->scratch_bytes;
+    if (part == 1) {
+        memset(&push, 0, sizeof push);
+        push.a[0].address = parts;
+        push.a[1].address = launch->push.a[2].address;
+        push.d[0] = (uint32_t)(shape->m * shape->n);
+        push.d[1] = (uint32_t)shape->n;
+        push.d[2] = (uint32_t)shape->ldd;
+        push.d[3] = (uint32_t)candidate->splits;
+        uint64_t groups = lower_blocks(shape->m * shape->n, shape->vector_d ? 1024 : 256);
+        const uint32_t grid[3] = {(uint32_t)(groups < 32768 ? groups : 32768), (uint32_t)((groups + 32767) / 32768), 1};
+        vulkan_dispatch(program, commands, candidate->sum_pipeline, grid, &push);
+        return;
+    }
+    push.d[6] = split_depth(shape, candidate);
+    push.d[9] = (uint32_t)candidate->splits;
+    if (candidate->splits > 1) {
+        push.a[2].address = parts;
+        push.d[5] = (uint32_t)shape->n;
+        push.a[6].pair[0] = (uint32_t)(shape->m * shape->n);
+    }
+    const uint32_t grid[3] = {(uint32_t)lower_blocks(shape->n, tile->columns),
+                              (uint32_t)lower_blocks(shape->m, tile->rows),
+                              (uint32_t)(shape->batch * shape->heads * candidate->splits)};
+    vulkan_dispatch(program, commands, candidate->pipeline, grid, &push);
+}
+
+/* A product whose candidates are being timed, on the operands of the launches that have its shape. */
+struct gemm_timing {
+    struct program *program;
+    const struct vulkan_gemm *gemm;
+    int32_t launches[MAX_ROTATION];
+    int launch_count;
+    double unit_us; /* of a tick */
+};
+
+static bool timing_ready(void *context, int candidate, int repeats, struct error *error)
+{
+    struct gemm_timing *timing = context;
+    struct program *program = timing->program;
+    struct device *device = program->device;
+    VkCommandBuffer commands = device->transfer;
+    VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
+    if (!VULKAN_OK(device, vkBeginCommandBuffer(commands, &info), error))
+        return false;
+    device->api.vkCmdResetQueryPool(commands, program->stamps, 0, 2);
+    vulkan_barrier(device, commands);
+    device->api.vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, program->stamps, 0);
+    const struct vulkan_candidate *chosen = &timing->gemm->candidates[candidate];
+    for (int repeat = 0; repeat < repeats; ++repeat)
+        for (int i = 0; i < timing->launch_count; ++i)
+            for (int part = 0; part < vulkan_gemm_dispatches(chosen); ++part) {
+                vulkan_gemm_dispatch(program, commands, &program->launches[timing->launches[i]], chosen, part);
+                vulkan_barrier(device, commands);
+            }
+    device->api.vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, program->stamps, 1);
+    return VULKAN_OK(device, vkEndCommandBuffer(commands), error);
+}
+
+static bool timing_round(void *context, double *us, struct error *error)
+{
+    struct gemm_timing *timing = context;
+    struct device *device = timing->program->device;
+    uint64_t stamps[2];
+    if (!vulkan_submit(device, device->transfer, true, error) ||
+        !VULKAN_OK(device,
+                   vkGetQueryPoolResults(device->handle, timing->program->stamps, 0, 2, sizeof stamps, stamps,
+                                         sizeof *stamps, VK_QUERY_RESULT_64_BIT | VK_QUERY_RESULT_WAIT_BIT),
+                   error))
+        return false;
+    uint32_t bits = device->traits.stamp_bits;
+    uint64_t ticks = (stamps[1] - stamps[0]) & (bits < 64 ? (UINT64_C(1) << bits) - 1 : UINT64_MAX);
+    *us = (double)ticks * timing->unit_us;
+    return true;
+}
+
+static void timing_done(void *context)
+{
+    (void)context; /* the command buffer is begun anew */
+}
+
+static void gemm_take(struct vulkan_gemm *gemm, int chosen)
+{
+    const struct vulkan_gemm_shape *shape = &gemm->shape;
+    const struct tile *tile = &tiles[gemm->candidates[chosen].tile];
+    int splits = gemm->candidates[chosen].splits;
+    gemm->chosen = chosen;
+    int used = snprintf(gemm->name, sizeof gemm->name, "gemm %c%c %dx%dx%d", shape->transpose_a ? 't' : 'n',
+                        shape->transpose_b ? 't' : 'n', tile->rows, tile->columns, tile->depth);
+    if (tile->tall * tile->wide != 4)
+        used += snprintf(gemm->name + used, sizeof gemm->name - (size_t)used, " %dx%d", 4 * tile->tall, 4 * tile->wide);
+    if (splits > 1)
+        snprintf(gemm->name + used, sizeof gemm->name - (size_t)used, " split-k %d", splits);
+}
+
+static bool gemm_measure(struct program *program, int32_t index, struct error *error)
+{
+    struct vulkan_gemm *gemm = &program->gemms.items[index];
+    struct gemm_timing timing = {.program = program,
+                                 .gemm = gemm,
+                                 .unit_us = (double)program->device->traits.properties.limits.timestampPeriod * 1e-3};
+    for (int32_t i = 0; i < program->launch_count && timing.launch_count < MAX_ROTATION; ++i)
+        if (program->launches[i].gemm == index)
+            timing.launches[timing.launch_count++] = i;
+    if (program->device->traits.software) /* its cores have no memory of their own to warm */
+        timing.launch_count = 1;
+    double times[VULKAN_MAX_CANDIDATES];
+    struct choice_timer timer = {&timing, timing_ready, timing_round, timing_done, timing.launch_count};
+    struct error why = {0};
+    int best = choice_fastest(&timer, gemm->candidate_count, times, &gemm->tried, &why);
+    if (best < 0)
+        return error_set(error, why.kind ? why.kind : ERROR_UNSUPPORTED,
+                         "none of %d candidates runs for a product of %lld × %lld × %lld%s%.200s",
+                         gemm->candidate_count, (long long)gemm->shape.m, (long long)gemm->shape.n,
+                         (long long)gemm->shape.k, why.text[0] ? "; the last: " : "", why.text);
+    gemm->best_us = times[best];
+    gemm_take(gemm, best);
+    return true;
+}
+
+/* What is kept on disk of one choice. */
+struct gemm_record {
+    struct vulkan_gemm_shape shape;
+    int32_t tile[5], splits, tried, pad;
+    double best_us;
+};
+
+static void record_of(const struct vulkan_gemm *gemm, const struct vulkan_candidate *candidate,
+                      struct gemm_record *record)
+{
+    const struct tile *tile = &tiles[candidate->tile];
+    const int32_t sizes[5] = {tile->rows, tile->columns, tile->depth, tile->tall, tile->wide};
+    memset(record, 0, sizeof *record);
+    record->shape = gemm->shape;
+    memcpy(record->tile, sizes, sizeof sizes);
+    record->splits = candidate->splits;
+}
+
+static bool cache_place(const struct device *device, const char *folder, char *path, size_t size, struct strbuf *key)
+{
+    char own[512];
+    struct error ignored = {0};
+    const VkPhysicalDeviceProperties *p = &device->traits.properties;
+    if (!folder || !build_cache_folder(folder, "vulkan", own, sizeof own, &ignored))
+        return false;
+    strbuf_printf(key, "products 1, %x:%x %s, %s, driver %x\n", p->vendorID, p->deviceID, p->deviceName,
+                  device->traits.driver, p->driverVersion);
+    snprintf(path, size, "%s/gemm-%x-%x.bin", own, p->vendorID, p->deviceID);
+    return true;
+}
+
+static void cache_apply(struct program *program, const struct gemm_record *records, size_t count)
+{
+    for (size_t r = 0; r < count; ++r)
+        for (int32_t i = 0; i < program->gemms.count; ++i) {
+            struct vulkan_gemm *gemm = &program->gemms.items[i];
+            for (int c = 0; c < gemm->candidate_count && !gemm->from_cache; ++c) {
+                struct gemm_record record;
+                record_of(gemm, &gemm->candidates[c], &record);
+                record.tried = records[r].tried;
+                record.best_us = records[r].best_us;
+                if (memcmp(&record, &records[r], sizeof record) != 0)
+                    continue;
+                gemm->tried = records[r].tried;
+                gemm->best_us = records[r].best_us;
+                gemm->from_cache = true;
+                gemm_take(gemm, c);
+            }
+        }
+}
+
+static void cache_store(const struct program *program, const char *path, const char *key, const char *old,
+                        size_t old_size)
+{
+    struct strbuf content = {0};
+    struct error ignored = {0}; /* without the file the next start times again */
+    strbuf_add(&content, old, old_size);
+    for (int32_t i = 0; i < program->gemms.count; ++i) {
+        const struct vulkan_gemm *gemm = &program->gemms.items[i];
+        if (gemm->from_cache || gemm->tried == 0)
+            continue;
+        struct gemm_record record;
+        record_of(gemm, &gemm->candidates[gemm->chosen], &record);
+        record.tried = gemm->tried;
+        record.best_us = gemm->best_us;
+        strbuf_add(&content, (const char *)&record, sizeof record);
+    }
+    build_cache_write(path, key, content.text ? content.text : "", content.length, &ignored);
+    strbuf_release(&content);
+}
+
+bool vulkan_gemm_choose(struct program *program, const char *cache_folder, bool measure, struct error *error)
+{
+    struct strbuf key = {0};
+    char path[600], *stored = NULL;
+    size_t size = 0;
+    bool done = false, measured = false, cached = false;
+    if (measure && (cached = cache_place(program->device, cache_folder, path, sizeof path, &key))) {
+        stored = build_cache_read(path, key.text, &size, NULL, 0);
+        if (stored && size % sizeof(struct gemm_record) == 0)
+            cache_apply(program, (const struct gemm_record *)(const void *)stored, size / sizeof(struct gemm_record));
+        else
+            size = 0;
+    }
+    for (int32_t i = 0; i < program->gemms.count; ++i) {
+        struct vulkan_gemm *gemm = &program->gemms.items[i];
+        if (gemm->from_cache)
+            continue;
+        if (!measure || gemm->candidate_count == 1) {
+            gemm_take(gemm, 0);
+            continue;
+        }
+        if (!gemm_measure(program, i, error))
+            goto cleanup;
+        measured = true;
+    }
+    if (measured && cached)
+        cache_store(program, path, key.text, stored ? stored : "", size);
+    for (int32_t i = 0; i < program->gemms.count && program->compile; ++i) { /* once more, for this very shape */
+        struct vulkan_gemm *gemm = &program->gemms.items[i];
+        struct vulkan_candidate *chosen = &gemm->candidates[gemm->chosen];
+        chosen->pipeline = product_pipeline(program, &gemm->shape, chosen, true);
+    }
+    done = vulkan_pipelines_build(program->device, &program->pipelines, error);
+cleanup:
+    free(stored);
+    strbuf_release(&key);
+    return done;
+}
