@@ -3,6 +3,7 @@
 #pragma once
 #include "base/error.h"
 #include "base/strbuf.h"
+#include "cli/terminal.h"
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -139,11 +140,7 @@ bool color_wanted(const struct arguments *arguments, int fd);
 /* TERM names a terminal that can be drawn on. */
 bool terminal_draws(void);
 
-/* Writes all of `text` to standard output; false (with the reason) when that fails, e.g. into a full disk. A reader that
- * went away is not an error. */
-bool print_all(const char *text, size_t length, struct error *error);
-
-/* The same into the file at `path` (atomically), unless that is NULL or "-". */
+/* `text` to standard output, or into the file at `path` (atomically), unless that is NULL or "-". */
 bool write_all(const char *path, const char *text, size_t length, struct error *error);
 
 /* help.c: what --help, the man page and the completions say, each made from the tables. */

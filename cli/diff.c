@@ -1,6 +1,7 @@
 /* steptop diff BEFORE AFTER: what became slower or faster, and whether that is more than noise. */
 #include "report/diff.h"
 #include "cli/cli.h"
+#include "cli/outputs.h"
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -70,6 +71,11 @@ int command_diff(const struct arguments *arguments)
         error_set(&error, ERROR_USAGE, "only one of the two reports can come from standard input");
         return fail(&error);
     }
+    const bool to_file = path && strcmp(path, "-") != 0;
+    const struct named_file files[] = {
+        {"diff", before.path, false, false}, {"diff", after.path, false, false}, {"--output", path, true, false}};
+    if (to_file && (!check_path("--output", path, &error) || !files_apart(files, 3, &error)))
+        return fail(&error);
     if (!read_both(&before, &after, &error)) {
         code = fail(&error);
         goto cleanup;

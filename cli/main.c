@@ -37,22 +37,6 @@ int fail(const struct error *error)
     return codes[error->kind];
 }
 
-bool print_all(const char *text, size_t length, struct error *error)
-{
-    while (length) {
-        const ssize_t put = write(STDOUT_FILENO, text, length);
-        if (put < 0 && errno == EINTR)
-            continue;
-        if (put < 0 && errno == EPIPE)
-            return true;
-        if (put <= 0)
-            return error_set(error, ERROR_SYSTEM, "cannot write to standard output: %s", strerror(errno));
-        text += put;
-        length -= (size_t)put;
-    }
-    return true;
-}
-
 bool write_all(const char *path, const char *text, size_t length, struct error *error)
 {
     const bool to_file = path && strcmp(path, "-") != 0;
@@ -72,11 +56,12 @@ bool color_wanted(const struct arguments *arguments, int fd)
 }
 
 /* A closed standard descriptor would be given to the next file that is opened, and progress lines would end up in a
- * report: fill the gaps with /dev/null. */
+ * report: fill the gaps with /dev/null, opened so that what is read from it or written to it fails as it would have. */
 static void fill_standard_descriptors(void)
 {
     for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++) {
-        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", O_RDWR) != fd)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF &&
+            open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY) != fd)
             _exit(EXIT_FAILED);
     }
 }

@@ -1,80 +1,161 @@
 #include "cli/outputs.h"
+#include "base/arena.h"
+#include "base/vec.h"
+#include "profiles/profile.h"
 #include <errno.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define TEMPORARY_SUFFIX 7 /* what file_write_atomic adds to a name */
+
 /* The checks of file_write_atomic, before an hour of measuring and not after it. */
-static bool check_path(const char *flag, const char *path, struct error *error)
+bool check_path(const char *flag, const char *path, struct error *error)
 {
-    struct stat stat;
+    struct stat status;
     char parent[PATH_MAX];
     if (strcmp(path, "-") == 0)
         return error_set(error, ERROR_USAGE,
                          "%s -: this file is written whole and renewed, which standard output cannot be; --format "
                          "prints a report there (a file called - is ./-)",
                          flag);
-    if (strlen(path) >= sizeof parent)
+    if (strlen(path) + TEMPORARY_SUFFIX >= sizeof parent)
         return error_set(error, ERROR_USAGE, "%s: the path is too long", flag);
-    if (lstat(path, &stat) == 0 && !S_ISREG(stat.st_mode))
-        return error_set(error, ERROR_USAGE, "%s %s: that is %s; name another file", flag, path,
-                         S_ISDIR(stat.st_mode)   ? "a folder"
-                         : S_ISLNK(stat.st_mode) ? "a symbolic link, which is not followed"
-                                                 : "not a plain file");
     strcpy(parent, path);
+    const char *base = strrchr(path, '/') ? strrchr(path, '/') + 1 : path;
+    if (!*base || strcmp(base, ".") == 0 || strcmp(base, "..") == 0)
+        return error_set(error, ERROR_USAGE, "%s %s: that is a folder; name a file", flag, path);
+    if (lstat(path, &status) == 0 && !S_ISREG(status.st_mode))
+        return error_set(error, ERROR_USAGE, "%s %s: that is %s; name another file", flag, path,
+                         S_ISDIR(status.st_mode)   ? "a folder"
+                         : S_ISLNK(status.st_mode) ? "a symbolic link, which is not followed"
+                                                   : "not a plain file");
     const char *folder = dirname(parent);
-    if (lstat(folder, &stat) != 0)
+    if (stat(folder, &status) != 0 || !S_ISDIR(status.st_mode))
         return error_set(error, ERROR_USAGE, "%s %s: there is no folder %s", flag, path, folder);
     if (access(folder, W_OK | X_OK) != 0)
         return error_set(error, ERROR_USAGE, "%s %s: cannot write to the folder %s: %s", flag, path, folder,
                          strerror(errno));
+    const long longest = pathconf(folder, _PC_NAME_MAX);
+    if (longest > 0 && strlen(base) + TEMPORARY_SUFFIX > (size_t)longest)
+        return error_set(error, ERROR_USAGE, "%s %.40s…: the name is too long; %ld bytes are possible", flag, path,
+                         longest - TEMPORARY_SUFFIX);
     return true;
 }
 
-/* Do both name the same place, however it is spelled? The files need not exist, their folders do. */
-static bool same_file(const char *a, const char *b)
+/* What a path means: the file it leads to, or where it would be. */
+struct identity {
+    bool there;
+    dev_t device;
+    ino_t inode;
+    char folder[PATH_MAX], base[NAME_MAX + 1];
+};
+
+static bool identify(const char *path, struct identity *identity)
 {
-    char copies[2][PATH_MAX], bases[2][PATH_MAX], folders[2][PATH_MAX];
-    const char *paths[2] = {a, b};
-    for (int i = 0; i < 2; i++) {
-        strcpy(copies[i], paths[i]);
-        if (!realpath(dirname(copies[i]), folders[i]))
-            return false;
-        strcpy(copies[i], paths[i]);
-        strcpy(bases[i], basename(copies[i]));
+    struct stat status;
+    char copy[PATH_MAX];
+    *identity = (struct identity){0};
+    const bool input = strcmp(path, "-") == 0;
+    if (input ? fstat(STDIN_FILENO, &status) == 0 && S_ISREG(status.st_mode) : stat(path, &status) == 0) {
+        identity->there = true;
+        identity->device = status.st_dev;
+        identity->inode = status.st_ino;
     }
-    return strcmp(folders[0], folders[1]) == 0 && strcmp(bases[0], bases[1]) == 0;
+    if (input || strlen(path) >= sizeof copy)
+        return identity->there;
+    strcpy(copy, path);
+    if (!realpath(dirname(copy), identity->folder))
+        identity->folder[0] = 0;
+    strcpy(copy, path);
+    snprintf(identity->base, sizeof identity->base, "%s", basename(copy));
+    return identity->there || identity->folder[0];
 }
 
-static bool add(struct outputs *outputs, enum report_format format, enum option_id option, const char *path,
+static bool same_file(const struct identity *a, const struct identity *b)
+{
+    if (a->there && b->there)
+        return a->device == b->device && a->inode == b->inode;
+    return a->folder[0] && strcmp(a->folder, b->folder) == 0 && strcmp(a->base, b->base) == 0;
+}
+
+bool files_apart(const struct named_file *files, int count, struct error *error)
+{
+    struct identity *identities = calloc((size_t)count + 1, sizeof *identities);
+    bool apart = identities || error_set(error, ERROR_MEMORY, "no memory for %d names", count);
+    for (int i = 0; apart && i < count; i++)
+        identify(files[i].path, &identities[i]);
+    for (int i = 0; apart && i < count; i++)
+        for (int j = 0; apart && j < i; j++) {
+            const struct named_file *a = &files[j], *b = &files[i]; /* b is told of: a file that is written */
+            if ((!a->written && !b->written) || (a->renewed && b->renewed) ||
+                !same_file(&identities[i], &identities[j]))
+                continue;
+            if (!b->written) {
+                b = &files[j];
+                a = &files[i];
+            }
+            if (!a->written)
+                apart = error_set(error, ERROR_USAGE, "%s %s: that is the file that %s reads; name another", b->flag,
+                                  b->path, a->flag);
+            else
+                apart = error_set(error, ERROR_USAGE, "%s %s: %s writes to this file already; name another", b->flag,
+                                  b->path, a->flag);
+        }
+    free(identities);
+    return apart;
+}
+
+static bool add(struct outputs *outputs, enum report_format format, const char *flag, const char *path,
                 struct error *error)
 {
-    char flag[48];
-    snprintf(flag, sizeof flag, "--%s", option_info(option)->name);
     if (!check_path(flag, path, error))
         return false;
-    for (int i = 0; i < outputs->count; i++) {
-        if (same_file(outputs->items[i].path, path))
-            return error_set(error, ERROR_USAGE, "%s %s: another option writes to this file already", flag, path);
-    }
     outputs->items[outputs->count++] = (struct output){format, path};
     return true;
 }
 
-/* Pictures are written beside a Markdown file: is one of them a file that another option names? */
-static bool pictures_apart(const struct outputs *outputs, const char *markdown, struct error *error)
+/* All that this command reads and writes, the pictures beside a Markdown file among it. */
+static bool all_apart(const struct outputs *outputs, const struct arguments *arguments,
+                      const char *const flags[OUTPUTS_MOST], struct error *error)
 {
+    VEC(struct named_file) files = {0};
+    struct arena arena = {0};
     struct strbuf picture = {0};
-    bool apart = true;
-    for (size_t n = 0; apart && report_picture_path(markdown, n, &picture); n++, strbuf_clear(&picture))
-        for (int i = 0; apart && i < outputs->count; i++)
-            if (same_file(outputs->items[i].path, picture.text))
-                apart = error_set(error, ERROR_USAGE, "%s: a picture beside %s is written to this file; name another",
-                                  outputs->items[i].path, markdown);
+    const enum command command = arguments->command;
+    const char *first = arguments->positional_count ? arguments->positional[0] : NULL;
+    const char *resumed = command == COMMAND_RUN ? arguments->value[OPTION_RESUME] : NULL;
+    const char *record = command == COMMAND_RUN ? arguments->value[OPTION_RECORD] : NULL;
+    char profile[PATH_MAX];
+    if (first && command == COMMAND_RUN && profile_path(first, profile, sizeof profile))
+        vec_push(&files, ((struct named_file){.flag = "the profile", .path = profile}));
+    else if (first && command != COMMAND_RUN)
+        vec_push(&files, ((struct named_file){.flag = command_info(command)->name, .path = first}));
+    if (resumed) /* what goes on from a report may go on in that file */
+        vec_push(&files, ((struct named_file){.flag = "--resume", .path = resumed, .renewed = true}));
+    if (record)
+        vec_push(&files, ((struct named_file){.flag = "--record", .path = record, .written = true}));
+    for (int i = 0; i < outputs->count; i++) {
+        const struct output *output = &outputs->items[i];
+        vec_push(&files,
+                 ((struct named_file){
+                     .flag = flags[i], .path = output->path, .written = true, .renewed = i == 0 && resumed != NULL}));
+        for (size_t n = 0; output->format == FORMAT_MARKDOWN && report_picture_path(output->path, n, &picture); n++) {
+            vec_push(&files, ((struct named_file){.flag = "a picture beside the Markdown",
+                                                  .path = arena_strdup(&arena, picture.text),
+                                                  .written = true}));
+            strbuf_clear(&picture);
+        }
+    }
+    const bool apart =
+        (!record || check_path("--record", record, error)) && files_apart(files.items, (int)files.count, error);
     strbuf_release(&picture);
+    arena_release(&arena);
+    vec_release(&files);
     return apart;
 }
 
@@ -94,16 +175,19 @@ bool outputs_take(struct outputs *outputs, const struct arguments *arguments, en
         {OPTION_PERFETTO, FORMAT_PERFETTO},
         {OPTION_SVG, FORMAT_SVG},
     };
+    const char *flags[OUTPUTS_MOST];
+    char names[OUTPUTS_MOST][32];
     *outputs = (struct outputs){0};
     for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
         const char *path = arguments->value[options[i].option];
-        if (path && !add(outputs, options[i].format, options[i].option, path, error))
+        if (!path)
+            continue;
+        snprintf(names[outputs->count], sizeof names[0], "--%s", option_info(options[i].option)->name);
+        flags[outputs->count] = names[outputs->count];
+        if (!add(outputs, options[i].format, names[outputs->count], path, error))
             return false;
     }
-    for (int i = 0; i < outputs->count; i++)
-        if (outputs->items[i].format == FORMAT_MARKDOWN && !pictures_apart(outputs, outputs->items[i].path, error))
-            return false;
-    return true;
+    return all_apart(outputs, arguments, flags, error);
 }
 
 bool outputs_write(const struct outputs *outputs, const struct report *report, struct error *error)

@@ -12,6 +12,12 @@
 
 #define LISTED_MAX 256
 
+static void put_line(struct strbuf *out, const char *text)
+{
+    terminal_text(out, text, false);
+    strbuf_putc(out, '\n');
+}
+
 static int list_profiles(bool names_only)
 {
     struct profile_listing *listings = calloc(LISTED_MAX, sizeof *listings);
@@ -19,17 +25,23 @@ static int list_profiles(bool names_only)
     struct error error = {0};
     const int count = listings ? profile_list(listings, LISTED_MAX) : 0;
     for (int i = 0; i < count; i++) {
-        if (names_only)
-            strbuf_printf(&text, "%s\n", listings[i].name);
-        else
-            strbuf_printf(&text, "%-12s %s\n             %s\n", listings[i].name, listings[i].description,
-                          listings[i].path);
+        if (names_only) {
+            put_line(&text, listings[i].name);
+            continue;
+        }
+        struct strbuf name = {0};
+        terminal_text(&name, listings[i].name, false);
+        strbuf_printf(&text, "%-12s ", name.text ? name.text : "");
+        strbuf_release(&name);
+        put_line(&text, listings[i].description);
+        strbuf_puts(&text, "             ");
+        put_line(&text, listings[i].path);
     }
     bool done = true;
     if (count)
         done = print_all(text.text, text.length, &error);
     else if (!names_only)
-        fputs("No profiles found; `steptop profiles new NAME` writes one.\n", stderr);
+        say("No profiles found; `steptop profiles new NAME` writes one.");
     free(listings);
     strbuf_release(&text);
     return done ? EXIT_OK : fail(&error);
@@ -89,8 +101,9 @@ static int new_profile(const struct arguments *arguments, const char *given)
     }
     if (!file_write_atomic(path, text.text, text.length, &error))
         goto cleanup;
-    printf("%s\n", path);
-    done = fflush(stdout) == 0;
+    strbuf_clear(&text);
+    put_line(&text, path);
+    done = print_all(text.text, text.length, &error);
 cleanup:
     strbuf_release(&text);
     return done ? EXIT_OK : fail(&error);

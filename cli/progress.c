@@ -3,6 +3,7 @@
 #include "base/strbuf.h"
 #include "base/unknown.h"
 #include "cli/estimate.h"
+#include "cli/terminal.h"
 #include <langinfo.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,7 +62,7 @@ void progress_free(struct progress *progress)
     if (!progress)
         return;
     if (progress->drawn)
-        fputs("\r\033[K", stderr);
+        say_over("");
     free(progress->estimates);
     free(progress);
 }
@@ -191,14 +192,14 @@ static void time_left(const struct progress *progress, const struct session *ses
 static void clear_bar(struct progress *progress)
 {
     if (progress->drawn)
-        fputs("\r\033[K", stderr);
+        say_over("");
     progress->drawn = false;
 }
 
 void progress_message(struct progress *progress, const char *text)
 {
     clear_bar(progress);
-    fprintf(stderr, "%s\n", text);
+    say("%s", text);
 }
 
 static void draw_bar(struct progress *progress, const struct session *session, const struct run *run, size_t index)
@@ -230,7 +231,8 @@ static void draw_bar(struct progress *progress, const struct session *session, c
             bytes++;
         characters++;
     }
-    fprintf(stderr, "\r\033[K%.*s", (int)bytes, line.text);
+    line.text[bytes] = 0;
+    say_over(line.text);
     strbuf_release(&line);
     progress->drawn = true;
 }
@@ -260,7 +262,7 @@ void progress_update(struct progress *progress, const struct session *session)
     cell_title(&run->cell, progress->ascii, title, sizeof title);
     strbuf_printf(&line, "[%zu/%zu] %s", index + 1, progress->count, beginning ? title : run->activity);
     time_left(progress, session, ": ", &line);
-    fprintf(stderr, "%s\n", line.text);
+    say("%s", line.text);
     strbuf_release(&line);
 }
 

@@ -127,7 +127,7 @@ int command_run(const struct arguments *arguments)
     if (!apply_options(arguments, &profile, &error))
         goto failed;
     for (size_t i = 0; i < profile.warnings.count; i++)
-        fprintf(stderr, "steptop: warning: %s\n", profile.warnings.items[i]);
+        say("steptop: warning: %s", profile.warnings.items[i]);
     if (arguments->value[OPTION_DRY_RUN]) {
         code = dry_run(&profile);
         goto cleanup;

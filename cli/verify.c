@@ -166,8 +166,8 @@ static bool check_truth(struct job *job, const struct truth *truth, const char *
             for (int m = 0; m < job->modes.count && ok; m++) {
                 struct verify_outcome outcome;
                 if (!job->quiet)
-                    fprintf(stderr, "verify %s %s %s: %s\n", job->devices.word[d], job->dtypes.word[p],
-                            job->compile[m] ? "compile" : "eager", name);
+                    say("verify %s %s %s: %s", job->devices.word[d], job->dtypes.word[p],
+                        job->compile[m] ? "compile" : "eager", name);
                 ok = verify_device(class, device, truth, job->precision[p], job->compile[m], 0, &outcome, error) ||
                      error_prefix(error, "%s %s", job->devices.word[d], job->compile[m] ? "compiled" : "eager");
                 if (!ok)

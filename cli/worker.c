@@ -1,6 +1,6 @@
 /* steptop worker CONTROL_FD RING_FD: the process that runs one cell; started by a session. */
-#include "cli/cli.h"
 #include "worker/worker.h"
+#include "cli/cli.h"
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>

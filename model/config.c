@@ -68,7 +68,6 @@ bool model_preset_find(const char *name, struct model_config *config, struct err
     return false;
 }
 
-/* BLAS and kernels index rows and columns with 32 bits. */
 static bool size_check(const char *what, int64_t value, int64_t most, struct error *error)
 {
     if (value < 1)
@@ -82,19 +81,18 @@ static bool size_check(const char *what, int64_t value, int64_t most, struct err
 bool model_config_check(const struct model_config *config, int64_t batch, int64_t context, char *warning,
                         size_t warning_size, struct error *error)
 {
-    enum { MOST = INT32_MAX / 4, MOST_LAYERS = 1000 };
     if (warning && warning_size)
         warning[0] = '\0';
-    if (!size_check("d_model", config->d_model, MOST, error) ||
-        !size_check("num_heads", config->num_heads, MOST, error) || !size_check("batch_size", batch, MOST, error) ||
-        !size_check("context_length", context, MOST, error))
+    if (!size_check("d_model", config->d_model, MODEL_SIZE_MOST, error) ||
+        !size_check("num_heads", config->num_heads, MODEL_SIZE_MOST, error) || !size_check("batch_size", batch, MODEL_SIZE_MOST, error) ||
+        !size_check("context_length", context, MODEL_SIZE_MOST, error))
         return false;
     if (config->d_model % config->num_heads)
         return error_set(error, ERROR_INPUT, "d_model %lld is not a multiple of num_heads %lld",
                          (long long)config->d_model, (long long)config->num_heads);
-    if (batch * context > MOST)
+    if (batch * context > MODEL_SIZE_MOST)
         return error_set(error, ERROR_INPUT, "batch_size × context_length is %lld rows; at most %d is possible",
-                         (long long)(batch * context), MOST);
+                         (long long)(batch * context), MODEL_SIZE_MOST);
     /* The largest tensor in bytes, and with it every sum of a plan, has to fit 64 bits: T×T scores, logits. */
     const double scores = (double)batch * (double)config->num_heads * (double)context * (double)context;
     if (scores > 0x1p50)
@@ -108,16 +106,16 @@ bool model_config_check(const struct model_config *config, int64_t batch, int64_
                          (long long)head_dim);
     if (config->kind == MODEL_ATTENTION)
         return true;
-    if (!size_check("d_ff", config->d_ff, MOST, error) ||
-        !size_check("num_layers", config->num_layers, MOST_LAYERS, error) ||
-        !size_check("vocab_size", config->vocab_size, MOST, error))
+    if (!size_check("d_ff", config->d_ff, MODEL_SIZE_MOST, error) ||
+        !size_check("num_layers", config->num_layers, MODEL_LAYERS_MOST, error) ||
+        !size_check("vocab_size", config->vocab_size, MODEL_SIZE_MOST, error))
         return false;
     const double weights = (double)model_parameter_count(config);
     if (weights > 0x1p45)
         return error_set(error, ERROR_INPUT, "the model would have %.3g parameters, beyond any memory", weights);
     if (warning && warning_size && config->d_ff % 8)
         snprintf(warning, warning_size, "d_ff %lld is not a multiple of 8, which is slow; did you mean %lld?",
-                 (long long)config->d_ff, (long long)((config->d_ff + 4) / 8 * 8));
+                 (long long)config->d_ff, (long long)(config->d_ff < 8 ? 8 : (config->d_ff + 4) / 8 * 8));
     return true;
 }
 

@@ -26,6 +26,11 @@ const struct model_preset *model_presets(int *count);
  * capitals are 2025's, so the names do not clash). Names are case-sensitive; the error suggests near ones. */
 bool model_preset_find(const char *name, struct model_config *config, struct error *error);
 
+/* The largest sizes: BLAS and kernels index rows and columns with 32 bits. Profiles, flags, schemas and reports all take them
+ * from here. */
+#define MODEL_SIZE_MOST (INT32_MAX / 4)
+#define MODEL_LAYERS_MOST 1000
+
 /* Refuses sizes that are impossible (d_model not a multiple of num_heads, an odd head_dim, zero, beyond int32 rows …) and
  * puts a warning (d_ff not a multiple of 8) in `warning`, "" when there is none. */
 bool model_config_check(const struct model_config *config, int64_t batch, int64_t context, char *warning, size_t warning_size,

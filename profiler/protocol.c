@@ -154,5 +154,5 @@ bool cell_from_bytes(struct cell *cell, const void *bytes, size_t length, struct
         cell->passes >= PASS_BIT(PASS_COUNT))
         return error_set(error, ERROR_INPUT,
                          "a cell with a kind, dtype, checkpoint, counter or pass that there is not");
-    return true;
+    return cell_possible(cell, error);
 }

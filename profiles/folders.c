@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FOLDERS_MAX 5
@@ -120,7 +121,9 @@ static bool find_by_name(const char *name, char *path, size_t size)
     find_folders(&folders);
     for (int i = 0; i < folders.count; i++) {
         const int length = snprintf(path, size, "%s/%s.yaml", folders.path[i], name);
-        if (length > 0 && (size_t)length < size && access(path, F_OK) == 0)
+        struct stat stat;
+        /* A link that leads nowhere or in a circle is one that is there: opening it says what is wrong with it. */
+        if (length > 0 && (size_t)length < size && lstat(path, &stat) == 0)
             return true;
     }
     return false;
@@ -132,7 +135,7 @@ static bool no_profile(const char *name, struct error *error)
     const int count = listings ? profile_list(listings, LISTED_MAX) : 0;
     const char *names[LISTED_MAX];
     for (int i = 0; i < count; i++)
-        names[i] = listings[i].name;
+        names[i] = strcmp(listings[i].name, name) ? listings[i].name : NULL;
     const char *near = suggest(name, names, (size_t)count);
     error_set(error, ERROR_INPUT, "there is no profile '%.128s'%s%s%s", name,
               near ? "; did you mean '"
@@ -142,16 +145,29 @@ static bool no_profile(const char *name, struct error *error)
     return false;
 }
 
+/* A bare name is looked for in the folders first. */
+static bool is_bare(const char *name)
+{
+    const size_t length = strlen(name);
+    return strcmp(name, "-") != 0 && !strchr(name, '/') && !(length > 5 && strcmp(name + length - 5, ".yaml") == 0);
+}
+
+bool profile_path(const char *name, char *path, size_t size)
+{
+    if (is_bare(name) && find_by_name(name, path, size))
+        return true;
+    const int length = snprintf(path, size, "%s", name);
+    return length >= 0 && (size_t)length < size;
+}
+
 bool profile_read(const char *path, struct profile *profile, struct error *error)
 {
     char found[1024], *text = NULL;
     size_t length;
-    const size_t given = strlen(path);
-    const bool bare =
-        strcmp(path, "-") != 0 && !strchr(path, '/') && !(given > 5 && strcmp(path + given - 5, ".yaml") == 0);
-    if (bare && find_by_name(path, found, sizeof found))
+    struct stat stat;
+    if (is_bare(path) && find_by_name(path, found, sizeof found))
         path = found;
-    else if (bare && access(path, F_OK) != 0)
+    else if (is_bare(path) && lstat(path, &stat) != 0)
         return no_profile(path, error);
     if (!file_read(path, PROFILE_BYTES_MAX, &text, &length, error))
         return false;

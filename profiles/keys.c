@@ -17,7 +17,6 @@ _Static_assert(PASS_COUNT == 3 && PRECISION_COUNT == 3 && CHECKPOINT_COUNT == 2,
 
 #define FIELD(member) offsetof(struct cell, member), sizeof(((struct cell *)0)->member)
 #define NO_FIELD 0, 0
-#define SIZE_MAX_ (INT64_C(1) << 31)
 #define AXIS_OR_MEASURE (SECTION_MATRIX | SECTION_MEASURE)
 
 static const struct profile_key keys[] = {
@@ -34,22 +33,23 @@ static const struct profile_key keys[] = {
      "A model of this profile or a preset: S, tiny, cs336-2026/small, attention"},
     {"kind", SECTION_MODEL, VALUE_CHOICE, 0, 0, kind_choices, FIELD(model.kind), false,
      "A language model, or attention alone"},
-    {"d_model", SECTION_MATRIX | SECTION_MODEL, VALUE_INTEGER, 1, SIZE_MAX_, NULL, FIELD(model.d_model), true,
+    {"d_model", SECTION_MATRIX | SECTION_MODEL, VALUE_INTEGER, 1, MODEL_SIZE_MOST, NULL, FIELD(model.d_model), true,
      "Width of the residual stream"},
-    {"d_ff", SECTION_MATRIX | SECTION_MODEL, VALUE_INTEGER, 1, SIZE_MAX_, NULL, FIELD(model.d_ff), true,
+    {"d_ff", SECTION_MATRIX | SECTION_MODEL, VALUE_INTEGER, 1, MODEL_SIZE_MOST, NULL, FIELD(model.d_ff), true,
      "Width of the feed-forward layer"},
-    {"num_layers", SECTION_MATRIX | SECTION_MODEL, VALUE_INTEGER, 1, 100000, NULL, FIELD(model.num_layers), true,
-     "Number of blocks"},
-    {"num_heads", SECTION_MATRIX | SECTION_MODEL, VALUE_INTEGER, 1, SIZE_MAX_, NULL, FIELD(model.num_heads), true,
+    {"num_layers", SECTION_MATRIX | SECTION_MODEL, VALUE_INTEGER, 1, MODEL_LAYERS_MOST, NULL, FIELD(model.num_layers),
+     true, "Number of blocks"},
+    {"num_heads", SECTION_MATRIX | SECTION_MODEL, VALUE_INTEGER, 1, MODEL_SIZE_MOST, NULL, FIELD(model.num_heads), true,
      "Number of attention heads"},
-    {"vocab_size", SECTION_MATRIX | SECTION_MODEL, VALUE_INTEGER, 1, SIZE_MAX_, NULL, FIELD(model.vocab_size), true,
-     "Number of tokens"},
-    {"batch_size", SECTION_MATRIX, VALUE_INTEGER, 1, SIZE_MAX_, NULL, FIELD(batch_size), false, "Sequences a step"},
-    {"context_length", SECTION_MATRIX, VALUE_INTEGER, 1, SIZE_MAX_, NULL, FIELD(context_length), false,
+    {"vocab_size", SECTION_MATRIX | SECTION_MODEL, VALUE_INTEGER, 1, MODEL_SIZE_MOST, NULL, FIELD(model.vocab_size),
+     true, "Number of tokens"},
+    {"batch_size", SECTION_MATRIX, VALUE_INTEGER, 1, MODEL_SIZE_MOST, NULL, FIELD(batch_size), false,
+     "Sequences a step"},
+    {"context_length", SECTION_MATRIX, VALUE_INTEGER, 1, MODEL_SIZE_MOST, NULL, FIELD(context_length), false,
      "Tokens a sequence"},
     {"checkpoint", SECTION_MATRIX, VALUE_CHOICE, 0, 0, checkpoint_choices, FIELD(checkpoint), false,
      "none: keep all activations; block: recompute each block in backward"},
-    {"threads", AXIS_OR_MEASURE, VALUE_INTEGER, 0, 4096, NULL, FIELD(threads), false, "CPU threads; 0 is all"},
+    {"threads", AXIS_OR_MEASURE, VALUE_INTEGER, 0, THREADS_MOST, NULL, FIELD(threads), false, "CPU threads; 0 is all"},
     {"warmup", AXIS_OR_MEASURE, VALUE_INTEGER, 0, 1000000, NULL, FIELD(warmup), false,
      "Steps of each pass before the counted ones"},
     {"seed", AXIS_OR_MEASURE, VALUE_INTEGER, 0, INT64_MAX, NULL, FIELD(seed), false, "Seed of weights and tokens"},
@@ -141,6 +141,9 @@ static bool integer_parse(const struct profile_key *key, const char *text, int64
     const char *digits = text[0] == '-' ? text + 1 : text;
     if (!digits[0] || digits[strspn(digits, "0123456789")])
         return refuse(error, key, text, wanted);
+    /* 010 is ten to some readers of YAML and eight to others. */
+    if (digits[0] == '0' && digits[1])
+        return error_set(error, ERROR_INPUT, "%s %.64s begins with 0; write it without", key->name, text);
     errno = 0;
     *value = strtoll(text, NULL, 10);
     if (errno || *value < key->min || *value > key->max)
@@ -206,9 +209,13 @@ static bool device_parse(const struct profile_key *key, struct cell *cell, const
 static bool boolean_parse(const struct profile_key *key, const char *text, int64_t *value, struct error *error)
 {
     static const char *const yes[] = {"yes", "on", "1", "y"}, *const no[] = {"no", "off", "0", "n"};
-    *value = strcmp(text, "true") == 0;
-    if (*value || strcmp(text, "false") == 0)
-        return true;
+    /* As YAML's core schema has them. */
+    static const char *const truths[] = {"true", "True", "TRUE"}, *const falsehoods[] = {"false", "False", "FALSE"};
+    for (size_t i = 0; i < sizeof truths / sizeof *truths; i++) {
+        *value = strcmp(text, truths[i]) == 0;
+        if (*value || strcmp(text, falsehoods[i]) == 0)
+            return true;
+    }
     for (size_t i = 0; i < sizeof yes / sizeof *yes; i++) {
         if (strcasecmp(text, yes[i]) == 0 || strcasecmp(text, no[i]) == 0)
             return error_set(error, ERROR_INPUT, "%s is true or false, not '%s'; did you mean '%s'?", key->name, text,
@@ -285,6 +292,27 @@ bool key_equal(const struct profile_key *key, const struct cell *a, const struct
     if (key->type == VALUE_MODEL)
         return strcmp(a->model.name, b->model.name) == 0 && strcmp(a->model.preset, b->model.preset) == 0;
     return load(key, a) == load(key, b);
+}
+
+bool cell_possible(const struct cell *cell, struct error *error)
+{
+    struct cell scratch = *cell;
+    if (!cell->model.name[0])
+        return error_set(error, ERROR_INPUT, "a cell whose model has no name");
+    if (!device_parse(&keys[profile_key_find("device", SECTION_MATRIX)], &scratch, cell->device, error))
+        return false;
+    for (int k = 0; k < KEY_COUNT; k++) {
+        const struct profile_key *key = &keys[k];
+        if (!key->width || (key->type != VALUE_INTEGER && key->type != VALUE_STEPS))
+            continue;
+        const int64_t value = load(key, cell);
+        const bool spared = key->size && cell->model.kind == MODEL_ATTENTION && value == 0;
+        const bool forever = key->type == VALUE_STEPS && (uint32_t)value == STEPS_FOREVER;
+        if (!spared && !forever && (value < key->min || value > key->max))
+            return error_set(error, ERROR_INPUT, "a cell whose %s is %lld; it is from %lld to %lld", key->name,
+                             (long long)value, (long long)key->min, (long long)key->max);
+    }
+    return true;
 }
 
 void key_text(const struct profile_key *key, const struct cell *cell, struct strbuf *out)

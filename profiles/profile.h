@@ -65,6 +65,8 @@ struct profile {
 /* Reads `path` ("-": standard input; a shipped profile's name without folder is looked for in the profile folders). Errors
  * come several at once as file:line:col lines with the source line and a caret. */
 bool profile_read(const char *path, struct profile *profile, struct error *error);
+/* The file that profile_read would read. False when its name does not fit. */
+bool profile_path(const char *name, char *path, size_t size);
 bool profile_parse(const char *text, size_t length, const char *file_name, struct profile *profile,
                    struct error *error);
 void profile_free(struct profile *profile);
@@ -78,6 +80,11 @@ bool profile_apply(struct profile *profile, const struct profile_override *overr
 
 /* The built-in quickstart: one cell, cell_default's. */
 bool profile_default(struct profile *profile, struct error *error);
+
+#define THREADS_MOST 4096
+/* Whether a cell that came from elsewhere (a recording, a worker) is one that a profile could have asked for: each value within
+ * its key's limits, device and model named. */
+bool cell_possible(const struct cell *cell, struct error *error);
 
 /* One value into one cell, as the new-run form does; the key names and checks are the profile's own. */
 bool cell_set(struct cell *cell, const char *key, const char *value, struct error *error);

@@ -121,7 +121,7 @@ static void read_axis(const struct reader *reader, const struct profile_key *key
     axis->count = 0; /* a key that is given twice is an error already; the later values stand in for both */
     axis->values = arena_array(&reader->profile->arena, const char *, count);
     axis->places = arena_array(&reader->profile->arena, struct place, count);
-    struct cell *cells = calloc((size_t)count, sizeof *cells);
+    struct cell *cells = arena_array(&reader->profile->arena, struct cell, count);
     for (const struct tree *item = list ? value->first : value; item; item = list ? item->next : NULL) {
         struct cell *cell = &cells[axis->count];
         *cell = reader->spec->base;
@@ -137,7 +137,6 @@ static void read_axis(const struct reader *reader, const struct profile_key *key
         axis->values[axis->count] = item->text;
         axis->places[axis->count++] = item->place;
     }
-    free(cells);
 }
 
 static void read_matrix(const struct reader *reader, const struct tree *value, struct matrix *matrix)

@@ -178,6 +178,10 @@ struct tree *tree_parse(const char *text, size_t length, struct arena *arena, st
         diagnose(diagnostics, place_at(text, valid), "the byte 0x%02x is not UTF-8 here", (unsigned char)text[valid]);
         return NULL;
     }
+    if (length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0) { /* a byte order mark in front says nothing here */
+        text += 3;
+        length -= 3;
+    }
     yaml_parser_t parser;
     if (!yaml_parser_initialize(&parser)) {
         diagnose(diagnostics, (struct place){0}, "no memory for the YAML parser");

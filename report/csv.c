@@ -28,10 +28,18 @@ static void put_bytes(struct strbuf *out, uint64_t value)
     {                                                                                                                  \
         escape_csv(out, expression);                                                                                   \
     }
-#define INTEGER(name, expression)                                                                                      \
+/* Of what was asked for, where the report says it. */
+#define ASKED(name, key, expression)                                                                                   \
     static void name(const struct csv_row *row, struct strbuf *out)                                                    \
     {                                                                                                                  \
-        strbuf_unsigned(out, (uint64_t)(expression));                                                                  \
+        if (requested_is_known(row->cell, key))                                                                        \
+            strbuf_unsigned(out, (uint64_t)(expression));                                                              \
+    }
+#define ASKED_TEXT(name, key, expression)                                                                              \
+    static void name(const struct csv_row *row, struct strbuf *out)                                                    \
+    {                                                                                                                  \
+        if (requested_is_known(row->cell, key))                                                                        \
+            escape_csv(out, expression);                                                                               \
     }
 #define STATISTIC(name, member)                                                                                        \
     static void name(const struct csv_row *row, struct strbuf *out)                                                    \
@@ -40,25 +48,24 @@ static void put_bytes(struct strbuf *out, uint64_t value)
             put_number(out, row->phase->summary.member);                                                               \
     }
 
-INTEGER(put_id, row->cell->run_id)
 TEXT(put_status, status_name(row->cell->status))
 TEXT(put_reason, row->cell->reason ? row->cell->reason : "")
 TEXT(put_device, row->cell->requested.device)
 TEXT(put_model, row->cell->requested.model.name)
-INTEGER(put_d_model, row->cell->requested.model.d_model)
-INTEGER(put_d_ff, row->cell->requested.model.d_ff)
-INTEGER(put_vocab, row->cell->requested.model.vocab_size)
-INTEGER(put_threads, row->cell->requested.threads)
-INTEGER(put_warmup, row->cell->requested.warmup)
-INTEGER(put_seed, row->cell->requested.seed)
-INTEGER(put_layers, row->cell->requested.model.num_layers)
-INTEGER(put_heads, row->cell->requested.model.num_heads)
-INTEGER(put_batch, row->cell->requested.batch_size)
-INTEGER(put_context, row->cell->requested.context_length)
-TEXT(put_dtype, precision_name(row->cell->requested.dtype))
-TEXT(put_compile, row->cell->requested.compile ? "true" : "false")
-TEXT(put_checkpoint, checkpoint_name(row->cell->requested.checkpoint))
-INTEGER(put_repetition, row->cell->requested.repetition)
+ASKED(put_d_model, "d_model", row->cell->requested.model.d_model)
+ASKED(put_d_ff, "d_ff", row->cell->requested.model.d_ff)
+ASKED(put_vocab, "vocab_size", row->cell->requested.model.vocab_size)
+ASKED(put_threads, "threads", row->cell->requested.threads)
+ASKED(put_warmup, "warmup", row->cell->requested.warmup)
+ASKED(put_seed, "seed", row->cell->requested.seed)
+ASKED(put_layers, "num_layers", row->cell->requested.model.num_layers)
+ASKED(put_heads, "num_heads", row->cell->requested.model.num_heads)
+ASKED(put_batch, "batch_size", row->cell->requested.batch_size)
+ASKED(put_context, "context_length", row->cell->requested.context_length)
+ASKED_TEXT(put_dtype, "dtype", precision_name(row->cell->requested.dtype))
+ASKED_TEXT(put_compile, "compile", row->cell->requested.compile ? "true" : "false")
+ASKED_TEXT(put_checkpoint, "checkpoint", checkpoint_name(row->cell->requested.checkpoint))
+ASKED(put_repetition, "repetition", row->cell->requested.repetition)
 TEXT(put_pass, row->phase ? pass_name((enum pass)row->pass) : "")
 TEXT(put_phase, !row->phase ? "" : row->which == PHASE_COUNT ? "total" : phase_name((enum phase)row->which))
 STATISTIC(put_mean, mean)
@@ -72,6 +79,11 @@ STATISTIC(put_max, max)
 STATISTIC(put_p5, p5)
 STATISTIC(put_p95, p95)
 STATISTIC(put_p99, p99)
+
+static void put_id(const struct csv_row *row, struct strbuf *out)
+{
+    strbuf_unsigned(out, row->cell->run_id);
+}
 
 static void put_n(const struct csv_row *row, struct strbuf *out)
 {

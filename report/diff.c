@@ -217,7 +217,7 @@ static void add_layer(struct diff *diff, struct diff_cell *cell, int pass, const
         *row = (struct diff_row){
             .name = b->path, .pass = (uint8_t)pass, .phase = (uint8_t)phase, .a_ns = before, .b_ns = after};
         row->ratio = compare_means(before, sqrt(variance_a[index_a * PLACE_PHASE_COUNT + (size_t)phase]), after,
-                                    sqrt(variance_b[index_b * PLACE_PHASE_COUNT + (size_t)phase]), cell->row_steps);
+                                   sqrt(variance_b[index_b * PLACE_PHASE_COUNT + (size_t)phase]), cell->row_steps);
         row->verdict = compare_verdict(&row->ratio, diff->threshold);
     }
 }

@@ -104,8 +104,14 @@ void report_take_on(struct report *report)
         &report->arena, "%s on %s, by steptop %s, commit %s%s", text_or(report->created, "at an unknown time"),
         text_or(report->host.hostname, "an unknown host"), text_or(report->tool_version, "of an unknown version"),
         text_or(report->commit, "unknown"), report->dirty ? " with changes" : "");
-    for (size_t i = 0; i < report->cells.count; i++)
+    uint32_t highest = 0;
+    for (size_t i = 0; i < report->cells.count; i++) {
         add_origin(report->cells.items[i], origin);
+        highest = report->cells.items[i]->run_id > highest ? report->cells.items[i]->run_id : highest;
+    }
+    /* New runs are numbered from the highest on: where that leaves no room, the old ones are numbered anew. */
+    for (size_t i = 0; highest > UINT32_MAX / 2 && i < report->cells.count; i++)
+        report->cells.items[i]->run_id = (uint32_t)i + 1;
     head_fill(report);
 }
 

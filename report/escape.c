@@ -100,9 +100,35 @@ static const char *markdown_replacement(char c)
         return "\\]";
     case '\\':
         return "\\\\";
+    case '~':
+        return "\\~";
+    case '$':
+        return "\\$"; /* a formula, where Markdown has them */
     default:
         return NULL;
     }
+}
+
+#define BREAK "&#8203;" /* a space without width: it keeps a word from being what it looks like */
+
+/* What is written at `text` that a forge would make a link or a call of without being asked: @somebody, #12, GH-12, ://, www. The
+ * bytes after which it is broken up; 0: nothing. `before` is the character in front, 0 at the beginning. */
+static size_t summons(char before, const char *text)
+{
+    const bool inside = isalnum((unsigned char)before) || before == '_';
+    if (text[0] == '@' && isalnum((unsigned char)text[1]))
+        return 1;
+    if (text[0] == '#' && isdigit((unsigned char)text[1]))
+        return 1;
+    if (!inside && strncasecmp(text, "gh-", 3) == 0 && isdigit((unsigned char)text[3]))
+        return 3;
+    if (strncmp(text, "://", 3) == 0)
+        return 1;
+    if (!inside && strncasecmp(text, "www.", 4) == 0)
+        return 3;
+    if (!inside && (strncasecmp(text, "mailto:", 7) == 0 || strncasecmp(text, "xmpp:", 5) == 0))
+        return strcspn(text, ":") + 1;
+    return 0;
 }
 
 void escape_markdown_cell(struct strbuf *out, const char *text)
@@ -115,7 +141,12 @@ void escape_markdown_cell(struct strbuf *out, const char *text)
         if (c == '_' &&
             (i == 0 || !isalnum((unsigned char)escaped.text[i - 1]) || !isalnum((unsigned char)escaped.text[i + 1])))
             strbuf_putc(out, '\\');
-        strbuf_putc(out, c);
+        const size_t broken = summons(i ? escaped.text[i - 1] : 0, escaped.text + i);
+        strbuf_add(out, escaped.text + i, broken ? broken : 1);
+        if (broken) {
+            strbuf_puts(out, BREAK);
+            i += broken - 1;
+        }
     }
     strbuf_release(&escaped);
 }

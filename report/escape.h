@@ -14,7 +14,8 @@ void clean_text(struct strbuf *out, const char *text, size_t length);
 const char *clean_copy(struct arena *arena, const char *text); /* the same, the arena's */
 bool text_is_clean(const char *text, size_t length);
 
-/* Markdown, inside a table cell or a line: cleaned, without a bare |, HTML or emphasis. */
+/* Markdown, inside a table cell or a line: cleaned, without a bare |, HTML, emphasis or formula, and nothing that a forge turns
+ * into a mention, a reference or a link by itself. */
 void escape_markdown_cell(struct strbuf *out, const char *text);
 /* A double-quoted JSON string, quotes included. Cleaned. */
 void escape_json(struct strbuf *out, const char *text);

@@ -70,8 +70,29 @@ bool field_is_known(const struct field *field, const void *item)
     }
 }
 
+void keys_absent(const struct field_set *set, void *item, uint64_t mask)
+{
+    if (set->absent)
+        memcpy((char *)item + set->absent, &mask, sizeof mask);
+}
+
+bool key_is_known(const struct field_set *set, int key, const void *item)
+{
+    const struct field *field = &set->fields[key];
+    uint64_t absent = 0;
+    if (set->absent)
+        memcpy(&absent, (const char *)item + set->absent, sizeof absent);
+    if (absent >> key & 1)
+        return false;
+    if (field->kind == FIELD_UNSIGNED && field->zero &&
+        !field_unsigned((const char *)item + field->offset, field->size))
+        return false;
+    return field_is_known(field, item);
+}
+
 void fields_clear(const struct field_set *set, void *item)
 {
+    keys_absent(set, item, UINT64_MAX);
     for (int i = 0; i < set->count; i++) {
         const struct field *field = &set->fields[i];
         char *place = (char *)item + field->offset;
@@ -116,9 +137,11 @@ void fields_clear(const struct field_set *set, void *item)
         case FIELD_CHARS:
         case FIELD_BOOL:
         case FIELD_SIGNED:
-        case FIELD_ENUM:
         case FIELD_FLAGS:
             memset(place, 0, field->size);
+            break;
+        case FIELD_ENUM:
+            field_set_unsigned(place, field->size, (uint64_t)field->otherwise);
             break;
         case FIELD_DERIVED:
         case FIELD_CELLS:
@@ -135,6 +158,14 @@ int field_enum(const struct field *field, const char *text, size_t length)
             return i;
     }
     return -1;
+}
+
+void put_count(struct strbuf *out, uint64_t value)
+{
+    if (is_known_u64(value))
+        strbuf_unsigned(out, value);
+    else
+        strbuf_puts(out, "n/a");
 }
 
 void number_print(struct strbuf *out, double value)

@@ -35,6 +35,7 @@ struct field_set {
     const struct field *fields;
     int count;
     size_t size; /* of the struct */
+    ptrdiff_t absent; /* where, from the struct, the uint64_t is that has a bit for each key which the file did not give; 0: none */
 };
 
 struct field {
@@ -52,6 +53,7 @@ struct field {
     bool (*present)(const void *item);   /* FIELD_MAP, FIELD_KEYED, FIELD_BOOL (of the struct it is in): written only when true */
     void (*mark)(void *item, int index); /* FIELD_KEYED: called when one was read */
     double (*derive)(const struct report_cell *cell, size_t row); /* FIELD_DERIVED; NaN: "-" */
+    int otherwise; /* FIELD_ENUM: the value of a column that is not there */
     bool scratch; /* FIELD_TABLE: rows that file_cell_finish hands on, not kept after reading */
 };
 
@@ -92,6 +94,9 @@ extern const struct field_set cell_fields;   /* of struct file_cell */
 uint64_t field_unsigned(const void *place, size_t size);
 void field_set_unsigned(void *place, size_t size, uint64_t value);
 bool field_is_known(const struct field *field, const void *item);
+/* The same of a key of a map, and that the file gave it; a count of none is as good as absent. */
+bool key_is_known(const struct field_set *set, int key, const void *item);
+void keys_absent(const struct field_set *set, void *item, uint64_t mask);
 void fields_clear(const struct field_set *set, void *item); /* every field to its unknown value */
 void fields_clear_phase(struct report_phase *phase);
 void fields_clear_pass(struct report_pass *pass);
@@ -107,6 +112,7 @@ const void *pointer_at(const void *item, size_t offset); /* the pointer that sta
 /* Is the row's value known? Where it is not, a table has a dash. */
 bool column_is_known(const struct field *field, const struct report_cell *cell, const void *row, size_t index);
 void number_print(struct strbuf *out, double value);
+void put_count(struct strbuf *out, uint64_t value); /* "n/a" when unknown: the one way a count gets into a text */
 /* The cell of a table's column, "-" when unknown. */
 void column_print(struct strbuf *out, const struct field *field, const struct report_cell *cell, const void *row,
                   size_t index);

@@ -198,7 +198,7 @@ static bool write_members(struct strbuf *out, const struct field_set *set, const
 {
     for (int i = 0; i < set->count; i++) {
         const struct field *field = &set->fields[i];
-        if (!field_is_known(field, item))
+        if (!key_is_known(set, i, item))
             continue;
         strbuf_puts(out, first ? "" : ",");
         json_newline(out, depth + 1);

@@ -1,7 +1,7 @@
 #include "report/escape.h"
+#include "report/fields.h"
 #include "report/markdown.h"
 #include "report/pipe_table.h"
-#include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -35,12 +35,18 @@ static void line(struct strbuf *out, const char *what, const char *text)
     strbuf_putc(out, '\n');
 }
 
+static const char *text_or_na(const char *text)
+{
+    return text && *text ? text : "n/a";
+}
+
 static void host_lines(const struct report *report, struct strbuf *out)
 {
     const struct report_host *host = &report->host;
     char text[256];
-    snprintf(text, sizeof text, "%s, commit %s%s", report->tool_version ? report->tool_version : "?",
-             report->commit ? report->commit : "?", report->dirty ? ", with changes" : "");
+    const bool commit = report->commit && *report->commit;
+    snprintf(text, sizeof text, "%.60s, commit %.60s%s", text_or_na(report->tool_version), text_or_na(report->commit),
+             commit && report->dirty ? ", with changes" : "");
     line(out, "steptop", text);
     line(out, "written", report->created);
     if (report->profile_name && *report->profile_name) {
@@ -108,13 +114,19 @@ static void settings_line(const struct report_cell *cell, struct strbuf *out)
 {
     const struct cell *asked = &cell->requested;
     struct strbuf text = {0};
-    strbuf_printf(&text, "warm-up %u, steps ", asked->warmup);
-    if (asked->steps == STEPS_FOREVER)
+    strbuf_puts(&text, "warm-up ");
+    put_count(&text, requested_is_known(cell, "warmup") ? asked->warmup : UNKNOWN_U64);
+    strbuf_puts(&text, ", steps ");
+    if (requested_is_known(cell, "steps") && asked->steps == STEPS_FOREVER)
         strbuf_puts(&text, "until stopped");
     else
-        strbuf_printf(&text, "%u", asked->steps);
-    strbuf_printf(&text, ", seed %" PRIu64 ", a profiled step ", asked->seed);
-    if (asked->profile_every == 1)
+        put_count(&text, requested_is_known(cell, "steps") ? asked->steps : UNKNOWN_U64);
+    strbuf_puts(&text, ", seed ");
+    put_count(&text, asked->seed);
+    strbuf_puts(&text, ", a profiled step ");
+    if (!requested_is_known(cell, "profile_every"))
+        strbuf_puts(&text, "n/a");
+    else if (asked->profile_every == 1)
         strbuf_puts(&text, "beside each timed step");
     else if (asked->profile_every)
         strbuf_printf(&text, "beside one timed step in %u", asked->profile_every);
@@ -122,12 +134,15 @@ static void settings_line(const struct report_cell *cell, struct strbuf *out)
         strbuf_puts(&text, "never");
     line(out, "settings", text.text);
     strbuf_clear(&text);
-    strbuf_printf(&text, "asked for %s %s, ", precision_name(asked->dtype), asked->compile ? "compiled" : "eager");
-    if (has_run(cell))
+    strbuf_printf(&text, "asked for %s %s, ", requested_is_known(cell, "dtype") ? precision_name(asked->dtype) : "n/a",
+                  !requested_is_known(cell, "compile") ? "n/a"
+                  : asked->compile                     ? "compiled"
+                                                       : "eager");
+    if (has_run(cell) && !cell->absent.effective)
         strbuf_printf(&text, "ran %s %s", precision_name(cell->effective_dtype),
                       cell->effective_compile ? "compiled" : "eager");
     else
-        strbuf_puts(&text, "took no step");
+        strbuf_puts(&text, has_run(cell) ? "what ran is not said" : "took no step");
     const char *before = "; fused: ";
     for (int f = 0; f < FUSE_COUNT; f++)
         if (cell->fired >> f & 1) {
@@ -159,10 +174,21 @@ static void cell_lines(const struct report_cell *cell, struct strbuf *out)
         line(out, "device", text);
     }
     settings_line(cell, out);
-    snprintf(text, sizeof text,
-             "%" PRIu64 " received, %" PRIu64 " lost, %" PRIu64 " refused as invalid, %" PRIu64 " of no layer",
-             cell->records, cell->dropped, cell->invalid, cell->unattributed);
-    line(out, "records", text);
+    const struct {
+        uint64_t count;
+        const char *what;
+    } counts[] = {{cell->records, " received"},
+                  {cell->dropped, " lost"},
+                  {cell->invalid, " refused as invalid"},
+                  {cell->unattributed, " of no layer"}};
+    struct strbuf records = {0};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        strbuf_puts(&records, i ? ", " : "");
+        put_count(&records, counts[i].count);
+        strbuf_puts(&records, counts[i].what);
+    }
+    line(out, "records", records.text);
+    strbuf_release(&records);
     ceilings_line(&cell->ceilings, out);
     telemetry_line(&cell->telemetry, out);
     for (size_t n = 0; n < cell->note_count; n++) {

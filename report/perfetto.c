@@ -48,18 +48,18 @@ static void slice(struct trace *trace, size_t process, int track, const char *na
     put_time(trace, "dur", duration);
 }
 
-static void launch_slice(struct trace *trace, size_t process, const struct report_cell *cell,
+static void launch_slice(struct trace *trace, size_t process, int track, const struct report_cell *cell,
                          const struct report_launch *launch, uint64_t origin)
 {
     const struct report_kernel *kernel = &cell->kernels[launch->kernel];
-    slice(trace, process, FIRST_STREAM + launch->stream, kernel->name, origin + launch->start_ns, launch->duration_ns);
+    slice(trace, process, track, kernel->name, origin + launch->start_ns, launch->duration_ns);
     strbuf_puts(trace->out, ",\"cat\":");
     escape_json(trace->out, kernel_class_name(kernel->kernel_class));
     strbuf_puts(trace->out, ",\"args\":{\"layer\":");
     escape_json(trace->out, launch->scope >= 0 ? cell->layers[launch->scope].path : "unattributed");
     strbuf_printf(trace->out, ",\"phase\":\"%s\",\"op\":", phase_name((enum phase)launch->phase));
     escape_json(trace->out, kernel->op ? kernel->op : "");
-    if (launch->bytes)
+    if (launch->bytes && is_known_u64(launch->bytes))
         strbuf_printf(trace->out, ",\"bytes\":%llu", (unsigned long long)launch->bytes);
     strbuf_puts(trace->out, "}}");
 }
@@ -88,36 +88,68 @@ static void layer_slices(struct trace *trace, size_t process, const struct repor
     }
 }
 
-/* Slices on one stream must nest or stand apart: one that begins before its predecessor ended, as by a clock's last digit,
- * and goes on after it begins where that one ends. */
-static void pass_slices(struct trace *trace, size_t process, const struct report_cell *cell,
+/* A track: slices on it nest or stand apart. A stream has a second one, and more, for launches that begin before another ends
+ * and end after it: their times are told as they are. */
+struct lane {
+    uint32_t next; /* of the same stream; 0: none */
+    int track;
+    VEC(uint64_t) ends; /* of the slices that are open, the outermost first */
+};
+
+struct lanes {
+    VEC(struct lane) list;   /* from 1 on */
+    uint32_t first[1 << 16]; /* by stream */
+    int extra;               /* tracks beyond the streams' own */
+};
+
+/* No device runs so many launches of one stream beside one another: what a file says beyond that shares the last track. */
+#define LANES_MOST 256
+
+static uint32_t lane_add(struct lanes *lanes, struct trace *trace, size_t process, uint16_t stream, int number)
+{
+    struct lane lane = {.track = number ? FIRST_STREAM + (1 << 16) + lanes->extra++ : FIRST_STREAM + stream};
+    char name[48];
+    if (!lanes->list.count)
+        vec_push(&lanes->list, (struct lane){0});
+    vec_push(&lanes->list, lane);
+    snprintf(name, sizeof name, number ? "stream %u, beside (%d)" : "stream %u", stream, number + 1);
+    name_track(trace, "thread_name", process, lane.track, name);
+    return (uint32_t)lanes->list.count - 1;
+}
+
+/* The track of a launch: the first of its stream on which it nests or stands apart. Launches come in order of their start. */
+static int lane_for(struct lanes *lanes, struct trace *trace, size_t process, const struct report_launch *launch)
+{
+    const uint64_t end = launch->start_ns + launch->duration_ns;
+    uint32_t at = lanes->first[launch->stream], last = 0;
+    int number = 0;
+    for (; at; last = at, at = lanes->list.items[at].next, number++) {
+        struct lane *lane = &lanes->list.items[at];
+        while (lane->ends.count && lane->ends.items[lane->ends.count - 1] <= launch->start_ns)
+            lane->ends.count--;
+        if (!lane->ends.count || lane->ends.items[lane->ends.count - 1] >= end)
+            break;
+    }
+    if (!at && number == LANES_MOST)
+        return lanes->list.items[last].track;
+    if (!at) {
+        at = lane_add(lanes, trace, process, launch->stream, number);
+        if (last)
+            lanes->list.items[last].next = at;
+        else
+            lanes->first[launch->stream] = at;
+    }
+    vec_push(&lanes->list.items[at].ends, end);
+    return lanes->list.items[at].track;
+}
+
+static void pass_slices(struct trace *trace, struct lanes *lanes, size_t process, const struct report_cell *cell,
                         const struct report_launch *launches, size_t count, uint64_t origin)
 {
-    struct {
-        uint16_t stream;
-        uint64_t end;
-    } streams[64];
-    size_t stream_count = 0;
-    for (size_t i = 0; i < count; i++) {
-        struct report_launch launch = launches[i];
-        size_t s = 0;
-        while (s < stream_count && streams[s].stream != launch.stream)
-            s++;
-        if (s == stream_count && stream_count < sizeof streams / sizeof *streams) {
-            streams[s].stream = launch.stream;
-            streams[s].end = 0;
-            stream_count++;
-        }
-        if (s < stream_count) {
-            const uint64_t end = launch.start_ns + launch.duration_ns;
-            if (launch.start_ns < streams[s].end && end > streams[s].end) {
-                launch.duration_ns = end - streams[s].end;
-                launch.start_ns = streams[s].end;
-            }
-            streams[s].end = end > streams[s].end ? end : streams[s].end;
-        }
-        launch_slice(trace, process, cell, &launch, origin);
-    }
+    for (size_t l = 0; l < lanes->list.count; l++)
+        lanes->list.items[l].ends.count = 0;
+    for (size_t i = 0; i < count; i++)
+        launch_slice(trace, process, lane_for(lanes, trace, process, &launches[i]), cell, &launches[i], origin);
     layer_slices(trace, process, cell, launches, count, origin);
 }
 
@@ -188,21 +220,6 @@ static void representative_step(struct trace *trace, size_t process, const struc
         }
 }
 
-static void name_streams(struct trace *trace, size_t process, const struct report_cell *cell)
-{
-    uint8_t seen[8192] = {0}; /* a bit a stream */
-    name_track(trace, "thread_name", process, LAYER_TRACK, "layers");
-    for (size_t i = 0; i < cell->launch_count; i++) {
-        const uint16_t stream = cell->timeline[i].stream;
-        char name[32];
-        if (seen[stream / 8] >> stream % 8 & 1)
-            continue;
-        seen[stream / 8] |= (uint8_t)(1 << stream % 8);
-        snprintf(name, sizeof name, "stream %u", stream);
-        name_track(trace, "thread_name", process, FIRST_STREAM + stream, name);
-    }
-}
-
 static void trace_cell(struct trace *trace, size_t process, const struct report_cell *cell)
 {
     char title[256];
@@ -213,7 +230,10 @@ static void trace_cell(struct trace *trace, size_t process, const struct report_
         representative_step(trace, process, cell);
         return;
     }
-    name_streams(trace, process, cell);
+    name_track(trace, "thread_name", process, LAYER_TRACK, "layers");
+    struct lanes *lanes = calloc(1, sizeof *lanes);
+    if (!lanes)
+        abort();
     for (size_t first = 0, next; first < cell->launch_count; first = next) {
         uint64_t end = 0;
         for (next = first; next < cell->launch_count && cell->timeline[next].pass == cell->timeline[first].pass;
@@ -221,11 +241,15 @@ static void trace_cell(struct trace *trace, size_t process, const struct report_
             const uint64_t stop = cell->timeline[next].start_ns + cell->timeline[next].duration_ns;
             end = stop > end ? stop : end;
         }
-        pass_slices(trace, process, cell, cell->timeline + first, next - first, origin);
+        pass_slices(trace, lanes, process, cell, cell->timeline + first, next - first, origin);
         if (cell->memory.curve)
             memory_counters(trace, process, cell, cell->timeline + first, next - first, origin);
         origin += end + (uint64_t)((double)end * STEP_GAP);
     }
+    for (size_t l = 0; l < lanes->list.count; l++)
+        vec_release(&lanes->list.items[l].ends);
+    vec_release(&lanes->list);
+    free(lanes);
 }
 
 void emit_perfetto(const struct report *report, struct strbuf *out)

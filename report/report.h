@@ -136,7 +136,11 @@ struct report_cell {
     size_t place_count;         /* that fixed was made from */
     uint64_t version;           /* of the run it was made from */
     bool from_file;             /* read, not measured by this process */
+    struct report_absent { uint64_t requested, model, effective, device; } absent; /* a bit a key that the file did not give */
 };
+
+/* Of what was requested: did the file say it? Always true of a cell that was measured here. */
+bool requested_is_known(const struct report_cell *cell, const char *key);
 
 struct report_host {
     const char *hostname, *os, *kernel, *cpu, *governor;

@@ -5,7 +5,13 @@
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof *(array)))
 #define SET(id, struct_type, text)                                                                                     \
-    static const struct field_set id##_fields = {text, id##_list, COUNT(id##_list), sizeof(struct_type)}
+    static const struct field_set id##_fields = {text, id##_list, COUNT(id##_list), sizeof(struct_type), 0}
+/* Of a part of struct report_cell whose keys may be absent: where the mask of them is, seen from the part. */
+#define SET_ABSENT(id, struct_type, text, part, mask)                                                                  \
+    _Static_assert(COUNT(id##_list) <= 64, "a bit a key");                                                             \
+    static const struct field_set id##_fields = {text, id##_list, COUNT(id##_list), sizeof(struct_type),               \
+                                                 (ptrdiff_t)offsetof(struct report_cell, mask) -                       \
+                                                     (ptrdiff_t)offsetof(struct report_cell, part)}
 #define AT(struct_type, member) .offset = offsetof(struct_type, member), .size = sizeof(((struct_type *)0)->member)
 #define AND_COUNT(struct_type, member, number)                                                                         \
     .offset = offsetof(struct_type, member), .count_offset = offsetof(struct_type, number), .size = sizeof(void *)
@@ -56,19 +62,20 @@ static const struct field model_list[] = {
     {"preset", FIELD_CHARS, AT(struct model_config, preset), "family of the preset"},
     {"kind", FIELD_ENUM, AT(struct model_config, kind), "whole language model or attention alone",
      .name = name_model_kind, .count = 2},
-    {"d_model", FIELD_SIGNED, AT(struct model_config, d_model), "width of the residual stream", .most = INT32_MAX},
-    {"d_ff", FIELD_SIGNED, AT(struct model_config, d_ff), "width of the feed-forward layer", .most = INT32_MAX},
-    {"num_layers", FIELD_SIGNED, AT(struct model_config, num_layers), "blocks", .most = INT32_MAX},
-    {"num_heads", FIELD_SIGNED, AT(struct model_config, num_heads), "attention heads", .most = INT32_MAX},
-    {"vocab_size", FIELD_SIGNED, AT(struct model_config, vocab_size), "tokens", .most = INT32_MAX},
+    {"d_model", FIELD_SIGNED, AT(struct model_config, d_model), "width of the residual stream",
+     .most = MODEL_SIZE_MOST},
+    {"d_ff", FIELD_SIGNED, AT(struct model_config, d_ff), "width of the feed-forward layer", .most = MODEL_SIZE_MOST},
+    {"num_layers", FIELD_SIGNED, AT(struct model_config, num_layers), "blocks", .most = MODEL_LAYERS_MOST},
+    {"num_heads", FIELD_SIGNED, AT(struct model_config, num_heads), "attention heads", .most = MODEL_SIZE_MOST},
+    {"vocab_size", FIELD_SIGNED, AT(struct model_config, vocab_size), "tokens", .most = MODEL_SIZE_MOST},
 };
-SET(model, struct model_config, "a model");
+SET_ABSENT(model, struct model_config, "a model", requested.model, absent.model);
 
 static const struct field requested_list[] = {
     {"device", FIELD_CHARS, AT(struct cell, device), "cpu, cuda:0 …", .required = true},
     {"model", FIELD_MAP, AT(struct cell, model), "the model's sizes", .fields = &model_fields, .required = true},
-    {"batch_size", FIELD_SIGNED, AT(struct cell, batch_size), "sequences", .most = INT32_MAX, .required = true},
-    {"context_length", FIELD_SIGNED, AT(struct cell, context_length), "tokens a sequence", .most = INT32_MAX,
+    {"batch_size", FIELD_SIGNED, AT(struct cell, batch_size), "sequences", .most = MODEL_SIZE_MOST, .required = true},
+    {"context_length", FIELD_SIGNED, AT(struct cell, context_length), "tokens a sequence", .most = MODEL_SIZE_MOST,
      .required = true},
     {"dtype", FIELD_ENUM, AT(struct cell, dtype), "how matmuls compute", .name = name_precision,
      .count = PRECISION_COUNT},
@@ -78,16 +85,16 @@ static const struct field requested_list[] = {
     {"passes", FIELD_FLAGS, AT(struct cell, passes), "what was timed", PASS_NAMES},
     {"warmup", FIELD_UNSIGNED, AT(struct cell, warmup), "uncounted steps a pass"},
     {"steps", FIELD_UNSIGNED, AT(struct cell, steps), "timed steps a pass", .special = "forever"},
-    {"seed", FIELD_UNSIGNED, AT(struct cell, seed), "of weights and tokens"},
+    {"seed", FIELD_UNSIGNED, AT(struct cell, seed), "of weights and tokens", .most = INT64_MAX},
     {"timeout_s", FIELD_UNSIGNED, AT(struct cell, timeout_s), "0: none"},
-    {"threads", FIELD_SIGNED, AT(struct cell, threads), "0: all", .most = INT32_MAX},
+    {"threads", FIELD_SIGNED, AT(struct cell, threads), "0: all", .most = THREADS_MOST},
     {"profile_every", FIELD_UNSIGNED, AT(struct cell, profile_every),
      "a profiled step after every n timed ones; 0: never"},
     {"counters", FIELD_ENUM, AT(struct cell, counters), "hardware counters", .name = name_counters, .count = 3},
     {"memory", FIELD_BOOL, AT(struct cell, memory), "memory ledger kept"},
     {"repetition", FIELD_UNSIGNED, AT(struct cell, repetition), "from 0"},
 };
-SET(requested, struct cell, "what was requested");
+SET_ABSENT(requested, struct cell, "what was requested", requested, absent.requested);
 
 /* What ran. */
 static const struct field effective_list[] = {
@@ -99,7 +106,7 @@ static const struct field effective_list[] = {
     {"compile_ns", FIELD_UNSIGNED, AT(struct report_cell, compile_ns), "spent on what compile mode adds"},
     {"prepare_ns", FIELD_UNSIGNED, AT(struct report_cell, prepare_ns), "from opening the device to the first step"},
 };
-SET(effective, struct report_cell, "what ran");
+SET_ABSENT(effective, struct report_cell, "what ran", run_id, absent.effective);
 
 static const struct field device_list[] = {
     {"name", FIELD_CHARS, AT(struct device_info, name), "cpu, cuda:0 …"},
@@ -111,7 +118,7 @@ static const struct field device_list[] = {
     {"units", FIELD_UNSIGNED, AT(struct device_info, units), "cores, multiprocessors"},
     {"clock_mhz", FIELD_DOUBLE, AT(struct device_info, clock_mhz), "highest"},
 };
-SET(device, struct device_info, "a device");
+SET_ABSENT(device, struct device_info, "a device", device, absent.device);
 
 static const struct field telemetry_list[] = {
     {"sm_clock_mhz", FIELD_DOUBLE, AT(struct device_telemetry, sm_clock_mhz), "sampled"},
@@ -187,6 +194,11 @@ static bool ratio_present(const void *item)
     return ((const struct ratio *)item)->n > 0;
 }
 
+static bool warmup_rows(const void *item)
+{
+    return ((const struct report_pass *)item)->warmup_rows;
+}
+
 static const struct field pass_list[] = {
     {"phases", FIELD_KEYED, AT(struct report_pass, phases), "wall time by phase, and in total", .fields = &phase_fields,
      .name = name_phase_or_total, .count = PHASE_COUNT + 1, .present = phase_present, .mark = phase_mark},
@@ -195,7 +207,7 @@ static const struct field pass_list[] = {
     {"profiled_steps", FIELD_UNSIGNED, AT(struct report_pass, profiled_steps), "that the kernel rows sum over",
      .zero = true},
     {"warmup_rows", FIELD_BOOL, AT(struct report_pass, warmup_rows),
-     "cut off before a step was counted: rows of warm-up"},
+     "cut off before a step was counted: rows of warm-up", .present = warmup_rows},
     {"wall_ns", FIELD_DOUBLE, AT(struct report_pass, wall_ns), "mean profiled step"},
     {"busy_ns", FIELD_DOUBLE, AT(struct report_pass, busy_ns), "union of kernel intervals a step"},
     {"idle_ns", FIELD_DOUBLE, AT(struct report_pass, idle_ns), "wall - busy"},
@@ -306,7 +318,8 @@ static const struct field kernel_list[] = {
     {"id", FIELD_DERIVED, .about = "number of the row"},
     {"pass", FIELD_ENUM, AT(struct report_kernel, pass), "", PASS_NAMES, .required = true},
     {"phase", FIELD_ENUM, AT(struct report_kernel, phase), "", PHASE_NAMES, .required = true},
-    {"class", FIELD_ENUM, AT(struct report_kernel, kernel_class), "", .name = name_class, .count = CLASS_COUNT},
+    {"class", FIELD_ENUM, AT(struct report_kernel, kernel_class), "", .name = name_class, .count = CLASS_COUNT,
+     .otherwise = CLASS_OTHER},
     {"op", FIELD_WORD, AT(struct report_kernel, op), "of the plan"},
     {"share_pct", FIELD_DERIVED, .derive = kernel_percent, .about = "of the pass's kernel time"},
     {"calls", FIELD_UNSIGNED, AT(struct report_kernel, calls), "in all profiled steps", .required = true},
@@ -448,7 +461,7 @@ static const struct field cell_list[] = {
     {"memory_curve", FIELD_TABLE, AND_COUNT(struct file_cell, curve, curve_count), "changes of planned live bytes",
      .fields = &curve_fields, .scratch = true},
 };
-const struct field_set cell_fields = {"a cell", cell_list, COUNT(cell_list), sizeof(struct file_cell)};
+const struct field_set cell_fields = {"a cell", cell_list, COUNT(cell_list), sizeof(struct file_cell), 0};
 
 #define REPORT(member) AT(struct report, member)
 static bool has_commit(const void *item)
@@ -489,7 +502,7 @@ static const struct field report_list[] = {
     {"host", FIELD_MAP, REPORT(host), "where it ran", .fields = &host_fields},
     {"cells", FIELD_CELLS, .about = "one a run", .fields = &cell_fields, .required = true},
 };
-const struct field_set report_fields = {"a report", report_list, COUNT(report_list), sizeof(struct report)};
+const struct field_set report_fields = {"a report", report_list, COUNT(report_list), sizeof(struct report), 0};
 
 void fields_clear_phase(struct report_phase *phase)
 {
@@ -500,4 +513,15 @@ void fields_clear_pass(struct report_pass *pass)
 {
     *pass = (struct report_pass){0};
     fields_clear(&pass_fields, pass);
+}
+
+bool requested_is_known(const struct report_cell *cell, const char *key)
+{
+    for (int i = 0; i < requested_fields.count; i++)
+        if (strcmp(requested_fields.fields[i].key, key) == 0)
+            return !(cell->absent.requested >> i & 1);
+    for (int i = 0; i < model_fields.count; i++)
+        if (strcmp(model_fields.fields[i].key, key) == 0)
+            return !(cell->absent.model >> i & 1);
+    return false;
 }

@@ -33,7 +33,7 @@ static bool fail(const struct cursor *cursor, const char *token, const char *for
 bool unsigned_parse(const char *text, size_t length, uint64_t *value)
 {
     uint64_t sum = 0;
-    if (length == 0 || length > 20)
+    if (length == 0 || length > 20 || (length > 1 && *text == '0')) /* 010 is ten or eight, who knows */
         return false;
     for (size_t i = 0; i < length; i++) {
         const unsigned digit = (unsigned)text[i] - '0';
@@ -56,7 +56,8 @@ bool number_parse(const char *text, size_t length, double *value)
         *value = (double)integer; /* below 2^53: exact, and the common case */
         return true;
     }
-    if (length == 0 || length >= sizeof copy || strspn(text, "0123456789+-.eE") < length)
+    if (length == 0 || length >= sizeof copy || strspn(text, "0123456789+-.eE") < length ||
+        (length > 1 && *text == '0' && text[1] >= '0' && text[1] <= '9'))
         return false;
     memcpy(copy, text, length);
     copy[length] = 0;

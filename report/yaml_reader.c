@@ -322,8 +322,8 @@ static bool read_value(struct reader *reader, const struct field *field, void *i
             return FAIL(reader, "%s: '%.*s' is not a number", field->key, SHOWN(reader));
         memcpy(place, &number, sizeof number);
         return true;
-    case FIELD_ENUM:
-        if (!expect_plain(reader, field->key, "a name"))
+    case FIELD_ENUM: /* off, on and the like are quoted */
+        if (!expect_string(reader, field->key))
             return false;
         index = field_enum(field, scalar_text(reader), scalar_length(reader));
         if (index < 0)
@@ -401,6 +401,10 @@ static bool read_map(struct reader *reader, const struct field_set *set, void *i
         if (!yaml_source_next(&reader->source) || !read_value(reader, field, item))
             return false;
     }
+    uint64_t absent = 0;
+    for (int i = 0; i < set->count; i++)
+        absent |= (uint64_t)!seen[i] << i;
+    keys_absent(set, item, absent);
     for (int i = 0; i < set->count; i++)
         if (set->fields[i].required && !seen[i])
             return yaml_source_fail(&reader->source, line, column, "%s lacks the key '%s'", set->name,

@@ -10,13 +10,20 @@
 #include <string.h>
 #include <unistd.h>
 
+/* The byte order mark that some editors put in front of UTF-8 says nothing here. */
+static size_t mark_length(const char *text, size_t length)
+{
+    return length >= 3 && memcmp(text, "\xef\xbb\xbf", 3) == 0 ? 3 : 0;
+}
+
 /* The next piece of the text into the filter. */
 static bool read_piece(struct yaml_source *source)
 {
     char piece[1 << 16];
     if (source->text) {
         const size_t left = source->length - source->bytes, count = left < sizeof piece ? left : sizeof piece;
-        table_filter_add(&source->filter, source->text + source->bytes, count, count == left);
+        const size_t mark = source->bytes ? 0 : mark_length(source->text, count);
+        table_filter_add(&source->filter, source->text + source->bytes + mark, count - mark, count == left);
         source->bytes += count;
         source->ended = count == left;
         return true;
@@ -31,7 +38,8 @@ static bool read_piece(struct yaml_source *source)
     source->bytes += (size_t)count;
     source->too_large = source->bytes > source->limit;
     source->ended = count == 0;
-    table_filter_add(&source->filter, piece, (size_t)count, count == 0);
+    const size_t mark = source->bytes == (size_t)count ? mark_length(piece, (size_t)count) : 0;
+    table_filter_add(&source->filter, piece + mark, (size_t)count - mark, count == 0);
     return !source->too_large;
 }
 

@@ -97,7 +97,12 @@ static void write_keyed(struct strbuf *out, const struct field *field, const voi
         indent(out, depth + 1);
         strbuf_puts(out, field->name(i));
         strbuf_puts(out, ":\n");
+        const size_t start = out->length;
         write_map(out, field->fields, one, cell, depth + 2);
+        if (out->length == start) { /* there, and nothing known of it */
+            out->text[--out->length] = 0;
+            strbuf_puts(out, " {}\n");
+        }
     }
 }
 
@@ -126,7 +131,7 @@ static bool any_present(const struct field *field, const void *item)
 static bool any_known(const struct field_set *set, const void *item)
 {
     for (int i = 0; i < set->count; i++)
-        if (field_is_known(&set->fields[i], item))
+        if (key_is_known(set, i, item))
             return true;
     return false;
 }
@@ -163,7 +168,9 @@ static void write_value(struct strbuf *out, const struct field *field, const voi
         strbuf_putc(out, '\n');
         return;
     case FIELD_ENUM:
-        strbuf_printf(out, " %s\n", field->name((int)field_unsigned(place, field->size)));
+        strbuf_putc(out, ' ');
+        escape_yaml(out, field->name((int)field_unsigned(place, field->size)));
+        strbuf_putc(out, '\n');
         return;
     case FIELD_FLAGS:
         strbuf_putc(out, ' ');
@@ -216,7 +223,7 @@ static void write_map(struct strbuf *out, const struct field_set *set, const voi
 {
     for (int i = 0; i < set->count; i++) {
         const struct field *field = &set->fields[i];
-        if (!field_is_known(field, item))
+        if (!key_is_known(set, i, item))
             continue;
         if (field->kind == FIELD_KEYED && !any_present(field, item))
             continue;

@@ -144,7 +144,8 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
     /* The note goes on to say why; that is in the report and has no room here. */
     snprintf(text, sizeof text, "counters %.*s", tier ? (int)strcspn(tier, ":;,(") : 3, tier ? tier : "n/a");
     add_fact(area, &x, STYLE_DIM, text);
-    snprintf(text, sizeof text, "%s records", format_count(number, (double)cell->records));
+    snprintf(text, sizeof text, "%s records",
+             is_known_u64(cell->records) ? format_count(number, (double)cell->records) : "n/a");
     add_fact(area, &x, STYLE_DIM, text);
     if (cell->invalid) {
         snprintf(text, sizeof text, "%llu invalid", (unsigned long long)cell->invalid);

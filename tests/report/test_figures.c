@@ -239,6 +239,148 @@ static void test_contended(void **state)
     free(text);
 }
 
+/* What a file does not say is n/a in every format, and absent when it is written again: no sentinel, no zero, no default. */
+static void test_absent_stays_absent(void **state)
+{
+    (void)state;
+    static const char minimal[] = "schema: steptop/report/1\ncells:\n  - id: 1\n    status: ok\n    requested:\n"
+                                  "      device: cpu\n      model: {name: one}\n      batch_size: 1\n"
+                                  "      context_length: 16\n%scomplete: true\n";
+    static const char *const rests[] = {
+        "",
+        "    passes:\n      fwd: {}\n      fwd_bwd: {phases: {total: {n: 3, mean_ns: 5}}}\n",
+        "    effective: {compile: true}\n    device: {name: cpu}\n    memory: {planned_total: 5}\n"
+        "    telemetry: {power_w: 3}\n",
+        "    passes: {fwd: {profiled_steps: 1, phases: {total: {samples_ns: [5]}}}}\n    layers: |\n      parent path\n"
+        "      - m\n    kernels: |\n      pass phase calls total_ns name\n      fwd fwd 1 5 k\n    kernel_layers: |\n"
+        "      kernel layer calls total_ns\n      0 0 1 5\n    timeline: |\n      kernel start_ns duration_ns\n"
+        "      0 1 2\n    memory: {planned_total: 7}\n",
+    };
+    static const char *const leaks[] = {"18446744073709", "1.8446744", "1.84467e", "4294967295", "18447",
+                                        "17592186044",    "nan\"",     "forever",  "-1 ",        "17179869184"};
+    for (size_t r = 0; r < sizeof rests / sizeof *rests; r++) {
+        struct report report, again;
+        struct error error = {0};
+        struct strbuf text = {0};
+        strbuf_printf(&text, minimal, rests[r]);
+        if (!report_parse(text.text, text.length, "made", &report, &error))
+            fail_msg("%s\n%s", error.text, text.text);
+        for (int format = 0; format < FORMAT_COUNT; format++) {
+            char *out = emitted(&report, (enum report_format)format);
+            for (size_t l = 0; out && l < sizeof leaks / sizeof *leaks; l++)
+                if (strstr(out, leaks[l]))
+                    fail_msg("%zu, %s: '%s' in\n%.*s", r, report_format_name((enum report_format)format), leaks[l], 300,
+                             strstr(out, leaks[l]) - 100 > out ? strstr(out, leaks[l]) - 100 : out);
+            free(out);
+        }
+        /* No key but those that were there. */
+        char *yaml = emitted(&report, FORMAT_YAML);
+        static const char *const keys[] = {"warmup:", " steps:",  "seed:",    "threads:",       "d_model:",
+                                           "kind:",   "counters", "records:", "profile_every:", "warmup_rows:"};
+        for (size_t k = 0; k < sizeof keys / sizeof *keys; k++)
+            has_not(yaml, keys[k]);
+        if (!strstr(rests[r], "dtype"))
+            has_not(yaml, "dtype:");
+        if (!strstr(rests[r], "compile"))
+            has_not(yaml, "compile:");
+        if (!report_parse(yaml, strlen(yaml), "again", &again, &error))
+            fail_msg("%s\n%s", error.text, yaml);
+        char *twice = emitted(&again, FORMAT_YAML);
+        assert_string_equal(yaml, twice);
+        free(twice);
+        free(yaml);
+        report_free(&again);
+        report_free(&report);
+        strbuf_release(&text);
+    }
+    struct report report;
+    struct error error = {0};
+    if (!report_read(TEST_SOURCE_DIR "/report/seed.yaml", &report, &error))
+        fail_msg("%s", error.text);
+    char *text = emitted(&report, FORMAT_MARKDOWN);
+    has(text, "- steptop: n/a, commit n/a");
+    has(text, "- records: n/a received, n/a lost");
+    has_not(text, "18446744073709551615");
+    free(text);
+    report_free(&report);
+}
+
+/* Words that YAML 1.1 reads as booleans are quoted in what is written, and read quoted. */
+static void test_reserved_words(void **state)
+{
+    (void)state;
+    struct report report, again;
+    struct error error = {0};
+    static const char text[] = "schema: steptop/report/1\ncells:\n  - id: 1\n    status: ok\n    requested:\n"
+                               "      device: cpu\n      model: {name: \"no\", kind: lm}\n      batch_size: 1\n"
+                               "      context_length: 16\n      counters: off\ncomplete: true\n";
+    if (!report_parse(text, strlen(text), "made", &report, &error))
+        fail_msg("%s", error.text);
+    char *yaml = emitted(&report, FORMAT_YAML);
+    has(yaml, "counters: \"off\"");
+    has(yaml, "name: \"no\"");
+    if (!report_parse(yaml, strlen(yaml), "again", &again, &error))
+        fail_msg("%s", error.text);
+    assert_int_equal(again.cells.items[0]->requested.counters, COUNTERS_OFF);
+    free(yaml);
+    report_free(&report);
+    report_free(&again);
+    /* A byte order mark says nothing; 010 is neither ten nor eight. */
+    read_input(&report, "r-bom-report.yaml");
+    assert_int_equal(report.cells.count, 1);
+    report_free(&report);
+    static const char eight[] = "schema: steptop/report/1\ncells:\n  - id: 1\n    status: ok\n    requested:\n"
+                                "      device: cpu\n      model: {name: one}\n      batch_size: 010\n"
+                                "      context_length: 16\ncomplete: true\n";
+    assert_false(report_parse(eight, strlen(eight), "made", &report, &error));
+    has(error.text, "'010' is not a whole number");
+}
+
+/* Launches that cross keep their times: what does not nest gets another track. */
+static void test_crossing_launches(void **state)
+{
+    (void)state;
+    struct report report;
+    read_input(&report, "r-two-launches-cross.yaml");
+    char *text = emitted(&report, FORMAT_PERFETTO);
+    for (size_t i = 0; i < report.cells.items[0]->launch_count; i++) {
+        const struct report_launch *launch = &report.cells.items[0]->timeline[i];
+        char times[96];
+        snprintf(times, sizeof times, "\"ts\":%llu.%03u,\"dur\":%llu.%03u",
+                 (unsigned long long)(launch->start_ns / 1000), (unsigned)(launch->start_ns % 1000),
+                 (unsigned long long)(launch->duration_ns / 1000), (unsigned)(launch->duration_ns % 1000));
+        has(text, times);
+    }
+    has(text, "beside (2)");
+    free(text);
+    report_free(&report);
+}
+
+static void test_strangers_text_in_markdown(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *text, *markdown;
+    } cases[] = {
+        {"~~gone~~", "\\~\\~gone\\~\\~"},
+        {"@somebody", "@&#8203;somebody"},
+        {"see #123", "see #&#8203;123"},
+        {"GH-7 and agh-7", "GH-&#8203;7 and agh-7"},
+        {"https://a.b", "https:&#8203;//a.b"},
+        {"www.a.b", "www&#8203;.a.b"},
+        {"a@b.c", "a@&#8203;b.c"},
+        {"$x$", "\\$x\\$"},
+        {"at::native::k<float>", "at::native::k&lt;float&gt;"},
+        {"C# @ 5 # 3", "C# @ 5 # 3"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct strbuf out = {0};
+        escape_markdown_cell(&out, cases[i].text);
+        assert_string_equal(out.text, cases[i].markdown);
+        strbuf_release(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -248,6 +390,10 @@ int main(void)
         cmocka_unit_test(test_first_table_of_one_pass),
         cmocka_unit_test(test_overhead),
         cmocka_unit_test(test_contended),
+        cmocka_unit_test(test_absent_stays_absent),
+        cmocka_unit_test(test_reserved_words),
+        cmocka_unit_test(test_crossing_launches),
+        cmocka_unit_test(test_strangers_text_in_markdown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,0 +1,81 @@
+#!/bin/sh
+# No output replaces an input or another output, however it is spelled; names that cannot be are told before anything runs; what is
+# printed holds nothing that a terminal could act on. Usage: files.sh STEPTOP SOURCE_DIR
+set -u
+steptop=$1
+report=$2/tests/report/inputs/r-before.yaml
+folder=$(mktemp -d) || exit 1
+trap 'rm -rf "$folder"' EXIT
+cd "$folder" || exit 1
+export XDG_CONFIG_HOME="$folder/config" XDG_CACHE_HOME="$folder/cache" XDG_STATE_HOME="$folder/state"
+bad=0
+# code CODE WORDS ARGUMENTS…: the exit code and a part of what is said
+code() {
+    want=$1 words=$2
+    shift 2
+    "$steptop" "$@" > out 2> err < /dev/null
+    got=$?
+    if [ $got -ne "$want" ] || ! grep -qF -- "$words" err out; then
+        echo "steptop $*: code $got (wanted $want), wanted '$words':"
+        cat err
+        bad=1
+    fi
+}
+cp "$report" q.yaml && cp "$report" x.yaml
+printf 'schema: steptop/profile/1\nname: p\nmodels: tiny\nmatrix: {batch_size: [1], context_length: [16]}\nmeasure: {steps: 1, warmup: 0}\n' > p.yaml
+cp p.yaml kept.yaml && ln p.yaml hard.yaml && mkdir sub && ln -s . here && ln q.yaml twin.yaml
+run="run p.yaml -B -q"
+code 2 "--record writes to this file already" $run -o rr --record rr
+code 2 "that is the file that the profile reads" $run --record p.yaml
+code 2 "that is the file that the profile reads" $run -o p.yaml
+code 2 "that is the file that the profile reads" $run -o hard.yaml
+code 2 "that is the file that the profile reads" $run --csv here/p.yaml
+code 2 "that is the file that the profile reads" $run --markdown ./sub/../p.yaml
+code 2 "writes to this file already" $run --csv new --json here/new
+code 2 "--output writes to this file already" $run -o twin.yaml --json q.yaml
+code 2 "writes to this file already" $run -o a-1-steps.svg --markdown a.md --svg a-1-classes.svg
+code 2 "that is the file that report reads" report q.yaml -o q.yaml
+code 2 "that is the file that report reads" report q.yaml --csv twin.yaml
+code 2 "that is the file that diff reads" diff q.yaml x.yaml -o q.yaml
+code 2 "that is the file that diff reads" diff q.yaml x.yaml -o here/x.yaml
+code 2 "name a file" report q.yaml -o sub/
+code 2 "the name is too long" $run -o "$(printf 'n%.0s' $(seq 1 252))"
+code 2 "there is no folder" $run --record q.yaml/x
+"$steptop" report - -o q.yaml < q.yaml > out 2> err
+[ $? -eq 2 ] || { echo "standard input is the output"; cat err; bad=1; }
+cmp -s p.yaml kept.yaml && cmp -s q.yaml "$report" || { echo "an input was changed"; bad=1; }
+[ ! -e new ] && [ ! -e rr ] || { echo "something was written"; bad=1; }
+# A resumed report goes on in its own file.
+code 0 "" $run -o r.yaml
+cp r.yaml before
+code 0 "" $run --resume r.yaml -o r.yaml
+sed 's/^  - id: 1$/  - id: 4294967295/' r.yaml > top.yaml
+grep -q 'id: 4294967295' top.yaml || { echo "no id to change"; bad=1; }
+sed 's/batch_size: \[1\]/batch_size: [1, 2]/' p.yaml > two.yaml
+code 0 "" run two.yaml -B -q --resume top.yaml
+[ "$(grep -c '^  - id: [12]$' top.yaml)" = 2 ] || { echo "ids after resuming:"; grep 'id:' top.yaml | head -3; bad=1; }
+# Nothing to write to.
+"$steptop" report q.yaml >&- 2> err
+[ $? -eq 1 ] || { echo "a closed output is no error"; bad=1; }
+# A link in a circle says what it is.
+mkdir -p config/steptop/profiles && ln -s loop.yaml config/steptop/profiles/loop.yaml
+code 3 "symbolic links" run loop --dry-run
+# One table of limits, in flags, files and both schemas.
+code 2 "1 to 1000" run p.yaml --dry-run --num-layers 1001
+code 0 "did you mean 8?" run p.yaml --dry-run --d-ff 1
+"$steptop" completions schema > /dev/null 2>&1
+code 3 "begins with 0" run "$2/tests/profiles/inputs/y-octal-010.yaml" --dry-run
+code 0 "2 cells" run "$2/tests/profiles/inputs/y-boolean-True.yaml" --dry-run
+code 0 "1 cell" run "$2/tests/profiles/inputs/y-bom.yaml" --dry-run
+# What a file calls itself reaches no terminal as it is.
+escape=$(printf '\033')
+mark=$(printf '\342\200\256')
+printf 'schema: steptop/profile/1\nname: p\ndescription: "a\342\200\256b"\nmodels: tiny\n' > "config/steptop/profiles/turned${mark}.yaml"
+cp p.yaml "config/steptop/profiles/esc${escape}[31m.yaml"
+"$steptop" profiles > out 2> err
+if grep -q "$escape\|$mark" out; then
+    echo "profiles prints what a terminal acts on"
+    bad=1
+fi
+grep -q 'turned' out || { echo "profiles does not list the file"; bad=1; }
+exit $bad
