@@ -10,10 +10,17 @@ struct module {
     uint64_t saved, parameters;                                    /* bytes */
 };
 
+/* The tree of modules in the form of a cell's layers: each the sum of those that it stands for. */
 struct modules {
-    VEC(struct module) list;
+    struct report_layer *layers; /* parents first */
+    size_t layer_count;
+    int32_t *of_layer; /* the module of each of the cell's layers */
+    int32_t *members;  /* how many layers a module stands for */
+    struct arena arena;
+    VEC(struct module) list; /* the same for one pass: modules_make */
 };
 
+void modules_tree(struct modules *modules, const struct report_cell *cell); /* zeroed, or made before: made anew */
 void modules_make(struct modules *modules, const struct report_cell *cell, int pass);
 void modules_release(struct modules *modules);
 const char *module_label(const struct module *module); /* the last part of its path, the path for a block */

@@ -154,6 +154,7 @@ struct report {
     const char *profile_name, *profile_digest;
     struct report_host host;
     VEC(struct report_cell *) cells;
+    uint64_t generation;        /* grows whenever report_update changed a cell: pointers into cells are then of the past */
 };
 
 void report_init(struct report *report);              /* fills tool and host */

@@ -24,6 +24,7 @@ static void drop_removed(struct report *report, const struct session *session)
         else
             report_cell_free(cell);
     }
+    report->generation += kept != report->cells.count;
     report->cells.count = kept;
 }
 
@@ -45,5 +46,6 @@ void report_update(struct report *report, const struct session *session)
         else if (cell->from_file ? has_nothing(run) : cell->version == run->version)
             continue;
         cell_build(cell, run);
+        report->generation++;
     }
 }

@@ -94,7 +94,7 @@ static void toggle_baseline(struct app *app, const struct report_cell *cell)
 /* In Kernels on and off; from Runs to the kernels of the selected one, one by one: the baseline's are known so. */
 static void compare(struct app *app, const struct report_cell *cell)
 {
-    if (app->view == VIEW_KERNELS && app->focus.compare) {
+    if ((app->view == VIEW_KERNELS || app->view == VIEW_LAYERS) && app->focus.compare) {
         app->focus.compare = false;
         return;
     }
@@ -104,6 +104,11 @@ static void compare(struct app *app, const struct report_cell *cell)
     }
     if (cell->run_id == app->baseline) {
         app_message(app, STYLE_WARN, "run %u is the baseline itself; select another", cell->run_id);
+        return;
+    }
+    if (app->view == VIEW_KERNELS || app->view == VIEW_LAYERS) {
+        app->focus.compare = true;
+        app->generation[app->view] = UINT64_MAX;
         return;
     }
     const struct focus focus = {.run = cell->run_id, .pass = app->focus.pass, .scope = NO_SCOPE, .compare = true};
@@ -184,7 +189,7 @@ static bool ends_with(const char *text, const char *ending)
 /* The view drawn on a canvas that is high enough for all its rows. */
 static bool write_view(struct app *app, const char *path, struct error *error)
 {
-    struct table *table = view_ops(app->view)->table ? view_ops(app->view)->table(app->states[app->view]) : NULL;
+    struct table *table = view_table(app, app->view);
     struct canvas canvas = {.ascii = terminal_is_ascii(app->terminal)};
     int height, width;
     terminal_size(app->terminal, &height, &width);
@@ -241,7 +246,7 @@ void action_export(struct app *app, const char *path)
 
 void action_copy(struct app *app)
 {
-    struct table *table = view_ops(app->view)->table ? view_ops(app->view)->table(app->states[app->view]) : NULL;
+    struct table *table = view_table(app, app->view);
     struct strbuf text = {0};
     if (table)
         table_copy(table, app->states[app->view], &text);

@@ -8,15 +8,12 @@
 
 const struct view_ops *view_ops(enum view_id view)
 {
-    static const struct view_ops *const views[VIEW_COUNT] = {
-        [VIEW_RUNS] = &runs_view,           [VIEW_KERNELS] = &kernels_view,   [VIEW_LAYERS] = &layers_view,
-        [VIEW_HISTOGRAM] = &histogram_view, [VIEW_TIMELINE] = &timeline_view, [VIEW_MEMORY] = &memory_view,
-        [VIEW_ROOFLINE] = &roofline_view,   [VIEW_LOG] = &log_view,
-    };
+#define VIEW_ROW(id, name) &name##_view,
+    static const struct view_ops *const views[VIEW_COUNT] = {VIEWS(VIEW_ROW)};
     return views[view];
 }
 
-static struct table *view_table(const struct app *app, enum view_id view)
+struct table *view_table(const struct app *app, enum view_id view)
 {
     return view_ops(view)->table ? view_ops(view)->table(app->states[view]) : NULL;
 }
@@ -26,7 +23,7 @@ void app_configure_table(const struct app *app, struct table *table)
     const int slot = table->ops->slot, sort = app->config.sort[slot];
     if (app->config.columns[slot])
         table->shown = app->config.columns[slot] & ((1u << table->ops->column_count) - 1);
-    if (table->ops->value && sort >= 0 && sort < table->ops->column_count) {
+    if (table->ops->order != ORDER_OWN && sort >= 0 && sort < table->ops->column_count) {
         table->sort = sort;
         table->ascending = app->config.ascending[slot];
     }
@@ -69,10 +66,8 @@ void app_init(struct app *app, const struct tui_options *options, struct termina
         if (!app->states[view])
             abort();
         view_ops((enum view_id)view)->init(app, app->states[view]);
+        app->generation[view] = UINT64_MAX;
     }
-    /* One run alone: its kernels are what one came for; Esc goes to the list. */
-    if (app->session && session_run_count(app->session) == 1)
-        app_open(app, VIEW_KERNELS, &app->focus);
     if (error.kind)
         app_message(app, STYLE_WARN, "%s", error.text);
 }
@@ -171,6 +166,37 @@ void app_message(struct app *app, enum style style, const char *format, ...)
     app->dirty = true;
 }
 
+const char *cell_has_none(struct app *app, const struct report_cell *cell, const char *what)
+{
+    static const char *const words[] = {"kernels", "layers", "launches", "memory", "points"};
+    static const char *const running[] = {
+        "no kernel yet: the first ones come with the warm-up", "the layers come with the plan, when the run has begun",
+        "no launch to show: the first profiled step comes after the warm-up",
+        "the memory comes with the plan, when the run has begun", "no kernel with modelled FLOPs and bytes yet"};
+    static const char *const never[] = {
+        "this run ended before it had a kernel", "this run ended before it had a plan: it has no layers",
+        "this run ended before a step was profiled: it has no launches",
+        "this run ended before it had a plan of its memory", "this run has no kernel with modelled FLOPs and bytes"};
+    if (!cell)
+        return app->session ? "no run yet: n starts one" : "this report holds no run";
+    if (cell->status == STATUS_PENDING)
+        return "this run waits for those before it";
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strcmp(words[i], what) == 0)
+            return cell->status == STATUS_RUNNING ? running[i] : never[i];
+    return "";
+}
+
+void app_sync(struct app *app)
+{
+    const struct view_ops *ops = view_ops(app->view);
+    if (app->generation[app->view] == app->report->generation)
+        return;
+    app->generation[app->view] = app->report->generation;
+    if (ops->update)
+        ops->update(app, app->states[app->view]);
+}
+
 static uint64_t selected_id(const struct app *app, enum view_id view)
 {
     const struct table *table = view_table(app, view);
@@ -187,6 +213,7 @@ void app_open(struct app *app, enum view_id view, const struct focus *focus)
     app->crumbs[app->crumb_count++] = (struct crumb){app->view, app->focus, selected_id(app, app->view)};
     app->focus = *focus;
     app->view = view;
+    app->generation[view] = UINT64_MAX;
     if (view_table(app, view))
         table_restart(view_table(app, view));
 }
@@ -198,6 +225,7 @@ bool app_back(struct app *app)
     const struct crumb crumb = app->crumbs[--app->crumb_count];
     app->view = crumb.view;
     app->focus = crumb.focus;
+    app->generation[crumb.view] = UINT64_MAX;
     struct table *table = view_table(app, crumb.view);
     if (table && crumb.selected)
         table_select(table, crumb.selected);
@@ -209,6 +237,16 @@ void app_open_layer(struct app *app, const struct report_cell *cell, int pass, i
     const struct focus focus = {.run = cell->run_id, .pass = pass, .scope = scope, .compare = app->focus.compare};
     app->follow = false;
     app_open(app, VIEW_KERNELS, &focus);
+}
+
+void app_open_module(struct app *app, const struct report_cell *cell, int pass, const char *path)
+{
+    struct modules modules = {0};
+    modules_tree(&modules, cell);
+    for (size_t i = 0; i < modules.layer_count; i++)
+        if (strcmp(modules.layers[i].path, path) == 0)
+            app_open_group(app, cell, pass, GROUP_MODULE, (int32_t)i);
+    modules_release(&modules);
 }
 
 void app_open_group(struct app *app, const struct report_cell *cell, int pass, enum grouping grouping, int32_t group)
@@ -223,17 +261,24 @@ void app_open_group(struct app *app, const struct report_cell *cell, int pass, e
     app_open(app, VIEW_KERNELS, &focus);
 }
 
-/* Going to a view by its number keeps the run, forgets the way here, and shows all of the run. */
+/* Going to a view by its number keeps the run and shows all of it; the way back is to the list of runs. */
 void app_switch(struct app *app, enum view_id view)
 {
+    const struct report_cell *cell = app_cell(app);
+    struct focus whole = app->focus;
+    whole.scope = NO_SCOPE;
+    whole.part = (struct kernel_part){0};
     app->crumb_count = 0;
-    if (view == VIEW_KERNELS || view == VIEW_LAYERS) {
-        app->focus.scope = NO_SCOPE;
-        app->focus.part = (struct kernel_part){0};
-    }
+    if (view == VIEW_KERNELS || view == VIEW_LAYERS)
+        app->focus = whole;
+    if (view != VIEW_RUNS)
+        app->crumbs[app->crumb_count++] = (struct crumb){VIEW_RUNS, whole, cell ? (uint64_t)cell->run_id + 1 : 0};
     app->view = view;
+    app->generation[view] = UINT64_MAX;
     if (view_table(app, view))
         table_restart(view_table(app, view));
+    if (view == VIEW_RUNS && cell && !app->follow)
+        table_select(view_table(app, view), (uint64_t)cell->run_id + 1);
 }
 
 static void next_pass(struct app *app)
@@ -372,6 +417,7 @@ static bool common_command(struct app *app, enum command command, int key)
 
 void app_command(struct app *app, enum command command, int key)
 {
+    app_sync(app);
     struct table *table = view_table(app, app->view);
     if (command == COMMAND_NEW && key == 'n' && table && table->search[0]) {
         search_step(app, 1);
@@ -432,6 +478,7 @@ static void interrupt(struct app *app)
 
 void app_key(struct app *app, int key, const struct mouse *mouse)
 {
+    app_sync(app);
     struct table *table = view_table(app, app->view);
     if (table)
         table->refresh = true;

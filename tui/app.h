@@ -41,7 +41,9 @@ struct view_ops {
     size_t state_size;
     void (*init)(struct app *app, void *state);
     void (*release)(void *state);
-    /* Brings the state up to date with the document and draws it. */
+    /* Makes what is shown of the document anew. A view keeps pointers into the document from one update to the next, and is
+     * updated before anything else is asked of it once the document has changed (app_sync). */
+    void (*update)(struct app *app, void *state);
     void (*draw)(struct app *app, void *state, const struct area *area);
     /* The right end of the breadcrumb's line: what is shown of how much, sorted how. */
     void (*status)(const struct app *app, const void *state, char *text, size_t size);
@@ -80,22 +82,26 @@ struct app {
     bool pending;            /* a later frame has more to show although nothing changes meanwhile */
     enum view_id drawn_view; /* of the frame before */
     uint32_t drawn_run;
-    bool resync;             /* the document must follow the session at once: what it points to goes away */
-    uint64_t paused_records; /* counted when the screen was frozen */
-    int paused_pass;         /* of what it followed then */
-    uint32_t baseline;       /* run id; NO_RUN */
-    double frame_share;      /* of one core that the front process took lately; NaN at first */
-    int interrupts;          /* ^C so far */
+    bool resync;                     /* the document must follow the session at once: what it points to goes away */
+    uint64_t generation[VIEW_COUNT]; /* of the document that a view was updated with */
+    uint64_t paused_records;         /* counted when the screen was frozen */
+    int paused_pass;                 /* of what it followed then */
+    uint32_t baseline;               /* run id; NO_RUN */
+    double frame_share;              /* of one core that the front process took lately; NaN at first */
+    int interrupts;                  /* ^C so far */
     uint64_t last_click;
     int last_click_y;
     int tab_x[VIEW_COUNT], tab_end[VIEW_COUNT], tab_y;
 };
 
-extern const struct view_ops runs_view, kernels_view, layers_view, histogram_view, timeline_view, memory_view,
-    roofline_view, log_view;
+#define VIEW_DECLARATION(id, name) extern const struct view_ops name##_view;
+VIEWS(VIEW_DECLARATION)
 const struct view_ops *view_ops(enum view_id view);
-/* The row of the Layers view for a kernel within its layer (entry->scope must be one). */
-uint64_t layer_entry_id(const struct report_cell *cell, const struct report_entry *entry);
+struct table *view_table(const struct app *app, enum view_id view); /* NULL: it shows none now */
+/* What the Layers view shows when it is opened next: each block by itself, with the kernel selected; all blocks as one, with
+ * the module ("layers.*.ffn") selected. */
+void layers_show_kernel(struct app *app, const struct report_cell *cell, int32_t kernel);
+void layers_show_module(struct app *app, const char *path);
 
 void app_init(struct app *app, const struct tui_options *options, struct terminal *terminal);
 void app_release(struct app *app);
@@ -111,10 +117,15 @@ const char *cell_mode(const struct report_cell *cell);
 
 void app_key(struct app *app, int key, const struct mouse *mouse);
 void app_command(struct app *app, enum command command, int key);
+/* Brings the view that is shown up to date when the document has changed behind it: before keys act on it. */
+void app_sync(struct app *app);
+/* Why there is nothing to show of a cell yet, or for ever. */
+const char *cell_has_none(struct app *app, const struct report_cell *cell, const char *what);
 /* Leaves a crumb and goes to a view. */
 void app_open(struct app *app, enum view_id view, const struct focus *focus);
 /* The kernels one by one of a layer, or of a group of kernels. */
 void app_open_layer(struct app *app, const struct report_cell *cell, int pass, int32_t scope);
+void app_open_module(struct app *app, const struct report_cell *cell, int pass, const char *path);
 void app_open_group(struct app *app, const struct report_cell *cell, int pass, enum grouping grouping, int32_t group);
 bool app_back(struct app *app);
 void app_switch(struct app *app, enum view_id view);

@@ -182,14 +182,18 @@ static void draw_tabs(struct app *app, const struct area *area)
 static size_t part_text(const struct report_cell *cell, const struct focus *focus, char *text, size_t size)
 {
     struct strbuf words = {0};
+    struct modules modules = {0};
     if (cell && focus->scope >= 0 && (size_t)focus->scope < cell->layer_count)
         strbuf_printf(&words, " of %s", cell->layers[focus->scope].path);
+    if (cell && focus->part.chosen[GROUP_MODULE])
+        modules_tree(&modules, cell);
     for (int i = 0; cell && i < GROUPING_COUNT; i++)
         if (focus->part.chosen[i])
             strbuf_printf(&words, "%s %s", words.length ? "," : " of",
-                          group_name(cell, (enum grouping)i, focus->part.value[i]));
+                          group_name(cell, &modules, (enum grouping)i, focus->part.value[i]));
     const size_t length = (size_t)snprintf(text, size, "%s", words.length ? words.text : "");
     strbuf_release(&words);
+    modules_release(&modules);
     return length;
 }
 
@@ -205,7 +209,7 @@ static void crumb_text(const struct app *app, enum view_id view, const struct fo
         used += (size_t)snprintf(text + used, size - used, " by %s", grouping_names[focus->grouping]);
     if (view == VIEW_HISTOGRAM && cell && focus->kernel && kernel_find(cell, focus->kernel) >= 0)
         snprintf(text + used, size - used, " of %.40s", cell->kernels[kernel_find(cell, focus->kernel)].name);
-    else if (view == VIEW_KERNELS && focus->compare && used < size)
+    else if ((view == VIEW_KERNELS || view == VIEW_LAYERS) && focus->compare && used < size)
         snprintf(text + used, size - used, " against run %u", app->baseline);
 }
 
@@ -305,8 +309,11 @@ void app_draw(struct app *app, struct canvas *canvas)
     draw_tabs(app, &line);
     /* The view first: its status line tells what it just made. */
     const struct area body = area_part(&screen, 4, 0, screen.height - 5, screen.width);
-    struct table *table = view_ops(app->view)->table ? view_ops(app->view)->table(app->states[app->view]) : NULL;
+    struct table *table = view_table(app, app->view);
     refresh_on_change(app, table);
+    app->generation[app->view] = app->report->generation;
+    if (view_ops(app->view)->update)
+        view_ops(app->view)->update(app, app->states[app->view]);
     view_ops(app->view)->draw(app, app->states[app->view], &body);
     app->pending = table && table->pending;
     line = area_part(&screen, 3, 0, 1, screen.width);

@@ -12,8 +12,8 @@
 
 #define CONFIG_LIMIT 65536
 
-static const char *const table_keys[CONFIG_TABLES] = {"runs",   "kernels",  "layers", "histogram",     "timeline",
-                                                      "memory", "roofline", "log",    "memory_tensors"};
+#define VIEW_NAME(id, name) #name,
+static const char *const table_keys[CONFIG_TABLES] = {VIEWS(VIEW_NAME) "memory_tensors"};
 
 void config_default(struct config *config)
 {

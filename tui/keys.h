@@ -4,17 +4,19 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum view_id {
-    VIEW_RUNS,
-    VIEW_KERNELS,
-    VIEW_LAYERS,
-    VIEW_HISTOGRAM,
-    VIEW_TIMELINE,
-    VIEW_MEMORY,
-    VIEW_ROOFLINE,
-    VIEW_LOG,
-    VIEW_COUNT
-};
+/* The views in the order of their numbers. A row registers one: VIEW_RUNS, its `runs_view`, the name that its table's settings
+ * are kept under. */
+#define VIEWS(X)                                                                                                       \
+    X(RUNS, runs)                                                                                                      \
+    X(KERNELS, kernels)                                                                                                \
+    X(LAYERS, layers)                                                                                                  \
+    X(HISTOGRAM, histogram)                                                                                            \
+    X(TIMELINE, timeline)                                                                                              \
+    X(MEMORY, memory)                                                                                                  \
+    X(ROOFLINE, roofline)                                                                                              \
+    X(LOG, log)
+#define VIEW_ID(id, name) VIEW_##id,
+enum view_id { VIEWS(VIEW_ID) VIEW_COUNT };
 
 enum command {
     COMMAND_NONE,
@@ -29,6 +31,7 @@ enum command {
     COMMAND_FIRST,
     COMMAND_LAST,
     COMMAND_OPEN,
+    COMMAND_ANSWER,
     COMMAND_BACK,
     COMMAND_VIEW, /* 1 … 8 */
     COMMAND_NEXT_VIEW,

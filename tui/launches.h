@@ -23,8 +23,9 @@ void launches_of_report(struct launches *launches, const struct report_cell *cel
 const struct record *launches_at(const struct launches *launches, size_t index);
 const char *launches_name(const struct launches *launches, const struct record *launch);
 int launches_class(const struct launches *launches, const struct record *launch); /* enum kernel_class; −1: not known */
-int32_t launches_scope(const struct launches *launches, const struct record *launch); /* index in the layers; −1: of none */
-int launches_phase(const struct launches *launches, const struct record *launch);   /* enum phase */
+int32_t launches_scope(const struct launches *launches,
+                       const struct record *launch); /* index in the layers; −1: of none */
+int launches_phase(const struct launches *launches, const struct record *launch); /* enum phase */
 /* True when records are missing between the one before and this one. */
 bool launches_lost_before(const struct launches *launches, size_t index);
 bool launch_is_work(const struct record *launch);

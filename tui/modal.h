@@ -38,3 +38,5 @@ void pick_device(struct app *app);
 void pick_device_step(struct app *app); /* while app->devices is asked: takes what the child answered */
 void pick_sort(struct app *app);
 void pick_setup(struct app *app);
+struct report_cell;
+void pick_facts(struct app *app, const struct report_cell *cell); /* all that is noted of a run */

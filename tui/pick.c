@@ -6,14 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static struct table *table_of(const struct app *app)
-{
-    return view_ops(app->view)->table ? view_ops(app->view)->table(app->states[app->view]) : NULL;
-}
-
 static bool choose_sort(struct app *app, struct modal *modal, int index, int key)
 {
-    struct table *table = table_of(app);
+    struct table *table = view_table(app, app->view);
     (void)modal;
     if (key != KEY_CODE_ENTER && key != ' ')
         return true;
@@ -24,8 +19,8 @@ static bool choose_sort(struct app *app, struct modal *modal, int index, int key
 
 void pick_sort(struct app *app)
 {
-    struct table *table = table_of(app);
-    if (!table || !table->ops->value)
+    struct table *table = view_table(app, app->view);
+    if (!table || table->ops->order == ORDER_OWN)
         return;
     struct modal *modal = picker_create("Sort by", "Enter sorts by it  Esc leaves", choose_sort);
     for (int i = 0; i < table->ops->column_count; i++)
@@ -40,7 +35,7 @@ enum { SETUP_PLOTS = THEME_COUNT, SETUP_MOUSE, SETUP_COLUMNS };
 /* What is in force, whether it was kept, asked for on the command line or is all that this terminal can do. */
 static void mark_setup(struct app *app, struct modal *modal)
 {
-    const struct table *table = table_of(app);
+    const struct table *table = view_table(app, app->view);
     const int theme = terminal_theme(app->terminal);
     for (int i = 0; i < THEME_COUNT; i++)
         picker_item(modal, i)->mark = i == theme;
@@ -52,7 +47,7 @@ static void mark_setup(struct app *app, struct modal *modal)
 
 static bool choose_setup(struct app *app, struct modal *modal, int index, int key)
 {
-    struct table *table = table_of(app);
+    struct table *table = view_table(app, app->view);
     if ((key != KEY_CODE_ENTER && key != ' ') || !picker_item(modal, index)->enabled)
         return true;
     if (index < THEME_COUNT) {
@@ -65,7 +60,7 @@ static bool choose_setup(struct app *app, struct modal *modal, int index, int ke
         terminal_set_mouse(app->terminal, app->config.mouse);
     } else {
         table->shown ^= 1u << (index - SETUP_COLUMNS);
-        app->config.columns[table->ops->slot] = table->shown & ~table->ops->automatic;
+        app->config.columns[table->ops->slot] = table->shown & ~table_automatic(table->ops);
     }
     mark_setup(app, modal);
     app_save_config(app);
@@ -91,7 +86,7 @@ static void add_columns(const struct table *table, struct modal *modal)
 {
     for (int i = 0; i < table->ops->column_count; i++) {
         const struct table_column *column = &table->ops->columns[i];
-        const bool automatic = table->ops->automatic >> i & 1, shown = table->shown >> i & 1;
+        const bool automatic = (column->flags & COLUMN_AUTOMATIC) != 0, shown = table->shown >> i & 1;
         char label[96], detail[300];
         snprintf(label, sizeof label, "column %s", column->title[0] ? column->title : column->key);
         snprintf(detail, sizeof detail, "%s%s", column->help,
@@ -105,7 +100,7 @@ static void add_columns(const struct table *table, struct modal *modal)
 
 void pick_setup(struct app *app)
 {
-    const struct table *table = table_of(app);
+    const struct table *table = view_table(app, app->view);
     const bool ascii = terminal_is_ascii(app->terminal);
     struct modal *modal = picker_create("Setup", "Space or Enter changes it, kept at once  Esc leaves", choose_setup);
     add_themes(app, modal);
@@ -117,6 +112,26 @@ void pick_setup(struct app *app)
     if (table)
         add_columns(table, modal);
     mark_setup(app, modal);
+    modal_open(app, modal);
+}
+
+static bool choose_nothing(struct app *app, struct modal *modal, int index, int key)
+{
+    (void)app;
+    (void)modal;
+    (void)index;
+    return key != KEY_CODE_ENTER;
+}
+
+void pick_facts(struct app *app, const struct report_cell *cell)
+{
+    char title[64];
+    snprintf(title, sizeof title, "What is noted of run %u", cell->run_id);
+    struct modal *modal = picker_create(title, "Esc leaves", choose_nothing);
+    for (size_t i = 0; i < cell->note_count; i++)
+        picker_add(modal, cell->notes[i].key, cell->notes[i].text, true, -1);
+    if (!cell->note_count)
+        picker_add(modal, "nothing", "this run has no notes", true, -1);
     modal_open(app, modal);
 }
 
@@ -188,15 +203,6 @@ static bool choose_device(struct app *app, struct modal *modal, int index, int k
         return false;
     }
     modal_open(app, form_create(&fresh)); /* closes this one */
-    return true;
-}
-
-static bool choose_nothing(struct app *app, struct modal *modal, int index, int key)
-{
-    (void)app;
-    (void)modal;
-    (void)index;
-    (void)key;
     return true;
 }
 

@@ -12,14 +12,9 @@ static const char *const labels[] = {
     [PROMPT_EXPORT] = "Write to (.md .yaml .json .csv .svg .trace, .txt = this view): ",
 };
 
-static struct table *table_of(const struct app *app)
-{
-    return view_ops(app->view)->table ? view_ops(app->view)->table(app->states[app->view]) : NULL;
-}
-
 void prompt_open(struct app *app, enum prompt_kind kind)
 {
-    struct table *table = table_of(app);
+    struct table *table = view_table(app, app->view);
     char text[128] = "";
     if ((kind == PROMPT_SEARCH || kind == PROMPT_FILTER) && !table)
         return;
@@ -70,7 +65,7 @@ static bool apply_export(struct app *app)
 
 static void cancel(struct app *app)
 {
-    struct table *table = table_of(app);
+    struct table *table = view_table(app, app->view);
     if (app->prompt.kind == PROMPT_SEARCH)
         snprintf(table->search, sizeof table->search, "%.127s", app->prompt.before);
     else if (app->prompt.kind == PROMPT_FILTER)
@@ -83,8 +78,9 @@ static void accept(struct app *app)
     bool finished = true;
     switch (app->prompt.kind) {
     case PROMPT_SEARCH:
-        if (table_of(app)->search[0] && !table_find(table_of(app), app->states[app->view], 1, true))
-            app_message(app, STYLE_WARN, "no row contains '%s'", table_of(app)->search);
+        if (view_table(app, app->view)->search[0] &&
+            !table_find(view_table(app, app->view), app->states[app->view], 1, true))
+            app_message(app, STYLE_WARN, "no row contains '%s'", view_table(app, app->view)->search);
         break;
     case PROMPT_THRESHOLD:
         apply_threshold(app);
@@ -101,7 +97,7 @@ static void accept(struct app *app)
 
 void prompt_key(struct app *app, int key)
 {
-    struct table *table = table_of(app);
+    struct table *table = view_table(app, app->view);
     if (key == KEY_CODE_ESCAPE) {
         cancel(app);
         return;

@@ -1,10 +1,17 @@
 #include "tui/rows.h"
 #include "base/unknown.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-const char *const grouping_names[GROUPING_COUNT] = {"kernel", "class", "layer", "phase"};
+const char *const grouping_names[GROUPING_COUNT] = {"kernel", "class", "module", "layer", "phase"};
+
+const char *unit_name(enum unit unit)
+{
+    static const char *const names[] = {"a launch (median)", "a step", "a thousand tokens"};
+    return names[unit];
+}
 
 /* FNV-1a, 64 bits. */
 uint64_t text_id(const char *text, uint64_t seed)
@@ -45,6 +52,11 @@ bool scope_within(const struct report_cell *cell, int32_t scope, int32_t ancesto
     return scope == ancestor;
 }
 
+double sum_known(double a, double b)
+{
+    return !is_known(a) ? b : is_known(b) ? a + b : a;
+}
+
 double known_ns(uint64_t ns)
 {
     return is_known_u64(ns) ? (double)ns : UNKNOWN_DOUBLE;
@@ -66,6 +78,28 @@ double roof_share(const struct report_cell *cell, double flops, double bytes, do
     return least > 0 ? least / ns : UNKNOWN_DOUBLE;
 }
 
+double roof_gain(double share, double roof)
+{
+    return share * (roof < 1 ? 1 - roof : roof >= 1 ? 0 : UNKNOWN_DOUBLE);
+}
+
+double per_unit(const struct report_cell *cell, int pass, double total_ns, enum unit unit)
+{
+    const uint64_t steps = cell->passes[pass].profiled_steps;
+    const double tokens = (double)cell->requested.batch_size * (double)cell->requested.context_length;
+    if (!steps || unit == UNIT_LAUNCH || (unit == UNIT_TOKENS && !(tokens > 0)))
+        return UNKNOWN_DOUBLE;
+    return total_ns / (double)steps / (unit == UNIT_TOKENS ? tokens / 1000 : 1);
+}
+
+enum unit kernel_unit(const struct report_cell *cell, const struct kernel_query *query)
+{
+    const struct cell *a = &cell->requested, *b = query->baseline ? &query->baseline->requested : a;
+    if (a->batch_size * a->context_length != b->batch_size * b->context_length)
+        return UNIT_TOKENS;
+    return query->grouping == GROUP_KERNEL && query->scope < 0 ? UNIT_LAUNCH : UNIT_STEP;
+}
+
 /* What a row sums up while its members are added. */
 struct sum {
     struct kernel_row row;
@@ -76,25 +110,29 @@ struct sum {
     double single_median, single_p95, single_cv;
 };
 
-struct sums {
-    VEC(struct sum) list;
+struct making {
+    const struct report_cell *cell;
+    const struct modules *modules;
+    const struct kernel_query *query;
+    VEC(struct sum) sums;
 };
 
-static struct sum *sum_for(struct sums *sums, uint64_t id)
+static struct sum *sum_for(struct making *making, uint64_t id)
 {
-    for (size_t i = 0; i < sums->list.count; i++)
-        if (sums->list.items[i].row.id == id)
-            return &sums->list.items[i];
+    for (size_t i = 0; i < making->sums.count; i++)
+        if (making->sums.items[i].row.id == id)
+            return &making->sums.items[i];
     const struct sum fresh = {.row = {.id = id,
                                       .kernel_class = -2,
                                       .phase = -2,
                                       .kernel = -2,
-                                      .min_ns = UNKNOWN_DOUBLE,
-                                      .max_ns = UNKNOWN_DOUBLE,
-                                      .base_ns = UNKNOWN_DOUBLE},
+                                      .sum = {.min_ns = UNKNOWN_U64,
+                                              .max_ns = UNKNOWN_U64,
+                                              .flops = UNKNOWN_DOUBLE,
+                                              .bytes = UNKNOWN_DOUBLE}},
                               .histogram_complete = true};
-    vec_push(&sums->list, fresh);
-    return &sums->list.items[sums->list.count - 1];
+    vec_push(&making->sums, fresh);
+    return &making->sums.items[making->sums.count - 1];
 }
 
 /* −2: nothing yet, −1: several. */
@@ -103,17 +141,17 @@ static void join(int *value, int other)
     *value = *value == -2 || *value == other ? other : -1;
 }
 
-static void add_times(struct kernel_row *row, uint64_t calls, double total, double low, double high, double flops,
-                      double bytes)
+static void add_times(struct report_kernel *sum, uint64_t calls, uint64_t total, uint64_t low, uint64_t high,
+                      double flops, double bytes)
 {
-    row->calls += calls;
-    row->total_ns += total;
-    row->flops += flops;
-    row->bytes += bytes;
-    if (!(row->min_ns <= low))
-        row->min_ns = low;
-    if (!(row->max_ns >= high))
-        row->max_ns = high;
+    sum->calls += calls;
+    sum->total_ns += total;
+    sum->flops = sum_known(sum->flops, flops);
+    sum->bytes = sum_known(sum->bytes, bytes);
+    if (is_known_u64(low) && (!is_known_u64(sum->min_ns) || low < sum->min_ns))
+        sum->min_ns = low;
+    if (is_known_u64(high) && (!is_known_u64(sum->max_ns) || high > sum->max_ns))
+        sum->max_ns = high;
 }
 
 /* The layer that a scope belongs to for grouping: the block ("layers.3") or the module directly below the model. */
@@ -131,30 +169,36 @@ static int32_t block_of(const struct report_cell *cell, int32_t scope)
     return scope;
 }
 
-static int32_t group_of(const struct report_cell *cell, const struct report_kernel *kernel, int32_t scope,
+static int32_t group_of(const struct making *making, const struct report_kernel *kernel, int32_t scope,
                         enum grouping grouping)
 {
+    const struct report_cell *cell = making->cell;
+    const bool placed = scope >= 0 && (size_t)scope < cell->layer_count;
     switch (grouping) {
     case GROUP_CLASS:
         return (int32_t)kernel->kernel_class;
     case GROUP_PHASE:
         return kernel->phase;
-    case GROUP_LAYER: {
-        const int32_t block = block_of(cell, scope);
-        return block >= 0 && (size_t)block < cell->layer_count ? block : -1;
-    }
+    case GROUP_MODULE:
+        return placed && making->modules ? making->modules->of_layer[scope] : -1;
+    case GROUP_LAYER:
+        return placed ? block_of(cell, scope) : -1;
     default:
         return (int32_t)(kernel - cell->kernels);
     }
 }
 
-const char *group_name(const struct report_cell *cell, enum grouping grouping, int32_t group)
+const char *group_name(const struct report_cell *cell, const struct modules *modules, enum grouping grouping,
+                       int32_t group)
 {
     switch (grouping) {
     case GROUP_CLASS:
         return kernel_class_name((enum kernel_class)group);
     case GROUP_PHASE:
         return phase_name((enum phase)group);
+    case GROUP_MODULE:
+        return modules && group >= 0 && (size_t)group < modules->layer_count ? modules->layers[group].path
+                                                                             : "(unattributed)";
     case GROUP_LAYER:
         return group >= 0 && (size_t)group < cell->layer_count ? cell->layers[group].path : "(unattributed)";
     default:
@@ -162,40 +206,48 @@ const char *group_name(const struct report_cell *cell, enum grouping grouping, i
     }
 }
 
-static uint64_t group_id(const struct report_cell *cell, enum grouping grouping, int32_t group)
+static uint64_t group_id(const struct making *making, enum grouping grouping, int32_t group)
 {
     if (grouping != GROUP_KERNEL)
-        return text_id(group_name(cell, grouping, group), 100 + (uint64_t)grouping);
-    const struct report_kernel *kernel = &cell->kernels[group];
+        return text_id(group_name(making->cell, making->modules, grouping, group), 100 + (uint64_t)grouping);
+    const struct report_kernel *kernel = &making->cell->kernels[group];
     return kernel_id(kernel->name, kernel->phase, kernel->pass);
 }
 
-static bool in_part(const struct kernel_part *part, const struct report_cell *cell, const struct report_kernel *kernel,
-                    int32_t scope, enum grouping grouping)
+static bool in_part(const struct making *making, const struct report_kernel *kernel, int32_t scope,
+                    enum grouping grouping)
 {
-    return !part->chosen[grouping] || part->value[grouping] == group_of(cell, kernel, scope, grouping);
+    const struct kernel_part *part = &making->query->part;
+    /* A module is meant with all below it. */
+    if (part->chosen[grouping] && grouping == GROUP_MODULE && part->value[grouping] >= 0 && making->modules) {
+        int32_t at = group_of(making, kernel, scope, grouping);
+        while (at >= 0 && at != part->value[grouping])
+            at = making->modules->layers[at].parent;
+        return at >= 0;
+    }
+    return !part->chosen[grouping] || part->value[grouping] == group_of(making, kernel, scope, grouping);
 }
 
 /* A kernel as a whole has a class and a phase; in which layers it ran only its entries say. */
-static bool kernel_in_part(const struct kernel_part *part, const struct report_cell *cell,
-                           const struct report_kernel *kernel)
+static bool kernel_in_part(const struct making *making, const struct report_kernel *kernel)
 {
-    return in_part(part, cell, kernel, -1, GROUP_CLASS) && in_part(part, cell, kernel, -1, GROUP_PHASE);
+    return in_part(making, kernel, -1, GROUP_CLASS) && in_part(making, kernel, -1, GROUP_PHASE);
 }
 
-static bool entry_is_asked(const struct report_cell *cell, const struct kernel_query *query,
-                           const struct report_entry *entry)
+static bool entry_is_asked(const struct making *making, const struct report_entry *entry)
 {
+    const struct report_cell *cell = making->cell;
+    const struct kernel_query *query = making->query;
     if (entry->pass != query->pass || entry->kernel >= cell->kernel_count || (query->window && !entry->live))
         return false;
     const struct report_kernel *kernel = &cell->kernels[entry->kernel];
-    return (query->scope < 0 || scope_within(cell, entry->scope, query->scope)) &&
-           kernel_in_part(&query->part, cell, kernel) && in_part(&query->part, cell, kernel, entry->scope, GROUP_LAYER);
+    return (query->scope < 0 || scope_within(cell, entry->scope, query->scope)) && kernel_in_part(making, kernel) &&
+           in_part(making, kernel, entry->scope, GROUP_LAYER) && in_part(making, kernel, entry->scope, GROUP_MODULE);
 }
 
 static bool within_layers(const struct kernel_query *query)
 {
-    return query->scope >= 0 || query->part.chosen[GROUP_LAYER];
+    return query->scope >= 0 || query->part.chosen[GROUP_LAYER] || query->part.chosen[GROUP_MODULE];
 }
 
 bool kernel_query_same(const struct kernel_query *a, const struct kernel_query *b)
@@ -214,21 +266,20 @@ static void add_member(struct sum *sum, const struct report_cell *cell, const st
     join(&sum->row.phase, kernel->phase);
     join(&sum->row.kernel, index);
     if (sum->members == 0) {
-        sum->row.op = kernel->op;
-        sum->row.recent = kernel->recent;
-        sum->row.recent_count = kernel->recent_count;
+        sum->row.sum.op = kernel->op;
+        sum->row.sum.recent = kernel->recent;
+        sum->row.sum.recent_count = kernel->recent_count;
     } else if (sum->row.kernel < 0) {
-        sum->row.op = "";
-        sum->row.recent_count = 0;
+        sum->row.sum.op = "";
+        sum->row.sum.recent_count = 0;
     }
     sum->members++;
 }
 
 static void add_entry(struct sum *sum, const struct report_entry *entry, bool frozen)
 {
-    add_times(&sum->row, entry->calls, (double)entry->total_ns, known_ns(entry->min_ns), known_ns(entry->max_ns),
-              entry->flops, entry->bytes);
-    sum->row.layers++;
+    add_times(&sum->row.sum, entry->calls, entry->total_ns, entry->min_ns, entry->max_ns, entry->flops, entry->bytes);
+    sum->row.sum.layers++;
     sum->single_median = entry->median_ns;
     sum->single_p95 = entry->p95_ns;
     sum->single_cv = entry->sd_ns / entry->mean_ns;
@@ -241,9 +292,9 @@ static void add_entry(struct sum *sum, const struct report_entry *entry, bool fr
 /* A kernel as a whole: the document has all its bins. */
 static void add_kernel(struct sum *sum, const struct report_kernel *kernel)
 {
-    add_times(&sum->row, kernel->calls, (double)kernel->total_ns, known_ns(kernel->min_ns), known_ns(kernel->max_ns),
-              kernel->flops, kernel->bytes);
-    sum->row.layers += kernel->layers;
+    add_times(&sum->row.sum, kernel->calls, kernel->total_ns, kernel->min_ns, kernel->max_ns, kernel->flops,
+              kernel->bytes);
+    sum->row.sum.layers += kernel->layers;
     sum->single_median = kernel->median_ns;
     sum->single_p95 = kernel->p95_ns;
     sum->single_cv = kernel->cv;
@@ -261,10 +312,9 @@ static void add_window(struct sum *sum, const struct report_entry *entry, uint64
     if (window.n == 0)
         return;
     const double part = entry->calls ? (double)window.n / (double)entry->calls : 0;
-    add_times(&sum->row, window.n, (double)window.total, (double)window.min, (double)window.max, entry->flops * part,
-              entry->bytes * part);
+    add_times(&sum->row.sum, window.n, window.total, window.min, window.max, entry->flops * part, entry->bytes * part);
     running_merge(&sum->time, &window);
-    sum->row.layers++;
+    sum->row.sum.layers++;
     entry_window_histogram(entry->live, newest * 1000000000u, &sum->histogram);
 }
 
@@ -282,13 +332,14 @@ static uint64_t newest_second(const struct report_cell *cell)
 static double quantile_of(const struct sum *sum, double q)
 {
     const double value = histogram_quantile(&sum->histogram, q);
-    return value < sum->row.min_ns ? sum->row.min_ns : value > sum->row.max_ns ? sum->row.max_ns : value;
+    const double least = (double)sum->row.sum.min_ns, most = (double)sum->row.sum.max_ns;
+    return value < least ? least : value > most ? most : value;
 }
 
 static void finish(struct sum *sum, bool window)
 {
-    struct kernel_row *row = &sum->row;
-    row->mean_ns = row->calls ? row->total_ns / (double)row->calls : UNKNOWN_DOUBLE;
+    struct report_kernel *row = &sum->row.sum;
+    row->mean_ns = row->calls ? (double)row->total_ns / (double)row->calls : UNKNOWN_DOUBLE;
     row->p99_ns = UNKNOWN_DOUBLE;
     if (window || (sum->histogram_complete && sum->histogram.count)) {
         row->median_ns = quantile_of(sum, 0.5);
@@ -306,132 +357,217 @@ static void finish(struct sum *sum, bool window)
     histogram_release(&sum->histogram);
 }
 
-/* A call of the kernel of the same name and phase in another cell, mean in ns. */
-static double baseline_mean(const struct report_cell *baseline, int pass, const struct report_kernel *kernel)
+static struct sum *sum_of(struct making *making, const struct report_kernel *kernel, int32_t scope)
 {
-    for (size_t i = 0; i < baseline->kernel_count; i++) {
-        const struct report_kernel *other = &baseline->kernels[i];
-        if (other->pass == pass && other->phase == kernel->phase && strcmp(other->name, kernel->name) == 0 &&
-            other->calls)
-            return (double)other->total_ns / (double)other->calls;
-    }
-    return UNKNOWN_DOUBLE;
-}
-
-static struct sum *sum_of(struct sums *sums, const struct report_cell *cell, const struct kernel_query *query,
-                          const struct report_kernel *kernel, int32_t scope)
-{
-    const int32_t group = group_of(cell, kernel, scope, query->grouping);
-    struct sum *sum = sum_for(sums, group_id(cell, query->grouping, group));
+    const enum grouping grouping = making->query->grouping;
+    const int32_t group = group_of(making, kernel, scope, grouping);
+    struct sum *sum = sum_for(making, group_id(making, grouping, group));
     sum->row.group = group;
-    sum->row.name = group_name(cell, query->grouping, group);
-    add_member(sum, cell, kernel);
+    sum->row.sum.name = group_name(making->cell, making->modules, grouping, group);
+    add_member(sum, making->cell, kernel);
     return sum;
 }
 
-static void take_sums(struct sums *sums, const struct report_cell *cell, const struct kernel_query *query,
-                      kernel_rows *rows)
+static void take_sums(struct making *making, kernel_rows *rows)
 {
-    for (size_t i = 0; i < sums->list.count; i++) {
-        finish(&sums->list.items[i], query->window);
-        struct kernel_row *row = &sums->list.items[i].row;
-        if (within_layers(query))
-            row->recent_count = 0; /* the last launches are of the whole kernel */
-        else if (query->baseline && query->grouping == GROUP_KERNEL && row->kernel >= 0)
-            row->base_ns = baseline_mean(query->baseline, query->pass, &cell->kernels[row->kernel]);
-        if (row->calls)
+    for (size_t i = 0; i < making->sums.count; i++) {
+        finish(&making->sums.items[i], making->query->window);
+        struct kernel_row *row = &making->sums.items[i].row;
+        if (within_layers(making->query))
+            row->sum.recent_count = 0; /* the last launches are of the whole kernel */
+        if (row->sum.calls)
             vec_push(rows, *row);
     }
-    vec_release(&sums->list);
+    vec_release(&making->sums);
 }
 
-static void rows_from_entries(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
+static void rows_from_entries(struct making *making, kernel_rows *rows)
 {
-    struct sums sums = {0};
+    const struct report_cell *cell = making->cell;
+    const struct kernel_query *query = making->query;
     const uint64_t newest = query->window ? newest_second(cell) : 0;
     for (size_t i = 0; i < cell->entry_count; i++) {
         const struct report_entry *entry = &cell->entries[i];
-        if (!entry_is_asked(cell, query, entry))
+        if (!entry_is_asked(making, entry))
             continue;
-        struct sum *sum = sum_of(&sums, cell, query, &cell->kernels[entry->kernel], entry->scope);
+        struct sum *sum = sum_of(making, &cell->kernels[entry->kernel], entry->scope);
         if (query->window)
             add_window(sum, entry, newest);
         else
             add_entry(sum, entry, query->frozen);
     }
-    take_sums(&sums, cell, query, rows);
+    take_sums(making, rows);
 }
 
-static bool kernel_is_asked(const struct report_cell *cell, const struct kernel_query *query,
-                            const struct report_kernel *kernel)
+static bool kernel_is_asked(const struct making *making, const struct report_kernel *kernel)
 {
-    return kernel->pass == query->pass && kernel->calls && kernel_in_part(&query->part, cell, kernel);
+    return kernel->pass == making->query->pass && kernel->calls && kernel_in_part(making, kernel);
 }
 
 /* By class or phase. */
-static void rows_from_groups(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
+static void rows_from_groups(struct making *making, kernel_rows *rows)
 {
-    struct sums sums = {0};
+    const struct report_cell *cell = making->cell;
     for (size_t i = 0; i < cell->kernel_count; i++)
-        if (kernel_is_asked(cell, query, &cell->kernels[i]))
-            add_kernel(sum_of(&sums, cell, query, &cell->kernels[i], -1), &cell->kernels[i]);
-    take_sums(&sums, cell, query, rows);
+        if (kernel_is_asked(making, &cell->kernels[i]))
+            add_kernel(sum_of(making, &cell->kernels[i], -1), &cell->kernels[i]);
+    take_sums(making, rows);
 }
 
-static void rows_from_kernels(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
+static void rows_from_kernels(const struct making *making, kernel_rows *rows)
 {
+    const struct report_cell *cell = making->cell;
     for (size_t i = 0; i < cell->kernel_count; i++) {
         const struct report_kernel *kernel = &cell->kernels[i];
-        if (!kernel_is_asked(cell, query, kernel))
+        if (!kernel_is_asked(making, kernel))
             continue;
         const struct kernel_row row = {
             .id = kernel_id(kernel->name, kernel->phase, kernel->pass),
-            .name = kernel->name,
-            .op = kernel->op,
+            .sum = *kernel,
             .kernel_class = (int)kernel->kernel_class,
             .phase = kernel->phase,
             .kernel = (int32_t)i,
             .group = (int32_t)i,
-            .calls = kernel->calls,
-            .total_ns = (double)kernel->total_ns,
-            .min_ns = known_ns(kernel->min_ns),
-            .max_ns = known_ns(kernel->max_ns),
-            .mean_ns = kernel->mean_ns,
-            .median_ns = kernel->median_ns,
-            .p95_ns = kernel->p95_ns,
-            .p99_ns = kernel->p99_ns,
-            .cv = kernel->cv,
-            .flops = kernel->flops,
-            .bytes = kernel->bytes,
-            .base_ns = query->baseline ? baseline_mean(query->baseline, query->pass, kernel) : UNKNOWN_DOUBLE,
-            .recent = kernel->recent,
-            .recent_count = kernel->recent_count,
-            .layers = kernel->layers,
         };
         vec_push(rows, row);
     }
 }
 
-void kernel_rows_make(const struct report_cell *cell, const struct kernel_query *query, kernel_rows *rows)
+static void make_rows(struct making *making, kernel_rows *rows)
 {
+    const struct kernel_query *query = making->query;
     rows->count = 0;
     /* Kernels as they are, or groups of whole kernels, where nothing asks for what only their parts in the layers tell. */
-    if (within_layers(query) || query->window || query->grouping == GROUP_LAYER)
-        rows_from_entries(cell, query, rows);
+    if (within_layers(query) || query->window || query->grouping == GROUP_LAYER || query->grouping == GROUP_MODULE)
+        rows_from_entries(making, rows);
     else if (query->grouping == GROUP_KERNEL)
-        rows_from_kernels(cell, query, rows);
+        rows_from_kernels(making, rows);
     else
-        rows_from_groups(cell, query, rows);
+        rows_from_groups(making, rows);
+}
+
+/* Variance of each row's time a step: the sum over its entries of calls · sd² / steps². The spread between layers is no noise. */
+static double *row_variances(struct making *making, const kernel_rows *rows)
+{
+    const struct report_cell *cell = making->cell;
+    const double steps = (double)cell->passes[making->query->pass].profiled_steps;
+    double *variances = calloc(rows->count + 1, sizeof *variances);
+    if (!variances)
+        abort();
+    for (size_t e = 0; e < cell->entry_count; e++) {
+        const struct report_entry *entry = &cell->entries[e];
+        if (!entry_is_asked(making, entry) || !is_known(entry->sd_ns))
+            continue;
+        const enum grouping grouping = making->query->grouping;
+        const uint64_t id =
+            group_id(making, grouping, group_of(making, &cell->kernels[entry->kernel], entry->scope, grouping));
+        for (size_t i = 0; i < rows->count; i++)
+            if (rows->items[i].id == id) {
+                variances[i] += entry->sd_ns * entry->sd_ns * (double)entry->calls / (steps * steps);
+                break;
+            }
+    }
+    return variances;
+}
+
+static double unit_value(const struct making *making, const struct kernel_row *row, enum unit unit)
+{
+    if (unit == UNIT_LAUNCH)
+        return row->sum.median_ns;
+    return making->query->window ? UNKNOWN_DOUBLE
+                                 : per_unit(making->cell, making->query->pass, (double)row->sum.total_ns, unit);
+}
+
+/* The part of the baseline that the same names stand for: scopes and modules are other numbers there. */
+static bool part_in_baseline(const struct making *own, const struct making *base, struct kernel_query *query)
+{
+    if (query->scope >= 0) {
+        const char *path = own->cell->layers[query->scope].path;
+        query->scope = -1;
+        for (size_t i = 0; i < base->cell->layer_count && query->scope < 0; i++)
+            if (strcmp(base->cell->layers[i].path, path) == 0)
+                query->scope = (int32_t)i;
+        if (query->scope < 0)
+            return false;
+    }
+    for (int g = GROUP_MODULE; g <= GROUP_LAYER; g++) {
+        if (!query->part.chosen[g] || query->part.value[g] < 0)
+            continue;
+        const char *name = group_name(own->cell, own->modules, (enum grouping)g, query->part.value[g]);
+        const struct report_layer *layers = g == GROUP_MODULE ? base->modules->layers : base->cell->layers;
+        const size_t count = g == GROUP_MODULE ? base->modules->layer_count : base->cell->layer_count;
+        int32_t found = -1;
+        for (size_t i = 0; i < count && found < 0; i++)
+            if (strcmp(layers[i].path, name) == 0)
+                found = (int32_t)i;
+        if (found < 0)
+            return false;
+        query->part.value[g] = found;
+    }
+    return true;
+}
+
+/* Beside each row that of the same name in the baseline. The launches of a step are not independent of each other: it is the
+ * steps, the fewer of both runs, that an interval rests on. */
+static void compare_rows(struct making *making, kernel_rows *rows)
+{
+    const struct kernel_query *query = making->query;
+    const struct report_cell *cell = making->cell, *baseline = query->baseline;
+    const enum unit unit = kernel_unit(cell, query);
+    struct modules modules = {0};
+    struct kernel_query other = *query;
+    kernel_rows base = {0};
+    other.baseline = NULL;
+    other.window = false;
+    other.frozen = true; /* the document alone */
+    modules_tree(&modules, baseline);
+    struct making its = {.cell = baseline, .modules = &modules, .query = &other};
+    if (baseline->passes[query->pass].present && part_in_baseline(making, &its, &other))
+        make_rows(&its, &base);
+    double *own_variances = row_variances(making, rows), *base_variances = row_variances(&its, &base);
+    const uint64_t a = cell->passes[query->pass].profiled_steps, b = baseline->passes[query->pass].profiled_steps;
+    for (size_t i = 0; i < rows->count; i++) {
+        struct kernel_row *row = &rows->items[i];
+        row->own_ns = unit_value(making, row, unit);
+        for (size_t k = 0; k < base.count; k++) {
+            if (base.items[k].id != row->id)
+                continue;
+            row->base_ns = unit_value(&its, &base.items[k], unit);
+            const double own_error =
+                             sqrt(own_variances[i]) / per_unit(cell, query->pass, (double)row->sum.total_ns, UNIT_STEP),
+                         base_error = sqrt(base_variances[k]) /
+                                      per_unit(baseline, query->pass, (double)base.items[k].sum.total_ns, UNIT_STEP);
+            row->ratio = compare_means(row->base_ns, base_error * row->base_ns, row->own_ns, own_error * row->own_ns,
+                                       a < b ? a : b);
+            row->verdict = compare_verdict(&row->ratio, COMPARE_THRESHOLD);
+        }
+    }
+    free(own_variances);
+    free(base_variances);
+    vec_release(&base);
+    modules_release(&modules);
+}
+
+void kernel_rows_make(const struct report_cell *cell, const struct modules *modules, const struct kernel_query *query,
+                      kernel_rows *rows)
+{
+    struct making making = {.cell = cell, .modules = modules, .query = query};
+    make_rows(&making, rows);
     double total = 0;
     for (size_t i = 0; i < rows->count; i++)
-        total += rows->items[i].total_ns;
+        total += (double)rows->items[i].sum.total_ns;
     size_t kept = 0;
     for (size_t i = 0; i < rows->count; i++) {
         struct kernel_row *row = &rows->items[i];
-        row->share = total > 0 ? row->total_ns / total : UNKNOWN_DOUBLE;
-        if (query->threshold > 0 && row->share < query->threshold)
+        row->sum.share = total > 0 ? (double)row->sum.total_ns / total : UNKNOWN_DOUBLE;
+        row->own_ns = row->base_ns = UNKNOWN_DOUBLE;
+        row->ratio = (struct ratio){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0, 0};
+        row->verdict = VERDICT_AMBIGUOUS;
+        if (query->threshold > 0 && row->sum.share < query->threshold)
             continue;
         rows->items[kept++] = *row;
     }
     rows->count = kept;
+    if (query->baseline)
+        compare_rows(&making, rows);
 }

@@ -1,6 +1,7 @@
 /* What a piece of the screen means. Views name meanings; a theme (theme.c) turns them into colours and attributes. */
 #pragma once
 #include "kernels/plan.h"
+#include <wchar.h>
 
 enum style {
     STYLE_NORMAL,
@@ -34,6 +35,9 @@ enum style {
     STYLE_CLASS = STYLE_KIND + TENSOR_KIND_COUNT, /* + enum kernel_class */
     STYLE_COUNT = STYLE_CLASS + CLASS_COUNT
 };
+
+/* What a category of memory is filled with: where there are no colours, or not to tell them apart, the shades do. */
+wchar_t kind_shade(enum tensor_kind kind);
 
 struct theme_style {
     short foreground, background;

@@ -10,7 +10,7 @@ void table_init(struct table *table, const struct table_ops *ops, int sort)
 {
     *table = (struct table){.ops = ops, .sort = sort, .sorted_by = -1};
     for (int i = 0; i < ops->column_count; i++)
-        if (!ops->columns[i].hidden)
+        if (!(ops->columns[i].flags & COLUMN_HIDDEN))
             table->shown |= 1u << i;
 }
 
@@ -24,18 +24,46 @@ void table_release(struct table *table)
     lines_release(&table->lines);
 }
 
+uint32_t table_automatic(const struct table_ops *ops)
+{
+    uint32_t columns = 0;
+    for (int i = 0; i < ops->column_count; i++)
+        if (ops->columns[i].flags & COLUMN_AUTOMATIC)
+            columns |= 1u << i;
+    return columns;
+}
+
+void table_cell(const struct table *table, const void *context, size_t index, int column, struct cell_text *out)
+{
+    const struct table_column *about = &table->ops->columns[column];
+    out->text[0] = 0;
+    out->style = STYLE_NORMAL;
+    if (about->format) {
+        char text[FORMAT_SIZE];
+        const double value = about->value(context, index);
+        snprintf(out->text, sizeof out->text, "%s", about->format(text, value));
+        if (!isfinite(value))
+            out->style = STYLE_DIM;
+    }
+    if (about->text)
+        about->text(context, index, out);
+}
+
 static bool row_contains(const struct table *table, const void *context, size_t index, const char *needle)
 {
     struct cell_text cell;
     for (int column = 0; column < table->ops->column_count; column++) {
-        if (!table->ops->columns[column].left || !(table->shown & 1u << column))
+        if (!(table->ops->columns[column].flags & COLUMN_LEFT) || !(table->shown & 1u << column))
             continue;
-        cell = (struct cell_text){.text = ""};
-        table->ops->text(context, index, column, &cell);
+        table_cell(table, context, index, column, &cell);
         if (strcasestr(cell.text, needle))
             return true;
     }
-    return false;
+    if (!table->ops->words)
+        return false;
+    cell.text[0] = 0;
+    table->ops->words(context, index, &cell);
+    return strcasestr(cell.text, needle) != NULL;
 }
 
 static int by_id(const void *a, const void *b)
@@ -122,16 +150,17 @@ static void sort_items(struct table *table, const void *context)
     const size_t count = table->items.count;
     if (count == 0)
         return;
-    if (!table->ops->columns[table->sort].left || table->ops->by_value >> table->sort & 1) {
+    const struct table_column *about = &table->ops->columns[table->sort];
+    if (about->value) {
         for (size_t i = 0; i < count; i++)
-            items[i].value = table->ops->value(context, items[i].index, table->sort);
+            items[i].value = about->value(context, items[i].index);
         sort_with(items, count, sizeof *items, by_value, &table->ascending);
         return;
     }
     table->texts.count = 0;
     for (size_t i = 0; i < count; i++) {
-        struct cell_text cell = {.text = ""};
-        table->ops->text(context, items[i].index, table->sort, &cell);
+        struct cell_text cell;
+        table_cell(table, context, items[i].index, table->sort, &cell);
         const size_t length = strlen(cell.text) + 1;
         vec_reserve(&table->texts, table->texts.count + length);
         memcpy(table->texts.items + table->texts.count, cell.text, length);
@@ -218,14 +247,14 @@ void table_update(struct table *table, const void *context, const uint64_t *ids,
     table->total = count;
     table->items.count = 0;
     for (size_t i = 0; i < count; i++) {
-        if (table->filter[0] && !row_contains(table, context, i, table->filter))
+        if (table->filter[0] && table->ops->order != ORDER_VIEW && !row_contains(table, context, i, table->filter))
             continue;
         const struct table_item item = {.id = ids[i], .index = (uint32_t)i};
         vec_push(&table->items, item);
     }
     table->now = now;
     table->pending = false;
-    if (table->ops->value)
+    if (table->ops->order == ORDER_COLUMN)
         order_items(table, context);
     place_selection(table);
 }
@@ -277,7 +306,7 @@ void table_sort_by(struct table *table, int column)
 {
     /* Figures start with the largest, names with A. */
     if (column != table->sort)
-        table->ascending = table->ops->columns[column].left;
+        table->ascending = table->ops->columns[column].flags & COLUMN_LEFT;
     table->sort = column;
     table->rest_until = 0;
 }
@@ -317,12 +346,12 @@ bool table_command(struct table *table, enum command command, uint64_t now)
         break;
     case COMMAND_SORT_LEFT:
     case COMMAND_SORT_RIGHT:
-        if (!table->ops->value)
+        if (table->ops->order == ORDER_OWN)
             return false;
         sort_beside(table, command == COMMAND_SORT_LEFT ? -1 : 1);
         return true;
     case COMMAND_INVERT:
-        if (!table->ops->value)
+        if (table->ops->order == ORDER_OWN)
             return false;
         table->ascending = !table->ascending;
         table->rest_until = 0;
@@ -374,7 +403,7 @@ bool table_find(struct table *table, const void *context, int step, bool stay)
 
 bool table_click(struct table *table, int y, int x, uint64_t now)
 {
-    if (y == table->head_y && table->ops->value) {
+    if (y == table->head_y && table->ops->order != ORDER_OWN) {
         for (int column = 0; column < table->ops->column_count; column++)
             if (table->column_x[column] >= 0 && x >= table->column_x[column] && x <= table->column_end[column]) {
                 if (table->sort == column)
@@ -421,14 +450,14 @@ static int layout_columns(const struct table *table, int width, uint32_t *drawn)
 static void draw_title(const struct table *table, const struct area *area, int column, int x, int width)
 {
     const struct table_column *about = &table->ops->columns[column];
-    const bool sorted = table->ops->value && table->sort == column;
+    const bool sorted = table->ops->order != ORDER_OWN && table->sort == column;
     char title[64];
     if (sorted)
         snprintf(title, sizeof title, "%s%s", about->title, table->ascending ? "▲" : "▼");
     else
         snprintf(title, sizeof title, "%s", about->title);
     const enum style style = sorted ? STYLE_HEAD_ON : STYLE_HEAD;
-    if (about->left)
+    if (about->flags & COLUMN_LEFT)
         area_text_fit(area, 0, x, width, style, title);
     else
         area_text_right(area, 0, x, width, style, title);
@@ -466,13 +495,11 @@ static void make_line(struct line *line, const struct table *table, const void *
         if (!(columns & 1u << column))
             continue;
         const uint32_t at = (uint32_t)line->text.length;
-        if (table->ops->slow & 1u << column && !slow) {
+        if (table->ops->columns[column].flags & COLUMN_SLOW && !slow) {
             strbuf_puts(&line->text, old.text.text + old.at[column]);
         } else {
             struct cell_text cell;
-            cell.text[0] = 0;
-            cell.style = STYLE_NORMAL;
-            table->ops->text(context, index, column, &cell);
+            table_cell(table, context, index, column, &cell);
             strbuf_puts(&line->text, cell.text);
             line->style[column] = (uint8_t)cell.style;
         }
@@ -497,7 +524,7 @@ static void draw_texts(const struct table *table, const struct line *line, const
             continue;
         const char *text = line->text.text + line->at[column];
         const enum style style = row_style != STYLE_NORMAL ? row_style : (enum style)line->style[column];
-        if (table->ops->columns[column].left) {
+        if (table->ops->columns[column].flags & COLUMN_LEFT) {
             int kept = -1;
             if (table->ops->long_names && table->ops->columns[column].width == 0)
                 area_text_ends(area, y, x[column], width[column], style, text, &kept);
@@ -605,8 +632,8 @@ void table_copy(const struct table *table, const void *context, struct strbuf *o
     for (int column = 0; column < table->ops->column_count; column++) {
         if (!(table->shown & 1u << column))
             continue;
-        struct cell_text cell = {.text = ""};
-        table->ops->text(context, index, column, &cell);
+        struct cell_text cell;
+        table_cell(table, context, index, column, &cell);
         if (!first)
             strbuf_putc(out, '\t');
         first = false;

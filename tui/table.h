@@ -4,6 +4,7 @@
 #include "base/strbuf.h"
 #include "base/vec.h"
 #include "tui/canvas.h"
+#include "tui/format.h"
 #include "tui/keys.h"
 #include "tui/lines.h"
 
@@ -12,34 +13,51 @@ struct cell_text {
     enum style style; /* STYLE_NORMAL unless the view says otherwise */
 };
 
+enum column_flag {
+    COLUMN_LEFT = 1,      /* text; else a figure, aligned right */
+    COLUMN_HIDDEN = 2,    /* unless chosen */
+    COLUMN_AUTOMATIC = 4, /* the view shows it while there is something in it, and nobody else does */
+    COLUMN_SLOW = 8,      /* costs a picture rather than a figure: made anew once a second at most */
+};
+
+typedef const char *format_function(char text[FORMAT_SIZE], double value);
+
+/* All that there is to say of a column, in one row of a view's table. */
 struct table_column {
     const char *key; /* name in the configuration */
     const char *title;
     const char *help;
     int width;    /* 0: takes what is left; the row's name */
     int priority; /* the highest leaves first when the window narrows; 0 never leaves */
-    bool left;    /* text; else a figure, aligned right */
-    bool hidden;  /* unless chosen */
+    unsigned flags;
+    /* What row `index` is sorted by, and shows where there is a format; NaN (unknown) comes last either way. NULL: sorted by
+     * its text. */
+    double (*value)(const void *context, size_t index);
+    format_function *format;
+    /* The text where it is no figure; or, after the format, its style. */
+    void (*text)(const void *context, size_t index, struct cell_text *out);
 };
 
 #define TABLE_COLUMNS_MAX LINES_COLUMNS
 
+enum table_order {
+    ORDER_OWN,    /* the rows come in their own order, and stay in it */
+    ORDER_COLUMN, /* the table sorts them by a column */
+    ORDER_VIEW,   /* a column is chosen here, and the view orders its rows by it (a tree) */
+};
+
 struct table_ops {
     const struct table_column *columns;
     int column_count;
-    /* What row `index` shows in a column. */
-    void (*text)(const void *context, size_t index, int column, struct cell_text *out);
-    /* What it is sorted by; NaN (unknown) comes last either way. NULL: the order of the rows is theirs (a tree). */
-    double (*value)(const void *context, size_t index, int column);
+    enum table_order order;
     int flexible_least; /* columns that the name keeps at least; 0: 12 */
     bool long_names;    /* and some more in a wide window; both ends of one that is too long are shown */
     /* A number that is another one when the row's texts are. With it rows that only changed take turns (lines.h); NULL: all
      * are made anew in every frame. */
     uint64_t (*version)(const void *context, size_t index);
-    uint32_t slow; /* bit a column: a picture rather than a figure, made anew once a second at most */
-    uint32_t by_value;  /* bit a column of text that is sorted by its value all the same */
-    uint32_t automatic; /* bit a column: the view shows it while there is something in it, and nobody else does */
-    int slot;           /* in the configuration (config.h) */
+    /* More that a search or a filter finds a row by, beside the texts that are shown; optional. */
+    void (*words)(const void *context, size_t index, struct cell_text *out);
+    int slot; /* in the configuration (config.h) */
 };
 
 struct table_item {
@@ -108,5 +126,9 @@ bool table_find(struct table *table, const void *context, int step, bool stay);
 void table_sort_by(struct table *table, int column);
 /* A click: on a title sorts by it, on a row selects it; true when it was on the row that was selected already. */
 bool table_click(struct table *table, int y, int x, uint64_t now);
+/* Bit a column that the view shows by itself. */
+uint32_t table_automatic(const struct table_ops *ops);
+/* What a row shows in a column. */
+void table_cell(const struct table *table, const void *context, size_t index, int column, struct cell_text *out);
 /* The row as tab-separated text. */
 void table_copy(const struct table *table, const void *context, struct strbuf *out);

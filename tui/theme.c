@@ -42,6 +42,7 @@ static const struct theme_style styles[THEME_COUNT][STYLE_COUNT] =
                 [STYLE_PHASE + PHASE_LOSS] = {YELLOW, NONE, 0},
                 [STYLE_PHASE + PHASE_BWD] = {MAGENTA, NONE, 0},
                 [STYLE_PHASE + PHASE_OPT] = {BLUE, NONE, 0},
+                [STYLE_PHASE + PHASE_RECOMPUTE] = {CYAN, NONE, 0},
                 [STYLE_KIND + TENSOR_INPUT] = {NONE, NONE, 0},
                 [STYLE_KIND + TENSOR_CONSTANT] = {NONE, NONE, ATTRIBUTE_DIM},
                 [STYLE_KIND + TENSOR_PARAMETER] = {GREEN, NONE, 0},
@@ -94,6 +95,7 @@ static const struct theme_style styles[THEME_COUNT][STYLE_COUNT] =
                 [STYLE_PHASE + PHASE_LOSS] = {RED, WHITE + BRIGHT, 0},
                 [STYLE_PHASE + PHASE_BWD] = {MAGENTA, WHITE + BRIGHT, 0},
                 [STYLE_PHASE + PHASE_OPT] = {BLUE, WHITE + BRIGHT, 0},
+                [STYLE_PHASE + PHASE_RECOMPUTE] = {CYAN, WHITE + BRIGHT, 0},
                 [STYLE_KIND + TENSOR_INPUT] = {BLACK, WHITE + BRIGHT, 0},
                 [STYLE_KIND + TENSOR_CONSTANT] = {GREY, WHITE + BRIGHT, 0},
                 [STYLE_KIND + TENSOR_PARAMETER] = {GREEN, WHITE + BRIGHT, 0},
@@ -163,6 +165,7 @@ static const struct theme_style styles[THEME_COUNT][STYLE_COUNT] =
                 [STYLE_PHASE + PHASE_LOSS] = {YELLOW + BRIGHT, BLACK, 0},
                 [STYLE_PHASE + PHASE_BWD] = {MAGENTA + BRIGHT, BLACK, 0},
                 [STYLE_PHASE + PHASE_OPT] = {CYAN + BRIGHT, BLACK, 0},
+                [STYLE_PHASE + PHASE_RECOMPUTE] = {BLUE + BRIGHT, BLACK, 0},
                 [STYLE_KIND + TENSOR_PARAMETER] = {GREEN + BRIGHT, BLACK, 0},
                 [STYLE_KIND + TENSOR_GRADIENT] = {MAGENTA + BRIGHT, BLACK, 0},
                 [STYLE_KIND + TENSOR_OPTIMIZER] = {BLUE + BRIGHT, BLACK, 0},
@@ -176,6 +179,16 @@ static const struct theme_style styles[THEME_COUNT][STYLE_COUNT] =
                 [STYLE_CLASS + CLASS_LOSS] = {RED + BRIGHT, BLACK, 0},
             },
 };
+
+wchar_t kind_shade(enum tensor_kind kind)
+{
+    static const wchar_t shades[TENSOR_KIND_COUNT] = {
+        [TENSOR_INPUT] = 0x2588,          [TENSOR_CONSTANT] = 0x2591, [TENSOR_PARAMETER] = 0x2588,
+        [TENSOR_PARAMETER_COPY] = 0x2593, [TENSOR_GRADIENT] = 0x2593, [TENSOR_OPTIMIZER] = 0x2591,
+        [TENSOR_SAVED] = 0x2592,          [TENSOR_SCRATCH] = 0x2591,  [TENSOR_OUTPUT] = 0x2588,
+    };
+    return shades[kind];
+}
 
 int theme_find(const char *name)
 {

@@ -389,9 +389,7 @@ static void histogram_view_draw(struct app *app, void *opaque, const struct area
     if (!plot_fits(area))
         return;
     if (index < 0) {
-        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM,
-                      cell ? "no kernel yet: the first profiled step comes after the warm-up"
-                           : "no run yet: n starts one");
+        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, cell_has_none(app, cell, "kernels"));
         return;
     }
     const struct report_kernel *kernel = &cell->kernels[index];
@@ -462,15 +460,7 @@ static void open_layers(struct app *app)
     focus.part = (struct kernel_part){0};
     app->follow = false;
     app_open(app, VIEW_LAYERS, &focus);
-    struct table *table = layers_view.table(app->states[VIEW_LAYERS]);
-    table->filter[0] = 0;
-    app_command(app, COMMAND_EXPAND, 0);
-    snprintf(table->search, sizeof table->search, "%.100s", cell->kernels[index].name);
-    for (size_t i = 0; i < cell->entry_count; i++)
-        if ((int32_t)cell->entries[i].kernel == index && cell->entries[i].scope >= 0) {
-            table_select(table, layer_entry_id(cell, &cell->entries[i]));
-            break;
-        }
+    layers_show_kernel(app, cell, index);
     app_message(app, STYLE_NORMAL, "n and N go through the layers that it serves");
 }
 

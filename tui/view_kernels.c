@@ -15,6 +15,8 @@ enum column {
     CALLS,
     TOTAL,
     SHARE,
+    GAIN,
+    STEP,
     MEAN,
     MEDIAN,
     P95,
@@ -25,6 +27,7 @@ enum column {
     BYTES,
     FLOPS,
     ROOF,
+    OWN,
     BASE,
     RATIO,
     SPARK,
@@ -37,167 +40,187 @@ enum column {
 };
 
 #define SPARK_WIDTH 12
-#define COMPARED (1u << BASE | 1u << RATIO)
-
-static const struct table_column columns[COLUMNS_COUNT] = {
-    [NAME] = {"kernel", "kernel", "name of the kernel, or of the group", 0, 0, true, false},
-    [PHASE] = {"phase", "phase", "fwd, loss, bwd or opt", 5, 4, true, false},
-    [CLASS] = {"class", "class", "matmul, attention, softmax …", 11, 14, true, true},
-    [LAYERS] = {"layers", "layers", "how many modules of the model it serves", 6, 12, false, false},
-    [CALLS] = {"calls", "calls", "launches in the profiled steps", 6, 5, false, false},
-    [TOTAL] = {"total", "total", "time in all its launches", 8, 2, false, false},
-    [SHARE] = {"share", "self%", "of the kernel time of the pass, or of its part that is shown", 6, 1, false, false},
-    [MEAN] = {"mean", "mean", "of a launch", 8, 15, false, true},
-    [MEDIAN] = {"median", "median", "of a launch, warm-up left out", 8, 3, false, false},
-    [P95] = {"p95", "p95", "95 of 100 launches take no longer", 8, 6, false, false},
-    [P99] = {"p99", "p99", "99 of 100; from 100 launches on", 8, 16, false, true},
-    [MIN] = {"min", "min", "shortest launch", 8, 17, false, true},
-    [MAX] = {"max", "max", "longest launch", 8, 8, false, false},
-    [CV] = {"cv", "CV%", "standard deviation over mean", 6, 9, false, false},
-    [BYTES] = {"bytes", "B/s", "modelled least traffic over time", 8, 10, false, false},
-    [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs over time", 8, 7, false, false},
-    [ROOF] = {"roof", "roof%", "of what the measured ceilings allow (sgemm, copy)", 6, 11, false, false},
-    [BASE] = {"base", "base", "mean launch of the same kernel in the baseline", 8, 3, false, true},
-    [RATIO] = {"ratio", "ratio", "mean launch over the baseline's", 6, 2, false, true},
-    [SPARK] = {"recent", "recent", "the last launches, oldest first, scaled to the longest", SPARK_WIDTH, 13, true,
-               false},
-    [OP] = {"op", "op", "operation of the plan that it computes", 22, 18, true, true},
-    [IPC] = {"ipc", "ins/cy", "instructions a cycle, counted", 6, 19, false, true},
-    [MISSES] = {"misses", "misses", "cache misses a launch, counted", 8, 20, false, true},
-    [DRAM] = {"dram", "DRAM/s", "bytes to and from the device's memory over time, counted", 8, 21, false, true},
-    [OCCUPANCY] = {"occupancy", "occ%", "warps active of those that fit, counted", 6, 22, false, true},
-};
+#define COMPARED (1u << OWN | 1u << BASE | 1u << RATIO)
 
 struct kernels {
     struct table table;
     kernel_rows rows;
     VEC(uint64_t) ids;
+    struct modules modules;         /* the cell's tree, for groups and words */
     bool window;                    /* asked for */
     const struct report_cell *cell; /* of this frame */
-    const struct report_cell *made_of;
-    uint64_t made_version;     /* of that cell */
-    struct kernel_query query; /* that the rows are made for */
+    uint32_t made_of;               /* run that the rows are made of, */
+    uint64_t made_version, base_version;
+    bool made;
+    struct kernel_query query; /* and for */
 };
 
-static const char *phase_text(int phase)
+static const struct kernel_row *row_at(const void *context, size_t index)
 {
-    return phase < 0 ? "all" : phase_name((enum phase)phase);
+    return &((const struct kernels *)context)->rows.items[index];
 }
 
-static double kernels_value(const void *context, size_t index, int column)
+/* Counters are kept by kernel: groups of several have none. */
+static const struct report_kernel *counted(const void *context, size_t index)
 {
     const struct kernels *kernels = context;
-    const struct kernel_row *row = &kernels->rows.items[index];
-    switch (column) {
-    case LAYERS:
-        return row->layers;
-    case CALLS:
-        return (double)row->calls;
-    case TOTAL:
-        return row->total_ns;
-    case SHARE:
-        return row->share;
-    case MEAN:
-        return row->mean_ns;
-    case MEDIAN:
-        return row->median_ns;
-    case P95:
-        return row->p95_ns;
-    case P99:
-        return row->p99_ns;
-    case MIN:
-        return row->min_ns;
-    case MAX:
-        return row->max_ns;
-    case CV:
-        return row->cv;
-    case BYTES:
-        return rate_per_s(row->bytes, row->total_ns);
-    case FLOPS:
-        return rate_per_s(row->flops, row->total_ns);
-    case ROOF:
-        return roof_share(kernels->cell, row->flops, row->bytes, row->total_ns);
-    case BASE:
-        return row->base_ns;
-    case RATIO:
-        return row->mean_ns / row->base_ns;
-    default:
-        break;
-    }
-    /* Counters are kept by kernel: groups of several have none. */
-    const struct report_kernel *kernel =
-        row->kernel >= 0 && (size_t)row->kernel < kernels->cell->kernel_count && !kernels->query.window
-            ? &kernels->cell->kernels[row->kernel]
-            : NULL;
-    switch (kernel ? column : COLUMNS_COUNT) {
-    case IPC:
-        return counted_ipc(kernels->cell, kernel);
-    case MISSES:
-        return counted_mean(kernels->cell, kernel, "cache_misses");
-    case DRAM:
-        return rate_per_s(counted_sum(kernels->cell, kernel, "dram_bytes"),
-                          counted_sum(kernels->cell, kernel, "gpu_ns"));
-    case OCCUPANCY:
-        return counted_occupancy(kernels->cell, kernel);
-    default:
-        return UNKNOWN_DOUBLE;
-    }
+    const struct kernel_row *row = row_at(context, index);
+    return row->kernel >= 0 && (size_t)row->kernel < kernels->cell->kernel_count && !kernels->query.window
+               ? &kernels->cell->kernels[row->kernel]
+               : NULL;
 }
 
-static void kernels_text(const void *context, size_t index, int column, struct cell_text *out)
+/* A column's value is an expression of its row. */
+#define VALUE(name, expression)                                                                                        \
+    static double name(const void *context, size_t index)                                                              \
+    {                                                                                                                  \
+        const struct report_cell *cell = ((const struct kernels *)context)->cell;                                      \
+        const struct kernel_row *row = row_at(context, index);                                                         \
+        (void)cell;                                                                                                    \
+        return expression;                                                                                             \
+    }
+#define COUNTED(name, expression)                                                                                      \
+    static double name(const void *context, size_t index)                                                              \
+    {                                                                                                                  \
+        const struct report_cell *cell = ((const struct kernels *)context)->cell;                                      \
+        const struct report_kernel *kernel = counted(context, index);                                                  \
+        return kernel ? expression : UNKNOWN_DOUBLE;                                                                   \
+    }
+
+VALUE(layers_value, row->sum.layers)
+VALUE(calls_value, (double)row->sum.calls)
+VALUE(total_value, (double)row->sum.total_ns)
+VALUE(share_value, row->sum.share)
+VALUE(roof_value, roof_share(cell, row->sum.flops, row->sum.bytes, (double)row->sum.total_ns))
+VALUE(gain_value,
+      roof_gain(row->sum.share, roof_share(cell, row->sum.flops, row->sum.bytes, (double)row->sum.total_ns)))
+VALUE(step_value,
+      ((const struct kernels *)context)->query.window
+          ? UNKNOWN_DOUBLE
+          : per_unit(cell, ((const struct kernels *)context)->query.pass, (double)row->sum.total_ns, UNIT_STEP))
+VALUE(mean_value, row->sum.mean_ns)
+VALUE(median_value, row->sum.median_ns)
+VALUE(p95_value, row->sum.p95_ns)
+VALUE(p99_value, row->sum.p99_ns)
+VALUE(min_value, known_ns(row->sum.min_ns))
+VALUE(max_value, known_ns(row->sum.max_ns))
+VALUE(cv_value, row->sum.cv)
+VALUE(bytes_value, rate_per_s(row->sum.bytes, (double)row->sum.total_ns))
+VALUE(flops_value, rate_per_s(row->sum.flops, (double)row->sum.total_ns))
+VALUE(own_value, row->own_ns)
+VALUE(base_value, row->base_ns)
+VALUE(ratio_value, row->ratio.median)
+COUNTED(ipc_value, counted_ipc(cell, kernel))
+COUNTED(misses_value, counted_mean(cell, kernel, "cache_misses"))
+COUNTED(dram_value, rate_per_s(counted_sum(cell, kernel, "dram_bytes"), counted_sum(cell, kernel, "gpu_ns")))
+COUNTED(occupancy_value, counted_occupancy(cell, kernel))
+
+static void name_text(const void *context, size_t index, struct cell_text *out)
+{
+    cell_string(out, row_at(context, index)->sum.name);
+}
+
+static void phase_text(const void *context, size_t index, struct cell_text *out)
+{
+    const int phase = row_at(context, index)->phase;
+    cell_string(out, phase < 0 ? "all" : phase_name((enum phase)phase));
+    if (phase >= 0)
+        out->style = (enum style)(STYLE_PHASE + phase);
+}
+
+static void class_text(const void *context, size_t index, struct cell_text *out)
+{
+    const int kernel_class = row_at(context, index)->kernel_class;
+    cell_string(out, kernel_class < 0 ? "several" : kernel_class_name((enum kernel_class)kernel_class));
+    if (kernel_class >= 0)
+        out->style = (enum style)(STYLE_CLASS + kernel_class);
+}
+
+static void spark_text(const void *context, size_t index, struct cell_text *out)
+{
+    const struct kernel_row *row = row_at(context, index);
+    format_spark(out->text, sizeof out->text, row->sum.recent, row->sum.recent_count, SPARK_WIDTH);
+    out->style = STYLE_BAR;
+}
+
+static void op_text(const void *context, size_t index, struct cell_text *out)
+{
+    cell_string(out, row_at(context, index)->sum.op);
+}
+
+static void ratio_text(const void *context, size_t index, struct cell_text *out)
+{
+    const struct kernel_row *row = row_at(context, index);
+    verdict_cell(out, &row->ratio, row->verdict);
+}
+
+static const struct table_column columns[COLUMNS_COUNT] = {
+    [NAME] = {"kernel", "kernel", "name of the kernel, or of the group", 0, 0, COLUMN_LEFT, NULL, NULL, name_text},
+    [PHASE] = {"phase", "phase", "fwd, loss, bwd or opt", 5, 4, COLUMN_LEFT, NULL, NULL, phase_text},
+    [CLASS] = {"class", "class", "matmul, attention, softmax …", 11, 14, COLUMN_LEFT | COLUMN_HIDDEN, NULL, NULL,
+               class_text},
+    [LAYERS] = {"layers", "layers", "how many modules of the model it serves", 6, 12, 0, layers_value, format_count,
+                NULL},
+    [CALLS] = {"calls", "calls", "launches in the profiled steps", 6, 5, 0, calls_value, format_count, NULL},
+    [TOTAL] = {"total", "total", "time in all its launches", 8, 2, 0, total_value, format_duration, NULL},
+    [SHARE] = {"share", "self%", "of the kernel time of the pass, or of its part that is shown", 6, 1, 0, share_value,
+               format_percent, NULL},
+    [GAIN] = {"gain", "gain%",
+              "of that time, what would be saved at the ceilings: self% · (1 − roof); what is worth "
+              "making faster",
+              6, 9, 0, gain_value, format_percent, NULL},
+    [STEP] = {"step", "a step", "time in a profiled step", 8, 20, COLUMN_HIDDEN, step_value, format_duration, NULL},
+    [MEAN] = {"mean", "mean", "of a launch", 8, 15, COLUMN_HIDDEN, mean_value, format_duration, NULL},
+    [MEDIAN] = {"median", "median", "of a launch, warm-up left out", 8, 3, 0, median_value, format_duration, NULL},
+    [P95] = {"p95", "p95", "95 of 100 launches take no longer", 8, 6, 0, p95_value, format_duration, NULL},
+    [P99] = {"p99", "p99", "99 of 100; from 100 launches on", 8, 16, COLUMN_HIDDEN, p99_value, format_duration, NULL},
+    [MIN] = {"min", "min", "shortest launch", 8, 17, COLUMN_HIDDEN, min_value, format_duration, NULL},
+    [MAX] = {"max", "max", "longest launch", 8, 8, 0, max_value, format_duration, NULL},
+    [CV] = {"cv", "CV%", "standard deviation over mean", 6, 10, 0, cv_value, format_percent, NULL},
+    [BYTES] = {"bytes", "B/s", "modelled least traffic over time", 8, 11, 0, bytes_value, format_rate, NULL},
+    [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs over time", 8, 7, 0, flops_value, format_rate, NULL},
+    [ROOF] = {"roof", "roof%", "of what the measured ceilings allow (sgemm, copy)", 6, 8, 0, roof_value, format_percent,
+              NULL},
+    [OWN] = {"own", "this",
+             "beside the baseline: the median launch of a kernel, of a group its time a step; where the "
+             "shapes differ, of a thousand tokens",
+             8, 3, COLUMN_AUTOMATIC | COLUMN_HIDDEN, own_value, format_duration, NULL},
+    [BASE] = {"base", "base", "the same of what has the same name in the baseline", 8, 3,
+              COLUMN_AUTOMATIC | COLUMN_HIDDEN, base_value, format_duration, NULL},
+    [RATIO] = {"ratio", "vs baseline", "this over the baseline's, and whether that is beyond noise (95 % interval)", 14,
+               2, COLUMN_LEFT | COLUMN_AUTOMATIC | COLUMN_HIDDEN, ratio_value, NULL, ratio_text},
+    [SPARK] = {"recent", "recent", "the last launches, oldest first, scaled to the longest", SPARK_WIDTH, 13,
+               COLUMN_LEFT | COLUMN_SLOW, NULL, NULL, spark_text},
+    [OP] = {"op", "op", "operation of the plan that it computes", 22, 18, COLUMN_LEFT | COLUMN_HIDDEN, NULL, NULL,
+            op_text},
+    [IPC] = {"ipc", "ins/cy", "instructions a cycle, counted", 6, 19, COLUMN_HIDDEN, ipc_value, format_ratio, NULL},
+    [MISSES] = {"misses", "misses", "cache misses a launch, counted", 8, 20, COLUMN_HIDDEN, misses_value, format_count,
+                NULL},
+    [DRAM] = {"dram", "DRAM/s", "bytes to and from the device's memory over time, counted", 8, 21, COLUMN_HIDDEN,
+              dram_value, format_rate, NULL},
+    [OCCUPANCY] = {"occupancy", "occ%", "warps active of those that fit, counted", 6, 22, COLUMN_HIDDEN,
+                   occupancy_value, format_percent, NULL},
+};
+
+/* A filter finds a kernel by its class, its operation and the modules that it serves, too. */
+static void kernels_words(const void *context, size_t index, struct cell_text *out)
 {
     const struct kernels *kernels = context;
-    const struct kernel_row *row = &kernels->rows.items[index];
-    const double value = columns[column].left ? 0 : kernels_value(context, index, column);
-    switch (column) {
-    case NAME:
-        cell_string(out, row->name);
-        break;
-    case PHASE:
-        cell_string(out, phase_text(row->phase));
-        if (row->phase >= 0)
-            out->style = (enum style)(STYLE_PHASE + row->phase);
-        break;
-    case CLASS:
-        cell_string(out, row->kernel_class < 0 ? "several" : kernel_class_name((enum kernel_class)row->kernel_class));
-        if (row->kernel_class >= 0)
-            out->style = (enum style)(STYLE_CLASS + row->kernel_class);
-        break;
-    case SPARK:
-        format_spark(out->text, sizeof out->text, row->recent, row->recent_count, SPARK_WIDTH);
-        out->style = STYLE_BAR;
-        break;
-    case OP:
-        cell_string(out, row->op);
-        break;
-    case LAYERS:
-    case CALLS:
-    case MISSES:
-        cell_figure(out, format_count, value);
-        break;
-    case SHARE:
-    case CV:
-    case ROOF:
-    case OCCUPANCY:
-        cell_figure(out, format_percent, value);
-        break;
-    case BYTES:
-    case FLOPS:
-    case DRAM:
-        cell_figure(out, format_rate, value);
-        break;
-    case IPC:
-        cell_figure(out, format_ratio, value);
-        break;
-    case RATIO:
-        cell_figure(out, format_ratio, value);
-        if (value > 1.05)
-            out->style = STYLE_BAD;
-        else if (value < 0.95)
-            out->style = STYLE_GOOD;
-        break;
-    default:
-        cell_figure(out, format_duration, value);
+    const struct kernel_row *row = row_at(context, index);
+    size_t used = (size_t)snprintf(out->text, sizeof out->text, "%s %s",
+                                   row->kernel_class < 0 ? "" : kernel_class_name((enum kernel_class)row->kernel_class),
+                                   row->sum.op ? row->sum.op : "");
+    int32_t last = -1;
+    for (size_t i = 0; row->kernel >= 0 && i < kernels->cell->entry_count && used < sizeof out->text; i++) {
+        const struct report_entry *entry = &kernels->cell->entries[i];
+        if ((int32_t)entry->kernel != row->kernel || entry->scope < 0 ||
+            (size_t)entry->scope >= kernels->cell->layer_count || !kernels->modules.layer_count)
+            continue;
+        const int32_t module = kernels->modules.of_layer[entry->scope];
+        if (module != last)
+            used += (size_t)snprintf(out->text + used, sizeof out->text - used, " %s",
+                                     kernels->modules.layers[module].path);
+        last = module;
     }
 }
 
@@ -205,30 +228,26 @@ static void kernels_text(const void *context, size_t index, int column, struct c
 static uint64_t kernels_version(const void *context, size_t index)
 {
     const struct kernels *kernels = context;
-    const struct kernel_row *row = &kernels->rows.items[index];
-    uint64_t version = version_mix((uint64_t)row->layers, (double)row->calls);
-    version = version_mix(version, row->total_ns);
-    version = version_mix(version, row->median_ns);
+    const struct kernel_row *row = row_at(context, index);
+    uint64_t version = version_mix((uint64_t)row->sum.layers, (double)row->sum.calls);
+    version = version_mix(version, (double)row->sum.total_ns);
+    version = version_mix(version, row->sum.median_ns);
     version = version_mix(version, row->base_ns);
     /* Those of a GPU come after the launches that they are of. */
-    const struct report_counters *counters = row->kernel >= 0 && (size_t)row->kernel < kernels->cell->kernel_count
-                                                 ? kernels->cell->kernels[row->kernel].counters
-                                                 : NULL;
-    version = version_mix(version, counters ? (double)counters->samples : 0);
-    version = version_mix(version, round(row->share * 1000));
+    const struct report_kernel *kernel = counted(context, index);
+    version = version_mix(version, kernel && kernel->counters ? (double)kernel->counters->samples : 0);
+    version = version_mix(version, round(row->sum.share * 1000));
     return version_mix(version_mix(version, kernels->cell->ceilings.flops_per_s), kernels->cell->ceilings.bytes_per_s);
 }
 
 static const struct table_ops ops = {
     .columns = columns,
     .column_count = COLUMNS_COUNT,
-    .text = kernels_text,
-    .value = kernels_value,
+    .order = ORDER_COLUMN,
     .flexible_least = 24,
     .long_names = true,
     .version = kernels_version,
-    .slow = 1u << SPARK,
-    .automatic = COMPARED,
+    .words = kernels_words,
     .slot = VIEW_KERNELS,
 };
 
@@ -245,12 +264,14 @@ static void kernels_release(void *state)
     table_release(&kernels->table);
     vec_release(&kernels->rows);
     vec_release(&kernels->ids);
+    modules_release(&kernels->modules);
 }
 
 static void make_rows(struct app *app, struct kernels *kernels)
 {
+    const struct report_cell *cell = kernels->cell;
     struct kernel_query query = {
-        .pass = app_pass(app, kernels->cell),
+        .pass = app_pass(app, cell),
         .scope = app->focus.scope,
         .part = app->focus.part,
         .grouping = app->focus.grouping,
@@ -264,36 +285,45 @@ static void make_rows(struct app *app, struct kernels *kernels)
         kernels->table.shown &= ~COMPARED;
     /* A frozen screen keeps what it showed: the last ten seconds and the bins of groups go on moving underneath. Other rows
      * than those that it has it makes of what the document holds, which stands still. */
-    query.frozen = app->paused && kernels->cell && kernels->cell->status == STATUS_RUNNING;
-    if (query.frozen && kernels->made_of == kernels->cell && kernels->made_version == kernels->cell->version &&
-        kernel_query_same(&kernels->query, &query))
+    query.frozen = app->paused && cell && cell->status == STATUS_RUNNING;
+    const bool same = kernels->made && cell && kernels->made_of == cell->run_id &&
+                      kernels->made_version == cell->version && kernel_query_same(&kernels->query, &query) &&
+                      (!query.baseline || kernels->base_version == query.baseline->version);
+    if (same && query.frozen)
         return;
     query.window &= !query.frozen;
     kernels->rows.count = kernels->ids.count = 0;
     kernels->query = query;
-    kernels->made_of = kernels->cell;
-    if (!kernels->cell || query.pass == NO_PASS)
+    kernels->made = false;
+    if (!cell || query.pass == NO_PASS)
         return;
-    kernels->made_version = kernels->cell->version;
-    kernel_rows_make(kernels->cell, &query, &kernels->rows);
+    modules_tree(&kernels->modules, cell);
+    kernels->made = true;
+    kernels->made_of = cell->run_id;
+    kernels->made_version = cell->version;
+    kernels->base_version = query.baseline ? query.baseline->version : 0;
+    kernel_rows_make(cell, &kernels->modules, &query, &kernels->rows);
     for (size_t i = 0; i < kernels->rows.count; i++)
         vec_push(&kernels->ids, kernels->rows.items[i].id);
 }
 
-static void kernels_draw(struct app *app, void *state, const struct area *area)
+static void kernels_update(struct app *app, void *state)
 {
     struct kernels *kernels = state;
     kernels->cell = app_cell(app);
     make_rows(app, kernels);
     table_update(&kernels->table, kernels, kernels->ids.items, kernels->ids.count, app->now);
+}
+
+static void kernels_draw(struct app *app, void *state, const struct area *area)
+{
+    struct kernels *kernels = state;
+    const struct report_cell *cell = kernels->cell;
     table_draw(&kernels->table, kernels, area,
-               !kernels->cell                            ? "no run yet: n starts one"
-               : kernels->cell->status == STATUS_RUNNING ? "no kernel yet: the first ones come with the warm-up"
-               : kernels->cell->status == STATUS_PENDING ? "this run waits for those before it"
-               : kernels->cell->kernel_count             ? "no kernel of this pass is above the threshold; L changes it"
-                                                         : "this run has no kernels");
-    if (kernels->cell && !kernels->cell->kernel_count && kernels->cell->reason && area->height > 4)
-        area_text_fit(area, 3, 1, area->width - 2, STYLE_WARN, kernels->cell->reason);
+               !cell || !cell->kernel_count ? cell_has_none(app, cell, "kernels")
+                                            : "no kernel of this pass is above the threshold; L changes it");
+    if (cell && !cell->kernel_count && cell->reason && area->height > 4)
+        area_text_fit(area, 3, 1, area->width - 2, STYLE_WARN, cell->reason);
 }
 
 static void kernels_status(const struct app *app, const void *state, char *text, size_t size)
@@ -310,6 +340,9 @@ static void kernels_status(const struct app *app, const void *state, char *text,
         used += (size_t)snprintf(text + used, size - used, ", filter: %s", table->filter);
     if (table->search[0] && used < size)
         used += (size_t)snprintf(text + used, size - used, ", search: %s", table->search);
+    if (kernels->query.baseline && kernels->cell && used < size)
+        used += (size_t)snprintf(text + used, size - used, ", by %s",
+                                 unit_name(kernel_unit(kernels->cell, &kernels->query)));
     if (used < size)
         snprintf(text + used, size - used, ", %zu of %zu", table->items.count ? table->position + 1 : 0,
                  table->items.count);
@@ -321,7 +354,7 @@ static void open_row(struct app *app, struct kernels *kernels)
     size_t index;
     if (!table_selected(&kernels->table, &index))
         return;
-    const struct kernel_row *row = &kernels->rows.items[index];
+    const struct kernel_row *row = row_at(kernels, index);
     const enum grouping grouping = kernels->query.grouping;
     if (grouping != GROUP_KERNEL) {
         app_open_group(app, kernels->cell, kernels->query.pass, grouping, row->group);
@@ -368,6 +401,7 @@ const struct view_ops kernels_view = {
     .state_size = sizeof(struct kernels),
     .init = kernels_init,
     .release = kernels_release,
+    .update = kernels_update,
     .draw = kernels_draw,
     .status = kernels_status,
     .command = kernels_command,

@@ -1,51 +1,45 @@
-/* Layers: the module tree of the model, forward, backward and optimizer side by side, down to the kernels of a module.
- * Times are per profiled step. */
+/* Layers: the module tree of the model, forward, backward and optimizer side by side, down to the kernels of a module; or the
+ * same over all blocks, where what they have in common is one row. Times are per profiled step. */
+#include "base/system.h"
 #include "tui/app.h"
 #include "tui/cells.h"
+#include "tui/layer_tree.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 enum column {
     NAME,
+    BLOCKS,
     FWD,
     FWD_SELF,
     BWD,
     BWD_SELF,
     OPT,
     LOSS,
+    RECOMPUTE,
+    NONE_PHASE,
     TOTAL,
     SELF,
     SHARE,
+    BAR,
     FLOPS,
     RATE,
+    ROOF,
     SAVED,
     PARAMETERS,
     CALLS,
+    BASE,
+    RATIO,
     COLUMNS_COUNT
 };
 
-static const struct table_column columns[COLUMNS_COUNT] = {
-    [NAME] = {"layer", "layer", "module of the model; the leaves are its kernels", 0, 0, true, false},
-    [FWD] = {"fwd", "fwd", "forward, inclusive: the module and all below it, per step", 9, 2, false, false},
-    [FWD_SELF] = {"fwd_self", "fwd self", "forward, exclusive: kernels of the module itself", 9, 8, false, false},
-    [BWD] = {"bwd", "bwd", "backward, inclusive", 9, 3, false, false},
-    [BWD_SELF] = {"bwd_self", "bwd self", "backward, exclusive", 9, 9, false, false},
-    [OPT] = {"opt", "opt", "optimizer, inclusive", 9, 6, false, false},
-    [LOSS] = {"loss", "loss", "loss, inclusive", 9, 15, false, true},
-    [TOTAL] = {"total", "total", "all phases, inclusive", 9, 4, false, false},
-    [SELF] = {"self", "self", "all phases, exclusive", 9, 10, false, true},
-    [SHARE] = {"share", "%", "of the step's kernel time, inclusive", 5, 1, false, false},
-    [FLOPS] = {"flops", "FLOP", "modelled FLOPs of a step, inclusive", 8, 7, false, false},
-    [RATE] = {"rate", "FLOP/s", "modelled FLOPs over time, inclusive", 8, 5, false, false},
-    [SAVED] = {"saved", "saved", "activations kept for backward, planned, inclusive", 9, 11, false, false},
-    [PARAMETERS] = {"parameters", "params", "parameter memory, inclusive", 9, 12, false, false},
-    [CALLS] = {"calls", "calls", "launches in the profiled steps", 7, 13, false, true},
-};
+#define BAR_WIDTH 16
+#define COMPARED (1u << BASE | 1u << RATIO)
 
 struct row {
-    int32_t layer;
-    int32_t entry; /* a kernel of the layer, or −1 */
+    struct spot at;
     int depth;
     bool open, has_children;
 };
@@ -54,23 +48,15 @@ struct layers {
     struct table table;
     VEC(struct row) rows;
     VEC(uint64_t) ids;
-    VEC(uint64_t) toggled;                /* ids whose fold differs from the default */
-    VEC(int32_t) first_entry, next_entry; /* entries of each layer as a list */
-    bool all_open, all_closed;
+    VEC(uint64_t) toggled; /* ids whose fold differs from the default */
+    VEC(uint8_t) matches;  /* a layer of the tree: it, or one below it, has what the filter asks for */
+    bool all_open, all_closed, blocks_apart;
+    struct tree tree, base; /* base.cell NULL: nothing is compared */
     const struct report_cell *cell;
     int pass;
+    enum unit unit;
     double step_ns;
 };
-
-static uint64_t layer_id(const struct report_cell *cell, int32_t layer)
-{
-    return text_id(cell->layers[layer].path, 201);
-}
-
-uint64_t layer_entry_id(const struct report_cell *cell, const struct report_entry *entry)
-{
-    return text_id(cell->kernels[entry->kernel].name, layer_id(cell, entry->scope) + entry->phase + 1);
-}
 
 static bool is_toggled(const struct layers *layers, uint64_t id)
 {
@@ -90,36 +76,25 @@ static void toggle(struct layers *layers, uint64_t id)
     vec_push(&layers->toggled, id);
 }
 
+/* "layers.*": a block. */
+static bool is_block(const struct tree *tree, int32_t layer)
+{
+    const char *path = tree->layers[layer].path;
+    return path[0] && path[strlen(path) - 1] == '*';
+}
+
+/* The model, what holds the blocks, and where all blocks are one, that one. */
+static bool opens_by_itself(const struct tree *tree, int32_t layer)
+{
+    const int32_t child = tree->first_child.items[layer];
+    return tree->layers[layer].depth < 1 || is_block(tree, layer) || (child >= 0 && is_block(tree, child));
+}
+
 /* At first the model is open down to its blocks. */
 static bool is_open(const struct layers *layers, int32_t layer)
 {
-    const bool by_default = layers->all_open || (!layers->all_closed && layers->cell->layers[layer].depth < 1);
-    return by_default != is_toggled(layers, layer_id(layers->cell, layer));
-}
-
-static double inclusive(const struct layers *layers, int32_t layer)
-{
-    double sum = 0;
-    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
-        sum += layers->cell->layers[layer].phase[layers->pass][phase].inclusive_ns;
-    return sum;
-}
-
-static void list_entries(struct layers *layers)
-{
-    const struct report_cell *cell = layers->cell;
-    layers->first_entry.count = layers->next_entry.count = 0;
-    for (size_t i = 0; i < cell->layer_count; i++)
-        vec_push(&layers->first_entry, -1);
-    for (size_t i = 0; i < cell->entry_count; i++)
-        vec_push(&layers->next_entry, -1);
-    for (size_t i = cell->entry_count; i-- > 0;) {
-        const struct report_entry *entry = &cell->entries[i];
-        if (entry->pass != layers->pass || entry->scope < 0 || (size_t)entry->scope >= cell->layer_count)
-            continue;
-        layers->next_entry.items[i] = layers->first_entry.items[entry->scope];
-        layers->first_entry.items[entry->scope] = (int32_t)i;
-    }
+    const bool by_default = layers->all_open || (!layers->all_closed && opens_by_itself(&layers->tree, layer));
+    return by_default != is_toggled(layers, tree_layer_id(&layers->tree, layer));
 }
 
 static void add_row(struct layers *layers, const struct row *row, uint64_t id)
@@ -128,194 +103,341 @@ static void add_row(struct layers *layers, const struct row *row, uint64_t id)
     vec_push(&layers->ids, id);
 }
 
-/* Scopes come parents first and depth first, so one pass over them with the depth of the first closed one is the tree. */
-static void make_rows(struct app *app, struct layers *layers)
+/* A row's time in another tree: of the layer of that path, and of the kernel of that name in it; NaN where it has none. */
+static double base_of(const struct layers *layers, const struct row *row)
 {
-    const struct report_cell *cell = layers->cell;
-    const double least = app->config.threshold * layers->step_ns;
-    int32_t hidden_below = INT32_MAX;
-    layers->rows.count = layers->ids.count = 0;
-    for (int32_t i = 0; i < (int32_t)cell->layer_count; i++) {
-        const struct report_layer *layer = &cell->layers[i];
-        if (layer->depth > hidden_below)
-            continue;
-        hidden_below = INT32_MAX;
-        if (app->focus.scope >= 0 && !scope_within(cell, i, app->focus.scope) &&
-            !scope_within(cell, app->focus.scope, i))
-            continue;
-        if (inclusive(layers, i) < least) {
-            hidden_below = layer->depth;
-            continue;
-        }
-        const bool has_children = (i + 1 < (int32_t)cell->layer_count && cell->layers[i + 1].depth > layer->depth) ||
-                                  layers->first_entry.items[i] >= 0;
-        const struct row row = {i, -1, layer->depth, is_open(layers, i), has_children};
-        add_row(layers, &row, layer_id(cell, i));
-        if (!row.open) {
-            hidden_below = layer->depth;
-            continue;
-        }
-        for (int32_t at = layers->first_entry.items[i]; at >= 0; at = layers->next_entry.items[at]) {
-            const struct report_entry *entry = &cell->entries[at];
-            if ((double)entry->total_ns < least * (double)cell->passes[layers->pass].profiled_steps)
-                continue;
-            const struct row leaf = {i, at, layer->depth + 1, false, false};
-            add_row(layers, &leaf, layer_entry_id(cell, entry));
-        }
+    const struct tree *base = &layers->base;
+    const int32_t layer = base->cell ? tree_same(&layers->tree, base, row->at.layer) : -1;
+    struct spot other = {layer, -1};
+    if (layer < 0)
+        return UNKNOWN_DOUBLE;
+    if (row->at.leaf >= 0) {
+        const struct report_entry *leaf = &layers->tree.leaves.items[row->at.leaf];
+        const char *name = layers->cell->kernels[leaf->kernel].name;
+        for (int32_t at = base->first_leaf.items[layer]; at >= 0; at = base->next_leaf.items[at])
+            if (base->leaves.items[at].phase == leaf->phase &&
+                strcmp(base->cell->kernels[base->leaves.items[at].kernel].name, name) == 0)
+                other.leaf = at;
+        if (other.leaf < 0)
+            return UNKNOWN_DOUBLE;
     }
+    const double a_step = tree_time(base, other, false);
+    const struct cell *shape = &base->cell->requested;
+    return layers->unit == UNIT_TOKENS ? a_step / (double)(shape->batch_size * shape->context_length) * 1000 : a_step;
 }
 
-static double phase_value(const struct layers *layers, const struct row *row, int phase, bool exclusive)
+static double own_of(const struct layers *layers, const struct row *row)
 {
-    const struct report_cell *cell = layers->cell;
-    if (row->entry < 0) {
-        const struct report_layer_phase *times = &cell->layers[row->layer].phase[layers->pass][phase];
-        return exclusive ? times->exclusive_ns : times->inclusive_ns;
+    const struct cell *shape = &layers->cell->requested;
+    const double a_step = tree_time(&layers->tree, row->at, false);
+    return layers->unit == UNIT_TOKENS ? a_step / (double)(shape->batch_size * shape->context_length) * 1000 : a_step;
+}
+
+static const struct row *row_at(const void *context, size_t index)
+{
+    return &((const struct layers *)context)->rows.items[index];
+}
+
+/* A column's value is an expression of its row; the order of children is by it, too. */
+#define VALUE(name, expression)                                                                                        \
+    static double name##_of(const struct layers *layers, const struct row *row)                                        \
+    {                                                                                                                  \
+        const struct tree *tree = &layers->tree;                                                                       \
+        (void)tree;                                                                                                    \
+        return expression;                                                                                             \
+    }                                                                                                                  \
+    static double name(const void *context, size_t index)                                                              \
+    {                                                                                                                  \
+        return name##_of(context, row_at(context, index));                                                             \
     }
-    const struct report_entry *entry = &cell->entries[row->entry];
-    const uint64_t steps = cell->passes[layers->pass].profiled_steps;
-    if (entry->phase != phase)
-        return 0;
-    return steps ? (double)entry->total_ns / (double)steps : UNKNOWN_DOUBLE;
-}
 
-static double flops_of(const struct layers *layers, const struct row *row)
-{
-    const struct report_cell *cell = layers->cell;
-    if (row->entry >= 0) {
-        const uint64_t steps = cell->passes[layers->pass].profiled_steps;
-        return steps ? cell->entries[row->entry].flops / (double)steps : UNKNOWN_DOUBLE;
-    }
-    double sum = 0;
-    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
-        sum += cell->layers[row->layer].phase[layers->pass][phase].flops;
-    return sum;
-}
+VALUE(blocks_value,
+      row->at.leaf < 0 && !layers->blocks_apart ? (double)tree->modules.members[row->at.layer] : UNKNOWN_DOUBLE)
+VALUE(fwd_value, tree_phase(tree, row->at, PHASE_FWD, false))
+VALUE(fwd_self_value, tree_phase(tree, row->at, PHASE_FWD, true))
+VALUE(bwd_value, tree_phase(tree, row->at, PHASE_BWD, false))
+VALUE(bwd_self_value, tree_phase(tree, row->at, PHASE_BWD, true))
+VALUE(opt_value, tree_phase(tree, row->at, PHASE_OPT, false))
+VALUE(loss_value, tree_phase(tree, row->at, PHASE_LOSS, false))
+VALUE(recompute_value, tree_phase(tree, row->at, PHASE_RECOMPUTE, false))
+VALUE(none_value, tree_phase(tree, row->at, PHASE_NONE, false))
+VALUE(total_value, tree_time(tree, row->at, false))
+VALUE(self_value, tree_time(tree, row->at, true))
+VALUE(share_value, tree_time(tree, row->at, false) / layers->step_ns)
+VALUE(flops_value, tree_work(tree, row->at, true))
+VALUE(rate_value, rate_per_s(tree_work(tree, row->at, true), tree_time(tree, row->at, false)))
+VALUE(roof_value, roof_share(layers->cell, tree_work(tree, row->at, true), tree_work(tree, row->at, false),
+                             tree_time(tree, row->at, false)))
+VALUE(saved_value, row->at.leaf < 0 ? known_or_nan(tree->layers[row->at.layer].saved_bytes) : UNKNOWN_DOUBLE)
+VALUE(parameters_value, row->at.leaf < 0 ? known_or_nan(tree->layers[row->at.layer].parameter_bytes) : UNKNOWN_DOUBLE)
+VALUE(calls_value, tree_calls(tree, row->at))
+VALUE(base_value, base_of(layers, row))
+VALUE(ratio_value, own_of(layers, row) / base_of(layers, row))
 
-static double calls_of(const struct layers *layers, const struct row *row)
+static void name_text(const void *context, size_t index, struct cell_text *out)
 {
-    uint64_t calls = 0;
-    if (row->entry >= 0)
-        return (double)layers->cell->entries[row->entry].calls;
-    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
-        calls += layers->cell->layers[row->layer].phase[layers->pass][phase].calls;
-    return (double)calls;
-}
-
-static double all_phases(const struct layers *layers, const struct row *row, bool exclusive)
-{
-    double sum = 0;
-    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
-        sum += phase_value(layers, row, phase, exclusive);
-    return sum;
-}
-
-static double row_value(const struct layers *layers, const struct row *row, int column)
-{
-    const struct report_layer *layer = &layers->cell->layers[row->layer];
-    switch (column) {
-    case FWD:
-    case FWD_SELF:
-        return phase_value(layers, row, PHASE_FWD, column == FWD_SELF);
-    case BWD:
-    case BWD_SELF:
-        return phase_value(layers, row, PHASE_BWD, column == BWD_SELF);
-    case OPT:
-        return phase_value(layers, row, PHASE_OPT, false);
-    case LOSS:
-        return phase_value(layers, row, PHASE_LOSS, false);
-    case TOTAL:
-    case SELF:
-        return all_phases(layers, row, column == SELF);
-    case SHARE:
-        return all_phases(layers, row, false) / layers->step_ns;
-    case FLOPS:
-        return flops_of(layers, row);
-    case RATE:
-        return rate_per_s(flops_of(layers, row), all_phases(layers, row, false));
-    case SAVED:
-        return row->entry < 0 ? known_or_nan(layer->saved_bytes) : UNKNOWN_DOUBLE;
-    case PARAMETERS:
-        return row->entry < 0 ? known_or_nan(layer->parameter_bytes) : UNKNOWN_DOUBLE;
-    default:
-        return calls_of(layers, row);
-    }
-}
-
-static void name_text(const struct layers *layers, const struct row *row, struct cell_text *out)
-{
-    const struct report_cell *cell = layers->cell;
+    const struct layers *layers = context;
+    const struct row *row = row_at(context, index);
     const int indent = row->depth < 20 ? row->depth * 2 : 40;
-    if (row->entry >= 0) {
-        const struct report_entry *entry = &cell->entries[row->entry];
-        snprintf(out->text, sizeof out->text, "%*s· %s %s", indent, "", phase_name((enum phase)entry->phase),
-                 cell->kernels[entry->kernel].name);
-        out->style = (enum style)(STYLE_PHASE + entry->phase);
+    if (row->at.leaf >= 0) {
+        const struct report_entry *leaf = &layers->tree.leaves.items[row->at.leaf];
+        snprintf(out->text, sizeof out->text, "%*s· %s %s", indent, "", phase_name((enum phase)leaf->phase),
+                 layers->cell->kernels[leaf->kernel].name);
+        out->style = (enum style)(STYLE_PHASE + leaf->phase);
         return;
     }
     snprintf(out->text, sizeof out->text, "%*s%s %s", indent, "",
              !row->has_children ? " "
              : row->open        ? "▾"
                                 : "▸",
-             cell->layers[row->layer].name);
+             layers->tree.layers[row->at.layer].name);
 }
 
-static void layers_text(const void *context, size_t index, int column, struct cell_text *out)
+static void blocks_text(const void *context, size_t index, struct cell_text *out)
 {
-    const struct layers *layers = context;
-    const struct row *row = &layers->rows.items[index];
-    if (column == NAME) {
-        name_text(layers, row, out);
-        return;
-    }
-    const double value = row_value(layers, row, column);
-    switch (column) {
-    case SHARE:
-        cell_figure(out, format_percent, value);
-        break;
-    case FLOPS:
-    case RATE:
-        cell_figure(out, format_rate, value);
-        break;
-    case SAVED:
-    case PARAMETERS:
-        cell_figure(out, format_bytes, value);
-        break;
-    case CALLS:
-        cell_figure(out, format_count, value);
-        break;
-    default:
-        cell_figure(out, format_duration, value);
-        if (column == FWD || column == FWD_SELF)
-            out->style = (enum style)(STYLE_PHASE + PHASE_FWD);
-        else if (column == BWD || column == BWD_SELF)
-            out->style = (enum style)(STYLE_PHASE + PHASE_BWD);
-        else if (column == OPT)
-            out->style = (enum style)(STYLE_PHASE + PHASE_OPT);
-    }
-    /* Nothing of that phase runs in the module: that is known, and drawn quieter than a time. */
+    const double blocks = blocks_value(context, index);
+    out->style = STYLE_DIM;
+    out->text[0] = 0;
+    if (blocks > 1)
+        snprintf(out->text, sizeof out->text, "×%.0f", blocks);
+}
+
+/* Nothing of that phase runs in the module: that is known, and drawn quieter than a time. */
+static void quiet_zero(struct cell_text *out, double value, enum style style)
+{
     if (value == 0) {
         cell_string(out, "-");
         out->style = STYLE_DIM;
+    } else if (is_known(value)) {
+        out->style = style;
     }
+}
+
+#define QUIET(name, of, quiet_style)                                                                                   \
+    static void name(const void *context, size_t index, struct cell_text *out)                                         \
+    {                                                                                                                  \
+        quiet_zero(out, of(context, index), quiet_style);                                                              \
+    }
+
+QUIET(fwd_text, fwd_value, (enum style)(STYLE_PHASE + PHASE_FWD))
+QUIET(fwd_self_text, fwd_self_value, (enum style)(STYLE_PHASE + PHASE_FWD))
+QUIET(bwd_text, bwd_value, (enum style)(STYLE_PHASE + PHASE_BWD))
+QUIET(bwd_self_text, bwd_self_value, (enum style)(STYLE_PHASE + PHASE_BWD))
+QUIET(opt_text, opt_value, (enum style)(STYLE_PHASE + PHASE_OPT))
+QUIET(loss_text, loss_value, (enum style)(STYLE_PHASE + PHASE_LOSS))
+QUIET(recompute_text, recompute_value, (enum style)(STYLE_PHASE + PHASE_RECOMPUTE))
+QUIET(none_text, none_value, STYLE_NORMAL)
+QUIET(total_text, total_value, STYLE_NORMAL)
+QUIET(self_text, self_value, STYLE_NORMAL)
+QUIET(share_text, share_value, STYLE_NORMAL)
+QUIET(flops_text, flops_value, STYLE_NORMAL)
+QUIET(rate_text, rate_value, STYLE_NORMAL)
+QUIET(saved_text, saved_value, STYLE_NORMAL)
+QUIET(parameters_text, parameters_value, STYLE_NORMAL)
+QUIET(calls_text, calls_value, STYLE_NORMAL)
+
+static void bar_text(const void *context, size_t index, struct cell_text *out)
+{
+    format_bar(out->text, sizeof out->text, share_value(context, index), BAR_WIDTH);
+    out->style = STYLE_BAR;
+}
+
+/* Two trees have no samples of their own: a ratio says how much, and the colour whether it is beyond the threshold. */
+static void ratio_text(const void *context, size_t index, struct cell_text *out)
+{
+    const double ratio = ratio_value(context, index);
+    if (ratio > 1 + COMPARE_THRESHOLD)
+        out->style = STYLE_BAD;
+    else if (ratio < 1 - COMPARE_THRESHOLD)
+        out->style = STYLE_GOOD;
+}
+
+static const struct table_column columns[COLUMNS_COUNT] = {
+    [NAME] = {"layer", "layer", "module of the model, in its order; the leaves are its kernels", 0, 0, COLUMN_LEFT,
+              NULL, NULL, name_text},
+    [BLOCKS] = {"blocks", "in", "how many modules of the same name are added up (layers.* : all blocks)", 4, 13,
+                COLUMN_AUTOMATIC, blocks_value, NULL, blocks_text},
+    [FWD] = {"fwd", "fwd", "forward, inclusive: the module and all below it, per step", 9, 2, 0, fwd_value,
+             format_duration, fwd_text},
+    [FWD_SELF] = {"fwd_self", "fwd self", "forward, exclusive: kernels of the module itself", 9, 15, COLUMN_HIDDEN,
+                  fwd_self_value, format_duration, fwd_self_text},
+    [BWD] = {"bwd", "bwd", "backward, inclusive", 9, 3, 0, bwd_value, format_duration, bwd_text},
+    [BWD_SELF] = {"bwd_self", "bwd self", "backward, exclusive", 9, 16, COLUMN_HIDDEN, bwd_self_value, format_duration,
+                  bwd_self_text},
+    [OPT] = {"opt", "opt", "optimizer, inclusive", 9, 5, 0, opt_value, format_duration, opt_text},
+    [LOSS] = {"loss", "loss", "loss, inclusive; fwd, bwd, opt and loss add up to total", 9, 6, 0, loss_value,
+              format_duration, loss_text},
+    [RECOMPUTE] = {"recompute", "again", "forward work done again for backward, inclusive", 9, 6,
+                   COLUMN_AUTOMATIC | COLUMN_HIDDEN, recompute_value, format_duration, recompute_text},
+    [NONE_PHASE] = {"none", "no phase", "of no phase that is known, inclusive", 9, 6, COLUMN_AUTOMATIC | COLUMN_HIDDEN,
+                    none_value, format_duration, none_text},
+    [TOTAL] = {"total", "total", "all phases, inclusive", 9, 4, 0, total_value, format_duration, total_text},
+    [SELF] = {"self", "self", "all phases, exclusive", 9, 14, COLUMN_HIDDEN, self_value, format_duration, self_text},
+    [SHARE] = {"share", "%", "of the step's kernel time, inclusive", 5, 1, 0, share_value, format_percent, share_text},
+    [BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 9, COLUMN_LEFT, share_value, NULL, bar_text},
+    [FLOPS] = {"flops", "FLOP", "modelled FLOPs of a step, inclusive", 8, 8, 0, flops_value, format_rate, flops_text},
+    [RATE] = {"rate", "FLOP/s", "modelled FLOPs over time, inclusive", 8, 7, 0, rate_value, format_rate, rate_text},
+    [ROOF] = {"roof", "roof%", "of what the measured ceilings allow for its work as a whole", 6, 10, 0, roof_value,
+              format_percent, NULL},
+    [SAVED] = {"saved", "saved", "activations kept for backward, planned, inclusive", 9, 11, 0, saved_value,
+               format_bytes, saved_text},
+    [PARAMETERS] = {"parameters", "params", "parameter memory, inclusive", 9, 12, 0, parameters_value, format_bytes,
+                    parameters_text},
+    [CALLS] = {"calls", "calls", "launches in the profiled steps, exclusive", 7, 17, COLUMN_HIDDEN, calls_value,
+               format_count, calls_text},
+    [BASE] = {"base", "base", "total of the same module in the baseline; where the shapes differ, of a thousand tokens",
+              9, 2, COLUMN_AUTOMATIC | COLUMN_HIDDEN, base_value, format_duration, NULL},
+    [RATIO] = {"ratio", "ratio", "total over the baseline's", 6, 1, COLUMN_AUTOMATIC | COLUMN_HIDDEN, ratio_value,
+               format_ratio, ratio_text},
+};
+
+/* Children in the order of the model, or by a column. */
+struct child {
+    int32_t layer, leaf, place;
+    double value;
+};
+
+static double child_value(const struct layers *layers, const struct child *child)
+{
+    /* The columns speak of rows: this child as if it were the only one. */
+    struct layers lone = *layers;
+    struct row row = {{child->layer, child->leaf}, 0, false, false};
+    lone.rows.items = &row;
+    lone.rows.count = 1;
+    return columns[layers->table.sort].value(&lone, 0);
+}
+
+static int by_value(const void *a, const void *b, void *ascending)
+{
+    const struct child *left = a, *right = b;
+    if (isnan(left->value) != isnan(right->value))
+        return isnan(left->value) ? 1 : -1;
+    if (!isnan(left->value) && left->value != right->value)
+        return (left->value < right->value) == *(bool *)ascending ? -1 : 1;
+    return left->place - right->place;
+}
+
+static bool contains(const char *text, const char *needle)
+{
+    return strcasestr(text, needle) != NULL;
+}
+
+/* What a filter shows: a module whose path has the text, a kernel whose name has it, and the way to each. */
+static bool leaf_matches(const struct layers *layers, const struct report_entry *leaf)
+{
+    const struct report_kernel *kernel = &layers->cell->kernels[leaf->kernel];
+    const char *filter = layers->table.filter;
+    return contains(kernel->name, filter) || contains(kernel_class_name(kernel->kernel_class), filter) ||
+           (kernel->op && contains(kernel->op, filter));
+}
+
+static void find_matches(struct layers *layers)
+{
+    const struct tree *tree = &layers->tree;
+    layers->matches.count = 0;
+    for (int32_t i = 0; i < tree->count; i++) {
+        const int32_t parent = tree->layers[i].parent;
+        const bool own = contains(tree->layers[i].path, layers->table.filter) ||
+                         (parent >= 0 && parent < i && layers->matches.items[parent] == 2);
+        vec_push(&layers->matches, own ? 2 : 0);
+        for (int32_t at = tree->first_leaf.items[i]; at >= 0 && !layers->matches.items[i];
+             at = tree->next_leaf.items[at])
+            if (leaf_matches(layers, &tree->leaves.items[at]))
+                layers->matches.items[i] = 1;
+    }
+    for (int32_t i = tree->count; i-- > 0;) {
+        const int32_t parent = tree->layers[i].parent;
+        if (layers->matches.items[i] && parent >= 0 && parent < i && !layers->matches.items[parent])
+            layers->matches.items[parent] = 1;
+    }
+}
+
+static bool is_shown(const struct app *app, const struct layers *layers, int32_t layer)
+{
+    const int32_t scope = app->focus.scope;
+    if (layers->table.filter[0] && !layers->matches.items[layer])
+        return false;
+    if (scope < 0 || !layers->blocks_apart)
+        return true;
+    return scope_within(layers->cell, layer, scope) || scope_within(layers->cell, scope, layer);
+}
+
+static void add_layer(struct app *app, struct layers *layers, int32_t layer, int depth, double least);
+
+static void add_children(struct app *app, struct layers *layers, int32_t layer, int depth, double least)
+{
+    const struct tree *tree = &layers->tree;
+    const double steps = (double)layers->cell->passes[layers->pass].profiled_steps;
+    VEC(struct child) children = {0};
+    for (int32_t at = tree->first_leaf.items[layer]; at >= 0; at = tree->next_leaf.items[at]) {
+        const struct report_entry *leaf = &tree->leaves.items[at];
+        const bool wanted = !layers->table.filter[0] || layers->matches.items[layer] == 2 || leaf_matches(layers, leaf);
+        const struct child child = {layer, at, (int32_t)children.count, 0};
+        if (wanted && (double)leaf->total_ns >= least * steps)
+            vec_push(&children, child);
+    }
+    for (int32_t at = tree->first_child.items[layer]; at >= 0; at = tree->next_sibling.items[at]) {
+        const struct child child = {at, -1, (int32_t)children.count, 0};
+        if (is_shown(app, layers, at) && tree_time(tree, (struct spot){at, -1}, false) >= least)
+            vec_push(&children, child);
+    }
+    if (layers->table.sort != NAME && children.count > 1) {
+        for (size_t i = 0; i < children.count; i++)
+            children.items[i].value = child_value(layers, &children.items[i]);
+        sort_with(children.items, children.count, sizeof *children.items, by_value, &layers->table.ascending);
+    }
+    for (size_t i = 0; i < children.count; i++) {
+        const struct child *child = &children.items[i];
+        if (child->leaf < 0) {
+            add_layer(app, layers, child->layer, depth, least);
+            continue;
+        }
+        const struct row row = {{layer, child->leaf}, depth, false, false};
+        add_row(layers, &row, tree_leaf_id(tree, &tree->leaves.items[child->leaf]));
+    }
+    vec_release(&children);
+}
+
+static void add_layer(struct app *app, struct layers *layers, int32_t layer, int depth, double least)
+{
+    const struct tree *tree = &layers->tree;
+    const bool has_children = tree->first_child.items[layer] >= 0 || tree->first_leaf.items[layer] >= 0;
+    const bool open =
+        layers->table.filter[0] ? layers->matches.items[layer] == 1 || is_open(layers, layer) : is_open(layers, layer);
+    const struct row row = {{layer, -1}, depth, open, has_children};
+    add_row(layers, &row, tree_layer_id(tree, layer));
+    if (open && depth < 64)
+        add_children(app, layers, layer, depth + 1, least);
+}
+
+static void make_rows(struct app *app, struct layers *layers)
+{
+    const double least = app->config.threshold * layers->step_ns;
+    if (layers->table.filter[0])
+        find_matches(layers);
+    for (int32_t i = 0; i < layers->tree.count; i++)
+        if (layers->tree.layers[i].parent < 0 && is_shown(app, layers, i))
+            add_layer(app, layers, i, 0, least);
 }
 
 static uint64_t layers_version(const void *context, size_t index)
 {
     const struct layers *layers = context;
-    const struct row *row = &layers->rows.items[index];
-    uint64_t version = version_mix((uint64_t)row->open << 1 | row->has_children, calls_of(layers, row));
+    const struct row *row = row_at(context, index);
+    uint64_t version = version_mix((uint64_t)row->open << 1 | row->has_children, tree_calls(&layers->tree, row->at));
     for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {
-        version = version_mix(version, phase_value(layers, row, phase, false));
-        version = version_mix(version, phase_value(layers, row, phase, true));
+        version = version_mix(version, tree_phase(&layers->tree, row->at, phase, false));
+        version = version_mix(version, tree_phase(&layers->tree, row->at, phase, true));
     }
-    return version_mix(version, round(all_phases(layers, row, false) / layers->step_ns * 1000));
+    if (layers->base.cell)
+        version = version_mix(version, base_of(layers, row));
+    return version_mix(version, round(tree_time(&layers->tree, row->at, false) / layers->step_ns * 1000));
 }
 
 static const struct table_ops ops = {
     .columns = columns,
     .column_count = COLUMNS_COUNT,
-    .text = layers_text,
+    .order = ORDER_VIEW,
     .flexible_least = 26,
     .long_names = true,
     .version = layers_version,
@@ -326,6 +448,7 @@ static void layers_init(struct app *app, void *state)
 {
     struct layers *layers = state;
     table_init(&layers->table, &ops, NAME);
+    layers->table.ascending = true;
     app_configure_table(app, &layers->table);
 }
 
@@ -336,24 +459,51 @@ static void layers_release(void *state)
     vec_release(&layers->rows);
     vec_release(&layers->ids);
     vec_release(&layers->toggled);
-    vec_release(&layers->first_entry);
-    vec_release(&layers->next_entry);
+    vec_release(&layers->matches);
+    tree_release(&layers->tree);
+    tree_release(&layers->base);
+}
+
+/* What there is something of to show. */
+static void show_columns(struct layers *layers)
+{
+    const struct spot root = {0, -1};
+    const bool any = layers->rows.count > 0;
+    uint32_t automatic = layers->base.cell ? COMPARED : 0;
+    if (!layers->blocks_apart)
+        automatic |= 1u << BLOCKS;
+    if (any && tree_phase(&layers->tree, root, PHASE_RECOMPUTE, false) > 0)
+        automatic |= 1u << RECOMPUTE;
+    if (any && tree_phase(&layers->tree, root, PHASE_NONE, false) > 0)
+        automatic |= 1u << NONE_PHASE;
+    layers->table.shown = (layers->table.shown & ~table_automatic(&ops)) | automatic;
+}
+
+static void layers_update(struct app *app, void *state)
+{
+    struct layers *layers = state;
+    const struct report_cell *base = app->focus.compare ? app_find_cell(app, app->baseline) : NULL;
+    layers->cell = app_cell(app);
+    layers->pass = app_pass(app, layers->cell);
+    layers->rows.count = layers->ids.count = 0;
+    layers->base.cell = NULL;
+    if (layers->cell && layers->pass != NO_PASS && layers->cell->layer_count) {
+        tree_make(&layers->tree, layers->cell, layers->pass, layers->blocks_apart);
+        if (base && base != layers->cell && base->passes[layers->pass].present && base->layer_count)
+            tree_make(&layers->base, base, layers->pass, layers->blocks_apart);
+        const struct kernel_query query = {.grouping = GROUP_LAYER, .baseline = layers->base.cell};
+        layers->unit = kernel_unit(layers->cell, &query);
+        layers->step_ns = tree_time(&layers->tree, (struct spot){0, -1}, false);
+        make_rows(app, layers);
+    }
+    show_columns(layers);
+    table_update(&layers->table, layers, layers->ids.items, layers->ids.count, app->now);
 }
 
 static void layers_draw(struct app *app, void *state, const struct area *area)
 {
     struct layers *layers = state;
-    layers->cell = app_cell(app);
-    layers->pass = app_pass(app, layers->cell);
-    layers->rows.count = layers->ids.count = 0;
-    if (layers->cell && layers->pass != NO_PASS && layers->cell->layer_count) {
-        layers->step_ns = inclusive(layers, 0);
-        list_entries(layers);
-        make_rows(app, layers);
-    }
-    table_update(&layers->table, layers, layers->ids.items, layers->ids.count, app->now);
-    table_draw(&layers->table, layers, area,
-               !layers->cell ? "no run yet: n starts one" : "the layers come with the plan, when the run has begun");
+    table_draw(&layers->table, layers, area, cell_has_none(app, layers->cell, "layers"));
 }
 
 static void layers_status(const struct app *app, const void *state, char *text, size_t size)
@@ -370,13 +520,15 @@ static void layers_status(const struct app *app, const void *state, char *text, 
     if (is_known(pass->kernel_ns) && is_known(pass->attributed_ns) && used < size)
         used += (size_t)snprintf(text + used, size - used, ", unattributed %s",
                                  format_duration(rest, pass->kernel_ns - pass->attributed_ns));
+    if (layers->base.cell && used < size)
+        used += (size_t)snprintf(text + used, size - used, ", ratio by %s", unit_name(layers->unit));
     if (app->config.threshold > 0 && used < size)
         used += (size_t)snprintf(text + used, size - used, ", ≥%g%%", app->config.threshold * 100);
     if (layers->table.filter[0] && used < size)
         snprintf(text + used, size - used, ", filter: %s", layers->table.filter);
 }
 
-/* Enter on a layer folds it; on a layer that is a leaf of the model, or on a kernel, it shows the kernels. */
+/* Enter on a layer unfolds it; on an open one, or a kernel, it shows the kernels. */
 static void open_row(struct app *app, struct layers *layers)
 {
     size_t index;
@@ -386,15 +538,17 @@ static void open_row(struct app *app, struct layers *layers)
     struct focus focus = app->focus;
     focus.run = layers->cell->run_id;
     focus.pass = layers->pass;
-    if (row->entry >= 0) {
-        const struct report_kernel *kernel = &layers->cell->kernels[layers->cell->entries[row->entry].kernel];
+    if (row->at.leaf >= 0) {
+        const struct report_kernel *kernel = &layers->cell->kernels[layers->tree.leaves.items[row->at.leaf].kernel];
         focus.kernel = kernel_id(kernel->name, kernel->phase, kernel->pass);
         app->follow = false;
         app_open(app, VIEW_HISTOGRAM, &focus);
     } else if (row->has_children && !row->open) {
-        toggle(layers, layer_id(layers->cell, row->layer));
+        toggle(layers, tree_layer_id(&layers->tree, row->at.layer));
+    } else if (layers->blocks_apart) {
+        app_open_layer(app, layers->cell, layers->pass, row->at.layer);
     } else {
-        app_open_layer(app, layers->cell, layers->pass, row->layer);
+        app_open_module(app, layers->cell, layers->pass, layers->tree.layers[row->at.layer].path);
     }
 }
 
@@ -404,11 +558,11 @@ static void fold_all(struct layers *layers)
     if (!table_selected(&layers->table, &index))
         return;
     const struct row *row = &layers->rows.items[index];
-    const int depth = layers->cell->layers[row->layer].depth;
-    const bool open = is_open(layers, row->layer);
-    for (int32_t i = 0; i < (int32_t)layers->cell->layer_count; i++)
-        if (layers->cell->layers[i].depth == depth && is_open(layers, i) == open)
-            toggle(layers, layer_id(layers->cell, i));
+    const int depth = layers->tree.layers[row->at.layer].depth;
+    const bool open = is_open(layers, row->at.layer);
+    for (int32_t i = 0; i < layers->tree.count; i++)
+        if (layers->tree.layers[i].depth == depth && is_open(layers, i) == open)
+            toggle(layers, tree_layer_id(&layers->tree, i));
 }
 
 static void fold_one(struct layers *layers, bool open)
@@ -418,13 +572,67 @@ static void fold_one(struct layers *layers, bool open)
         return;
     const struct row *row = &layers->rows.items[index];
     /* Folding a kernel or a closed module folds the module round it, and goes there. */
-    int32_t layer = row->layer;
-    if (!open && row->entry < 0 && !is_open(layers, layer) && layers->cell->layers[layer].parent >= 0)
-        layer = layers->cell->layers[layer].parent;
+    int32_t layer = row->at.layer;
+    if (!open && row->at.leaf < 0 && !is_open(layers, layer) && layers->tree.layers[layer].parent >= 0)
+        layer = layers->tree.layers[layer].parent;
     if (is_open(layers, layer) != open)
-        toggle(layers, layer_id(layers->cell, layer));
+        toggle(layers, tree_layer_id(&layers->tree, layer));
     if (!open)
-        table_select(&layers->table, layer_id(layers->cell, layer));
+        table_select(&layers->table, tree_layer_id(&layers->tree, layer));
+}
+
+/* From one tree to the other: the row that stands for the selected one. */
+static void toggle_blocks(struct app *app, struct layers *layers)
+{
+    size_t index;
+    uint64_t wanted = 0;
+    if (table_selected(&layers->table, &index)) {
+        const int32_t layer = layers->rows.items[index].at.layer;
+        const struct modules *modules = &layers->tree.modules;
+        if (layers->blocks_apart)
+            wanted = text_id(modules->layers[modules->of_layer[layer]].path, 201);
+        for (size_t i = 0; !wanted && i < layers->cell->layer_count; i++)
+            if (modules->of_layer[i] == layer)
+                wanted = text_id(layers->cell->layers[i].path, 201);
+    }
+    layers->blocks_apart = !layers->blocks_apart;
+    app->focus.scope = NO_SCOPE;
+    if (wanted)
+        table_select(&layers->table, wanted);
+}
+
+void layers_show_kernel(struct app *app, const struct report_cell *cell, int32_t kernel)
+{
+    struct layers *layers = app->states[VIEW_LAYERS];
+    struct table *table = &layers->table;
+    layers->blocks_apart = layers->all_open = true;
+    layers->all_closed = false;
+    layers->toggled.count = 0;
+    table->filter[0] = 0;
+    snprintf(table->search, sizeof table->search, "%.100s", cell->kernels[kernel].name);
+    layers_update(app, layers);
+    for (size_t i = 0; i < layers->rows.count; i++)
+        if (layers->rows.items[i].at.leaf >= 0 &&
+            (int32_t)layers->tree.leaves.items[layers->rows.items[i].at.leaf].kernel == kernel) {
+            table_select(table, layers->ids.items[i]);
+            break;
+        }
+}
+
+void layers_show_module(struct app *app, const char *path)
+{
+    struct layers *layers = app->states[VIEW_LAYERS];
+    layers->blocks_apart = false;
+    layers->table.filter[0] = layers->table.search[0] = 0;
+    layers_update(app, layers);
+    for (int32_t i = 0; i < layers->tree.count; i++) {
+        if (strcmp(layers->tree.layers[i].path, path) != 0)
+            continue;
+        for (int32_t at = i; at >= 0; at = layers->tree.layers[at].parent)
+            if (!is_open(layers, at))
+                toggle(layers, tree_layer_id(&layers->tree, at));
+        table_select(&layers->table, tree_layer_id(&layers->tree, i));
+    }
 }
 
 static bool layers_command(struct app *app, void *state, enum command command)
@@ -449,6 +657,9 @@ static bool layers_command(struct app *app, void *state, enum command command)
     case COMMAND_FOLD:
         fold_one(layers, command == COMMAND_UNFOLD);
         return true;
+    case COMMAND_GROUP:
+        toggle_blocks(app, layers);
+        return true;
     default:
         return false;
     }
@@ -464,6 +675,7 @@ const struct view_ops layers_view = {
     .state_size = sizeof(struct layers),
     .init = layers_init,
     .release = layers_release,
+    .update = layers_update,
     .draw = layers_draw,
     .status = layers_status,
     .command = layers_command,

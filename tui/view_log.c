@@ -4,12 +4,6 @@
 
 enum column { TIME, RUN, TEXT, COLUMNS_COUNT };
 
-static const struct table_column columns[COLUMNS_COUNT] = {
-    [TIME] = {"time", "time", "seconds since the first line", 9, 2, false, false},
-    [RUN] = {"run", "run", "run that printed it", 4, 1, false, false},
-    [TEXT] = {"text", "text", "the line; what came on stderr is marked", 0, 0, true, false},
-};
-
 struct log {
     struct table table;
     VEC(uint64_t) ids;
@@ -19,23 +13,39 @@ struct log {
     bool at_end;   /* follow the newest line */
 };
 
-static void log_text(const void *context, size_t index, int column, struct cell_text *out)
+static const struct log_line *line_at(const void *context, size_t index)
 {
-    const struct log *log = context;
-    const struct log_line *line = session_log(log->session, index);
-    if (column == TIME)
-        snprintf(out->text, sizeof out->text, "%.3f", (double)(line->time - log->first) / 1e9);
-    else if (column == RUN)
-        snprintf(out->text, sizeof out->text, "%u", line->run);
-    else
-        cell_string(out, line->text);
-    out->style = column != TEXT ? STYLE_DIM : line->is_error ? STYLE_WARN : STYLE_NORMAL;
+    return session_log(((const struct log *)context)->session, index);
 }
+
+static void time_text(const void *context, size_t index, struct cell_text *out)
+{
+    snprintf(out->text, sizeof out->text, "%.3f",
+             (double)(line_at(context, index)->time - ((const struct log *)context)->first) / 1e9);
+    out->style = STYLE_DIM;
+}
+
+static void run_text(const void *context, size_t index, struct cell_text *out)
+{
+    snprintf(out->text, sizeof out->text, "%u", line_at(context, index)->run);
+    out->style = STYLE_DIM;
+}
+
+static void line_text(const void *context, size_t index, struct cell_text *out)
+{
+    cell_string(out, line_at(context, index)->text);
+    out->style = line_at(context, index)->is_error ? STYLE_WARN : STYLE_NORMAL;
+}
+
+static const struct table_column columns[COLUMNS_COUNT] = {
+    [TIME] = {"time", "time", "seconds since the first line", 9, 2, 0, NULL, NULL, time_text},
+    [RUN] = {"run", "run", "run that printed it", 4, 1, 0, NULL, NULL, run_text},
+    [TEXT] = {"text", "text", "the line; what came on stderr is marked", 0, 0, COLUMN_LEFT, NULL, NULL, line_text},
+};
 
 static const struct table_ops ops = {
     .columns = columns,
     .column_count = COLUMNS_COUNT,
-    .text = log_text,
     .flexible_least = 20,
     .slot = VIEW_LOG,
 };
@@ -87,13 +97,11 @@ static void drop_lost_lines(struct log *log)
         log->ids.items[i] = log->ids.items[i + lost];
 }
 
-static void log_draw(struct app *app, void *state, const struct area *area)
+static void log_update(struct app *app, void *state)
 {
     struct log *log = state;
-    if (!app->session) {
-        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, "a report keeps no log: this is about live runs");
+    if (!app->session)
         return;
-    }
     if (app->paused)
         drop_lost_lines(log);
     else
@@ -104,7 +112,15 @@ static void log_draw(struct app *app, void *state, const struct area *area)
     if (log->at_end && !app->paused)
         table_command(&log->table, COMMAND_LAST, app->now);
     log->last = log->at_end && log->table.any_selected ? log->table.selected : 0;
-    table_draw(&log->table, log, area, "no run has printed anything");
+}
+
+static void log_draw(struct app *app, void *state, const struct area *area)
+{
+    struct log *log = state;
+    if (app->session)
+        table_draw(&log->table, log, area, "no run has printed anything");
+    else
+        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, "a report keeps no log: this is about live runs");
 }
 
 static void log_status(const struct app *app, const void *state, char *text, size_t size)
@@ -147,6 +163,7 @@ const struct view_ops log_view = {
     .state_size = sizeof(struct log),
     .init = log_init,
     .release = log_release,
+    .update = log_update,
     .draw = log_draw,
     .status = log_status,
     .command = log_command,

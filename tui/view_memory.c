@@ -13,22 +13,7 @@ static const char *const mode_names[MODE_COUNT] = {"over the step", "saved by la
 #define LEAST_NODES 8 /* that a picture zooms in to */
 
 enum layer_column { LAYER, LAYER_SAVED, LAYER_SHARE, LAYER_BAR, LAYER_PARAMETERS, LAYER_COLUMNS };
-static const struct table_column layer_columns[LAYER_COLUMNS] = {
-    [LAYER] = {"layer", "layer", "module of the model", 0, 0, true, false},
-    [LAYER_SAVED] = {"saved", "saved", "activations kept for backward, inclusive", 10, 1, false, false},
-    [LAYER_SHARE] = {"share", "%", "of all that is saved", 6, 2, false, false},
-    [LAYER_BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 4, true, false},
-    [LAYER_PARAMETERS] = {"parameters", "params", "parameter memory, inclusive", 10, 3, false, false},
-};
-
 enum tensor_column { TENSOR, TENSOR_KIND, TENSOR_BYTES, TENSOR_BAR, TENSOR_LAYER, TENSOR_COLUMNS };
-static const struct table_column tensor_columns[TENSOR_COLUMNS] = {
-    [TENSOR] = {"tensor", "tensor", "name in the plan", 0, 0, true, false},
-    [TENSOR_KIND] = {"kind", "kind", "parameter, gradient, saved …", 15, 2, true, false},
-    [TENSOR_BYTES] = {"bytes", "bytes", "size", 10, 1, false, false},
-    [TENSOR_BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 4, true, false},
-    [TENSOR_LAYER] = {"layer", "layer", "module that made it", 24, 3, true, false},
-};
 
 struct memory {
     enum mode mode;
@@ -42,57 +27,101 @@ struct memory {
     int plot_x, plot_width;
 };
 
-static void layer_text(const void *context, size_t index, int column, struct cell_text *out)
+static const struct report_layer *layer_at(const void *context, size_t index)
 {
     const struct memory *memory = context;
-    const struct report_layer *layer = &memory->cell->layers[memory->layer_rows.items[index]];
-    const double all = known_or_nan(memory->cell->layers[0].saved_bytes), own = known_or_nan(layer->saved_bytes);
-    if (column == LAYER)
-        snprintf(out->text, sizeof out->text, "%*s%s", layer->depth < 20 ? layer->depth * 2 : 40, "", layer->name);
-    else if (column == LAYER_SAVED)
-        cell_figure(out, format_bytes, own);
-    else if (column == LAYER_SHARE)
-        cell_figure(out, format_percent, own / all);
-    else if (column == LAYER_PARAMETERS)
-        cell_figure(out, format_bytes, known_or_nan(layer->parameter_bytes));
-    else
-        format_bar(out->text, sizeof out->text, own / all, BAR_WIDTH);
-    if (column == LAYER_BAR)
-        out->style = (enum style)(STYLE_KIND + TENSOR_SAVED);
+    return &memory->cell->layers[memory->layer_rows.items[index]];
 }
 
-static void tensor_text(const void *context, size_t index, int column, struct cell_text *out)
+static double saved_value(const void *context, size_t index)
 {
-    const struct memory *memory = context;
-    const struct report_memory *about = &memory->cell->memory;
-    const struct report_tensor *tensor = &about->largest[index];
-    if (column == TENSOR)
-        cell_string(out, tensor->name);
-    else if (column == TENSOR_KIND)
-        cell_string(out, tensor_kind_name(tensor->kind));
-    else if (column == TENSOR_BYTES)
-        cell_figure(out, format_bytes, (double)tensor->bytes);
-    else if (column == TENSOR_LAYER)
-        cell_string(out, tensor->scope >= 0 && (size_t)tensor->scope < memory->cell->layer_count
-                             ? memory->cell->layers[tensor->scope].path
-                             : "");
-    else
-        format_bar(out->text, sizeof out->text, (double)tensor->bytes / (double)about->largest[0].bytes, BAR_WIDTH);
-    if (column == TENSOR_KIND || column == TENSOR_BAR)
-        out->style = (enum style)(STYLE_KIND + tensor->kind);
+    return known_or_nan(layer_at(context, index)->saved_bytes);
 }
+
+static double saved_share(const void *context, size_t index)
+{
+    return saved_value(context, index) / known_or_nan(((const struct memory *)context)->cell->layers[0].saved_bytes);
+}
+
+static double parameters_value(const void *context, size_t index)
+{
+    return known_or_nan(layer_at(context, index)->parameter_bytes);
+}
+
+static void layer_text(const void *context, size_t index, struct cell_text *out)
+{
+    const struct report_layer *layer = layer_at(context, index);
+    snprintf(out->text, sizeof out->text, "%*s%s", layer->depth < 20 ? layer->depth * 2 : 40, "", layer->name);
+}
+
+static void saved_bar(const void *context, size_t index, struct cell_text *out)
+{
+    format_bar(out->text, sizeof out->text, saved_share(context, index), BAR_WIDTH);
+    out->style = (enum style)(STYLE_KIND + TENSOR_SAVED);
+}
+
+static const struct table_column layer_columns[LAYER_COLUMNS] = {
+    [LAYER] = {"layer", "layer", "module of the model", 0, 0, COLUMN_LEFT, NULL, NULL, layer_text},
+    [LAYER_SAVED] = {"saved", "saved", "activations kept for backward, inclusive", 10, 1, 0, saved_value, format_bytes,
+                     NULL},
+    [LAYER_SHARE] = {"share", "%", "of all that is saved", 6, 2, 0, saved_share, format_percent, NULL},
+    [LAYER_BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 4, COLUMN_LEFT, NULL, NULL, saved_bar},
+    [LAYER_PARAMETERS] = {"parameters", "params", "parameter memory, inclusive", 10, 3, 0, parameters_value,
+                          format_bytes, NULL},
+};
+
+static const struct report_tensor *tensor_at(const void *context, size_t index)
+{
+    return &((const struct memory *)context)->cell->memory.largest[index];
+}
+
+static double bytes_value(const void *context, size_t index)
+{
+    return (double)tensor_at(context, index)->bytes;
+}
+
+static void tensor_text(const void *context, size_t index, struct cell_text *out)
+{
+    cell_string(out, tensor_at(context, index)->name);
+}
+
+static void kind_text(const void *context, size_t index, struct cell_text *out)
+{
+    const enum tensor_kind kind = tensor_at(context, index)->kind;
+    cell_string(out, tensor_kind_name(kind));
+    out->style = (enum style)(STYLE_KIND + kind);
+}
+
+static void tensor_bar(const void *context, size_t index, struct cell_text *out)
+{
+    format_bar(out->text, sizeof out->text, bytes_value(context, index) / bytes_value(context, 0), BAR_WIDTH);
+    out->style = (enum style)(STYLE_KIND + tensor_at(context, index)->kind);
+}
+
+static void maker_text(const void *context, size_t index, struct cell_text *out)
+{
+    const struct report_cell *cell = ((const struct memory *)context)->cell;
+    const int32_t scope = tensor_at(context, index)->scope;
+    cell_string(out, scope >= 0 && (size_t)scope < cell->layer_count ? cell->layers[scope].path : "");
+}
+
+static const struct table_column tensor_columns[TENSOR_COLUMNS] = {
+    [TENSOR] = {"tensor", "tensor", "name in the plan", 0, 0, COLUMN_LEFT, NULL, NULL, tensor_text},
+    [TENSOR_KIND] = {"kind", "kind", "parameter, gradient, saved …", 15, 2, COLUMN_LEFT, NULL, NULL, kind_text},
+    [TENSOR_BYTES] = {"bytes", "bytes", "size", 10, 1, 0, bytes_value, format_bytes, NULL},
+    [TENSOR_BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 4, COLUMN_LEFT, NULL, NULL, tensor_bar},
+    [TENSOR_LAYER] = {"layer", "layer", "module that made it", 24, 3, COLUMN_LEFT, NULL, NULL, maker_text},
+};
 
 static const struct table_ops layer_ops = {
     .columns = layer_columns,
     .column_count = LAYER_COLUMNS,
-    .text = layer_text,
     .flexible_least = 24,
     .slot = VIEW_MEMORY,
 };
 static const struct table_ops tensor_ops = {
     .columns = tensor_columns,
     .column_count = TENSOR_COLUMNS,
-    .text = tensor_text,
     .flexible_least = 24,
     .slot = CONFIG_TENSORS,
 };
@@ -268,10 +297,10 @@ static void draw_curve(struct memory *state, const struct area *area)
     }
 }
 
-static void draw_layers(struct app *app, struct memory *state, const struct area *area)
+static void update_layers(struct app *app, struct memory *state)
 {
     state->layer_rows.count = state->ids.count = 0;
-    for (int32_t i = 0; i < (int32_t)state->cell->layer_count; i++) {
+    for (int32_t i = 0; state->cell && i < (int32_t)state->cell->layer_count; i++) {
         const struct report_layer *layer = &state->cell->layers[i];
         if (!is_known_u64(layer->saved_bytes) || layer->saved_bytes == 0)
             continue;
@@ -279,31 +308,40 @@ static void draw_layers(struct app *app, struct memory *state, const struct area
         vec_push(&state->ids, text_id(layer->path, 301));
     }
     table_update(&state->layers, state, state->ids.items, state->ids.count, app->now);
-    table_draw(&state->layers, state, area, "this run saves nothing for backward, or the plan is not known yet");
 }
 
-static void draw_tensors(struct app *app, struct memory *state, const struct area *area)
+static void update_tensors(struct app *app, struct memory *state)
 {
     state->ids.count = 0;
-    for (int32_t i = 0; i < (int32_t)state->cell->memory.largest_count; i++)
+    for (int32_t i = 0; state->cell && i < (int32_t)state->cell->memory.largest_count; i++)
         vec_push(&state->ids, text_id(state->cell->memory.largest[i].name, 302));
     table_update(&state->tensors, state, state->ids.items, state->ids.count, app->now);
-    table_draw(&state->tensors, state, area, "the tensors come with the plan, when the run has begun");
+}
+
+static void memory_update(struct app *app, void *opaque)
+{
+    struct memory *state = opaque;
+    state->cell = app_cell(app);
+    if (state->mode == MODE_LAYERS)
+        update_layers(app, state);
+    else if (state->mode == MODE_TENSORS)
+        update_tensors(app, state);
 }
 
 static void memory_draw(struct app *app, void *opaque, const struct area *area)
 {
     struct memory *state = opaque;
-    state->cell = app_cell(app);
+    const char *none = cell_has_none(app, state->cell, "memory");
     if (!state->cell)
-        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, "no run yet: n starts one");
+        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, none);
     else if (state->mode == MODE_LAYERS)
-        draw_layers(app, state, area);
+        table_draw(&state->layers, state, area,
+                   state->cell->layer_count ? "this run saves nothing for backward" : none);
     else if (state->mode == MODE_TENSORS)
-        draw_tensors(app, state, area);
+        table_draw(&state->tensors, state, area, none);
     else if (!state->cell->memory.curve || state->cell->memory.curve_count < 1)
         area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM,
-                      "the memory plan comes when the run has begun (and not with --no-memory)");
+                      state->cell->layer_count ? "this run was asked for no memory ledger (--no-memory)" : none);
     else if (plot_fits(area))
         draw_curve(state, area);
 }
@@ -335,6 +373,7 @@ static bool memory_command(struct app *app, void *opaque, enum command command)
     case COMMAND_MODE:
     case COMMAND_OPEN:
         state->mode = (enum mode)((state->mode + 1) % MODE_COUNT);
+        memory_update(app, state);
         return true;
     case COMMAND_LEFT:
         move_cursor(state, -1);
@@ -376,6 +415,7 @@ const struct view_ops memory_view = {
     .state_size = sizeof(struct memory),
     .init = memory_init,
     .release = memory_release,
+    .update = memory_update,
     .draw = memory_draw,
     .status = memory_status,
     .command = memory_command,

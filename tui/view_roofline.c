@@ -8,19 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum column { NAME, INTENSITY, FLOPS, ROOF, SHARE, COUNTED_INTENSITY, COUNTED_FLOPS, COLUMNS_COUNT };
-
-static const struct table_column columns[COLUMNS_COUNT] = {
-    [NAME] = {"point", "point", "kernel or layer", 0, 0, true, false},
-    [INTENSITY] = {"intensity", "FLOP/B", "modelled FLOPs over modelled least bytes", 7, 2, false, false},
-    [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs over measured time", 7, 1, false, false},
-    [ROOF] = {"roof", "roof%", "of what the ceilings allow", 6, 3, false, false},
-    [SHARE] = {"share", "self%", "of the kernel time of the pass", 6, 4, false, false},
-    /* Shown where the device counts them. */
-    [COUNTED_INTENSITY] = {"counted_intensity", "counted", "counted FLOPs over counted DRAM bytes", 7, 5, false, true},
-    [COUNTED_FLOPS] = {"counted_flops", "FLOP/s", "counted FLOPs over the time of the counted launches", 7, 6, false,
-                       true},
-};
+enum column { NAME, INTENSITY, FLOPS, ROOF, SHARE, GAIN, COUNTED_INTENSITY, COUNTED_FLOPS, COLUMNS_COUNT };
 
 #define COUNTED (1u << COUNTED_INTENSITY | 1u << COUNTED_FLOPS)
 
@@ -34,7 +22,7 @@ struct roofline {
 
 static double intensity(const struct kernel_row *row)
 {
-    return row->bytes > 0 ? row->flops / row->bytes : UNKNOWN_DOUBLE;
+    return row->sum.bytes > 0 ? row->sum.flops / row->sum.bytes : UNKNOWN_DOUBLE;
 }
 
 /* The row's kernel where its counters are known; layers have none of their own. */
@@ -68,53 +56,76 @@ static const char *format_intensity(char text[FORMAT_SIZE], double value)
     return text;
 }
 
-static double roofline_value(const void *context, size_t index, int column)
+static const struct kernel_row *row_at(const void *context, size_t index)
 {
-    const struct roofline *state = context;
-    const struct kernel_row *row = &state->rows.items[index];
-    switch (column) {
-    case INTENSITY:
-        return intensity(row);
-    case FLOPS:
-        return rate_per_s(row->flops, row->total_ns);
-    case ROOF:
-        return roof_share(state->cell, row->flops, row->bytes, row->total_ns);
-    case COUNTED_INTENSITY:
-        return counted_intensity(state, row);
-    case COUNTED_FLOPS:
-        return counted_rate(state, row);
-    default:
-        return row->share;
-    }
+    return &((const struct roofline *)context)->rows.items[index];
 }
 
-static void roofline_text(const void *context, size_t index, int column, struct cell_text *out)
+static double intensity_value(const void *context, size_t index)
 {
-    const struct roofline *state = context;
-    const struct kernel_row *row = &state->rows.items[index];
-    if (column == NAME) {
-        if (row->phase >= 0)
-            snprintf(out->text, sizeof out->text, "%s %s", phase_name((enum phase)row->phase), row->name);
-        else
-            cell_string(out, row->name);
-        return;
-    }
-    const double value = roofline_value(context, index, column);
-    cell_figure(out,
-                column == INTENSITY || column == COUNTED_INTENSITY ? format_intensity
-                : column == FLOPS || column == COUNTED_FLOPS       ? format_rate
-                                                                   : format_percent,
-                value);
+    return intensity(row_at(context, index));
 }
+
+static double flops_value(const void *context, size_t index)
+{
+    return rate_per_s(row_at(context, index)->sum.flops, (double)row_at(context, index)->sum.total_ns);
+}
+
+static double roof_value(const void *context, size_t index)
+{
+    const struct report_kernel *sum = &row_at(context, index)->sum;
+    return roof_share(((const struct roofline *)context)->cell, sum->flops, sum->bytes, (double)sum->total_ns);
+}
+
+static double share_value(const void *context, size_t index)
+{
+    return row_at(context, index)->sum.share;
+}
+
+static double gain_value(const void *context, size_t index)
+{
+    return roof_gain(share_value(context, index), roof_value(context, index));
+}
+
+static double counted_intensity_value(const void *context, size_t index)
+{
+    return counted_intensity(context, row_at(context, index));
+}
+
+static double counted_rate_value(const void *context, size_t index)
+{
+    return counted_rate(context, row_at(context, index));
+}
+
+static void name_text(const void *context, size_t index, struct cell_text *out)
+{
+    const struct kernel_row *row = row_at(context, index);
+    snprintf(out->text, sizeof out->text, "%s%s%s", row->phase >= 0 ? phase_name((enum phase)row->phase) : "",
+             row->phase >= 0 ? " " : "", row->sum.name);
+}
+
+static const struct table_column columns[COLUMNS_COUNT] = {
+    [NAME] = {"point", "point", "kernel or layer", 0, 0, COLUMN_LEFT, NULL, NULL, name_text},
+    [INTENSITY] = {"intensity", "FLOP/B", "modelled FLOPs over modelled least bytes", 7, 2, 0, intensity_value,
+                   format_intensity, NULL},
+    [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs over measured time", 7, 1, 0, flops_value, format_rate, NULL},
+    [ROOF] = {"roof", "roof%", "of what the ceilings allow", 6, 3, 0, roof_value, format_percent, NULL},
+    [SHARE] = {"share", "self%", "of the kernel time of the pass", 6, 4, 0, share_value, format_percent, NULL},
+    [GAIN] = {"gain", "gain%", "of that time, what would be saved at the ceilings: self% · (1 − roof)", 6, 5, 0,
+              gain_value, format_percent, NULL},
+    /* Shown where the device counts them. */
+    [COUNTED_INTENSITY] = {"counted_intensity", "counted", "counted FLOPs over counted DRAM bytes", 7, 6,
+                           COLUMN_HIDDEN | COLUMN_AUTOMATIC, counted_intensity_value, format_intensity, NULL},
+    [COUNTED_FLOPS] = {"counted_flops", "FLOP/s", "counted FLOPs over the time of the counted launches", 7, 7,
+                       COLUMN_HIDDEN | COLUMN_AUTOMATIC, counted_rate_value, format_rate, NULL},
+};
 
 static const struct table_ops ops = {
     .columns = columns,
     .column_count = COLUMNS_COUNT,
-    .text = roofline_text,
-    .value = roofline_value,
+    .order = ORDER_COLUMN,
     .flexible_least = 16,
     .long_names = true,
-    .automatic = COUNTED,
     .slot = VIEW_ROOFLINE,
 };
 
@@ -139,7 +150,7 @@ struct scale {
 
 static bool point_of(const struct kernel_row *row, double *x, double *y)
 {
-    const double work = intensity(row), rate = rate_per_s(row->flops, row->total_ns);
+    const double work = intensity(row), rate = rate_per_s(row->sum.flops, (double)row->sum.total_ns);
     if (!(work > 0) || !(rate > 0))
         return false;
     *x = log10(work);
@@ -262,12 +273,12 @@ static void draw_points(const struct roofline *state, const struct scale *scale,
         }
         area_put(plot, line, column, STYLE_CURSOR, 0x25c6);
         draw_counted(state, scale, plot, row);
-        const int columns_used = text_columns(row->name, plot->canvas->ascii);
+        const int columns_used = text_columns(row->sum.name, plot->canvas->ascii);
         area_text_fit(plot, line,
                       column + 2 + columns_used < plot->width || column < plot->width / 2 ? column + 2
                       : column - 1 - columns_used < 0                                     ? 0
                                                                                           : column - 1 - columns_used,
-                      columns_used < plot->width ? columns_used : plot->width, STYLE_BOLD, row->name);
+                      columns_used < plot->width ? columns_used : plot->width, STYLE_BOLD, row->sum.name);
     }
 }
 
@@ -305,19 +316,24 @@ static void make_rows(struct app *app, struct roofline *state)
         return;
     const struct kernel_query query = {
         .pass = pass, .scope = NO_SCOPE, .grouping = state->layers ? GROUP_LAYER : GROUP_KERNEL};
-    kernel_rows_make(state->cell, &query, &state->rows);
+    kernel_rows_make(state->cell, NULL, &query, &state->rows);
     for (size_t i = 0; i < state->rows.count; i++)
         vec_push(&state->ids, state->rows.items[i].id);
 }
 
-static void roofline_draw(struct app *app, void *opaque, const struct area *area)
+static void roofline_update(struct app *app, void *opaque)
 {
     struct roofline *state = opaque;
     state->cell = app_cell(app);
     make_rows(app, state);
     table_update(&state->table, state, state->ids.items, state->ids.count, app->now);
+}
+
+static void roofline_draw(struct app *app, void *opaque, const struct area *area)
+{
+    struct roofline *state = opaque;
     if (!state->cell) {
-        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, "no run yet: n starts one");
+        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, cell_has_none(app, NULL, "points"));
         return;
     }
     if (!plot_fits(area))
@@ -345,12 +361,12 @@ static void roofline_status(const struct app *app, const void *opaque, char *tex
                                    state->layers ? "layer" : "kernel");
     if (!table_selected(&state->table, &index) || used >= size)
         return;
-    used += (size_t)snprintf(text + used, size - used, ": %.40s %sFLOP/s", state->rows.items[index].name,
-                             format_rate(rate, roofline_value(state, index, FLOPS)));
-    const double counted = roofline_value(state, index, COUNTED_INTENSITY);
+    used += (size_t)snprintf(text + used, size - used, ": %.40s %sFLOP/s", state->rows.items[index].sum.name,
+                             format_rate(rate, flops_value(state, index)));
+    const double counted = counted_intensity_value(state, index);
     if (is_known(counted) && used < size)
         snprintf(text + used, size - used, ", counted %s FLOP/B at %sFLOP/s", format_intensity(work, counted),
-                 format_rate(rate, roofline_value(state, index, COUNTED_FLOPS)));
+                 format_rate(rate, counted_rate_value(state, index)));
 }
 
 static bool roofline_command(struct app *app, void *opaque, enum command command)
@@ -391,6 +407,7 @@ const struct view_ops roofline_view = {
     .state_size = sizeof(struct roofline),
     .init = roofline_init,
     .release = roofline_release,
+    .update = roofline_update,
     .draw = roofline_draw,
     .status = roofline_status,
     .command = roofline_command,

@@ -1,4 +1,5 @@
 /* Runs: a row a cell of the matrix. Medians of the timed steps, profiler off. */
+#include "tui/answer.h"
 #include "tui/app.h"
 #include "tui/cells.h"
 #include <stdlib.h>
@@ -18,6 +19,7 @@ enum column {
     TOTAL,
     RATIO,
     TOKENS,
+    THOUSAND,
     FLOPS,
     PLANNED,
     RESIDENT,
@@ -26,36 +28,12 @@ enum column {
     COLUMNS_COUNT
 };
 
-static const struct table_column columns[COLUMNS_COUNT] = {
-    [RUN] = {"run", "run", "number of the run", 4, 0, false, false},
-    [DEVICE] = {"device", "device", "device it ran on", 8, 7, true, false},
-    [MODEL] = {"model", "model", "model: preset/name or own sizes", 0, 0, true, false},
-    [SHAPE] = {"shape", "shape", "sequences a step (b) and tokens a sequence (c)", 10, 9, true, false},
-    [DTYPE] = {"dtype", "dtype", "precision that ran", 5, 8, true, false},
-    [MODE] = {"mode", "mode", "what ran: eager (one kernel an op) or compile (fused, tuned)", 7, 3, true, false},
-    [STATUS] = {"status", "status", "running, or how it ended; the first line has the reason", 11, 6, true, false},
-    [FWD] = {"fwd", "fwd ±MAD", "forward: median of the timed steps ± median absolute deviation in %", 15, 5, false,
-             false},
-    [BWD] = {"bwd", "bwd ±MAD", "backward: median ± MAD in %, timed in the same step", 15, 4, false, false},
-    [OPT] = {"opt", "opt ±MAD", "optimizer: median ± MAD in %", 15, 10, false, true},
-    [TOTAL] = {"total", "total ±MAD", "the whole step of the most complete pass: median ± MAD in %", 15, 1, false,
-               false},
-    [RATIO] = {"ratio", "vs baseline", "total over the baseline's, and whether that is beyond noise (95 % interval)",
-               14, 2, true, false},
-    [TOKENS] = {"tokens", "tok/s", "tokens a second at the median", 8, 10, false, false},
-    [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs of the step over its median", 8, 11, false, false},
-    [PLANNED] = {"planned", "planned", "memory of the plan: arena and workspace", 9, 12, false, false},
-    [RESIDENT] = {"resident", "resident", "measured: the worker's highest resident memory", 9, 13, false, false},
-    [COMPILE_TIME] = {"compile", "compile", "what compile mode cost before the first step", 9, 14, false, true},
-    [STEPS] = {"steps", "n", "timed steps so far", 5, 15, false, false},
-};
-
 struct row {
     const struct report_cell *cell;
     int pass; /* the most complete one with timed steps */
-    char verdict[48];
-    double ratio;
-    enum style verdict_style;
+    bool is_base, compared;
+    struct ratio ratio;
+    enum verdict verdict;
 };
 
 /* The bootstrap of a ratio is kept until one of its two runs has new samples. */
@@ -71,6 +49,8 @@ struct runs {
     VEC(struct row) rows;
     VEC(uint64_t) ids;
     VEC(struct comparison) comparisons;
+    struct answer *answer;
+    bool in_answer; /* the cursor is below the list */
 };
 
 static const struct report_phase *total_of(const struct report_cell *cell, int pass)
@@ -123,22 +103,6 @@ static double resident(const struct row *row)
     return peak ? known_or_nan(peak) : UNKNOWN_DOUBLE;
 }
 
-static void median_text(struct cell_text *out, const struct row *row, int phase)
-{
-    const struct report_phase *found = phase_of(row, phase);
-    char text[FORMAT_SIZE];
-    if (!found || !found->sample_count || !is_known(found->summary.median)) {
-        cell_string(out, "n/a");
-        out->style = STYLE_DIM;
-        return;
-    }
-    const double relative = found->summary.mad / found->summary.median * 100;
-    if (is_known(relative) && found->sample_count > 1)
-        snprintf(out->text, sizeof out->text, "%s ±%.1f%%", format_duration(text, found->summary.median), relative);
-    else
-        snprintf(out->text, sizeof out->text, "%s", format_duration(text, found->summary.median));
-}
-
 static enum style status_style(enum status status)
 {
     switch (status) {
@@ -158,116 +122,168 @@ static enum style status_style(enum status status)
     }
 }
 
-static void runs_text(const void *context, size_t index, int column, struct cell_text *out)
+static const struct row *row_at(const void *context, size_t index)
 {
-    const struct row *row = &((const struct runs *)context)->rows.items[index];
-    const struct report_cell *cell = row->cell;
-    const struct cell *asked = &cell->requested;
-    switch (column) {
-    case RUN:
-        snprintf(out->text, sizeof out->text, "%u", cell->run_id);
-        break;
-    case DEVICE:
-        cell_string(out, asked->device);
-        break;
-    case MODEL:
-        snprintf(out->text, sizeof out->text, "%s%s%s", asked->model.preset, asked->model.preset[0] ? "/" : "",
-                 asked->model.name);
-        break;
-    case SHAPE:
-        snprintf(out->text, sizeof out->text, "b%lld·c%lld", (long long)asked->batch_size,
-                 (long long)asked->context_length);
-        break;
-    case DTYPE:
-        cell_string(out, precision_name(cell->effective_dtype));
-        break;
-    case MODE:
-        cell_string(out, cell_mode(cell));
-        break;
-    case STATUS:
-        cell_string(out, status_name(cell->status));
-        out->style = status_style(cell->status);
-        break;
-    case FWD:
-    case BWD:
-    case OPT:
-        median_text(out, row, column == FWD ? PHASE_FWD : column == BWD ? PHASE_BWD : PHASE_OPT);
-        break;
-    case TOTAL:
-        median_text(out, row, PHASE_COUNT);
-        /* A narrow window has no column for it, and why there is no figure matters more than that. */
-        if (!is_known(median_of(row, PHASE_COUNT))) {
-            cell_string(out, status_name(cell->status));
-            out->style = status_style(cell->status);
-        }
-        break;
-    case RATIO:
-        cell_string(out, row->verdict);
-        out->style = row->verdict_style;
-        break;
-    case TOKENS:
-        cell_figure(out, format_rate, tokens_per_s(row));
-        break;
-    case FLOPS:
-        cell_figure(out, format_rate, flops_per_s(row));
-        break;
-    case PLANNED:
-        cell_figure(out, format_bytes, planned(row));
-        break;
-    case RESIDENT:
-        cell_figure(out, format_bytes, resident(row));
-        break;
-    case COMPILE_TIME:
-        cell_figure(out, format_duration, asked->compile ? known_or_nan(cell->compile_ns) : UNKNOWN_DOUBLE);
-        break;
-    default:
-        cell_figure(out, format_count,
-                    row->pass == NO_PASS ? UNKNOWN_DOUBLE : (double)phase_of(row, PHASE_COUNT)->sample_count);
+    return &((const struct runs *)context)->rows.items[index];
+}
+
+#define VALUE(name, expression)                                                                                        \
+    static double name(const void *context, size_t index)                                                              \
+    {                                                                                                                  \
+        const struct row *row = row_at(context, index);                                                                \
+        return expression;                                                                                             \
+    }
+
+VALUE(run_value, row->cell->run_id)
+VALUE(fwd_value, median_of(row, PHASE_FWD))
+VALUE(bwd_value, median_of(row, PHASE_BWD))
+VALUE(opt_value, median_of(row, PHASE_OPT))
+VALUE(total_value, median_of(row, PHASE_COUNT))
+VALUE(ratio_value, row->is_base ? 1 : row->ratio.median)
+VALUE(tokens_value, tokens_per_s(row))
+VALUE(a_thousand_value, 1e12 / tokens_per_s(row))
+VALUE(flops_value, flops_per_s(row))
+VALUE(planned_value, planned(row))
+VALUE(resident_value, resident(row))
+VALUE(compile_value, row->cell->requested.compile ? known_or_nan(row->cell->compile_ns) : UNKNOWN_DOUBLE)
+VALUE(steps_value, row->pass == NO_PASS ? UNKNOWN_DOUBLE : (double)phase_of(row, PHASE_COUNT)->sample_count)
+
+static void run_text(const void *context, size_t index, struct cell_text *out)
+{
+    snprintf(out->text, sizeof out->text, "%u", row_at(context, index)->cell->run_id);
+}
+
+static void device_text(const void *context, size_t index, struct cell_text *out)
+{
+    cell_string(out, row_at(context, index)->cell->requested.device);
+}
+
+static void model_text(const void *context, size_t index, struct cell_text *out)
+{
+    const struct model_config *model = &row_at(context, index)->cell->requested.model;
+    snprintf(out->text, sizeof out->text, "%s%s%s", model->preset, model->preset[0] ? "/" : "", model->name);
+}
+
+static void shape_text(const void *context, size_t index, struct cell_text *out)
+{
+    const struct cell *asked = &row_at(context, index)->cell->requested;
+    snprintf(out->text, sizeof out->text, "b%lld·c%lld", (long long)asked->batch_size,
+             (long long)asked->context_length);
+}
+
+static void dtype_text(const void *context, size_t index, struct cell_text *out)
+{
+    cell_string(out, precision_name(row_at(context, index)->cell->effective_dtype));
+}
+
+static void mode_text(const void *context, size_t index, struct cell_text *out)
+{
+    cell_string(out, cell_mode(row_at(context, index)->cell));
+}
+
+static void status_text(const void *context, size_t index, struct cell_text *out)
+{
+    const enum status status = row_at(context, index)->cell->status;
+    cell_string(out, status_name(status));
+    out->style = status_style(status);
+}
+
+static void median_text(struct cell_text *out, const struct row *row, int phase)
+{
+    const struct report_phase *found = phase_of(row, phase);
+    char text[FORMAT_SIZE];
+    if (!found || !found->sample_count || !is_known(found->summary.median)) {
+        cell_string(out, "n/a");
+        out->style = STYLE_DIM;
+        return;
+    }
+    const double relative = found->summary.mad / found->summary.median * 100;
+    if (is_known(relative) && found->sample_count > 1)
+        snprintf(out->text, sizeof out->text, "%s ±%.1f%%", format_duration(text, found->summary.median), relative);
+    else
+        snprintf(out->text, sizeof out->text, "%s", format_duration(text, found->summary.median));
+}
+
+static void fwd_text(const void *context, size_t index, struct cell_text *out)
+{
+    median_text(out, row_at(context, index), PHASE_FWD);
+}
+
+static void bwd_text(const void *context, size_t index, struct cell_text *out)
+{
+    median_text(out, row_at(context, index), PHASE_BWD);
+}
+
+static void opt_text(const void *context, size_t index, struct cell_text *out)
+{
+    median_text(out, row_at(context, index), PHASE_OPT);
+}
+
+/* A narrow window has no column for the status, and why there is no figure matters more than that. */
+static void total_text(const void *context, size_t index, struct cell_text *out)
+{
+    median_text(out, row_at(context, index), PHASE_COUNT);
+    if (!is_known(total_value(context, index)))
+        status_text(context, index, out);
+}
+
+static void ratio_text(const void *context, size_t index, struct cell_text *out)
+{
+    const struct row *row = row_at(context, index);
+    verdict_cell(out, &row->ratio, row->verdict);
+    if (row->is_base) {
+        cell_string(out, "baseline");
+        out->style = STYLE_BOLD;
     }
 }
 
-static double runs_value(const void *context, size_t index, int column)
-{
-    const struct row *row = &((const struct runs *)context)->rows.items[index];
-    switch (column) {
-    case RUN:
-        return row->cell->run_id;
-    case FWD:
-    case BWD:
-    case OPT:
-        return median_of(row, column == FWD ? PHASE_FWD : column == BWD ? PHASE_BWD : PHASE_OPT);
-    case TOTAL:
-        return median_of(row, PHASE_COUNT);
-    case TOKENS:
-        return tokens_per_s(row);
-    case FLOPS:
-        return flops_per_s(row);
-    case PLANNED:
-        return planned(row);
-    case RESIDENT:
-        return resident(row);
-    case COMPILE_TIME:
-        return known_or_nan(row->cell->compile_ns);
-    case RATIO:
-        return row->ratio;
-    default:
-        return row->pass == NO_PASS ? UNKNOWN_DOUBLE : (double)phase_of(row, PHASE_COUNT)->sample_count;
-    }
-}
+static const struct table_column columns[COLUMNS_COUNT] = {
+    [RUN] = {"run", "run", "number of the run", 4, 0, 0, run_value, NULL, run_text},
+    [DEVICE] = {"device", "device", "device it ran on", 8, 7, COLUMN_LEFT, NULL, NULL, device_text},
+    [MODEL] = {"model", "model", "model: preset/name or own sizes", 0, 0, COLUMN_LEFT, NULL, NULL, model_text},
+    [SHAPE] = {"shape", "shape", "sequences a step (b) and tokens a sequence (c)", 10, 4, COLUMN_LEFT, NULL, NULL,
+               shape_text},
+    [DTYPE] = {"dtype", "dtype", "precision that ran", 5, 8, COLUMN_LEFT, NULL, NULL, dtype_text},
+    [MODE] = {"mode", "mode", "what ran: eager (one kernel an op) or compile (fused, tuned)", 7, 3, COLUMN_LEFT, NULL,
+              NULL, mode_text},
+    [STATUS] = {"status", "status", "running, or how it ended; the first line has the reason", 11, 6, COLUMN_LEFT, NULL,
+                NULL, status_text},
+    [FWD] = {"fwd", "fwd ±MAD", "forward: median of the timed steps ± median absolute deviation in %", 15, 9, 0,
+             fwd_value, NULL, fwd_text},
+    [BWD] = {"bwd", "bwd ±MAD", "backward: median ± MAD in %, timed in the same step", 15, 5, 0, bwd_value, NULL,
+             bwd_text},
+    [OPT] = {"opt", "opt ±MAD", "optimizer: median ± MAD in %", 15, 10, COLUMN_HIDDEN, opt_value, NULL, opt_text},
+    [TOTAL] = {"total", "total ±MAD", "the whole step of the most complete pass: median ± MAD in %", 15, 1, 0,
+               total_value, NULL, total_text},
+    [RATIO] = {"ratio", "vs baseline",
+               "total over the baseline's, where the shapes differ of a thousand tokens; and whether "
+               "that is beyond noise (95 % interval)",
+               14, 2, COLUMN_LEFT | COLUMN_AUTOMATIC | COLUMN_HIDDEN, ratio_value, NULL, ratio_text},
+    [TOKENS] = {"tokens", "tok/s", "tokens a second at the median", 8, 10, 0, tokens_value, format_rate, NULL},
+    [THOUSAND] = {"thousand", "/1k tok", "time of a thousand tokens at the median", 8, 16, COLUMN_HIDDEN,
+                  a_thousand_value, format_duration, NULL},
+    [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs of the step over its median", 8, 11, 0, flops_value, format_rate,
+               NULL},
+    [PLANNED] = {"planned", "planned", "memory of the plan: arena and workspace", 9, 12, 0, planned_value, format_bytes,
+                 NULL},
+    [RESIDENT] = {"resident", "resident", "measured: the worker's highest resident memory", 9, 13, 0, resident_value,
+                  format_bytes, NULL},
+    [COMPILE_TIME] = {"compile", "compile", "what compile mode cost before the first step", 9, 14, COLUMN_HIDDEN,
+                      compile_value, format_duration, NULL},
+    [STEPS] = {"steps", "n", "timed steps so far", 5, 15, 0, steps_value, format_count, NULL},
+};
 
 static const struct table_ops ops = {
     .columns = columns,
     .column_count = COLUMNS_COUNT,
-    .text = runs_text,
-    .value = runs_value,
+    .order = ORDER_COLUMN,
     .flexible_least = 14,
-    .by_value = 1u << RATIO,
-    .automatic = 1u << RATIO,
     .slot = VIEW_RUNS,
 };
 
-static const struct ratio *compared(struct runs *runs, const struct report_cell *cell, const struct report_cell *base,
-                                    int pass)
+/* A ratio of times; where one step has more tokens than the other's, of a thousand tokens. */
+static struct ratio compared(struct runs *runs, const struct report_cell *cell, const struct report_cell *base,
+                             int pass)
 {
     const struct report_phase *own = total_of(cell, pass), *other = total_of(base, pass);
     struct comparison *found = NULL;
@@ -285,37 +301,16 @@ static const struct ratio *compared(struct runs *runs, const struct report_cell 
                                      .base = base->run_id,
                                      .samples = own->sample_count,
                                      .base_samples = other->sample_count,
-                                     .pass = pass};
-        ratio_of_medians(own->samples_ns, own->sample_count, other->samples_ns, other->sample_count, &found->ratio);
+                                     .pass = pass,
+                                     .ratio = compare_phases(other, own)};
     }
-    return &found->ratio;
-}
-
-/* Same: the interval holds 1, or the difference is under half a percent. An interval that holds 1 and is wider than a
- * tenth says nothing either way. */
-static void judge(struct row *row, const struct ratio *ratio)
-{
-    const char *verdict = "same";
-    row->ratio = ratio->median;
-    row->verdict_style = STYLE_NORMAL;
-    if (!is_known(ratio->median) || !is_known(ratio->low)) {
-        snprintf(row->verdict, sizeof row->verdict, "n/a");
-        row->verdict_style = STYLE_DIM;
-        row->ratio = UNKNOWN_DOUBLE;
-        return;
-    }
-    /* Of two runs of three steps one is all faster than the other in a tenth of cases, though nothing differs; from four
-     * steps on that is rarer than the twentieth that the interval allows. */
-    const bool enough = ratio->n >= 4;
-    const bool beyond = (ratio->low > 1 || ratio->high < 1) && fabs(ratio->median - 1) >= 0.005;
-    if (beyond && enough) {
-        verdict = ratio->median < 1 ? "faster" : "slower";
-        row->verdict_style = ratio->median < 1 ? STYLE_GOOD : STYLE_BAD;
-    } else if (!enough || ratio->high - ratio->low > 0.1) {
-        verdict = "unclear";
-        row->verdict_style = STYLE_WARN;
-    }
-    snprintf(row->verdict, sizeof row->verdict, "%.3f %s", ratio->median, verdict);
+    const struct cell *a = &cell->requested, *b = &base->requested;
+    const double tokens = (double)(b->batch_size * b->context_length) / (double)(a->batch_size * a->context_length);
+    struct ratio ratio = found->ratio;
+    ratio.median *= tokens;
+    ratio.low *= tokens;
+    ratio.high *= tokens;
+    return ratio;
 }
 
 static void make_rows(struct app *app, struct runs *runs)
@@ -324,17 +319,15 @@ static void make_rows(struct app *app, struct runs *runs)
     runs->rows.count = runs->ids.count = 0;
     for (size_t i = 0; i < app->report->cells.count; i++) {
         const struct report_cell *cell = app->report->cells.items[i];
-        struct row row = {.cell = cell, .pass = timed_pass(cell), .ratio = UNKNOWN_DOUBLE};
-        if (base == cell) {
-            row.ratio = 1;
-            snprintf(row.verdict, sizeof row.verdict, "baseline");
-            row.verdict_style = STYLE_BOLD;
-        } else if (base && row.pass != NO_PASS && base->passes[row.pass].present &&
-                   total_of(base, row.pass)->sample_count) {
-            judge(&row, compared(runs, cell, base, row.pass));
-        } else if (base) {
-            snprintf(row.verdict, sizeof row.verdict, "n/a");
-            row.verdict_style = STYLE_DIM;
+        struct row row = {.cell = cell,
+                          .pass = timed_pass(cell),
+                          .is_base = base == cell,
+                          .ratio = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0, 0},
+                          .verdict = VERDICT_AMBIGUOUS};
+        if (base && base != cell && row.pass != NO_PASS && base->passes[row.pass].present &&
+            total_of(base, row.pass)->sample_count) {
+            row.ratio = compared(runs, cell, base, row.pass);
+            row.verdict = compare_verdict(&row.ratio, COMPARE_THRESHOLD);
         }
         vec_push(&runs->rows, row);
         vec_push(&runs->ids, (uint64_t)cell->run_id + 1);
@@ -351,6 +344,7 @@ static void runs_init(struct app *app, void *state)
     struct runs *runs = state;
     table_init(&runs->table, &ops, RUN);
     runs->table.ascending = true;
+    runs->answer = answer_create();
     app_configure_table(app, &runs->table);
 }
 
@@ -361,9 +355,10 @@ static void runs_release(void *state)
     vec_release(&runs->rows);
     vec_release(&runs->ids);
     vec_release(&runs->comparisons);
+    answer_free(runs->answer);
 }
 
-static void runs_draw(struct app *app, void *state, const struct area *area)
+static void runs_update(struct app *app, void *state)
 {
     struct runs *runs = state;
     make_rows(app, runs);
@@ -376,15 +371,33 @@ static void runs_draw(struct app *app, void *state, const struct area *area)
     }
     size_t index;
     const bool any = table_selected(&runs->table, &index);
+    if (answer_update(runs->answer, app, any ? runs->rows.items[index].cell : NULL))
+        runs->table.pending = true;
+    runs->in_answer = runs->in_answer && answer_selectable(runs->answer);
+}
+
+/* The list keeps what its rows need, up to a third of a low screen and half of a high one; below it is the answer. */
+static void runs_draw(struct app *app, void *state, const struct area *area)
+{
+    struct runs *runs = state;
+    size_t index;
+    const bool any = table_selected(&runs->table, &index);
     const char *reason = any ? runs->rows.items[index].cell->reason : NULL;
     const bool has_reason = reason && reason[0];
-    const struct area list = area_part(area, 0, 0, area->height - has_reason, area->width);
-    table_draw(&runs->table, runs, &list, "no run yet: n starts one");
+    const int rows = (int)(runs->table.items.count < 1000 ? runs->table.items.count : 1000) + 1 + has_reason;
+    int height = rows < 3 ? 3 : rows;
+    const int most = area->height < 24 ? area->height / 3 : area->height / 2;
+    height = height > most && area->height - most >= ANSWER_LEAST_HEIGHT ? most : height;
+    if (area->height - height - 1 < ANSWER_LEAST_HEIGHT)
+        height = area->height;
+    const struct area list = area_part(area, 0, 0, height - has_reason, area->width);
+    table_draw(&runs->table, runs, &list, cell_has_none(app, NULL, "runs"));
     if (has_reason) {
-        const int x =
-            area_printf(area, area->height - 1, 0, STYLE_BOLD, "run %u: ", runs->rows.items[index].cell->run_id);
-        area_text_fit(area, area->height - 1, x, area->width - x, STYLE_WARN, reason);
+        const int x = area_printf(area, height - 1, 0, STYLE_BOLD, "run %u: ", runs->rows.items[index].cell->run_id);
+        area_text_fit(area, height - 1, x, area->width - x, STYLE_WARN, reason);
     }
+    const struct area below = area_part(area, height + 1, 0, area->height - height - 1, area->width);
+    answer_draw(runs->answer, &below, runs->in_answer);
 }
 
 static void runs_status(const struct app *app, const void *state, char *text, size_t size)
@@ -397,19 +410,91 @@ static void runs_status(const struct app *app, const void *state, char *text, si
              runs->table.filter[0] ? ", filter: " : "", runs->table.filter);
 }
 
+/* The run that is selected is the one that other views show. */
+static void follow_selection(struct app *app, struct runs *runs)
+{
+    const uint32_t run = (uint32_t)(runs->table.selected - 1);
+    if (!runs->table.items.count || app->focus.run == run)
+        return;
+    app->focus = (struct focus){.run = run,
+                                .pass = app->focus.pass,
+                                .scope = NO_SCOPE,
+                                .compare = app->focus.compare,
+                                .grouping = app->focus.grouping};
+    app->follow = false;
+}
+
+static bool answer_command(struct app *app, struct runs *runs, enum command command)
+{
+    switch (command) {
+    case COMMAND_UP:
+    case COMMAND_DOWN:
+    case COMMAND_LEFT:
+    case COMMAND_RIGHT:
+        if (!answer_move(runs->answer, command))
+            runs->in_answer = command != COMMAND_UP && command != COMMAND_LEFT;
+        return true;
+    case COMMAND_PAGE_UP:
+    case COMMAND_FIRST:
+    case COMMAND_BACK:
+        runs->in_answer = false;
+        return true;
+    case COMMAND_OPEN:
+        answer_open(runs->answer, app);
+        return true;
+    default:
+        return false;
+    }
+}
+
 static bool runs_command(struct app *app, void *state, enum command command)
 {
     struct runs *runs = state;
-    size_t index;
-    if (command != COMMAND_OPEN)
-        return false;
-    if (!table_selected(&runs->table, &index))
+    struct table *table = &runs->table;
+    const bool at_end = table->items.count == 0 || table->position + 1 == table->items.count;
+    if (command == COMMAND_ANSWER || (command == COMMAND_DOWN && at_end && !runs->in_answer)) {
+        runs->in_answer = !runs->in_answer && answer_selectable(runs->answer);
+        answer_first(runs->answer);
         return true;
-    const struct report_cell *cell = runs->rows.items[index].cell;
-    const struct focus focus = {
-        .run = cell->run_id, .pass = NO_PASS, .scope = NO_SCOPE, .grouping = app->focus.grouping};
-    app->follow = false;
-    app_open(app, VIEW_KERNELS, &focus);
+    }
+    if (runs->in_answer && answer_command(app, runs, command))
+        return true;
+    if (command == COMMAND_OPEN || command == COMMAND_RIGHT) {
+        size_t index;
+        if (!table_selected(table, &index))
+            return true;
+        const struct focus focus = {.run = runs->rows.items[index].cell->run_id,
+                                    .pass = NO_PASS,
+                                    .scope = NO_SCOPE,
+                                    .compare = app->focus.compare,
+                                    .grouping = app->focus.grouping};
+        app->follow = false;
+        app_open(app, VIEW_KERNELS, &focus);
+        return true;
+    }
+    const uint64_t before = table->selected;
+    if (!table_command(table, command, app->now))
+        return false;
+    if (command == COMMAND_SORT_LEFT || command == COMMAND_SORT_RIGHT || command == COMMAND_INVERT)
+        app_keep_order(app, table);
+    if (table->selected != before)
+        follow_selection(app, runs);
+    return true;
+}
+
+static bool runs_click(struct app *app, void *state, int y, int x)
+{
+    struct runs *runs = state;
+    (void)app;
+    const bool again = answer_click(runs->answer, y, x, runs->in_answer);
+    if (answer_hit(runs->answer, y, x)) {
+        runs->in_answer = true;
+        if (again)
+            answer_open(runs->answer, app);
+        return true;
+    }
+    runs->in_answer = false;
+    follow_selection(app, runs);
     return true;
 }
 
@@ -423,8 +508,10 @@ const struct view_ops runs_view = {
     .state_size = sizeof(struct runs),
     .init = runs_init,
     .release = runs_release,
+    .update = runs_update,
     .draw = runs_draw,
     .status = runs_status,
     .command = runs_command,
     .table = runs_table,
+    .click = runs_click,
 };

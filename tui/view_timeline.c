@@ -296,16 +296,19 @@ static void draw_launches(const struct timeline *timeline, const struct report_c
     }
 }
 
+static void timeline_update(struct app *app, void *opaque)
+{
+    const struct report_cell *cell = app_cell(app);
+    if (cell)
+        choose_launches(app, opaque, cell);
+}
+
 static void timeline_draw(struct app *app, void *opaque, const struct area *area)
 {
     struct timeline *timeline = opaque;
     const struct report_cell *cell = app_cell(app);
-    if (cell)
-        choose_launches(app, timeline, cell);
     if (!cell || timeline->launches.count == 0) {
-        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM,
-                      !cell ? "no run yet: n starts one"
-                            : "no launch to show: the first profiled step comes after the warm-up");
+        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, cell_has_none(app, cell, "launches"));
         return;
     }
     if (!plot_fits(area))
@@ -455,6 +458,7 @@ const struct view_ops timeline_view = {
     .state_size = sizeof(struct timeline),
     .init = timeline_init,
     .release = timeline_release,
+    .update = timeline_update,
     .draw = timeline_draw,
     .status = timeline_status,
     .command = timeline_command,

@@ -108,7 +108,7 @@ static int32_t add_layer(struct report_cell *cell, const char *path, const char 
     layer->parent = parent;
     layer->depth = depth;
     for (int pass = 0; pass < PASS_COUNT; pass++)
-        layer->phase[pass] = arena_array(&cell->arena, struct report_layer_phase, PHASE_COUNT);
+        layer->phase[pass] = arena_array(&cell->arena, struct report_layer_phase, PLACE_PHASE_COUNT);
     return (int32_t)cell->layer_count++;
 }
 

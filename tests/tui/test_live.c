@@ -35,6 +35,9 @@ static struct screen *started(const char *const *program, int height, int width)
     struct screen *screen = screen_open(&options, NULL);
     if (!screen_wait_for(screen, "sgemm_"))
         fail_msg("no kernel on the screen:\n%s", screen_text(screen, false));
+    screen_type(screen, "2");
+    if (!screen_wait_for(screen, "Runs › Kernels"))
+        fail_msg("2 does not lead to the kernels:\n%s", screen_text(screen, false));
     return screen;
 }
 
@@ -146,7 +149,7 @@ static void test_keys(void **state)
     screen_type(screen, "<Down>");
     screen_type(screen, "=");
     expect(screen, "against run 1");
-    expect(screen, "ratio");
+    expect(screen, "vs baseline");
     screen_type(screen, "<Esc>n");
     expect(screen, "Enter starts");
     screen_type(screen, "<Esc>");

@@ -29,7 +29,7 @@ static void test_groups(void **state)
     view_type(app, "<Esc>");
     view_expect(app, "Kernels by class");
     view_expect(app, "2 of 5");
-    view_type(app, "b<Down>b"); /* by layer, then by phase */
+    view_type(app, "b<Down>bb"); /* by module, by layer, then by phase */
     view_expect(app, "Kernels by phase");
     view_type(app, "<Enter>");
     view_expect(app, "Kernels by phase › Kernels of bwd");
@@ -45,7 +45,7 @@ static void test_groups_of_groups(void **state)
     (void)state;
     view_type(app, "2b<Enter>"); /* matmul */
     view_expect(app, "1 of 3");
-    view_type(app, "bb"); /* its layers: four blocks and the head; embedding has none of it */
+    view_type(app, "bbb"); /* its layers: four blocks and the head; embedding has none of it */
     view_expect(app, "Kernels of matmul by layer");
     view_expect(app, "1 of 5");
     view_expect_not(app, "token_embeddings");
@@ -67,7 +67,7 @@ static void test_unattributed(void **state)
     for (size_t i = 0; i < cell->entry_count; i++)
         if (strcmp(cell->kernels[cell->entries[i].kernel].name, "silu") == 0)
             cell->entries[i].scope = -1;
-    view_type(app, "2bb/unattr<Enter><Enter>");
+    view_type(app, "2bbb/unattr<Enter><Enter>");
     view_expect(app, "Kernels of (unattributed)");
     view_expect(app, "1 of 1");
     view_expect(app, "silu ");
@@ -83,7 +83,7 @@ static void test_group_medians(void **state)
     const struct kernel_query query = {.pass = PASS_FWD_BWD, .scope = -1, .grouping = GROUP_CLASS};
     kernel_rows rows = {0};
     (void)state;
-    kernel_rows_make(cell, &query, &rows);
+    kernel_rows_make(cell, NULL, &query, &rows);
     assert_int_equal(rows.count, 5);
     for (size_t i = 0; i < rows.count; i++) {
         struct histogram all = {0};
@@ -96,11 +96,11 @@ static void test_group_medians(void **state)
                 calls += cell->kernels[k].calls;
                 layers += cell->kernels[k].layers;
             }
-        assert_int_equal(rows.items[i].calls, calls);
-        assert_int_equal(rows.items[i].layers, layers);
-        assert_true(rows.items[i].median_ns == histogram_quantile(&all, 0.5));
+        assert_int_equal(rows.items[i].sum.calls, calls);
+        assert_int_equal(rows.items[i].sum.layers, layers);
+        assert_true(rows.items[i].sum.median_ns == histogram_quantile(&all, 0.5));
         /* Of a bin, but no longer than the longest launch was. */
-        assert_true(rows.items[i].p95_ns == fmin(histogram_quantile(&all, 0.95), rows.items[i].max_ns));
+        assert_true(rows.items[i].sum.p95_ns == fmin(histogram_quantile(&all, 0.95), (double)rows.items[i].sum.max_ns));
         histogram_release(&all);
     }
     vec_release(&rows);
@@ -135,7 +135,7 @@ static void test_frozen_groups(void **state)
         cell->entries[i].max_ns = 10000000;
         histogram_add(&live[i].histogram, 3000000);
     }
-    view_type(app, "2bb"); /* by layer: of parts of kernels, which only the live entries know */
+    view_type(app, "2bbb"); /* by layer: of parts of kernels, which only the live entries know */
     char *moving = view_text(app, 40, 160);
     assert_non_null(strstr(moving, "3.0")); /* a median near 3 ms */
     app->paused = true;
@@ -144,7 +144,7 @@ static void test_frozen_groups(void **state)
         histogram_add_times(&live[i].histogram, 9000000, 5);
     char *later = view_text(app, 40, 160);
     assert_string_equal(frozen, later);
-    view_type(app, "bbbb"); /* made anew, from what stands still */
+    view_type(app, "bbbbb"); /* made anew, from what stands still */
     view_expect_not(app, "9.0");
     app->paused = false;
     view_expect(app, " 9.");
@@ -166,7 +166,7 @@ static void test_compare(void **state)
     (void)state;
     view_type(app, "d<Down>=");
     view_expect(app, "Runs › Kernels against run 1");
-    view_expect(app, " ratio");
+    view_expect(app, " vs baseline");
     view_type(app, "1="); /* the focus compares still: = goes there again */
     view_expect(app, "Runs › Kernels against run 1");
     char *narrow;
@@ -177,12 +177,12 @@ static void test_compare(void **state)
     view_type(app, "=");
     view_type(app, "=");
     view_expect_not(app, "against");
-    view_expect_not(app, " ratio");
+    view_expect_not(app, " vs baseline");
     view_type(app, "==1<Up>d"); /* on, and the baseline goes */
     view_expect(app, "no baseline");
     view_type(app, "2");
     view_expect_not(app, "against");
-    view_expect_not(app, " ratio");
+    view_expect_not(app, " vs baseline");
     view_close(app);
 }
 
@@ -202,12 +202,12 @@ static void test_compare_window(void **state)
     }
     const struct kernel_query query = {
         .pass = PASS_FWD_BWD, .scope = -1, .window = true, .baseline = app->report->cells.items[0]};
-    kernel_rows_make(cell, &query, &rows);
+    kernel_rows_make(cell, NULL, &query, &rows);
     assert_int_equal(rows.count, 11);
     for (size_t i = 0; i < rows.count; i++) {
         const struct report_kernel *other = &query.baseline->kernels[rows.items[i].kernel];
-        assert_true(rows.items[i].mean_ns == 1000);
-        assert_true(rows.items[i].base_ns == (double)other->total_ns / (double)other->calls);
+        assert_true(rows.items[i].sum.mean_ns == 1000);
+        assert_true(rows.items[i].base_ns == other->median_ns);
     }
     for (size_t i = 0; i < cell->entry_count; i++)
         cell->entries[i].live = NULL;
@@ -281,7 +281,7 @@ static void test_setup(void **state)
     view_type(app, "<Esc>1d<Down>=S");
     view_expect(app, "│  x  column base");
     view_type(app, "/");             /* no key of the setup */
-    for (int i = 0; i < 6 + 17; i++) /* to the column "base" */
+    for (int i = 0; i < 6 + 20; i++) /* to the column "base" */
         view_type(app, "j");
     view_expect(app, "comes and goes by itself");
     view_type(app, "<Space>");

@@ -30,24 +30,19 @@ struct rows {
     const char *name[8];
 };
 
-static void rows_text(const void *context, size_t index, int column, struct cell_text *out)
+static void name_text(const void *context, size_t index, struct cell_text *out)
 {
-    const struct rows *rows = context;
-    if (column == 0)
-        snprintf(out->text, sizeof out->text, "%s", rows->name[index]);
-    else
-        snprintf(out->text, sizeof out->text, "%g", rows->value[index]);
+    snprintf(out->text, sizeof out->text, "%s", ((const struct rows *)context)->name[index]);
 }
 
-static double rows_value(const void *context, size_t index, int column)
+static double rows_value(const void *context, size_t index)
 {
-    (void)column;
     return ((const struct rows *)context)->value[index];
 }
 
-static const struct table_column columns[] = {{"name", "name", "", 0, 0, true, false},
-                                              {"value", "value", "", 8, 1, false, false}};
-static const struct table_ops ops = {.columns = columns, .column_count = 2, .text = rows_text, .value = rows_value};
+static const struct table_column columns[] = {{"name", "name", "", 0, 0, COLUMN_LEFT, NULL, NULL, name_text},
+                                              {"value", "value", "", 8, 1, 0, rows_value, format_count, NULL}};
+static const struct table_ops ops = {.columns = columns, .column_count = 2, .order = ORDER_COLUMN};
 
 static const char *name_at(const struct table *table, const struct rows *rows, size_t position)
 {
