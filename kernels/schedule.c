@@ -1,19 +1,33 @@
 #include "kernels/schedule.h"
 
+/* Bytes that a tensor spans in the arena. */
+static uint64_t extent_of(const struct tensor *tensor)
+{
+    int64_t columns = tensor->rank ? tensor->shape[tensor->rank - 1] : 1;
+    return tensor->row_stride && columns
+               ? tensor->bytes / (uint64_t)columns * (uint64_t)tensor->row_stride /* rows that lie apart */
+               : tensor->bytes;
+}
+
 static bool overlap(const struct plan *plan, int32_t a, int32_t b)
 {
     if (a == TENSOR_NONE || b == TENSOR_NONE)
         return false;
     const struct tensor *x = &plan->tensors[a], *y = &plan->tensors[b];
-    uint64_t extents[2];
-    const struct tensor *both[2] = {x, y};
-    for (int i = 0; i < 2; ++i) {
-        int64_t columns = both[i]->rank ? both[i]->shape[both[i]->rank - 1] : 1;
-        extents[i] = both[i]->row_stride && columns
-                         ? both[i]->bytes / (uint64_t)columns * (uint64_t)both[i]->row_stride /* rows that lie apart */
-                         : both[i]->bytes;
+    return x->offset < y->offset + extent_of(y) && y->offset < x->offset + extent_of(x);
+}
+
+bool schedule_touches(const struct plan *plan, const struct node *node, uint64_t offset, uint64_t bytes)
+{
+    for (int k = 0; k < NODE_MAX_INPUTS + NODE_MAX_OUTPUTS; ++k) {
+        int32_t index = k < NODE_MAX_INPUTS ? node->input[k] : node->output[k - NODE_MAX_INPUTS];
+        if (index == TENSOR_NONE)
+            continue;
+        const struct tensor *tensor = &plan->tensors[index];
+        if (tensor->offset < offset + bytes && offset < tensor->offset + extent_of(tensor))
+            return true;
     }
-    return x->offset < y->offset + extents[1] && y->offset < x->offset + extents[0];
+    return false;
 }
 
 bool schedule_depends(const struct plan *plan, const struct node *later, const struct node *earlier)

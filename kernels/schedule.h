@@ -4,6 +4,9 @@
 #include "kernels/plan.h"
 #include <stdbool.h>
 
+/* Does the node read or write any of these bytes of the arena? */
+bool schedule_touches(const struct plan *plan, const struct node *node, uint64_t offset, uint64_t bytes);
+
 /* Must `later` wait for `earlier`: does it write what the other reads or writes, or read what it writes? By the bytes of the
  * arena that their operands span, so that columns of one matrix, written by two, count as one. */
 bool schedule_depends(const struct plan *plan, const struct node *later, const struct node *earlier);

@@ -52,7 +52,9 @@ struct cuda_launch {
     int32_t node; /* the plan's; what is launched for it is attributed to it */
     const char *name;
     bool aside; /* reads what only this node writes, writes a gradient: nobody waits for it before the phase's end */
-    int32_t module; /* kernels: which build; the function is looked up when all builds are ready */
+    uint64_t extent[3][2]; /* optimizer in compile mode: what of the arena it needs for itself: offset, bytes */
+    bool piece;            /* it may run as soon as the backward phase is done with those */
+    int32_t module;        /* kernels: which build; the function is looked up when all builds are ready */
     CUfunction function;
     unsigned grid[3], block, shared;
     int argument_count;
@@ -82,6 +84,14 @@ struct cuda_step {
     int32_t wait;          /* the side step that must have ended before; -1: none */
 };
 
+/* How the backward phase is issued, chosen by timing the whole step. */
+enum cuda_arrangement {
+    CUDA_IN_ORDER = 0,
+    CUDA_ASIDE = 1,           /* what nobody waits for goes to the side stream */
+    CUDA_OPTIMIZER_EARLY = 2, /* each piece of the optimizer runs as soon as its gradients are whole */
+    CUDA_ARRANGEMENTS = 4
+};
+
 struct program {
     struct device *device;
     const struct plan *plan;
@@ -91,8 +101,14 @@ struct program {
     uint64_t arena_bytes, workspace_bytes;
     struct cuda_step *steps; /* compile mode: the backward phase on two streams */
     int32_t step_count, side_count;
-    CUstream side_stream;
-    CUevent fork, *side_done;   /* side_done: one a side step */
+    unsigned arrangement;                     /* enum cuda_arrangement, a set */
+    double arrangement_us[CUDA_ARRANGEMENTS]; /* of a step as timed; NaN: not timed */
+    int32_t *piece_after;                     /* of each launch of the optimizer: the backward step it waits for */
+    int32_t pieces;                           /* of the optimizer that need not wait for the last one */
+    CUstream side_stream, optimizer_stream;
+    CUevent fork, *side_done; /* side_done: one a side step */
+    CUevent optimizer_done;
+    CUevent timing[2];
     CUdeviceptr products;       /* the next two */
     CUdeviceptr gemm_workspace; /* of the products on the main stream */
     CUdeviceptr side_workspace; /* of the same size, for the side stream; compile mode only */
@@ -225,6 +241,9 @@ bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct
 /* Issues one launch, without attribution; `side`: on the side stream. */
 bool cuda_issue_launch(struct program *program, const struct cuda_launch *launch, bool side, struct error *error);
 
+/* The same of a kernel or a call on any stream; products have scratch on those two alone. */
+bool cuda_launch_on(struct program *program, const struct cuda_launch *launch, CUstream stream, struct error *error);
+
 /* The parts of prepare: an empty program; memory, machine code and functions for what was lowered into it (the launches'
  * addresses are located); random values for timing. cuda_release takes a program from any of them, or NULL. */
 struct program *cuda_program_new(struct device *device, const struct plan *plan, bool compile, struct error *error);
@@ -245,9 +264,13 @@ const char *cuda_kernel_name(const struct program *program, int32_t node);
 bool cuda_measure_ceilings(struct device *device, enum precision precision, int budget_ms, double *flops_per_s,
                            double *bytes_per_s, struct error *error);
 
-/* Compile mode: plans which products of the backward phase run on a second stream, and issues the phase so, in capture. */
-bool cuda_schedule(struct program *program, struct error *error);
-bool cuda_schedule_issue(struct program *program, struct error *error);
+/* Compile mode: plans what of the backward phase and of the optimizer may run beside the rest, times the step so and otherwise
+ * on whatever the arena holds, which changes it, and issues the phase so, in capture. `optimizer`: its early pieces, too. */
+struct choice_cache;
+bool cuda_schedule(struct program *program, struct choice_cache *cache, struct error *error);
+bool cuda_schedule_issue(struct program *program, bool optimizer, struct error *error);
+void cuda_schedule_describe(const struct program *program, char *text, size_t size);
+bool cuda_schedule_is_early(const struct program *program, int32_t launch);
 void cuda_schedule_release(struct program *program);
 
 /* What is launched next belongs to this node. */

@@ -240,6 +240,11 @@ static int optimizer_slot(struct lowering *lowering, const struct adamw *wanted)
     return program->optimizer_count++;
 }
 
+/* One launch for all parameters becomes this many at most, so that those whose gradients are whole need not wait for the others. */
+#define OPTIMIZER_PIECES 32
+#define OPTIMIZER_LEAST (1 << 20) /* elements that are worth a launch */
+#define OPTIMIZER_GRAIN 1024
+
 void lower_optimizer(struct lowering *lowering, const struct node *node)
 {
     struct operand operands[5];
@@ -251,15 +256,30 @@ void lower_optimizer(struct lowering *lowering, const struct node *node)
     int slot = optimizer_slot(lowering, &node->adamw);
     struct defines defines = {0};
     define_number(&defines, "VECTOR", vector);
-    struct cuda_launch *launch = lower_kernel(lowering, lower_module(lowering, "adamw.cu", &defines), "adamw",
-                                              blocks(count, 256 * vector), 1, 256);
-    for (int i = 0; i < 5; ++i)
-        lower_pointer(launch, operands[i].address);
-    lower_pointer(launch, CUDA_IN_WORKSPACE | (uint64_t)slot * sizeof(float)); /* program.optimizer_factors */
-    lower_float(launch, node->adamw.learning_rate * node->adamw.weight_decay);
-    lower_float(launch, node->adamw.beta1);
-    lower_float(launch, node->adamw.beta2);
-    lower_float(launch, node->adamw.epsilon);
-    lower_int64(launch, count);
-    lower_int64(launch, copied);
+    int32_t module = lower_module(lowering, "adamw.cu", &defines);
+    int64_t pieces = lowering->program->compile ? count / OPTIMIZER_LEAST : 1;
+    pieces = pieces < 1 ? 1 : pieces > OPTIMIZER_PIECES ? OPTIMIZER_PIECES : pieces;
+    int64_t each = (count / pieces + OPTIMIZER_GRAIN - 1) / OPTIMIZER_GRAIN * OPTIMIZER_GRAIN;
+    for (int64_t first = 0; first < count; first += each) {
+        int64_t here = count - first < each ? count - first : each;
+        int64_t copies = copied - first < 0 ? 0 : copied - first < here ? copied - first : here;
+        struct cuda_launch *launch = lower_kernel(lowering, module, "adamw", blocks(here, 256 * vector), 1, 256);
+        for (int i = 0; i < 4; ++i)
+            lower_pointer(launch, operand_columns(operands[i], first).address);
+        lower_pointer(launch, copies ? operand_columns(operands[4], first).address : 0);
+        lower_pointer(launch, CUDA_IN_WORKSPACE | (uint64_t)slot * sizeof(float)); /* program.optimizer_factors */
+        lower_float(launch, node->adamw.learning_rate * node->adamw.weight_decay);
+        lower_float(launch, node->adamw.beta1);
+        lower_float(launch, node->adamw.beta2);
+        lower_float(launch, node->adamw.epsilon);
+        lower_int64(launch, here);
+        lower_int64(launch, copies);
+        launch->piece = lowering->program->compile;
+        for (int i = 0; i < 3; ++i) { /* p, g and the copy: m and v are nobody else's */
+            const struct operand *operand = &operands[i < 2 ? i : 4];
+            int64_t elements = i < 2 ? here : copies;
+            launch->extent[i][0] = elements ? CUDA_OFFSET(operand_columns(*operand, first).address) : 0;
+            launch->extent[i][1] = (uint64_t)elements * dtype_size(operand->dtype);
+        }
+    }
 }

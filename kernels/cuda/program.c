@@ -261,6 +261,10 @@ static void describe(struct program *program, struct prepare_report *report)
             snprintf(text + used, sizeof text - (size_t)used, " (cuBLASLt %.1f us)", gemm->library_us);
         note(program, report, key, text);
     }
+    if (program->steps) {
+        cuda_schedule_describe(program, text, sizeof text);
+        note(program, report, "backward phase", text);
+    }
     for (int i = 0; i < program->graph_count; ++i) {
         char key[32];
         snprintf(key, sizeof key, "graph %d", i);
@@ -307,6 +311,9 @@ bool cuda_program_load(struct program *program, const struct prepare_options *op
     program->workspace_bytes = CUDA_RATES_BYTES + scratch_bytes + side_bytes + own_bytes;
     for (int i = 0; i <= PHASE_COUNT; ++i)
         if (!CUDA_OK(device, cuEventCreate(&program->boundary[i], CU_EVENT_DEFAULT), error))
+            return false;
+    for (int i = 0; i < 2; ++i)
+        if (!CUDA_OK(device, cuEventCreate(&program->timing[i], CU_EVENT_DEFAULT), error))
             return false;
     if (!memory_take(program, report, error))
         return false;
@@ -369,7 +376,8 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
     profiler_ns = clock_now() - opening;
     if (!cuda_program_load(program, options, scratch, side, own, report, error))
         goto failed;
-    if (options->compile ? !tune(program, &choices, error) : !cuda_gemm_choose(program, NULL, error))
+    if (options->compile ? !tune(program, &choices, error) || !cuda_schedule(program, &choices, error)
+                         : !cuda_gemm_choose(program, NULL, error))
         goto failed;
     if (!CUDA_OK(device, cuMemsetD8Async(program->arena, 0, program->arena_bytes, device->stream), error) ||
         !CUDA_OK(device, cuMemsetD8Async(program->workspace, 0, program->workspace_bytes, device->stream), error) ||
@@ -377,7 +385,7 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
         goto failed;
     if (options->compile)
         report->workspace_bytes = program->workspace_bytes + 2 * program->gemm_workspace_bytes;
-    if (options->compile && (!cuda_schedule(program, error) || !cuda_capture_graphs(program, error)))
+    if (options->compile && !cuda_capture_graphs(program, error))
         goto failed;
     if (options->compile)
         report->compile_ns = clock_now() - start - profiler_ns;
@@ -407,6 +415,9 @@ void cuda_release(struct program *program)
     for (int i = 0; i <= PHASE_COUNT; ++i)
         if (program->boundary[i])
             libraries->cuEventDestroy(program->boundary[i]);
+    for (int i = 0; i < 2; ++i)
+        if (program->timing[i])
+            libraries->cuEventDestroy(program->timing[i]);
     for (int32_t i = 0; i < program->build_count; ++i)
         cuda_build_release(libraries, &program->builds[i]);
     cuda_gemm_release(libraries, &program->gemms);

@@ -13,14 +13,19 @@ bool cuda_issue_launch(struct program *program, const struct cuda_launch *launch
     if (launch->kind == CUDA_LAUNCH_GEMM)
         return cuda_gemm_run(program, &program->gemms.items[launch->gemm], launch->a, launch->b, launch->d, side,
                              error);
+    return cuda_launch_on(program, launch, side ? program->side_stream : program->device->stream, error);
+}
+
+bool cuda_launch_on(struct program *program, const struct cuda_launch *launch, CUstream stream, struct error *error)
+{
     if (launch->kind == CUDA_LAUNCH_CALL)
-        return launch->call(program, launch, side ? program->side_stream : program->device->stream, error);
+        return launch->call(program, launch, stream, error);
     void *arguments[CUDA_LAUNCH_MAX_ARGUMENTS];
     for (int i = 0; i < launch->argument_count; ++i)
         arguments[i] = (void *)(uintptr_t)&launch->arguments[i];
-    CUresult result = program->device->libraries.cuLaunchKernel(
-        launch->function, launch->grid[0], launch->grid[1], launch->grid[2], launch->block, 1, 1, launch->shared,
-        side ? program->side_stream : program->device->stream, arguments, NULL);
+    CUresult result =
+        program->device->libraries.cuLaunchKernel(launch->function, launch->grid[0], launch->grid[1], launch->grid[2],
+                                                  launch->block, 1, 1, launch->shared, stream, arguments, NULL);
     return result == CUDA_SUCCESS || cuda_failed(&program->device->libraries, result, launch->name, error);
 }
 
@@ -48,13 +53,17 @@ bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct
         last = phase;
         if (!boundary_record(program, phase, capturing, error))
             return false;
+        bool optimizer = program->steps && phases & PHASE_BIT(PHASE_BWD) && phases & PHASE_BIT(PHASE_OPT) &&
+                         program->arrangement & CUDA_OPTIMIZER_EARLY;
         if (capturing && phase == PHASE_BWD && program->steps) {
-            if (!cuda_schedule_issue(program, error))
+            if (!cuda_schedule_issue(program, optimizer, error))
                 return false;
             continue;
         }
         for (int32_t i = program->phase_launch[phase]; i < program->phase_launch[phase + 1]; ++i) {
             const struct cuda_launch *launch = &program->launches[i];
+            if (capturing && phase == PHASE_OPT && optimizer && cuda_schedule_is_early(program, i))
+                continue; /* it was issued with the backward phase */
             bool first = i == program->phase_launch[phase] || launch[-1].node != launch->node;
             bool last_of_node = i + 1 == program->phase_launch[phase + 1] || launch[1].node != launch->node;
             cupti_source_node(program->source, launch->node);
@@ -68,6 +77,10 @@ bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct
         }
     }
     cupti_source_node(program->source, EVENT_NODE_NONE);
+    if (capturing && phases & PHASE_BIT(PHASE_OPT) && phases & PHASE_BIT(PHASE_BWD) && program->steps &&
+        program->arrangement & CUDA_OPTIMIZER_EARLY && program->pieces > 0 &&
+        !CUDA_OK(program->device, cuStreamWaitEvent(program->device->stream, program->optimizer_done, 0), error))
+        return false;
     return last < 0 || boundary_record(program, last + 1, capturing, error);
 }
 

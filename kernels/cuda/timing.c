@@ -34,7 +34,7 @@ static bool timing_round(void *context, double *us, struct error *error)
 {
     struct cuda_timing *timing = context;
     struct device *device = timing->program->device;
-    CUevent start = timing->program->boundary[0], end = timing->program->boundary[1];
+    CUevent start = timing->program->timing[0], end = timing->program->timing[1];
     float ms = 0.0f;
     if (!CUDA_OK(device, cuEventRecord(start, device->stream), error) ||
         !CUDA_OK(device, cuGraphLaunch(timing->executable, device->stream), error) ||

@@ -17,6 +17,5 @@ struct cuda_timing {
     CUgraphExec executable;
 };
 
-/* As choice_fastest: the fastest candidate's index or -1, microseconds a run in `times`. Uses the program's first two boundary
- * events; its buffers should hold random values. */
+/* As choice_fastest: the fastest candidate's index or -1, microseconds a run in `times`. The program's buffers should hold random values. */
 int cuda_timing_fastest(struct cuda_timing *timing, int candidates, double *times, int *tried, struct error *why);

@@ -2,8 +2,8 @@
  * precision, at odd shapes; bitwise from run to run; the captured graph against the stream, bitwise; and a plan that does
  * not fit. Skipped (77) without a device. */
 #include "base/file.h"
-#include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/cuda_internal.h"
 #include "model/model.h"
 #include <math.h>
@@ -215,7 +215,7 @@ static void repeats_bitwise(void **state)
                 assert_true(second->gemms.items[i].from_cache); /* the algorithms the first one stored */
             for (int32_t i = 0; fused && i < second->attentions.count; i++)
                 assert_true(second->attentions.items[i].from_cache || second->attentions.items[i].tried == 0);
-            stream->graph_count = 0;                            /* so it walks the launches instead */
+            stream->graph_count = 0; /* so it walks the launches instead */
             for (int step = 0; step < 3; step++) {
                 run(cuda, first, PHASES_TRAIN_STEP);
                 run(cuda, second, PHASES_TRAIN_STEP);
@@ -227,6 +227,45 @@ static void repeats_bitwise(void **state)
                 cuda->release(i == 0 ? first : i == 1 ? second : stream);
             plan_free(plan);
         }
+    cuda->close(device);
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
+/* Weights' products aside, the optimizer's pieces early, both, neither: the same bits as one launch after the other. */
+static void every_arrangement_repeats_bitwise(void **state)
+{
+    (void)state;
+    static const struct shape wide = {
+        {.name = "wide", .d_model = 256, .d_ff = 1024, .num_layers = 4, .num_heads = 4, .vocab_size = 8000}, 2, 128};
+    char folder[] = "/tmp/steptop-test-XXXXXX";
+    struct error error = {0};
+    assert_non_null(mkdtemp(folder));
+    struct device *device = device_open();
+    for (int precision = PRECISION_TF32; precision < PRECISION_COUNT; precision++) {
+        struct plan *plan = build(&wide, (enum precision)precision, true);
+        struct program *stream = ready(cuda, device, plan, true, folder);
+        stream->graph_count = 0;
+        for (int step = 0; step < 3; step++)
+            run(cuda, stream, PHASES_TRAIN_STEP);
+        for (unsigned kind = 0; kind < CUDA_ARRANGEMENTS; kind++) {
+            struct program *program = ready(cuda, device, plan, true, folder);
+            assert_true(program->pieces > 2);
+            for (int i = 0; i < program->graph_count; i++)
+                device->libraries.cuGraphExecDestroy(program->graphs[i].executable);
+            program->graph_count = 0;
+            program->arrangement = kind;
+            if (!cuda_capture_graphs(program, &error))
+                fail_msg("%s", error.text);
+            for (int step = 0; step < 3; step++)
+                run(cuda, program, PHASES_TRAIN_STEP);
+            assert_same(plan, program, stream, kind & CUDA_OPTIMIZER_EARLY ? "optimizer early" : "optimizer last");
+            cuda->release(program);
+        }
+        cuda->release(stream);
+        plan_free(plan);
+    }
     cuda->close(device);
     char command[128];
     snprintf(command, sizeof command, "rm -rf %s", folder);
@@ -264,6 +303,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(steps_agree_with_the_reference),
         cmocka_unit_test(repeats_bitwise),
+        cmocka_unit_test(every_arrangement_repeats_bitwise),
         cmocka_unit_test(a_plan_that_does_not_fit_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

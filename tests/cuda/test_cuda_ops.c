@@ -378,7 +378,8 @@ static void a_wrong_constant_is_seen(void **state)
     reference_device_class.close(reference);
 }
 
-int main(void)
+/* One argument: the only test to run. */
+int main(int argc, char **argv)
 {
     struct device_info info;
     struct error error = {0};
@@ -392,5 +393,6 @@ int main(void)
         cmocka_unit_test(bf16_ops_agree),           cmocka_unit_test(runs_repeat_bitwise),
         cmocka_unit_test(a_wrong_constant_is_seen), cmocka_unit_test(each_way_to_run_attention_agrees),
     };
+    cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -124,6 +124,11 @@ static void nodes_wait_for_what_shares_their_bytes(void **state)
     assert_true(schedule_depends(&plan, &again, &a));
     assert_false(schedule_depends(&plan, &beside, &a)); /* both only read tensor 0 */
     assert_true(schedule_depends(&plan, &right, &left));
+    assert_true(schedule_touches(&plan, &a, 0, 4));
+    assert_true(schedule_touches(&plan, &a, 508, 4)); /* the last bytes of what it writes */
+    assert_false(schedule_touches(&plan, &a, 512, 4));
+    assert_true(schedule_touches(&plan, &left, 1024 + 7 * 64, 16)); /* its last row */
+    assert_false(schedule_touches(&plan, &left, 1024 + 8 * 64, 16));
 }
 
 int main(void)

@@ -1,10 +1,13 @@
 #!/usr/bin/env python3
 """Forward + backward of the reference model in PyTorch and in steptop, on one GPU, interleaved.
 
-usage: bench_cuda_torch.py BENCH_CUDA [--sizes S,M,L,2p7] [--compile S,M] [--steps 10]
+usage: bench_cuda_torch.py BENCH_CUDA [--sizes S,M,L,2p7] [--compile S,M] [--long 4x1024,4x4096,1x16384] [--steps 10]
+                           [--modes default,reduce-overhead,max-autotune] [--backends cudnn,flash]
 Each size and precision: PyTorch eager (scaled_dot_product_attention), steptop's programs, PyTorch eager again. Cold is the
 time from opening the device to a program that is ready, with an empty cache; warm the same with a filled one. Prints a
-Markdown table against the project's goals for an H200, then torch.compile for the sizes asked for.
+Markdown table against the project's goals for an H200, then torch.compile for the sizes asked for. --long: S in bf16 at other
+batches x contexts, by each of torch.compile's modes with each backend of scaled_dot_product_attention, the best quoted, against
+steptop before and after it.
 """
 import argparse
 import math
@@ -18,6 +21,7 @@ import time
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 SIZES = {"S": (768, 3072, 12, 12), "M": (1024, 4096, 24, 16), "L": (1280, 5120, 36, 20), "2p7": (2560, 10240, 32, 32)}
 GOALS = {("S", "tf32"): 4, ("S", "bf16"): 2.5, ("M", "tf32"): 11, ("M", "bf16"): 7, ("L", "tf32"): 25, ("L", "bf16"): 15,
@@ -64,13 +68,13 @@ class Block(nn.Module):
 
 
 class Model(nn.Module):
-    def __init__(self, c, f, layers, heads):
+    def __init__(self, c, f, layers, heads, context=CONTEXT):
         super().__init__()
         self.embed = nn.Embedding(VOCAB, c)
         self.blocks = nn.ModuleList(Block(c, f, heads) for _ in range(layers))
         self.ln, self.head = RMSNorm(c), nn.Linear(c, VOCAB, bias=False)
         d = c // heads
-        angle = torch.arange(CONTEXT)[:, None] / 10000 ** (torch.arange(0, d, 2) / d)
+        angle = torch.arange(context)[:, None] / 10000 ** (torch.arange(0, d, 2) / d)
         self.register_buffer("cos", angle.cos())
         self.register_buffer("sin", angle.sin())
 
@@ -99,10 +103,11 @@ def step_ms(model, call, tokens, targets, precision, steps):
     return statistics.median(times)
 
 
-def make(size):
+def make(size, batch=BATCH, context=CONTEXT):
     torch.manual_seed(1)
     with torch.device("cuda"):
-        return Model(*SIZES[size]), torch.randint(VOCAB, (BATCH, CONTEXT)), torch.randint(VOCAB, (BATCH, CONTEXT))
+        tokens = [torch.randint(VOCAB, (batch, context)) for _ in range(2)]
+        return Model(*SIZES[size], context), *tokens
 
 
 def steptop(bench, size, precision, steps, cache, *more):
@@ -120,11 +125,45 @@ def number(run, key, digits=2):
     return f"{float(run[key]):.{digits}f}" if key in run else "n/a"
 
 
+def compiled_ms(model, tokens, targets, mode, backend, steps):
+    """NaN where this combination does not run."""
+    torch._dynamo.reset()
+    try:
+        with sdpa_kernel({"cudnn": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}[backend]):
+            return step_ms(model, torch.compile(model, mode=None if mode == "default" else mode), tokens, targets, "bf16", steps)
+    except Exception as error:  # whatever the compiler raises
+        print(f"  {mode} {backend}: {str(error).splitlines()[0][:120]}", flush=True)
+        return math.nan
+
+
+def long_contexts(options, cache):
+    for shape in filter(None, options.long.split(",")):
+        batch, context = map(int, shape.split("x"))
+        model, tokens, targets = make("S", batch, context)
+        ours = lambda: float(steptop(options.bench, "S", "bf16", options.steps, cache, "--batch", str(batch), "--context",
+                                     str(context)).get("step_ms", "nan"))
+        before = ours()
+        times = {(mode, backend): compiled_ms(model, tokens, targets, mode, backend, options.steps)
+                 for mode in options.modes.split(",") for backend in options.backends.split(",")}
+        del model
+        torch.cuda.empty_cache()
+        after = ours()
+        known = {key: ms for key, ms in times.items() if not math.isnan(ms)}
+        best = min(known, key=known.get) if known else None
+        listed = ", ".join(f"{mode} {backend} {ms:.2f}" for (mode, backend), ms in times.items())
+        ratio = statistics.mean((before, after)) / known[best] if best else math.nan
+        print(f"| S bf16 {batch} x {context} | steptop {before:.2f}, {after:.2f} | torch.compile best {known[best] if best else math.nan:.2f} "
+              f"({' '.join(best) if best else 'none'}) | {ratio:.2f} | goal 0.80 | {'ok' if ratio <= 0.8 else 'MISSED'} | {listed} |", flush=True)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("bench")
     parser.add_argument("--sizes", default="S,M,L,2p7")
     parser.add_argument("--compile", default="", help="sizes to measure torch.compile on, last")
+    parser.add_argument("--long", default="", help="BATCHxCONTEXT,... to measure S bf16 at")
+    parser.add_argument("--modes", default="default,reduce-overhead,max-autotune")
+    parser.add_argument("--backends", default="cudnn,flash")
     parser.add_argument("--steps", type=int, default=10)
     options = parser.parse_args()
     torch.backends.cuda.matmul.allow_tf32 = True
@@ -152,6 +191,7 @@ def main():
                   f"{goal} | {'ok' if ms <= goal else 'MISSED'} | {peak:.0f} | {number(again, 'memory_mib', 0)} | {number(warm, 'phase_opt')} | "
                   f"{number(cold, 'open_to_ready_s')} | {number(again, 'open_to_ready_s')} |", flush=True)
         del model
+    long_contexts(options, cache)
     for size in filter(None, options.compile.split(",")):
         model, tokens, targets = make(size)
         for precision in ("tf32", "bf16"):
