@@ -1,7 +1,9 @@
 /* steptop diff BEFORE AFTER: what became slower or faster, and whether that is more than noise. */
 #include "report/diff.h"
 #include "cli/cli.h"
+#include "cli/kept.h"
 #include "cli/outputs.h"
+#include <limits.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +57,8 @@ static bool read_both(struct reading *before, struct reading *after, struct erro
 int command_diff(const struct arguments *arguments)
 {
     const char *format = arguments->value[OPTION_DIFF_FORMAT], *path = arguments->value[OPTION_OUTPUT];
-    struct reading before = {.path = arguments->positional[0]}, after = {.path = arguments->positional[1]};
+    char first[PATH_MAX], second[PATH_MAX];
+    struct reading before = {.path = first}, after = {.path = second};
     struct diff diff = {0};
     struct strbuf text = {0};
     struct error error = {0};
@@ -67,6 +70,9 @@ int command_diff(const struct arguments *arguments)
         error_set(&error, ERROR_USAGE, "--format: diff writes text or markdown, not '%s'", format);
         return fail(&error);
     }
+    if (!kept_path(arguments->positional[0], first, sizeof first, &error) ||
+        !kept_path(arguments->positional[1], second, sizeof second, &error))
+        return fail(&error);
     if (strcmp(before.path, "-") == 0 && strcmp(after.path, "-") == 0) {
         error_set(&error, ERROR_USAGE, "only one of the two reports can come from standard input");
         return fail(&error);

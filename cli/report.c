@@ -1,7 +1,9 @@
 /* steptop report FILE: an old report in another form. */
 #include "report/report.h"
 #include "cli/cli.h"
+#include "cli/kept.h"
 #include "cli/outputs.h"
+#include <limits.h>
 #include <string.h>
 
 int command_report(const struct arguments *given)
@@ -14,11 +16,13 @@ int command_report(const struct arguments *given)
     struct outputs outputs = {0};
     struct strbuf text = {0};
     struct error error = {0};
+    char path[PATH_MAX];
     int code = EXIT_OK;
     if (dash)
         arguments.value[OPTION_OUTPUT] = NULL;
     if ((named && !report_format_parse(named, &format, &error)) ||
-        !outputs_take(&outputs, &arguments, format, &error) || !report_read(arguments.positional[0], &report, &error))
+        !outputs_take(&outputs, &arguments, format, &error) ||
+        !kept_path(arguments.positional[0], path, sizeof path, &error) || !report_read(path, &report, &error))
         return fail(&error);
     if (!outputs_write(&outputs, &report, &error))
         code = fail(&error);

@@ -1,6 +1,7 @@
 #include "cli/screen.h"
 #include "base/clock.h"
 #include "cli/ending.h"
+#include "cli/kept.h"
 #include "tui/tui.h"
 #include <poll.h>
 #include <unistd.h>
@@ -56,5 +57,6 @@ int screen_run(struct screen *screen)
     settle(screen->session);
     if (!files_renew(screen->outputs, screen->report, screen->session, &error))
         return fail(&error);
+    kept_save(screen->report);
     return session_exit_code(screen->session, signal);
 }

@@ -1,5 +1,6 @@
 /* steptop view: an old report on the screen; steptop replay: a recording, as if it ran now. */
 #include "base/system.h"
+#include "cli/kept.h"
 #include "cli/run.h"
 #include "cli/screen.h"
 #include <limits.h>
@@ -7,23 +8,61 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *file_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash && slash[1] ? slash + 1 : path;
+}
+
+/* Another report's cells behind those that there are, under numbers of their own; each says which file it is from. */
+static void take_cells(struct report *into, struct report *from, const char *path)
+{
+    uint32_t used = 0;
+    for (size_t i = 0; i < into->cells.count; i++)
+        used = into->cells.items[i]->run_id > used ? into->cells.items[i]->run_id : used;
+    for (size_t i = 0; i < from->cells.count; i++) {
+        struct report_cell *cell = from->cells.items[i];
+        cell->run_id = ++used;
+        cell->source = file_name(path);
+        vec_push(&into->cells, cell);
+    }
+    from->cells.count = 0; /* they are the other's now; their texts stay here */
+}
+
 int command_view(const struct arguments *arguments)
 {
-    struct report report = {0};
+    const int count = arguments->positional_count;
+    struct report *reports = calloc((size_t)count, sizeof *reports);
     struct outputs outputs = {0};
     struct error error = {0};
-    if (!report_read(arguments->positional[0], &report, &error))
-        return fail(&error);
-    int code;
+    int code = EXIT_FAILED;
+    if (!reports)
+        abort();
+    for (int i = 0; i < count; i++) {
+        char path[PATH_MAX];
+        if (!kept_path(arguments->positional[i], path, sizeof path, &error) ||
+            !report_read(path, &reports[i], &error)) {
+            code = fail(&error);
+            goto cleanup;
+        }
+        if (i > 0)
+            take_cells(&reports[0], &reports[i], arguments->positional[i]);
+        else
+            for (size_t c = 0; count > 1 && c < reports[0].cells.count; c++)
+                reports[0].cells.items[c]->source = file_name(arguments->positional[0]);
+    }
     if (!screen_possible()) {
         error_set(&error, ERROR_USAGE, "view needs a terminal; 'steptop report %s' prints the report",
                   arguments->positional[0]);
         code = fail(&error);
     } else {
-        struct screen screen = {arguments, NULL, &report, &outputs};
+        struct screen screen = {arguments, NULL, &reports[0], &outputs};
         code = screen_run(&screen);
     }
-    report_free(&report);
+cleanup:
+    for (int i = 0; i < count; i++)
+        report_free(&reports[i]);
+    free(reports);
     return code;
 }
 

@@ -137,6 +137,7 @@ struct report_cell {
     uint64_t version;           /* of the run it was made from */
     bool from_file;             /* read, not measured by this process */
     struct report_absent { uint64_t requested, model, effective, device; } absent; /* a bit a key that the file did not give */
+    const char *source;         /* the file that it is from, where several are shown together; NULL */
 };
 
 /* Of what was requested: did the file say it? Always true of a cell that was measured here. */

@@ -5,6 +5,7 @@
 #include "report/modules.h"
 #include "tui/app.h"
 #include "tui/format.h"
+#include "tui/plot.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -434,7 +435,7 @@ static void draw_curve(const struct answer *answer, const struct area *area)
         for (int i = from; i < to; i++)
             sum += answer->steps[i];
         const double level = range > 0 ? (sum / (to - from) - answer->step_low) / range : 0.5;
-        int eighths = 1 + (int)(level * (area->height * 8 - 1));
+        int eighths = 1 + scale_to(level, area->height * 8 - 1);
         for (int y = area->height - 1; y >= 0 && eighths > 0; y--, eighths -= 8)
             area_fill(area, y, x * wide, 1, wide, STYLE_BAR, eighths >= 8 ? 0x2588 : 0x2580 + eighths);
     }
@@ -456,7 +457,7 @@ static void draw_kinds(const struct answer *answer, const struct area *area)
             return;
         drawn[largest] = true;
         const double share = answer->kinds[largest] / answer->peak;
-        int width = (int)lround(share * area->width);
+        int width = scale_to(share, area->width);
         if (width < 1)
             continue;
         if (x + width > area->width)

@@ -68,6 +68,9 @@ void app_init(struct app *app, const struct tui_options *options, struct termina
         view_ops((enum view_id)view)->init(app, app->states[view]);
         app->generation[view] = UINT64_MAX;
     }
+    /* Several files beside each other are there to be compared: the first run of the first. */
+    if (app->report->cells.count && app->report->cells.items[0]->source)
+        app->baseline = app->report->cells.items[0]->run_id;
     if (error.kind)
         app_message(app, STYLE_WARN, "%s", error.text);
 }
@@ -302,6 +305,8 @@ static void escape(struct app *app, int key)
 {
     struct table *table = view_table(app, app->view);
     if (table && key == KEY_CODE_ESCAPE && (table->search[0] || table->filter[0])) {
+        app_message(app, STYLE_NORMAL, table->search[0] ? "search for '%s' ends" : "filter '%s' ends",
+                    table->search[0] ? table->search : table->filter);
         if (table->search[0])
             table->search[0] = 0;
         else

@@ -55,6 +55,7 @@ struct view_ops {
 enum prompt_kind { PROMPT_NONE, PROMPT_SEARCH, PROMPT_FILTER, PROMPT_THRESHOLD, PROMPT_EXPORT };
 struct prompt {
     enum prompt_kind kind;
+    bool untouched; /* what is typed takes the place of the text that was offered */
     struct edit edit;
     char before[512]; /* the text that Esc brings back; for an export the file that a second Enter replaces */
 };

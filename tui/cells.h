@@ -26,7 +26,6 @@ static inline void verdict_cell(struct cell_text *out, const struct ratio *ratio
         out->style = STYLE_DIM;
         return;
     }
-    snprintf(out->text, sizeof out->text, "%s %s", format_ratio(text, ratio->median),
-             verdict_name(verdict));
+    snprintf(out->text, sizeof out->text, "%s %s", format_ratio(text, ratio->median), verdict_name(verdict));
     out->style = styles[verdict];
 }

@@ -1,5 +1,6 @@
 #include "tui/format.h"
 #include "base/unknown.h"
+#include "tui/plot.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -119,7 +120,7 @@ void format_bar(char *text, size_t size, double fraction, int columns)
     text[0] = 0;
     if (!isfinite(fraction) || fraction < 0)
         return;
-    int eighths = (int)lround((fraction > 1 ? 1 : fraction) * columns * 8);
+    int eighths = scale_to(fraction, columns * 8);
     for (; eighths >= 8; eighths -= 8)
         add_block(&text, end, 0x2588);
     if (eighths > 0)

@@ -2,6 +2,13 @@
 #include <math.h>
 #include <stdlib.h>
 
+int scale_to(double place, int most)
+{
+    if (isnan(place) || most < 0)
+        return -1;
+    return place <= 0 ? 0 : place >= 1 ? most : (int)lround(place * most);
+}
+
 bool plot_fits(const struct area *area)
 {
     const bool fits = area->height >= 7 && area->width >= 60;
@@ -16,7 +23,7 @@ void plot_bars(const struct area *area, const double *heights, int count, enum s
         const enum style own = styles ? (enum style)styles[x] : style;
         if (!(heights[x] > 0))
             continue;
-        int eighths = (int)lround(heights[x] * area->height * 8);
+        int eighths = scale_to(heights[x], area->height * 8);
         if (eighths == 0)
             eighths = 1; /* what is there is seen, however rare */
         for (int y = area->height - 1; y >= 0 && eighths > 0; y--, eighths -= 8)
@@ -42,7 +49,7 @@ void plot_stack(const struct area *area, const double *values, int columns, int 
             const double middle = ((sum < high ? sum : high) + low) / 2;
             while (kind < kinds - 1 && below + column[kind] <= middle)
                 below += column[kind++];
-            const int eighths = sum >= high ? 8 : (int)lround((sum - low) / (high - low) * 8);
+            const int eighths = sum >= high ? 8 : scale_to((sum - low) / (high - low), 8);
             if (eighths > 0)
                 area_put(area, y, x, (enum style)(first + kind), eighths >= 8 ? 0x2588 : 0x2580 + eighths);
         }
@@ -69,7 +76,7 @@ void dots_put(struct dots *dots, double x, double y, enum style style)
     static const uint8_t bit[2][4] = {{0x01, 0x02, 0x04, 0x40}, {0x08, 0x10, 0x20, 0x80}};
     if (!(x >= 0 && x <= 1 && y >= 0 && y <= 1) || dots->height <= 0 || dots->width <= 0)
         return;
-    const int fine_x = (int)(x * (dots->width * 2 - 1) + 0.5), fine_y = (int)((1 - y) * (dots->height * 4 - 1) + 0.5);
+    const int fine_x = scale_to(x, dots->width * 2 - 1), fine_y = scale_to(1 - y, dots->height * 4 - 1);
     const size_t at = (size_t)(fine_y / 4) * (size_t)dots->width + (size_t)(fine_x / 2);
     dots->bits[at] |= dots->braille ? bit[fine_x % 2][fine_y % 4] : 1;
     dots->styles[at] = (uint8_t)style;

@@ -6,6 +6,10 @@
 /* True when the area has room for a plot with its axes; else says so in it. A screen of the least size has. */
 bool plot_fits(const struct area *area);
 
+/* The step of 0 … most that a place from 0 to 1 is nearest to; what lies outside is at the end that it is beyond, what is no
+ * number at -1. All scales go through here: a conversion of what does not fit is undefined. */
+int scale_to(double place, int most);
+
 /* Vertical bars, one a column; heights as fractions of the area's height. `styles` gives each bar's style, or NULL. */
 void plot_bars(const struct area *area, const double *heights, int count, enum style style, const uint8_t *styles);
 

@@ -34,6 +34,7 @@ void prompt_open(struct app *app, enum prompt_kind kind)
         snprintf(app->prompt.before, sizeof app->prompt.before, "%s",
                  kind == PROMPT_SEARCH ? table->search : table->filter);
     edit_set(&app->prompt.edit, text);
+    app->prompt.untouched = true;
 }
 
 static void apply_threshold(struct app *app)
@@ -106,6 +107,10 @@ void prompt_key(struct app *app, int key)
         accept(app);
         return;
     }
+    /* A letter begins anew; whoever moves first goes on with what is there. */
+    if (app->prompt.untouched && key >= ' ' && key < KEY_CODE_UP && key != 127)
+        edit_set(&app->prompt.edit, "");
+    app->prompt.untouched = false;
     edit_key(&app->prompt.edit, key);
     if (app->prompt.kind == PROMPT_SEARCH) {
         snprintf(table->search, sizeof table->search, "%.127s", app->prompt.edit.text);

@@ -297,7 +297,11 @@ static void make_rows(struct app *app, struct kernels *kernels)
     kernels->made = false;
     if (!cell || query.pass == NO_PASS)
         return;
-    modules_tree(&kernels->modules, cell);
+    if (query.grouping == GROUP_MODULE || query.part.chosen[GROUP_MODULE] || kernels->table.filter[0] ||
+        kernels->table.search[0])
+        modules_tree(&kernels->modules, cell);
+    else
+        modules_release(&kernels->modules);
     kernels->made = true;
     kernels->made_of = cell->run_id;
     kernels->made_version = cell->version;

@@ -175,7 +175,7 @@ static void choose_nodes(struct memory *state)
     for (; zoom < state->zoom && span > LEAST_NODES; zoom++)
         span = span / 2 > LEAST_NODES ? span / 2 : LEAST_NODES;
     state->zoom = zoom; /* no further than there is something to see of it */
-    state->first = (int)(state->cursor * (count - 1)) - span / 2;
+    state->first = scale_to(state->cursor, count - 1) - span / 2;
     if (state->first > count - span)
         state->first = count - span;
     if (state->first < 0)
@@ -185,7 +185,7 @@ static void choose_nodes(struct memory *state)
 
 static int cursor_column(const struct memory *state)
 {
-    const int node = (int)(state->cursor * (state->cell->memory.curve_count - 1) + 0.5);
+    const int node = scale_to(state->cursor, state->cell->memory.curve_count - 1);
     const int span = state->last - state->first + 1;
     int x = (int)((int64_t)(node - state->first) * state->plot_width / span);
     return x < 0 ? 0 : x >= state->plot_width ? state->plot_width - 1 : x;
@@ -259,7 +259,7 @@ static void draw_curve(struct memory *state, const struct area *area)
     plot_stack(&plot, values, state->plot_width, TENSOR_KIND_COUNT, top, (enum style)STYLE_KIND);
     free(values);
     const int cursor = cursor_column(state);
-    const int node = (int)(state->cursor * (memory->curve_count - 1) + 0.5);
+    const int node = scale_to(state->cursor, memory->curve_count - 1);
     area_text_right(area, 1, 0, axis - 1, STYLE_AXIS, format_bytes(text, top));
     area_text_right(area, 1 + plot.height / 2, 0, axis - 1, STYLE_AXIS, format_bytes(text, top / 2));
     area_text_right(area, plot.height, 0, axis - 1, STYLE_AXIS, "0 B");

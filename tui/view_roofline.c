@@ -191,7 +191,8 @@ static bool choose_scale(const struct roofline *state, struct scale *scale)
     scale->x_high = ceil(scale->x_high + 0.1);
     scale->y_low = floor(scale->y_low);
     scale->y_high = ceil(scale->y_high + 0.1);
-    return true;
+    /* All powers of ten of a double are within; a ratio of two of them need not be. */
+    return isfinite(scale->x_low) && isfinite(scale->x_high) && isfinite(scale->y_low) && isfinite(scale->y_high);
 }
 
 static double place(double value, double low, double high)
@@ -221,7 +222,7 @@ static void draw_axes(const struct scale *scale, const struct area *area, const 
     char text[FORMAT_SIZE];
     int before = -1; /* a low picture has no line for each power of ten */
     for (int power = (int)scale->y_low; power <= (int)scale->y_high; power++) {
-        const int y = (int)lround((1 - place(power, scale->y_low, scale->y_high)) * (plot->height - 1));
+        const int y = scale_to(1 - place(power, scale->y_low, scale->y_high), plot->height - 1);
         if (y == before)
             continue;
         before = y;
@@ -230,7 +231,7 @@ static void draw_axes(const struct scale *scale, const struct area *area, const 
     area_fill(area, 1 + plot->height, 8, 1, plot->width, STYLE_AXIS, 0x2500);
     int free_from = 0;
     for (int power = (int)scale->x_low; power <= (int)scale->x_high; power++) {
-        const int x = (int)lround(place(power, scale->x_low, scale->x_high) * (plot->width - 1));
+        const int x = scale_to(place(power, scale->x_low, scale->x_high), plot->width - 1);
         snprintf(text, sizeof text, power < 0 ? "%g" : "%.0f", pow(10, power));
         area_put(area, 1 + plot->height, 8 + x, STYLE_AXIS, 0x253c);
         if (x >= free_from && 8 + x + (int)strlen(text) <= area->width)
@@ -248,8 +249,7 @@ static void draw_counted(const struct roofline *state, const struct scale *scale
     const double x = place(log10(work), scale->x_low, scale->x_high),
                  y = place(log10(rate), scale->y_low, scale->y_high);
     if (x >= 0 && x <= 1 && y >= 0 && y <= 1)
-        area_put(plot, (int)lround((1 - y) * (plot->height - 1)), (int)lround(x * (plot->width - 1)), STYLE_CURSOR,
-                 0x25c7);
+        area_put(plot, scale_to(1 - y, plot->height - 1), scale_to(x, plot->width - 1), STYLE_CURSOR, 0x25c7);
 }
 
 static void draw_points(const struct roofline *state, const struct scale *scale, const struct area *plot)
@@ -264,8 +264,8 @@ static void draw_points(const struct roofline *state, const struct scale *scale,
             !point_of(&state->rows.items[index], &x, &y))
             continue;
         const struct kernel_row *row = &state->rows.items[index];
-        const int column = (int)lround(place(x, scale->x_low, scale->x_high) * (plot->width - 1));
-        const int line = (int)lround((1 - place(y, scale->y_low, scale->y_high)) * (plot->height - 1));
+        const int column = scale_to(place(x, scale->x_low, scale->x_high), plot->width - 1);
+        const int line = scale_to(1 - place(y, scale->y_low, scale->y_high), plot->height - 1);
         const enum style style = row->phase < 0 ? STYLE_NORMAL : (enum style)(STYLE_PHASE + row->phase);
         if (index != selected) {
             area_put(plot, line, column, style, 0x25cf);

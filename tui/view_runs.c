@@ -25,6 +25,7 @@ enum column {
     RESIDENT,
     COMPILE_TIME,
     STEPS,
+    SOURCE,
     COLUMNS_COUNT
 };
 
@@ -204,6 +205,11 @@ static void median_text(struct cell_text *out, const struct row *row, int phase)
         snprintf(out->text, sizeof out->text, "%s", format_duration(text, found->summary.median));
 }
 
+static void source_text(const void *context, size_t index, struct cell_text *out)
+{
+    cell_string(out, row_at(context, index)->cell->source);
+}
+
 static void fwd_text(const void *context, size_t index, struct cell_text *out)
 {
     median_text(out, row_at(context, index), PHASE_FWD);
@@ -270,6 +276,8 @@ static const struct table_column columns[COLUMNS_COUNT] = {
                   format_bytes, NULL},
     [COMPILE_TIME] = {"compile", "compile", "what compile mode cost before the first step", 9, 14, COLUMN_HIDDEN,
                       compile_value, format_duration, NULL},
+    [SOURCE] = {"file", "file", "the report that it is from", 16, 3, COLUMN_LEFT | COLUMN_AUTOMATIC | COLUMN_HIDDEN,
+                NULL, NULL, source_text},
     [STEPS] = {"steps", "n", "timed steps so far", 5, 15, 0, steps_value, format_count, NULL},
 };
 
@@ -332,11 +340,12 @@ static void make_rows(struct app *app, struct runs *runs)
         vec_push(&runs->rows, row);
         vec_push(&runs->ids, (uint64_t)cell->run_id + 1);
     }
-    /* The column is there when there is something to compare with. */
+    /* Columns that are there when there is something to compare with, or more than one file. */
+    runs->table.shown &= ~(1u << RATIO | 1u << SOURCE);
     if (base)
         runs->table.shown |= 1u << RATIO;
-    else
-        runs->table.shown &= ~(1u << RATIO);
+    if (app->report->cells.count && app->report->cells.items[0]->source)
+        runs->table.shown |= 1u << SOURCE;
 }
 
 static void runs_init(struct app *app, void *state)

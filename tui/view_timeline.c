@@ -118,7 +118,7 @@ static void place_window(struct timeline *timeline)
         timeline->from = last - timeline->span;
     if (timeline->from < first)
         timeline->from = first;
-    if (timeline->cursor < timeline->from)
+    if (!(timeline->cursor >= timeline->from)) /* NaN, too */
         timeline->cursor = timeline->from;
     if (timeline->cursor > timeline->from + timeline->span)
         timeline->cursor = timeline->from + timeline->span;
@@ -181,7 +181,7 @@ static void draw_lane(const struct timeline *timeline, const struct area *area, 
             area_put(area, y, 5 + x, STYLE_DIM, 0xb7);
         else
             area_put(area, y, 5 + x, launch_style(timeline, launch),
-                     lane->busy[x] > 0.95 ? 0x2588 : 0x2581 + (int)(lane->busy[x] * 7));
+                     lane->busy[x] > 0.95 ? 0x2588 : 0x2581 + scale_to(lane->busy[x], 7));
     }
     area_printf(area, y, 5 + timeline->width + 1, STYLE_DIM, "idle %s",
                 format_duration(idle, idle_ns > 0 ? idle_ns : 0));
@@ -330,7 +330,7 @@ static void timeline_draw(struct app *app, void *opaque, const struct area *area
         draw_lane(timeline, area, y, lane, i, i == timeline->stream);
     }
     free(lane);
-    const int cursor = (int)((timeline->cursor - timeline->from) / timeline->span * (timeline->width - 1) + 0.5);
+    const int cursor = scale_to((timeline->cursor - timeline->from) / timeline->span, timeline->width - 1);
     for (int row = 0; row < y; row++)
         area_restyle(area, row, 5 + cursor, 1, STYLE_CURSOR);
     draw_cursor(timeline, cell, area, y);
@@ -364,7 +364,9 @@ static void move_cursor(struct timeline *timeline, double columns)
 
 static void zoom(struct timeline *timeline, double factor)
 {
-    const double place = (timeline->cursor - timeline->from) / timeline->span;
+    double place = (timeline->cursor - timeline->from) / timeline->span;
+    if (!isfinite(place)) /* it was just sent to an end */
+        place = timeline->cursor > 0 ? 1 : 0;
     timeline->span *= factor;
     timeline->from = timeline->cursor - place * timeline->span;
     timeline->at_end = false;

@@ -53,6 +53,7 @@ static void set_environment(const struct screen_options *options, const char *fo
     setenv("TERM", options->term ? options->term : "xterm-256color", 1);
     setenv("LC_ALL", options->locale ? options->locale : "C.UTF-8", 1);
     setenv("XDG_CONFIG_HOME", options->config_folder ? options->config_folder : folder, 1);
+    setenv("XDG_STATE_HOME", options->state_folder ? options->state_folder : "/dev/null/none", 1);
     unsetenv("LINES");
     unsetenv("COLUMNS");
     if (options->no_color)

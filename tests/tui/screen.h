@@ -12,6 +12,7 @@ struct screen_options {
     const char *no_color; /* value of NO_COLOR, or NULL */
     const char *theme;
     bool ascii, mouse;
+    const char *state_folder;          /* XDG_STATE_HOME; NULL: none where anything can be kept */
     const char *config_folder;         /* XDG_CONFIG_HOME; NULL: an empty one */
     struct session *(*session)(void);  /* makes the child's session; NULL: none */
     const char *const *program;        /* a program with its arguments to run instead of tui_run; NULL-terminated */

@@ -403,6 +403,30 @@ static void test_counters(void **state)
     expect_end(screen, counted ? 0 : 1); /* 1: a run was refused */
 }
 
+/* What was measured is there when the screen is gone: where is said, and "last" is it. */
+static void test_kept(void **state)
+{
+    char folder[] = "/tmp/steptop-state-XXXXXX", command[160];
+    const char *const last[] = {STEPTOP_BINARY, "view", "last", NULL};
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    struct screen_options options = {.height = 24, .width = 100, .program = three_steps, .state_folder = folder};
+    struct screen *screen = screen_open(&options, NULL);
+    expect(screen, " DONE ");
+    screen_type(screen, "q");
+    expect(screen, "kept: ");
+    expect(screen, "steptop view last");
+    expect_end(screen, 0);
+    options.program = last;
+    screen = screen_open(&options, NULL);
+    expect(screen, " FILE ");
+    expect(screen, "steptop/tiny");
+    screen_type(screen, "q");
+    expect_end(screen, 0);
+    snprintf(command, sizeof command, "rm -r '%s'", folder);
+    assert_int_equal(system(command), 0);
+}
+
 static void test_devices(void **state)
 {
     (void)state;
@@ -519,9 +543,10 @@ int main(void)
         cmocka_unit_test(test_interrupt),     cmocka_unit_test(test_stopped_worker),
         cmocka_unit_test(test_killed_worker), cmocka_unit_test(test_terminal_does_not_read),
         cmocka_unit_test(test_resize_storm),  cmocka_unit_test(test_suspend),
-        cmocka_unit_test(test_killed),        cmocka_unit_test(test_devices),
-        cmocka_unit_test(test_counters),      cmocka_unit_test(test_queue),
-        cmocka_unit_test(test_no_device),     cmocka_unit_test(test_files),
+        cmocka_unit_test(test_killed),        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_devices),       cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_queue),         cmocka_unit_test(test_no_device),
+        cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 /* What keys do to the views of a document, on a canvas. */
 #include "document.h"
+#include "tui/plot.h"
 #include "view_screen.h"
 #include <locale.h>
 #include <math.h>
@@ -387,6 +388,118 @@ static void test_roofline_axis(void **state)
     view_close(app);
 }
 
+/* What is typed takes the place of what a prompt offers; whoever moves in it first goes on with it. */
+static void test_prompt(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "2L5<Enter>");
+    view_expect(app, "≥5%");
+    view_type(app, "L0<Enter>");
+    view_expect_not(app, "≥");
+    view_type(app, "L5<Enter>L<End>0<Enter>");
+    view_expect(app, "≥50%");
+    view_type(app, "L0<Enter>/sgemm<Enter><Esc>");
+    view_expect(app, "search for 'sgemm' ends");
+    view_close(app);
+}
+
+/* The cursor sent to an end, and zoomed before the next frame: once not a number. And ceilings whose ratio no double holds. */
+static void test_scales(void **state)
+{
+    static const double places[] = {NAN, -INFINITY, INFINITY, -1, 0, 0.5, 1, 1e300};
+    static const int steps[] = {-1, 0, 10, 0, 0, 5, 10, 10};
+    const struct mouse none = {0};
+    struct app *app = view_open(document_make);
+    (void)state;
+    for (size_t i = 0; i < sizeof places / sizeof *places; i++)
+        assert_int_equal(scale_to(places[i], 10), steps[i]);
+    view_type(app, "5");
+    for (const char *keys = "g+G-g-+G+"; *keys; keys++)
+        app_key(app, *keys, &none);
+    view_expect(app, "at ");
+    app->report->cells.items[0]->ceilings = (struct report_ceilings){1e300, 1e-300};
+    view_type(app, "7");
+    view_expect(app, "no kernel with modelled FLOPs and bytes yet");
+    view_close(app);
+}
+
+/* Eager beside compiled, to the kernels of a class and to the modules: base and ratio everywhere. */
+static void test_compare_groups(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "d<Down>=b");
+    view_expect(app, "Kernels by class against run 1");
+    view_expect(app, "by a step");
+    view_expect(app, "0.800 faster");
+    view_type(app, "bb<Enter>"); /* the kernels of a block */
+    view_expect(app, "0.800 faster");
+    view_type(app, "3");
+    view_expect(app, "Layers against run 1");
+    view_expect(app, "layers.*");
+    view_expect(app, "0.800");
+    view_type(app, "b");
+    view_expect(app, "layers.3");
+    view_expect(app, "0.800");
+    app->report->cells.items[1]->requested.context_length *= 2;
+    app->report->cells.items[1]->version++;
+    view_expect(app, "ratio by a thousand tokens");
+    view_expect(app, "0.400");
+    view_close(app);
+}
+
+/* The run under the cursor is the one that every view shows, and Esc leads back to it. */
+static void test_selection(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "j6");
+    view_expect(app, "steptop  run 2 ");
+    view_expect(app, "Runs › Memory");
+    view_type(app, "<Esc>");
+    view_expect(app, "steptop  run 2 ");
+    view_type(app, "k3");
+    view_expect(app, "steptop  run 1 ");
+    view_close(app);
+}
+
+/* Each line below the list of runs is a thing to press Enter on. */
+static void test_answer(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_expect(app, "layers.*.ffn");
+    view_type(app, "a<Enter>");
+    view_expect(app, "Runs › Kernels of fwd");
+    view_type(app, "<Esc>l<Enter>");
+    view_expect(app, "Runs › Layers");
+    view_expect(app, "layers.*");
+    view_type(app, "<Esc>l<Enter>");
+    view_expect(app, "Histogram of sgemm_nn");
+    view_type(app, "<Esc><Esc>ajjjjjjjjjjjjjj<Enter>");
+    view_expect(app, "What is noted of run 1");
+    view_close(app);
+}
+
+/* A filter finds what is folded, and kernels by more than their name. */
+static void test_filters(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "3\\softmax_bwd<Enter>");
+    view_expect(app, "layers.*");
+    view_expect(app, "causal_softmax_bwd");
+    view_expect_not(app, "lm_head");
+    view_type(app, "2\\matmul<Enter>");
+    view_expect(app, "sgemm_nt");
+    view_expect_not(app, "rmsnorm");
+    view_type(app, "\\layers.*.ffn<Enter>");
+    view_expect(app, "silu");
+    view_expect_not(app, "softmax");
+    view_close(app);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -405,6 +518,12 @@ int main(void)
         cmocka_unit_test(test_zoom),
         cmocka_unit_test(test_orders),
         cmocka_unit_test(test_roofline_axis),
+        cmocka_unit_test(test_prompt),
+        cmocka_unit_test(test_scales),
+        cmocka_unit_test(test_compare_groups),
+        cmocka_unit_test(test_selection),
+        cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_filters),
     };
     setlocale(LC_ALL, "C.UTF-8");
     setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
