@@ -8,6 +8,7 @@
 #include <string.h>
 
 const struct cuda_attention_candidate *const cuda_attention_candidates[] = {
+    &cuda_attention_hopper,
     &cuda_attention_mma,
     &cuda_attention_cudnn,
     &cuda_attention_products,
@@ -221,7 +222,8 @@ static uint64_t stamp_of(const struct device *device)
 {
     uint64_t hash = UINT64_C(0xcbf29ce484222325);
     for (int i = 0; i < cuda_source_count; ++i)
-        if (strncmp(cuda_sources[i].name, "attention", 9) == 0 || strcmp(cuda_sources[i].name, "rope.cu") == 0)
+        if (strncmp(cuda_sources[i].name, "attention", 9) == 0 || strcmp(cuda_sources[i].name, "rope.cu") == 0 ||
+            strcmp(cuda_sources[i].name, "hopper.cuh") == 0)
             for (const char *c = cuda_sources[i].text; *c; ++c)
                 hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
     hash ^= device->cudnn ? cudnn_version(device->cudnn) << 8 : 0;

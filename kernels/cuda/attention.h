@@ -47,6 +47,7 @@ extern const struct cuda_attention_candidate *const cuda_attention_candidates[];
 extern const int cuda_attention_candidate_count;
 #define CUDA_ATTENTION_MAX_CANDIDATES 8
 
+extern const struct cuda_attention_candidate cuda_attention_hopper;   /* attention_hopper.c */
 extern const struct cuda_attention_candidate cuda_attention_mma;      /* attention_mma.c */
 extern const struct cuda_attention_candidate cuda_attention_cudnn;    /* attention_cudnn.c */
 extern const struct cuda_attention_candidate cuda_attention_products; /* attention_products.c */

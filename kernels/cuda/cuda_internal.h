@@ -180,7 +180,7 @@ struct operand lower_input(const struct lowering *lowering, int i);
 struct operand lower_output(const struct lowering *lowering, int i);
 struct operand lower_scratch(struct lowering *lowering, enum dtype dtype, int64_t elements, int64_t row_stride);
 /* The same for weights' products, which may run beside other nodes but not beside each other; and scratch that no other
- * node of the program shares. */
+ * node of the program shares, zero when the program is ready. */
 struct operand lower_side_scratch(struct lowering *lowering, enum dtype dtype, int64_t elements, int64_t row_stride);
 struct operand lower_own_scratch(struct lowering *lowering, enum dtype dtype, int64_t elements, int64_t row_stride);
 struct operand operand_columns(struct operand operand, int64_t first); /* from column `first` on */

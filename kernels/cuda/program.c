@@ -320,6 +320,8 @@ bool cuda_program_load(struct program *program, const struct prepare_options *op
     program->own_scratch = program->workspace + program->workspace_bytes - own_bytes;
     program->side_scratch = program->own_scratch - side_bytes;
     launches_locate(program);
+    if (own_bytes > 0 && !CUDA_OK(device, cuMemsetD8Async(program->own_scratch, 0, own_bytes, device->stream), error))
+        return false;
     struct cuda_build_options build = {.architecture = device->architecture, .cache_folder = options->cache_folder};
     return cuda_build_all(&device->libraries, program->builds, program->build_count, &build, error) &&
            launches_resolve(program, error);

@@ -7,7 +7,7 @@
  *
  * Macros: WARPGROUPS of 64 rows each make a block, BN its columns (a multiple of 128 or 96); STAGES of shared memory; SPLIT
  * blocks, a cluster, share k and add up their sums through each other's shared memory, in fixed order; ACROSS. */
-#include "common.cuh"
+#include "hopper.cuh"
 
 #define BM (64 * WARPGROUPS)
 #define BK 32
@@ -20,57 +20,6 @@
 #define SUMS (UNIT / 2) /* of a thread, a part */
 #define BLOCKS (BM * BN <= 128 * 128 ? 2 : 1)
 
-struct alignas(64) tensor_map { /* CUtensorMap */
-    uint64 opaque[16];
-};
-
-__device__ __forceinline__ unsigned shared_address(const void *p)
-{
-    return (unsigned)__cvta_generic_to_shared(p);
-}
-
-__device__ __forceinline__ void barrier_init(unsigned barrier, int arrivals)
-{
-    asm volatile("mbarrier.init.shared::cta.b64 [%0], %1;" ::"r"(barrier), "r"(arrivals) : "memory");
-}
-
-__device__ __forceinline__ void barrier_expect(unsigned barrier, unsigned bytes)
-{
-    asm volatile("mbarrier.arrive.expect_tx.shared::cta.b64 _, [%0], %1;" ::"r"(barrier), "r"(bytes) : "memory");
-}
-
-__device__ __forceinline__ void barrier_arrive(unsigned barrier)
-{
-    asm volatile("mbarrier.arrive.shared::cta.b64 _, [%0];" ::"r"(barrier) : "memory");
-}
-
-__device__ __forceinline__ void barrier_wait(unsigned barrier, unsigned parity)
-{
-    unsigned done;
-    do
-        asm volatile("{\n .reg .pred p;\n mbarrier.try_wait.parity.shared::cta.b64 p, [%1], %2;\n selp.u32 %0, 1, 0, p;\n}"
-                     : "=r"(done)
-                     : "r"(barrier), "r"(parity)
-                     : "memory");
-    while (!done);
-}
-
-__device__ __forceinline__ void copy_box(unsigned to, const tensor_map *map, int x, int y, unsigned barrier)
-{
-    asm volatile("cp.async.bulk.tensor.2d.shared::cluster.global.tile.mbarrier::complete_tx::bytes [%0], [%1, {%2, %3}], [%4];" ::"r"(to),
-                 "l"(map), "r"(x), "r"(y), "r"(barrier)
-                 : "memory");
-}
-
-/* A tile of rows of 32 floats along k, swizzled by 128 bytes, as wgmma wants it described. */
-__device__ __forceinline__ uint64 tile_descriptor(unsigned address)
-{
-    return (uint64)1 << 62 | (uint64)(1024 >> 4) << 32 | (uint64)1 << 16 | (address & 0x3ffff) >> 4;
-}
-
-#define SUM4(x, i) "+f"(x[i]), "+f"(x[i + 1]), "+f"(x[i + 2]), "+f"(x[i + 3])
-#define SUM16(x, i) SUM4(x, i), SUM4(x, i + 4), SUM4(x, i + 8), SUM4(x, i + 12)
-
 /* sum (64, n) += a (64, 8) in registers · b (n, 8)ᵀ in shared memory, one warpgroup; n = 128, 96. */
 __device__ __forceinline__ void multiply_add(float (&sum)[64], const unsigned (&a)[4], uint64 b)
 {
@@ -80,7 +29,7 @@ __device__ __forceinline__ void multiply_add(float (&sum)[64], const unsigned (&
                  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47, "
                  "%48, %49, %50, %51, %52, %53, %54, %55, %56, %57, %58, %59, %60, %61, %62, %63}, "
                  "{%64, %65, %66, %67}, %68, 1, 1, 1;"
-                 : SUM16(sum, 0), SUM16(sum, 16), SUM16(sum, 32), SUM16(sum, 48)
+                 : SUM16("+f", sum, 0), SUM16("+f", sum, 16), SUM16("+f", sum, 32), SUM16("+f", sum, 48)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
@@ -91,7 +40,7 @@ __device__ __forceinline__ void multiply_add(float (&sum)[48], const unsigned (&
                  "%16, %17, %18, %19, %20, %21, %22, %23, %24, %25, %26, %27, %28, %29, %30, %31, "
                  "%32, %33, %34, %35, %36, %37, %38, %39, %40, %41, %42, %43, %44, %45, %46, %47}, "
                  "{%48, %49, %50, %51}, %52, 1, 1, 1;"
-                 : SUM16(sum, 0), SUM16(sum, 16), SUM16(sum, 32)
+                 : SUM16("+f", sum, 0), SUM16("+f", sum, 16), SUM16("+f", sum, 32)
                  : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "l"(b));
 }
 
@@ -203,7 +152,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
             barrier_init(full + stage * 8, 1);
             barrier_init(empty + stage * 8, THREADS / 32);
         }
-        asm volatile("fence.mbarrier_init.release.cluster;\nfence.proxy.async.shared::cta;" ::: "memory");
+        barriers_made();
     }
     __syncthreads();
     int row = fragment_m(warp, lane);
@@ -243,13 +192,13 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
         for (int j = 0; j < 4; ++j) /* in their registers before the first product starts */
             asm volatile("" : "+r"(now[j][0]), "+r"(now[j][1]), "+r"(now[j][2]), "+r"(now[j][3])::"memory");
         uint64 b = tile_descriptor(tiles_at + stage * STAGE_BYTES + A_BYTES);
-        asm volatile("wgmma.fence.sync.aligned;" ::: "memory");
+        products_start();
 #pragma unroll
         for (int j = 0; j < 4; ++j)
 #pragma unroll
             for (int part = 0; part < PARTS; ++part)
                 multiply_add(sum[part], now[j], b + j * 2 + part * (UNIT * 128 >> 4));
-        asm volatile("wgmma.commit_group.sync.aligned;" ::: "memory");
+        products_commit();
         if (threadIdx.x == 0 && step > first && step - 1 + STAGES < last) {
             barrier_wait(empty + before * 8, stage == 0 ? round ^ 1 : round);
             fetch(step - 1 + STAGES, before);
@@ -263,7 +212,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, BLOCKS)
             barrier_wait(full + stage * 8, round);
             load_a(next, tiles, place + stage * STAGE_BYTES);
         }
-        asm volatile("wgmma.wait_group.sync.aligned 0;" ::: "memory");
+        products_wait<0>();
         if (lane == 0)
             barrier_arrive(used);
     };
