@@ -23,6 +23,7 @@ struct seat {
     _Alignas(64) _Atomic uint32_t arrived; /* meetings this rank came to */
     _Atomic uint32_t says;                 /* of communicator_any: bit (meeting & 1) */
     _Atomic uint64_t bytes;                /* of communicator_share */
+    _Atomic uint64_t progress;
 };
 
 struct meeting {
@@ -163,8 +164,8 @@ static bool wait_for_all(struct communicator *communicator, uint32_t number, con
         const int missing = missing_rank(communicator, number);
         if (missing < 0)
             return true;
-        if (atomic_load_explicit(&meeting->failed, memory_order_acquire))
-            return error_set(error, ERROR_INTERRUPTED, "rank %d failed: %s", meeting->failed_rank, meeting->why);
+        if (communicator_failed(communicator, error))
+            return false;
         if (spin < SPINS) {
 #ifdef __x86_64__
             __builtin_ia32_pause();
@@ -231,6 +232,40 @@ void communicator_fail(struct communicator *communicator, const char *why)
     snprintf(meeting->why, sizeof meeting->why, "%.255s", why);
     atomic_store_explicit(&meeting->failed, 1, memory_order_release);
     wake(&meeting->changes);
+}
+
+void communicator_progress(struct communicator *communicator, uint64_t done)
+{
+    atomic_store_explicit(&communicator->meeting->seats[communicator->rank].progress, done, memory_order_release);
+}
+
+int communicator_behind(const struct communicator *communicator)
+{
+    const struct seat *seats = communicator->meeting->seats;
+    uint64_t least = atomic_load_explicit(&seats[communicator->rank].progress, memory_order_acquire);
+    int behind = -1;
+    for (int rank = 0; rank < communicator->world; rank++) {
+        const uint64_t theirs = atomic_load_explicit(&seats[rank].progress, memory_order_acquire);
+        if (theirs < least) {
+            least = theirs;
+            behind = rank;
+        }
+    }
+    return behind;
+}
+
+bool communicator_failed(const struct communicator *communicator, struct error *error)
+{
+    const struct meeting *meeting = communicator->meeting;
+    if (!atomic_load_explicit(&meeting->failed, memory_order_acquire))
+        return false;
+    error_set(error, ERROR_INTERRUPTED, "rank %d failed: %s", meeting->failed_rank, meeting->why);
+    return true;
+}
+
+uint64_t communicator_limit_ns(const struct communicator *communicator)
+{
+    return communicator->limit;
 }
 
 bool communicator_share(struct communicator *communicator, uint64_t bytes, void **piece, struct error *error)

@@ -36,6 +36,14 @@ bool communicator_tell(struct communicator *communicator, void *bytes, size_t si
 /* This rank cannot go on: whoever waits, or will, gets the sentence. The first one counts. */
 void communicator_fail(struct communicator *communicator, const char *why);
 
+/* How far this rank is, by its own count; and the rank that is behind the most, −1: none is behind this one. For devices on which a
+ * rank that waits does not wait here. */
+void communicator_progress(struct communicator *communicator, uint64_t done);
+int communicator_behind(const struct communicator *communicator);
+/* Has a rank failed? Then *error says which. */
+bool communicator_failed(const struct communicator *communicator, struct error *error);
+uint64_t communicator_limit_ns(const struct communicator *communicator);
+
 /* `bytes` of zeroed memory a rank, the same on all; piece[r] gets where rank r's lies here (world pointers). It lives until
  * communicator_leave. Ranks that ask for different amounts are refused, all of them. */
 bool communicator_share(struct communicator *communicator, uint64_t bytes, void **piece, struct error *error);

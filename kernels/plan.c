@@ -317,7 +317,7 @@ uint64_t plan_digest(const struct plan *plan)
     for (int32_t i = 0; i < plan->scope_count; i++)
         digest = digest_add(digest, plan->scopes[i].path, strlen(plan->scopes[i].path) + 1);
     DIGEST(plan->precision), DIGEST(plan->memory.total), DIGEST(plan->batch), DIGEST(plan->context),
-        DIGEST(plan->vocab), DIGEST(plan->rank), DIGEST(plan->ranks);
+        DIGEST(plan->vocab), DIGEST(plan->ranks);
     return digest;
 }
 #undef DIGEST

@@ -268,7 +268,7 @@ struct plan {
     int32_t rank, ranks; /* whose plan it is, of how many; ranks ≥ 1 */
     struct plan_part *parts; /* in plan.arena; none where parameters are whole */
     int32_t part_count;
-    uint64_t digest; /* of everything a device reads; equal plans have equal digests */
+    uint64_t digest; /* of everything a device reads, but `rank`; equal plans have equal digests */
 };
 
 struct op_info {

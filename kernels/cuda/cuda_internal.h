@@ -15,6 +15,7 @@ struct cupti_counters;
 struct nvml;
 struct cudnn;
 struct attention_plan;
+struct cuda_ranks;
 
 struct device {
     struct cuda_libraries libraries;
@@ -38,7 +39,7 @@ struct device {
 };
 
 /* One launch with constant arguments. */
-enum cuda_launch_kind { CUDA_LAUNCH_KERNEL, CUDA_LAUNCH_GEMM, CUDA_LAUNCH_CALL };
+enum cuda_launch_kind { CUDA_LAUNCH_KERNEL, CUDA_LAUNCH_GEMM, CUDA_LAUNCH_COLLECTIVE, CUDA_LAUNCH_CALL };
 #define CUDA_LAUNCH_MAX_ARGUMENTS 16
 
 struct cuda_launch;
@@ -82,6 +83,7 @@ struct cuda_step {
     int32_t launch, count; /* a node's launches */
     int32_t side;          /* -1: on the main stream; else its number on the side stream */
     int32_t wait;          /* the side step that must have ended before; -1: none */
+    bool collective;       /* on the collectives' stream: it is that stream that waits */
 };
 
 /* How the backward phase is issued, chosen by timing the whole step. */
@@ -136,6 +138,7 @@ struct program {
     CUfunction renewal;
     int32_t fill_module; /* random values for timing, compile mode only; -1: none */
     CUfunction fill;
+    struct cuda_ranks *ranks;           /* collectives.c; NULL in a plan without any */
     struct cupti_source *source;        /* NULL when nothing is profiled */
     struct cupti_counters *counters;    /* NULL without counters */
     unsigned counted[CUDA_MAX_COUNTED]; /* sets of phases whose counters were handed over */
@@ -204,6 +207,8 @@ void lower_pointer(struct cuda_launch *launch, uint64_t address);
 void lower_int(struct cuda_launch *launch, int32_t value);
 void lower_int64(struct cuda_launch *launch, int64_t value);
 void lower_float(struct cuda_launch *launch, float value);
+/* An empty launch of the node in hand. */
+struct cuda_launch *lower_launch(struct lowering *lowering);
 void lower_gemm(struct lowering *lowering, const struct cuda_gemm_shape *shape, uint64_t a, uint64_t b, uint64_t d);
 bool lower_fail(struct lowering *lowering, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
@@ -223,6 +228,7 @@ void emit_softmax(struct lowering *lowering, const struct node_dims *dims, struc
 void emit_softmax_backward(struct lowering *lowering, const struct node_dims *dims, struct operand dp, struct operand p,
                            struct operand ds);
 
+void lower_collective(struct lowering *lowering, const struct node *node);
 void lower_elementwise(struct lowering *lowering, const struct node *node);
 void lower_norm(struct lowering *lowering, const struct node *node);
 void lower_embedding(struct lowering *lowering, const struct node *node);
@@ -233,6 +239,18 @@ void lower_rope(struct lowering *lowering, const struct node *node);
 void lower_attention_product(struct lowering *lowering, const struct node *node);
 void lower_softmax(struct lowering *lowering, const struct node *node);
 void lower_attention(struct lowering *lowering, const struct node *node);
+
+/* collectives.c: joins the ranks when the plan has collectives. Around a node's launches: before, on the main stream; issue in place
+ * of a launch; a side product's event that the next collective aside must wait for; join, at a phase's end. wait, for a step's end:
+ * not for ever. */
+bool cuda_ranks_open(struct program *program, struct communicator *communicator, struct error *error);
+void cuda_ranks_close(struct program *program);
+bool cuda_ranks_before(struct program *program, int32_t node, struct error *error);
+bool cuda_ranks_issue(struct program *program, const struct cuda_launch *launch, struct error *error);
+bool cuda_ranks_after_side(struct program *program, CUevent side, struct error *error);
+bool cuda_ranks_join(struct program *program, struct error *error);
+bool cuda_ranks_wait(struct program *program, struct error *error);
+int cuda_ranks_version(const struct program *program);
 
 /* Issues the launches of the phases on the stream, in order, telling the activity source each node, with the boundary events
  * between phases; in capture these become event nodes of the graph. */

@@ -38,6 +38,10 @@ static void (*const lowerings[OP_COUNT])(struct lowering *, const struct node *)
     [OP_SWIGLU_BACKWARD] = lower_elementwise,
     [OP_CROSS_ENTROPY_FUSED] = lower_loss,
     [OP_ADAMW_ALL] = lower_optimizer,
+    [OP_ALL_REDUCE] = lower_collective,
+    [OP_REDUCE_SCATTER] = lower_collective,
+    [OP_ALL_GATHER] = lower_collective,
+    [OP_BROADCAST] = lower_collective,
 };
 
 bool lower_fail(struct lowering *lowering, const char *format, ...)
@@ -165,7 +169,7 @@ int32_t lower_module(struct lowering *lowering, const char *file, const struct d
     return program->build_count++;
 }
 
-static struct cuda_launch *launch_add(struct lowering *lowering)
+struct cuda_launch *lower_launch(struct lowering *lowering)
 {
     struct program *program = lowering->program;
     if (program->launch_count == program->launch_capacity) {
@@ -186,7 +190,7 @@ static struct cuda_launch *launch_add(struct lowering *lowering)
 struct cuda_launch *lower_kernel(struct lowering *lowering, int32_t module, const char *name, uint64_t blocks_x,
                                  uint64_t blocks_y, unsigned threads)
 {
-    struct cuda_launch *launch = launch_add(lowering);
+    struct cuda_launch *launch = lower_launch(lowering);
     launch->kind = CUDA_LAUNCH_KERNEL;
     launch->module = module;
     launch->name = name;
@@ -203,7 +207,7 @@ struct cuda_launch *lower_kernel(struct lowering *lowering, int32_t module, cons
 struct cuda_launch *lower_call(struct lowering *lowering, int32_t module, const char *name, cuda_launch_call call,
                                const void *context)
 {
-    struct cuda_launch *launch = launch_add(lowering);
+    struct cuda_launch *launch = lower_launch(lowering);
     launch->kind = CUDA_LAUNCH_CALL;
     launch->module = module;
     launch->name = name;
@@ -240,7 +244,7 @@ void lower_float(struct cuda_launch *launch, float value)
 
 void lower_gemm(struct lowering *lowering, const struct cuda_gemm_shape *shape, uint64_t a, uint64_t b, uint64_t d)
 {
-    struct cuda_launch *launch = launch_add(lowering);
+    struct cuda_launch *launch = lower_launch(lowering);
     launch->kind = CUDA_LAUNCH_GEMM;
     int32_t known = lowering->program->gemms.count;
     launch->gemm = cuda_gemm_find(&lowering->program->gemms, shape);

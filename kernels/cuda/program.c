@@ -265,6 +265,11 @@ static void describe(struct program *program, struct prepare_report *report)
         cuda_schedule_describe(program, text, sizeof text);
         note(program, report, "backward phase", text);
     }
+    if (program->ranks) {
+        const int version = cuda_ranks_version(program);
+        snprintf(text, sizeof text, "NCCL %d.%d.%d", version / 10000, version / 100 % 100, version % 100);
+        note(program, report, "collectives", text);
+    }
     for (int i = 0; i < program->graph_count; ++i) {
         char key[32];
         snprintf(key, sizeof key, "graph %d", i);
@@ -337,7 +342,10 @@ static bool source_open(struct program *program, const struct prepare_options *o
         if (!program->source && options->probe->note)
             options->probe->note(options->probe->context, "profiler", why.text);
     }
-    if (options->probe && options->counters) {
+    if (options->counters && program->ranks && options->probe && options->probe->note)
+        options->probe->note(options->probe->context, "counter tier",
+                             "none: counters take repeated runs, which all ranks would have to repeat together");
+    if (options->probe && options->counters && !program->ranks) {
         program->counters =
             cupti_counters_open(device->context, device->index, plan->node_count, plan->precision, error);
         if (!program->counters) /* they were required */
@@ -370,6 +378,8 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
         if (!cuda_attention_choose(program, options, &choices, error))
             goto failed;
     }
+    if (!cuda_ranks_open(program, options->communicator, error)) /* first: NCCL's buffers are not free any more */
+        goto failed;
     if (!cuda_lower(program, CUDA_RATES_BYTES, &scratch, &side, &own, error))
         goto failed;
     uint64_t opening = clock_now();
@@ -411,6 +421,7 @@ void cuda_release(struct program *program)
     libraries->cuStreamSynchronize(device->stream);
     for (int i = 0; i < program->graph_count; ++i)
         libraries->cuGraphExecDestroy(program->graphs[i].executable);
+    cuda_ranks_close(program);
     cuda_schedule_release(program);
     cupti_counters_close(program->counters);
     cupti_source_close(program->source);

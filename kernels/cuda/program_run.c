@@ -20,6 +20,8 @@ bool cuda_launch_on(struct program *program, const struct cuda_launch *launch, C
 {
     if (launch->kind == CUDA_LAUNCH_CALL)
         return launch->call(program, launch, stream, error);
+    if (launch->kind == CUDA_LAUNCH_COLLECTIVE)
+        return cuda_ranks_issue(program, launch, error);
     void *arguments[CUDA_LAUNCH_MAX_ARGUMENTS];
     for (int i = 0; i < launch->argument_count; ++i)
         arguments[i] = (void *)(uintptr_t)&launch->arguments[i];
@@ -66,6 +68,8 @@ bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct
                 continue; /* it was issued with the backward phase */
             bool first = i == program->phase_launch[phase] || launch[-1].node != launch->node;
             bool last_of_node = i + 1 == program->phase_launch[phase + 1] || launch[1].node != launch->node;
+            if (first && !cuda_ranks_before(program, launch->node, error))
+                return false;
             cupti_source_node(program->source, launch->node);
             if (first && !capturing)
                 cupti_counters_push(program->counters, launch->node);
@@ -75,6 +79,8 @@ bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct
             if (last_of_node && !capturing)
                 cupti_counters_pop(program->counters);
         }
+        if (!cuda_ranks_join(program, error))
+            return false;
     }
     cupti_source_node(program->source, EVENT_NODE_NONE);
     if (capturing && phases & PHASE_BIT(PHASE_OPT) && phases & PHASE_BIT(PHASE_BWD) && program->steps &&
@@ -250,7 +256,10 @@ bool cuda_run(struct program *program, unsigned phases, uint64_t step_id, const 
     }
     /* Also after a failed launch: what was issued must end before its memory may go. */
     struct error second = {0};
-    done = CUDA_OK(device, cuStreamSynchronize(device->stream), done ? error : &second) && done;
+    if (done && program->ranks)
+        done = cuda_ranks_wait(program, error);
+    else
+        done = CUDA_OK(device, cuStreamSynchronize(device->stream), done ? error : &second) && done;
     times->end = clock_now();
     if (profiled)
         cupti_source_stop(program->source);

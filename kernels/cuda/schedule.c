@@ -13,6 +13,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* What a step reads and writes: all of its node's, but a last sum that goes aside only writes a norm's gradient. */
+static struct node step_touches(const struct program *program, const struct cuda_step *step)
+{
+    const struct cuda_launch *launch = &program->launches[step->launch];
+    struct node node = program->plan->nodes[launch->node];
+    if (!launch->aside)
+        return node;
+    for (int i = 0; i < NODE_MAX_INPUTS; ++i)
+        node.input[i] = TENSOR_NONE;
+    for (int i = 0; i < NODE_MAX_OUTPUTS; ++i)
+        if (i != 1)
+            node.output[i] = TENSOR_NONE;
+    return node;
+}
+
 static void step_add(struct program *program, int32_t node, int32_t launch, int32_t count, int32_t *waited)
 {
     const struct plan *plan = program->plan;
@@ -22,13 +37,14 @@ static void step_add(struct program *program, int32_t node, int32_t launch, int3
         step->side = program->side_count++;
         return;
     }
+    step->collective = plan->nodes[node].aside;
     for (int32_t s = 0; s + 1 < program->step_count; ++s) {
         const struct cuda_step *earlier = &program->steps[s];
-        if (earlier->side > *waited && !program->launches[earlier->launch].aside &&
-            schedule_depends(plan, &plan->nodes[node], &plan->nodes[program->launches[earlier->launch].node]))
+        const struct node touches = step_touches(program, earlier);
+        if (earlier->side > (step->collective ? -1 : *waited) && schedule_depends(plan, &plan->nodes[node], &touches))
             step->wait = earlier->side; /* the stream is in order: the last one covers those before */
     }
-    if (step->wait > *waited)
+    if (step->wait > *waited && !step->collective)
         *waited = step->wait;
 }
 
@@ -46,6 +62,8 @@ static bool pieces_place(struct program *program, struct error *error)
 {
     const struct plan *plan = program->plan;
     int32_t first = program->phase_launch[PHASE_OPT], end = program->phase_launch[PHASE_OPT + 1];
+    if (program->ranks) /* gradients are whole when they have been to the other ranks */
+        return true;
     program->piece_after = calloc((size_t)(end - first) + 1, sizeof *program->piece_after);
     if (!program->piece_after)
         return error_set(error, ERROR_MEMORY, "out of memory on the host");
@@ -138,6 +156,10 @@ static void arrangement_choose(struct program *program, struct choice_cache *cac
     bool trains = program->phase_launch[PHASE_OPT] < program->phase_launch[PHASE_OPT + 1];
     bool early = trains && program->pieces > 0;
     struct arrangements all = {.program = program, .phases = trains ? PHASES_TRAIN_STEP : PHASES_FWD_BWD};
+    if (program->ranks) { /* a timed step would have to be timed by all ranks, as often */
+        program->arrangement = CUDA_ASIDE;
+        return;
+    }
     uint64_t stamp = step_stamp(program);
     if (choice_cache_find(cache, subject, &stamp, sizeof stamp, &answer, sizeof answer)) {
         program->arrangement = (unsigned)answer.arrangement;
@@ -201,10 +223,16 @@ static bool step_issue(struct program *program, const struct cuda_step *step, st
     struct device *device = program->device;
     bool aside = program->arrangement & CUDA_ASIDE, side = aside && step->side >= 0;
     cuda_source_node(program, program->launches[step->launch].node);
-    if (side ? !CUDA_OK(device, cuEventRecord(program->fork, device->stream), error) ||
-                   !CUDA_OK(device, cuStreamWaitEvent(program->side_stream, program->fork, 0), error)
-             : aside && step->wait >= 0 &&
-                   !CUDA_OK(device, cuStreamWaitEvent(device->stream, program->side_done[step->wait], 0), error))
+    /* Before the fork: what the main stream has waited for, the side stream has. */
+    if (!cuda_ranks_before(program, program->launches[step->launch].node, error))
+        return false;
+    if (step->collective) {
+        if (aside && step->wait >= 0 && !cuda_ranks_after_side(program, program->side_done[step->wait], error))
+            return false;
+    } else if (side ? !CUDA_OK(device, cuEventRecord(program->fork, device->stream), error) ||
+                          !CUDA_OK(device, cuStreamWaitEvent(program->side_stream, program->fork, 0), error)
+                    : aside && step->wait >= 0 &&
+                          !CUDA_OK(device, cuStreamWaitEvent(device->stream, program->side_done[step->wait], 0), error))
         return false;
     for (int32_t i = 0; i < step->count; ++i) {
         const struct cuda_launch *launch = &program->launches[step->launch + i];
@@ -251,6 +279,8 @@ bool cuda_schedule_issue(struct program *program, bool optimizer, struct error *
             return false;
     }
     if (any && !CUDA_OK(device, cuEventRecord(program->optimizer_done, program->optimizer_stream), error))
+        return false;
+    if (!cuda_ranks_join(program, error))
         return false;
     return side < 0 || CUDA_OK(device, cuStreamWaitEvent(device->stream, program->side_done[side], 0), error);
 }
