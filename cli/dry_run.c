@@ -36,7 +36,7 @@ static const struct memory_of *device_memory(struct memory_of *known, int *count
     return entry;
 }
 
-static void columns(struct pipe_table *table, unsigned passes, unsigned told, bool repeated)
+static void columns(struct pipe_table *table, unsigned passes, unsigned told, bool repeated, bool several)
 {
     static const char *const headers[] = {
         [PASS_FWD] = "fwd GFLOP", [PASS_FWD_BWD] = "fwd_bwd GFLOP", [PASS_TRAIN_STEP] = "train_step GFLOP"};
@@ -49,6 +49,12 @@ static void columns(struct pipe_table *table, unsigned passes, unsigned told, bo
     pipe_add_column(table, "dtype", PIPE_TEXT);
     pipe_add_column(table, "compile", PIPE_TEXT);
     pipe_add_column(table, "checkpoint", PIPE_TEXT);
+    if (several) {
+        pipe_add_column(table, "ranks", PIPE_NUMBER);
+        pipe_add_column(table, "parallel", PIPE_TEXT);
+        pipe_add_column(table, "bucket MB", PIPE_NUMBER);
+        pipe_add_column(table, "gradients", PIPE_TEXT);
+    }
     if (told & TELL_THREADS)
         pipe_add_column(table, "threads", PIPE_NUMBER);
     if (told & TELL_SEED)
@@ -75,10 +81,12 @@ int dry_run(const struct profile *profile)
     int known_count = 0;
     size_t too_large = 0;
     unsigned passes = 0;
-    bool done = false;
-    for (size_t i = 0; i < profile->cells.count; i++)
+    bool done = false, several = false;
+    for (size_t i = 0; i < profile->cells.count; i++) {
         passes |= profile->cells.items[i].passes;
-    columns(&table, passes, profile->cells.count ? profile->cells.items[0].told : 0, profile->repetitions > 1);
+        several |= profile->cells.items[i].ranks > 1;
+    }
+    columns(&table, passes, profile->cells.count ? profile->cells.items[0].told : 0, profile->repetitions > 1, several);
     for (size_t i = 0; i < profile->cells.count; i++) {
         const struct cell *cell = &profile->cells.items[i];
         struct estimate estimate;
@@ -98,6 +106,12 @@ int dry_run(const struct profile *profile)
         pipe_text(&table, precision_name(cell->dtype));
         pipe_text(&table, cell->compile ? "true" : "false");
         pipe_text(&table, checkpoint_name(cell->checkpoint));
+        if (several) {
+            pipe_integer(&table, cell->ranks);
+            pipe_text(&table, parallel_name(cell->parallel));
+            pipe_number(&table, "%.0f", parallel_has_buckets(cell->parallel) ? cell->bucket_mb : UNKNOWN_DOUBLE);
+            pipe_text(&table, cell->parallel == PARALLEL_NONE ? "" : gradient_dtype_name(cell->gradient_dtype));
+        }
         if (cell->told & TELL_THREADS)
             pipe_integer(&table, cell->threads);
         if (cell->told & TELL_SEED)

@@ -34,7 +34,15 @@ static const struct option_info options[OPTION_COUNT] = {
                         FOR(RUN) | FOR(VERIFY), "Eager (false), fused and tuned (true), or both"},
     [OPTION_CHECKPOINT] = {"checkpoint", 0, ARGUMENT_CHOICE, "LIST", "none block none,block", "checkpoint", NULL,
                            FOR(RUN), "Keep all activations (none) or recompute each block in backward (block)"},
-    [OPTION_THREADS] = AXIS("threads", "threads", "LIST", "CPU threads; 0 is all"),
+    [OPTION_RANKS] =
+        AXIS("ranks", "ranks", "LIST", "Processes that train one model, each on a device and a batch of its own"),
+    [OPTION_PARALLEL] = {"parallel", 0, ARGUMENT_CHOICE, "LIST", "none naive flat overlap bucket zero1 fsdp",
+                         "parallel", NULL, FOR(RUN), "How ranks bring their gradients together: docs/ranks.md"},
+    [OPTION_BUCKET_MB] =
+        AXIS("bucket-mb", "bucket_mb", "LIST", "Megabytes of gradients that bucket and zero1 send at once"),
+    [OPTION_GRAD_DTYPE] = {"grad-dtype", 0, ARGUMENT_CHOICE, "LIST", "fp32 bf16 fp32,bf16", "grad_dtype", NULL,
+                           FOR(RUN), "Type of gradients between ranks"},
+    [OPTION_THREADS] = AXIS("threads", "threads", "LIST", "CPU threads, divided among the ranks; 0 is all"),
     [OPTION_PASSES] = {"passes", 'p', ARGUMENT_CHOICE, "LIST", "fwd fwd_bwd train_step fwd,fwd_bwd", "passes", NULL,
                        FOR(RUN), "What a step runs; a list runs each"},
     [OPTION_WARMUP] = {"warmup", 'w', ARGUMENT_TEXT, "LIST", NULL, "warmup", NULL, FOR(RUN),

@@ -60,10 +60,11 @@ struct live_run *live_create(uint32_t id, const struct cell *cell, size_t timeli
                              .prepare_ns = UNKNOWN_U64,
                              .ceiling_flops_per_s = UNKNOWN_DOUBLE,
                              .ceiling_bytes_per_s = UNKNOWN_DOUBLE};
-    if (!live_rank_add(live, error)) {
-        live_free(live);
-        return NULL;
-    }
+    for (int rank = 0; rank < (cell->ranks > 1 ? cell->ranks : 1); rank++)
+        if (!live_rank_add(live, error)) {
+            live_free(live);
+            return NULL;
+        }
     return live;
 }
 
@@ -293,6 +294,8 @@ bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, 
         return take_place(rank, payload, length, error);
     case MESSAGE_PREPARED: {
         const struct message_prepared *prepared = payload;
+        if (rank->rank.index > 0) /* alike on all, and the first speaks */
+            return true;
         run->compile_ns = believed(prepared->compile_ns);
         run->workspace_bytes = believed(prepared->workspace_bytes);
         run->prepare_ns = believed(prepared->prepare_ns);
@@ -311,6 +314,8 @@ bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, 
         return true;
     case MESSAGE_CEILINGS: {
         const struct message_ceilings *ceilings = payload;
+        if (rank->rank.index > 0)
+            return true;
         run->ceiling_flops_per_s = ceilings->flops_per_s > 0 ? believed_number(ceilings->flops_per_s) : UNKNOWN_DOUBLE;
         run->ceiling_bytes_per_s = ceilings->bytes_per_s > 0 ? believed_number(ceilings->bytes_per_s) : UNKNOWN_DOUBLE;
         return true;

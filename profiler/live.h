@@ -19,7 +19,7 @@ struct live_rank {
     char end_reason[sizeof((struct run *)0)->reason];
 };
 
-/* A run of one rank; more are added by live_rank_add. */
+/* A run of the cell's ranks; more are added by live_rank_add. */
 struct live_run *live_create(uint32_t id, const struct cell *cell, size_t timeline_records, struct error *error);
 void live_free(struct live_run *live);
 struct live_rank *live_rank_add(struct live_run *live, struct error *error);

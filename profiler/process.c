@@ -18,9 +18,6 @@
 #include <sys/prctl.h>
 #endif
 
-#define WORKER_CONTROL 3
-#define WORKER_RING 4
-
 extern char **environ;
 
 /* How long a thread spins at a barrier before it sleeps, in turns of libgomp's loop: some ten microseconds, enough to meet
@@ -32,8 +29,8 @@ extern char **environ;
  * threads wait may be said from outside. */
 static char **process_environment(const struct cell *cell, char threads[static 40])
 {
-    static const char *const own[] = {
-        "OMP_NUM_THREADS=", "OMP_DYNAMIC=", "OMP_THREAD_LIMIT=", "OPENBLAS_NUM_THREADS=", "GOTO_NUM_THREADS="};
+    static const char *const own[] = {"OMP_NUM_THREADS=",      "OMP_DYNAMIC=",      "OMP_THREAD_LIMIT=",
+                                      "OPENBLAS_NUM_THREADS=", "GOTO_NUM_THREADS=", "NCCL_NVLS_ENABLE="};
     VEC(char *) list = {0};
     for (char **variable = environ; *variable; variable++) {
         bool keep = true;
@@ -42,8 +39,10 @@ static char **process_environment(const struct cell *cell, char threads[static 4
         if (keep)
             vec_push(&list, *variable);
     }
-    snprintf(threads, 40, "OMP_NUM_THREADS=%d", cell->threads > 0 ? (int)cell->threads : processors_allowed().allowed);
+    snprintf(threads, 40, "OMP_NUM_THREADS=%d", process_threads(cell));
     vec_push(&list, threads);
+    /* Multicast between cards is set up for the whole host, and a worker that is killed meanwhile may leave them unusable. */
+    vec_push(&list, "NCCL_NVLS_ENABLE=0");
     vec_push(&list, "OMP_DYNAMIC=false");
     if (!getenv("GOMP_SPINCOUNT") && !getenv("OMP_WAIT_POLICY"))
         vec_push(&list, SPIN);
@@ -51,17 +50,48 @@ static char **process_environment(const struct cell *cell, char threads[static 4
     return list.items;
 }
 
+int process_threads(const struct cell *cell)
+{
+    const int all = cell->threads > 0 ? (int)cell->threads : processors_allowed().allowed;
+    return all > cell->ranks ? all / cell->ranks : 1;
+}
+
+#ifdef SYSTEM_LINUX
+/* The processors of one of several ranks on the CPU: as many as it has threads, beside those of the others. False: not enough for
+ * that, or it is not the CPU that computes. */
+static bool rank_processors(const struct cell *cell, int rank, cpu_set_t *own)
+{
+    cpu_set_t all;
+    const int threads = process_threads(cell);
+    if (cell->ranks < 2 || strncmp(cell->device, "cpu", 3) != 0 || sched_getaffinity(0, sizeof all, &all) != 0 ||
+        CPU_COUNT(&all) < threads * cell->ranks)
+        return false;
+    CPU_ZERO(own);
+    for (int processor = 0, at = 0; processor < CPU_SETSIZE; processor++) {
+        if (!CPU_ISSET(processor, &all))
+            continue;
+        if (at >= rank * threads && at < (rank + 1) * threads)
+            CPU_SET(processor, own);
+        at++;
+    }
+    return true;
+}
+#endif
+
 /* After fork: only calls that are safe there. Descriptors go to their places by way of high numbers, for any of them may
  * sit on the place of another. */
 static void become_worker(const char *program, char *const *argv, char *const *environment, const int *descriptors,
-                          pid_t parent)
+                          int count, const struct cell *cell, int rank, pid_t parent)
 {
     setpgid(0, 0);
 #ifdef SYSTEM_LINUX
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
         _exit(127);
+    cpu_set_t own;
+    if (rank_processors(cell, rank, &own))
+        sched_setaffinity(0, sizeof own, &own);
 #else
-    (void)parent;
+    (void)parent, (void)cell, (void)rank;
 #endif
     sigset_t none;
     sigemptyset(&none);
@@ -69,17 +99,17 @@ static void become_worker(const char *program, char *const *argv, char *const *e
     static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT, SIGTSTP, SIGCHLD, SIGWINCH};
     for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
         signal(handled[i], SIG_DFL);
-    int high[5];
-    for (int i = 0; i < 5; i++)
+    int high[6];
+    for (int i = 0; i < count; i++)
         if ((high[i] = fcntl(descriptors[i], F_DUPFD, 16)) < 0)
             _exit(127);
-    for (int i = 0; i < 5; i++)
+    for (int i = 0; i < count; i++)
         if (dup2(high[i], i) != i)
             _exit(127);
 #ifdef SYSTEM_LINUX
-    close_range(WORKER_RING + 1, ~0u, 0);
+    close_range((unsigned)count, ~0u, 0);
 #else
-    for (int fd = WORKER_RING + 1; fd < 256; fd++)
+    for (int fd = count; fd < 256; fd++)
         close(fd);
 #endif
     execve(program, argv, environment);
@@ -107,7 +137,8 @@ static void close_ends(int ends[2])
             close(ends[i]);
 }
 
-bool process_start(struct process *process, const char *program, const struct cell *cell, int ring, struct error *error)
+bool process_start(struct process *process, const char *program, const struct cell *cell, int rank, int ring,
+                   int meeting, struct error *error)
 {
     *process =
         (struct process){.control = -1, .output = -1, .errors = -1, .out_of_memory_kills = out_of_memory_kills()};
@@ -127,7 +158,7 @@ bool process_start(struct process *process, const char *program, const struct ce
         setsockopt(control[i], SOL_SOCKET, SO_NOSIGPIPE, &(int){1}, sizeof(int));
 #endif
     }
-    const int descriptors[5] = {null, output[1], errors[1], control[1], ring};
+    const int descriptors[6] = {null, output[1], errors[1], control[1], ring, meeting};
     const pid_t parent = getpid();
     const pid_t pid = fork();
     if (pid < 0) {
@@ -135,7 +166,8 @@ bool process_start(struct process *process, const char *program, const struct ce
         goto failed;
     }
     if (pid == 0)
-        become_worker(program, argv, environment, descriptors, parent);
+        become_worker(program, argv, environment, descriptors, meeting < 0 ? WORKER_MEETING : WORKER_MEETING + 1, cell,
+                      rank, parent);
     setpgid(pid, pid); /* on both sides: a kill of the group must not come before the group */
     process->pid = pid;
     process->control = control[0];

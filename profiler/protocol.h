@@ -7,7 +7,7 @@
 #include "profiler/session.h"
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 2u
+#define PROTOCOL_VERSION 3u
 #define MESSAGE_MAX 16384u /* bytes of payload */
 
 enum message_type {
@@ -46,6 +46,8 @@ struct message_cell {
     struct cell cell;
     char cache_folder[1024];                         /* "": none */
     double ceiling_flops_per_s, ceiling_bytes_per_s; /* NaN: measure them */
+    int32_t rank;    /* of cell.ranks */
+    int32_t meeting; /* descriptor of the ranks' meeting place (kernels/communicator.h); −1: one rank alone */
 };
 struct message_name {
     uint32_t id;

@@ -25,6 +25,7 @@ struct session *session_create(const struct session_options *options, struct err
     session->ring_records = options->ring_records ? options->ring_records : 1u << 17;
     session->timeline_records = options->timeline_records ? options->timeline_records : 1u << 16;
     session->skip_larger = options->skip_larger;
+    session->meeting = -1;
     session->next_id = options->first_id;
     session->program = strdup(options->program);
     session->cache_folder = strdup(options->cache_folder ? options->cache_folder : "");
@@ -149,6 +150,8 @@ void session_record(struct session *session, uint32_t run, uint32_t rank, uint32
 /* A device's ceilings do not change from cell to cell: the next worker need not measure them again. */
 static void keep_ceilings(struct session *session, const struct run *run)
 {
+    if (run->cell.ranks > 1) /* a rank's share of the machine */
+        return;
     if (!is_known(run->ceiling_flops_per_s) || !is_known(run->ceiling_bytes_per_s))
         return;
     for (size_t i = 0; i < session->ceilings.count; i++)

@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/unknown.h"
+#include "kernels/communicator.h"
 #include "profiler/session_internal.h"
 #include <errno.h>
 #include <signal.h>
@@ -19,6 +20,18 @@ void ranks_release(struct session *session)
         free(session->links.items[i]);
     }
     session->links.count = 0;
+    if (session->meeting >= 0)
+        close(session->meeting);
+    session->meeting = -1;
+}
+
+/* Those that wait for the others need not wait any more. */
+static void meeting_fail(const struct session *session, int rank, const char *why)
+{
+    struct communicator *communicator = session->meeting < 0 ? NULL : communicator_join(session->meeting, rank, NULL);
+    if (communicator)
+        communicator_fail(communicator, why);
+    communicator_leave(communicator);
 }
 
 static bool send_cell(const struct session *session, const struct link *link, const struct live_run *live,
@@ -28,13 +41,15 @@ static bool send_cell(const struct session *session, const struct link *link, co
                                    .cell_bytes = sizeof(struct cell),
                                    .cell = live->run.cell,
                                    .ceiling_flops_per_s = UNKNOWN_DOUBLE,
-                                   .ceiling_bytes_per_s = UNKNOWN_DOUBLE};
+                                   .ceiling_bytes_per_s = UNKNOWN_DOUBLE,
+                                   .rank = (int32_t)link->rank->rank.index,
+                                   .meeting = session->meeting < 0 ? -1 : WORKER_MEETING};
     if (strlen(session->cache_folder) < sizeof message.cache_folder)
         memcpy(message.cache_folder, session->cache_folder, strlen(session->cache_folder));
     for (size_t i = 0; i < session->ceilings.count; i++) {
         const struct ceiling *ceiling = &session->ceilings.items[i];
-        if (ceiling->precision == live->run.cell.dtype && ceiling->threads == live->run.cell.threads &&
-            strcmp(ceiling->device, live->run.cell.device) == 0) {
+        if (live->run.cell.ranks == 1 && ceiling->precision == live->run.cell.dtype &&
+            ceiling->threads == live->run.cell.threads && strcmp(ceiling->device, live->run.cell.device) == 0) {
             message.ceiling_flops_per_s = ceiling->flops_per_s;
             message.ceiling_bytes_per_s = ceiling->bytes_per_s;
         }
@@ -64,7 +79,8 @@ static struct link *link_add(struct session *session, struct live_rank *rank, st
 static bool link_begin(struct session *session, struct live_run *live, struct live_rank *rank, struct error *error)
 {
     struct link *link = rank ? link_add(session, rank, error) : NULL;
-    if (!link || !process_start(&link->process, session->program, &live->run.cell, ring_fd(link->ring), error))
+    if (!link || !process_start(&link->process, session->program, &live->run.cell, (int)rank->rank.index,
+                                ring_fd(link->ring), session->meeting, error))
         return false;
     rank->rank.process = link->process.pid;
     /* A worker that is already dead closes the socket; its end tells more than the failed write. */
@@ -81,6 +97,11 @@ bool ranks_begin(struct session *session, struct live_run *live)
     session->active = live;
     struct message_run begin = {.version = PROTOCOL_VERSION, .cell_bytes = sizeof(struct cell), .cell = live->run.cell};
     session_record(session, live->run.id, 0, MESSAGE_RUN, &begin, sizeof begin, NULL, 0);
+    session->meeting = live->run.cell.ranks > 1 ? communicator_file(live->run.cell.ranks, &error) : -1;
+    if (live->run.cell.ranks > 1 && session->meeting < 0) {
+        session_finish(session, live, STATUS_ERROR, error.text);
+        return false;
+    }
     for (size_t i = 0; i < live->run.ranks.count; i++)
         if (!link_begin(session, live, live_rank_at(live, i), &error)) {
             ranks_release(session);
@@ -268,7 +289,11 @@ static void judge(struct session *session, struct link *link)
     char reason[sizeof ending->reason] = "";
     const enum status status = verdict(link, reason, sizeof reason);
     link->done = true;
-    if (ending->status != STATUS_OK || status == STATUS_OK)
+    if (status == STATUS_OK)
+        return;
+    meeting_fail(session, (int)link->rank->rank.index, reason);
+    /* One that was interrupted may have been so by another's failure: whatever that one says counts more. */
+    if (ending->status != STATUS_OK && (ending->status != STATUS_INTERRUPTED || status == STATUS_INTERRUPTED))
         return;
     ending->status = status;
     if (session->links.count == 1) {
@@ -276,7 +301,7 @@ static void judge(struct session *session, struct link *link)
         return;
     }
     snprintf(ending->reason, sizeof ending->reason, "rank %u: %.230s", link->rank->rank.index, reason);
-    if (ending->forced == STATUS_PENDING)
+    if (ending->forced == STATUS_PENDING && status != STATUS_INTERRUPTED)
         ranks_stop(session, status, ending->reason, false);
 }
 

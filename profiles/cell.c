@@ -1,6 +1,7 @@
 /* One cell: its defaults, checks, plan and title. */
 #include "profiles/keys.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 const char *pass_name(enum pass pass)
@@ -24,6 +25,8 @@ void cell_default(struct cell *cell)
         .batch_size = 4,
         .context_length = 256,
         .dtype = PRECISION_FP32,
+        .ranks = 1,
+        .bucket_mb = BUCKET_MB_DEFAULT,
         .passes = PASS_BIT(PASS_FWD) | PASS_BIT(PASS_FWD_BWD),
         .warmup = 1,
         .steps = 5,
@@ -65,6 +68,15 @@ bool cell_check(const struct cell *cell, char *warning, size_t warning_size, str
         warning[0] = 0;
     if (!cell->passes)
         return error_set(error, ERROR_INPUT, "no pass is asked for; name one of fwd, fwd_bwd, train_step");
+    if (cell->parallel != PARALLEL_NONE && cell->ranks < 2)
+        return error_set(error, ERROR_INPUT, "parallel %s takes two ranks at least; give ranks, too",
+                         parallel_name(cell->parallel));
+    if (cell->ranks > 1 && cell->model.kind == MODEL_ATTENTION)
+        return error_set(error, ERROR_INPUT, "attention alone has no weights that ranks could train");
+    if (cell->gradient_dtype != GRADIENTS_FP32 && cell->parallel == PARALLEL_NONE)
+        return error_set(error, ERROR_INPUT,
+                         "grad_dtype %s has no meaning without a way to send gradients; give parallel",
+                         gradient_dtype_name(cell->gradient_dtype));
     return model_config_check(&cell->model, cell->batch_size, cell->context_length, warning, warning_size, error);
 }
 
@@ -83,7 +95,34 @@ void cell_plan_request(const struct cell *cell, unsigned fusions, struct plan_re
         .fusions = fusions,
         .phases = phases,
         .checkpoint = cell->checkpoint,
+        .ranks = {.ranks = cell->ranks,
+                  .parallel = cell->parallel,
+                  .bucket_bytes = cell->bucket_mb * INT64_C(1000000),
+                  .bf16_gradients = cell->gradient_dtype == GRADIENTS_BF16},
     };
+}
+
+const char *gradient_dtype_name(enum gradient_dtype dtype)
+{
+    return dtype == GRADIENTS_BF16 ? "bf16" : "fp32";
+}
+
+void cell_rank_device(const struct cell *cell, int rank, char *device, size_t size)
+{
+    const size_t letters = strcspn(cell->device, ":");
+    const int first = cell->device[letters] ? atoi(cell->device + letters + 1) : 0;
+    if (cell->ranks < 2 || strncmp(cell->device, "cpu", 3) == 0 || strncmp(cell->device, "reference", 9) == 0)
+        snprintf(device, size, "%s", cell->device);
+    else
+        snprintf(device, size, "%.*s:%d", (int)letters, cell->device, first + rank);
+}
+
+void cell_canonical(struct cell *cell)
+{
+    if (!parallel_has_buckets(cell->parallel))
+        cell->bucket_mb = BUCKET_MB_DEFAULT;
+    if (cell->parallel == PARALLEL_NONE)
+        cell->gradient_dtype = GRADIENTS_FP32;
 }
 
 unsigned cell_tell(const struct cell *a, const struct cell *b)
@@ -101,6 +140,12 @@ void cell_title(const struct cell *cell, bool ascii, char *text, size_t size)
                   cell->compile ? "compile" : "eager", dot, cell->device);
     if (cell->checkpoint != CHECKPOINT_NONE)
         strbuf_printf(&title, "%scheckpoint %s", dot, checkpoint_name(cell->checkpoint));
+    if (cell->ranks > 1)
+        strbuf_printf(&title, "%s%d ranks%s%s", dot, cell->ranks, dot, parallel_name(cell->parallel));
+    if (parallel_has_buckets(cell->parallel))
+        strbuf_printf(&title, " %d MB", cell->bucket_mb);
+    if (cell->gradient_dtype == GRADIENTS_BF16)
+        strbuf_printf(&title, "%sbf16 gradients", dot);
     if (cell->told & TELL_THREADS)
         strbuf_printf(&title, cell->threads ? "%s%d thread%s" : "%sall threads", dot, cell->threads,
                       cell->threads == 1 ? "" : "s");

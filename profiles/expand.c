@@ -91,14 +91,31 @@ struct expansion {
     const struct matrix *matrix;
     uint64_t *exclude_hits; /* a count for each exclude entry */
     uint64_t left_out;
+    size_t first_cell; /* of this matrix */
     /* One wrong size may concern thousands of cells: it is said once. */
     char problems[8][256];
     int problem_count;
 };
 
+static int axis_count(const struct matrix *matrix, const char *key)
+{
+    const int index = profile_key_find(key, SECTION_MATRIX);
+    return index < 0 ? 0 : matrix->axes[index].count;
+}
+
 static void add_cell(struct expansion *expansion, struct cell *cell, const struct model_config *original)
 {
     struct profile *profile = expansion->profile;
+    if (cell->ranks == 1 && axis_count(expansion->matrix, "ranks") > 1)
+        cell->parallel = PARALLEL_NONE; /* ranks: [1, 2] with parallel: one rank is what the others are held against */
+    const bool several = axis_count(expansion->matrix, "parallel") > 1 || axis_count(expansion->matrix, "ranks") > 1;
+    if (several)
+        cell_canonical(cell);
+    else if (!parallel_has_buckets(cell->parallel))
+        cell->bucket_mb = BUCKET_MB_DEFAULT;
+    for (size_t i = expansion->first_cell; i < profile->cells.count && several; i++)
+        if (cell_equal(cell, &profile->cells.items[i]))
+            return;
     const int hit = excluded(profile->spec, cell);
     if (hit >= 0) {
         expansion->exclude_hits[hit]++;
@@ -230,6 +247,7 @@ void profile_expand(struct profile *profile, struct diagnostics *diagnostics)
     for (int i = 0; i < spec->matrix_count; i++) {
         struct cell cell = spec->base;
         expansion.matrix = &spec->matrices[i];
+        expansion.first_cell = profile->cells.count;
         expand_from(&expansion, 0, &cell, &spec->base.model);
     }
     for (int i = 0; i < spec->exclude_count; i++) {

@@ -10,9 +10,12 @@
 static const char *const pass_choices[] = {"fwd", "fwd_bwd", "train_step", NULL};
 static const char *const dtype_choices[] = {"fp32", "tf32", "bf16", NULL};
 static const char *const checkpoint_choices[] = {"none", "block", NULL};
+static const char *const parallel_choices[] = {"none", "naive", "flat", "overlap", "bucket", "zero1", "fsdp", NULL};
+static const char *const gradient_dtype_choices[] = {"fp32", "bf16", NULL};
 static const char *const counters_choices[] = {"off", "auto", "on", NULL};
 static const char *const kind_choices[] = {"lm", "attention", NULL};
 static const char *const on_oom_choices[] = {"continue", "skip_larger", NULL};
+_Static_assert(PARALLEL_COUNT == 7, "the choices above follow the enum");
 _Static_assert(PASS_COUNT == 3 && PRECISION_COUNT == 3 && CHECKPOINT_COUNT == 2, "the choices above follow the enums");
 
 #define FIELD(member) offsetof(struct cell, member), sizeof(((struct cell *)0)->member)
@@ -49,7 +52,16 @@ static const struct profile_key keys[] = {
      "Tokens a sequence"},
     {"checkpoint", SECTION_MATRIX, VALUE_CHOICE, 0, 0, checkpoint_choices, FIELD(checkpoint), false,
      "none: keep all activations; block: recompute each block in backward"},
-    {"threads", AXIS_OR_MEASURE, VALUE_INTEGER, 0, THREADS_MOST, NULL, FIELD(threads), false, "CPU threads; 0 is all"},
+    {"ranks", SECTION_MATRIX, VALUE_INTEGER, 1, RANKS_MAX, NULL, FIELD(ranks), false,
+     "Processes that train one model, each on a batch of its own"},
+    {"parallel", SECTION_MATRIX, VALUE_CHOICE, 0, 0, parallel_choices, FIELD(parallel), false,
+     "How ranks bring their gradients together"},
+    {"bucket_mb", SECTION_MATRIX, VALUE_INTEGER, 1, 1000000, NULL, FIELD(bucket_mb), false,
+     "Gradients sent at once by bucket and zero1, in 10^6 bytes of fp32"},
+    {"grad_dtype", SECTION_MATRIX, VALUE_CHOICE, 0, 0, gradient_dtype_choices, FIELD(gradient_dtype), false,
+     "Type of gradients between ranks"},
+    {"threads", AXIS_OR_MEASURE, VALUE_INTEGER, 0, THREADS_MOST, NULL, FIELD(threads), false,
+     "CPU threads, divided among the ranks; 0 is all"},
     {"warmup", AXIS_OR_MEASURE, VALUE_INTEGER, 0, 1000000, NULL, FIELD(warmup), false,
      "Steps of each pass before the counted ones"},
     {"seed", AXIS_OR_MEASURE, VALUE_INTEGER, 0, INT64_MAX, NULL, FIELD(seed), false, "Seed of weights and tokens"},

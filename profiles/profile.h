@@ -12,8 +12,17 @@ enum pass { PASS_FWD, PASS_FWD_BWD, PASS_TRAIN_STEP, PASS_COUNT };
 const char *pass_name(enum pass pass); /* "fwd", "fwd_bwd", "train_step" */
 unsigned pass_phases(enum pass pass);  /* PHASES_… */
 
+enum gradient_dtype { GRADIENTS_FP32, GRADIENTS_BF16 };
+const char *gradient_dtype_name(enum gradient_dtype dtype);
+/* Do buckets have a meaning in this way? */
+static inline bool parallel_has_buckets(enum parallel parallel)
+{
+    return parallel == PARALLEL_BUCKET || parallel == PARALLEL_ZERO1;
+}
+
 enum counters_mode { COUNTERS_OFF, COUNTERS_AUTO, COUNTERS_ON };
 
+#define RANKS_MAX 64
 #define STEPS_FOREVER UINT32_MAX
 
 enum { TELL_WARMUP = 1, TELL_SEED = 2, TELL_THREADS = 4 };
@@ -28,8 +37,12 @@ struct cell {
     unsigned passes;        /* PASS_BIT mask */
     uint32_t warmup, steps; /* per pass; STEPS_FOREVER */
     uint64_t seed;
-    uint32_t timeout_s;     /* 0: none */
-    int32_t threads;        /* 0: all */
+    uint32_t timeout_s; /* 0: none */
+    int32_t threads;    /* 0: all; divided among the ranks */
+    int32_t ranks; /* processes, each with batch_size sequences: on the CPU, or on this device and those after it */
+    enum parallel parallel;             /* how they train one model */
+    int32_t bucket_mb;                  /* of parallel bucket and zero1: 10⁶ bytes of fp32 gradients */
+    enum gradient_dtype gradient_dtype; /* between ranks */
     uint32_t profile_every; /* 1: after every timed step a profiled one; n: one in n; 0: never (timed steps only) */
     enum counters_mode counters;
     bool memory;         /* the memory ledger in the report */
@@ -50,7 +63,8 @@ struct profile {
     const char *name;
     const char *description; /* "" */
     const char *source;      /* file, or "flags" */
-    /* The matrix, in order: device, compile, dtype, model and its sizes, batch, context, checkpoint, threads, warm-up, seed.
+    /* The matrix, in order: device, compile, dtype, model and its sizes, batch, context, checkpoint, ranks, parallel,
+     * bucket, gradients' dtype, threads, warm-up, seed. Of cells that differ only in what has no meaning to them, one is kept.
      * Repetitions follow each other cell by cell; interleaved, the whole matrix is repeated, every second time backwards,
      * so that a drift of the machine falls on all cells alike. */
     VEC(struct cell) cells;
@@ -96,6 +110,10 @@ bool cell_equal(const struct cell *a, const struct cell *b);
 /* The plan that a cell needs, as the worker and the front both build it. `fusions`: FUSE_ALL for compile, or what the
  * device took. */
 void cell_plan_request(const struct cell *cell, unsigned fusions, struct plan_request *request);
+/* The device of one of its ranks: "cuda:1" for rank 1 of a cell on cuda:0; "cpu" for all. */
+void cell_rank_device(const struct cell *cell, int rank, char *device, size_t size);
+/* What is not asked for has its default: buckets where there are none. */
+void cell_canonical(struct cell *cell);
 
 /* "S · b4 · c256 · fp32 · eager · cpu" for titles; ASCII on request. */
 void cell_title(const struct cell *cell, bool ascii, char *text, size_t size);

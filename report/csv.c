@@ -55,6 +55,10 @@ TEXT(put_model, row->cell->requested.model.name)
 ASKED(put_d_model, "d_model", row->cell->requested.model.d_model)
 ASKED(put_d_ff, "d_ff", row->cell->requested.model.d_ff)
 ASKED(put_vocab, "vocab_size", row->cell->requested.model.vocab_size)
+ASKED(put_ranks, "ranks", row->cell->requested.ranks)
+ASKED_TEXT(put_parallel, "parallel", parallel_name(row->cell->requested.parallel))
+ASKED(put_bucket, "bucket_mb", row->cell->requested.bucket_mb)
+ASKED_TEXT(put_gradients, "grad_dtype", gradient_dtype_name(row->cell->requested.gradient_dtype))
 ASKED(put_threads, "threads", row->cell->requested.threads)
 ASKED(put_warmup, "warmup", row->cell->requested.warmup)
 ASKED(put_seed, "seed", row->cell->requested.seed)
@@ -129,6 +133,10 @@ static const struct csv_column {
     {"dtype", put_dtype},
     {"compile", put_compile},
     {"checkpoint", put_checkpoint},
+    {"ranks", put_ranks},
+    {"parallel", put_parallel},
+    {"bucket_mb", put_bucket},
+    {"grad_dtype", put_gradients},
     {"threads", put_threads},
     {"warmup", put_warmup},
     {"seed", put_seed},

@@ -120,6 +120,10 @@ void rows_derive(struct report_cell *cell)
 
 void cell_derive(struct report_cell *cell)
 {
+    if (cell->requested.ranks == 0) /* a report from before there were ranks */
+        cell->requested.ranks = 1;
+    if (cell->requested.bucket_mb == 0)
+        cell->requested.bucket_mb = BUCKET_MB_DEFAULT;
     for (int pass = 0; pass < PASS_COUNT; pass++)
         if (cell->passes[pass].present)
             pass_derive(&cell->passes[pass], cell->requested.profile_every);

@@ -29,6 +29,8 @@ NAMES(name_class, enum kernel_class, kernel_class_name)
 NAMES(name_tensor_kind, enum tensor_kind, tensor_kind_name)
 NAMES(name_fusion, enum fusion, fusion_name)
 NAMES(name_checkpoint, enum checkpoint, checkpoint_name)
+NAMES(name_parallel, enum parallel, parallel_name)
+NAMES(name_gradient_dtype, enum gradient_dtype, gradient_dtype_name)
 NAMES(name_status, enum status, status_name)
 
 static const char *name_model_kind(int value)
@@ -87,7 +89,13 @@ static const struct field requested_list[] = {
     {"steps", FIELD_UNSIGNED, AT(struct cell, steps), "timed steps a pass", .special = "forever"},
     {"seed", FIELD_UNSIGNED, AT(struct cell, seed), "of weights and tokens", .most = INT64_MAX},
     {"timeout_s", FIELD_UNSIGNED, AT(struct cell, timeout_s), "0: none"},
-    {"threads", FIELD_SIGNED, AT(struct cell, threads), "0: all", .most = THREADS_MOST},
+    {"threads", FIELD_SIGNED, AT(struct cell, threads), "of all ranks; 0: all", .most = THREADS_MOST},
+    {"ranks", FIELD_SIGNED, AT(struct cell, ranks), "processes that trained one model", .most = RANKS_MAX},
+    {"parallel", FIELD_ENUM, AT(struct cell, parallel), "how ranks brought their gradients together",
+     .name = name_parallel, .count = PARALLEL_COUNT},
+    {"bucket_mb", FIELD_SIGNED, AT(struct cell, bucket_mb), "gradients sent at once, 10^6 bytes", .most = INT32_MAX},
+    {"grad_dtype", FIELD_ENUM, AT(struct cell, gradient_dtype), "of gradients between ranks",
+     .name = name_gradient_dtype, .count = 2},
     {"profile_every", FIELD_UNSIGNED, AT(struct cell, profile_every),
      "a profiled step after every n timed ones; 0: never"},
     {"counters", FIELD_ENUM, AT(struct cell, counters), "hardware counters", .name = name_counters, .count = 3},

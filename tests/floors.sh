@@ -10,7 +10,7 @@ allowed() { # FLOOR: what it may include beside its own folder; a folder ends in
     kernels) echo "base/" ;;
     model) echo "base/ kernels/plan.h kernels/ops.h kernels/device.h kernels/reference/" ;;
     profiles) echo "base/ kernels/plan.h kernels/device.h model/model.h" ;;
-    profiler) echo "base/ kernels/plan.h kernels/device.h profiles/" ;;
+    profiler) echo "base/ kernels/plan.h kernels/device.h kernels/communicator.h profiles/" ;;
     worker) echo "base/ kernels/ model/ profiles/ profiler/places.h profiler/protocol.h profiler/record.h profiler/ring.h" ;;
     report) echo "base/ kernels/ model/ profiles/ profiler/" ;;
     tui) echo "base/ kernels/ model/ profiles/ profiler/ report/" ;;

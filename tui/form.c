@@ -22,6 +22,10 @@ enum field {
     FIELD_PASSES,
     FIELD_WARMUP,
     FIELD_STEPS,
+    FIELD_RANKS,
+    FIELD_PARALLEL,
+    FIELD_BUCKET_MB,
+    FIELD_GRAD_DTYPE,
     FIELD_THREADS,
     FIELD_SEED,
     FIELD_TIMEOUT,
@@ -47,6 +51,10 @@ static const struct {
     [FIELD_PASSES] = {"passes", "fwd fwd,fwd_bwd fwd_bwd train_step fwd,fwd_bwd,train_step"},
     [FIELD_WARMUP] = {"warmup", NULL},
     [FIELD_STEPS] = {"steps", NULL},
+    [FIELD_RANKS] = {"ranks", NULL},
+    [FIELD_PARALLEL] = {"parallel", "none naive flat overlap bucket zero1 fsdp"},
+    [FIELD_BUCKET_MB] = {"bucket_mb", NULL},
+    [FIELD_GRAD_DTYPE] = {"grad_dtype", "fp32 bf16"},
     [FIELD_THREADS] = {"threads", NULL},
     [FIELD_SEED] = {"seed", NULL},
     [FIELD_TIMEOUT] = {"timeout_s", NULL},
@@ -116,6 +124,18 @@ static void field_text(const struct cell *cell, enum field field, char *text, si
             snprintf(text, size, "forever");
         else
             snprintf(text, size, "%u", cell->steps);
+        break;
+    case FIELD_RANKS:
+        snprintf(text, size, "%d", cell->ranks);
+        break;
+    case FIELD_PARALLEL:
+        snprintf(text, size, "%s", parallel_name(cell->parallel));
+        break;
+    case FIELD_BUCKET_MB:
+        snprintf(text, size, "%d", cell->bucket_mb);
+        break;
+    case FIELD_GRAD_DTYPE:
+        snprintf(text, size, "%s", gradient_dtype_name(cell->gradient_dtype));
         break;
     case FIELD_THREADS:
         snprintf(text, size, "%d", cell->threads);

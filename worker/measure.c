@@ -1,6 +1,7 @@
 #include "worker/measure.h"
 #include "base/clock.h"
 #include "base/unknown.h"
+#include "kernels/communicator.h"
 #include <stdio.h>
 
 #define TELL_NS 1000000000u
@@ -31,6 +32,8 @@ static bool run_step(struct worker *worker, enum pass pass, enum step_kind kind,
     struct sample sample = {.pass = (uint8_t)pass, .kind = (uint8_t)kind, .step = index, .step_id = ++worker->step_id};
     if (probed)
         probe_begin_step(&worker->probe, sample.step_id, (uint8_t)pass, kind == STEP_WARMUP);
+    if (worker->communicator) /* the first step of all may have to wait for one that still makes ready */
+        communicator_limit(worker->communicator, worker->step_id == 1 ? COMMUNICATOR_SETUP_NS : COMMUNICATOR_STEP_NS);
     if (!worker->class->run(worker->program, pass_phases(pass), sample.step_id, probed ? &worker->probe.probe : NULL,
                             &times, error))
         return error_prefix(error, "step %u of %s", index + 1, pass_name(pass));

@@ -9,6 +9,9 @@ struct worker {
     struct inbox inbox;
     struct ring *ring;
     struct cell cell;
+    int rank;                                     /* of cell.ranks */
+    char place[sizeof((struct cell *)0)->device]; /* the rank's own device */
+    struct communicator *communicator;            /* NULL: one rank alone */
     const struct device_class *class;
     struct device *device;
     struct device_info info;
@@ -19,9 +22,11 @@ struct worker {
     uint64_t told; /* when memory and telemetry were sent last */
     uint32_t step_id;
     bool stopped;
+    struct error rank_error; /* why the ranks could not agree on the next step */
 };
 
-/* Did the front ask to stop, or end? Asked between steps. */
+/* Did the front ask to stop, or end? Asked between steps. Of several ranks all answer the same: none begins a step that another
+ * does not. */
 bool worker_stopped(struct worker *worker);
 
 /* All passes of the cell: for each its warm-up steps, then timed steps with profiled ones between them. Ends early, well,

@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/limits.h"
 #include "base/unknown.h"
+#include "kernels/communicator.h"
 #include "worker/measure.h"
 #include <errno.h>
 #include <poll.h>
@@ -43,11 +44,24 @@ static bool receive_cell(struct worker *worker, struct message_cell *message, st
     }
 }
 
+/* Takes this rank's seat among the others. */
+static bool join_ranks(struct worker *worker, const struct message_cell *message, struct error *error)
+{
+    if (message->rank < 0 || message->rank >= worker->cell.ranks)
+        return error_set(error, ERROR_INTERNAL, "rank %d of %d does not exist", message->rank, worker->cell.ranks);
+    worker->rank = message->rank;
+    cell_rank_device(&worker->cell, worker->rank, worker->place, sizeof worker->place);
+    if (worker->cell.ranks == 1)
+        return true;
+    worker->communicator = communicator_join(message->meeting, worker->rank, error);
+    return worker->communicator != NULL;
+}
+
 static bool open_device(struct worker *worker, struct error *error)
 {
     int index = 0, count = 0;
-    reporter_activity(&worker->reporter, "opening %s", worker->cell.device);
-    worker->class = device_find(worker->cell.device, &index, error);
+    reporter_activity(&worker->reporter, "opening %s", worker->place);
+    worker->class = device_find(worker->place, &index, error);
     if (!worker->class)
         return false;
     struct device_info infos[32];
@@ -55,13 +69,12 @@ static bool open_device(struct worker *worker, struct error *error)
     if (!worker->class->enumerate(infos, 32, &count, error))
         return false;
     if (index >= count)
-        return error_set(error, ERROR_DEVICE, "there is no device %s: this machine has %d of class %s",
-                         worker->cell.device, count, worker->class->name);
+        return error_set(error, ERROR_DEVICE, "there is no device %s: this machine has %d of class %s", worker->place,
+                         count, worker->class->name);
     worker->info = infos[index < 32 ? index : 31];
     reporter_send(&worker->reporter, MESSAGE_DEVICE, &worker->info, sizeof worker->info, NULL, 0);
     if (!(worker->info.precisions & (1u << worker->cell.dtype)))
-        return error_set(error, ERROR_UNSUPPORTED, "%s on %s: %s", precision_name(worker->cell.dtype),
-                         worker->cell.device,
+        return error_set(error, ERROR_UNSUPPORTED, "%s on %s: %s", precision_name(worker->cell.dtype), worker->place,
                          worker->info.why_not[worker->cell.dtype][0] ? worker->info.why_not[worker->cell.dtype]
                                                                      : "the device does not compute in it");
     worker->device = worker->class->open(index, error);
@@ -104,6 +117,7 @@ static bool build_plan(struct worker *worker, struct error *error)
     struct plan_request request;
     struct plan_result result;
     cell_plan_request(&worker->cell, fusions, &request);
+    request.ranks.rank = worker->rank;
     worker->plan = plan_build(&request, &result, error);
     if (!worker->plan)
         return false;
@@ -111,12 +125,21 @@ static bool build_plan(struct worker *worker, struct error *error)
         char why[160] = "";
         const enum op op = worker->plan->nodes[i].op;
         if (!worker->class->supports(worker->device, op, worker->cell.dtype, why, sizeof why))
-            return error_set(error, ERROR_UNSUPPORTED, "%s cannot run %s in %s: %s", worker->cell.device,
-                             op_info(op)->name, precision_name(worker->cell.dtype), why);
+            return error_set(error, ERROR_UNSUPPORTED, "%s cannot run %s in %s: %s", worker->place, op_info(op)->name,
+                             precision_name(worker->cell.dtype), why);
     }
     if (!tell_places(worker, error))
         return false;
-    const struct message_plan message = {.digest = worker->plan->digest, .fusions = fusions};
+    uint64_t digest = worker->plan->digest;
+    if (worker->rank > 0) { /* shards lie elsewhere on each rank; the run's plan is that of the first */
+        request.ranks.rank = 0;
+        struct plan *first = plan_build(&request, &result, error);
+        if (!first)
+            return false;
+        digest = first->digest;
+        plan_free(first);
+    }
+    const struct message_plan message = {.digest = digest, .fusions = fusions};
     reporter_send(&worker->reporter, MESSAGE_PLAN, &message, sizeof message, NULL, 0);
     return true;
 }
@@ -148,7 +171,7 @@ static bool check_memory(const struct worker *worker, struct error *error)
     if (is_known_u64(available) && planned > available)
         return error_set(error, ERROR_MEMORY,
                          "the plan needs %llu bytes (%.2f GiB) and %s has %llu bytes (%.2f GiB) free",
-                         (unsigned long long)planned, (double)planned / 0x1p30, worker->cell.device,
+                         (unsigned long long)planned, (double)planned / 0x1p30, worker->place,
                          (unsigned long long)available, (double)available / 0x1p30);
     return true;
 }
@@ -184,6 +207,13 @@ static bool open_counters(struct worker *worker, struct error *error)
     return true;
 }
 
+/* A rank's share: what the front put into the environment. */
+static int pool_threads(const struct worker *worker)
+{
+    const char *threads = getenv("OMP_NUM_THREADS");
+    return worker->cell.ranks > 1 && threads ? atoi(threads) : worker->cell.threads;
+}
+
 static bool prepare(struct worker *worker, const char *cache_folder, struct error *error)
 {
     reporter_activity(&worker->reporter, "preparing");
@@ -195,7 +225,8 @@ static bool prepare(struct worker *worker, const char *cache_folder, struct erro
     if (!profiled)
         reporter_note(&worker->reporter, "profiler", "off, as asked: no kernel is recorded");
     const struct prepare_options options = {.compile = worker->cell.compile,
-                                            .threads = worker->cell.threads,
+                                            .communicator = worker->communicator,
+                                            .threads = pool_threads(worker),
                                             .cache_folder = cache_folder[0] ? cache_folder : NULL,
                                             .probe = profiled ? &worker->probe.probe : NULL,
                                             .counters = worker->cell.counters == COUNTERS_ON};
@@ -213,6 +244,32 @@ static bool prepare(struct worker *worker, const char *cache_folder, struct erro
     return true;
 }
 
+static bool worker_gone(struct worker *worker);
+
+static bool is_shard(const struct plan *plan, int32_t tensor)
+{
+    for (int32_t p = 0; p < plan->part_count; p++)
+        if (plan->parts[p].shard == tensor)
+            return true;
+    return false;
+}
+
+/* The shard of part *p, by all its parts, which follow it; *p becomes the last of them. */
+static bool initialise_shard(struct worker *worker, int32_t *p, struct error *error)
+{
+    const struct plan *plan = worker->plan;
+    const int32_t shard = plan->parts[*p].shard;
+    float *values = calloc((size_t)tensor_elements(&plan->tensors[shard]), sizeof *values);
+    bool ok = values || error_set(error, ERROR_MEMORY, "no memory for the initial values of a shard");
+    for (int32_t i = *p; ok && i < plan->part_count && plan->parts[i].shard == shard; i++) {
+        ok = model_initial_part(&plan->parts[i], worker->cell.seed, values + plan->parts[i].at, error);
+        *p = i;
+    }
+    ok = ok && worker->class->write(worker->program, shard, values, error);
+    free(values);
+    return ok;
+}
+
 /* Weights, constants, tokens and targets, by way of one buffer as large as the largest of them. */
 static bool initialise(struct worker *worker, struct error *error)
 {
@@ -221,8 +278,8 @@ static bool initialise(struct worker *worker, struct error *error)
     bool *wanted = calloc((size_t)plan->tensor_count, sizeof *wanted);
     for (int32_t i = 0; wanted && i < plan->tensor_count; i++) {
         const struct tensor *tensor = &plan->tensors[i];
-        wanted[i] = (tensor->kind == TENSOR_PARAMETER && tensor->parameter == i) || tensor->kind == TENSOR_CONSTANT ||
-                    i == plan->tokens || i == plan->targets;
+        wanted[i] = (tensor->kind == TENSOR_PARAMETER && tensor->parameter == i && !is_shard(plan, i)) ||
+                    tensor->kind == TENSOR_CONSTANT || i == plan->tokens || i == plan->targets;
         if (wanted[i] && tensor_elements(tensor) > largest)
             largest = tensor_elements(tensor);
     }
@@ -232,14 +289,17 @@ static bool initialise(struct worker *worker, struct error *error)
     for (int32_t i = 0; ok && i < plan->tensor_count; i++) {
         if (!wanted[i])
             continue;
-        if (i == plan->tokens || i == plan->targets)
-            model_random_tokens(plan, i, worker->cell.seed, values);
+        if (i == plan->tokens || i == plan->targets) /* each rank has a batch of its own */
+            model_random_tokens(plan, i, worker->cell.seed + (uint64_t)worker->rank * 1000003, values);
         else
             ok = model_initial_value(plan, i, worker->cell.seed, values, error);
         ok = ok && worker->class->write(worker->program, i, values, error);
-        if (ok && worker_stopped(worker))
+        if (ok && worker_gone(worker))
             break;
     }
+    for (int32_t p = 0; ok && p < plan->part_count && !worker_gone(worker);
+         p++) /* shards, each of several parts in a row */
+        ok = initialise_shard(worker, &p, error);
     free(values);
     free(wanted);
     return ok;
@@ -266,18 +326,21 @@ static bool work(struct worker *worker, struct error *error)
     struct message_cell message;
     struct machine_ticks before;
     machine_ticks(&before);
-    if (!receive_cell(worker, &message, error) || !open_device(worker, error) || !build_plan(worker, error) ||
-        !check_memory(worker, error))
+    if (!receive_cell(worker, &message, error) || !join_ranks(worker, &message, error) || !open_device(worker, error) ||
+        !build_plan(worker, error) || !check_memory(worker, error))
         return false;
     measure_ceilings(worker, &message);
     if (!prepare(worker, message.cache_folder, error) || !initialise(worker, error))
         return false;
-    const bool measured = measure_passes(worker, error);
+    const bool measured = measure_passes(worker, error) && !worker->rank_error.kind;
+    if (worker->rank_error.kind)
+        *error = worker->rank_error;
     reporter_noise(&worker->reporter, &before);
     return measured;
 }
 
-bool worker_stopped(struct worker *worker)
+/* Asks for itself alone. */
+static bool worker_gone(struct worker *worker)
 {
     struct message_header header;
     const void *payload;
@@ -291,6 +354,18 @@ bool worker_stopped(struct worker *worker)
     case INBOX_BROKEN:
         worker->stopped = true; /* nobody listens any more */
     }
+    return worker->stopped;
+}
+
+bool worker_stopped(struct worker *worker)
+{
+    struct error error = {0};
+    bool any = worker_gone(worker);
+    if (worker->communicator && !communicator_any(worker->communicator, any, "the next step", &any, &error)) {
+        worker->rank_error = error;
+        any = true;
+    }
+    worker->stopped |= any;
     return worker->stopped;
 }
 
@@ -308,6 +383,8 @@ int worker_main(int control_fd, int ring_descriptor)
     /* Unless it is the memory of a device of its own that ended. */
     if (!ok && (!worker->class || worker->class->host_threads))
         error_name_limit(&error);
+    if (!ok && worker->communicator)
+        communicator_fail(worker->communicator, error.text);
 
     const struct message_end end = {.status = ok ? (worker->stopped ? STATUS_INTERRUPTED : STATUS_OK)
                                                  : (uint32_t)status_of(worker, &error)};
@@ -317,6 +394,7 @@ int worker_main(int control_fd, int ring_descriptor)
         worker->class->close(worker->device);
     const char *reason = ok ? (worker->stopped ? "stopped" : "") : error.text;
     reporter_send(&worker->reporter, MESSAGE_END, &end, sizeof end, reason, strlen(reason));
+    communicator_leave(worker->communicator);
     probe_release(&worker->probe);
     plan_free(worker->plan);
     ring_close(worker->ring);

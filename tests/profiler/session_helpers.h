@@ -42,7 +42,7 @@ static struct session *session_of(const char *program, const char *record_file)
     return session;
 }
 
-static struct cell tiny_cell(void)
+__attribute__((unused)) static struct cell tiny_cell(void)
 {
     struct cell cell;
     struct error error = {0};

@@ -1,0 +1,152 @@
+/* Runs of several ranks on the CPU by the real worker (this program is its own): they end well; a rank that is killed, at many
+ * moments, ends the run with a status that names it; one that hangs does, too; and no process is left. */
+#include "base/clock.h"
+#include "base/unknown.h"
+#include "tests/profiler/session_helpers.h"
+#include "worker/worker.h"
+#include <signal.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#define MOMENTS 50
+
+static struct cell ranks_cell(enum parallel parallel)
+{
+    struct cell cell;
+    struct error error = {0};
+    cell_default(&cell);
+    assert_true(model_preset_find("tiny", &cell.model, &error));
+    cell.model.num_layers = 2;
+    cell.model.d_model = 64;
+    cell.model.d_ff = 128;
+    cell.model.num_heads = 2;
+    cell.model.vocab_size = 100;
+    cell.batch_size = 1;
+    cell.context_length = 16;
+    cell.steps = 3;
+    cell.ranks = 2;
+    cell.threads = 2;
+    cell.parallel = parallel;
+    cell.compile = true;
+    cell.passes = PASS_BIT(PASS_FWD_BWD) | PASS_BIT(PASS_TRAIN_STEP);
+    return cell;
+}
+
+static bool any_alive(const pid_t *pids, int count)
+{
+    for (int i = 0; i < count; i++)
+        if (pids[i] && kill(pids[i], 0) == 0)
+            return true;
+    return false;
+}
+
+static void every_way_ends_well(void **state)
+{
+    (void)state;
+    struct session *session = session_of("/proc/self/exe", NULL);
+    for (int parallel = 0; parallel < PARALLEL_COUNT; parallel++) {
+        const struct cell cell = ranks_cell((enum parallel)parallel);
+        session_add(session, &cell);
+    }
+    assert_true(session_until(session, 100, session_idle, NULL));
+    for (size_t i = 0; i < session_run_count(session); i++) {
+        const struct run *run = session_run(session, i);
+        if (run->status != STATUS_OK && run->status != STATUS_UNRELIABLE)
+            fail_msg("%s: %s: %s", parallel_name(run->cell.parallel), status_name(run->status), run->reason);
+        assert_int_equal(run->ranks.count, 2);
+        for (size_t r = 0; r < 2; r++) {
+            struct aggregate_counts counts;
+            aggregate_counts(run_rank(run, r)->aggregate, &counts);
+            assert_true(counts.records > 0);
+            assert_int_equal(counts.invalid + counts.lost + counts.unattributed + run_rank(run, r)->dropped, 0);
+        }
+        /* In step: each rank began the same steps. */
+        assert_int_equal(run_rank(run, 0)->samples.count, run_rank(run, 1)->samples.count);
+    }
+    session_free(session);
+}
+
+/* Runs for some µs, does `signal` to rank 1, and waits for the end. */
+static void struck(uint64_t after_ns, int signal, const struct cell *cell, enum status *status, char *reason)
+{
+    struct session *session = session_of("/proc/self/exe", NULL);
+    session_add(session, cell);
+    pid_t pids[2] = {0};
+    const uint64_t start = clock_now();
+    bool done = false;
+    while (!session_idle(session)) {
+        struct pollfd fds[32];
+        int timeout;
+        const int count = session_poll(session, fds, 32, &timeout);
+        poll(fds, (nfds_t)count, timeout < 0 || timeout > 5 ? 5 : timeout);
+        session_step(session);
+        const struct run *run = session_run(session, 0);
+        for (size_t r = 0; r < 2; r++)
+            if (run_rank(run, r) && run_rank(run, r)->process)
+                pids[r] = run_rank(run, r)->process;
+        if (!done && pids[1] && clock_now() - start > after_ns && run->status == STATUS_RUNNING) {
+            kill(pids[1], signal);
+            done = true;
+        }
+        assert_true(clock_now() - start < 60000000000u);
+    }
+    *status = session_run(session, 0)->status;
+    snprintf(reason, 256, "%s", session_run(session, 0)->reason);
+    session_free(session);
+    assert_false(any_alive(pids, 2));
+}
+
+static void a_killed_rank_is_named(void **state)
+{
+    (void)state;
+    struct cell cell = ranks_cell(PARALLEL_OVERLAP);
+    cell.steps = STEPS_FOREVER;
+    cell.passes = PASS_BIT(PASS_TRAIN_STEP);
+    for (int moment = 0; moment < MOMENTS; moment++) {
+        enum status status;
+        char reason[256];
+        cell.parallel = (enum parallel)(1 + moment % (PARALLEL_COUNT - 1));
+        struck((uint64_t)moment * 12000000u, SIGKILL, &cell, &status, reason);
+        if (status != STATUS_KILLED || strncmp(reason, "rank 1: ", 8) != 0)
+            fail_msg("moment %d: %s: %s", moment, status_name(status), reason);
+    }
+}
+
+/* Its run's time ends: both go. */
+static void a_hung_rank_does_not_keep_the_others(void **state)
+{
+    (void)state;
+    struct cell cell = ranks_cell(PARALLEL_NAIVE);
+    cell.steps = STEPS_FOREVER;
+    cell.timeout_s = 3;
+    enum status status;
+    char reason[256];
+    struck(1000000000u, SIGSTOP, &cell, &status, reason);
+    assert_int_equal(status, STATUS_TIMEOUT);
+}
+
+/* A cell on devices that are not there. */
+static void a_card_too_few_is_a_sentence(void **state)
+{
+    (void)state;
+    struct cell cell = ranks_cell(PARALLEL_NAIVE);
+    enum status status;
+    char reason[256];
+    snprintf(cell.device, sizeof cell.device, "cuda:700");
+    struck(UINT64_MAX, 0, &cell, &status, reason);
+    assert_int_equal(status, STATUS_UNSUPPORTED);
+    assert_non_null(strstr(reason, "rank "));
+}
+
+int main(int argc, char **argv)
+{
+    if (argc > 1 && strcmp(argv[1], "worker") == 0)
+        return worker_main(3, 4);
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_way_ends_well),
+        cmocka_unit_test(a_killed_rank_is_named),
+        cmocka_unit_test(a_hung_rank_does_not_keep_the_others),
+        cmocka_unit_test(a_card_too_few_is_a_sentence),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
