@@ -176,6 +176,13 @@ static bool check_memory(const struct worker *worker, struct error *error)
     return true;
 }
 
+/* A rank's share: what the front put into the environment. */
+static int pool_threads(const struct worker *worker)
+{
+    const char *threads = getenv("OMP_NUM_THREADS");
+    return worker->cell.ranks > 1 && threads ? atoi(threads) : worker->cell.threads;
+}
+
 static bool open_counters(struct worker *worker, struct error *error)
 {
     /* Devices with an activity source of their own bring their own counters. */
@@ -185,7 +192,7 @@ static bool open_counters(struct worker *worker, struct error *error)
         reporter_note(&worker->reporter, "counter tier", "off, as asked");
         return true;
     }
-    const int pool = worker->class->host_threads(worker->device, worker->cell.threads, error);
+    const int pool = worker->class->host_threads(worker->device, pool_threads(worker), error);
     if (!pool)
         return false;
     struct counters *counters = worker->probe.counters = counters_open(pool, worker->class->each_thread, NULL);
@@ -205,13 +212,6 @@ static bool open_counters(struct worker *worker, struct error *error)
         reporter_note(&worker->reporter, "counted threads", "%d of %d", counters_threads(counters), pool);
     }
     return true;
-}
-
-/* A rank's share: what the front put into the environment. */
-static int pool_threads(const struct worker *worker)
-{
-    const char *threads = getenv("OMP_NUM_THREADS");
-    return worker->cell.ranks > 1 && threads ? atoi(threads) : worker->cell.threads;
 }
 
 static bool prepare(struct worker *worker, const char *cache_folder, struct error *error)
