@@ -19,6 +19,9 @@
 static const struct device_class *const builtin_classes[] = {&reference_device_class};
 static const char *const listed_classes[] = {"cpu", "cuda", "vulkan"};
 
+/* What PyTorch calls the Apple GPU; on other systems there is none. */
+#define APPLE_GPU "mps"
+
 int device_class_names(const char *const **names)
 {
     *names = listed_classes;
@@ -152,6 +155,15 @@ const struct device_class *device_find(const char *name, int *index, struct erro
         return NULL;
     if (index)
         *index = number;
+    if (strcmp(class_name, APPLE_GPU) == 0) {
+#ifdef __APPLE__
+        return plugin_find("vulkan", error);
+#else
+        error_set(error, ERROR_DEVICE,
+                  "no device '" APPLE_GPU "': that is the Apple GPU on macOS; here it is vulkan:0 or cuda:0");
+        return NULL;
+#endif
+    }
     for (size_t i = 0; i < sizeof builtin_classes / sizeof *builtin_classes; i++)
         if (strcmp(builtin_classes[i]->name, class_name) == 0)
             return builtin_classes[i];

@@ -100,7 +100,7 @@ static bool clock_is_ours(const struct vulkan_api *api, VkPhysicalDevice physica
     return device && host;
 }
 
-/* Which cooperative matrices it has, by what they multiply and sum up in; and whether the one our kernel needs is among them. */
+/* Which cooperative matrices it has that sum up in fp32: said, not used yet. */
 static void matrices_list(const struct vulkan_api *api, VkPhysicalDevice physical, struct vulkan_traits *traits)
 {
     VkCooperativeMatrixPropertiesKHR properties[128];
@@ -119,10 +119,8 @@ static void matrices_list(const struct vulkan_api *api, VkPhysicalDevice physica
             p->scope != VK_SCOPE_SUBGROUP_KHR)
             continue;
         fp16 = fp16 || p->AType == VK_COMPONENT_TYPE_FLOAT16_KHR;
-        bf16 =
-            bf16 || (p->AType == VK_COMPONENT_TYPE_BFLOAT16_KHR && p->MSize == 16 && p->NSize == 16 && p->KSize == 16);
+        bf16 = bf16 || p->AType == VK_COMPONENT_TYPE_BFLOAT16_KHR;
     }
-    traits->matrix_bf16 = traits->matrix_bf16 && bf16;
     snprintf(traits->matrices, sizeof traits->matrices, "%s%s%s", bf16 ? "bf16" : "", bf16 && fp16 ? "+" : "",
              fp16 ? "fp16" : "");
 }
@@ -145,13 +143,12 @@ void vulkan_traits_fill(const struct vulkan_api *api, VkPhysicalDevice physical,
     uint32_t count = extensions ? MAX_EXTENSIONS : 0;
     if (count && api->vkEnumerateDeviceExtensionProperties(physical, NULL, &count, extensions) < VK_SUCCESS)
         count = 0;
-    bool calibrated = false, matrix = false, bfloat = false;
+    bool calibrated = false, matrix = false;
     for (uint32_t i = 0; i < count; ++i) {
         const char *name = extensions[i].extensionName;
         traits->budget = traits->budget || strcmp(name, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME) == 0;
         calibrated = calibrated || strcmp(name, VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME) == 0;
         matrix = matrix || strcmp(name, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME) == 0;
-        bfloat = bfloat || strcmp(name, VK_KHR_SHADER_BFLOAT16_EXTENSION_NAME) == 0;
         traits->portability = traits->portability || strcmp(name, "VK_KHR_portability_subset") == 0;
     }
     free(extensions);
@@ -167,20 +164,13 @@ void vulkan_traits_fill(const struct vulkan_api *api, VkPhysicalDevice physical,
     traits->arithmetic = (subgroup.supportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) != 0 &&
                          (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
     traits->largest_allocation = maintenance.maxMemoryAllocationSize;
-    VkPhysicalDeviceShaderBfloat16FeaturesKHR bf16 = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR};
-    VkPhysicalDeviceCooperativeMatrixFeaturesKHR cooperative = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR, .pNext = bfloat ? &bf16 : NULL};
-    VkPhysicalDeviceVulkan12Features features12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-                                                   .pNext = matrix ? &cooperative : NULL};
+    VkPhysicalDeviceVulkan12Features features12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
     VkPhysicalDeviceVulkan11Features features11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
                                                    .pNext = &features12};
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &features11};
     api->vkGetPhysicalDeviceFeatures2(physical, &features);
     traits->addresses = features12.bufferDeviceAddress;
     traits->narrow = features11.storageBuffer16BitAccess;
-    traits->matrix_bf16 = matrix && bfloat && cooperative.cooperativeMatrix && bf16.shaderBFloat16Type &&
-                          bf16.shaderBFloat16CooperativeMatrix && features12.vulkanMemoryModel;
     if (matrix)
         matrices_list(api, physical, traits);
     traits->calibrated = calibrated && clock_is_ours(api, physical);
@@ -284,18 +274,8 @@ static bool logical_make(struct device *device, struct error *error)
                                      .queueFamilyIndex = traits->family,
                                      .queueCount = 1,
                                      .pQueuePriorities = &priority};
-    VkPhysicalDeviceShaderBfloat16FeaturesKHR bf16 = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_BFLOAT16_FEATURES_KHR,
-        .shaderBFloat16Type = VK_TRUE,
-        .shaderBFloat16CooperativeMatrix = VK_TRUE};
-    VkPhysicalDeviceCooperativeMatrixFeaturesKHR cooperative = {
-        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_COOPERATIVE_MATRIX_FEATURES_KHR,
-        .pNext = &bf16,
-        .cooperativeMatrix = VK_TRUE};
     VkPhysicalDeviceVulkan12Features features12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-                                                   .pNext = traits->matrix_bf16 ? &cooperative : NULL,
-                                                   .bufferDeviceAddress = VK_TRUE,
-                                                   .vulkanMemoryModel = traits->matrix_bf16};
+                                                   .bufferDeviceAddress = VK_TRUE};
     VkPhysicalDeviceVulkan11Features features11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
                                                    .pNext = &features12,
                                                    .storageBuffer16BitAccess = traits->narrow};
@@ -307,10 +287,6 @@ static bool logical_make(struct device *device, struct error *error)
         extensions[count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
     if (traits->portability)
         extensions[count++] = "VK_KHR_portability_subset";
-    if (traits->matrix_bf16) {
-        extensions[count++] = VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME;
-        extensions[count++] = VK_KHR_SHADER_BFLOAT16_EXTENSION_NAME;
-    }
     VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
                                .pNext = &features11,
                                .queueCreateInfoCount = 1,

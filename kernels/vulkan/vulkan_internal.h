@@ -20,7 +20,6 @@ struct vulkan_traits {
     uint32_t heap;
     bool addresses, arithmetic, narrow; /* buffer addresses, subgroup sums, 16-bit storage */
     bool budget, calibrated, portability;
-    bool matrix_bf16; /* cooperative matrices 16 × 16 × 16 of bf16, summed in fp32 */
     char matrices[64];
     char why_not[160]; /* "" or why steptop cannot use it */
 };

@@ -54,6 +54,12 @@ static void says_where_it_looked(void **state)
     assert_int_equal(error.kind, ERROR_DEVICE);
     assert_non_null(strstr(error.text, "unknown device 'toaster'"));
     assert_non_null(strstr(error.text, "steptop-toaster.so"));
+#ifndef __APPLE__
+    memset(&error, 0, sizeof error);
+    assert_null(device_find("mps", &index, &error));
+    assert_int_equal(error.kind, ERROR_DEVICE);
+    assert_non_null(strstr(error.text, "Apple GPU"));
+#endif
 }
 
 static void refuses_faulty_plugins(void **state)
