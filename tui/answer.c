@@ -462,7 +462,8 @@ static void draw_kinds(const struct answer *answer, const struct area *area)
             continue;
         if (x + width > area->width)
             width = area->width - x;
-        area_fill(area, 0, x, 1, width, (enum style)(STYLE_KIND + largest), kind_shade((enum tensor_kind)largest));
+        area_fill(area, 0, x, 1, width, (enum style)(STYLE_KIND + largest),
+                  kind_shade((enum tensor_kind)largest, area->canvas->ascii));
         snprintf(text, sizeof text, " %s %s ", tensor_kind_name((enum tensor_kind)largest),
                  format_bytes(bytes, answer->kinds[largest]));
         if (text_columns(text, area->canvas->ascii) + 1 < width)

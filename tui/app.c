@@ -134,7 +134,6 @@ int app_pass(const struct app *app, const struct report_cell *cell)
         return NO_PASS;
     if (app->focus.pass != NO_PASS && cell->passes[app->focus.pass].present)
         return app->focus.pass;
-    /* While the cell runs: the pass that it is at, until somebody chooses one. Its activity begins with the pass's name. */
     if (app->paused && app->paused_pass != NO_PASS && cell->status == STATUS_RUNNING &&
         cell->passes[app->paused_pass].present)
         return app->paused_pass;
@@ -147,14 +146,15 @@ int app_pass(const struct app *app, const struct report_cell *cell)
         if (kernel_largest(cell, pass) >= 0)
             with_kernels = pass;
     }
-    /* An endless run's passes take turns: it does not go back to one less complete, or the tables would change all the time. */
+    /* While the cell runs it is the pass that the newest launch is of. An endless run's passes take turns: it does not go back to
+     * one less complete, or the tables would change all the time. */
     const struct run *run = app->session && !app->paused ? session_find(app->session, cell->run_id) : NULL;
-    for (int pass = 0; run && run->status == STATUS_RUNNING && pass < PASS_COUNT; pass++) {
-        const char *name = pass_name((enum pass)pass);
-        const size_t length = strlen(name);
-        if (cell->passes[pass].present && strncmp(run->activity, name, length) == 0 && run->activity[length] == ' ')
-            return pass > with_kernels ? pass : with_kernels;
-    }
+    uint64_t first;
+    const struct aggregate *aggregate = run && run->status == STATUS_RUNNING ? run_lead(run)->aggregate : NULL;
+    const size_t kept = aggregate ? aggregate_kept(aggregate, &first) : 0;
+    const int newest = kept ? aggregate_record(aggregate, first + kept - 1)->pass : NO_PASS;
+    if (newest != NO_PASS && newest < PASS_COUNT && cell->passes[newest].present)
+        return newest > with_kernels ? newest : with_kernels;
     return with_kernels != NO_PASS ? with_kernels : most;
 }
 
@@ -454,6 +454,11 @@ static void mouse_command(struct app *app, const struct mouse *mouse)
     for (int view = 0; mouse->y == app->tab_y && view < VIEW_COUNT; view++)
         if (app->tab_x[view] >= 0 && mouse->x >= app->tab_x[view] && mouse->x < app->tab_end[view]) {
             app_switch(app, (enum view_id)view);
+            return;
+        }
+    for (int i = 0; mouse->y == app->footer_y && i < app->footer_count; i++)
+        if (mouse->x >= app->footer[i].x && mouse->x < app->footer[i].end) {
+            app_command(app, app->footer[i].command, 0);
             return;
         }
     if (table && table_click(table, mouse->y, mouse->x, app->now)) {

@@ -60,6 +60,12 @@ struct prompt {
     char before[512]; /* the text that Esc brings back; for an export the file that a second Enter replaces */
 };
 
+#define FOOTER_MAX 40
+struct footer_key {
+    int x, end;
+    enum command command;
+};
+
 struct app {
     const struct tui_options *options;
     struct session *session; /* NULL: an old report */
@@ -93,6 +99,8 @@ struct app {
     uint64_t last_click;
     int last_click_y;
     int tab_x[VIEW_COUNT], tab_end[VIEW_COUNT], tab_y;
+    struct footer_key footer[FOOTER_MAX]; /* as it was drawn, for the mouse */
+    int footer_count, footer_y;
 };
 
 #define VIEW_DECLARATION(id, name) extern const struct view_ops name##_view;

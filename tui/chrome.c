@@ -157,23 +157,23 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
     }
 }
 
+/* With air round the names where there is room for it; else without; else all but the shown one's cut short. */
 static void draw_tabs(struct app *app, const struct area *area)
 {
-    int full = 0;
+    int names = 0;
     for (int view = 0; view < VIEW_COUNT; view++)
-        full += (int)strlen(view_ops((enum view_id)view)->name) + 5;
-    const bool fits = full <= area->width;
+        names += (int)strlen(view_ops((enum view_id)view)->name);
+    const bool airy = names + 5 * VIEW_COUNT <= area->width, whole = names + 3 * VIEW_COUNT - 1 <= area->width;
     int x = 0;
     app->tab_y = area->y;
     for (int view = 0; view < VIEW_COUNT; view++) {
-        const char *name = view_ops((enum view_id)view)->name;
-        const enum style style = view == (int)app->view ? STYLE_TAB_ON : STYLE_TAB;
+        const bool shown = view == (int)app->view;
         app->tab_x[view] = area->x + x;
-        /* A narrow window keeps the whole name of the view that is shown. */
-        if (fits)
-            x += area_printf(area, 0, x, style, " %d %s ", view + 1, name) + 1;
-        else
-            x += area_printf(area, 0, x, style, view == (int)app->view ? "%d %s" : "%d %.4s", view + 1, name) + 1;
+        x += 1 + area_printf(area, 0, x, shown ? STYLE_TAB_ON : STYLE_TAB,
+                             airy             ? " %d %s "
+                             : whole || shown ? "%d %s"
+                                              : "%d %.4s",
+                             view + 1, view_ops((enum view_id)view)->name);
         app->tab_end[view] = area->x + x;
     }
 }
@@ -234,8 +234,33 @@ static void draw_breadcrumb(const struct app *app, const struct area *area)
     area_text_right(area, 0, area->width - columns, columns, STYLE_DIM, status);
 }
 
-static void draw_footer(const struct app *app, const struct area *area)
+/* A key that would only say why not is not offered. */
+static bool does_something(const struct app *app, enum command command)
 {
+    const struct table *table = view_table(app, app->view);
+    switch (command) {
+    case COMMAND_NEW:
+    case COMMAND_STOP:
+    case COMMAND_RERUN:
+    case COMMAND_CONTINUOUS:
+    case COMMAND_COUNTERS:
+    case COMMAND_PROFILES:
+    case COMMAND_PAUSE:
+    case COMMAND_FOLLOW:
+    case COMMAND_WINDOW:
+        return app->session != NULL;
+    case COMMAND_BACK:
+        return app->crumb_count > 0 || (table && (table->search[0] || table->filter[0]));
+    case COMMAND_COMPARE:
+        return app->baseline != NO_RUN;
+    default:
+        return true;
+    }
+}
+
+static void draw_footer(struct app *app, const struct area *area)
+{
+    app->footer_count = 0;
     area_fill(area, 0, 0, 1, area->width, STYLE_NORMAL, L' ');
     if (app->prompt.kind) {
         prompt_draw(app, area);
@@ -247,14 +272,16 @@ static void draw_footer(const struct app *app, const struct area *area)
     }
     int count, x = 0;
     const struct binding *bindings = key_bindings(&count);
-    for (int i = 0; i < count; i++) {
-        if (!bindings[i].label || !(bindings[i].views & 1u << app->view))
+    app->footer_y = area->y;
+    for (int i = 0; i < count && app->footer_count < FOOTER_MAX; i++) {
+        if (!bindings[i].label || !(bindings[i].views & 1u << app->view) || !does_something(app, bindings[i].command))
             continue;
         char key[16];
         key_first_name(&bindings[i], key, sizeof key);
         const int columns = text_columns(key, area->canvas->ascii) + (int)strlen(bindings[i].label);
         if (x + columns > area->width)
             continue;
+        app->footer[app->footer_count++] = (struct footer_key){area->x + x, area->x + x + columns, bindings[i].command};
         x += area_text(area, 0, x, -1, STYLE_KEY, key);
         x += area_text(area, 0, x, -1, STYLE_LABEL, bindings[i].label) + 1;
     }

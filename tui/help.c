@@ -11,6 +11,8 @@ struct help {
 };
 
 static const char *const groups[] = {"Move", "Find", "View", "Tree", "Runs", "Program"};
+#define EVERYWHERE ((1u << VIEW_COUNT) - 1)
+#define TWO_COLUMNS 150
 
 static void views_text(const struct binding *binding, char *text, size_t size)
 {
@@ -30,19 +32,22 @@ static void views_text(const struct binding *binding, char *text, size_t size)
 static void put_line(const struct help *help, const struct area *area, int number, const char *keys, const char *text,
                      enum style style)
 {
-    const int y = 1 + number - help->top;
-    if (y < 1 || y >= area->height - 1)
+    const int height = area->height - 2, columns = area->width >= TWO_COLUMNS ? 2 : 1;
+    const int at = number - help->top, width = area->width / columns;
+    if (at < 0 || height < 1 || at >= height * columns)
         return;
+    const int y = 1 + at % height, x = at / height * width;
     if (keys)
-        area_text_fit(area, y, 2, 16, STYLE_KEY, keys);
-    area_text_fit(area, y, keys ? 19 : 2, area->width - (keys ? 19 : 2) - 2, style, text);
+        area_text_fit(area, y, x + 2, 16, STYLE_KEY, keys);
+    area_text_fit(area, y, x + (keys ? 19 : 2), width - (keys ? 19 : 2) - 2, style, text);
 }
 
 /* Wraps at words into the text column; returns the lines used. */
 static int put_wrapped(const struct help *help, const struct area *area, int number, const char *keys, const char *text,
                        enum style style)
 {
-    const int room = area->width - 21 > 20 ? area->width - 21 : 20;
+    const int width = area->width >= TWO_COLUMNS ? area->width / 2 : area->width;
+    const int room = width - 21 > 20 ? width - 21 : 20;
     int used = 0;
     do {
         char line[300];
@@ -62,28 +67,46 @@ static int put_wrapped(const struct help *help, const struct area *area, int num
     return used;
 }
 
+static int put_binding(const struct help *help, const struct area *area, int line, const struct binding *binding)
+{
+    char text[512], views[128];
+    views_text(binding, views, sizeof views);
+    snprintf(text, sizeof text, "%s%s", binding->help, views);
+    const bool here = binding->views & 1u << help->view;
+    return put_wrapped(help, area, line, binding->keys, text, here ? STYLE_NORMAL : STYLE_DIM);
+}
+
+/* What is particular to the view that one comes from, then everything, then what its columns say. */
 static void help_draw(struct app *app, struct modal *modal, const struct area *screen)
 {
     struct help *help = (struct help *)modal;
     int count, line = 0;
     const struct binding *bindings = key_bindings(&count);
+    const struct table *table = view_table(app, help->view);
     area_box(screen, "Keys   j k PgUp PgDn move, Esc closes");
-    help->page = screen->height - 2;
-    (void)app;
+    help->page = (screen->height - 2) * (screen->width >= TWO_COLUMNS ? 2 : 1);
+    put_line(help, screen, line++, NULL, view_ops(help->view)->name, STYLE_BOLD);
+    for (int i = 0; i < count; i++)
+        if (bindings[i].views & 1u << help->view && bindings[i].views != EVERYWHERE)
+            line += put_binding(help, screen, line, &bindings[i]);
     for (size_t group = 0; group < sizeof groups / sizeof *groups; group++) {
-        put_line(help, screen, line++, NULL, groups[group], STYLE_BOLD);
-        for (int i = 0; i < count; i++) {
-            if (strcmp(bindings[i].group, groups[group]) != 0)
-                continue;
-            char text[512], views[128];
-            views_text(&bindings[i], views, sizeof views);
-            snprintf(text, sizeof text, "%s%s", bindings[i].help, views);
-            const bool here = bindings[i].views & 1u << help->view;
-            line += put_wrapped(help, screen, line, bindings[i].keys, text, here ? STYLE_NORMAL : STYLE_DIM);
-        }
+        put_line(help, screen, ++line, NULL, groups[group], STYLE_BOLD);
         line++;
+        for (int i = 0; i < count; i++)
+            if (strcmp(bindings[i].group, groups[group]) == 0 &&
+                !(bindings[i].views & 1u << help->view && bindings[i].views != EVERYWHERE))
+                line += put_binding(help, screen, line, &bindings[i]);
     }
-    help->lines = line - 1;
+    if (table) {
+        put_line(help, screen, ++line, NULL, "What the columns say", STYLE_BOLD);
+        line++;
+        for (int i = 0; i < table->ops->column_count; i++) {
+            const struct table_column *column = &table->ops->columns[i];
+            line += put_wrapped(help, screen, line, column->title[0] ? column->title : column->key, column->help,
+                                STYLE_NORMAL);
+        }
+    }
+    help->lines = line;
 }
 
 static void help_key(struct app *app, struct modal *modal, int key)

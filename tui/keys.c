@@ -14,8 +14,10 @@
 static const struct binding bindings[] = {
     {COMMAND_HELP, "? F1 h", ALL, "Help", "this page", "Program"},
     {COMMAND_QUIT, "q F10", ALL, "Quit", "quit; runs are stopped, the report is kept", "Program"},
-    {COMMAND_OPEN, "Enter", (LISTS & ~IN(LOG)) | IN(HISTOGRAM) | IN(MEMORY), "Open",
-     "zoom in: run → kernels → histogram → layers; unfold a layer, then its kernels; memory: next mode", "Move"},
+    {COMMAND_OPEN, "Enter", (LISTS & ~IN(LOG)) | IN(HISTOGRAM) | IN(MEMORY) | IN(TIMELINE), "Open",
+     "zoom in: run → kernels → histogram → layers; unfold a layer, then its kernels; timeline: the launch's kernel; "
+     "memory: next mode",
+     "Move"},
     {COMMAND_BACK, "Esc", ALL, "Back", "back out, one step of the breadcrumb; clears a search or filter first", "Move"},
     {COMMAND_ANSWER, "a", IN(RUNS), "Answer",
      "to what is said of the selected run below the list, and back; so does the last row's Down", "Move"},

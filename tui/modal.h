@@ -24,12 +24,14 @@ struct modal *form_create(const struct cell *cell); /* the new-run form, filled 
 /* A list to choose from. Choosing calls back and closes, unless the callback says to stay. */
 struct picker_item {
     char *label, *detail; /* detail: shown below the list, wrapped */
+    char *value;          /* what choosing it is about: a path, a device's name; NULL */
     bool enabled;
     int mark; /* −1 none, 0 empty box, 1 ticked box */
 };
 typedef bool picker_choose(struct app *app, struct modal *modal, int index, int key); /* true: stay open */
 struct modal *picker_create(const char *title, const char *hint, picker_choose *choose);
 void picker_add(struct modal *modal, const char *label, const char *detail, bool enabled, int mark);
+void picker_set_value(struct modal *modal, const char *value); /* of the item that was added last */
 void picker_select(struct modal *modal, int index);
 struct picker_item *picker_item(struct modal *modal, int index);
 

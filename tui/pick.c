@@ -142,7 +142,7 @@ static bool choose_profile(struct app *app, struct modal *modal, int index, int 
     if (key != KEY_CODE_ENTER)
         return true;
     char path[512];
-    snprintf(path, sizeof path, "%s", strrchr(picker_item(modal, index)->detail, '\n') + 1);
+    snprintf(path, sizeof path, "%s", picker_item(modal, index)->value);
     if (!app->session) {
         app_message(app, STYLE_WARN, "this is a report from a file: nothing can be run here");
         return false;
@@ -173,6 +173,7 @@ void pick_profile(struct app *app)
         char detail[700];
         snprintf(detail, sizeof detail, "%s\n%s", listings[i].description, listings[i].path);
         picker_add(modal, listings[i].name, detail, true, -1);
+        picker_set_value(modal, listings[i].path);
     }
     modal_open(app, modal);
 }
@@ -188,8 +189,7 @@ static bool choose_device(struct app *app, struct modal *modal, int index, int k
     if (!picker_item(modal, index)->enabled)
         return true;
     char name[64];
-    snprintf(name, sizeof name, "%.*s", (int)strcspn(picker_item(modal, index)->label, " "),
-             picker_item(modal, index)->label);
+    snprintf(name, sizeof name, "%s", picker_item(modal, index)->value);
     if (!app->session) {
         app_message(app, STYLE_WARN, "this is a report from a file: nothing can be run here");
         return false;
@@ -257,6 +257,7 @@ static void show_devices(struct app *app, const struct device_listing *listings,
         else
             snprintf(detail, sizeof detail, "%s", device->reason);
         picker_add(modal, label, detail, device->available, -1);
+        picker_set_value(modal, device->name);
     }
     modal_open(app, modal);
 }

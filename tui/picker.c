@@ -132,6 +132,7 @@ static void picker_release(struct modal *modal)
     for (size_t i = 0; i < picker->items.count; i++) {
         free(picker->items.items[i].label);
         free(picker->items.items[i].detail);
+        free(picker->items.items[i].value);
     }
     vec_release(&picker->items);
     free(picker->title);
@@ -163,8 +164,14 @@ struct modal *picker_create(const char *title, const char *hint, picker_choose *
 void picker_add(struct modal *modal, const char *label, const char *detail, bool enabled, int mark)
 {
     struct picker *picker = (struct picker *)modal;
-    const struct picker_item item = {copy(label), copy(detail), enabled, mark};
+    const struct picker_item item = {copy(label), copy(detail), NULL, enabled, mark};
     vec_push(&picker->items, item);
+}
+
+void picker_set_value(struct modal *modal, const char *value)
+{
+    struct picker *picker = (struct picker *)modal;
+    picker->items.items[picker->items.count - 1].value = copy(value);
 }
 
 void picker_select(struct modal *modal, int index)

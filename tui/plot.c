@@ -31,7 +31,8 @@ void plot_bars(const struct area *area, const double *heights, int count, enum s
     }
 }
 
-void plot_stack(const struct area *area, const double *values, int columns, int kinds, double top, enum style first)
+void plot_stack(const struct area *area, const double *values, int columns, int kinds, double top, enum style first,
+                const wchar_t *glyphs)
 {
     if (!(top > 0))
         return;
@@ -51,7 +52,7 @@ void plot_stack(const struct area *area, const double *values, int columns, int 
                 below += column[kind++];
             const int eighths = sum >= high ? 8 : scale_to((sum - low) / (high - low), 8);
             if (eighths > 0)
-                area_put(area, y, x, (enum style)(first + kind), eighths >= 8 ? 0x2588 : 0x2580 + eighths);
+                area_put(area, y, x, (enum style)(first + kind), eighths >= 8 ? glyphs[kind] : 0x2580 + eighths);
         }
     }
 }

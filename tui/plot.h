@@ -14,7 +14,9 @@ int scale_to(double place, int most);
 void plot_bars(const struct area *area, const double *heights, int count, enum style style, const uint8_t *styles);
 
 /* One value stacked over another: values[column × kinds + kind], scaled so that `top` fills the height. */
-void plot_stack(const struct area *area, const double *values, int columns, int kinds, double top, enum style first);
+/* Whole cells are filled with `glyphs` [kind]. */
+void plot_stack(const struct area *area, const double *values, int columns, int kinds, double top, enum style first,
+                const wchar_t *glyphs);
 
 /* A picture of 2×4 dots a cell (braille) or one mark a cell, for curves and points. */
 struct dots {

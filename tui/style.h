@@ -1,6 +1,7 @@
 /* What a piece of the screen means. Views name meanings; a theme (theme.c) turns them into colours and attributes. */
 #pragma once
 #include "kernels/plan.h"
+#include <stdbool.h>
 #include <wchar.h>
 
 enum style {
@@ -36,8 +37,8 @@ enum style {
     STYLE_COUNT = STYLE_CLASS + CLASS_COUNT
 };
 
-/* What a category of memory is filled with: where there are no colours, or not to tell them apart, the shades do. */
-wchar_t kind_shade(enum tensor_kind kind);
+/* What a category of memory is filled with: without colours the shades tell them apart, in ASCII a letter each. */
+wchar_t kind_shade(enum tensor_kind kind, bool ascii);
 
 struct theme_style {
     short foreground, background;

@@ -180,14 +180,17 @@ static const struct theme_style styles[THEME_COUNT][STYLE_COUNT] =
             },
 };
 
-wchar_t kind_shade(enum tensor_kind kind)
+wchar_t kind_shade(enum tensor_kind kind, bool ascii)
 {
-    static const wchar_t shades[TENSOR_KIND_COUNT] = {
-        [TENSOR_INPUT] = 0x2588,          [TENSOR_CONSTANT] = 0x2591, [TENSOR_PARAMETER] = 0x2588,
-        [TENSOR_PARAMETER_COPY] = 0x2593, [TENSOR_GRADIENT] = 0x2593, [TENSOR_OPTIMIZER] = 0x2591,
-        [TENSOR_SAVED] = 0x2592,          [TENSOR_SCRATCH] = 0x2591,  [TENSOR_OUTPUT] = 0x2588,
+    static const struct {
+        wchar_t shade;
+        char letter;
+    } glyphs[TENSOR_KIND_COUNT] = {
+        [TENSOR_INPUT] = {0x2588, 'i'},          [TENSOR_CONSTANT] = {0x2591, 'c'}, [TENSOR_PARAMETER] = {0x2588, 'p'},
+        [TENSOR_PARAMETER_COPY] = {0x2593, 'y'}, [TENSOR_GRADIENT] = {0x2593, 'g'}, [TENSOR_OPTIMIZER] = {0x2591, 'o'},
+        [TENSOR_SAVED] = {0x2592, 's'},          [TENSOR_SCRATCH] = {0x259a, 'w'},  [TENSOR_OUTPUT] = {0x2592, 'u'},
     };
-    return shades[kind];
+    return ascii ? glyphs[kind].letter : glyphs[kind].shade;
 }
 
 int theme_find(const char *name)

@@ -200,18 +200,16 @@ static void draw_bars(const struct histogram_state *state, const uint64_t *bins,
     *most = 1;
     for (int x = 0; x < width; x += state->column_width) {
         uint64_t sum = 0, warm = 0;
-        bool cursor = false;
         for (int i = 0; i < state->per_column; i++) {
             const int bin = state->first + x / state->column_width * state->per_column + i;
             if (bin > state->last)
                 break;
             sum += bins[bin];
             warm += warmup[bin];
-            cursor |= bin == state->cursor;
         }
         for (int i = 0; i < state->column_width && x + i < width; i++) {
             heights[x + i] = (double)sum;
-            styles[x + i] = (uint8_t)(cursor ? STYLE_MATCH : warm * 2 > sum ? STYLE_WARN : STYLE_BAR);
+            styles[x + i] = (uint8_t)(warm * 2 > sum ? STYLE_WARN : STYLE_BAR);
         }
         if (sum > *most)
             *most = sum;
@@ -219,11 +217,6 @@ static void draw_bars(const struct histogram_state *state, const uint64_t *bins,
     for (int x = 0; x < width; x++) {
         // NOLINTNEXTLINE(clang-analyzer-core.uninitialized.Assign): the loop above filled all
         heights[x] /= (double)*most;
-        /* The bin under the cursor is seen even when it is empty. */
-        if (styles[x] == STYLE_MATCH) {
-            area_fill(area, 0, x, area->height, 1, STYLE_CURSOR, L' ');
-            styles[x] = STYLE_CURSOR;
-        }
     }
     plot_bars(area, heights, width, STYLE_BAR, styles);
 }
@@ -276,6 +269,12 @@ static void draw_all(struct histogram_state *state, const struct report_cell *ce
     area_printf(area, top + plot.height - 1, 0, STYLE_AXIS, "%8d", 0);
     const struct area below = area_part(area, top + plot.height, 9, 3, area->width - 9);
     draw_axis(state, &below, 0);
+    /* The bin under the cursor: a mark above it and one below, so that its bar stays what it is. */
+    const int cursor = column_of(state, state->cursor) + state->column_width / 2;
+    if (state->cursor >= state->first && state->cursor <= state->last) {
+        area_put(&plot, 0, cursor, STYLE_CURSOR, 0x25bc);
+        area_put(&below, 0, cursor, STYLE_CURSOR, 0x25b2);
+    }
     draw_marks(state, kernel, &below, 2);
 }
 

@@ -202,7 +202,7 @@ static void draw_legend(const struct memory *state, const struct area *area, int
     for (int kind = TENSOR_KIND_COUNT - 1; kind >= 0 && y < area->height; kind--) {
         if (!memory->by_kind[kind])
             continue;
-        area_put(area, y, 0, (enum style)(STYLE_KIND + kind), 0x2588);
+        area_put(area, y, 0, (enum style)(STYLE_KIND + kind), kind_shade((enum tensor_kind)kind, area->canvas->ascii));
         area_text(area, y, 2, 16, STYLE_NORMAL, tensor_kind_name((enum tensor_kind)kind));
         area_text_right(area, y, 18, 10, STYLE_NORMAL,
                         format_bytes(at, (double)memory->curve[(size_t)node * TENSOR_KIND_COUNT + (size_t)kind]));
@@ -256,7 +256,10 @@ static void draw_curve(struct memory *state, const struct area *area)
         const double sum = (double)node_sum(memory, node);
         top = sum > top ? sum : top;
     }
-    plot_stack(&plot, values, state->plot_width, TENSOR_KIND_COUNT, top, (enum style)STYLE_KIND);
+    wchar_t glyphs[TENSOR_KIND_COUNT];
+    for (int kind = 0; kind < TENSOR_KIND_COUNT; kind++)
+        glyphs[kind] = kind_shade((enum tensor_kind)kind, area->canvas->ascii);
+    plot_stack(&plot, values, state->plot_width, TENSOR_KIND_COUNT, top, (enum style)STYLE_KIND, glyphs);
     free(values);
     const int cursor = cursor_column(state);
     const int node = scale_to(state->cursor, memory->curve_count - 1);
@@ -265,8 +268,7 @@ static void draw_curve(struct memory *state, const struct area *area)
     area_text_right(area, plot.height, 0, axis - 1, STYLE_AXIS, "0 B");
     const struct area below = area_part(area, 1 + plot.height, axis, 2, state->plot_width);
     draw_phases(state, &below, 0);
-    for (int y = 0; y < plot.height; y++)
-        area_restyle(&plot, y, cursor, 1, STYLE_CURSOR);
+    area_put(&plot, 0, cursor, STYLE_CURSOR, 0x25bc);
     area_put(&below, 0, cursor, STYLE_CURSOR, 0x25b2);
     area_printf(area, 0, 0, STYLE_NORMAL, "node %d of %d, %s live; planned peak %s", node + 1, memory->curve_count,
                 format_bytes(text, (double)node_sum(memory, node)), memory->peak_at ? memory->peak_at : "n/a");
@@ -292,7 +294,8 @@ static void draw_curve(struct memory *state, const struct area *area)
         const int columns = text_columns(entry, area->canvas->ascii);
         if (x + 1 + columns > area->width)
             continue;
-        area_put(area, area->height - 1, x, (enum style)(STYLE_KIND + largest), 0x2588);
+        area_put(area, area->height - 1, x, (enum style)(STYLE_KIND + largest),
+                 kind_shade((enum tensor_kind)largest, area->canvas->ascii));
         x += 2 + area_text(area, area->height - 1, x + 1, -1, STYLE_DIM, entry);
     }
 }

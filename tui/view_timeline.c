@@ -5,6 +5,7 @@
 #include "tui/format.h"
 #include "tui/launches.h"
 #include "tui/plot.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,12 +13,18 @@
 #define STREAMS_MAX 64
 #define COLUMNS_MAX 1024
 #define LEAST_SPAN_NS 1000.0
+#define PACK_FROM 5 /* streams: the branches of a graph are many, and few of them at once */
+#define LEVELS 3    /* phase, block, module: above the lanes of kernels */
+#define FLAME_LEAST 14
 
 struct timeline {
     struct launches launches;
     size_t begin, end; /* of these, all that the picture shows */
     uint16_t streams[STREAMS_MAX];
-    int stream_count, stream;
+    int stream_count, stream; /* of the rows the selected one: a stream, or a lane */
+    VEC(uint8_t) lane_of;     /* of each launch from `begin` on, where streams are packed into lanes */
+    int lane_count;
+    bool packed;
     uint32_t run;
     int pass;
     uint64_t origin;   /* of the times shown */
@@ -93,6 +100,45 @@ static void find_visible(struct timeline *timeline)
     }
 }
 
+static int row_count(const struct timeline *timeline)
+{
+    return timeline->packed ? timeline->lane_count : timeline->stream_count;
+}
+
+static int row_of(const struct timeline *timeline, size_t index)
+{
+    if (timeline->packed)
+        return index >= timeline->begin && index < timeline->end ? timeline->lane_of.items[index - timeline->begin]
+                                                                 : -1;
+    const uint16_t stream = launches_at(&timeline->launches, index)->stream;
+    for (int i = 0; i < timeline->stream_count; i++)
+        if (timeline->streams[i] == stream)
+            return i;
+    return -1;
+}
+
+/* Many streams become as few lanes as what runs at once needs: each launch goes to the first lane that is free when it starts. */
+static void pack_lanes(struct timeline *timeline)
+{
+    uint64_t busy_until[STREAMS_MAX] = {0};
+    timeline->packed = timeline->stream_count >= PACK_FROM;
+    timeline->lane_count = 0;
+    timeline->lane_of.count = 0;
+    for (size_t i = timeline->begin; timeline->packed && i < timeline->end; i++) {
+        const struct record *launch = launches_at(&timeline->launches, i);
+        int lane = 0;
+        if (launch_is_work(launch)) {
+            while (lane + 1 < STREAMS_MAX && busy_until[lane] > launch->start)
+                lane++;
+            busy_until[lane] = launch->end > busy_until[lane] ? launch->end : busy_until[lane];
+            timeline->lane_count = lane + 1 > timeline->lane_count ? lane + 1 : timeline->lane_count;
+        }
+        vec_push(&timeline->lane_of, (uint8_t)lane);
+    }
+    if (timeline->stream >= row_count(timeline))
+        timeline->stream = row_count(timeline) ? row_count(timeline) - 1 : 0;
+}
+
 static void place_window(struct timeline *timeline)
 {
     uint64_t earliest, latest;
@@ -131,7 +177,8 @@ struct lane {
     double total;
 };
 
-static void fill_lane(const struct timeline *timeline, uint16_t stream, struct lane *lane)
+/* `row` −1: all of them, each column the launch that takes most of it. */
+static void fill_lane(const struct timeline *timeline, int row, struct lane *lane)
 {
     const double scale = timeline->width / timeline->span;
     memset(lane, 0, sizeof *lane);
@@ -139,7 +186,7 @@ static void fill_lane(const struct timeline *timeline, uint16_t stream, struct l
         const struct record *launch = launches_at(&timeline->launches, i);
         const double start = (since(timeline, launch->start) - timeline->from) * scale;
         const double end = (since(timeline, launch->end) - timeline->from) * scale;
-        if (!launch_is_work(launch) || launch->stream != stream || end <= 0 || start >= timeline->width)
+        if (!launch_is_work(launch) || (row >= 0 && row_of(timeline, i) != row) || end <= 0 || start >= timeline->width)
             continue;
         const int first = start > 0 ? (int)start : 0;
         if (launches_lost_before(&timeline->launches, i))
@@ -172,7 +219,7 @@ static void draw_lane(const struct timeline *timeline, const struct area *area, 
     char idle[FORMAT_SIZE];
     const double idle_ns = timeline->span * (1 - lane->total / timeline->width);
     area_printf(area, y, 0, selected ? STYLE_BOLD : STYLE_NORMAL, "%s%3d", selected ? "▶" : " ",
-                timeline->streams[stream]);
+                timeline->packed ? stream + 1 : timeline->streams[stream]);
     for (int x = 0; x < timeline->width; x++) {
         const struct record *launch = lane->launch[x];
         if (lane->lost[x])
@@ -187,23 +234,94 @@ static void draw_lane(const struct timeline *timeline, const struct area *area, 
                 format_duration(idle, idle_ns > 0 ? idle_ns : 0));
 }
 
+/* 1, 2 or 5 times a power of ten: the least that leaves room for a label at each mark. */
+static double round_tick(double least)
+{
+    const double power = pow(10, floor(log10(least)));
+    const double factor = least / power;
+    return power * (factor <= 1 ? 1 : factor <= 2 ? 2 : factor <= 5 ? 5 : 10);
+}
+
+/* The first mark is the time of the run, the others what lies between: four digits tell only those apart. */
 static void draw_ruler(const struct timeline *timeline, const struct area *area, int y)
 {
     char text[FORMAT_SIZE];
-    for (int x = 0; x < timeline->width; x += 16) {
-        /* The first mark is the time of the run, the others what lies between: four digits tell only those apart. */
-        const double ahead = x * timeline->span / timeline->width;
+    const double tick = round_tick(timeline->span / timeline->width * 14);
+    for (int i = 0; i * tick <= timeline->span; i++) {
+        const int x = scale_to(i * tick / timeline->span, timeline->width);
         area_put(area, y, 5 + x, STYLE_AXIS, 0x2502);
-        if (x + 14 <= timeline->width)
-            area_printf(area, y, 6 + x, STYLE_AXIS, "%s%s", x ? "+" : "",
-                        format_duration(text, x ? ahead : timeline->from));
+        if (x + 12 <= timeline->width)
+            area_printf(area, y, 6 + x, STYLE_AXIS, "%s%s", i ? "+" : "",
+                        format_duration(text, i ? i * tick : timeline->from));
     }
+}
+
+static bool is_block_name(const char *name)
+{
+    return name[0] >= '0' && name[0] <= '9';
+}
+
+/* What a launch belongs to at a level: its phase, the block or the module below the model, the module within that. */
+static const char *level_name(const struct timeline *timeline, const struct report_cell *cell,
+                              const struct record *launch, int level)
+{
+    if (level == 0)
+        return phase_name((enum phase)launches_phase(&timeline->launches, launch));
+    int32_t at = launches_scope(&timeline->launches, launch), path[64];
+    int depth = 0;
+    for (; at >= 0 && (size_t)at < cell->layer_count && depth < 64; at = cell->layers[at].parent)
+        path[depth++] = at;
+    /* path: from the module up to the model. What only holds the blocks ("layers") is passed over. */
+    int below = depth - 2;
+    if (below > 0 && is_block_name(cell->layers[path[below - 1]].name))
+        below--;
+    below -= level - 1;
+    return depth < 2 ? (level == 1 ? "(no module)" : "") : below >= 0 ? cell->layers[path[below]].name : "";
+}
+
+static void draw_stretch(const struct area *area, int y, int from, int to, enum style style, const char *name)
+{
+    if (!name || !*name)
+        return;
+    area_put(area, y, 5 + from, style, 0x258f);
+    area_text_fit(area, y, 6 + from, to - from - 1, style, name);
+}
+
+/* Above the kernels what they are part of, as stretches with a name. */
+static void draw_flame(const struct timeline *timeline, const struct report_cell *cell, const struct area *area, int y)
+{
+    static const char *const titles[LEVELS] = {"phase", "block", "part"};
+    struct lane *all = malloc(sizeof *all);
+    if (!all)
+        abort();
+    fill_lane(timeline, -1, all);
+    for (int level = 0; level < LEVELS; level++) {
+        const char *name = NULL;
+        enum style style = STYLE_NORMAL;
+        int from = 0;
+        area_text(area, y + level, 0, 5, STYLE_DIM, titles[level]);
+        for (int x = 0; x <= timeline->width; x++) {
+            const struct record *launch = x < timeline->width && all->busy[x] >= 0.02 ? all->launch[x] : NULL;
+            /* A gap between two launches of one module is the module's; the end is not. */
+            if (!launch && x < timeline->width)
+                continue;
+            const char *own = launch ? level_name(timeline, cell, launch, level) : NULL;
+            if (name && own && strcmp(name, own) == 0)
+                continue;
+            draw_stretch(area, y + level, from, x, style, name);
+            name = own;
+            from = x;
+            if (launch)
+                style = (enum style)(STYLE_PHASE + launches_phase(&timeline->launches, launch));
+        }
+    }
+    free(all);
 }
 
 static bool on_stream(const struct timeline *timeline, size_t index)
 {
     const struct record *launch = launches_at(&timeline->launches, index);
-    return launch->stream == timeline->streams[timeline->stream] && launch_is_work(launch);
+    return row_of(timeline, index) == timeline->stream && launch_is_work(launch);
 }
 
 /* How long nothing runs round the cursor on the selected stream: infinite before its first launch and after its last. */
@@ -318,21 +436,28 @@ static void timeline_draw(struct app *app, void *opaque, const struct area *area
     timeline->plot_x = area->x + 5;
     place_window(timeline);
     find_visible(timeline);
+    pack_lanes(timeline);
     struct lane *lane = malloc(sizeof *lane);
     if (!lane)
         return;
     draw_ruler(timeline, area, 0);
     int y = 1;
+    if (area->height >= FLAME_LEAST) {
+        draw_flame(timeline, cell, area, y);
+        y += LEVELS;
+    }
     const int most = area->height - 3;
-    const int first = timeline->stream >= most ? timeline->stream - most + 1 : 0;
-    for (int i = first; i < timeline->stream_count && y <= most; i++, y++) {
-        fill_lane(timeline, timeline->streams[i], lane);
+    const int first = timeline->stream >= most - y ? timeline->stream - (most - y) : 0;
+    for (int i = first; i < row_count(timeline) && y <= most; i++, y++) {
+        fill_lane(timeline, i, lane);
         draw_lane(timeline, area, y, lane, i, i == timeline->stream);
     }
     free(lane);
     const int cursor = scale_to((timeline->cursor - timeline->from) / timeline->span, timeline->width - 1);
-    for (int row = 0; row < y; row++)
-        area_restyle(area, row, 5 + cursor, 1, STYLE_CURSOR);
+    /* Marks above and below, so that what is under the cursor keeps its colour. */
+    area_put(area, 0, 5 + cursor, STYLE_CURSOR, 0x25bc);
+    if (area->height >= FLAME_LEAST)
+        area_put(area, y++, 5 + cursor, STYLE_CURSOR, 0x25b2);
     draw_cursor(timeline, cell, area, y);
     const struct area rest = area_part(area, y + 1, 0, area->height - y - 1, area->width);
     draw_launches(timeline, cell, &rest);
@@ -342,8 +467,9 @@ static void timeline_status(const struct app *app, const void *opaque, char *tex
 {
     const struct timeline *timeline = opaque;
     char span[FORMAT_SIZE];
-    snprintf(text, size, "%s, %zu launches, by %s%s", format_duration(span, timeline->span), timeline->launches.count,
-             timeline->by_class ? "class" : "phase", timeline->at_end && app->session ? ", following" : "");
+    snprintf(text, size, "%s, %zu launches%s, by %s%s", format_duration(span, timeline->span), timeline->launches.count,
+             timeline->packed ? ", streams packed" : "", timeline->by_class ? "class" : "phase",
+             timeline->at_end && app->session ? ", following" : "");
 }
 
 static void pan(struct timeline *timeline, double step)
@@ -372,13 +498,33 @@ static void zoom(struct timeline *timeline, double factor)
     timeline->at_end = false;
 }
 
+/* Enter: how long the others of this kernel took. */
+static void open_launch(struct app *app, const struct timeline *timeline)
+{
+    const struct report_cell *cell = app_cell(app);
+    const struct record *launch = under_cursor(timeline);
+    if (!cell || !launch) {
+        app_message(app, STYLE_DIM, "no launch is under the cursor");
+        return;
+    }
+    struct focus focus = app->focus;
+    focus.run = cell->run_id;
+    focus.pass = launch->pass;
+    focus.kernel = kernel_id(launches_name(&timeline->launches, launch), launches_phase(&timeline->launches, launch),
+                             launch->pass);
+    app->follow = false;
+    app_open(app, VIEW_HISTOGRAM, &focus);
+}
+
 static bool timeline_command(struct app *app, void *opaque, enum command command)
 {
     struct timeline *timeline = opaque;
-    (void)app;
     if (timeline->launches.count == 0)
         return false;
     switch (command) {
+    case COMMAND_OPEN:
+        open_launch(app, timeline);
+        return true;
     case COMMAND_LEFT:
         move_cursor(timeline, -1);
         return true;
@@ -389,7 +535,7 @@ static bool timeline_command(struct app *app, void *opaque, enum command command
         timeline->stream -= timeline->stream > 0;
         return true;
     case COMMAND_DOWN:
-        timeline->stream += timeline->stream + 1 < timeline->stream_count;
+        timeline->stream += timeline->stream + 1 < row_count(timeline);
         return true;
     case COMMAND_PAGE_UP:
         pan(timeline, -timeline->span);
@@ -453,6 +599,7 @@ static void timeline_release(void *opaque)
 {
     struct timeline *timeline = opaque;
     launches_release(&timeline->launches);
+    vec_release(&timeline->lane_of);
 }
 
 const struct view_ops timeline_view = {

@@ -500,6 +500,51 @@ static void test_filters(void **state)
     view_close(app);
 }
 
+/* Many streams become as few lanes as what runs at once needs; what they are part of stands above, and Enter leads to a kernel. */
+static void test_lanes(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_cell *cell = app->report->cells.items[0];
+    (void)state;
+    for (size_t i = 0; i < cell->launch_count; i++)
+        cell->timeline[i].stream = (uint16_t)(i % 27);
+    view_type(app, "5");
+    view_expect(app, "streams packed");
+    view_expect(app, "phase▏fwd");
+    view_expect(app, "▏layers.0");
+    view_expect(app, "▏ffn");
+    view_expect(app, "▶  1 ");
+    view_expect_not(app, "   3 ·"); /* none runs beside another here */
+    view_type(app, "<Enter>");
+    view_expect(app, "Runs › Timeline › Histogram of ");
+    view_close(app);
+}
+
+/* The bottom line offers what does something, and a click is the key; tabs are whole words at 80 columns. */
+static void test_footer(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    char *screen = view_text(app, 24, 80);
+    assert_non_null(strstr(screen, "1 Runs 2 Kernels 3 Layers 4 Histogram 5 Timeline 6 Memory 7 Roofline 8 Log"));
+    char *footer = strrchr(screen, '?');
+    assert_non_null(footer);
+    assert_null(strstr(footer, "nNew"));
+    assert_null(strstr(footer, "=Compare"));
+    assert_null(strstr(footer, "EscBack"));
+    const struct mouse click = {MOUSE_PRESS, 23, 2};
+    app_key(app, KEY_CODE_MOUSE, &click);
+    view_expect(app, "Keys ");
+    view_type(app, "G");
+    view_expect(app, "What the columns say");
+    free(screen);
+    view_type(app, "<Esc>d");
+    view_expect(app, "run 1 is the baseline");
+    app->message_until = 0;
+    view_expect(app, "=Compare");
+    view_close(app);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -519,6 +564,8 @@ int main(void)
         cmocka_unit_test(test_orders),
         cmocka_unit_test(test_roofline_axis),
         cmocka_unit_test(test_prompt),
+        cmocka_unit_test(test_lanes),
+        cmocka_unit_test(test_footer),
         cmocka_unit_test(test_scales),
         cmocka_unit_test(test_compare_groups),
         cmocka_unit_test(test_selection),
