@@ -220,13 +220,14 @@ static void backward_moves(struct sharding *sharding)
                 unit->read_again = true;
                 if (unit->backward == TENSOR_NONE)
                     unit->backward = buffer_add(sharding, unit, "weights.again", builder->tensors.items[buffer].dtype);
-                if (moved.items[tensor] == TENSOR_NONE) {
+                if (moved.items && moved.items[tensor] == TENSOR_NONE) {
                     moved.items[tensor] = tensor_like(builder, "again", tensor);
                     builder->tensors.items[moved.items[tensor]].view_of = unit->backward;
                     builder->tensors.items[moved.items[tensor]].view_offset =
                         builder->tensors.items[tensor].view_offset;
                 }
-                builder->nodes.items[n].input[k] = moved.items[tensor];
+                if (moved.items)
+                    builder->nodes.items[n].input[k] = moved.items[tensor];
             }
         }
         for (int k = 0; k < NODE_MAX_OUTPUTS; k++) {

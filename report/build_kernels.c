@@ -488,9 +488,10 @@ void cell_build_rows(struct report_cell *cell, const struct run *run)
     rows->known_places = rank->places.list.count;
     find_changes(rows, cell, rank);
     const struct entry *entries = aggregate_entries(rank->aggregate, &entry_count);
-    for (size_t g = 0; g < rows->groups.count; g++)
-        if (rows->groups.items[g].changed)
-            group_update(rows, &rows->groups.items[g], cell, entries, &scratch);
+    struct group *group_of_all = rows->groups.items;
+    for (size_t g = 0; group_of_all && g < rows->groups.count; g++)
+        if (group_of_all[g].changed)
+            group_update(rows, &group_of_all[g], cell, entries, &scratch);
     arena_release(&scratch);
     order_groups(rows);
     rows->kernels.count = rows->entries.count = 0;

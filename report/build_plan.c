@@ -156,8 +156,11 @@ static struct plan *plan_again(const struct run *run, unsigned *fired)
 static void build_step_flops(struct report_cell *cell, const struct plan *plan)
 {
     for (int pass = 0; pass < PASS_COUNT; pass++) {
-        cell->flops[pass] = plan && cell->requested.passes >> pass & 1 ? 0 : UNKNOWN_DOUBLE;
-        for (int32_t n = 0; is_known(cell->flops[pass]) && n < plan->node_count; n++)
+        cell->flops[pass] = UNKNOWN_DOUBLE;
+        if (!plan || !(cell->requested.passes >> pass & 1))
+            continue;
+        cell->flops[pass] = 0;
+        for (int32_t n = 0; n < plan->node_count; n++)
             if (pass_phases((enum pass)pass) >> plan->nodes[n].phase & 1)
                 cell->flops[pass] += plan->nodes[n].flops;
     }

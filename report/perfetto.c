@@ -123,7 +123,7 @@ static int lane_for(struct lanes *lanes, struct trace *trace, size_t process, co
     const uint64_t end = launch->start_ns + launch->duration_ns;
     uint32_t at = lanes->first[launch->stream], last = 0;
     int number = 0;
-    for (; at; last = at, at = lanes->list.items[at].next, number++) {
+    for (; at && lanes->list.items; last = at, at = lanes->list.items[at].next, number++) {
         struct lane *lane = &lanes->list.items[at];
         while (lane->ends.count && lane->ends.items[lane->ends.count - 1] <= launch->start_ns)
             lane->ends.count--;

@@ -313,7 +313,7 @@ bool answer_update(struct answer *answer, const struct app *app, const struct re
     const uint64_t version = cell ? cell->version : 0;
     if (!other && version == answer->version)
         return false;
-    if (!other && app->now - answer->made_at < RENEW_NS && cell->status == STATUS_RUNNING)
+    if (!other && cell && app->now - answer->made_at < RENEW_NS && cell->status == STATUS_RUNNING)
         return true;
     answer->run = run;
     answer->pass = pass;

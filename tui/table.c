@@ -38,7 +38,7 @@ void table_cell(const struct table *table, const void *context, size_t index, in
     const struct table_column *about = &table->ops->columns[column];
     out->text[0] = 0;
     out->style = STYLE_NORMAL;
-    if (about->format) {
+    if (about->format && about->value) {
         char text[FORMAT_SIZE];
         const double value = about->value(context, index);
         snprintf(out->text, sizeof out->text, "%s", about->format(text, value));

@@ -388,9 +388,9 @@ int worker_main(int control_fd, int ring_descriptor)
 
     const struct message_end end = {.status = ok ? (worker->stopped ? STATUS_INTERRUPTED : STATUS_OK)
                                                  : (uint32_t)status_of(worker, &error)};
-    if (worker->program)
+    if (worker->class && worker->program)
         worker->class->release(worker->program);
-    if (worker->device)
+    if (worker->class && worker->device)
         worker->class->close(worker->device);
     const char *reason = ok ? (worker->stopped ? "stopped" : "") : error.text;
     reporter_send(&worker->reporter, MESSAGE_END, &end, sizeof end, reason, strlen(reason));

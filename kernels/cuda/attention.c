@@ -93,6 +93,8 @@ bool cuda_attention_recall(const struct cuda_attention_candidate *const *candida
 void cuda_attention_remember(const struct cuda_attention_candidate *const *candidates, int count, uint64_t stamp,
                              struct choice_cache *cache, const struct cuda_attention_choice *choice)
 {
+    if (choice->candidate < 0 || choice->candidate >= count)
+        return; /* nothing was chosen */
     struct question question = question_of(candidates, count, stamp, choice);
     struct answer answer;
     memset(&answer, 0, sizeof answer);
