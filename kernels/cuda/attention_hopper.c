@@ -1,5 +1,7 @@
 /* The candidate for Hopper in bf16: kernels on wgmma and the copy engine, device/attention_hopper_*.cu. */
 #include "kernels/cuda/attention.h"
+#define WALKS static inline
+#include "kernels/cuda/device/attention_hopper_walks.cuh"
 #include <stdio.h>
 #include <string.h>
 
@@ -236,8 +238,8 @@ static void lower_backward(struct lowering *lowering, const struct cuda_attentio
 {
     const struct cuda_attention_shape *shape = &call->shape;
     struct backward_cut cut = backward_cut_for(shape->head_dim);
-    int64_t C = shape->heads * shape->head_dim, heads = shape->batch * shape->heads,
-            units = lowering->program->device->units, key_tiles = parts(shape->context, KEYS_A_BLOCK);
+    int64_t C = shape->heads * shape->head_dim, heads = shape->batch * shape->heads;
+    int units = lowering->program->device->units, key_tiles = (int)parts(shape->context, KEYS_A_BLOCK);
     struct backward_scratch scratch = {.tiles = parts(shape->context, cut.queries)};
     scratch.padded = scratch.tiles * cut.queries;
     scratch.lse = lower_scratch(lowering, DTYPE_F32, heads * scratch.padded, 0);
@@ -247,9 +249,6 @@ static void lower_backward(struct lowering *lowering, const struct cuda_attentio
     struct operand q = lower_turned(lowering, call, 0, 2), k = operand_columns(q, C),
                    v = operand_columns(call->qkv, 2 * C);
     lower_sums(lowering, call, &scratch);
-    /* A team of blocks, one a tile of keys, has a head at a time; where the card has no room for a team, there are none. */
-    int64_t team = key_tiles <= units ? key_tiles : 0, teams = team ? units / team : 0;
-    int64_t blocks = team ? (teams < heads ? teams : heads) * team : units;
     struct defines defines = defines_for(shape);
     define_number(&defines, "BM", cut.queries);
     define_number(&defines, "STAGES", BACKWARD_STAGES);
@@ -258,8 +257,9 @@ static void lower_backward(struct lowering *lowering, const struct cuda_attentio
         .maps = 4,
         .strides = {q.row_stride, k.row_stride, v.row_stride, shape->stride_do},
         .rows = {(unsigned)cut.queries, KEYS_A_BLOCK, KEYS_A_BLOCK, (unsigned)cut.queries}};
-    struct cuda_launch *launch = lower_mapped(lowering, module, "attention_hopper_backward", shape, &maps,
-                                              (unsigned)blocks, 384, backward_shared(shape->head_dim));
+    struct cuda_launch *launch =
+        lower_mapped(lowering, module, "attention_hopper_backward", shape, &maps,
+                     (unsigned)walks_blocks(key_tiles, (int)heads, units), 384, backward_shared(shape->head_dim));
     lower_pointer(launch, q.address);
     lower_pointer(launch, k.address);
     lower_pointer(launch, v.address);
@@ -273,7 +273,7 @@ static void lower_backward(struct lowering *lowering, const struct cuda_attentio
     lower_pointer(launch, operand_columns(call->dqkv, 2 * C).address);
     lower_int(launch, (int32_t)shape->context);
     lower_int(launch, (int32_t)heads);
-    lower_int(launch, (int32_t)team);
+    lower_int(launch, walks_team(key_tiles, units));
     lower_float(launch, shape->scale);
     lower_int64(launch, shape->stride_dqkv);
     launch = lower_kernel(lowering, module, "attention_hopper_queries", (uint64_t)(heads * scratch.tiles), 1, 256);

@@ -15,6 +15,7 @@
  * 64 × 128, `map_q`, `map_do` of 64 × BM; q and k are turned already. `lse` (times log2 e) and `delta` are (heads, T rounded up to BM),
  * infinity and 0 beyond T. Dynamic shared memory: 1024 + PANELS·(2·128 + 2·STAGES·BM)·128 + 2·BM·128·2 + BM·DQ_COLUMNS·4 + STAGES·BM·8 + 256. */
 #include "attention_hopper.cuh"
+#include "attention_hopper_walks.cuh"
 
 #define BN 128
 #define OWN_BYTES (PANELS * BN * 128)
@@ -27,43 +28,6 @@
 #define STAGE_BYTES (2 * TILE_BYTES + 2 * SUM_BYTES)
 
 enum { BAR_DS = 1 };
-
-/* A tile of keys of a head, and the tiles of queries it is walked along. */
-struct walk {
-    int head, keys, first, last, step; /* tiles of queries from first on by step up to and with last */
-};
-
-struct walks {
-    int key_tiles, query_tiles, team, heads_in_all;
-
-    /* This block's walk number i; false when there are no more. */
-    __device__ __forceinline__ bool take(int i, walk &w) const
-    {
-        bool down = false;
-        if (team > 0) {
-            w.head = (int)blockIdx.x / team + i * ((int)gridDim.x / team);
-            w.keys = (int)blockIdx.x % team;
-            down = i & 1;
-            if (down)
-                w.keys = team - 1 - w.keys;
-        } else {
-            int64 tile = (int64)blockIdx.x + (int64)i * gridDim.x;
-            w.head = (int)(tile / key_tiles);
-            w.keys = key_tiles - 1 - (int)(tile % key_tiles);
-        }
-        int diagonal = w.keys * (BN / BM);
-        w.first = down ? query_tiles - 1 : diagonal;
-        w.last = down ? diagonal : query_tiles - 1;
-        w.step = down ? -1 : 1;
-        return w.head < heads_in_all;
-    }
-
-    /* How many have added to dq's tile before this walk does. */
-    __device__ __forceinline__ int number(const walk &w, int tile) const
-    {
-        return w.step < 0 ? w.keys : tile / (BN / BM) - w.keys;
-    }
-};
 
 __device__ __forceinline__ unsigned load_acquire(const unsigned *p)
 {
@@ -117,7 +81,7 @@ extern "C" __global__ void __launch_bounds__(384, 1)
              lse_at = dq_at + DQ_BYTES, delta_at = lse_at + STAGES * SUM_BYTES, own_full = delta_at + STAGES * SUM_BYTES,
              own_empty = own_full + 8, dq_full = own_empty + 8, dq_empty = dq_full + 8, full = dq_empty + 8, empty = full + STAGES * 8;
     walks all;
-    all.key_tiles = (context + BN - 1) / BN, all.query_tiles = (context + BM - 1) / BM, all.team = team;
+    all.key_tiles = (context + BN - 1) / BN, all.query_tiles = (context + BM - 1) / BM, all.ratio = BN / BM, all.team = team;
     all.heads_in_all = heads_in_all;
     walk w;
     if (threadIdx.x == 0) {
@@ -137,7 +101,7 @@ extern "C" __global__ void __launch_bounds__(384, 1)
         if (threadIdx.x == 0) { /* fetches tiles */
             int stage = 0;
             unsigned parity = 1, own_parity = 1;
-            for (int i = 0; all.take(i, w); ++i) {
+            for (int i = 0; walks_take(&all, blockIdx.x, gridDim.x, i, &w); ++i) {
                 int sequence = w.head / HEADS, head = w.head % HEADS;
                 barrier_wait(own_empty, own_parity);
                 own_parity ^= 1;
@@ -168,9 +132,9 @@ extern "C" __global__ void __launch_bounds__(384, 1)
             }
         } else if (threadIdx.x == 32) { /* adds up dq */
             unsigned parity = 0;
-            for (int i = 0; all.take(i, w); ++i) {
+            for (int i = 0; walks_take(&all, blockIdx.x, gridDim.x, i, &w); ++i) {
                 for (int tile = w.first;; tile += w.step) {
-                    int number = all.number(w, tile);
+                    int number = walks_number(&all, &w, tile);
                     int64 place = (int64)w.head * all.query_tiles + tile;
                     barrier_wait(dq_full, parity);
                     parity ^= 1;
@@ -196,7 +160,7 @@ extern "C" __global__ void __launch_bounds__(384, 1)
         /* Where this thread's matrices of weights' gradients go: row (lane mod 16), 8 columns by lane / 16. */
         int ds_row = own * 64 + warp * 16 + (lane & 15);
         unsigned own_k = k_at + own * 64 * 128, own_v = v_at + own * 64 * 128;
-        for (int i = 0; all.take(i, w); ++i) {
+        for (int i = 0; walks_take(&all, blockIdx.x, gridDim.x, i, &w); ++i) {
             int first = w.keys * BN + own * 64, row = first + warp * 16 + g; /* key */
             float dk[DK / 2], dv[DK / 2];
 #pragma unroll
