@@ -4,6 +4,7 @@
 #include "base/xdg.h"
 #include "cli/estimate.h"
 #include "cli/screen.h"
+#include "tui/style.h"
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,6 +123,12 @@ int command_run(const struct arguments *arguments)
     struct session *session = NULL;
     struct error error = {0};
     int code = EXIT_FAILED;
+    const char *theme = arguments->value[OPTION_THEME];
+    if (theme && theme_find(theme) < 0) {
+        error_set(&error, ERROR_USAGE, "--theme: there is no theme '%s'; there are default, light, mono and contrast",
+                  theme);
+        return fail(&error);
+    }
     if (!read_profile(arguments, &profile, &error))
         return fail(&error);
     if (!apply_options(arguments, &profile, &error))

@@ -1,10 +1,12 @@
 /* What keys do to runs and files. */
 #include "base/file.h"
+#include "base/unknown.h"
 #include "tui/app.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 
 static bool needs_session(struct app *app)
 {
@@ -217,6 +219,65 @@ static bool write_view(struct app *app, const char *path, struct error *error)
     return done;
 }
 
+static void csv_text(struct strbuf *out, const char *text)
+{
+    /* RFC 4180; no line of a table goes over two. */
+    strbuf_putc(out, '"');
+    for (; *text; text++) {
+        if (*text == '"')
+            strbuf_putc(out, '"');
+        strbuf_putc(out, (unsigned char)*text < ' ' ? ' ' : *text);
+    }
+    strbuf_putc(out, '"');
+}
+
+/* The rows of the table that is shown, the tagged ones where there are any: all its columns, times in ns, shares from 0 to 1, what
+ * is unknown empty. */
+static bool write_table(struct app *app, const struct table *table, const char *path, size_t *rows, struct error *error)
+{
+    const struct table_ops *ops = table->ops;
+    const void *view = app->states[app->view];
+    struct strbuf out = {0};
+    for (int column = 0; column < ops->column_count; column++)
+        strbuf_printf(&out, "%s%s", column ? "," : "", ops->columns[column].key);
+    strbuf_putc(&out, '\n');
+    *rows = 0;
+    for (size_t i = 0; i < table->items.count; i++) {
+        if (table->tags.count && !table_is_tagged(table, table->items.items[i].id))
+            continue;
+        const size_t index = table->items.items[i].index;
+        ++*rows;
+        for (int column = 0; column < ops->column_count; column++) {
+            struct cell_text cell;
+            const struct table_column *about = &ops->columns[column];
+            const double value = about->value ? about->value(view, index) : UNKNOWN_DOUBLE;
+            if (column)
+                strbuf_putc(&out, ',');
+            if (about->value && is_known(value)) {
+                strbuf_printf(&out, "%.9g", value);
+            } else if (!about->value) {
+                table_cell(table, view, index, column, &cell);
+                csv_text(&out, cell.text);
+            }
+        }
+        strbuf_putc(&out, '\n');
+    }
+    const bool done = file_write_atomic(path, out.text, out.length, error);
+    strbuf_release(&out);
+    return done;
+}
+
+/* How many pictures lie beside a Markdown file now. */
+static size_t pictures_beside(const char *path)
+{
+    size_t count = 0;
+    struct strbuf picture = {0};
+    for (size_t n = 0; picture.length = 0, report_picture_path(path, n, &picture); n++)
+        count += access(picture.text, F_OK) == 0;
+    strbuf_release(&picture);
+    return count;
+}
+
 void action_export(struct app *app, const char *path)
 {
     static const struct {
@@ -227,13 +288,23 @@ void action_export(struct app *app, const char *path)
         {".csv", FORMAT_CSV},     {".svg", FORMAT_SVG},   {".trace", FORMAT_PERFETTO}, {".seed", FORMAT_SEED},
     };
     struct error error = {0};
+    char said[96] = "";
+    size_t rows = 0;
+    const struct table *table = app->view == VIEW_RUNS ? NULL : view_table(app, app->view);
     bool done = false, known = ends_with(path, ".txt");
-    if (known)
+    if (known) {
         done = write_view(app, path, &error);
+    } else if (table && ends_with(path, ".csv")) {
+        known = true;
+        done = write_table(app, table, path, &rows, &error);
+        snprintf(said, sizeof said, ": %zu%s rows of this view", rows, table->tags.count ? " tagged" : "");
+    }
     for (size_t i = 0; !known && i < sizeof endings / sizeof *endings; i++)
         if (ends_with(path, endings[i].ending)) {
             known = true;
             done = report_write(app->report, endings[i].format, path, &error);
+            if (done && endings[i].format == FORMAT_MARKDOWN)
+                snprintf(said, sizeof said, " and %zu pictures (.svg) beside it", pictures_beside(path));
         }
     if (!known)
         app_message(app, STYLE_BAD, "'%.120s' does not end in .md, .yaml, .json, .csv, .svg, .trace, .seed or .txt",
@@ -241,7 +312,7 @@ void action_export(struct app *app, const char *path)
     else if (!done)
         app_message(app, STYLE_BAD, "%s", error.text);
     else
-        app_message(app, STYLE_GOOD, "wrote %.200s", path);
+        app_message(app, STYLE_GOOD, "wrote %.200s%s", path, said);
 }
 
 void action_copy(struct app *app)

@@ -545,6 +545,36 @@ static void test_footer(void **state)
     view_close(app);
 }
 
+/* A table as CSV: what is shown, row by row, tagged ones alone where there are any. */
+static void test_csv(void **state)
+{
+    char folder[] = "/tmp/steptop-csv-XXXXXX", path[64], keys[96], line[1024];
+    struct app *app = view_open(document_make);
+    (void)state;
+    assert_non_null(mkdtemp(folder));
+    snprintf(path, sizeof path, "%s/k.csv", folder);
+    snprintf(keys, sizeof keys, "P%s<Enter>", path);
+    for (int tagged = 0; tagged < 2; tagged++) {
+        view_type(app, tagged ? "<Space><Space>" : "2\\sgemm<Enter>");
+        view_type(app, keys);
+        view_type(app, tagged ? "<Enter>" : ""); /* the file exists by then */
+        assert_non_null(strstr(app->message, tagged ? "2 tagged rows of this view" : "3 rows of this view"));
+        FILE *file = fopen(path, "r");
+        assert_non_null(file);
+        int lines = 0;
+        while (fgets(line, sizeof line, file)) {
+            assert_true(strncmp(line, lines ? "\"sgemm_" : "kernel,phase,class,", lines ? 7 : 19) == 0);
+            lines++;
+        }
+        fclose(file);
+        assert_int_equal(lines, tagged ? 3 : 4);
+        app->message_until = 0;
+    }
+    unlink(path);
+    assert_int_equal(rmdir(folder), 0);
+    view_close(app);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -564,6 +594,7 @@ int main(void)
         cmocka_unit_test(test_orders),
         cmocka_unit_test(test_roofline_axis),
         cmocka_unit_test(test_prompt),
+        cmocka_unit_test(test_csv),
         cmocka_unit_test(test_lanes),
         cmocka_unit_test(test_footer),
         cmocka_unit_test(test_scales),
