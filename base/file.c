@@ -1,4 +1,5 @@
 #include "base/file.h"
+#include "base/random.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -97,9 +98,38 @@ static bool write_all(int fd, const char *bytes, size_t length)
     return true;
 }
 
+/* A file in this folder that has no name yet; -1 where there is no such thing. */
+static int unnamed_file(const char *folder)
+{
+#ifdef O_TMPFILE
+    /* Its name is given through /proc. */
+    return access("/proc/self/fd", X_OK) == 0 ? open(folder, O_TMPFILE | O_WRONLY | O_CLOEXEC, 0600) : -1;
+#else
+    (void)folder;
+    return -1;
+#endif
+}
+
+/* Gives it a name that nobody has: the X of `name` are filled in. */
+static bool name_file(int fd, char *name)
+{
+    static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789";
+    char link[64], *end = name + strlen(name) - 6;
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    for (uint64_t attempt = 0; attempt < 100; attempt++) {
+        for (int i = 0; i < 6; i++)
+            end[i] = letters[random_bits((uint64_t)getpid(), attempt, (uint64_t)i) % (sizeof letters - 1)];
+        if (linkat(AT_FDCWD, link, AT_FDCWD, name, AT_SYMLINK_FOLLOW) == 0)
+            return true;
+        if (errno != EEXIST)
+            return false;
+    }
+    return false;
+}
+
 bool file_write_atomic(const char *path, const void *bytes, size_t length, struct error *error)
 {
-    bool done = false;
+    bool done = false, named = false, unnamed_used = false;
     int fd = -1, folder = -1;
     char temporary[4200] = "", parent[4096];
     struct stat stat;
@@ -111,8 +141,13 @@ bool file_write_atomic(const char *path, const void *bytes, size_t length, struc
                          S_ISDIR(stat.st_mode)   ? "a folder"
                          : S_ISLNK(stat.st_mode) ? "a symbolic link, which is not followed"
                                                  : "not a plain file");
+    /* Without a name where the file system can: a process that is killed while it writes leaves nothing behind. */
+    strcpy(parent, path);
+    fd = unnamed_file(dirname(parent));
+    const bool unnamed = unnamed_used = fd >= 0;
     snprintf(temporary, sizeof temporary, "%s.XXXXXX", path);
-    fd = mkostemp(temporary, O_CLOEXEC);
+    if (!unnamed)
+        fd = mkostemp(temporary, O_CLOEXEC);
     if (fd < 0) {
         error_set(error, ERROR_SYSTEM, "cannot write %s: %s", path, strerror(errno));
         temporary[0] = 0;
@@ -126,6 +161,12 @@ bool file_write_atomic(const char *path, const void *bytes, size_t length, struc
         error_set(error, ERROR_SYSTEM, "cannot write %s: %s", path, strerror(errno));
         goto cleanup;
     }
+    if (unnamed && !name_file(fd, temporary)) {
+        error_set(error, ERROR_SYSTEM, "cannot write %s: %s", path, strerror(errno));
+        temporary[0] = 0;
+        goto cleanup;
+    }
+    named = true;
     if (rename(temporary, path) != 0) {
         error_set(error, ERROR_SYSTEM, "cannot replace %s: %s", path, strerror(errno));
         goto cleanup;
@@ -141,7 +182,7 @@ cleanup:
         close(folder);
     if (fd >= 0)
         close(fd);
-    if (temporary[0])
+    if (temporary[0] && (named || !unnamed_used))
         unlink(temporary);
     return done;
 }

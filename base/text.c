@@ -36,6 +36,30 @@ size_t utf8_length(const char *text)
     return count;
 }
 
+size_t utf8_width(const char *text)
+{
+    static const struct {
+        unsigned first, last, width;
+    } ranges[] = {
+        {0x300, 0x36f, 0},     {0x1100, 0x115f, 2},   {0x1ab0, 0x1aff, 0},   {0x1dc0, 0x1dff, 0},   {0x200b, 0x200d, 0},
+        {0x20d0, 0x20ff, 0},   {0x2e80, 0x303e, 2},   {0x3041, 0xa4cf, 2},   {0xac00, 0xd7a3, 2},   {0xf900, 0xfaff, 2},
+        {0xfe00, 0xfe0f, 0},   {0xfe20, 0xfe2f, 0},   {0xfe30, 0xfe6f, 2},   {0xff00, 0xff60, 2},   {0xffe0, 0xffe6, 2},
+        {0x1f300, 0x1f64f, 2}, {0x1f680, 0x1f6ff, 2}, {0x1f900, 0x1f9ff, 2}, {0x20000, 0x3fffd, 2},
+    };
+    size_t columns = 0;
+    while (*text) {
+        unsigned c;
+        const size_t used = utf8_decode(text, strnlen(text, 4), &c);
+        unsigned width = 1;
+        for (size_t i = 0; used > 1 && i < sizeof ranges / sizeof *ranges; i++)
+            if (c >= ranges[i].first && c <= ranges[i].last)
+                width = ranges[i].width;
+        columns += width;
+        text += used ? used : 1;
+    }
+    return columns;
+}
+
 bool is_unsafe_character(unsigned c)
 {
     return c < 0x20 || (c >= 0x7f && c < 0xa0) || c == 0x2028 || c == 0x2029 || c == 0xfeff || c == 0xfffe ||

@@ -10,6 +10,10 @@ size_t utf8_decode(const char *text, size_t length, unsigned *code_point);
 /* Code points, which is how tabulate counts columns without its optional wcwidth. */
 size_t utf8_length(const char *text);
 
+/* Columns that a terminal or a fixed-width font gives it: two for what is wide in East Asia and for pictures, none for marks that
+ * combine. */
+size_t utf8_width(const char *text);
+
 /* What can move a cursor, break a line or turn the reading direction. */
 bool is_unsafe_character(unsigned code_point);
 

@@ -82,6 +82,8 @@ enum option_id {
     OPTION_JSON,
     OPTION_PERFETTO,
     OPTION_SVG,
+    OPTION_HTML,
+    OPTION_HANDOUT,
     OPTION_FORCE,
     OPTION_QUIET,
     /* the screen */

@@ -64,8 +64,10 @@ static void columns(struct pipe_table *table, unsigned passes, unsigned told, bo
     pipe_add_column(table, "warmup", PIPE_NUMBER);
     pipe_add_column(table, "steps", PIPE_NUMBER);
     for (int pass = 0; pass < PASS_COUNT; pass++) {
-        if (passes & PASS_BIT(pass))
+        if (passes & PASS_BIT(pass)) {
             pipe_add_column(table, headers[pass], PIPE_NUMBER);
+            pipe_add_column(table, "with full T²", PIPE_NUMBER);
+        }
     }
     pipe_add_column(table, "memory (MiB)", PIPE_NUMBER);
     pipe_add_column(table, "free (MiB)", PIPE_NUMBER);
@@ -121,8 +123,10 @@ int dry_run(const struct profile *profile)
         pipe_integer(&table, cell->warmup);
         pipe_number(&table, "%.0f", cell->steps == STEPS_FOREVER ? UNKNOWN_DOUBLE : cell->steps);
         for (int pass = 0; pass < PASS_COUNT; pass++) {
-            if (passes & PASS_BIT(pass))
+            if (passes & PASS_BIT(pass)) {
                 pipe_number(&table, "%.3f", estimate.flops[pass] / 1e9);
+                pipe_number(&table, "%.3f", estimate.full_flops[pass] / 1e9);
+            }
         }
         pipe_number(&table, "%.1f", (double)estimate.memory / 0x1p20);
         pipe_number(&table, "%.1f", is_known_u64(free_bytes) ? (double)free_bytes / 0x1p20 : UNKNOWN_DOUBLE);
@@ -134,9 +138,11 @@ int dry_run(const struct profile *profile)
     if (too_large)
         strbuf_printf(&text, ", %zu of which will not fit (status oom%s)", too_large,
                       profile->on_oom == ON_OOM_SKIP_LARGER ? "; on_oom: skip_larger skips what needs more" : "");
-    strbuf_puts(
-        &text,
-        ".\nFLOPs (a step) and memory (the plan's arena) are modelled; free memory is what the device has now.\n");
+    strbuf_puts(&text, ".\nFLOPs (a step) and memory (the plan's arena) are modelled; free memory is what the device "
+                       "has now. FLOPs of "
+                       "attention are those of the pairs that the causal mask leaves, T(T + 1)/2; papers and courses "
+                       "often count all T², about "
+                       "twice as many: the column beside has that.\n");
     for (int i = 0; i < known_count; i++) {
         if (known[i].reason[0])
             strbuf_printf(&text, "%s: %s\n", known[i].name, known[i].reason);

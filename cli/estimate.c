@@ -1,5 +1,6 @@
 #include "cli/estimate.h"
 #include "base/unknown.h"
+#include "kernels/ops.h"
 
 double cell_steps(const struct cell *cell)
 {
@@ -17,13 +18,20 @@ bool estimate_cell(const struct cell *cell, struct estimate *estimate, struct er
         return false;
     *estimate = (struct estimate){.memory = plan->memory.total};
     for (int pass = 0; pass < PASS_COUNT; pass++) {
-        estimate->flops[pass] = UNKNOWN_DOUBLE;
+        estimate->flops[pass] = estimate->full_flops[pass] = UNKNOWN_DOUBLE;
         if (!(cell->passes & PASS_BIT(pass)))
             continue;
-        estimate->flops[pass] = 0;
+        estimate->flops[pass] = estimate->full_flops[pass] = 0;
+        /* What the causal mask leaves is T(T + 1)/2 of the T² pairs. */
+        const double whole = 2.0 * (double)cell->context_length / ((double)cell->context_length + 1);
         for (int32_t i = 0; i < plan->node_count; i++) {
-            if (pass_phases((enum pass)pass) & PHASE_BIT(plan->nodes[i].phase))
-                estimate->flops[pass] += plan->nodes[i].flops;
+            const struct node *node = &plan->nodes[i];
+            if (!(pass_phases((enum pass)pass) & PHASE_BIT(node->phase)))
+                continue;
+            const enum kernel_class class = op_info(node->op)->kernel_class;
+            estimate->flops[pass] += node->flops;
+            estimate->full_flops[pass] +=
+                class == CLASS_ATTENTION || class == CLASS_SOFTMAX ? node->flops * whole : node->flops;
         }
         estimate->work += estimate->flops[pass] * cell_steps(cell);
     }

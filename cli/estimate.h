@@ -4,6 +4,7 @@
 
 struct estimate {
     double flops[PASS_COUNT]; /* modelled, one step of each pass; NaN where the cell does not run it */
+    double full_flops[PASS_COUNT]; /* with all T² pairs of attention, as papers and courses count */
     double work;              /* FLOPs of all its steps: warm-up, timed, profiled; steps without end count as one */
     uint64_t memory;          /* planned bytes: the arena */
 };

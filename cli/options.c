@@ -4,7 +4,7 @@
 
 #define SCREEN (FOR(RUN) | FOR(VIEW) | FOR(REPLAY))
 #define EVERY ((1u << COMMAND_COUNT) - 1)
-#define FORMATS "markdown seed yaml json csv perfetto svg"
+#define FORMATS "markdown seed yaml json csv perfetto svg html"
 
 /* An axis: `key` of the profile, a comma list sweeps it. */
 #define AXIS(name, key, argument, help)                                                                                \
@@ -97,6 +97,10 @@ static const struct option_info options[OPTION_COUNT] = {
                          "Write a trace for ui.perfetto.dev to this file as well"},
     [OPTION_SVG] = {"svg", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
                     "Draw the report to this SVG file as well"},
+    [OPTION_HTML] = {"html", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
+                     "Write the report as one self-contained HTML file as well"},
+    [OPTION_HANDOUT] = {"handout", 0, ARGUMENT_NONE, NULL, NULL, NULL, NULL, FOR(REPORT),
+                        "Answer the questions of the course's handout, in its order (markdown or csv)"},
     [OPTION_FORCE] = {"force", 0, ARGUMENT_NONE, NULL, NULL, NULL, NULL, FOR(PROFILES),
                       "Replace the file when there is one"},
     [OPTION_QUIET] = {"quiet", 'q', ARGUMENT_NONE, NULL, NULL, NULL, NULL,

@@ -174,6 +174,7 @@ bool outputs_take(struct outputs *outputs, const struct arguments *arguments, en
         {OPTION_JSON, FORMAT_JSON},
         {OPTION_PERFETTO, FORMAT_PERFETTO},
         {OPTION_SVG, FORMAT_SVG},
+        {OPTION_HTML, FORMAT_HTML},
     };
     const char *flags[OUTPUTS_MOST];
     char names[OUTPUTS_MOST][32];

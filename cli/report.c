@@ -6,6 +6,18 @@
 #include <limits.h>
 #include <string.h>
 
+static bool write_handout(const struct report *report, enum report_format format, const char *path, struct error *error)
+{
+    struct strbuf text = {0};
+    if (format != FORMAT_MARKDOWN && format != FORMAT_CSV)
+        return error_set(error, ERROR_USAGE, "--handout is written as markdown or csv, not as %s",
+                         report_format_name(format));
+    report_handout(report, format == FORMAT_CSV, &text);
+    const bool done = write_all(path, text.text, text.length, error);
+    strbuf_release(&text);
+    return done;
+}
+
 int command_report(const struct arguments *given)
 {
     struct arguments arguments = *given;
@@ -18,19 +30,31 @@ int command_report(const struct arguments *given)
     struct error error = {0};
     char path[PATH_MAX];
     int code = EXIT_OK;
-    if (dash)
+    const bool handout = arguments.value[OPTION_HANDOUT] != NULL;
+    if (dash || handout)
         arguments.value[OPTION_OUTPUT] = NULL;
     if ((named && !report_format_parse(named, &format, &error)) ||
         !outputs_take(&outputs, &arguments, format, &error) ||
         !kept_path(arguments.positional[0], path, sizeof path, &error) || !report_read(path, &report, &error))
         return fail(&error);
-    if (!outputs_write(&outputs, &report, &error))
+    const struct named_file files[] = {{"report", arguments.positional[0], false, false},
+                                       {"--output", output, true, false}};
+    if (handout && output && !dash && (!check_path("--output", output, &error) || !files_apart(files, 2, &error))) {
+        report_free(&report);
+        return fail(&error);
+    }
+    if (handout)
+        code = write_handout(&report, format, output, &error) ? EXIT_OK : fail(&error);
+    if (code == EXIT_OK && !outputs_write(&outputs, &report, &error))
         code = fail(&error);
     /* Without a file for it, the report goes to standard output. */
+    else if (handout)
+        goto cleanup;
     else if (dash || (!output && (named || outputs.count == 0))) {
         report_emit(&report, format, &text);
         code = print_all(text.text, text.length, &error) ? EXIT_OK : fail(&error);
     }
+cleanup:
     strbuf_release(&text);
     report_free(&report);
     return code;

@@ -21,6 +21,7 @@ static const struct format {
     [FORMAT_PERFETTO] = {"perfetto", emit_perfetto},
     [FORMAT_SVG] = {"svg", emit_svg},
     [FORMAT_SEED] = {"seed", emit_seed},
+    [FORMAT_HTML] = {"html", emit_html},
 };
 
 const char *report_format_name(enum report_format format)
@@ -78,12 +79,14 @@ bool report_picture_path(const char *markdown, size_t n, struct strbuf *out)
     return true;
 }
 
-/* Writes the pictures and appends the section that shows them. The text does not wait for a picture that cannot be written:
- * it is left out, and the first such failure is returned. */
-static bool write_pictures(const struct report *report, const char *path, struct strbuf *markdown, struct error *error)
+/* Writes the pictures and the links that show them: the first two to `first`, the others as a section to `rest`. The text does not
+ * wait for a picture that cannot be written: it is left out, and the first such failure is returned. */
+static bool write_pictures(const struct report *report, const char *path, struct strbuf *first, struct strbuf *rest,
+                           struct error *error)
 {
+    size_t shown = 0;
     struct strbuf picture = {0}, file = {0};
-    bool done = true, any = false;
+    bool done = true;
     for (size_t i = 0; i < report->cells.count && i < PICTURE_CELLS; i++)
         for (size_t p = 0; p < PICTURE_COUNT; p++) {
             struct error problem = {0};
@@ -99,16 +102,17 @@ static bool write_pictures(const struct report *report, const char *path, struct
                 continue;
             }
             const char *slash = strrchr(file.text, '/');
-            strbuf_puts(markdown, any ? "\n" : "\n## Pictures\n\n");
-            any = true;
+            struct strbuf *markdown = shown < 2 ? first : rest;
+            strbuf_puts(markdown, shown == 2 ? "\n## Pictures\n\n" : "\n");
+            shown++;
             strbuf_printf(markdown, "![%s of ", picture_name((enum picture)p));
             markdown_title(report->cells.items[i], markdown);
             strbuf_puts(markdown, "](");
             put_target(markdown, slash ? slash + 1 : file.text);
             strbuf_puts(markdown, ")\n");
         }
-    if (any && report->cells.count > PICTURE_CELLS)
-        strbuf_printf(markdown, "\nOf the first %d of %zu cells.\n", PICTURE_CELLS, report->cells.count);
+    if (shown > 2 && report->cells.count > PICTURE_CELLS)
+        strbuf_printf(rest, "\nOf the first %d of %zu cells.\n", PICTURE_CELLS, report->cells.count);
     strbuf_release(&picture);
     strbuf_release(&file);
     return done;
@@ -118,8 +122,17 @@ bool report_write(const struct report *report, enum report_format format, const 
 {
     struct strbuf out = {0};
     struct error problem = {0};
-    report_emit(report, format, &out);
-    const bool drawn = format != FORMAT_MARKDOWN || write_pictures(report, path, &out, &problem);
+    bool drawn = true;
+    if (format == FORMAT_MARKDOWN) {
+        struct strbuf first = {0}, rest = {0};
+        strbuf_puts(&first, "");
+        strbuf_puts(&rest, "");
+        drawn = write_pictures(report, path, &first, &rest, &problem);
+        markdown_compose(report, first.text, rest.text, &out);
+        strbuf_release(&first);
+        strbuf_release(&rest);
+    } else
+        report_emit(report, format, &out);
     const bool done = file_write_atomic(path, out.text, out.length, error);
     if (done && !drawn)
         *error = problem;

@@ -8,4 +8,5 @@ void emit_json(const struct report *report, struct strbuf *out);
 void emit_csv(const struct report *report, struct strbuf *out);
 void emit_markdown(const struct report *report, struct strbuf *out);
 void emit_perfetto(const struct report *report, struct strbuf *out);
+void emit_html(const struct report *report, struct strbuf *out);
 void emit_svg(const struct report *report, struct strbuf *out);

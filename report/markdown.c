@@ -23,10 +23,32 @@ bool cell_has_kernels(const struct report_cell *cell)
     return cell->kernel_count && cell_longest_pass(cell) >= 0;
 }
 
-void emit_markdown(const struct report *report, struct strbuf *out)
+/* Appends the sections of `text`, each of which begins with "\n## Title\n", folded: a forge shows the title to click on. */
+static void fold(struct strbuf *out, const char *text)
 {
+    while (text && *text) {
+        const char *title = text + strlen("\n## "), *end = strchr(title, '\n'), *next = strstr(title, "\n## ");
+        if (!end)
+            return;
+        const size_t length = next ? (size_t)(next - text) : strlen(text);
+        strbuf_printf(out, "\n<details><summary>%.*s</summary>\n", (int)(end - title), title);
+        strbuf_add(out, text, length);
+        strbuf_puts(out, "\n</details>\n");
+        text = next;
+    }
+}
+
+void markdown_compose(const struct report *report, const char *first, const char *rest, struct strbuf *out)
+{
+    static void (*const sections[])(const struct report *report, struct strbuf *out) = {
+        markdown_steps,   markdown_warmup,   markdown_overhead,        markdown_classes,
+        markdown_kernels, markdown_counters, markdown_layers,          markdown_attention,
+        markdown_memory,  markdown_compare,  markdown_attention_sweep, markdown_method,
+    };
     strbuf_puts(out, "# steptop report\n\n");
-    strbuf_puts(out, "Times are measured unless a column says otherwise: FLOPs and bytes are modelled from the plan, "
+    markdown_summary(report, out);
+    strbuf_puts(out, first);
+    strbuf_puts(out, "\nTimes are measured unless a column says otherwise: FLOPs and bytes are modelled from the plan, "
                      "clocks and power are sampled.\n\n");
     strbuf_puts(out, "## End to End Benchmarks (");
     escape_markdown_cell(out, report->host.hostname && *report->host.hostname ? report->host.hostname : "unknown host");
@@ -37,16 +59,16 @@ void emit_markdown(const struct report *report, struct strbuf *out)
         out, "\navg is the mean and std the sample standard deviation over the timed steps; back is the difference of "
              "the two means, its std the root of both variances.\n");
     markdown_failures(report, out);
-    markdown_steps(report, out);
-    markdown_warmup(report, out);
-    markdown_overhead(report, out);
-    markdown_classes(report, out);
-    markdown_kernels(report, out);
-    markdown_counters(report, out);
-    markdown_layers(report, out);
-    markdown_attention(report, out);
-    markdown_memory(report, out);
-    markdown_compare(report, out);
-    markdown_attention_sweep(report, out);
-    markdown_method(report, out);
+    for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
+        struct strbuf text = {0};
+        sections[i](report, &text);
+        fold(out, text.text);
+        strbuf_release(&text);
+    }
+    fold(out, rest);
+}
+
+void emit_markdown(const struct report *report, struct strbuf *out)
+{
+    markdown_compose(report, "", "", out);
 }

@@ -6,6 +6,12 @@
 #define MARKDOWN_DETAIL_CELLS 16 /* cells that get tables of their own; the others stay in the summaries */
 #define MARKDOWN_TOP 12          /* kernels shown a phase */
 
+/* The whole report: ten lines of summary, `first` (pictures) behind them, the first table, then all the rest and `rest` folded. */
+void markdown_compose(const struct report *report, const char *first, const char *rest, struct strbuf *out);
+
+/* markdown_summary.c */
+void markdown_summary(const struct report *report, struct strbuf *out); /* at most ten lines, to be read without the tables */
+
 /* markdown_steps.c */
 void markdown_steps(const struct report *report, struct strbuf *out);  /* phases: median, interval, spread, warnings */
 void markdown_warmup(const struct report *report, struct strbuf *out); /* the first steps, one after the other */
@@ -25,6 +31,8 @@ void markdown_memory(const struct report *report, struct strbuf *out);
 
 /* markdown_compare.c */
 void markdown_compare(const struct report *report, struct strbuf *out); /* compile, dtype, checkpoint, pairwise */
+enum compare_axis { COMPARE_COMPILE, COMPARE_DTYPE, COMPARE_CHECKPOINT };
+void markdown_compare_axis(const struct report *report, enum compare_axis axis, struct strbuf *out); /* one of them */
 void markdown_attention_sweep(const struct report *report, struct strbuf *out);
 
 /* markdown_method.c */

@@ -139,6 +139,11 @@ static void compare_axis(const struct report *report, const struct axis *axis, s
     strbuf_release(&text);
 }
 
+void markdown_compare_axis(const struct report *report, enum compare_axis axis, struct strbuf *out)
+{
+    compare_axis(report, &axes[axis], out);
+}
+
 void markdown_compare(const struct report *report, struct strbuf *out)
 {
     for (size_t i = 0; i < sizeof axes / sizeof *axes; i++)

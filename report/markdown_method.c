@@ -208,7 +208,8 @@ void markdown_method(const struct report *report, struct strbuf *out)
         "off, which give the headline figures, in turns with profiled steps, which give the kernel tables. The device "
         "is "
         "synchronised at both ends of a step. All times are CLOCK_MONOTONIC. Medians and percentiles of kernels come "
-        "from a logarithmic histogram (within 1.1 %).\n\n");
+        "from a logarithmic histogram (within 1.1 %). FLOPs of attention count the pairs that the causal mask leaves, "
+        "T(T + 1)/2 a head: half of the T² that papers and courses often count.\n\n");
     host_lines(report, out);
     for (size_t i = 0; i < report->cells.count && i < MARKDOWN_DETAIL_CELLS; i++) {
         const struct report_cell *cell = report->cells.items[i];

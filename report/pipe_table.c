@@ -150,12 +150,12 @@ static size_t cell_tail(const struct pipe_column *column, int decimals, const ch
 
 static size_t column_width(const struct pipe_table *table, const struct pipe_column *column)
 {
-    size_t most = utf8_length(column->header) + HEADER_PADDING;
+    size_t most = utf8_width(column->header) + HEADER_PADDING;
     for (size_t block = 0; block <= table->block_count; block++) {
         const int decimals = block_decimals(table, column, block);
         for (size_t row = block_start(table, block); row < block_start(table, block + 1); row++) {
             const char *text = column->cells.items[row];
-            const size_t width = utf8_length(text) + cell_tail(column, decimals, text);
+            const size_t width = utf8_width(text) + cell_tail(column, decimals, text);
             most = width > most ? width : most;
         }
     }
@@ -166,7 +166,7 @@ static size_t column_width(const struct pipe_table *table, const struct pipe_col
 static void write_cell(struct strbuf *out, const struct pipe_column *column, const char *text, size_t tail)
 {
     const bool number = column->align == PIPE_NUMBER;
-    const size_t rest = column->width - utf8_length(text) - tail;
+    const size_t rest = column->width - utf8_width(text) - tail;
     strbuf_putc(out, ' ');
     pad(out, ' ', number ? rest : 0);
     strbuf_puts(out, text);

@@ -65,11 +65,9 @@ static enum verdict device_activity(const struct conversion *conversion, const s
     }
     if (times != VERDICT_EVENT)
         return times;
-    if (activity->start < launch.time)
-        return VERDICT_EARLY;
-
+    /* Where it seems to start before the call that launched it, it is that call's time which is in doubt. */
     event_fill(event, kind, activity);
-    event->launch = launch.time;
+    event->launch = launch.time < activity->start ? launch.time : activity->start;
     event->node = activity->graph_node ? graph_table_get(conversion->graphs, activity->graph_node) : launch.node;
     *step = launch.step;
     return VERDICT_EVENT;

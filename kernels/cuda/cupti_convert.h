@@ -25,7 +25,6 @@ enum verdict {
     VERDICT_OUTSIDE,   /* ran between steps, or not of a kind that was asked for: nobody wants it */
     VERDICT_NO_TIME,   /* refused: start or end is zero: CUPTI got no time for it */
     VERDICT_BACKWARDS, /* refused: ends before it starts */
-    VERDICT_EARLY,     /* refused: starts before the call that launched it */
     VERDICT_COUNT
 };
 

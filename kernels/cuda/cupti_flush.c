@@ -73,10 +73,6 @@ static void record_count(struct cupti_counts *counts, enum verdict verdict, cons
         counts->invalid_backwards++;
         counts->invalid++;
         break;
-    case VERDICT_EARLY:
-        counts->invalid_early++;
-        counts->invalid++;
-        break;
     default:
         counts->outside++;
     }
@@ -134,7 +130,6 @@ static void counts_add(struct cupti_counts *into, const struct cupti_counts *fro
     into->unattributed += from->unattributed;
     into->invalid_no_time += from->invalid_no_time;
     into->invalid_backwards += from->invalid_backwards;
-    into->invalid_early += from->invalid_early;
     into->flushes += from->flushes;
     if (from->longest_flush_ns > into->longest_flush_ns)
         into->longest_flush_ns = from->longest_flush_ns;

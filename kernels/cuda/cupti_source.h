@@ -68,7 +68,7 @@ struct cupti_counts {
     uint64_t surplus;      /* records of activities that no launch was seen for: handed over, unattributed */
     uint64_t outside;      /* records of what ran between steps: not handed over */
     uint64_t unattributed; /* of `records`, those without a node */
-    uint64_t invalid_no_time, invalid_backwards, invalid_early; /* the parts of `invalid` */
+    uint64_t invalid_no_time, invalid_backwards; /* the parts of `invalid` */
     uint64_t buffers; /* allocated so far: flat memory means that this stops growing */
     uint64_t flushes, longest_flush_ns;
 };

@@ -15,7 +15,7 @@ code() {
     shift 2
     "$steptop" "$@" > out 2> err < /dev/null
     got=$?
-    if [ $got -ne "$want" ] || ! grep -qF -- "$words" err out; then
+    if [ $got -ne "$want" ] || { [ -n "$words" ] && ! grep -qF -- "$words" err out; }; then
         echo "steptop $*: code $got (wanted $want), wanted '$words':"
         cat err
         bad=1
@@ -67,6 +67,20 @@ code 0 "did you mean 8?" run p.yaml --dry-run --d-ff 1
 code 3 "begins with 0" run "$2/tests/profiles/inputs/y-octal-010.yaml" --dry-run
 code 0 "2 cells" run "$2/tests/profiles/inputs/y-boolean-True.yaml" --dry-run
 code 0 "1 cell" run "$2/tests/profiles/inputs/y-bom.yaml" --dry-run
+# Each command that the handout's answers name is one that can be given.
+"$steptop" report q.yaml --handout > handout || bad=1
+grep -o '`steptop run [^`]*`' handout | tr -d '`' | sort -u | sed 's/ -o report.yaml//; s/^steptop //' > commands
+[ "$(wc -l < commands)" -gt 5 ] || { echo "the handout names no commands"; bad=1; }
+while read -r line; do
+    # shellcheck disable=SC2086
+    "$steptop" $line --dry-run > out 2> err < /dev/null || { echo "steptop $line: "; cat err; bad=1; }
+done < commands
+"$steptop" run p.yaml --dry-run > out
+grep -q 'with full T²' out || { echo "no FLOPs with the full square"; bad=1; }
+code 2 "markdown or csv" report q.yaml --handout -f json
+code 0 "" report q.yaml --html page.html --handout -f csv -o h.csv
+[ -s page.html ] && [ -s h.csv ] || { echo "no HTML or handout"; bad=1; }
+[ -z "$(ls | grep '\.[a-zA-Z0-9]\{6\}$')" ] || { echo "temporary files are left"; ls; bad=1; }
 # What a file calls itself reaches no terminal as it is.
 escape=$(printf '\033')
 mark=$(printf '\342\200\256')

@@ -122,7 +122,9 @@ static void test_bad_times_are_refused(void **state)
     assert_int_equal(convert_kernel(*state, 100, 1200, 0, 0, &event, &step), VERDICT_NO_TIME);
     assert_int_equal(convert_kernel(*state, 100, 0, 1200, 0, &event, &step), VERDICT_NO_TIME);
     assert_int_equal(convert_kernel(*state, 100, 1300, 1299, 0, &event, &step), VERDICT_BACKWARDS);
-    assert_int_equal(convert_kernel(*state, 100, 1099, 1300, 0, &event, &step), VERDICT_EARLY);
+    assert_int_equal(convert_kernel(*state, 100, 1099, 1300, 0, &event, &step), VERDICT_EVENT);
+    assert_int_equal(event.start, 1099);
+    assert_int_equal(event.launch, 1099); /* not the kernel is in doubt, but when it was launched */
     assert_int_equal(convert_kernel(*state, 101, 0, 0, 0, &event, &step),
                      VERDICT_OUTSIDE); /* between steps: no matter */
 }

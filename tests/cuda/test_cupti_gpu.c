@@ -40,14 +40,12 @@ static void check_accounts_since(struct gpu_run *run, const struct cupti_counts 
     counts.launches -= before->launches, counts.records -= before->records, counts.dropped -= before->dropped;
     counts.invalid -= before->invalid, counts.missing -= before->missing, counts.surplus -= before->surplus;
     counts.unattributed -= before->unattributed;
-    printf("  %-24s launches %llu = records %llu + dropped %llu + invalid %llu (no time %llu, backwards %llu, early "
-           "%llu); "
+    printf("  %-24s launches %llu = records %llu + dropped %llu + invalid %llu (no time %llu, backwards %llu); "
            "missing %llu, surplus %llu, outside %llu, unattributed %llu\n",
            what, (unsigned long long)counts.launches, (unsigned long long)counts.records,
            (unsigned long long)counts.dropped, (unsigned long long)counts.invalid,
            (unsigned long long)counts.invalid_no_time, (unsigned long long)counts.invalid_backwards,
-           (unsigned long long)counts.invalid_early, (unsigned long long)counts.missing,
-           (unsigned long long)counts.surplus, (unsigned long long)counts.outside,
+           (unsigned long long)counts.missing, (unsigned long long)counts.surplus, (unsigned long long)counts.outside,
            (unsigned long long)counts.unattributed);
     assert_true(counts.launches > 0);
     assert_int_equal(counts.launches, counts.records + counts.dropped + counts.invalid);

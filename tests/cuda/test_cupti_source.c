@@ -222,13 +222,12 @@ static void test_refused_and_lost_records_are_accounted_for(void **state)
     struct cupti_counts counts;
     check_accounts(source, &counts);
     assert_int_equal(counts.launches, 1 + 2 + 3 + 4 + 6); /* the refused launches are none */
-    assert_int_equal(counts.records, 6);
-    assert_int_equal(counts.invalid, 6);
+    assert_int_equal(counts.records, 9);                  /* those that seem to start before their launch among them */
+    assert_int_equal(counts.invalid, 3);
     assert_int_equal(counts.invalid_no_time, 1);
     assert_int_equal(counts.invalid_backwards, 2);
-    assert_int_equal(counts.invalid_early, 3);
     assert_int_equal(counts.missing, 4);
-    assert_int_equal(heard.total, 6);
+    assert_int_equal(heard.total, 9);
     assert_non_null(strstr(heard.note, "4 launches have no record"));
     assert_non_null(strstr(heard.note, "cuLaunchKernel"));
     cupti_source_close(source);

@@ -51,6 +51,17 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         report_init(&report);
         report_update(&report, session);
         report_emit(&report, FORMAT_YAML, &text);
+        struct report again;
+        struct strbuf second = {0};
+        if (!report_parse(text.text, text.length, "written.yaml", &again, &error)) {
+            fprintf(stderr, "%s\n", error.text);
+            abort(); /* what is written is read */
+        }
+        report_emit(&again, FORMAT_YAML, &second);
+        if (second.length != text.length || memcmp(second.text, text.text, text.length) != 0)
+            abort();
+        strbuf_release(&second);
+        report_free(&again);
         report_free(&report);
         strbuf_release(&text);
     }

@@ -1,7 +1,10 @@
 /* Figures that cannot be true: reports whose right reading is known, through diff and Markdown. */
+#include "base/text.h"
+#include "profiler/protocol.h"
 #include "report/diff.h"
 #include "report/escape.h"
 #include "report/pipe_table.h"
+#include "synthetic.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -381,6 +384,118 @@ static void test_strangers_text_in_markdown(void **state)
     }
 }
 
+/* A cell that no profile could ask for does not come in by bytes either, so no report holds one. */
+static void test_lying_cells(void **state)
+{
+    (void)state;
+    struct cell good, cell;
+    struct error error = {0};
+    cell_default(&good);
+    assert_true(cell_from_bytes(&cell, &good, sizeof good, &error));
+    struct cell lies[10];
+    for (size_t i = 0; i < 10; i++)
+        lies[i] = good;
+    lies[0].model.num_layers = -4294967295;
+    lies[1].threads = -3;
+    lies[2].model.name[0] = 0;
+    lies[3].device[0] = 0;
+    lies[4].model.d_model = INT64_MAX;
+    lies[5].batch_size = 0;
+    lies[6].steps = 0;
+    lies[7].warmup = UINT32_MAX;
+    lies[8].seed = UINT64_MAX;
+    strcpy(lies[9].device, "c p u");
+    for (size_t i = 0; i < 10; i++)
+        if (cell_from_bytes(&cell, &lies[i], sizeof cell, &error))
+            fail_msg("lie %zu is believed", i);
+}
+
+static void test_summary_folds_the_rest(void **state)
+{
+    (void)state;
+    struct report report;
+    synthetic_report(&report, "tiny", false, 10, 1);
+    char *text = emitted(&report, FORMAT_MARKDOWN);
+    size_t lines = 0;
+    const char *end = strstr(text, "## End to End Benchmarks");
+    assert_non_null(end);
+    for (const char *at = text; at < end; at = strchr(at, '\n') + 1)
+        lines++;
+    assert_true(lines <= 14);
+    has(text, "- **1 cell**, 1 ok");
+    has(text, "% of kernel time");
+    /* Each later section is in a fold of its own, opened and closed. */
+    size_t open = 0, closed = 0;
+    for (const char *at = text; (at = strstr(at, "<details><summary>")); at++)
+        open++;
+    for (const char *at = text; (at = strstr(at, "</details>")); at++)
+        closed++;
+    assert_true(open >= 5 && open == closed);
+    /* The seed's table is the same by itself and in its place. */
+    char *seed = emitted(&report, FORMAT_SEED);
+    has(text, seed);
+    free(seed);
+    free(text);
+    report_free(&report);
+}
+
+static void test_html_is_one_file(void **state)
+{
+    (void)state;
+    struct report report;
+    synthetic_report(&report, "tiny", false, 10, 1);
+    report.host.hostname = "<script>alert(1)</script>";
+    char *text = emitted(&report, FORMAT_HTML);
+    has_not(text, "<script>alert");
+    has(text, "&lt;script&gt;alert(1)&lt;/script&gt;");
+    has(text, "<table>");
+    has(text, "<svg ");
+    has(text, "modelled");
+    /* Nothing is loaded: the only address is the name of SVG's language. */
+    for (const char *at = text; (at = strstr(at, "://")); at++)
+        assert_memory_equal(at - 4, "http://www.w3.org/2000/svg", 26);
+    static const char *const loads[] = {"src=", "href=", "@import", "url("};
+    for (size_t i = 0; i < sizeof loads / sizeof *loads; i++)
+        has_not(text, loads[i]);
+    free(text);
+    report_free(&report);
+}
+
+static void test_handout(void **state)
+{
+    (void)state;
+    struct report report;
+    struct strbuf text = {0};
+    synthetic_report(&report, "tiny", false, 10, 1);
+    report_handout(&report, false, &text);
+    has(text.text, "## 2.1.3 b: ");
+    has(text.text, "## 4.2: Compiled against eager\n\nNot in this report. It takes: `steptop run");
+    assert_true(strstr(text.text, "2.1.4 a") < strstr(text.text, "2.1.4 b"));
+    strbuf_clear(&text);
+    report_handout(&report, true, &text);
+    has(text.text, "question,cell,figure,value,unit\r\n2.1.3 b,");
+    has(text.text, ",,not in this report; it takes,");
+    strbuf_release(&text);
+    report_free(&report);
+}
+
+static void test_wide_names(void **state)
+{
+    (void)state;
+    struct report report;
+    read_input(&report, "r-wide-names.yaml");
+    char *text = emitted(&report, FORMAT_SEED);
+    /* Every row is as wide as the head. */
+    size_t width = 0;
+    for (char *line = strtok(text, "\n"); line && *line == '|'; line = strtok(NULL, "\n")) {
+        if (width)
+            assert_int_equal(utf8_width(line), width);
+        width = utf8_width(line);
+    }
+    free(text);
+    report_free(&report);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -394,6 +509,11 @@ int main(void)
         cmocka_unit_test(test_reserved_words),
         cmocka_unit_test(test_crossing_launches),
         cmocka_unit_test(test_strangers_text_in_markdown),
+        cmocka_unit_test(test_lying_cells),
+        cmocka_unit_test(test_summary_folds_the_rest),
+        cmocka_unit_test(test_html_is_one_file),
+        cmocka_unit_test(test_handout),
+        cmocka_unit_test(test_wide_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -30,7 +30,13 @@ static void check_lines(const char *text)
     for (const char *line = text; *line;) {
         const size_t length = strcspn(line, "\n");
         int bars = 0;
-        for (size_t i = 0; i < length; i++) {
+        /* The folds are the report's own. */
+        static const char open[] = "<details><summary>", shut[] = "</summary>", close[] = "</details>";
+        const bool fold = (strncmp(line, open, sizeof open - 1) == 0 && length > sizeof open + sizeof shut &&
+                           strncmp(line + length - (sizeof shut - 1), shut, sizeof shut - 1) == 0 &&
+                           !memchr(line + sizeof open - 1, '<', length - (sizeof open - 1) - (sizeof shut - 1))) ||
+                          (length == sizeof close - 1 && strncmp(line, close, length) == 0);
+        for (size_t i = 0; i < length && !fold; i++) {
             assert_false((unsigned char)line[i] < 0x20);
             assert_false(line[i] == '<');
             bars += line[i] == '|' && (i == 0 || line[i - 1] != '\\');

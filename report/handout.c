@@ -1,0 +1,280 @@
+/* The questions of the handout of CS336's second assignment, in its order: for each the part of the report that answers it, or the
+ * command that would measure it. As CSV: the numbers alone, a row a figure. */
+#include "report/compare.h"
+#include "report/escape.h"
+#include "report/fields.h"
+#include "report/markdown.h"
+#include "report/pipe_table.h"
+#include "report/seed_rule.h"
+#include <stdio.h>
+#include <string.h>
+
+struct question {
+    const char *number, *text;
+    void (*answer)(const struct report *report,
+                   struct strbuf *out);       /* a section of the report; writes nothing when it cannot */
+    bool (*can)(const struct report *report); /* NULL: the answer's text tells */
+    const char *command;
+};
+
+static bool has_pass(const struct report *report, int pass, bool profiled)
+{
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_pass *found = &report->cells.items[i]->passes[pass];
+        if (found->present && found->phases[PHASE_COUNT].summary.n && (!profiled || found->profiled_steps))
+            return true;
+    }
+    return false;
+}
+
+/* Do cells differ in what `level` takes out, all else equal? */
+static bool swept(const struct report *report, void (*level)(struct cell *cell))
+{
+    for (size_t i = 0; i < report->cells.count; i++)
+        for (size_t j = 0; j < i; j++) {
+            struct cell a = report->cells.items[i]->requested, b = report->cells.items[j]->requested;
+            if (cell_equal(&a, &b))
+                continue;
+            level(&a);
+            level(&b);
+            if (cell_equal(&a, &b))
+                return true;
+        }
+    return false;
+}
+
+static void level_warmup(struct cell *cell)
+{
+    cell->warmup = 0;
+}
+static void level_context(struct cell *cell)
+{
+    cell->context_length = 0;
+}
+static bool sweeps_warmup(const struct report *report)
+{
+    return swept(report, level_warmup);
+}
+static bool sweeps_context(const struct report *report)
+{
+    return swept(report, level_context);
+}
+static bool trains_and_infers(const struct report *report)
+{
+    return has_pass(report, PASS_FWD, true) &&
+           (has_pass(report, PASS_TRAIN_STEP, true) || has_pass(report, PASS_FWD_BWD, true));
+}
+static bool times_backward(const struct report *report)
+{
+    return has_pass(report, PASS_FWD_BWD, false) || has_pass(report, PASS_TRAIN_STEP, false);
+}
+static void precision(const struct report *report, struct strbuf *out)
+{
+    markdown_compare_axis(report, COMPARE_DTYPE, out);
+}
+static void checkpointing(const struct report *report, struct strbuf *out)
+{
+    markdown_compare_axis(report, COMPARE_CHECKPOINT, out);
+}
+static void compiled(const struct report *report, struct strbuf *out)
+{
+    markdown_compare_axis(report, COMPARE_COMPILE, out);
+}
+
+/* A tensor of the residual stream: batch × context × d_model numbers of 4 bytes, in every precision. */
+static double residual_bytes(const struct report_cell *cell)
+{
+    const struct cell *asked = &cell->requested;
+    return asked->model.d_model > 0
+               ? 4.0 * (double)asked->batch_size * (double)asked->context_length * (double)asked->model.d_model
+               : UNKNOWN_DOUBLE;
+}
+
+static void residual(const struct report *report, struct strbuf *out)
+{
+    struct pipe_table table = {0};
+    bool any = false;
+    pipe_add_column(&table, "cell", PIPE_TEXT);
+    pipe_add_column(&table, "batch x context x d_model", PIPE_TEXT);
+    pipe_add_column(&table, "MiB", PIPE_NUMBER);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        char title[256], shape[96];
+        if (!is_known(residual_bytes(cell)))
+            continue;
+        cell_title(&cell->requested, false, title, sizeof title);
+        snprintf(shape, sizeof shape, "%lld x %lld x %lld", (long long)cell->requested.batch_size,
+                 (long long)cell->requested.context_length, (long long)cell->requested.model.d_model);
+        pipe_text(&table, title);
+        pipe_text(&table, shape);
+        pipe_number(&table, "%.3f", residual_bytes(cell) / 0x1p20);
+        any = true;
+    }
+    struct strbuf text = {0};
+    pipe_finish(&table, &text);
+    if (any) {
+        strbuf_puts(out, "\n## Residual stream\n\nThe residual stream is kept in fp32 in every precision: 4 bytes a "
+                         "number (modelled).\n\n");
+        strbuf_add(out, text.text, text.length);
+    }
+    strbuf_release(&text);
+}
+
+static const struct question questions[] = {
+    {"2.1.3 b", "Forward, backward and optimizer: mean and deviation over the timed steps", markdown_steps,
+     times_backward, "steptop run --model S,M,L --passes fwd,fwd_bwd,train_step --warmup 5 --steps 10"},
+    {"2.1.3 c", "The effect of 0, 1, 2 and 5 warm-up steps", markdown_warmup, sweeps_warmup,
+     "steptop run --model S --warmup 0,1,2,5 --steps 10"},
+    {"2.1.4 a", "Total time of the forward pass; does it match the wall clock?", markdown_overhead, NULL,
+     "steptop run --model S --passes fwd --profile-every 1"},
+    {"2.1.4 b", "The kernel with the most time forward, its calls a pass; the same with backward", markdown_kernels,
+     NULL, "steptop run --model S --passes fwd,fwd_bwd --profile-every 1"},
+    {"2.1.4 c", "Kernels besides matrix products that matter", markdown_classes, NULL,
+     "steptop run --model S --passes fwd --profile-every 1"},
+    {"2.1.4 d", "The share of matrix products, inference against a training step", markdown_classes, trains_and_infers,
+     "steptop run --model S --passes fwd,train_step --profile-every 1"},
+    {"2.1.4 e", "Softmax against the products in attention: time and FLOPs", markdown_attention, NULL,
+     "steptop run --model S --compile false --passes fwd --profile-every 1"},
+    {"2.1.5 c", "Mixed precision against fp32, by size", precision, NULL,
+     "steptop run --model S,M,L --dtype fp32,bf16 --passes fwd,fwd_bwd"},
+    {"2.1.6 a, b, c, e, f",
+     "Memory: over a step, its peak by context length, the largest allocations, what a block keeps for backward",
+     markdown_memory, sweeps_context,
+     "steptop run --model M --context-length 128,256,512 --passes fwd,train_step --dtype fp32,bf16"},
+    {"2.1.6 d", "The size of a tensor of the residual stream", residual, NULL, "steptop run --model M"},
+    {"3.2", "The best checkpointing of blocks", checkpointing, NULL,
+     "steptop run --model M --checkpoint none,block --passes train_step"},
+    {"4.1", "Attention alone over d_model and context length; where memory ends", markdown_attention_sweep, NULL,
+     "steptop run attention"},
+    {"4.2", "Compiled against eager", compiled, NULL,
+     "steptop run --model S --compile false,true --passes fwd,fwd_bwd,train_step"},
+};
+
+/* The section without its heading. */
+static const char *body_of(const char *section)
+{
+    const char *end = strncmp(section, "\n## ", 4) == 0 ? strchr(section + 4, '\n') : NULL;
+    return end ? end + 1 : section;
+}
+
+static void handout_markdown(const struct report *report, struct strbuf *out)
+{
+    strbuf_puts(
+        out,
+        "# The handout's questions\n\nTimes are measured, FLOPs and bytes are modelled from the plan. What this report "
+        "cannot answer has the command that would; its report can be given here, too.\n");
+    for (size_t q = 0; q < sizeof questions / sizeof *questions; q++) {
+        const struct question *question = &questions[q];
+        struct strbuf text = {0};
+        strbuf_printf(out, "\n## %s: %s\n", question->number, question->text);
+        question->answer(report, &text);
+        const bool answered = text.length && (!question->can || question->can(report));
+        if (text.length)
+            strbuf_puts(out, body_of(text.text));
+        if (!answered)
+            strbuf_printf(out, "\n%s: `%s -o report.yaml`\n",
+                          text.length ? "That is only a part of the answer; the whole of it takes"
+                                      : "Not in this report. It takes",
+                          question->command);
+        strbuf_release(&text);
+    }
+}
+
+static void csv_row(struct strbuf *out, const char *question, const struct report_cell *cell, const char *what,
+                    double value, const char *unit)
+{
+    char title[256];
+    if (!is_known(value))
+        return;
+    cell_title(&cell->requested, true, title, sizeof title);
+    escape_csv(out, question);
+    strbuf_putc(out, ',');
+    escape_csv(out, title);
+    strbuf_putc(out, ',');
+    escape_csv(out, what);
+    strbuf_putc(out, ',');
+    number_print(out, value);
+    strbuf_printf(out, ",%s\r\n", unit);
+}
+
+static void csv_steps(const struct report_cell *cell, struct strbuf *out)
+{
+    char what[320];
+    for (int p = 0; p < PASS_COUNT; p++) {
+        const struct report_pass *pass = &cell->passes[p];
+        for (int phase = 0; phase <= PHASE_COUNT && pass->present; phase++) {
+            const struct summary *summary = &pass->phases[phase].summary;
+            const char *name = phase == PHASE_COUNT ? "total" : phase_name((enum phase)phase);
+            if (!summary->n)
+                continue;
+            snprintf(what, sizeof what, "%s %s mean", pass_name((enum pass)p), name);
+            csv_row(out, "2.1.3 b", cell, what, summary->mean * 1e-9, "s");
+            snprintf(what, sizeof what, "%s %s standard deviation", pass_name((enum pass)p), name);
+            csv_row(out, "2.1.3 b", cell, what, summary->sd * 1e-9, "s");
+        }
+        if (!pass->present || !pass->profiled_steps || pass->warmup_rows)
+            continue;
+        snprintf(what, sizeof what, "%s wall clock of a profiled step", pass_name((enum pass)p));
+        csv_row(out, "2.1.4 a", cell, what, pass->wall_ns * 1e-9, "s");
+        snprintf(what, sizeof what, "%s sum of kernels of a step", pass_name((enum pass)p));
+        csv_row(out, "2.1.4 a", cell, what, pass->kernel_ns * 1e-9, "s");
+        double classes[CLASS_COUNT] = {0};
+        const struct report_kernel *top = NULL;
+        for (size_t k = 0; k < cell->kernel_count; k++) {
+            const struct report_kernel *kernel = &cell->kernels[k];
+            if (kernel->pass != p)
+                continue;
+            classes[kernel->kernel_class] += is_known(kernel->share) ? kernel->share : 0;
+            top = !top || kernel->total_ns > top->total_ns ? kernel : top;
+        }
+        if (top) {
+            snprintf(what, sizeof what, "%s, the largest kernel: %.200s", pass_name((enum pass)p), top->name);
+            csv_row(out, "2.1.4 b", cell, what, (double)top->total_ns * 1e-9 / (double)pass->profiled_steps,
+                    "s a step");
+            csv_row(out, "2.1.4 b", cell, what, (double)top->calls / (double)pass->profiled_steps, "calls a step");
+        }
+        for (int c = 0; c < CLASS_COUNT; c++)
+            if (classes[c] > 0) {
+                snprintf(what, sizeof what, "%s share of %s", pass_name((enum pass)p),
+                         kernel_class_name((enum kernel_class)c));
+                csv_row(out, c == CLASS_MATMUL ? "2.1.4 d" : "2.1.4 c", cell, what, classes[c] * 100, "%");
+            }
+    }
+}
+
+static void handout_csv(const struct report *report, struct strbuf *out)
+{
+    strbuf_puts(out, "question,cell,figure,value,unit\r\n");
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        const struct report_memory *memory = &cell->memory;
+        csv_steps(cell, out);
+        if (is_known_u64(memory->planned_peak_live))
+            csv_row(out, "2.1.6 b", cell, "peak of live tensors (modelled)", (double)memory->planned_peak_live,
+                    "bytes");
+        if (is_known_u64(memory->resident_peak))
+            csv_row(out, "2.1.6 b", cell, "resident peak (measured)", (double)memory->resident_peak, "bytes");
+        csv_row(out, "2.1.6 d", cell, "a tensor of the residual stream (modelled)", residual_bytes(cell), "bytes");
+        if (cell->requested.compile && is_known_u64(cell->compile_ns))
+            csv_row(out, "4.2", cell, "compile time", (double)cell->compile_ns * 1e-9, "s");
+    }
+    for (size_t q = 0; q < sizeof questions / sizeof *questions; q++) {
+        struct strbuf text = {0};
+        questions[q].answer(report, &text);
+        if (!text.length || (questions[q].can && !questions[q].can(report))) {
+            escape_csv(out, questions[q].number);
+            strbuf_puts(out, ",,not in this report; it takes,");
+            escape_csv(out, questions[q].command);
+            strbuf_puts(out, ",command\r\n");
+        }
+        strbuf_release(&text);
+    }
+}
+
+void report_handout(const struct report *report, bool csv, struct strbuf *out)
+{
+    if (csv)
+        handout_csv(report, out);
+    else
+        handout_markdown(report, out);
+}
