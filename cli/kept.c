@@ -2,6 +2,7 @@
 #include "base/file.h"
 #include "base/vec.h"
 #include "base/xdg.h"
+#include "cli/terminal.h"
 #include <dirent.h>
 #include <limits.h>
 #include <stdio.h>
@@ -69,10 +70,13 @@ void kept_save(const struct report *report)
         unlink(old);
     }
     release(entries, count);
-    printf("kept: %s\nsteptop view last, steptop report last, steptop diff last~1 last\n", path);
+    struct strbuf words = {0};
+    strbuf_printf(&words, "kept: %s\nsteptop view last, steptop report last, steptop diff last~1 last\n", path);
+    print_all(words.text, words.length, NULL);
+    strbuf_release(&words);
     return;
 failed:
-    fprintf(stderr, "steptop: the report is not kept: %s\n", error.text);
+    say("steptop: the report is not kept: %s", error.text);
 }
 
 bool kept_path(const char *argument, char *path, size_t size, struct error *error)

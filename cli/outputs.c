@@ -1,6 +1,7 @@
 #include "cli/outputs.h"
 #include "base/arena.h"
 #include "base/vec.h"
+#include "cli/kept.h"
 #include "profiles/profile.h"
 #include <errno.h>
 #include <libgen.h>
@@ -130,9 +131,11 @@ static bool all_apart(const struct outputs *outputs, const struct arguments *arg
     const char *first = arguments->positional_count ? arguments->positional[0] : NULL;
     const char *resumed = command == COMMAND_RUN ? arguments->value[OPTION_RESUME] : NULL;
     const char *record = command == COMMAND_RUN ? arguments->value[OPTION_RECORD] : NULL;
-    char profile[PATH_MAX];
+    char profile[PATH_MAX], kept[PATH_MAX];
     if (first && command == COMMAND_RUN && profile_path(first, profile, sizeof profile))
         vec_push(&files, ((struct named_file){.flag = "the profile", .path = profile}));
+    else if (first && command == COMMAND_REPORT && kept_path(first, kept, sizeof kept, NULL))
+        vec_push(&files, ((struct named_file){.flag = command_info(command)->name, .path = kept}));
     else if (first && command != COMMAND_RUN)
         vec_push(&files, ((struct named_file){.flag = command_info(command)->name, .path = first}));
     if (resumed) /* what goes on from a report may go on in that file */

@@ -1,5 +1,6 @@
 /* steptop profiles: those there are; steptop profiles new NAME: a commented one to start from. */
 #include "base/file.h"
+#include "base/text.h"
 #include "base/xdg.h"
 #include "cli/cli.h"
 #include "profiles/profile.h"
@@ -14,7 +15,7 @@
 
 static void put_line(struct strbuf *out, const char *text)
 {
-    terminal_text(out, text, false);
+    text_terminal(out, text, false);
     strbuf_putc(out, '\n');
 }
 
@@ -30,7 +31,7 @@ static int list_profiles(bool names_only)
             continue;
         }
         struct strbuf name = {0};
-        terminal_text(&name, listings[i].name, false);
+        text_terminal(&name, listings[i].name, false);
         strbuf_printf(&text, "%-12s ", name.text ? name.text : "");
         strbuf_release(&name);
         put_line(&text, listings[i].description);

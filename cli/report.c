@@ -37,8 +37,7 @@ int command_report(const struct arguments *given)
         !outputs_take(&outputs, &arguments, format, &error) ||
         !kept_path(arguments.positional[0], path, sizeof path, &error) || !report_read(path, &report, &error))
         return fail(&error);
-    const struct named_file files[] = {{"report", arguments.positional[0], false, false},
-                                       {"--output", output, true, false}};
+    const struct named_file files[] = {{"report", path, false, false}, {"--output", output, true, false}};
     if (handout && output && !dash && (!check_path("--output", output, &error) || !files_apart(files, 2, &error))) {
         report_free(&report);
         return fail(&error);

@@ -9,20 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-void terminal_text(struct strbuf *out, const char *text, bool lines)
-{
-    while (*text) {
-        const size_t length = lines ? strcspn(text, "\n\t\r") : strlen(text);
-        clean_text(out, text, length);
-        text += length;
-        if (*text == '\r' && text[1] != '\n')
-            strbuf_putc(out, ' ');
-        else if (*text)
-            strbuf_putc(out, *text);
-        text += *text != 0;
-    }
-}
-
 static void put(const char *text)
 {
     fputs(text, stderr);
@@ -36,7 +22,7 @@ void say(const char *format, ...)
     va_start(list, format);
     char *made = NULL;
     if (vasprintf(&made, format, list) >= 0)
-        terminal_text(&clean, made, true);
+        text_terminal(&clean, made, true);
     va_end(list);
     free(made);
     strbuf_putc(&clean, '\n');
@@ -48,7 +34,7 @@ void say_over(const char *text)
 {
     struct strbuf clean = {0};
     strbuf_puts(&clean, "\r\033[K");
-    terminal_text(&clean, text, false);
+    text_terminal(&clean, text, false);
     put(clean.text);
     strbuf_release(&clean);
 }
@@ -71,7 +57,7 @@ bool print_all(const char *text, size_t length, struct error *error)
     if (!good) {
         strbuf_puts(&clean, "");
         for (size_t at = 0; at < length; at += strlen(text + at) + 1) {
-            terminal_text(&clean, text + at, true);
+            text_terminal(&clean, text + at, true);
         }
         text = clean.text;
         length = clean.length;
