@@ -89,8 +89,12 @@ static bool take(struct arguments *arguments, enum option_id option, const char 
 bool arguments_parse(int argc, char **argv, struct arguments *arguments, struct error *error)
 {
     struct option longs[OPTION_COUNT + 1] = {0};
-    char shorts[2 * OPTION_COUNT + 2] = ":";
+    char shorts[2 * OPTION_COUNT + 3] = ":";
     size_t count = 0, used = 1;
+    if (arguments->command == COMMAND_ATTACH) { /* what comes after the command's first word is the command's */
+        shorts[0] = '+';
+        shorts[used++] = ':';
+    }
     for (int i = 0; i < OPTION_COUNT; i++) {
         const struct option_info *info = option_info((enum option_id)i);
         if (!belongs(info, arguments->command))

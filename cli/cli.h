@@ -20,6 +20,7 @@ enum exit_code {
 
 enum command {
     COMMAND_RUN,
+    COMMAND_ATTACH,
     COMMAND_REPORT,
     COMMAND_DIFF,
     COMMAND_DEVICES,
@@ -68,6 +69,10 @@ enum option_id {
     OPTION_BATCH,
     OPTION_DRY_RUN,
     OPTION_RESUME,
+    OPTION_WINDOW, /* --steps of attach */
+    OPTION_SKIP,
+    OPTION_FOR,
+    OPTION_DETAIL,
     OPTION_RECORD,
     OPTION_REFERENCE,
     OPTION_THRESHOLD,
@@ -157,6 +162,7 @@ bool help_topic(const char *topic, struct strbuf *out,
 
 /* One function a subcommand. */
 int command_run(const struct arguments *arguments);
+int command_attach(const struct arguments *arguments);
 int command_report(const struct arguments *arguments);
 int command_diff(const struct arguments *arguments);
 int command_devices(const struct arguments *arguments);

@@ -1,10 +1,13 @@
 /* The table of subcommands. */
 #include "cli/cli.h"
+#include <limits.h>
 #include <string.h>
 
 static const struct command_info commands[COMMAND_COUNT] = {
     [COMMAND_RUN] = {"run", "[PROFILE]", 0, 1, false, command_run,
                      "Run a profile (a file, - for standard input, or the name of one of `steptop profiles`)"},
+    [COMMAND_ATTACH] = {"attach", "-- COMMAND…", 1, INT_MAX, false, command_attach,
+                        "Run any PyTorch, CUDA or NVTX program and see where its steps spend their time"},
     [COMMAND_DEVICES] = {"devices", "", 0, 0, false, command_devices,
                          "List the devices there are, and for the others what is missing"},
     [COMMAND_PROFILES] = {"profiles", "[new NAME]", 0, 2, false, command_profiles,

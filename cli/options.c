@@ -2,7 +2,7 @@
  * options works from here. */
 #include "cli/cli.h"
 
-#define SCREEN (FOR(RUN) | FOR(VIEW) | FOR(REPLAY))
+#define SCREEN (FOR(RUN) | FOR(ATTACH) | FOR(VIEW) | FOR(REPLAY))
 #define EVERY ((1u << COMMAND_COUNT) - 1)
 #define FORMATS "markdown seed yaml json csv perfetto svg html"
 
@@ -63,12 +63,20 @@ static const struct option_info options[OPTION_COUNT] = {
                          "Hardware counters: off, where they can be had (auto), or required (on)"},
     [OPTION_NO_MEMORY] = {"no-memory", 0, ARGUMENT_NONE, NULL, NULL, "memory", "false", FOR(RUN),
                           "Leave the memory ledger out of the report"},
-    [OPTION_BATCH] = {"batch", 'B', ARGUMENT_NONE, NULL, NULL, NULL, NULL, FOR(RUN) | FOR(REPLAY),
+    [OPTION_BATCH] = {"batch", 'B', ARGUMENT_NONE, NULL, NULL, NULL, NULL, FOR(RUN) | FOR(ATTACH) | FOR(REPLAY),
                       "No screen: progress on stderr, the table on stdout, as without a terminal"},
     [OPTION_DRY_RUN] = {"dry-run", 0, ARGUMENT_NONE, NULL, NULL, NULL, NULL, FOR(RUN),
                         "Run nothing: list the cells with FLOPs, planned memory and whether they fit"},
     [OPTION_RESUME] = {"resume", 0, ARGUMENT_FILE, "REPORT", NULL, NULL, NULL, FOR(RUN),
                        "Keep the finished cells of this report and run the others"},
+    [OPTION_WINDOW] = {"steps", 'n', ARGUMENT_TEXT, "N", NULL, NULL, NULL, FOR(ATTACH),
+                       "Measure so many steps, then leave the program alone; its end is still waited for"},
+    [OPTION_SKIP] = {"skip", 0, ARGUMENT_TEXT, "N", NULL, NULL, NULL, FOR(ATTACH),
+                     "Steps that are warm-up and not counted, beyond the first"},
+    [OPTION_FOR] = {"for", 0, ARGUMENT_TEXT, "TIME", NULL, NULL, NULL, FOR(ATTACH),
+                    "The same as --steps by the clock, from the first record on: 30s, 5m, 1h"},
+    [OPTION_DETAIL] = {"detail", 0, ARGUMENT_CHOICE, "WHAT", "ops layers", NULL, NULL, FOR(ATTACH),
+                       "On the CPU: each op (ops), or modules and phases alone, which costs less (layers)"},
     [OPTION_RECORD] = {"record", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN),
                        "Write every record to this file, for steptop replay"},
     [OPTION_REFERENCE] = {"reference", 0, ARGUMENT_FILE, "FOLDER", NULL, NULL, NULL, FOR(VERIFY),
@@ -78,24 +86,24 @@ static const struct option_info options[OPTION_COUNT] = {
     [OPTION_SPEED] = {"speed", 0, ARGUMENT_TEXT, "FACTOR", NULL, NULL, NULL, FOR(REPLAY),
                       "How many times as fast as it was recorded (default 1 on a screen, else max)"},
     [OPTION_FORMAT] = {"format", 'f', ARGUMENT_CHOICE, "FORMAT", FORMATS, NULL, NULL,
-                       FOR(RUN) | FOR(REPORT) | FOR(REPLAY), "Format of the report on stdout (default markdown)"},
+                       FOR(RUN) | FOR(ATTACH) | FOR(REPORT) | FOR(REPLAY), "Format of the report on stdout (default markdown)"},
     [OPTION_DEVICES_FORMAT] = {"format", 'f', ARGUMENT_CHOICE, "FORMAT", "markdown csv", NULL, NULL, FOR(DEVICES),
                                "Format of the list on stdout (default markdown)"},
     [OPTION_DIFF_FORMAT] = {"format", 'f', ARGUMENT_CHOICE, "FORMAT", "text markdown", NULL, NULL, FOR(DIFF),
                             "For reading here (text, the default) or for a pull request (markdown)"},
     [OPTION_OUTPUT] = {"output", 'o', ARGUMENT_FILE, "FILE", NULL, NULL, NULL,
-                       FOR(RUN) | FOR(REPORT) | FOR(REPLAY) | FOR(DIFF) | FOR(PROFILES) | FOR(VERIFY),
+                       FOR(RUN) | FOR(ATTACH) | FOR(REPORT) | FOR(REPLAY) | FOR(DIFF) | FOR(PROFILES) | FOR(VERIFY),
                        "Write to this file (run, replay: the YAML report, renewed after every cell; the others: - is "
                        "standard output)"},
-    [OPTION_MARKDOWN] = {"markdown", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
+    [OPTION_MARKDOWN] = {"markdown", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(ATTACH) | FOR(REPORT) | FOR(REPLAY),
                          "Write the Markdown report to this file as well"},
-    [OPTION_CSV] = {"csv", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
+    [OPTION_CSV] = {"csv", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(ATTACH) | FOR(REPORT) | FOR(REPLAY),
                     "Write the figures as CSV to this file as well"},
-    [OPTION_JSON] = {"json", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
+    [OPTION_JSON] = {"json", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(ATTACH) | FOR(REPORT) | FOR(REPLAY),
                      "Write the report as JSON to this file as well"},
-    [OPTION_PERFETTO] = {"perfetto", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
+    [OPTION_PERFETTO] = {"perfetto", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(ATTACH) | FOR(REPORT) | FOR(REPLAY),
                          "Write a trace for ui.perfetto.dev to this file as well"},
-    [OPTION_SVG] = {"svg", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
+    [OPTION_SVG] = {"svg", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(ATTACH) | FOR(REPORT) | FOR(REPLAY),
                     "Draw the report to this SVG file as well"},
     [OPTION_HTML] = {"html", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
                      "Write the report as one self-contained HTML file as well"},

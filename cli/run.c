@@ -145,7 +145,7 @@ int command_run(const struct arguments *arguments)
     if (!session)
         goto failed;
     if (screen_possible() && !arguments->value[OPTION_BATCH] && !arguments->value[OPTION_FORMAT]) {
-        struct screen screen = {arguments, session, &report, &outputs};
+        struct screen screen = {arguments, session, &report, &outputs, false};
         code = screen_run(&screen);
     } else {
         struct batch batch = {arguments, &profile, session, &report, &outputs};

@@ -54,7 +54,8 @@ int screen_run(struct screen *screen)
         return fail(&error);
     if (!screen->session)
         return signal ? 128 + signal : EXIT_OK;
-    settle(screen->session);
+    if (!screen->keeps_running)
+        settle(screen->session);
     if (!files_renew(screen->outputs, screen->report, screen->session, &error))
         return fail(&error);
     kept_save(screen->report);

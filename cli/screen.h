@@ -9,6 +9,7 @@ struct screen {
     struct session *session; /* NULL for view */
     struct report *report;
     struct outputs *outputs;
+    bool keeps_running; /* what runs when the user leaves is not ended */
 };
 
 /* True when the terminal UI can open here: stdin and stdout are terminals and TERM is one that can be drawn on. */

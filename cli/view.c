@@ -56,7 +56,7 @@ int command_view(const struct arguments *arguments)
                   arguments->positional[0]);
         code = fail(&error);
     } else {
-        struct screen screen = {arguments, NULL, &reports[0], &outputs};
+        struct screen screen = {arguments, NULL, &reports[0], &outputs, false};
         code = screen_run(&screen);
     }
 cleanup:
@@ -105,7 +105,7 @@ int command_replay(const struct arguments *arguments)
         goto cleanup;
     }
     if (on_screen) {
-        struct screen screen = {arguments, session, &report, &outputs};
+        struct screen screen = {arguments, session, &report, &outputs, false};
         code = screen_run(&screen);
     } else {
         struct batch batch = {arguments, &profile, session, &report, &outputs};

@@ -43,6 +43,7 @@ struct kernel_event {
     uint32_t name;        /* from probe->intern */
     uint16_t stream;      /* stream, or thread */
     uint8_t kind;
+    uint8_t device;       /* of a program that uses several; else 0 */
     uint64_t bytes;       /* copies */
 };
 

@@ -31,6 +31,8 @@ static const struct {
     [MESSAGE_RECORDS] = {"records", sizeof(struct record), MESSAGE_MAX},
     [MESSAGE_LOG] = {"log", 1, MESSAGE_MAX},
     [MESSAGE_RESULT] = {"result", sizeof(struct message_result), sizeof(struct message_result) + 2048},
+    [MESSAGE_HELLO] = {"hello", sizeof(struct message_hello), sizeof(struct message_hello) + 1024},
+    [MESSAGE_ATTACH] = {"attach", sizeof(struct message_attach), sizeof(struct message_attach)},
     [MESSAGE_SCOPE] = {"scope", sizeof(struct message_scope) + 1, sizeof(struct message_scope) + PLACE_TEXT_MAX},
     [MESSAGE_PLACE] = {"place", sizeof(struct message_place) + 1, sizeof(struct message_place) + 2 * PLACE_TEXT_MAX},
 };
@@ -129,31 +131,4 @@ void text_copy(char *to, size_t size, const void *text, size_t length)
     memcpy(to, text, length);
     to[length] = 0;
     text_clean(to, length);
-}
-
-static bool is_boolean(const void *bytes, size_t offset)
-{
-    return ((const unsigned char *)bytes)[offset] <= 1;
-}
-
-bool cell_from_bytes(struct cell *cell, const void *bytes, size_t length, struct error *error)
-{
-    /* A bool that is neither 0 nor 1 may not even be read, so it is looked at as a byte. */
-    if (length != sizeof *cell || !is_boolean(bytes, offsetof(struct cell, compile)) ||
-        !is_boolean(bytes, offsetof(struct cell, memory)))
-        return error_set(error, ERROR_INPUT, "these bytes are no cell of this version of steptop");
-    memcpy(cell, bytes, sizeof *cell);
-    char *const strings[] = {cell->device, cell->model.name, cell->model.preset};
-    const size_t sizes[] = {sizeof cell->device, sizeof cell->model.name, sizeof cell->model.preset};
-    for (int i = 0; i < 3; i++) {
-        strings[i][sizes[i] - 1] = 0;
-        text_clean(strings[i], strlen(strings[i]));
-    }
-    if ((unsigned)cell->model.kind > MODEL_ATTENTION || (unsigned)cell->dtype >= PRECISION_COUNT ||
-        (unsigned)cell->checkpoint >= CHECKPOINT_COUNT || (unsigned)cell->counters > COUNTERS_ON ||
-        (unsigned)cell->parallel >= PARALLEL_COUNT || (unsigned)cell->gradient_dtype > GRADIENTS_BF16 ||
-        cell->ranks < 1 || cell->ranks > RANKS_MAX || !cell->passes || cell->passes >= PASS_BIT(PASS_COUNT))
-        return error_set(error, ERROR_INPUT,
-                         "a cell with a kind, dtype, checkpoint, ranks, counter or pass that there is not");
-    return cell_possible(cell, error);
 }

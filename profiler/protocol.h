@@ -34,6 +34,9 @@ enum message_type {
     /* worker → front, since version 2 */
     MESSAGE_SCOPE, /* struct message_scope, text: its name. Its id is the number of scopes before it */
     MESSAGE_PLACE, /* struct message_place, text: the op, 0, the label. Its id is the number of places before it */
+    /* between an attached process and the front */
+    MESSAGE_HELLO,  /* struct message_hello, text: its command; the first that it says */
+    MESSAGE_ATTACH, /* struct message_attach, the ring's descriptor beside it: the front's answer */
     MESSAGE_TYPE_COUNT
 };
 
@@ -87,6 +90,17 @@ struct message_run {
 struct message_result {
     uint32_t status, reserved;
     uint64_t dropped;
+};
+
+struct message_hello {
+    uint32_t version, record_bytes;
+    uint32_t process, parent;
+    int32_t rank, local_rank, world; /* as the launcher put them into the environment; −1: not said */
+    uint32_t reserved;
+};
+struct message_attach {
+    uint32_t skip;        /* steps that are warm-up beyond the first */
+    uint32_t layers_only; /* 1: no record of single ops */
 };
 
 _Static_assert(sizeof(struct message_cell) <= MESSAGE_MAX, "fits a frame");

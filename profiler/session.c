@@ -1,7 +1,7 @@
 #include "profiler/session.h"
 #include "base/clock.h"
 #include "base/unknown.h"
-#include "profiler/session_internal.h"
+#include "profiler/attach_internal.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -281,6 +281,10 @@ static void link_poll(const struct session *session, const struct link *link, st
     poll_add(fds, max, count, link->process.errors);
     if (link->done)
         return;
+    if (!link->ring) { /* of a command: its processes have links of their own */
+        *timeout_ms = least(*timeout_ms, TICK_MS);
+        return;
+    }
     int wait = link->ring && ring_waiting(link->ring) >= session->ring_records / 2 ? 0 : TICK_MS;
     if (link->exited)
         wait = 0;
@@ -296,6 +300,8 @@ int session_poll(const struct session *session, struct pollfd *fds, int max, int
     if (session->active) {
         for (size_t i = 0; i < session->links.count; i++)
             link_poll(session, session->links.items[i], fds, max, &count, timeout_ms);
+        if (session->active->run.command)
+            count += attach_poll(session, fds + count, max - count);
         const uint64_t now = clock_now();
         const uint64_t deadlines[2] = {session->ending.timeout_at, session->ending.kill_at};
         for (int i = 0; i < 2; i++)

@@ -16,6 +16,7 @@
 #define EXIT_GRACE_NS 5000000000u /* from a worker's last word to ending it */
 
 struct replay;
+struct attach;
 
 /* The process behind one rank of the run that is active. */
 struct link {
@@ -62,6 +63,7 @@ struct session {
     struct recording_writer *recording;
     VEC(struct ceiling) ceilings; /* measured once a device, precision and number of threads */
     VEC(struct replay *) replays;
+    struct attach *attach; /* attach.c; NULL: no command */
     bool recording_cut; /* a recording was broken, or ended before its run did */
 };
 

@@ -3,7 +3,7 @@
 #include "base/limits.h"
 #include "base/unknown.h"
 #include "kernels/communicator.h"
-#include "profiler/session_internal.h"
+#include "profiler/attach_internal.h"
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
@@ -15,6 +15,8 @@
 void ranks_release(struct session *session)
 {
     for (size_t i = 0; i < session->links.count; i++) {
+        if (session->active && session->active->run.command)
+            session->links.items[i]->process.pid = 0; /* a command of the user's goes on without us */
         process_release(&session->links.items[i]->process);
         ring_close(session->links.items[i]->ring);
         free(session->links.items[i]);
@@ -58,7 +60,7 @@ static bool send_cell(const struct session *session, const struct link *link, co
 }
 
 /* A link to a rank, without a process yet; NULL when there is no memory or no descriptor. */
-static struct link *link_add(struct session *session, struct live_rank *rank, struct error *error)
+struct link *rank_link_add(struct session *session, struct live_rank *rank, struct error *error)
 {
     struct link *link = calloc(1, sizeof *link);
     if (!link) {
@@ -78,7 +80,7 @@ static struct link *link_add(struct session *session, struct live_rank *rank, st
 
 static bool link_begin(struct session *session, struct live_run *live, struct live_rank *rank, struct error *error)
 {
-    struct link *link = rank ? link_add(session, rank, error) : NULL;
+    struct link *link = rank ? rank_link_add(session, rank, error) : NULL;
     if (!link || !process_start(&link->process, session->program, &live->run.cell, (int)rank->rank.index,
                                 ring_fd(link->ring), session->meeting, error))
         return false;
@@ -97,6 +99,13 @@ bool ranks_begin(struct session *session, struct live_run *live)
     session->active = live;
     struct message_run begin = {.version = PROTOCOL_VERSION, .cell_bytes = sizeof(struct cell), .cell = live->run.cell};
     session_record(session, live->run.id, 0, MESSAGE_RUN, &begin, sizeof begin, NULL, 0);
+    if (live->run.command) {
+        if (attach_begin(session, live, &error))
+            return true;
+        ranks_release(session);
+        session_finish(session, live, STATUS_ERROR, error.text);
+        return false;
+    }
     session->meeting = live->run.cell.ranks > 1 ? communicator_file(live->run.cell.ranks, &error) : -1;
     if (live->run.cell.ranks > 1 && session->meeting < 0) {
         session_finish(session, live, STATUS_ERROR, error.text);
@@ -118,6 +127,10 @@ bool ranks_begin(struct session *session, struct live_run *live)
 void ranks_stop(struct session *session, enum status status, const char *reason, bool at_once)
 {
     struct ending *ending = &session->ending;
+    if (session->active->run.command) {
+        attach_stop(session, status, reason, at_once);
+        return;
+    }
     if (ending->forced == STATUS_PENDING) {
         ending->forced = status;
         text_copy(ending->forced_reason, sizeof ending->forced_reason, reason, strlen(reason));
@@ -195,7 +208,7 @@ static void take_line(void *context, const char *line, size_t length)
         text_copy(target->link->last_error, sizeof target->link->last_error, line, length);
 }
 
-static bool take_output(struct session *session, struct link *link, bool is_error)
+bool rank_take_output(struct session *session, struct link *link, bool is_error)
 {
     int *fd = is_error ? &link->process.errors : &link->process.output;
     struct log_stream *stream = is_error ? &link->errors : &link->output;
@@ -220,7 +233,7 @@ static bool take_output(struct session *session, struct link *link, bool is_erro
     return changed;
 }
 
-static bool take_records(struct session *session, struct link *link, struct live_run *live)
+bool rank_take_records(struct session *session, struct link *link, struct live_run *live)
 {
     struct rank *rank = &link->rank->rank;
     bool changed = false;
@@ -245,6 +258,13 @@ static bool take_records(struct session *session, struct link *link, struct live
         changed = true;
     }
     return changed;
+}
+
+void rank_end_output(struct session *session, struct link *link)
+{
+    struct log_target output = {session, link, false}, errors = {session, link, true};
+    log_stream_end(&link->output, take_line, &output);
+    log_stream_end(&link->errors, take_line, &errors);
 }
 
 /* How a rank is called whose process has ended: what it said, or what its exit tells. */
@@ -326,16 +346,14 @@ static void finish(struct session *session, struct live_run *live)
 static bool link_step(struct session *session, struct link *link, struct live_run *live)
 {
     bool changed = take_messages(session, link, live);
-    changed |= take_output(session, link, false);
-    changed |= take_output(session, link, true);
-    changed |= take_records(session, link, live);
+    changed |= rank_take_output(session, link, false);
+    changed |= rank_take_output(session, link, true);
+    changed |= rank_take_records(session, link, live);
     if (link->exited) {
         /* All that it left has been taken when a step finds nothing new; a grandchild may hold the pipes open for ever. */
         if (changed || link->done)
             return changed;
-        struct log_target output = {session, link, false}, errors = {session, link, true};
-        log_stream_end(&link->output, take_line, &output);
-        log_stream_end(&link->errors, take_line, &errors);
+        rank_end_output(session, link);
         judge(session, link);
         return true;
     }
@@ -359,6 +377,8 @@ bool ranks_step(struct session *session)
 {
     struct ending *ending = &session->ending;
     struct live_run *live = session->active;
+    if (live->run.command)
+        return attach_step(session);
     bool changed = false, over = true, all_exited = true;
     for (size_t i = 0; i < session->links.count; i++) {
         changed |= link_step(session, session->links.items[i], live);

@@ -39,6 +39,24 @@ void cell_default(struct cell *cell)
     model_preset_find("S", &cell->model, NULL);
 }
 
+void cell_of_command(struct cell *cell, const char *command)
+{
+    *cell = (struct cell){
+        .passes = PASS_BIT(PASS_FWD) | PASS_BIT(PASS_TRAIN_STEP),
+        .steps = STEPS_FOREVER,
+        .counters = COUNTERS_OFF,
+        .ranks = 1,
+    };
+    snprintf(cell->command, sizeof cell->command, "%s", command);
+    const size_t length = strlen(cell->command);
+    if (strlen(command) > length) { /* cut at a whole character, and seen to be cut */
+        size_t at = length - 3;
+        while (at && ((unsigned char)cell->command[at] & 0xc0) == 0x80)
+            at--;
+        strcpy(cell->command + at, "...");
+    }
+}
+
 /* A model of own sizes is named by them: "own-d512-ff2048-L4-h8". */
 static void name_by_sizes(struct model_config *model)
 {
@@ -135,6 +153,10 @@ void cell_title(const struct cell *cell, bool ascii, char *text, size_t size)
 {
     const char *dot = ascii ? ", " : " · ";
     struct strbuf title = {0};
+    if (cell->command[0]) {
+        snprintf(text, size, "%s%s%s", cell->command, cell->device[0] ? dot : "", cell->device);
+        return;
+    }
     strbuf_printf(&title, "%s%sb%lld%sc%lld%s%s%s%s%s%s", cell->model.name, dot, (long long)cell->batch_size, dot,
                   (long long)cell->context_length, dot, precision_name(cell->dtype), dot,
                   cell->compile ? "compile" : "eager", dot, cell->device);

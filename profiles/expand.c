@@ -222,6 +222,8 @@ bool cell_equal(const struct cell *a, const struct cell *b)
 {
     int key_count;
     const struct profile_key *keys = profile_keys(&key_count);
+    if (strcmp(a->command, b->command) != 0)
+        return false;
     for (int k = 0; k < key_count; k++) {
         if (keys[k].width && !key_equal(&keys[k], a, b))
             return false;

@@ -27,6 +27,8 @@ enum counters_mode { COUNTERS_OFF, COUNTERS_AUTO, COUNTERS_ON };
 
 enum { TELL_WARMUP = 1, TELL_SEED = 2, TELL_THREADS = 4 };
 
+#define CELL_COMMAND_MAX 200
+
 struct cell {
     char device[32]; /* "cpu", "cuda:0" */
     struct model_config model;
@@ -48,7 +50,13 @@ struct cell {
     bool memory;         /* the memory ledger in the report */
     uint8_t told;        /* TELL_…: what the title must say besides, because cells of the same run differ in it */
     uint32_t repetition; /* 0-based */
+    /* What is run instead of a model of ours, as a person would type it, cut to this length; "": a model. Then of the fields above only
+     * device, passes, warmup and steps mean anything, and the others are 0. */
+    char command[CELL_COMMAND_MAX];
 };
+
+/* A command instead of a model: `passes` are those that it may turn out to take. */
+void cell_of_command(struct cell *cell, const char *command);
 
 enum on_oom { ON_OOM_CONTINUE, ON_OOM_SKIP_LARGER };
 

@@ -18,20 +18,26 @@ static uint64_t sample_value(const struct sample *sample, int phase)
     return phase == PHASE_COUNT ? sample->wall_ns : sample->phase_ns[phase];
 }
 
+static bool is_of_kind(const struct sample *sample, int kind)
+{
+    return kind < 0 ? sample->kind != STEP_WARMUP : sample->kind == kind;
+}
+
+/* `kind` −1: all but warm-up. */
 static uint64_t *copy_samples(const struct rank *rank, struct arena *arena, int pass, int phase, int kind,
                               size_t *count)
 {
     size_t wanted = 0;
     *count = 0;
     for (size_t i = 0; i < rank->samples.count; i++)
-        wanted += rank->samples.items[i].pass == pass && rank->samples.items[i].kind == kind &&
+        wanted += rank->samples.items[i].pass == pass && is_of_kind(&rank->samples.items[i], kind) &&
                   is_known_u64(sample_value(&rank->samples.items[i], phase));
     if (!wanted)
         return NULL;
     uint64_t *values = arena_array(arena, uint64_t, wanted);
     for (size_t i = 0; i < rank->samples.count; i++) {
         const struct sample *sample = &rank->samples.items[i];
-        if (sample->pass == pass && sample->kind == kind && is_known_u64(sample_value(sample, phase)))
+        if (sample->pass == pass && is_of_kind(sample, kind) && is_known_u64(sample_value(sample, phase)))
             values[(*count)++] = sample_value(sample, phase);
     }
     return values;
@@ -56,6 +62,15 @@ static bool has_warmup(const struct rank *rank, enum pass pass)
     return false;
 }
 
+static void command_overhead(struct report_cell *cell, const struct rank *rank, struct report_pass *pass)
+{
+    size_t bare_count = 0;
+    const uint64_t *bare = copy_samples(rank, &cell->arena, (int)pass->pass, PHASE_COUNT, STEP_TIMED, &bare_count);
+    const struct report_phase *total = &pass->phases[PHASE_COUNT];
+    if (bare_count && total->profiled_count)
+        ratio_of_medians(total->profiled_ns, total->profiled_count, bare, bare_count, &pass->overhead);
+}
+
 static void build_pass(struct report_cell *cell, const struct run *run, enum pass which)
 {
     const struct rank *rank = run_lead(run);
@@ -76,13 +91,17 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
         if (fresh)
             fields_clear_phase(phase);
         phase->name = p == PHASE_COUNT ? "total" : phase_name((enum phase)p);
-        phase->samples_ns = copy_samples(rank, &cell->arena, which, p, STEP_TIMED, &phase->sample_count);
+        /* A command's steps are as they came: those that were recorded count, and the few that were not show what that costs. */
+        phase->samples_ns =
+            copy_samples(rank, &cell->arena, which, p, run->command ? -1 : STEP_TIMED, &phase->sample_count);
         phase->warmup_ns = copy_samples(rank, &cell->arena, which, p, STEP_WARMUP, &phase->warmup_count);
         phase->profiled_ns = copy_samples(rank, &cell->arena, which, p, STEP_PROFILED, &phase->profiled_count);
     }
     if (fresh) {
         pass->overhead = (struct ratio){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0, 0};
         pass_derive(pass, run->cell.profile_every);
+        if (run->command)
+            command_overhead(cell, rank, pass);
     }
     pass->profiled_steps = 0;
     pass->warmup_rows = false;

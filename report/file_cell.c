@@ -317,6 +317,8 @@ static bool finish_curve(struct file_cell *file, struct error *error)
 
 bool file_cell_finish(struct file_cell *file, struct error *error)
 {
+    if (!file->cell.requested.model.name[0] && !file->cell.requested.command[0])
+        return error_set(error, ERROR_INPUT, "a cell has neither a map 'requested' nor 'attached'");
     if (!finish_layers(&file->cell, error) || !finish_rows(&file->cell, error) || !finish_histograms(file, error) ||
         !finish_counters(file, error) || !finish_curve(file, error))
         return false;

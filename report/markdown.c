@@ -23,6 +23,15 @@ bool cell_has_kernels(const struct report_cell *cell)
     return cell->kernel_count && cell_longest_pass(cell) >= 0;
 }
 
+/* Nothing but commands has no table of models; a report without cells keeps its empty one. */
+static bool has_model(const struct report *report)
+{
+    bool any = report->cells.count == 0;
+    for (size_t i = 0; i < report->cells.count; i++)
+        any |= !report->cells.items[i]->requested.command[0];
+    return any;
+}
+
 /* Appends the sections of `text`, each of which begins with "\n## Title\n", folded: a forge shows the title to click on. */
 static void fold(struct strbuf *out, const char *text)
 {
@@ -50,14 +59,17 @@ void markdown_compose(const struct report *report, const char *first, const char
     strbuf_puts(out, first);
     strbuf_puts(out, "\nTimes are measured unless a column says otherwise: FLOPs and bytes are modelled from the plan, "
                      "clocks and power are sampled.\n\n");
-    strbuf_puts(out, "## End to End Benchmarks (");
-    escape_markdown_cell(out, report->host.hostname && *report->host.hostname ? report->host.hostname : "unknown host");
-    strbuf_puts(out, ")\n");
-    report_seed_table(report, out);
-    report_seed_head(report, out);
-    strbuf_puts(
-        out, "\navg is the mean and std the sample standard deviation over the timed steps; back is the difference of "
-             "the two means, its std the root of both variances.\n");
+    if (has_model(report)) {
+        strbuf_puts(out, "## End to End Benchmarks (");
+        escape_markdown_cell(out,
+                             report->host.hostname && *report->host.hostname ? report->host.hostname : "unknown host");
+        strbuf_puts(out, ")\n");
+        report_seed_table(report, out);
+        report_seed_head(report, out);
+        strbuf_puts(
+            out, "\navg is the mean and std the sample standard deviation over the timed steps; back is the difference "
+                 "of the two means, its std the root of both variances.\n");
+    }
     markdown_failures(report, out);
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
         struct strbuf text = {0};

@@ -114,6 +114,10 @@ static void settings_line(const struct report_cell *cell, struct strbuf *out)
 {
     const struct cell *asked = &cell->requested;
     struct strbuf text = {0};
+    if (asked->command[0]) {
+        line(out, "settings", "a command as it is; warm-up steps are left out, and one step of fifty is not recorded");
+        return;
+    }
     strbuf_puts(&text, "warm-up ");
     put_count(&text, requested_is_known(cell, "warmup") ? asked->warmup : UNKNOWN_U64);
     strbuf_puts(&text, ", steps ");

@@ -104,6 +104,15 @@ static const struct field requested_list[] = {
 };
 SET_ABSENT(requested, struct cell, "what was requested", requested, absent.requested);
 
+static const struct field attached_list[] = {
+    {"command", FIELD_CHARS, AT(struct cell, command), "as a person would type it", .required = true},
+    {"device", FIELD_CHARS, AT(struct cell, device), "that it uses: cpu, cuda:0 …"},
+    {"passes", FIELD_FLAGS, AT(struct cell, passes), "what its steps may be", PASS_NAMES},
+    {"warmup", FIELD_UNSIGNED, AT(struct cell, warmup), "uncounted steps"},
+    {"steps", FIELD_UNSIGNED, AT(struct cell, steps), "steps after which it was left alone", .special = "forever"},
+};
+SET(attached, struct cell, "what was attached to");
+
 /* What ran. */
 static const struct field effective_list[] = {
     {"dtype", FIELD_ENUM, AT(struct report_cell, effective_dtype), "that ran", .name = name_precision,
@@ -401,6 +410,8 @@ static bool effective_present(const void *item)
 {
     const struct report_cell *cell = item;
     bool ran = cell->layer_count > 0;
+    if (cell->requested.command[0])
+        return false;
     for (int pass = 0; pass < PASS_COUNT; pass++)
         ran |= cell->passes[pass].present && cell->passes[pass].phases[PHASE_COUNT].summary.n;
     return ran;
@@ -429,12 +440,24 @@ static bool memory_present(const void *item)
     return is_known_u64(memory->planned_total) || is_known_u64(memory->resident_peak);
 }
 
+static bool is_model(const void *item)
+{
+    return !((const struct cell *)item)->command[0];
+}
+
+static bool is_command(const void *item)
+{
+    return !is_model(item);
+}
+
 #define CELL(member) AT(struct report_cell, member)
 static const struct field cell_list[] = {
     {"id", FIELD_UNSIGNED, CELL(run_id), "of the run"},
     {"status", FIELD_ENUM, CELL(status), "how it ended", .name = name_status, .count = STATUS_COUNT, .required = true},
     {"reason", FIELD_STRING, CELL(reason), "one line"},
-    {"requested", FIELD_MAP, CELL(requested), "the cell of the profile", .fields = &requested_fields, .required = true},
+    {"requested", FIELD_MAP, CELL(requested), "the cell of the profile", .fields = &requested_fields, .present = is_model},
+    {"attached", FIELD_MAP, CELL(requested), "a command of the user's instead of a cell", .fields = &attached_fields,
+     .present = is_command},
     {"effective", FIELD_MAP, .offset = 0, .about = "what actually ran; left out when nothing could",
      .fields = &effective_fields, .present = effective_present},
     {"device", FIELD_MAP, CELL(device), "as the worker opened it", .fields = &device_fields, .present = device_present},

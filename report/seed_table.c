@@ -28,6 +28,8 @@ void report_seed_table(const struct report *report, struct strbuf *out)
     int64_t index = 0;
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
+        if (cell->requested.command[0])
+            continue;
         const bool first = i == 0 || !same_block(cell, report->cells.items[i - 1]);
         if (first && i > 0)
             pipe_new_block(&table);

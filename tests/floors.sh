@@ -12,13 +12,14 @@ allowed() { # FLOOR: what it may include beside its own folder; a folder ends in
     profiles) echo "base/ kernels/plan.h kernels/device.h model/model.h" ;;
     profiler) echo "base/ kernels/plan.h kernels/device.h kernels/communicator.h profiles/" ;;
     worker) echo "base/ kernels/ model/ profiles/ profiler/places.h profiler/protocol.h profiler/record.h profiler/ring.h" ;;
+    attach) echo "base/ kernels/plan.h kernels/device.h kernels/cuda/cupti_internal.h profiler/places.h profiler/protocol.h profiler/record.h profiler/ring.h" ;;
     report) echo "base/ kernels/ model/ profiles/ profiler/" ;;
     tui) echo "base/ kernels/ model/ profiles/ profiler/ report/" ;;
     cli) echo "base/ kernels/ model/ profiles/ profiler/ worker/ report/ tui/" ;;
     esac
 }
 bad=0
-for floor in base kernels model profiles profiler worker report tui cli; do
+for floor in base kernels model profiles profiler worker attach report tui cli; do
     [ -d "$floor" ] || continue
     may="$floor/ $(allowed "$floor")"
     for line in $(grep -rnoE '^#include "[^"]+"' "$floor" --include='*.c' --include='*.h' --include='*.cu' | tr -d ' '); do

@@ -18,6 +18,10 @@ static const char *note_text(const struct report_cell *cell, const char *key)
 static void describe(const struct report_cell *cell, char *text, size_t size)
 {
     const struct cell *c = &cell->requested;
+    if (c->command[0]) {
+        snprintf(text, size, "%s%s%s", c->device, c->device[0] ? "  " : "", c->command);
+        return;
+    }
     snprintf(text, size, "%s  %s%s%s  b%lld·c%lld  %s  %s", c->device, c->model.preset[0] ? c->model.preset : "",
              c->model.preset[0] ? "/" : "", c->model.name, (long long)c->batch_size, (long long)c->context_length,
              precision_name(cell->effective_dtype), cell_mode(cell));

@@ -82,6 +82,8 @@ static double median_of(const struct row *row, int phase)
 static double tokens_per_s(const struct row *row)
 {
     const struct cell *cell = &row->cell->requested;
+    if (cell->command[0])
+        return UNKNOWN_DOUBLE;
     return rate_per_s((double)(cell->batch_size * cell->context_length), median_of(row, PHASE_COUNT));
 }
 
@@ -159,27 +161,45 @@ static void device_text(const void *context, size_t index, struct cell_text *out
     cell_string(out, row_at(context, index)->cell->requested.device);
 }
 
+/* What only a model has. */
+static bool is_command(const void *context, size_t index, struct cell_text *out)
+{
+    if (!row_at(context, index)->cell->requested.command[0])
+        return false;
+    cell_string(out, "-");
+    return true;
+}
+
 static void model_text(const void *context, size_t index, struct cell_text *out)
 {
-    const struct model_config *model = &row_at(context, index)->cell->requested.model;
+    const struct cell *asked = &row_at(context, index)->cell->requested;
+    const struct model_config *model = &asked->model;
+    if (asked->command[0]) {
+        cell_string(out, asked->command);
+        return;
+    }
     snprintf(out->text, sizeof out->text, "%s%s%s", model->preset, model->preset[0] ? "/" : "", model->name);
 }
 
 static void shape_text(const void *context, size_t index, struct cell_text *out)
 {
     const struct cell *asked = &row_at(context, index)->cell->requested;
+    if (is_command(context, index, out))
+        return;
     snprintf(out->text, sizeof out->text, "b%lld·c%lld", (long long)asked->batch_size,
              (long long)asked->context_length);
 }
 
 static void dtype_text(const void *context, size_t index, struct cell_text *out)
 {
-    cell_string(out, precision_name(row_at(context, index)->cell->effective_dtype));
+    if (!is_command(context, index, out))
+        cell_string(out, precision_name(row_at(context, index)->cell->effective_dtype));
 }
 
 static void mode_text(const void *context, size_t index, struct cell_text *out)
 {
-    cell_string(out, cell_mode(row_at(context, index)->cell));
+    if (!is_command(context, index, out))
+        cell_string(out, cell_mode(row_at(context, index)->cell));
 }
 
 static void status_text(const void *context, size_t index, struct cell_text *out)

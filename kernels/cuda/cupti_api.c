@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define CUPTI_MAJOR (CUPTI_API_VERSION / 10000)
+#define CUPTI_12 18u /* the number of the first of CUDA 12 */
 
 /* Below the toolkit's folder; a target build has its libraries in lib64, older installers in extras. */
 static const char *const library_folders[] = {"lib64", "lib", "extras/CUPTI/lib64", "targets/x86_64-linux/lib",
@@ -66,19 +67,21 @@ static bool version_check(const struct cupti_api *api, struct error *error)
 }
 
 /* Fills the table from the library that was opened, or closes it. */
-static bool functions_load(struct cupti_api *api, struct error *error)
+static bool functions_load(struct cupti_api *api, bool older, struct error *error)
 {
     api->get_version = (__typeof__(api->get_version))dlsym(api->library, "cuptiGetVersion");
     if (!api->get_version || api->get_version(&api->version) != CUPTI_SUCCESS) {
         error_set(error, ERROR_DEVICE, "%s does not say which version of CUPTI it is", api->path);
         goto failed;
     }
-    if (!version_check(api, error))
+    const bool is_older = older && api->version < 1000 && api->version >= CUPTI_12;
+    if (!is_older && !version_check(api, error))
         goto failed;
+    api->subscribe_old = (__typeof__(api->subscribe_old))dlsym(api->library, "cuptiSubscribe");
 
 #define CUPTI_LOAD(field, function)                                                                                    \
     api->field = (__typeof__(api->field))dlsym(api->library, #function);                                               \
-    if (!api->field) {                                                                                                 \
+    if (!api->field && !(is_older && api->subscribe_old && strcmp(#function, "cuptiSubscribe_v2") == 0)) {                                                                                              \
         error_set(error, ERROR_DEVICE, "%s (CUPTI API %u) has no " #function, api->path, api->version);                \
         goto failed;                                                                                                   \
     }
@@ -96,7 +99,7 @@ bool cupti_api_load_library(struct cupti_api *api, const char *path, struct erro
 {
     memset(api, 0, sizeof *api);
     api->library = library_try(api, path);
-    return api->library ? functions_load(api, error) : error_set(error, ERROR_DEVICE, "%s does not load", path);
+    return api->library ? functions_load(api, false, error) : error_set(error, ERROR_DEVICE, "%s does not load", path);
 }
 
 bool cupti_api_load(struct cupti_api *api, struct error *error)
@@ -108,7 +111,21 @@ bool cupti_api_load(struct cupti_api *api, struct error *error)
                          "libcupti.so.%d was not found in the loader's path, CUDA_PATH, CUDA_HOME or /usr/local/cuda: "
                          "install CUDA %d's CUPTI (cuda-cupti) or point CUDA_PATH at the toolkit",
                          CUPTI_MAJOR, CUPTI_MAJOR);
-    return functions_load(api, error);
+    return functions_load(api, false, error);
+}
+
+bool cupti_api_load_present(struct cupti_api *api, struct error *error)
+{
+    static const char *const names[] = {"libcupti.so.13", "libcupti.so.12"};
+    memset(api, 0, sizeof *api);
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        api->library = dlopen(names[i], RTLD_NOW | RTLD_NOLOAD);
+        if (api->library) {
+            snprintf(api->path, sizeof api->path, "%s", names[i]);
+            return functions_load(api, true, error);
+        }
+    }
+    return cupti_api_load(api, error);
 }
 
 const char *cupti_result_text(const struct cupti_api *api, CUptiResult result, char *text, size_t size)

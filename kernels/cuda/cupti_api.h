@@ -31,11 +31,15 @@ struct cupti_api {
 #define CUPTI_FIELD(field, function) __typeof__(function) *field;
     CUPTI_ACTIVITY_FUNCTIONS(CUPTI_FIELD)
 #undef CUPTI_FIELD
+    CUptiResult (*subscribe_old)(CUpti_SubscriberHandle *subscriber, CUpti_CallbackFunc callback, void *context);
 };
 
 /* Looks for libcupti in the loader's path, in CUDA_PATH and CUDA_HOME and in /usr/local/cuda; fills the table. Fails with
  * ERROR_DEVICE when there is none or its records are not those of this build. */
 bool cupti_api_load(struct cupti_api *api, struct error *error);
+/* The one that the program has loaded already, else the same; one of CUDA 12 will do: the fields that are read lie where they lay
+ * (but for subscribing, which is `subscribe_old` where `subscribe` is NULL). */
+bool cupti_api_load_present(struct cupti_api *api, struct error *error);
 /* The same with the library's file name, for tests. */
 bool cupti_api_load_library(struct cupti_api *api, const char *path, struct error *error);
 

@@ -60,6 +60,39 @@ static const struct launch_call {
 };
 #define LAUNCH_CALLS (sizeof launch_calls / sizeof *launch_calls)
 
+/* What others call besides: copies that the host waits for, and waiting itself, whose records say how long but not for whom. */
+static const struct launch_call foreign_calls[] = {
+/* clang-format off */
+#define DRIVER(name) {CUPTI_CB_DOMAIN_DRIVER_API, CUPTI_DRIVER_TRACE_CBID_##name}
+#define RUNTIME(name) {CUPTI_CB_DOMAIN_RUNTIME_API, CUPTI_RUNTIME_TRACE_CBID_##name}
+    /* clang-format on */
+    DRIVER(cuMemcpy),
+    DRIVER(cuMemcpyAsync),
+    DRIVER(cuMemcpyHtoD_v2),
+    DRIVER(cuMemcpyDtoH_v2),
+    DRIVER(cuMemcpyDtoD_v2),
+    DRIVER(cuMemcpyPeerAsync),
+    DRIVER(cuMemcpy3DAsync_v2),
+    DRIVER(cuMemsetD8_v2),
+    DRIVER(cuMemsetD16_v2),
+    DRIVER(cuMemsetD32_v2),
+    DRIVER(cuStreamSynchronize),
+    DRIVER(cuCtxSynchronize),
+    DRIVER(cuEventSynchronize),
+    RUNTIME(cudaMemcpy_v3020),
+    RUNTIME(cudaMemcpy_ptds_v7000),
+    RUNTIME(cudaMemcpyPeerAsync_v4000),
+    RUNTIME(cudaMemcpy3DAsync_v3020),
+    RUNTIME(cudaMemset_v3020),
+    RUNTIME(cudaStreamSynchronize_v3020),
+    RUNTIME(cudaStreamSynchronize_ptsz_v7000),
+    RUNTIME(cudaDeviceSynchronize_v3020),
+    RUNTIME(cudaEventSynchronize_v3020),
+#undef DRIVER
+#undef RUNTIME
+};
+#define FOREIGN_CALLS (sizeof foreign_calls / sizeof *foreign_calls)
+
 /* Always on: graphs are captured while nothing is traced. */
 static const struct {
     CUpti_CallbackDomain domain;
@@ -76,7 +109,7 @@ static const struct {
 static void graph_callback(struct cupti_source *source, CUpti_CallbackId id, const CUpti_GraphData *graph)
 {
     uint64_t made, original;
-    int32_t node = source->node;
+    int32_t node = source_is_foreign(&source->options) ? source->options.node() : source->node;
     if (source->api->graph_node_id(graph->node, &made) != CUPTI_SUCCESS)
         return;
     if (id == CUPTI_CBID_RESOURCE_GRAPHNODE_CLONED) {
@@ -135,20 +168,49 @@ static uint64_t call_activities(const struct cupti_source *source, CUpti_Callbac
  * launch, made when the outer call began. One that failed put nothing on the device. This runs four times for such a call, on
  * the thread whose launches are timed: no lock, one look at the clock, and `launched`, which no other thread changes, is
  * stored and not added to. */
+static _Thread_local struct {
+    unsigned depth;
+    uint64_t time; /* when the outermost call under way began */
+} calls;
+
+void cupti_calls_forget(void)
+{
+    calls.depth = 0;
+}
+
+/* Several threads launch, each with a node of its own. Nothing is counted: of a graph of somebody else's nobody knows how many
+ * activities it has. */
+static void foreign_callback(struct cupti_source *source, CUpti_CallbackDomain domain, CUpti_CallbackId id,
+                             const CUpti_CallbackData *call)
+{
+    if (call->callbackSite != CUPTI_API_ENTER) {
+        calls.depth -= calls.depth > 0;
+        return;
+    }
+    if (calls.depth++ == 0)
+        calls.time = clock_now();
+    struct launch launch = {.correlation = call->correlationId,
+                            .node = source->options.node(),
+                            .step = source->options.step(),
+                            .time = calls.time,
+                            .call = LAUNCH_CALL(domain, id)};
+    launch_table_put(source->launches, &launch);
+}
+
 static void launch_callback(struct cupti_source *source, CUpti_CallbackDomain domain, CUpti_CallbackId id,
                             const CUpti_CallbackData *call)
 {
     bool in_step = source->step != LAUNCH_STEP_NONE;
     uint64_t launched = atomic_load_explicit(&source->launched, memory_order_relaxed);
     if (call->callbackSite != CUPTI_API_ENTER) {
-        if (source->call_depth && --source->call_depth == 0 && in_step && call->functionReturnValue &&
+        if (calls.depth && --calls.depth == 0 && in_step && call->functionReturnValue &&
             *(const int *)call->functionReturnValue != 0)
             atomic_store_explicit(&source->launched, launched - call_activities(source, domain, id, call),
                                   memory_order_relaxed);
         return;
     }
-    if (source->call_depth++ == 0) {
-        source->call_time = clock_now();
+    if (calls.depth++ == 0) {
+        calls.time = clock_now();
         if (in_step)
             atomic_store_explicit(&source->launched, launched + call_activities(source, domain, id, call),
                                   memory_order_relaxed);
@@ -156,7 +218,7 @@ static void launch_callback(struct cupti_source *source, CUpti_CallbackDomain do
     struct launch launch = {.correlation = call->correlationId,
                             .node = call_is_graph(domain, id) ? EVENT_NODE_NONE : source->node,
                             .step = source->step,
-                            .time = source->call_time,
+                            .time = calls.time,
                             .call = LAUNCH_CALL(domain, id)};
     launch_table_put(source->launches, &launch);
 }
@@ -168,7 +230,10 @@ void CUPTIAPI cupti_subscriber_callback(void *context, CUpti_CallbackDomain doma
     switch (domain) {
     case CUPTI_CB_DOMAIN_DRIVER_API:
     case CUPTI_CB_DOMAIN_RUNTIME_API:
-        launch_callback(source, domain, id, data);
+        if (source_is_foreign(&source->options))
+            foreign_callback(source, domain, id, data);
+        else
+            launch_callback(source, domain, id, data);
         break;
     case CUPTI_CB_DOMAIN_RESOURCE:
         graph_callback(source, id, (const CUpti_GraphData *)((const CUpti_ResourceData *)data)->resourceDescriptor);
@@ -202,9 +267,13 @@ CUptiResult cupti_standing_callbacks(struct cupti_source *source)
 CUptiResult cupti_launch_callbacks(struct cupti_source *source, bool on)
 {
     CUptiResult first = CUPTI_SUCCESS;
-    for (size_t i = 0; i < LAUNCH_CALLS; i++) {
-        CUptiResult result =
-            source->api->enable_callback(on, source->subscriber, launch_calls[i].domain, launch_calls[i].id);
+    const bool foreign = source_is_foreign(&source->options);
+    for (size_t i = 0; i < LAUNCH_CALLS + (foreign ? FOREIGN_CALLS : 0); i++) {
+        const struct launch_call *call = i < LAUNCH_CALLS ? &launch_calls[i] : &foreign_calls[i - LAUNCH_CALLS];
+        CUptiResult result = source->api->enable_callback(on, source->subscriber, call->domain, call->id);
+        /* An older CUPTI, which only other people's programs bring, does not know the newest calls, nor does its runtime. */
+        if (foreign && result == CUPTI_ERROR_INVALID_PARAMETER)
+            result = CUPTI_SUCCESS;
         if (first == CUPTI_SUCCESS)
             first = result;
     }

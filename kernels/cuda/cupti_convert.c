@@ -3,7 +3,7 @@
 /* What all device activities have in common, whichever record they came in. */
 struct activity {
     uint64_t start, end, graph_node;
-    uint32_t correlation, runtime_correlation, stream;
+    uint32_t correlation, runtime_correlation, stream, device;
 };
 
 /* The window that holds `time`; windows are ordered and do not overlap. */
@@ -40,6 +40,7 @@ static void event_fill(struct kernel_event *event, enum kernel_event_kind kind, 
         .node = EVENT_NODE_NONE,
         .stream = activity->stream < UINT16_MAX ? (uint16_t)activity->stream : UINT16_MAX,
         .kind = (uint8_t)kind,
+        .device = activity->device < UINT8_MAX ? (uint8_t)activity->device : UINT8_MAX,
     };
 }
 
@@ -69,6 +70,8 @@ static enum verdict device_activity(const struct conversion *conversion, const s
     event_fill(event, kind, activity);
     event->launch = launch.time < activity->start ? launch.time : activity->start;
     event->node = activity->graph_node ? graph_table_get(conversion->graphs, activity->graph_node) : launch.node;
+    if (event->node == EVENT_NODE_NONE) /* a graph from before we came: where it was launched, where that is known */
+        event->node = launch.node;
     *step = launch.step;
     return VERDICT_EVENT;
 }
@@ -82,6 +85,11 @@ static enum verdict host_activity(const struct conversion *conversion, const str
         return VERDICT_OUTSIDE;
     event_fill(event, kind, activity);
     *step = window->step;
+    struct launch call; /* of programs that are not ours, waiting calls are noted as well */
+    if (launch_table_get(conversion->launches, activity->correlation, &call) && call.step != LAUNCH_STEP_NONE) {
+        event->node = call.node;
+        *step = call.step;
+    }
     return VERDICT_HOST;
 }
 
@@ -155,7 +163,8 @@ static enum verdict kernel_convert(const struct conversion *conversion, const CU
                                 .end = kernel->end,
                                 .graph_node = kernel->graphNodeId,
                                 .correlation = kernel->correlationId,
-                                .stream = kernel->streamId};
+                                .stream = kernel->streamId,
+                                .device = kernel->deviceId};
     enum verdict verdict = device_activity(conversion, &activity, EVENT_KERNEL, event, step);
     if (is_handed_over(verdict))
         event->name = name_cache_symbol(conversion->names, kernel->name);
@@ -170,7 +179,8 @@ static enum verdict copy_convert(const struct conversion *conversion, const CUpt
                                 .graph_node = copy->graphNodeId,
                                 .correlation = copy->correlationId,
                                 .runtime_correlation = copy->runtimeCorrelationId,
-                                .stream = copy->streamId};
+                                .stream = copy->streamId,
+                                .device = copy->deviceId};
     enum verdict verdict = device_activity(conversion, &activity, EVENT_COPY, event, step);
     if (is_handed_over(verdict)) {
         event->name = name_cache_text(conversion->names, copy_name(copy->copyKind));
@@ -186,7 +196,8 @@ static enum verdict memset_convert(const struct conversion *conversion, const CU
                                 .end = set->end,
                                 .graph_node = set->graphNodeId,
                                 .correlation = set->correlationId,
-                                .stream = set->streamId};
+                                .stream = set->streamId,
+                                .device = set->deviceId};
     enum verdict verdict = device_activity(conversion, &activity, EVENT_MEMSET, event, step);
     if (is_handed_over(verdict)) {
         event->name = name_cache_text(conversion->names, "memset");

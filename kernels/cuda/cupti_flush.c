@@ -108,9 +108,10 @@ static void buffer_convert(struct cupti_source *source, const struct conversion 
         launch_table_mark(source->launches, activity_correlation(record));
         if (verdict == VERDICT_EVENT || verdict == VERDICT_SURPLUS || verdict == VERDICT_HOST)
             source->probe->event(source->probe->context, step, &event);
-        if (verdict == VERDICT_EVENT && event.kind == EVENT_KERNEL && event.node != EVENT_NODE_NONE)
+        if (verdict == VERDICT_EVENT && event.kind == EVENT_KERNEL && event.node != EVENT_NODE_NONE &&
+            !source_is_foreign(&source->options))
             kernel_note(source, &event);
-        if (record->kind == CUPTI_ACTIVITY_KIND_OVERHEAD) { /* CUPTI leaves its detail to us to free */
+        if (record->kind == CUPTI_ACTIVITY_KIND_OVERHEAD && source->api->version >= 10000) { /* CUPTI leaves its detail to us to free */
             CUpti_ActivityOverhead3 *overhead = (CUpti_ActivityOverhead3 *)record;
             free(overhead->overheadData);
             overhead->overheadData = NULL;

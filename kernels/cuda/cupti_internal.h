@@ -40,10 +40,20 @@ struct source_options {
     uint32_t
         launches; /* places in the launch table, a power of two; 0: 1 << 16, 200 ms of a host launching its fastest */
     uint32_t period_ms; /* of the flush thread; 0: 50 */
+    /* Of a program that is not ours (attach/): it launches from several threads, to several devices, in graphs of its own, and has
+     * steps only as somebody tells. Both are asked on the launching thread; NULL: node and step are those of the source. */
+    int32_t (*node)(void);
+    uint64_t (*step)(void);
     /* Sees each filled buffer before it is reused, on the source's thread; for recordings. */
     void (*tap)(void *context, const struct cupti_source *source, const uint8_t *buffer, size_t valid);
     void *tap_context;
 };
+
+/* Is the program not ours, but one that is attached to? */
+static inline bool source_is_foreign(const struct source_options *options)
+{
+    return options->node != NULL;
+}
 
 /* cupti_source_open with a table of functions, which must outlive the source, and other sizes. */
 struct cupti_source *cupti_source_open_with(const struct cupti_api *api, const struct probe *probe,
@@ -68,8 +78,6 @@ struct cupti_source {
     int32_t node;
     uint32_t graph_activities;
     uint64_t step; /* LAUNCH_STEP_NONE between steps */
-    unsigned call_depth;
-    uint64_t call_time; /* when the outermost call under way began */
     bool tracing;
 
     _Atomic uint64_t launched; /* activities issued in steps */
@@ -106,6 +114,7 @@ void cupti_flush_ask(struct cupti_source *source, enum source_request request); 
 uint64_t cupti_flush_buffers(void);                                             /* allocated so far */
 
 /* cupti_callbacks.c. The subscriber's callback; its context is the source. */
+void cupti_calls_forget(void); /* of the calling thread: none is under way */
 void CUPTIAPI cupti_subscriber_callback(void *context, CUpti_CallbackDomain domain, CUpti_CallbackId id,
                                         const void *data);
 CUptiResult cupti_standing_callbacks(struct cupti_source *source);        /* graphs and fatal errors: always on */

@@ -61,7 +61,9 @@ static bool source_attach(struct cupti_source *source, struct error *error)
     if (!cupti_call(source, cupti_flush_register(source), "giving CUPTI the monotonic clock and buffers", error))
         return false;
 
-    CUptiResult result = api->subscribe(&source->subscriber, cupti_subscriber_callback, source, &subscriber);
+    CUptiResult result = api->subscribe
+                             ? api->subscribe(&source->subscriber, cupti_subscriber_callback, source, &subscriber)
+                             : api->subscribe_old(&source->subscriber, cupti_subscriber_callback, source);
     holder[sizeof holder - 1] = '\0';
     if (result != CUPTI_SUCCESS)
         return subscribe_failed(api, result, holder, error);
@@ -233,8 +235,13 @@ void cupti_source_start(struct cupti_source *source, uint64_t step_id)
     source->in_step = true;
     pthread_cond_signal(&source->wake);
     pthread_mutex_unlock(&source->lock);
-    source->call_depth = 0;
+    cupti_calls_forget();
     source->step = step_id;
+}
+
+void cupti_source_watch(struct cupti_source *source)
+{
+    cupti_source_start(source, 0);
 }
 
 void cupti_source_stop(struct cupti_source *source)

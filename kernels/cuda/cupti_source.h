@@ -41,6 +41,9 @@ void cupti_source_graph(struct cupti_source *source, uint32_t activities);
  * that had better not be a step's first kernel. What runs before start is in no step. */
 bool cupti_source_arm(struct cupti_source *source);
 
+/* For a program that is not ours: all that is launched from here to the end is traced, in the steps that options.step says. */
+void cupti_source_watch(struct cupti_source *source);
+
 /* Between these two, on an idle device at both ends, launches are traced as step `step_id`. Tracing stays switched on after
  * stop, so that a run of profiled steps alone does not pay for switching; quiet switches it off. When CUPTI fails here, a
  * note says so and the step runs untraced: nothing of the profiler's makes a step fail. */

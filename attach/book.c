@@ -1,0 +1,143 @@
+#include "attach/book.h"
+#include "attach/classes.h"
+#include "attach/link.h"
+#include "base/unknown.h"
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* One book a process, as there is one link. Tables of a fixed size with open addressing, twice as long as what may be in them. */
+struct scope_row {
+    int32_t parent;
+    char *name;
+};
+struct name_row {
+    char *text;
+    uint8_t kernel_class;
+};
+struct place_row {
+    int32_t context;
+    uint32_t name;
+};
+
+static struct {
+    pthread_mutex_t lock;
+    struct scope_row scopes[BOOK_SCOPES];
+    struct name_row names[BOOK_NAMES];
+    struct place_row places[BOOK_PLACES];
+    int32_t scope_cells[2 * BOOK_SCOPES], name_cells[2 * BOOK_NAMES], place_cells[2 * BOOK_PLACES]; /* index + 1 */
+    int32_t scope_count, name_count, place_count;
+} book = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+#define CLASS_ROW (UINT32_MAX - 64) /* + a class: of places that are all of a class in a layer */
+
+static uint32_t hash_text(const char *text, uint32_t seed)
+{
+    uint64_t hash = 0xcbf29ce484222325u ^ seed; /* FNV-1a */
+    for (; *text; text++)
+        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+    return (uint32_t)(hash >> 32 ^ hash);
+}
+
+int32_t book_scope(int32_t parent, const char *name, uint64_t parameter_bytes)
+{
+    pthread_mutex_lock(&book.lock);
+    int32_t found = BOOK_NONE;
+    for (uint32_t i = hash_text(name, (uint32_t)parent);; i++) {
+        int32_t *cell = &book.scope_cells[i % (2 * BOOK_SCOPES)];
+        if (*cell) {
+            const struct scope_row *row = &book.scopes[*cell - 1];
+            if (row->parent != parent || strcmp(row->name, name) != 0)
+                continue;
+            found = *cell - 1;
+        } else if (book.scope_count < BOOK_SCOPES) {
+            char *copy = strdup(name);
+            if (!copy)
+                break;
+            book.scopes[book.scope_count] = (struct scope_row){parent, copy};
+            const struct message_scope message = {.parent = parent, .parameter_bytes = parameter_bytes};
+            link_send(MESSAGE_SCOPE, &message, sizeof message, name, strnlen(name, 256));
+            found = book.scope_count++;
+            *cell = found + 1;
+        }
+        break;
+    }
+    pthread_mutex_unlock(&book.lock);
+    return found;
+}
+
+uint32_t book_name(const char *name)
+{
+    uint32_t found = 0;
+    pthread_mutex_lock(&book.lock);
+    for (uint32_t i = hash_text(name, 0);; i++) {
+        int32_t *cell = &book.name_cells[i % (2 * BOOK_NAMES)];
+        if (*cell) {
+            if (strcmp(book.names[*cell - 1].text, name) != 0)
+                continue;
+            found = (uint32_t)(*cell - 1);
+        } else if (book.name_count < BOOK_NAMES) {
+            char *copy = strdup(name);
+            if (!copy)
+                break;
+            book.names[book.name_count] = (struct name_row){copy, (uint8_t)class_of_name(name)};
+            const struct message_name message = {(uint32_t)book.name_count};
+            const size_t length = strnlen(name, AGGREGATE_NAME_MAX - 1);
+            link_send(MESSAGE_NAME, &message, sizeof message, length ? name : "?", length ? length : 1);
+            found = (uint32_t)book.name_count++;
+            *cell = (int32_t)found + 1;
+        }
+        break;
+    }
+    pthread_mutex_unlock(&book.lock);
+    return found;
+}
+
+enum kernel_class book_class(uint32_t name)
+{
+    return name < BOOK_NAMES ? (enum kernel_class)book.names[name].kernel_class : CLASS_OTHER;
+}
+
+static void say_place(int32_t context, uint32_t name)
+{
+    const enum kernel_class kernel_class = name >= CLASS_ROW ? (enum kernel_class)(name - CLASS_ROW) : book_class(name);
+    const struct message_place message = {.scope = CONTEXT_SCOPE(context),
+                                          .phase = (uint8_t)CONTEXT_PHASE(context),
+                                          .kernel_class = (uint8_t)kernel_class,
+                                          .flops = UNKNOWN_DOUBLE,
+                                          .bytes = UNKNOWN_DOUBLE,
+                                          .saved_bytes = UNKNOWN_U64};
+    char text[PLACE_TEXT_MAX] = "";
+    const char *op = name >= CLASS_ROW ? "" : book.names[name].text;
+    const int length = snprintf(text, sizeof text - 1, "%.*s", PLACE_TEXT_MAX - 8, op);
+    link_send(MESSAGE_PLACE, &message, sizeof message, text, (size_t)length + 1); /* no label */
+}
+
+int32_t book_place(int32_t context, uint32_t name)
+{
+    int32_t found = BOOK_NONE;
+    pthread_mutex_lock(&book.lock);
+    for (uint32_t i = (uint32_t)context * 0x9e3779b1u + name * 0x85ebca6bu;; i++) {
+        int32_t *cell = &book.place_cells[(i ^ i >> 15) % (2 * BOOK_PLACES)];
+        if (*cell) {
+            const struct place_row *row = &book.places[*cell - 1];
+            if (row->context != context || row->name != name)
+                continue;
+            found = *cell - 1;
+        } else if (book.place_count < BOOK_PLACES) {
+            book.places[book.place_count] = (struct place_row){context, name};
+            say_place(context, name);
+            found = book.place_count++;
+            *cell = found + 1;
+        }
+        break;
+    }
+    pthread_mutex_unlock(&book.lock);
+    return found;
+}
+
+int32_t book_place_of_class(int32_t context, enum kernel_class kernel_class)
+{
+    return book_place(context, CLASS_ROW + (uint32_t)kernel_class);
+}

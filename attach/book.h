@@ -1,0 +1,24 @@
+/* What was said to the front: scopes, places and names, each once. Ids count in the order of saying. */
+#pragma once
+#include "kernels/plan.h"
+#include <stdint.h>
+
+/* A context is where a thread is: a scope and a phase in one number. */
+#define CONTEXT(scope, phase) ((int32_t)(((scope) + 1) << 3 | (int32_t)(phase)))
+#define CONTEXT_SCOPE(context) (((context) >> 3) - 1)
+#define CONTEXT_PHASE(context) ((enum phase)((context)&7))
+
+#define BOOK_SCOPES 16384
+#define BOOK_NAMES 16384
+#define BOOK_PLACES 131072
+#define BOOK_NONE (-1)
+
+/* The scope called `name` below `parent` (BOOK_NONE: none), said on its first asking. BOOK_NONE when there are too many. */
+int32_t book_scope(int32_t parent, const char *name, uint64_t parameter_bytes);
+/* The id of an op's or kernel's name; the same text gives the same id. 0 is "?": a name too many. */
+uint32_t book_name(const char *name);
+enum kernel_class book_class(uint32_t name); /* guessed from the name by classes.h */
+/* The place of something called `name` in a context. */
+int32_t book_place(int32_t context, uint32_t name);
+/* The same for all of a class in a context: no op is named. CLASS_OTHER: the context as a whole. */
+int32_t book_place_of_class(int32_t context, enum kernel_class kernel_class);

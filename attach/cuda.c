@@ -1,0 +1,176 @@
+#include "attach/cuda.h"
+#include "attach/book.h"
+#include "attach/link.h"
+#include "attach/steps.h"
+#include "attach/where.h"
+#include "base/unknown.h"
+#include "kernels/cuda/cupti_internal.h"
+#include <dlfcn.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#define HANDSHAKE_MS 100
+#define CLASSES_CACHED 4096u
+
+static struct {
+    struct cupti_source *source;
+    struct probe probe;
+    pid_t pid;
+    _Atomic bool watched;
+    struct {
+        int32_t context, place;
+        uint8_t kernel_class;
+    } cache[CLASSES_CACHED]; /* the source's thread's */
+} cuda;
+
+/* ---- the launching thread's ---- */
+
+static uint64_t step_now(void)
+{
+    return steps_recorded() ? steps_now() : LAUNCH_STEP_NONE;
+}
+
+/* ---- the source's thread's ---- */
+
+static uint32_t intern(void *context, const char *name)
+{
+    (void)context;
+    return book_name(name);
+}
+
+static int32_t place_of(int32_t context, enum kernel_class kernel_class)
+{
+    const uint32_t at =
+        ((uint32_t)context * 0x9e3779b1u ^ (uint32_t)kernel_class * 0x85ebca6bu) >> 16 & (CLASSES_CACHED - 1);
+    if (!cuda.cache[at].place || cuda.cache[at].context != context || cuda.cache[at].kernel_class != kernel_class) {
+        cuda.cache[at].place = 1 + book_place_of_class(context, kernel_class);
+        cuda.cache[at].context = context;
+        cuda.cache[at].kernel_class = (uint8_t)kernel_class;
+    }
+    return cuda.cache[at].place - 1;
+}
+
+static void event(void *unused, uint64_t step, const struct kernel_event *event)
+{
+    (void)unused;
+    static const uint8_t kinds[] = {[EVENT_KERNEL] = RECORD_KERNEL,
+                                    [EVENT_COPY] = RECORD_COPY,
+                                    [EVENT_MEMSET] = RECORD_MEMSET,
+                                    [EVENT_SYNC] = RECORD_SYNC,
+                                    [EVENT_OVERHEAD] = RECORD_OVERHEAD};
+    if (event->kind >= sizeof kinds)
+        return;
+    struct record record = {.start = event->start,
+                            .end = event->end,
+                            .launch = event->launch,
+                            .payload = event->bytes,
+                            .correlation = event->correlation,
+                            .place = BOOK_NONE,
+                            .name = event->name,
+                            .step = (uint32_t)step,
+                            .stream = event->stream,
+                            .device = event->device,
+                            .kind = kinds[event->kind],
+                            .pass = steps_pass()};
+    if (event->node != EVENT_NODE_NONE)
+        record.place =
+            place_of(event->node,
+                     event->kind == EVENT_COPY || event->kind == EVENT_MEMSET ? CLASS_COPY : book_class(event->name));
+    if (steps_was_warmup((uint32_t)step))
+        record.flags = RECORD_WARMUP;
+    link_push(&record);
+    steps_clock();
+}
+
+static void dropped(void *context, uint64_t count)
+{
+    (void)context;
+    link_count_lost(count);
+}
+
+static void note(void *context, const char *key, const char *text)
+{
+    (void)context;
+    link_note(key, text);
+}
+
+/* ---- the device ---- */
+
+/* By the driver's own functions, which are there when the driver calls us; nothing is initialised by us. */
+static void say_device(void)
+{
+    void *driver = dlopen("libcuda.so.1", RTLD_NOW | RTLD_NOLOAD);
+    int (*get_count)(int *) = driver ? (int (*)(int *))dlsym(driver, "cuDeviceGetCount") : NULL;
+    int (*get_name)(char *, int, int) = driver ? (int (*)(char *, int, int))dlsym(driver, "cuDeviceGetName") : NULL;
+    int (*get_memory)(size_t *, int) = driver ? (int (*)(size_t *, int))dlsym(driver, "cuDeviceTotalMem_v2") : NULL;
+    int (*get_version)(int *) = driver ? (int (*)(int *))dlsym(driver, "cuDriverGetVersion") : NULL;
+    struct device_info info = {.memory_bytes = UNKNOWN_U64, .free_bytes = UNKNOWN_U64, .clock_mhz = UNKNOWN_DOUBLE};
+    const char *local = getenv("LOCAL_RANK");
+    const int index = local && *local >= '0' && *local <= '9' ? atoi(local) : 0;
+    int count = 0, version = 0;
+    size_t memory;
+    snprintf(info.name, sizeof info.name, "cuda:%d", index);
+    if (get_count && get_count(&count) == 0 && index < count) {
+        if (get_name)
+            get_name(info.model, sizeof info.model, index);
+        if (get_memory && get_memory(&memory, index) == 0)
+            info.memory_bytes = memory;
+    }
+    if (get_version && get_version(&version) == 0)
+        snprintf(info.driver, sizeof info.driver, "CUDA %d.%d", version / 1000, version % 1000 / 10);
+    link_send(MESSAGE_DEVICE, &info, sizeof info, NULL, 0);
+}
+
+/* ---- the way in ---- */
+
+bool cuda_is_watched(void)
+{
+    return atomic_load(&cuda.watched);
+}
+
+void cuda_flush(void)
+{
+    if (atomic_load(&cuda.watched) && getpid() == cuda.pid && link_is_open())
+        cupti_flush_ask(cuda.source, REQUEST_SETTLE);
+}
+
+static void at_exit(void)
+{
+    cuda_flush();
+    link_flush(300);
+}
+
+/* Called by the driver while the program initialises it. Whatever goes wrong here, the program's cuInit goes on. */
+__attribute__((visibility("default"))) int InitializeInjection(void);
+int InitializeInjection(void)
+{
+    struct error error = {0};
+    struct cupti_api api;
+    if (cuda.source)
+        return 1;
+    const bool first = !link_is_open();
+    if (!link_open(HANDSHAKE_MS))
+        return 1;
+    if (first)
+        steps_begin();
+    cuda.pid = getpid();
+    cuda.probe = (struct probe){.intern = intern, .event = event, .dropped = dropped, .note = note};
+    const struct source_options options = {.node = where_context, .step = step_now};
+    if (!cupti_api_load_present(&api, &error) ||
+        !(cuda.source = cupti_source_open_with(&api, &cuda.probe, &options, &error))) {
+        link_note("kernels", error.text);
+        return 1;
+    }
+    char text[640];
+    snprintf(text, sizeof text, "CUPTI %u (%s); the program's own torch.profiler gets no rows of the GPU meanwhile",
+             api.version, api.path);
+    link_note("kernels", text);
+    say_device();
+    cupti_source_watch(cuda.source);
+    atomic_store(&cuda.watched, true);
+    atexit(at_exit);
+    return 1;
+}

@@ -1,0 +1,7 @@
+/* CUDA in the program that is attached to: the driver calls InitializeInjection when the program initialises it. */
+#pragma once
+#include <stdbool.h>
+
+/* Has the driver called, and do kernels come as records? */
+bool cuda_is_watched(void);
+void cuda_flush(void); /* waits until what the card has done is recorded; for the end of a process */

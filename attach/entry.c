@@ -1,0 +1,198 @@
+/* What the Python hook calls: plain functions through ctypes for what is rare, and functions in CPython's own calling convention,
+ * which the hook makes callables of, for what happens at every module. Python's API is looked up in the process: nothing is linked. */
+#include "attach/cuda.h"
+#include "attach/link.h"
+#include "attach/steps.h"
+#include "attach/torch.h"
+#include "attach/where.h"
+#include "base/unknown.h"
+#include <dlfcn.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define HANDSHAKE_MS 100
+#define FAREWELL_MS 300
+
+static struct {
+    long (*as_long)(void *);
+    void (*take)(void *); /* Py_IncRef */
+    void *none;
+} python;
+
+EXPORT int steptop_attach_open(void);
+EXPORT int steptop_attach_layers_only(void);
+EXPORT int steptop_attach_on_card(void);
+EXPORT int32_t steptop_attach_scope(int32_t parent, const char *name, int64_t parameter_bytes);
+EXPORT void steptop_attach_note(const char *key, const char *text);
+EXPORT int steptop_attach_find(char *why, unsigned size);
+EXPORT int64_t steptop_attach_sequence(void);
+EXPORT void steptop_attach_learn(int on, int64_t sequence);
+EXPORT int steptop_attach_learned(int rounds);
+EXPORT int steptop_attach_watch(int ops);
+EXPORT void steptop_attach_close(void);
+EXPORT int steptop_attach_python(void *none);
+EXPORT void *steptop_attach_enter(void *self, void *scope);
+EXPORT void *steptop_attach_leave(void *self, void *unused);
+EXPORT void *steptop_attach_enter_root(void *self, void *scope);
+EXPORT void *steptop_attach_optimizer_begin(void *self, void *unused);
+EXPORT void *steptop_attach_optimizer_end(void *self, void *optimizer);
+
+/* 1: there is a front, tell it; 0: leave the program alone. */
+int steptop_attach_open(void)
+{
+    const bool first = !link_is_open();
+    if (!link_open(HANDSHAKE_MS))
+        return 0;
+    if (first)
+        steps_begin();
+    return 1;
+}
+
+int steptop_attach_layers_only(void)
+{
+    return link_settings()->layers_only;
+}
+
+int steptop_attach_on_card(void)
+{
+    return cuda_is_watched();
+}
+
+int32_t steptop_attach_scope(int32_t parent, const char *name, int64_t parameter_bytes)
+{
+    return book_scope(parent, name, parameter_bytes < 0 ? UNKNOWN_U64 : (uint64_t)parameter_bytes);
+}
+
+void steptop_attach_note(const char *key, const char *text)
+{
+    link_note(key, text);
+}
+
+int steptop_attach_find(char *why, unsigned size)
+{
+    return torch_find(why, size);
+}
+
+int64_t steptop_attach_sequence(void)
+{
+    return torch_sequence();
+}
+
+void steptop_attach_learn(int on, int64_t sequence)
+{
+    torch_learn(on != 0, sequence);
+}
+
+int steptop_attach_learned(int rounds)
+{
+    return torch_learned(rounds);
+}
+
+static void say_processor(void)
+{
+    struct device_info info = {
+        .name = "cpu", .memory_bytes = UNKNOWN_U64, .free_bytes = UNKNOWN_U64, .clock_mhz = UNKNOWN_DOUBLE};
+    char line[256];
+    FILE *file = fopen("/proc/cpuinfo", "re");
+    while (file && fgets(line, sizeof line, file)) {
+        const char *colon = strncmp(line, "model name", 10) == 0 ? strchr(line, ':') : NULL;
+        if (colon) {
+            snprintf(info.model, sizeof info.model, "%s", colon + 2);
+            info.model[strcspn(info.model, "\n")] = 0;
+            break;
+        }
+    }
+    if (file)
+        fclose(file);
+    const long count = sysconf(_SC_NPROCESSORS_ONLN);
+    info.units = count > 0 ? (uint32_t)count : 0;
+    link_send(MESSAGE_DEVICE, &info, sizeof info, NULL, 0);
+}
+
+/* Ops of a program on the CPU are records; those of one on a card launch kernels, which are. */
+int steptop_attach_watch(int ops)
+{
+    const bool layers = link_settings()->layers_only;
+    if (ops)
+        say_processor();
+    where_record(ops && !layers, layers && ops);
+    return torch_watch(ops && !layers);
+}
+
+void steptop_attach_close(void)
+{
+    torch_unwatch();
+    cuda_flush();
+    link_flush(FAREWELL_MS);
+}
+
+/* ---- CPython's calling convention ---- */
+
+int steptop_attach_python(void *none)
+{
+    python.as_long = (long (*)(void *))dlsym(RTLD_DEFAULT, "PyLong_AsLong");
+    python.take = (void (*)(void *))dlsym(RTLD_DEFAULT, "Py_IncRef");
+    python.none = none;
+    return python.as_long && python.take;
+}
+
+static void *none(void)
+{
+    python.take(python.none);
+    return python.none;
+}
+
+static void enter(void *scope, bool root)
+{
+    struct where *where = link_is_open() ? where_self() : NULL;
+    if (!where)
+        return;
+    if (root && !where_in_module(where))
+        steps_root_module();
+    where_enter(where, (int32_t)python.as_long(scope), torch_sequence());
+}
+
+void *steptop_attach_enter(void *self, void *scope)
+{
+    (void)self;
+    enter(scope, false);
+    return none();
+}
+
+void *steptop_attach_enter_root(void *self, void *scope)
+{
+    (void)self;
+    enter(scope, true);
+    return none();
+}
+
+void *steptop_attach_leave(void *self, void *unused)
+{
+    (void)self, (void)unused;
+    struct where *where = link_is_open() ? where_self() : NULL;
+    if (where)
+        where_leave(where, torch_sequence());
+    return none();
+}
+
+void *steptop_attach_optimizer_begin(void *self, void *unused)
+{
+    (void)self, (void)unused;
+    struct where *where = link_is_open() ? where_self() : NULL;
+    if (where)
+        where_phase_begin(where, PHASE_OPT);
+    return none();
+}
+
+void *steptop_attach_optimizer_end(void *self, void *optimizer)
+{
+    (void)self;
+    struct where *where = link_is_open() ? where_self() : NULL;
+    if (where)
+        where_phase_end(where);
+    if (where)
+        steps_optimizer(optimizer);
+    return none();
+}

@@ -1,0 +1,355 @@
+#include "attach/link.h"
+#include "base/clock.h"
+#include "profiler/ring.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define QUEUE_MAX (16u << 20) /* bytes: a million places; a front that lets so much wait has stopped */
+#define PERIOD_MS 20
+#define SPINS 2000
+
+/* One link a process: what injects us calls in without a handle. */
+static struct {
+    _Atomic int state;
+    _Atomic bool ready;   /* the ring is there */
+    pthread_mutex_t lock; /* of the queue and of opening; never held across a call that can wait */
+    pthread_cond_t changed;
+    int fd, wake; /* wake: an eventfd, so that what is said goes at once */
+    char *queue;
+    size_t queued, capacity;
+    struct ring *ring;
+    atomic_flag pushing;
+    _Atomic uint64_t lost;
+    struct attach_settings settings;
+    pid_t pid;
+} self = {.lock = PTHREAD_MUTEX_INITIALIZER,
+          .changed = PTHREAD_COND_INITIALIZER,
+          .fd = -1,
+          .wake = -1,
+          .pushing = ATOMIC_FLAG_INIT};
+
+bool link_is_open(void)
+{
+    return atomic_load_explicit(&self.state, memory_order_relaxed) == LINK_OPEN;
+}
+
+const struct attach_settings *link_settings(void)
+{
+    return &self.settings;
+}
+
+void link_shut(void)
+{
+    atomic_store(&self.state, LINK_OFF);
+}
+
+/* Only the thread that forked lives in the child, and the lock may be held for ever by one that does not: nothing of ours is
+ * touched again but the descriptor, which would keep the front waiting for an end that has come. */
+static void after_fork(void)
+{
+    atomic_store(&self.state, LINK_OFF);
+    if (self.fd >= 0)
+        close(self.fd);
+    self.fd = -1;
+    if (self.wake >= 0)
+        close(self.wake);
+    self.wake = -1;
+}
+
+/* ---- the queue ---- */
+
+static bool queue_room(size_t length)
+{
+    if (self.queued + length <= self.capacity)
+        return true;
+    size_t capacity = self.capacity ? self.capacity : 64u << 10;
+    while (capacity < self.queued + length)
+        capacity *= 2;
+    char *grown = capacity <= QUEUE_MAX ? realloc(self.queue, capacity) : NULL;
+    if (!grown)
+        return false;
+    self.queue = grown;
+    self.capacity = capacity;
+    return true;
+}
+
+void link_send(uint32_t type, const void *first, size_t first_length, const void *second, size_t second_length)
+{
+    const struct message_header header = {type, (uint32_t)(first_length + second_length)};
+    if (!link_is_open() || !message_length_valid(type, header.length))
+        return;
+    pthread_mutex_lock(&self.lock);
+    const bool was_empty = self.queued == 0;
+    if (queue_room(sizeof header + header.length)) {
+        char *to = self.queue + self.queued;
+        memcpy(to, &header, sizeof header);
+        if (first_length)
+            memcpy(to + sizeof header, first, first_length);
+        if (second_length)
+            memcpy(to + sizeof header + first_length, second, second_length);
+        self.queued += sizeof header + header.length;
+    } else {
+        link_shut(); /* ids of places count what was sent: one that is left out would shift all that follow */
+    }
+    pthread_mutex_unlock(&self.lock);
+    if (was_empty && self.wake >= 0) {
+        const uint64_t one = 1;
+        const ssize_t put = write(self.wake, &one, sizeof one);
+        (void)put; /* full: it is awake */
+    }
+}
+
+void link_note(const char *key, const char *text)
+{
+    char whole[512];
+    const int length = snprintf(whole, sizeof whole, "%s%c%s", key, 0, text);
+    if (length > 0)
+        link_send(MESSAGE_NOTE, whole, (size_t)length < sizeof whole ? (size_t)length : sizeof whole - 1, NULL, 0);
+}
+
+/* ---- records ---- */
+
+void link_count_lost(uint64_t count)
+{
+    if (atomic_load_explicit(&self.ready, memory_order_acquire))
+        ring_count_dropped(self.ring, count);
+    else
+        atomic_fetch_add_explicit(&self.lost, count, memory_order_relaxed);
+}
+
+/* The ring has one producer: threads take turns, which last some ten nanoseconds. One that is held up with the turn in its hand
+ * (its processor was taken away) makes the others lose records, not time. */
+void link_push(struct record *record)
+{
+    if (!atomic_load_explicit(&self.ready, memory_order_acquire)) {
+        link_count_lost(1);
+        return;
+    }
+    for (int i = 0; atomic_flag_test_and_set_explicit(&self.pushing, memory_order_acquire); i++)
+        if (i == SPINS) {
+            ring_count_dropped(self.ring, 1);
+            return;
+        }
+    ring_push(self.ring, record);
+    atomic_flag_clear_explicit(&self.pushing, memory_order_release);
+}
+
+/* ---- the link's thread ---- */
+
+static bool connect_front(void)
+{
+    const char *path = getenv(ATTACH_SOCKET_VARIABLE);
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    if (!path || !*path || strlen(path) >= sizeof address.sun_path)
+        return false;
+    strcpy(address.sun_path, path);
+    self.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (self.fd < 0)
+        return false;
+    /* Out of the way of programs that count on low numbers. */
+    const int high = fcntl(self.fd, F_DUPFD_CLOEXEC, 200);
+    if (high >= 0) {
+        close(self.fd);
+        self.fd = high;
+    }
+    fcntl(self.fd, F_SETFL, O_NONBLOCK);
+    if (connect(self.fd, (struct sockaddr *)&address, sizeof address) == 0)
+        return true;
+    close(self.fd);
+    self.fd = -1;
+    return false;
+}
+
+static int variable_number(const char *name)
+{
+    const char *text = getenv(name);
+    char *end;
+    const long value = text && *text ? strtol(text, &end, 10) : -1;
+    return text && *text && !*end && value >= 0 && value < 1 << 20 ? (int)value : -1;
+}
+
+static void say_hello(void)
+{
+    struct message_hello hello = {.version = PROTOCOL_VERSION,
+                                  .record_bytes = sizeof(struct record),
+                                  .process = (uint32_t)self.pid,
+                                  .parent = (uint32_t)getppid(),
+                                  .rank = variable_number("RANK"),
+                                  .local_rank = variable_number("LOCAL_RANK"),
+                                  .world = variable_number("WORLD_SIZE")};
+    char command[1024];
+    const int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd >= 0 ? read(fd, command, sizeof command) : -1;
+    if (fd >= 0)
+        close(fd);
+    length = length > 0 ? length - 1 : 0; /* without the last end */
+    for (ssize_t i = 0; i < length; i++)
+        command[i] = command[i] ? command[i] : ' ';
+    link_send(MESSAGE_HELLO, &hello, sizeof hello, command, (size_t)length);
+}
+
+/* The front's answer: its settings, and the ring beside them. False: the front is gone. */
+static bool take_answer(void)
+{
+    struct {
+        struct message_header header;
+        struct message_attach attach;
+    } answer;
+    union {
+        struct cmsghdr header;
+        char bytes[CMSG_SPACE(sizeof(int))];
+    } control = {0};
+    struct iovec part = {&answer, sizeof answer};
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+    const ssize_t got = recvmsg(self.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    if (got < 0)
+        return errno == EAGAIN || errno == EINTR;
+    const struct cmsghdr *head = CMSG_FIRSTHDR(&message);
+    if (got < (ssize_t)sizeof(struct message_header))
+        return false;
+    if (answer.header.type != MESSAGE_ATTACH)
+        return answer.header.type != MESSAGE_STOP && got > 0;
+    if (got != (ssize_t)sizeof answer || !head || head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
+        return false;
+    int fd;
+    memcpy(&fd, CMSG_DATA(head), sizeof fd);
+    struct ring *ring = ring_attach(fd, NULL);
+    if (!ring) {
+        close(fd);
+        return false;
+    }
+    pthread_mutex_lock(&self.lock);
+    self.settings = (struct attach_settings){.skip = answer.attach.skip, .layers_only = answer.attach.layers_only};
+    self.ring = ring;
+    atomic_store_explicit(&self.ready, true, memory_order_release);
+    pthread_cond_broadcast(&self.changed);
+    pthread_mutex_unlock(&self.lock);
+    ring_count_dropped(ring, atomic_exchange(&self.lost, 0));
+    return true;
+}
+
+/* Sends what was queued when it began; what is left stays at the front of the queue. False: the front is gone. */
+static bool send_queue(void)
+{
+    char part[16384];
+    for (;;) {
+        pthread_mutex_lock(&self.lock);
+        const size_t length = self.queued < sizeof part ? self.queued : sizeof part;
+        if (length)
+            memcpy(part, self.queue, length);
+        pthread_mutex_unlock(&self.lock);
+        if (!length)
+            return true;
+        const ssize_t sent = send(self.fd, part, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        if (sent < 0)
+            return errno == EAGAIN || errno == EINTR || errno == ENOBUFS;
+        pthread_mutex_lock(&self.lock);
+        self.queued -= (size_t)sent;
+        memmove(self.queue, self.queue + sent, self.queued);
+        pthread_mutex_unlock(&self.lock);
+    }
+}
+
+static void *link_thread(void *unused)
+{
+    (void)unused;
+    while (link_is_open()) {
+        struct pollfd pollers[2] = {{.fd = self.fd, .events = POLLIN}, {.fd = self.wake, .events = POLLIN}};
+        uint64_t count;
+        poll(pollers, 2, PERIOD_MS);
+        if (pollers[1].revents && read(self.wake, &count, sizeof count) < 0 && errno != EAGAIN)
+            pollers[1].revents = 0; /* without it the period has to do */
+        if (!send_queue() || (pollers[0].revents && !take_answer()))
+            link_shut();
+    }
+    pthread_mutex_lock(&self.lock);
+    pthread_cond_broadcast(&self.changed);
+    pthread_mutex_unlock(&self.lock);
+    return NULL;
+}
+
+static bool start_thread(void)
+{
+    /* The program's signals are the program's threads' to take. */
+    sigset_t all, before;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    pthread_attr_init(&attributes);
+    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    pthread_attr_setstacksize(&attributes, 256u << 10);
+    const bool started = pthread_create(&thread, &attributes, link_thread, NULL) == 0;
+    pthread_attr_destroy(&attributes);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    return started;
+}
+
+static struct timespec deadline_in(int ms)
+{
+    struct timespec until;
+    clock_gettime(CLOCK_REALTIME, &until);
+    until.tv_nsec += ms % 1000 * 1000000L;
+    until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000L;
+    until.tv_nsec %= 1000000000L;
+    return until;
+}
+
+bool link_open(int wait_ms)
+{
+    if (atomic_load(&self.state) != LINK_NEVER)
+        return link_is_open();
+    pthread_mutex_lock(&self.lock);
+    const bool first = atomic_load(&self.state) == LINK_NEVER;
+    if (first) {
+        self.pid = getpid();
+        const bool connected = connect_front() && pthread_atfork(NULL, NULL, after_fork) == 0;
+        self.wake = connected ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+        atomic_store(&self.state, connected ? LINK_OPEN : LINK_OFF);
+    }
+    pthread_mutex_unlock(&self.lock);
+    if (first && link_is_open()) {
+        say_hello();
+        if (!start_thread())
+            link_shut();
+    }
+    const struct timespec until = deadline_in(wait_ms);
+    pthread_mutex_lock(&self.lock);
+    while (wait_ms > 0 && link_is_open() && !atomic_load(&self.ready))
+        if (pthread_cond_timedwait(&self.changed, &self.lock, &until) == ETIMEDOUT)
+            break;
+    pthread_mutex_unlock(&self.lock);
+    return link_is_open();
+}
+
+void link_flush(int wait_ms)
+{
+    const uint64_t until = clock_now() + (uint64_t)wait_ms * 1000000u;
+    while (link_is_open() && clock_now() < until) {
+        pthread_mutex_lock(&self.lock);
+        const bool empty = self.queued == 0;
+        pthread_mutex_unlock(&self.lock);
+        if (empty)
+            return;
+        nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
+    }
+}
+
+/* What a program has said by its end goes out, whichever way in it came. */
+__attribute__((destructor)) static void at_end(void)
+{
+    if (link_is_open() && getpid() == self.pid)
+        link_flush(300);
+}

@@ -1,0 +1,72 @@
+# Put first on PYTHONPATH by `steptop attach`: runs the sitecustomize that would have run without it, then waits for torch to be imported.
+# Nothing in here may raise into the program or print on its standard output.
+import sys
+
+
+def _chain(here):
+    import importlib.machinery
+    import importlib.util
+    import os
+
+    # The program's own processes find us the same way, but the program's imports do not.
+    path = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
+    sys.path[:] = path
+    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", path)
+    if spec is None or spec.loader is None:
+        return
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["sitecustomize"] = module
+    spec.loader.exec_module(module)  # what it raises is reported by Python itself, as without us
+
+
+class _Waiting:
+    # Stands in the way of `import torch` once, and installs the hook when torch is whole.
+    def __init__(self, hook):
+        self.hook = hook
+
+    def find_spec(self, name, path=None, target=None):
+        if name != "torch":
+            return None
+        sys.meta_path.remove(self)
+        import importlib.util
+
+        spec = importlib.util.find_spec("torch")
+        if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
+            return spec
+        inner = spec.loader.exec_module
+        hook = self.hook
+
+        def exec_module(module):
+            inner(module)
+            try:
+                del spec.loader.exec_module
+                import importlib.util as util
+
+                found = util.spec_from_file_location("_steptop_attach", hook)
+                ours = util.module_from_spec(found)
+                found.loader.exec_module(ours)
+                ours.install(module)
+            except BaseException:
+                pass
+
+        try:
+            spec.loader.exec_module = exec_module
+        except BaseException:
+            pass
+        return spec
+
+
+def _begin():
+    import os
+
+    here = os.path.dirname(os.path.abspath(__file__))
+    try:
+        if os.environ.get("STEPTOP_ATTACH_SOCKET"):
+            sys.meta_path.insert(0, _Waiting(os.path.join(here, "steptop_attach.py")))
+    except BaseException:
+        pass
+    _chain(here)
+
+
+_begin()
+del _begin, _chain

@@ -1,0 +1,235 @@
+# The hook in a program that imports torch: marks modules, phases and steps for the library. Installed by sitecustomize.py. No function
+# here raises, returns anything but None to PyTorch, changes a tensor, or initialises CUDA.
+import ctypes
+import os
+import sys
+import weakref
+
+METH_NOARGS, METH_O = 4, 8
+CHECK_ROUNDS = 12
+
+
+class _Method(ctypes.Structure):
+    _fields_ = [("name", ctypes.c_char_p), ("function", ctypes.c_void_p), ("flags", ctypes.c_int), ("doc", ctypes.c_char_p)]
+
+
+class Library:
+    def __init__(self, path):
+        self.plain = ctypes.CDLL(path)
+        self.held = ctypes.PyDLL(path)  # keeps the interpreter's lock: short calls
+        self.methods = []
+        self.plain.steptop_attach_scope.argtypes = [ctypes.c_int32, ctypes.c_char_p, ctypes.c_int64]
+        self.plain.steptop_attach_note.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
+        self.held.steptop_attach_python.argtypes = [ctypes.py_object]
+        self.held.steptop_attach_sequence.restype = ctypes.c_int64
+        self.held.steptop_attach_learn.argtypes = [ctypes.c_int, ctypes.c_int64]
+        if not self.held.steptop_attach_python(None):
+            raise RuntimeError("this Python does not export its API")
+
+    def method(self, name, flags):
+        # A builtin function over a C function of the library: several times cheaper to call than ctypes.
+        method = _Method(name.encode(), ctypes.cast(getattr(self.held, name), ctypes.c_void_p).value, flags, None)
+        self.methods.append(method)
+        make = ctypes.pythonapi.PyCFunction_NewEx
+        make.restype = ctypes.py_object
+        make.argtypes = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p]
+        return make(ctypes.addressof(method), None, None)
+
+    def note(self, key, text):
+        self.plain.steptop_attach_note(key.encode(), text.encode("utf-8", "replace"))
+
+
+STRIPPED = ("module.", "_orig_mod.", "_fsdp_wrapped_module.", "_checkpoint_wrapped_module.")
+
+
+def bare(path):
+    # A module's path without the wrappers that PyTorch itself puts around modules.
+    while path.startswith(STRIPPED):
+        path = path.split(".", 1)[1]
+    for wrapper in STRIPPED:
+        path = path.replace("." + wrapper, ".")
+    for wrapper in STRIPPED:
+        if path.endswith("." + wrapper[:-1]):
+            path = path[: -len(wrapper)]
+    return "" if path + "." in STRIPPED else path
+
+
+class Hook:
+    def __init__(self, torch, library):
+        self.torch = torch
+        self.library = library
+        self.scopes = {}  # id of a module → scope
+        self.references = {}
+        self.paths = {}  # (root scope, path) → scope
+        self.roots = 0
+        self.opened = None
+        self.attribution = "none"
+
+    # ---- scopes ----
+
+    def scope(self, parent, name, module=None):
+        size = -1
+        if module is not None:
+            try:
+                size = sum(p.numel() * p.element_size() for p in module.parameters(recurse=False))
+            except BaseException:
+                size = -1
+        return self.library.plain.steptop_attach_scope(parent, name.encode("utf-8", "replace"), size)
+
+    def remember(self, module, scope):
+        key = id(module)
+        scopes, references = self.scopes, self.references
+
+        def gone(_):
+            scopes.pop(key, None)
+            references.pop(key, None)
+
+        scopes[key] = scope
+        references[key] = weakref.ref(module, gone)
+
+    def learn(self, module):
+        # A module that was not seen before: the outermost of a model. All of its tree gets its names at once.
+        try:
+            kind = type(module).__name__
+            if kind == "OptimizedModule" and hasattr(module, "_orig_mod"):
+                kind = type(module._orig_mod).__name__
+            if self.roots == 0:
+                base = self.scope(-1, kind, module)
+                self.top = base
+            else:
+                base = self.scope(self.top, kind, module)
+            self.roots += 1
+            known = {"": base}
+            for path, inner in module.named_modules():
+                path = bare(path)
+                parent = base
+                at = ""
+                parts = path.split(".") if path else []
+                for i, part in enumerate(parts):
+                    at = part if not at else at + "." + part
+                    if at not in known:
+                        known[at] = self.scope(parent, part, inner if i == len(parts) - 1 else None)
+                    parent = known[at]
+                if id(inner) not in self.scopes:
+                    self.remember(inner, known[path])
+            return self.scopes[id(module)]
+        except BaseException:
+            scope = self.scope(-1, "program")
+            self.remember(module, scope)
+            return scope
+
+    # ---- opening ----
+
+    def open(self):
+        # At the first module that is called: processes that import torch and run nothing are no rank.
+        self.opened = False
+        try:
+            if not self.library.plain.steptop_attach_open():
+                return
+            torch = self.torch
+            self.library.note("program", "PyTorch %s, Python %s" % (torch.__version__, sys.version.split()[0]))
+            on_card = bool(self.library.plain.steptop_attach_on_card()) or torch.cuda.is_initialized()
+            self.attribution = self.attribute(not on_card)
+            self.library.note("attribution", self.attribution)
+            self.opened = True
+        except BaseException:
+            self.opened = False
+
+    def attribute(self, ops):
+        why = ctypes.create_string_buffer(256)
+        if not self.library.held.steptop_attach_find(why, 256):
+            return "modules alone, without backward: " + why.value.decode("utf-8", "replace")
+        if not self.check():
+            return "modules alone, without backward: RecordFunction of this PyTorch is not the one that is known"
+        self.library.held.steptop_attach_watch(1 if ops else 0)
+        return "RecordFunction: modules, backward by autograd numbers" + (", ops of the CPU" if ops else "")
+
+    def check(self):
+        # Finds where RecordFunction keeps its sequence number, by ops whose number is known. An op's number is that of the node it
+        # will make; a different one in every round, so that nothing else in there agrees each time.
+        torch, held = self.torch, self.library.held
+        with torch.enable_grad():
+            x = torch.ones(3, requires_grad=True)
+            for i in range(CHECK_ROUNDS):
+                for _ in range(1 + i % 3):
+                    x.neg()
+                want = held.steptop_attach_sequence()
+                held.steptop_attach_learn(1, want)
+                try:
+                    x.neg()
+                finally:
+                    held.steptop_attach_learn(0, 0)
+        return held.steptop_attach_learned(CHECK_ROUNDS) >= 0
+
+    # ---- hooks ----
+
+    def install(self):
+        torch = self.torch
+        library = self.library
+        compiler = getattr(torch, "compiler", None)
+        compiling = getattr(compiler, "is_compiling", None) or (lambda: False)
+        enter = library.method("steptop_attach_enter_root", METH_O)
+        leave = library.method("steptop_attach_leave", METH_NOARGS)
+        scopes = self.scopes
+        learn = self.learn
+        get = scopes.get
+        hook = self
+
+        def before(module, arguments):
+            if compiling():
+                return
+            scope = get(id(module))
+            if scope is None:
+                if hook.opened is None:
+                    hook.open()
+                if not hook.opened:
+                    return
+                scope = learn(module)
+            enter(scope)
+
+        def after(module, arguments, output):
+            if compiling():
+                return
+            if scopes:
+                leave()
+
+        # torch.compile warns of global hooks, which are ours: the program never asked for them.
+        import warnings
+
+        warnings.filterwarnings("ignore", message="Using `torch.compile\\(module\\)` when there are global hooks")
+        modules = torch.nn.modules.module
+        modules.register_module_forward_pre_hook(before)
+        try:
+            modules.register_module_forward_hook(after, always_call=True)
+        except TypeError:  # before 2.0 a forward that raises is not told
+            modules.register_module_forward_hook(after)
+        self.install_optimizer()
+        import atexit
+
+        atexit.register(library.plain.steptop_attach_close)
+
+    def install_optimizer(self):
+        library = self.library
+        begin = library.method("steptop_attach_optimizer_begin", METH_NOARGS)
+        end = library.method("steptop_attach_optimizer_end", METH_O)
+        optimizer = sys.modules.get("torch.optim.optimizer")
+        hook = self
+
+        def before(which, arguments, keywords):
+            if hook.opened:
+                begin()
+
+        def after(which, arguments, keywords):
+            if hook.opened:
+                end(which)
+
+        if hasattr(optimizer, "register_optimizer_step_pre_hook"):
+            optimizer.register_optimizer_step_pre_hook(before)
+            optimizer.register_optimizer_step_post_hook(after)
+
+
+def install(torch):
+    path = os.environ.get("STEPTOP_ATTACH_LIBRARY")
+    if not path or not os.environ.get("STEPTOP_ATTACH_SOCKET"):
+        return
+    Hook(torch, Library(path)).install()

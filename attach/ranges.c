@@ -1,0 +1,220 @@
+/* The program's own ranges: NVTX and ITT, whose libraries look for us by an environment variable and hand over their tables of functions.
+ * Ranges alone are taken; all else stays as it is without us. Their layouts are those of the public headers (NVTX 3, ITT API 3). */
+#include "attach/link.h"
+#include "attach/steps.h"
+#include "attach/where.h"
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define EXPORT __attribute__((visibility("default")))
+#define HANDSHAKE_MS 100
+#define RANGE_TEXT 128
+
+/* The first range is what a program without PyTorch and CUDA begins with. */
+static bool listening(void)
+{
+    if (link_is_open())
+        return true;
+    if (!link_open(HANDSHAKE_MS))
+        return false;
+    steps_begin();
+    where_ranges_only();
+    link_note("attribution", "the program's own ranges");
+    return true;
+}
+
+/* "aten::addmm, seq = 7, op_id = 5" is one range for each number: cut where they begin. */
+static void push(const char *text)
+{
+    char name[RANGE_TEXT];
+    if (!listening())
+        return;
+    snprintf(name, sizeof name, "%s", text && *text ? text : "?");
+    char *numbers = strstr(name, ", seq = ");
+    if (numbers)
+        *numbers = 0;
+    where_range_push(name);
+}
+
+/* ---- NVTX ---- */
+
+enum { NVTX_CALLBACKS = 1, NVTX_CORE = 1, NVTX_CORE2 = 5, NVTX_MESSAGE_ASCII = 1 };
+enum { NVTX_PUSH_EX = 8, NVTX_PUSH_A = 9, NVTX_POP = 11 };
+enum { NVTX_DOMAIN_PUSH_EX = 4, NVTX_DOMAIN_POP = 5 };
+
+struct nvtx_attributes {
+    uint16_t version, size;
+    uint32_t category;
+    int32_t color_type;
+    uint32_t color;
+    int32_t payload_type, reserved;
+    uint64_t payload;
+    int32_t message_type;
+    const char *message;
+};
+struct nvtx_callbacks {
+    size_t size;
+    int (*table_of)(int module, void ****table, unsigned *size);
+};
+
+static int nvtx_push(const char *text)
+{
+    push(text);
+    return 0;
+}
+
+static int nvtx_push_ex(const struct nvtx_attributes *attributes)
+{
+    push(attributes && attributes->message_type == NVTX_MESSAGE_ASCII ? attributes->message : "?");
+    return 0;
+}
+
+static int nvtx_pop(void)
+{
+    return where_range_pop() ? 0 : -2;
+}
+
+static int nvtx_domain_push_ex(void *domain, const struct nvtx_attributes *attributes)
+{
+    (void)domain;
+    return nvtx_push_ex(attributes);
+}
+
+static int nvtx_domain_pop(void *domain)
+{
+    (void)domain;
+    return nvtx_pop();
+}
+
+static void nvtx_take(const struct nvtx_callbacks *callbacks, int module, unsigned id, void *function)
+{
+    void ***table = NULL;
+    unsigned size = 0;
+    if (callbacks->table_of(module, &table, &size) && table && id < size && table[id])
+        *table[id] = function;
+}
+
+/* Called once by each binary that has NVTX in it. */
+EXPORT int InitializeInjectionNvtx2(const void *(*table)(uint32_t id));
+int InitializeInjectionNvtx2(const void *(*table)(uint32_t id))
+{
+    const struct nvtx_callbacks *callbacks = table ? table(NVTX_CALLBACKS) : NULL;
+    if (!callbacks || callbacks->size < sizeof *callbacks || !callbacks->table_of)
+        return 0;
+    nvtx_take(callbacks, NVTX_CORE, NVTX_PUSH_EX, (void *)nvtx_push_ex);
+    nvtx_take(callbacks, NVTX_CORE, NVTX_PUSH_A, (void *)nvtx_push);
+    nvtx_take(callbacks, NVTX_CORE, NVTX_POP, (void *)nvtx_pop);
+    nvtx_take(callbacks, NVTX_CORE2, NVTX_DOMAIN_PUSH_EX, (void *)nvtx_domain_push_ex);
+    nvtx_take(callbacks, NVTX_CORE2, NVTX_DOMAIN_POP, (void *)nvtx_domain_pop);
+    return 1;
+}
+
+/* ---- ITT ---- */
+
+struct itt_domain {
+    volatile int flags;
+    const char *name;
+    void *wide;
+    int extra1;
+    void *extra2;
+    struct itt_domain *next;
+};
+struct itt_string {
+    const char *text;
+    void *wide;
+    int extra1;
+    void *extra2;
+    struct itt_string *next;
+};
+struct itt_id {
+    unsigned long long values[3];
+};
+struct itt_function {
+    const char *name;
+    void **place;
+    void *first, *nothing;
+    int group;
+};
+struct itt_global {
+    unsigned char magic[8];
+    unsigned long major, minor, build;
+    volatile long initialized, mutex_initialized, counter;
+    pthread_mutex_t mutex;
+    void *library, *error_handler;
+    const char **path;
+    struct itt_function *functions;
+    /* more, which is not read */
+};
+
+static struct {
+    pthread_mutex_t lock;
+    struct itt_domain *domains;
+    struct itt_string *strings;
+} itt = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static struct itt_domain *itt_domain_create(const char *name)
+{
+    pthread_mutex_lock(&itt.lock);
+    struct itt_domain *domain = itt.domains;
+    while (domain && strcmp(domain->name, name) != 0)
+        domain = domain->next;
+    if (!domain && (domain = calloc(1, sizeof *domain))) {
+        *domain = (struct itt_domain){.flags = 1, .name = strdup(name), .next = itt.domains};
+        if (domain->name)
+            itt.domains = domain;
+    }
+    pthread_mutex_unlock(&itt.lock);
+    return domain && domain->name ? domain : NULL;
+}
+
+static struct itt_string *itt_string_create(const char *text)
+{
+    pthread_mutex_lock(&itt.lock);
+    struct itt_string *string = itt.strings;
+    while (string && strcmp(string->text, text) != 0)
+        string = string->next;
+    if (!string && (string = calloc(1, sizeof *string))) {
+        *string = (struct itt_string){.text = strdup(text), .next = itt.strings};
+        if (string->text)
+            itt.strings = string;
+    }
+    pthread_mutex_unlock(&itt.lock);
+    return string && string->text ? string : NULL;
+}
+
+static void itt_begin(const struct itt_domain *domain, struct itt_id id, struct itt_id parent, struct itt_string *name)
+{
+    (void)domain, (void)id, (void)parent;
+    push(name ? name->text : "?");
+}
+
+static void itt_end(const struct itt_domain *domain)
+{
+    (void)domain;
+    where_range_pop();
+}
+
+/* Called by each binary that has ITT in it, when it first uses it. */
+EXPORT void __itt_api_init(struct itt_global *global, int groups);
+void __itt_api_init(struct itt_global *global, int groups)
+{
+    static const struct {
+        const char *name;
+        void *function;
+    } ours[] = {{"__itt_domain_create", (void *)itt_domain_create},
+                {"__itt_string_handle_create", (void *)itt_string_create},
+                {"__itt_task_begin", (void *)itt_begin},
+                {"__itt_task_end", (void *)itt_end}};
+    (void)groups;
+    for (struct itt_function *function = global->functions; function && function->name; function++) {
+        *function->place = function->nothing;
+        for (size_t i = 0; i < sizeof ours / sizeof *ours; i++)
+            if (strcmp(function->name, ours[i].name) == 0)
+                *function->place = ours[i].function;
+    }
+}

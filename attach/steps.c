@@ -1,0 +1,169 @@
+#include "attach/steps.h"
+#include "attach/book.h"
+#include "attach/link.h"
+#include "base/clock.h"
+#include "base/unknown.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#define ROOT_CALLS_ENOUGH 8 /* calls of the outermost module without an optimizer's step: there is none */
+#define OTHERS_ENOUGH 16    /* steps of other optimizers without the leading one: it is done with */
+#define UNRECORDED_EVERY 50
+#define CLOCK_STEP_NS 1000000000u
+
+static const char *const rule_texts[] = {
+    [STEPS_UNKNOWN] = "not known yet",
+    [STEPS_CLOCK] = "windows of 1 s: the program has no steps that can be told",
+    [STEPS_RANGE] = "from one outermost range to the next of its name",
+    [STEPS_MODULE] = "calls of the outermost module: no optimizer stepped",
+    [STEPS_OPTIMIZER] = "from one optimizer step to the next",
+};
+
+static struct {
+    pthread_mutex_t lock;
+    _Atomic uint32_t step;
+    _Atomic bool warmup, recorded;
+    _Atomic uint8_t pass;
+    _Atomic uint64_t started;
+    _Atomic uint32_t measured_from; /* the first step that is no warm-up; UINT32_MAX: not yet known */
+    enum step_rule rule;
+    uint32_t root_calls, counted[3], of_rule; /* samples by kind; steps that ended by the rule in force */
+    char range[128];
+    const void *lead; /* the optimizer whose steps count, where there are several */
+    uint32_t others;  /* steps of others since it stepped */
+    _Atomic uint64_t phase_ns[PHASE_COUNT];
+} steps = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void steps_begin(void)
+{
+    atomic_store(&steps.started, clock_now());
+    atomic_store(&steps.warmup, true);
+    atomic_store(&steps.recorded, true);
+    atomic_store(&steps.pass, PASS_TRAIN_STEP);
+    atomic_store(&steps.measured_from, UINT32_MAX);
+}
+
+uint32_t steps_now(void)
+{
+    return atomic_load_explicit(&steps.step, memory_order_relaxed);
+}
+
+bool steps_is_warmup(void)
+{
+    return atomic_load_explicit(&steps.warmup, memory_order_relaxed);
+}
+
+bool steps_was_warmup(uint32_t step)
+{
+    return step < atomic_load_explicit(&steps.measured_from, memory_order_relaxed);
+}
+
+bool steps_recorded(void)
+{
+    return atomic_load_explicit(&steps.recorded, memory_order_relaxed);
+}
+
+uint8_t steps_pass(void)
+{
+    return atomic_load_explicit(&steps.pass, memory_order_relaxed);
+}
+
+enum step_rule steps_rule(void)
+{
+    return steps.rule;
+}
+
+void steps_phase_time(int phase, uint64_t ns)
+{
+    if (phase < PHASE_COUNT)
+        atomic_fetch_add_explicit(&steps.phase_ns[phase], ns, memory_order_relaxed);
+}
+
+static void set_rule(enum step_rule rule)
+{
+    steps.rule = rule;
+    steps.of_rule = 0;
+    link_note("steps", rule_texts[rule]);
+}
+
+/* The step under way is over. Of the first of a rule nobody saw the beginning: it is warm-up, as are those that were asked to be. */
+static void next_step(uint64_t now)
+{
+    const uint64_t started = atomic_exchange(&steps.started, now);
+    const bool warmup = atomic_load(&steps.warmup);
+    const unsigned kind = warmup ? STEP_WARMUP : atomic_load(&steps.recorded) ? STEP_PROFILED : STEP_TIMED;
+    struct sample sample = {.pass = atomic_load(&steps.pass),
+                            .kind = (uint8_t)kind,
+                            .step = steps.counted[kind]++,
+                            .step_id = atomic_load(&steps.step),
+                            .start = started,
+                            .wall_ns = now - started};
+    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+        const uint64_t ns = atomic_exchange(&steps.phase_ns[phase], 0);
+        sample.phase_ns[phase] = ns ? ns : UNKNOWN_U64;
+    }
+    link_send(MESSAGE_SAMPLE, &sample, sizeof sample, NULL, 0);
+    steps.of_rule++;
+    const uint32_t next = atomic_fetch_add(&steps.step, 1) + 1;
+    const bool still = steps.of_rule < 1 + link_settings()->skip;
+    if (warmup && !still)
+        atomic_store(&steps.measured_from, next);
+    atomic_store(&steps.warmup, still);
+    atomic_store(&steps.recorded, next % UNRECORDED_EVERY != 0 || atomic_load(&steps.warmup));
+    atomic_store(&steps.pass, steps.rule == STEPS_MODULE ? PASS_FWD : PASS_TRAIN_STEP);
+}
+
+void steps_optimizer(const void *optimizer)
+{
+    pthread_mutex_lock(&steps.lock);
+    if (steps.rule != STEPS_OPTIMIZER)
+        set_rule(STEPS_OPTIMIZER);
+    if (!steps.lead || steps.others >= OTHERS_ENOUGH)
+        steps.lead = optimizer;
+    if (steps.lead == optimizer) {
+        steps.others = 0;
+        next_step(clock_now());
+    } else {
+        steps.others++;
+    }
+    pthread_mutex_unlock(&steps.lock);
+}
+
+void steps_root_module(void)
+{
+    pthread_mutex_lock(&steps.lock);
+    if (steps.rule < STEPS_MODULE && ++steps.root_calls > ROOT_CALLS_ENOUGH)
+        set_rule(STEPS_MODULE);
+    if (steps.rule == STEPS_MODULE)
+        next_step(clock_now());
+    pthread_mutex_unlock(&steps.lock);
+}
+
+void steps_range(const char *name)
+{
+    pthread_mutex_lock(&steps.lock);
+    if (steps.rule < STEPS_RANGE && !steps.range[0])
+        snprintf(steps.range, sizeof steps.range, "%s", name);
+    else if (steps.rule <= STEPS_RANGE && strncmp(steps.range, name, sizeof steps.range - 1) == 0) {
+        if (steps.rule != STEPS_RANGE)
+            set_rule(STEPS_RANGE);
+        next_step(clock_now());
+    }
+    pthread_mutex_unlock(&steps.lock);
+}
+
+void steps_clock(void)
+{
+    const uint64_t now = clock_now(), started = atomic_load(&steps.started);
+    if (steps.rule > STEPS_CLOCK || now - started < CLOCK_STEP_NS)
+        return;
+    pthread_mutex_lock(&steps.lock);
+    if (steps.rule <= STEPS_CLOCK && steps.root_calls == 0 && now - atomic_load(&steps.started) >= CLOCK_STEP_NS) {
+        if (steps.rule != STEPS_CLOCK)
+            set_rule(STEPS_CLOCK);
+        next_step(now);
+    }
+    pthread_mutex_unlock(&steps.lock);
+}

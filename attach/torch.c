@@ -1,0 +1,213 @@
+#include "attach/torch.h"
+#include "attach/book.h"
+#include "attach/link.h"
+#include "attach/steps.h"
+#include "attach/where.h"
+#include <dlfcn.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+
+#define LOOK_BYTES 320 /* how far into a RecordFunction is looked: less than the smallest there was (1.13: 352) */
+#define NAMES_CACHED 4096u
+
+/* at::RecordFunctionCallback: the same from 1.13 to 2.15. Passed by value, larger than two registers: a copy on the stack. */
+struct callback {
+    void *start, *end;
+    double probability;
+    _Bool scopes[10], inputs, outputs, ids;
+};
+_Static_assert(sizeof(struct callback) == 40, "the size that the library expects on its stack");
+enum { SCOPE_FUNCTION = 0, SCOPE_BACKWARD = 1 };
+
+static struct {
+    uint64_t (*add)(struct callback);
+    void (*remove)(uint64_t);
+    const char *(*name)(const void *);
+    int64_t (*peek)(void);
+    int offset; /* of the sequence number; −1 unknown */
+    uint64_t op_handle, node_handle, learn_handle;
+    int64_t wanted;
+    int votes[LOOK_BYTES / 8], looks;
+    /* Schemas keep their names: the pointer finds the id, the text confirms it. Written with `text` last, read with it first. */
+    struct {
+        const char *_Atomic text;
+        _Atomic uint32_t id;
+        uint32_t digest;
+    } names[NAMES_CACHED];
+} torch = {.offset = -1};
+
+bool torch_find(char *why, unsigned size)
+{
+    static const struct {
+        const char *symbol;
+        size_t at;
+    } symbols[] = {
+        {"_ZN2at17addGlobalCallbackENS_22RecordFunctionCallbackE", offsetof(__typeof__(torch), add)},
+        {"_ZN2at14removeCallbackEm", offsetof(__typeof__(torch), remove)},
+        {"_ZNK2at14RecordFunction4nameEv", offsetof(__typeof__(torch), name)},
+        {"_ZN2at15sequence_number4peekEv", offsetof(__typeof__(torch), peek)},
+    };
+    void *library =
+        dlopen("libtorch_cpu.so", RTLD_NOLOAD | RTLD_LAZY); /* Python loads it where RTLD_DEFAULT does not look */
+    for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
+        void *found = library ? dlsym(library, symbols[i].symbol) : dlsym(RTLD_DEFAULT, symbols[i].symbol);
+        if (!found) {
+            snprintf(why, size, "libtorch_cpu.so exports no %s", symbols[i].symbol);
+            return false;
+        }
+        memcpy((char *)&torch + symbols[i].at, &found, sizeof found);
+    }
+    return true;
+}
+
+int64_t torch_sequence(void)
+{
+    return torch.peek ? torch.peek() : -1;
+}
+
+static int64_t sequence_of(const void *function)
+{
+    int64_t sequence = -1;
+    if (torch.offset >= 0)
+        memcpy(&sequence, (const char *)function + torch.offset, sizeof sequence);
+    return sequence;
+}
+
+/* ---- learning ---- */
+
+/* Callbacks return a unique_ptr, which the caller has room for: `result` is where, NULL is what. */
+static void *learn_begin(void **result, const void *function)
+{
+    *result = NULL;
+    torch.looks++;
+    for (int i = 0; i < LOOK_BYTES / 8; i++) {
+        int64_t value;
+        memcpy(&value, (const char *)function + 8 * i, sizeof value);
+        torch.votes[i] += value == torch.wanted;
+    }
+    return result;
+}
+
+static void nothing_end(const void *function, void *context)
+{
+    (void)function, (void)context;
+}
+
+void torch_learn(bool on, int64_t sequence)
+{
+    torch.wanted = sequence;
+    if (on && !torch.learn_handle)
+        torch.learn_handle = torch.add((struct callback){
+            .start = learn_begin, .end = nothing_end, .probability = 1, .scopes = {[SCOPE_FUNCTION] = 1}});
+    if (!on && torch.learn_handle) {
+        torch.remove(torch.learn_handle);
+        torch.learn_handle = 0;
+    }
+}
+
+int torch_learned(int rounds)
+{
+    int found = -1, many = 0;
+    for (int i = 0; i < LOOK_BYTES / 8; i++)
+        if (torch.votes[i] >= rounds) {
+            found = 8 * i;
+            many++;
+        }
+    if (torch.looks != rounds || many != 1)
+        return -1 - many;
+    torch.offset = found;
+    return found;
+}
+
+/* ---- watching ---- */
+
+static uint32_t digest_of(const char *text)
+{
+    uint32_t digest = 5381;
+    for (; *text; text++)
+        digest = digest * 33 + (unsigned char)*text;
+    return digest;
+}
+
+/* "autograd::engine::evaluate_function: MulBackward0" is the node, in the engine's words. */
+static const char *bare(const char *text)
+{
+    static const char engine[] = "autograd::engine::evaluate_function: ";
+    return strncmp(text, engine, sizeof engine - 1) == 0 ? text + sizeof engine - 1 : text;
+}
+
+static uint32_t name_id(const char *text)
+{
+    const size_t at = (size_t)(((uintptr_t)text * 0x9e3779b97f4a7c15u) >> 52) % NAMES_CACHED;
+    const uint32_t digest = digest_of(text);
+    if (atomic_load_explicit(&torch.names[at].text, memory_order_acquire) == text && torch.names[at].digest == digest)
+        return atomic_load_explicit(&torch.names[at].id, memory_order_relaxed);
+    const uint32_t id = book_name(bare(text));
+    const char *empty = NULL;
+    if (atomic_load_explicit(&torch.names[at].text, memory_order_relaxed) == NULL) {
+        atomic_store_explicit(&torch.names[at].id, id, memory_order_relaxed);
+        torch.names[at].digest = digest;
+        atomic_compare_exchange_strong(&torch.names[at].text, &empty, text);
+    }
+    return id;
+}
+
+static void *op_begin(void **result, const void *function)
+{
+    *result = NULL;
+    if (steps_recorded() && link_is_open()) {
+        struct where *where = where_self();
+        if (where)
+            where_op_begin(where, name_id(torch.name(function)));
+    }
+    return result;
+}
+
+static void op_end(const void *function, void *context)
+{
+    (void)function, (void)context;
+    struct where *where = where_self();
+    if (where)
+        where_op_end(where);
+}
+
+static void *node_begin(void **result, const void *function)
+{
+    *result = NULL;
+    struct where *where = link_is_open() ? where_self() : NULL;
+    if (where)
+        where_node_begin(where, sequence_of(function));
+    return result;
+}
+
+static void node_end(const void *function, void *context)
+{
+    (void)function, (void)context;
+    struct where *where = where_self();
+    if (where)
+        where_node_end(where);
+}
+
+bool torch_watch(bool ops)
+{
+    if (!torch.add)
+        return false;
+    /* Nodes first: callbacks run in the order they were added, so that a node's context is there before its ops. */
+    if (!torch.node_handle)
+        torch.node_handle = torch.add((struct callback){
+            .start = node_begin, .end = node_end, .probability = 1, .scopes = {[SCOPE_BACKWARD] = 1}});
+    if (ops && !torch.op_handle)
+        torch.op_handle = torch.add(
+            (struct callback){.start = op_begin, .end = op_end, .probability = 1, .scopes = {[SCOPE_FUNCTION] = 1}});
+    return true;
+}
+
+void torch_unwatch(void)
+{
+    if (torch.op_handle)
+        torch.remove(torch.op_handle);
+    if (torch.node_handle)
+        torch.remove(torch.node_handle);
+    torch.op_handle = torch.node_handle = 0;
+}

@@ -1,0 +1,402 @@
+#include "attach/where.h"
+#include "attach/link.h"
+#include "attach/steps.h"
+#include "base/clock.h"
+#include "base/unknown.h"
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define DEPTH_MODULES 128
+#define DEPTH_OPS 128
+#define DEPTH_NODES 64
+#define DEPTH_RANGES 64
+#define SEQUENCES (1u << 18) /* autograd numbers of which the module is remembered */
+#define PLACES_CACHED 1024u
+#define NOWHERE CONTEXT(BOOK_NONE, PHASE_NONE)
+
+struct where {
+    uint16_t number;
+    int32_t context;      /* now */
+    uint64_t since;       /* the context began; for records of layers */
+    uint64_t phase_since; /* and its phase, where the host runs it */
+    int module_depth, node_depth, op_depth, range_depth, phase_depth;
+    struct {
+        int32_t context;
+        int64_t sequence;
+    } modules[DEPTH_MODULES];
+    int32_t nodes[DEPTH_NODES]; /* contexts before them */
+    int32_t phases[8];
+    struct {
+        int32_t before; /* context */
+        uint64_t start;
+        uint32_t name;
+        bool parent;
+    } ranges[DEPTH_RANGES];
+    struct op_frame {
+        uint64_t start, own; /* when it began; since when it has run itself, not in an op that it called */
+        uint64_t longest_start, longest_end;
+        uint32_t name;
+        bool parent; /* it called another */
+    } ops[DEPTH_OPS];
+    struct {
+        int32_t context, place;
+        uint32_t name;
+    } cache[PLACES_CACHED];
+    struct where_counts counts;
+    struct where *next;
+};
+
+/* Which module made the backward node of an autograd number. Writers are the threads of forward passes, readers those of backward
+ * ones; a number's row is written before its backward can run. */
+static struct {
+    _Atomic int64_t sequence;
+    _Atomic int32_t scope;
+} claims[SEQUENCES];
+
+static struct {
+    pthread_mutex_t lock;
+    struct where *_Atomic all;
+    _Atomic uint32_t threads;
+    _Atomic bool ranges;            /* are records */
+    _Atomic bool ops, layers, host; /* host: it computes, not a card */
+    pthread_key_t key;
+    pthread_once_t once;
+    bool has_key;
+} shared = {.lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT};
+
+static _Thread_local struct where *mine;
+
+/* Threads come and go (data loaders, pools): their places are used again. */
+static void thread_ended(void *context)
+{
+    struct where *where = context;
+    pthread_mutex_lock(&shared.lock);
+    where->number |= 0x8000; /* free */
+    pthread_mutex_unlock(&shared.lock);
+}
+
+static void make_key(void)
+{
+    shared.has_key = pthread_key_create(&shared.key, thread_ended) == 0;
+}
+
+static struct where *where_make(void)
+{
+    pthread_once(&shared.once, make_key);
+    pthread_mutex_lock(&shared.lock);
+    struct where *where = atomic_load(&shared.all);
+    while (where && !(where->number & 0x8000))
+        where = where->next;
+    if (where) {
+        where->number &= 0x7fff;
+        where->module_depth = where->node_depth = where->op_depth = where->range_depth = where->phase_depth = 0;
+    } else if ((where = calloc(1, sizeof *where))) {
+        where->number = (uint16_t)(atomic_fetch_add(&shared.threads, 1) & 0x7fff);
+        for (size_t i = 0; i < PLACES_CACHED; i++)
+            where->cache[i].context = -1;
+        where->next = atomic_load(&shared.all);
+        atomic_store(&shared.all, where);
+    }
+    pthread_mutex_unlock(&shared.lock);
+    if (where) {
+        where->context = NOWHERE;
+        where->since = clock_now();
+        if (shared.has_key)
+            pthread_setspecific(shared.key, where);
+    }
+    mine = where;
+    return where;
+}
+
+struct where *where_self(void)
+{
+    return mine ? mine : where_make();
+}
+
+int32_t where_context(void)
+{
+    return mine ? mine->context : NOWHERE;
+}
+
+uint16_t where_number(const struct where *where)
+{
+    return where->number;
+}
+
+void where_record(bool ops, bool layers)
+{
+    atomic_store(&shared.ranges, false); /* modules have come */
+    atomic_store(&shared.ops, ops);
+    atomic_store(&shared.layers, layers);
+    atomic_store(&shared.host, ops || layers);
+}
+
+void where_ranges_only(void)
+{
+    atomic_store(&shared.ranges, true);
+}
+
+void where_counts(struct where_counts *counts)
+{
+    *counts = (struct where_counts){0};
+    for (const struct where *where = atomic_load(&shared.all); where; where = where->next) {
+        counts->modules += where->counts.modules;
+        counts->nodes += where->counts.nodes;
+        counts->nodes_unknown += where->counts.nodes_unknown;
+        counts->ops += where->counts.ops;
+        counts->records += where->counts.records;
+    }
+}
+
+/* ---- records ---- */
+
+static void record(struct where *where, uint64_t start, uint64_t end, int32_t place, uint32_t name)
+{
+    struct record one = {.start = start,
+                         .end = end,
+                         .launch = start,
+                         .place = place,
+                         .name = name,
+                         .step = steps_now(),
+                         .stream = where->number,
+                         .kind = RECORD_KERNEL,
+                         .pass = steps_pass(),
+                         .flags = steps_is_warmup() ? RECORD_WARMUP : 0};
+    link_push(&one);
+    where->counts.records++;
+}
+
+static int32_t place_of(struct where *where, int32_t context, uint32_t name)
+{
+    const uint32_t at = ((uint32_t)context * 0x9e3779b1u ^ name * 0x85ebca6bu) >> 16 & (PLACES_CACHED - 1);
+    if (where->cache[at].context != context || where->cache[at].name != name) {
+        where->cache[at].place = book_place(context, name);
+        where->cache[at].context = context;
+        where->cache[at].name = name;
+    }
+    return where->cache[at].place;
+}
+
+/* Where the host computes, its clock says how long a phase took. Recomputation is a part of the backward pass. */
+static void count_phase(struct where *where, int32_t context)
+{
+    enum phase before = CONTEXT_PHASE(where->context), after = CONTEXT_PHASE(context);
+    before = before == PHASE_RECOMPUTE ? PHASE_BWD : before;
+    after = after == PHASE_RECOMPUTE ? PHASE_BWD : after;
+    if (before == after)
+        return;
+    const uint64_t now = clock_now();
+    if (before < PHASE_COUNT && where->phase_since)
+        steps_phase_time(before, now - where->phase_since);
+    where->phase_since = now;
+}
+
+/* With layers alone, the time between two changes of context is a record. */
+static void move(struct where *where, int32_t context)
+{
+    if (atomic_load_explicit(&shared.host, memory_order_relaxed))
+        count_phase(where, context);
+    if (atomic_load_explicit(&shared.layers, memory_order_relaxed)) {
+        const uint64_t now = clock_now();
+        if (where->context != NOWHERE && where->context != context && steps_recorded()) {
+            static const char *const names[8] = {"forward", "loss", "backward", "optimizer", "recompute", "between"};
+            const char *name = names[CONTEXT_PHASE(where->context)];
+            record(where, where->since, now, book_place_of_class(where->context, CLASS_OTHER),
+                   book_name(name ? name : "between"));
+        }
+        if (where->context != context)
+            where->since = now;
+    }
+    where->context = context;
+}
+
+/* ---- modules ---- */
+
+void where_enter(struct where *where, int32_t scope, int64_t sequence)
+{
+    const int depth = where->module_depth++;
+    where->counts.modules++;
+    if (depth >= DEPTH_MODULES)
+        return;
+    where->modules[depth].context = depth == 0 && !where->node_depth ? NOWHERE : where->context;
+    where->modules[depth].sequence = sequence;
+    const enum phase above = CONTEXT_PHASE(where->context);
+    move(where, CONTEXT(scope, where->node_depth                  ? PHASE_RECOMPUTE
+                               : depth > 0 && above == PHASE_LOSS ? PHASE_LOSS
+                                                                  : PHASE_FWD));
+}
+
+static void claim(int32_t scope, int64_t from, int64_t to)
+{
+    if (to - from > (int64_t)SEQUENCES / 2)
+        from = to - SEQUENCES / 2;
+    for (int64_t sequence = from; sequence < to; sequence++) { /* what a child has taken stays the child's */
+        const size_t at = (size_t)sequence & (SEQUENCES - 1);
+        if (atomic_load_explicit(&claims[at].sequence, memory_order_relaxed) == sequence + 1)
+            continue;
+        atomic_store_explicit(&claims[at].scope, scope, memory_order_relaxed);
+        atomic_store_explicit(&claims[at].sequence, sequence + 1, memory_order_release);
+    }
+}
+
+void where_leave(struct where *where, int64_t sequence)
+{
+    if (where->module_depth == 0)
+        return;
+    const int depth = --where->module_depth;
+    if (depth >= DEPTH_MODULES)
+        return;
+    if (where->modules[depth].sequence >= 0 && sequence >= 0)
+        claim(CONTEXT_SCOPE(where->context), where->modules[depth].sequence, sequence);
+    /* After the outermost comes the loss, until the backward pass or the next forward. */
+    const int32_t outside =
+        depth == 0 && !where->node_depth ? CONTEXT(BOOK_NONE, PHASE_LOSS) : where->modules[depth].context;
+    move(where, outside);
+}
+
+bool where_in_module(const struct where *where)
+{
+    return where->module_depth > 0;
+}
+
+/* ---- backward ---- */
+
+void where_node_begin(struct where *where, int64_t sequence)
+{
+    const int depth = where->node_depth++;
+    where->counts.nodes++;
+    if (depth >= DEPTH_NODES)
+        return;
+    where->nodes[depth] = where->context;
+    int32_t scope =
+        CONTEXT_PHASE(where->context) == PHASE_BWD || where->module_depth ? CONTEXT_SCOPE(where->context) : BOOK_NONE;
+    if (sequence >= 0) {
+        const size_t at = (size_t)sequence & (SEQUENCES - 1);
+        if (atomic_load_explicit(&claims[at].sequence, memory_order_acquire) == sequence + 1)
+            scope = atomic_load_explicit(&claims[at].scope, memory_order_relaxed);
+        else {
+            scope = BOOK_NONE; /* made outside of all modules: the loss's */
+            where->counts.nodes_unknown++;
+        }
+    }
+    move(where, CONTEXT(scope, PHASE_BWD));
+}
+
+void where_node_end(struct where *where)
+{
+    if (where->node_depth == 0)
+        return;
+    const int depth = --where->node_depth;
+    /* Between two nodes the engine adds up gradients of the one before: the thread stays where it was. */
+    if (depth > 0 && depth < DEPTH_NODES)
+        move(where, where->nodes[depth]);
+    else if (CONTEXT_PHASE(where->context) != PHASE_BWD)
+        move(where, CONTEXT(CONTEXT_SCOPE(where->context), PHASE_BWD));
+}
+
+/* ---- optimizer ---- */
+
+void where_phase_begin(struct where *where, enum phase phase)
+{
+    if (!where->node_depth)
+        where->module_depth = 0; /* a forward that raised in a PyTorch whose hooks are not told */
+    if (where->phase_depth++ == 0)
+        move(where, CONTEXT(BOOK_NONE, phase));
+}
+
+void where_phase_end(struct where *where)
+{
+    if (where->phase_depth > 0 && --where->phase_depth == 0)
+        move(where, NOWHERE);
+}
+
+/* ---- ops ----
+ *
+ * What an op does itself is its record: all of one that called no other; of one that did (a product that first copies its bias) the
+ * longest stretch between the others, when that is work and not the handing on of arguments. */
+
+#define OWN_WORK_NS 5000u
+
+static void own_stretch(struct op_frame *op, uint64_t now)
+{
+    if (now - op->own > op->longest_end - op->longest_start) {
+        op->longest_start = op->own;
+        op->longest_end = now;
+    }
+}
+
+void where_op_begin(struct where *where, uint32_t name)
+{
+    const int depth = where->op_depth++;
+    if (depth >= DEPTH_OPS)
+        return;
+    const uint64_t now = atomic_load_explicit(&shared.ops, memory_order_relaxed) ? clock_now() : 0;
+    if (depth > 0) {
+        where->ops[depth - 1].parent = true;
+        own_stretch(&where->ops[depth - 1], now);
+    }
+    where->ops[depth] =
+        (struct op_frame){.start = now, .own = now, .longest_start = now, .longest_end = now, .name = name};
+}
+
+void where_op_end(struct where *where)
+{
+    if (where->op_depth == 0)
+        return;
+    const int depth = --where->op_depth;
+    if (depth >= DEPTH_OPS)
+        return;
+    struct op_frame *op = &where->ops[depth];
+    where->counts.ops++;
+    if (!op->start || !steps_recorded())
+        return;
+    const uint64_t now = clock_now();
+    own_stretch(op, now);
+    if (depth > 0)
+        where->ops[depth - 1].own = now;
+    const uint64_t longest = op->longest_end - op->longest_start;
+    if (op->parent && longest < OWN_WORK_NS && 2 * longest < now - op->start)
+        return;
+    record(where, op->longest_start, op->longest_end, place_of(where, where->context, op->name), op->name);
+}
+
+/* ---- ranges ---- */
+
+void where_range_push(const char *name)
+{
+    struct where *where = where_self();
+    if (!where)
+        return;
+    const int depth = where->range_depth++;
+    if (depth >= DEPTH_RANGES)
+        return;
+    if (depth == 0)
+        steps_range(name);
+    where->ranges[depth].before = where->context;
+    if (depth > 0)
+        where->ranges[depth - 1].parent = true;
+    if (where->module_depth || where->node_depth)
+        return; /* modules tell it better */
+    where->ranges[depth].parent = false;
+    where->ranges[depth].name = book_name(name);
+    where->ranges[depth].start = clock_now();
+    move(where, CONTEXT(book_scope(CONTEXT_SCOPE(where->context), name, UNKNOWN_U64), PHASE_NONE));
+}
+
+bool where_range_pop(void)
+{
+    struct where *where = mine;
+    if (!where || where->range_depth == 0)
+        return false;
+    const int depth = --where->range_depth;
+    if (depth < DEPTH_RANGES && !where->module_depth && !where->node_depth) {
+        if (atomic_load_explicit(&shared.ranges, memory_order_relaxed) && !where->ranges[depth].parent &&
+            steps_recorded())
+            record(where, where->ranges[depth].start, clock_now(),
+                   place_of(where, where->context, where->ranges[depth].name), where->ranges[depth].name);
+        move(where, where->ranges[depth].before);
+    }
+    return true;
+}

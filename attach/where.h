@@ -1,0 +1,47 @@
+/* Where each thread of the program is: in which module, phase, autograd node and op. What tells (the Python hook, RecordFunction, ITT,
+ * NVTX) calls in; what records (CUPTI's callbacks, ops on the CPU) asks. Everything here is a few stores on the caller's own data. */
+#pragma once
+#include "attach/book.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+struct where; /* one thread's */
+
+/* This thread's; NULL where there is no memory for it. Made on its first asking. */
+struct where *where_self(void);
+int32_t where_context(void); /* of the calling thread, for a launch; CONTEXT(−1, PHASE_NONE) where nothing is known */
+uint16_t where_number(const struct where *where);
+
+/* A module's forward: `scope` as the front knows it, `sequence` the autograd number at its border (−1: not known). Inside a backward
+ * node it is recomputation. */
+void where_enter(struct where *where, int32_t scope, int64_t sequence);
+void where_leave(struct where *where, int64_t sequence);
+bool where_in_module(const struct where *where);
+
+/* A node of the backward pass: what was made between a module's borders belongs to it. A node without a number, or one that nobody
+ * claims, stays where the thread was. */
+void where_node_begin(struct where *where, int64_t sequence);
+void where_node_end(struct where *where);
+
+/* The optimizer's step. */
+void where_phase_begin(struct where *where, enum phase phase);
+void where_phase_end(struct where *where);
+
+/* An op that runs on this thread. Those that called no other become a record when `record` is set. */
+void where_op_begin(struct where *where, uint32_t name);
+void where_op_end(struct where *where);
+/* Ops are recorded (a program on the CPU), or pass by (their kernels on the card are records); `layers`: instead of ops, each piece of
+ * time in one context. */
+void where_record(bool ops, bool layers);
+
+/* Ranges of the program's own (NVTX, ITT) where nobody says modules: a tree of scopes by their names. */
+void where_range_push(const char *name);
+/* Nothing else is known of this program: each range that called no other is a record itself. */
+void where_ranges_only(void);
+bool where_range_pop(void); /* false: there was none */
+
+/* Something happened on this thread that shows that it runs backward nodes or modules; for the notes. */
+struct where_counts {
+    uint64_t modules, nodes, nodes_unknown, ops, records;
+};
+void where_counts(struct where_counts *counts);

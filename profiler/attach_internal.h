@@ -1,0 +1,34 @@
+/* What attach.c, attach_process.c and the session share. */
+#pragma once
+#include "profiler/attach.h"
+#include "profiler/session_internal.h"
+
+#define ATTACH_RANKS_MAX 256
+
+struct attach {
+    struct attach_options options;
+    char **command; /* own copy */
+    struct live_run *live;
+    char folder[80], path[100]; /* of the socket; "" when there is none */
+    int listener;
+    VEC(int) pending; /* connected, not yet known who */
+    uint64_t first_record, linger_until;
+    bool detached;
+    int exit_code; /* −1 */
+};
+
+/* attach.c: in place of supervise.c's for a run whose subject is a command. */
+bool attach_begin(struct session *session, struct live_run *live, struct error *error);
+bool attach_step(struct session *session);
+void attach_stop(struct session *session, enum status status, const char *reason, bool at_once);
+int attach_poll(const struct session *session, struct pollfd *fds, int max); /* descriptors beyond the links' */
+void attach_free(struct attach *attach);
+
+/* attach_process.c: starts the command in its environment; `process` gets pid and the output's pipes. */
+bool attach_process_start(struct process *process, const struct attach *attach, struct error *error);
+
+/* supervise.c */
+bool rank_take_output(struct session *session, struct link *link, bool is_error);
+bool rank_take_records(struct session *session, struct link *link, struct live_run *live);
+void rank_end_output(struct session *session, struct link *link);
+struct link *rank_link_add(struct session *session, struct live_rank *rank, struct error *error);

@@ -1,0 +1,208 @@
+/* A program of somebody else's, as small as it can be: what test_attach.c attaches to. Each mode is one way in or one thing that goes
+ * wrong. It prints "program: done" at its end, and knows of steptop nothing but the environment. */
+#include <dlfcn.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* ---- NVTX, as its header makes a program do it ---- */
+
+static int (*push_a)(const char *);
+static int (*pop)(void);
+static void **slots[16];
+
+static int table_of(int module, void ****table, unsigned *size)
+{
+    slots[9] = (void **)&push_a;
+    slots[11] = (void **)&pop;
+    *table = slots;
+    *size = 16;
+    return module == 1;
+}
+
+static const struct {
+    size_t size;
+    int (*table_of)(int, void ****, unsigned *);
+} callbacks = {sizeof callbacks, table_of};
+
+static const void *export_table(uint32_t id)
+{
+    return id == 1 ? &callbacks : NULL;
+}
+
+static int nvtx_begin(void)
+{
+    const char *path = getenv("NVTX_INJECTION64_PATH");
+    void *library = path ? dlopen(path, RTLD_LAZY | RTLD_LOCAL) : NULL;
+    int (*begin)(const void *(*)(uint32_t)) =
+        library ? (int (*)(const void *(*)(uint32_t)))dlsym(library, "InitializeInjectionNvtx2") : NULL;
+    return begin && begin(export_table) && push_a && pop;
+}
+
+static void rest(long ns)
+{
+    nanosleep(&(struct timespec){ns / 1000000000, ns % 1000000000}, NULL);
+}
+
+static void step(void)
+{
+    push_a("step");
+    push_a("encoder");
+    rest(300000);
+    pop();
+    push_a("decoder");
+    push_a("attention, seq = 7, op_id = 5");
+    rest(200000);
+    pop();
+    pop();
+    pop();
+}
+
+static void *flood(void *argument)
+{
+    const long count = (long)argument;
+    for (long i = 0; i < count; i++) {
+        push_a("tiny");
+        pop();
+    }
+    return NULL;
+}
+
+/* ---- ITT ---- */
+
+struct function {
+    const char *name;
+    void **place;
+    void *first, *nothing;
+    int group;
+};
+struct global {
+    unsigned char magic[8];
+    unsigned long major, minor, build;
+    volatile long initialized, mutex_initialized, counter;
+    pthread_mutex_t mutex;
+    void *library, *error_handler;
+    const char **path;
+    struct function *functions;
+};
+struct id {
+    unsigned long long values[3];
+};
+
+static int itt(int steps)
+{
+    void *(*domain_create)(const char *) = NULL, *(*string_create)(const char *) = NULL;
+    void (*begin)(void *, struct id, struct id, void *) = NULL, (*end)(void *) = NULL;
+    void *other = NULL;
+    struct function functions[] = {{"__itt_domain_create", (void **)&domain_create, NULL, NULL, 1},
+                                   {"__itt_string_handle_create", (void **)&string_create, NULL, NULL, 1},
+                                   {"__itt_task_begin", (void **)&begin, NULL, NULL, 1},
+                                   {"__itt_task_end", (void **)&end, NULL, NULL, 1},
+                                   {"__itt_pause", &other, NULL, NULL, 1},
+                                   {0}};
+    struct global global = {.functions = functions};
+    const char *path = getenv("INTEL_LIBITTNOTIFY64");
+    void *library = path ? dlopen(path, RTLD_LAZY) : NULL;
+    void (*init)(struct global *, int) =
+        library ? (void (*)(struct global *, int))dlsym(library, "__itt_api_init") : NULL;
+    if (!init)
+        return 1;
+    init(&global, 0xffff);
+    if (!begin || other)
+        return 1;
+    void *domain = domain_create("oneDNN"), *name = string_create("convolution");
+    if (string_create("convolution") != name)
+        return 1;
+    for (int i = 0; i < steps; i++) {
+        begin(domain, (struct id){0}, (struct id){0}, name);
+        rest(200000);
+        end(domain);
+    }
+    return 0;
+}
+
+/* ---- lies ---- */
+
+static void lie(unsigned seed)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    const char *path = getenv("STEPTOP_ATTACH_SOCKET");
+    snprintf(address.sun_path, sizeof address.sun_path, "%s", path ? path : "");
+    const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address))
+        exit(1);
+    unsigned char bytes[2048];
+    for (size_t i = 0; i < sizeof bytes; i++)
+        bytes[i] = (unsigned char)((seed = seed * 1103515245u + 12345u) >> 16);
+    if (send(fd, bytes, seed % sizeof bytes, MSG_NOSIGNAL) < 0)
+        exit(1);
+    rest(seed % 3 * 10000000);
+    close(fd);
+}
+
+int main(int argc, char **argv)
+{
+    const char *mode = argc > 1 ? argv[1] : "";
+    const int count = argc > 2 ? atoi(argv[2]) : 20;
+    int code = 0;
+    if (strcmp(mode, "lies") == 0)
+        for (int i = 0; i < count; i++)
+            lie((unsigned)i + 1);
+    else if (strcmp(mode, "exit") == 0)
+        code = count;
+    else if (strcmp(mode, "itt") == 0)
+        code = itt(count);
+    else if (strcmp(mode, "nothing") != 0 && !nvtx_begin())
+        code = 1;
+    if (!code && (strcmp(mode, "ranges") == 0 || strcmp(mode, "fork") == 0 || strcmp(mode, "kill") == 0))
+        for (int i = 0; i < count; i++)
+            step();
+    if (!code && strcmp(mode, "fork") == 0) {
+        const pid_t child = fork();
+        if (child == 0) {
+            for (int i = 0; i < count; i++)
+                step();
+            _exit(0);
+        }
+        int status = 1;
+        waitpid(child, &status, 0);
+        code = status != 0;
+        step();
+    }
+    if (!code && strcmp(mode, "exec") == 0) {
+        step();
+        execl(argv[0], argv[0], "ranges", argv[2], (char *)NULL);
+        code = 1;
+    }
+    if (!code && strcmp(mode, "kill") == 0)
+        raise(SIGKILL);
+    if (!code && strcmp(mode, "flood") == 0) {
+        pthread_t threads[4];
+        for (int i = 0; i < 4; i++)
+            pthread_create(&threads[i], NULL, flood, (void *)(long)count);
+        for (int i = 0; i < 4; i++)
+            pthread_join(threads[i], NULL);
+        rest(100000000);
+    }
+    if (!code && strcmp(mode, "many") == 0) {
+        for (int i = 0; i < count; i++)
+            if (fork() == 0) {
+                execl(argv[0], argv[0], "ranges", "5", (char *)NULL);
+                _exit(1);
+            }
+        int status;
+        while (wait(&status) > 0)
+            code |= status != 0;
+    }
+    printf("program: done\n");
+    fprintf(stderr, "program: a word on stderr\n");
+    return code;
+}

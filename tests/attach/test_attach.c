@@ -1,0 +1,260 @@
+/* Attaching to programs that are not ours: what comes of their ranges, and that whatever goes wrong on either side costs the program
+ * nothing: not its exit code, not its output, not its time. */
+#include "base/clock.h"
+#include "base/unknown.h"
+#include "profiler/attach.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+static struct session *attach(const struct attach_options *wanted, const char *const *command)
+{
+    struct error error = {0};
+    struct attach_options options = wanted ? *wanted : (struct attach_options){0};
+    options.command = command;
+    options.library = STEPTOP_ATTACH_LIBRARY;
+    options.python_folder = STEPTOP_ATTACH_PYTHON;
+    struct session *session = session_create(&(struct session_options){.program = STEPTOP_BINARY}, &error);
+    assert_non_null(session);
+    if (!session_attach(session, &options, &error))
+        fail_msg("%s", error.text);
+    return session;
+}
+
+static void run_to_end(struct session *session)
+{
+    const uint64_t end = clock_now() + 60000000000u;
+    while (!session_idle(session)) {
+        struct pollfd fds[600];
+        int timeout;
+        const int count = session_poll(session, fds, 600, &timeout);
+        poll(fds, (nfds_t)count, timeout);
+        session_step(session);
+        assert_true(clock_now() < end);
+    }
+}
+
+static struct session *run(const char *mode, const char *count)
+{
+    const char *const command[] = {ATTACH_PROGRAM, mode, count, NULL};
+    struct session *session = attach(NULL, command);
+    run_to_end(session);
+    return session;
+}
+
+static bool has_line(const struct session *session, const char *text, bool is_error)
+{
+    for (size_t i = 0; i < session_log_count(session); i++)
+        if (session_log(session, i)->is_error == is_error && strcmp(session_log(session, i)->text, text) == 0)
+            return true;
+    return false;
+}
+
+static uint64_t records_of(const struct rank *rank, const char *path, const char *name)
+{
+    size_t count;
+    uint64_t records = 0;
+    const struct entry *entries = aggregate_entries(rank->aggregate, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct place *place = places_at(&rank->places, entries[i].place);
+        if (place->scope >= 0 && strcmp(rank->places.scopes.items[place->scope].path, path) == 0 &&
+            strcmp(aggregate_name_text(rank->aggregate, entries[i].name), name) == 0)
+            records += entries[i].time.n + entries[i].warmup.n;
+    }
+    return records;
+}
+
+static void ranges_become_layers_and_steps(void **state)
+{
+    (void)state;
+    struct session *session = run("ranges", "60");
+    const struct run *found = session_run(session, 0);
+    const struct rank *rank = run_lead(found);
+    assert_int_equal(found->status, STATUS_OK);
+    assert_int_equal(session_command_exit(session), 0);
+    assert_true(has_line(session, "program: done", false));
+    assert_true(has_line(session, "program: a word on stderr", true));
+    /* One step in fifty is not recorded, the last did not end and is left out; only ranges without others inside are records. */
+    assert_int_equal(records_of(rank, "encoder", "encoder"), 58);
+    assert_int_equal(records_of(rank, "decoder.attention", "attention"), 58);
+    assert_int_equal(records_of(rank, "decoder", "decoder"), 0);
+    unsigned kinds[STEP_KIND_COUNT] = {0};
+    for (size_t i = 0; i < rank->samples.count; i++) {
+        kinds[rank->samples.items[i].kind]++;
+        assert_true(rank->samples.items[i].wall_ns >= 500000);
+    }
+    assert_int_equal(kinds[STEP_WARMUP], 1);
+    assert_int_equal(kinds[STEP_TIMED], 1);
+    assert_int_equal(kinds[STEP_PROFILED], 57); /* the last did not end */
+    assert_int_equal(rank->dropped, 0);
+    session_free(session);
+}
+
+static void itt_tasks_are_ranges(void **state)
+{
+    (void)state;
+    struct session *session = run("itt", "10");
+    assert_int_equal(session_run(session, 0)->status, STATUS_OK);
+    assert_int_equal(records_of(run_lead(session_run(session, 0)), "convolution", "convolution"),
+                     9); /* without the last */
+    session_free(session);
+}
+
+static void exit_codes_are_the_programs(void **state)
+{
+    (void)state;
+    struct session *session = run("exit", "41");
+    assert_int_equal(session_command_exit(session), 41);
+    assert_int_equal(session_run(session, 0)->status, STATUS_ERROR);
+    assert_string_equal(session_run(session, 0)->reason, "the program ended with exit code 41");
+    session_free(session);
+    session = run("kill", "3");
+    assert_int_equal(session_command_exit(session), 128 + 9);
+    assert_int_equal(session_run(session, 0)->status, STATUS_KILLED);
+    /* What it had told before it was killed is there. */
+    assert_true(records_of(run_lead(session_run(session, 0)), "encoder", "encoder") > 0);
+    session_free(session);
+    session = run("nothing", "0");
+    assert_int_equal(session_command_exit(session), 0);
+    assert_int_equal(session_run(session, 0)->status, STATUS_UNSUPPORTED);
+    session_free(session);
+    const char *const missing[] = {"/no/such/program", NULL};
+    session = attach(NULL, missing);
+    run_to_end(session);
+    assert_int_equal(session_run(session, 0)->status, STATUS_ERROR);
+    assert_string_equal(session_run(session, 0)->reason, "cannot start '/no/such/program': No such file or directory");
+    assert_int_equal(session_command_exit(session), -1);
+    session_free(session);
+}
+
+static void a_forked_child_is_quiet(void **state)
+{
+    (void)state;
+    struct session *session = run("fork", "20");
+    const struct run *found = session_run(session, 0);
+    assert_int_equal(session_command_exit(session), 0);
+    assert_int_equal(found->ranks.count, 1);
+    assert_int_equal(records_of(run_lead(found), "encoder", "encoder"),
+                     20); /* 21 without the last; the child's 20 are not among them */
+    session_free(session);
+}
+
+static void what_is_executed_is_a_process_of_its_own(void **state)
+{
+    (void)state;
+    struct session *session = run("exec", "8");
+    const struct run *found = session_run(session, 0);
+    assert_int_equal(session_command_exit(session), 0);
+    uint64_t records = 0;
+    for (size_t i = 0; i < found->ranks.count; i++)
+        records += records_of(found->ranks.items[i], "encoder", "encoder");
+    assert_int_equal(records, 1 + 7); /* without the last of those that were more than a warm-up */
+    session_free(session);
+}
+
+static void many_processes_are_ranks(void **state)
+{
+    (void)state;
+    struct session *session = run("many", "64");
+    const struct run *found = session_run(session, 0);
+    assert_int_equal(session_command_exit(session), 0);
+    assert_int_equal(found->ranks.count, 64);
+    /* One that is over before its ring has come, on a machine with 64 others, has lost what it did, and none has more than that. */
+    uint64_t records = 0;
+    for (size_t i = 0; i < found->ranks.count; i++) {
+        assert_true(records_of(found->ranks.items[i], "encoder", "encoder") <= 4);
+        records += records_of(found->ranks.items[i], "encoder", "encoder");
+    }
+    assert_true(records > 0);
+    session_free(session);
+}
+
+static void a_flood_is_counted_and_not_waited_for(void **state)
+{
+    (void)state;
+    struct session *session = run("flood", "100000");
+    const struct rank *rank = run_lead(session_run(session, 0));
+    struct aggregate_counts counts;
+    assert_int_equal(session_command_exit(session), 0);
+    aggregate_counts(rank->aggregate, &counts);
+    assert_true(counts.records > 1000);
+    assert_int_equal(counts.invalid, 0);
+    assert_true(counts.records + rank->dropped <= 400000); /* steps that were not recorded are neither */
+    session_free(session);
+}
+
+static void lies_cost_the_liar_its_link_alone(void **state)
+{
+    (void)state;
+    struct session *session = run("lies", "40");
+    assert_int_equal(session_command_exit(session), 0);
+    assert_true(has_line(session, "program: done", false));
+    session_free(session);
+}
+
+static void a_window_leaves_the_program_alone(void **state)
+{
+    (void)state;
+    const char *const command[] = {ATTACH_PROGRAM, "ranges", "1500", NULL};
+    struct session *session = attach(&(struct attach_options){.steps = 5}, command);
+    run_to_end(session);
+    assert_true(session_detached(session));
+    assert_int_equal(session_command_exit(session), 0);
+    assert_true(has_line(session, "program: done", false));
+    const struct rank *rank = run_lead(session_run(session, 0));
+    assert_true(rank->samples.count >= 6 && rank->samples.count < 1000);
+    session_free(session);
+}
+
+/* The front goes while the program runs: its descriptors are closed, and nobody drains the ring any more. */
+static void the_front_may_die(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/steptop-test-XXXXXX", script[400], file[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(file, sizeof file, "%s/code", folder);
+    snprintf(script, sizeof script, "'%s' ranges 2000 >/dev/null 2>&1; echo $? > %s", ATTACH_PROGRAM, file);
+    const char *const command[] = {"/bin/sh", "-c", script, NULL};
+    struct session *session = attach(NULL, command);
+    const uint64_t end = clock_now() + 30000000000u;
+    while (run_lead(session_run(session, 0))->samples.count < 10 && clock_now() < end) {
+        session_step(session);
+        usleep(2000);
+    }
+    session_free(session);
+    char code[16] = "";
+    while (!code[0] && clock_now() < end) {
+        FILE *written = fopen(file, "re");
+        if (written && !fgets(code, sizeof code, written))
+            code[0] = 0;
+        if (written)
+            fclose(written);
+        usleep(20000);
+    }
+    assert_string_equal(code, "0\n");
+    unlink(file);
+    rmdir(folder);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(ranges_become_layers_and_steps),
+        cmocka_unit_test(itt_tasks_are_ranges),
+        cmocka_unit_test(exit_codes_are_the_programs),
+        cmocka_unit_test(a_forked_child_is_quiet),
+        cmocka_unit_test(what_is_executed_is_a_process_of_its_own),
+        cmocka_unit_test(many_processes_are_ranks),
+        cmocka_unit_test(a_flood_is_counted_and_not_waited_for),
+        cmocka_unit_test(lies_cost_the_liar_its_link_alone),
+        cmocka_unit_test(a_window_leaves_the_program_alone),
+        cmocka_unit_test(the_front_may_die),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
