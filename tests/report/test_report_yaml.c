@@ -163,7 +163,7 @@ static void test_refusals(void **state)
     refused(HEAD "cells: !x []\ncomplete: true\n", "tags are not read");
     refused(HEAD "created: *x\n", "aliases are not read");
     refused(HEAD "cells:\n  - status: okay\n", "'okay' is not one of its names");
-    refused(HEAD "cells:\n  - status: ok\ncomplete: true\n", "a cell lacks the key 'requested'");
+    refused(HEAD "cells:\n  - status: ok\ncomplete: true\n", "a cell has neither a map 'requested' nor 'attached'");
     refused(HEAD CELL "    memory: 3\n", "memory must be a map");
     refused(HEAD CELL "    records: -1\n", "'-1' is not a whole number that fits");
     refused(HEAD CELL "    records: \"1\"\n", "must be a whole number, not a string");
