@@ -447,7 +447,7 @@ static void order_groups(struct build_rows *rows)
     const struct group *groups = rows->groups.items;
     uint32_t *order = rows->order.items;
     size_t moves = 0;
-    for (size_t i = 1; i < rows->order.count && moves < 8 * rows->order.count; i++) {
+    for (size_t i = 1; groups && i < rows->order.count && moves < 8 * rows->order.count; i++) {
         const uint32_t group = order[i];
         size_t place = i;
         for (; place > 0 && comes_before(&groups[group], &groups[order[place - 1]]); place--, moves++)
@@ -477,7 +477,7 @@ static void place_entry(struct build_rows *rows, struct report_cell *cell, const
 void cell_build_rows(struct report_cell *cell, const struct run *run)
 {
     const struct rank *rank = run_lead(run);
-    if (!cell->rows && !(cell->rows = calloc(1, sizeof *cell->rows)))
+    if (!rank || (!cell->rows && !(cell->rows = calloc(1, sizeof *cell->rows))))
         abort();
     struct build_rows *rows = cell->rows;
     struct arena scratch = {0};
@@ -488,10 +488,10 @@ void cell_build_rows(struct report_cell *cell, const struct run *run)
     rows->known_places = rank->places.list.count;
     find_changes(rows, cell, rank);
     const struct entry *entries = aggregate_entries(rank->aggregate, &entry_count);
-    struct group *group_of_all = rows->groups.items;
-    for (size_t g = 0; group_of_all && g < rows->groups.count; g++)
-        if (group_of_all[g].changed)
-            group_update(rows, &group_of_all[g], cell, entries, &scratch);
+    struct group *groups = rows->groups.items;
+    for (size_t g = 0; groups && g < rows->groups.count; g++)
+        if (groups[g].changed)
+            group_update(rows, &groups[g], cell, entries, &scratch);
     arena_release(&scratch);
     order_groups(rows);
     rows->kernels.count = rows->entries.count = 0;

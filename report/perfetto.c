@@ -130,7 +130,7 @@ static int lane_for(struct lanes *lanes, struct trace *trace, size_t process, co
         if (!lane->ends.count || lane->ends.items[lane->ends.count - 1] >= end)
             break;
     }
-    if (!at && number == LANES_MOST)
+    if (!at && number == LANES_MOST && lanes->list.items)
         return lanes->list.items[last].track;
     if (!at) {
         at = lane_add(lanes, trace, process, launch->stream, number);
@@ -139,8 +139,11 @@ static int lane_for(struct lanes *lanes, struct trace *trace, size_t process, co
         else
             lanes->first[launch->stream] = at;
     }
-    vec_push(&lanes->list.items[at].ends, end);
-    return lanes->list.items[at].track;
+    struct lane *lane = lanes->list.items ? &lanes->list.items[at] : NULL;
+    if (!lane)
+        abort(); /* it was added or found */
+    vec_push(&lane->ends, end);
+    return lane->track;
 }
 
 static void pass_slices(struct trace *trace, struct lanes *lanes, size_t process, const struct report_cell *cell,
