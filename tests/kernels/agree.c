@@ -94,12 +94,15 @@ static void write_values(const struct device_class *class, struct program *progr
     }
 }
 
-void agree_run(const struct device_class *class, struct device *device, const struct made *made, bool compile,
+/* False, and nothing in `results`, where the device says that it cannot run it. */
+bool agree_try(const struct device_class *class, struct device *device, const struct made *made, bool compile,
                int steps, struct agree_results *results)
 {
     struct error error = {0};
     struct prepare_options options = {.compile = compile};
     struct program *program = class->prepare(device, &made->plan, &options, NULL, &error);
+    if (!program && error.kind == ERROR_UNSUPPORTED)
+        return false;
     if (!program)
         fail_msg("%s", error.text);
     write_values(class, program, made);
@@ -116,6 +119,14 @@ void agree_run(const struct device_class *class, struct device *device, const st
             fail_msg("%s", error.text);
     }
     class->release(program);
+    return true;
+}
+
+void agree_run(const struct device_class *class, struct device *device, const struct made *made, bool compile,
+               int steps, struct agree_results *results)
+{
+    if (!agree_try(class, device, made, compile, steps, results))
+        fail_msg("%s does not run it", class->name);
 }
 
 bool agree_is_triangular(enum op op)
@@ -123,7 +134,7 @@ bool agree_is_triangular(enum op op)
     return op == OP_ATTN_SCORES || op == OP_ATTN_VALUES_BACKWARD_P;
 }
 
-static double relative_l2(const struct made *made, int32_t index, const void *got, const void *expected)
+double agree_relative_l2(const struct made *made, int32_t index, const void *got, const void *expected)
 {
     const struct tensor *tensor = &made->tensors[index];
     const struct node *last = &made->nodes[made_last(made)];
@@ -147,7 +158,7 @@ double agree_worst(const struct made *made, const struct agree_results *got, con
         const int32_t i = last->output[k];
         if (i == TENSOR_NONE || strcmp(made->tensors[i].name, "delta") == 0) /* a workspace nobody else reads */
             continue;
-        const double error = relative_l2(made, i, got->bytes[i], expected->bytes[i]);
+        const double error = agree_relative_l2(made, i, got->bytes[i], expected->bytes[i]);
         worst = error > worst || isnan(error) ? error : worst;
     }
     return worst;

@@ -9,7 +9,13 @@ struct agree_results {
 /* Prepares, writes the made values, runs so many whole steps and reads every tensor that a node writes. */
 void agree_run(const struct device_class *class, struct device *device, const struct made *made, bool compile,
                int steps, struct agree_results *results);
+/* The same, but false where the device says that it does not support it. */
+bool agree_try(const struct device_class *class, struct device *device, const struct made *made, bool compile,
+               int steps, struct agree_results *results);
 void agree_free(struct agree_results *results);
+
+/* Of one tensor, without what is unspecified. */
+double agree_relative_l2(const struct made *made, int32_t index, const void *got, const void *expected);
 
 /* The largest relative L2 error of the last node's outputs. */
 double agree_worst(const struct made *made, const struct agree_results *got, const struct agree_results *expected);
