@@ -67,6 +67,7 @@ struct form {
     char refused[FIELD_COUNT][256];
     char problem[512], warning[256];
     int selected, top;
+    bool touched; /* the selected field was typed in: what is typed first takes the place of what it held */
 };
 
 static void field_text(const struct cell *cell, enum field field, char *text, size_t size)
@@ -294,10 +295,12 @@ static void form_key(struct app *app, struct modal *modal, int key)
     case KEY_CODE_UP:
     case KEY_CODE_BACKTAB:
         form->selected = (form->selected + FIELD_COUNT - 1) % FIELD_COUNT;
+        form->touched = false;
         return;
     case KEY_CODE_DOWN:
     case KEY_CODE_TAB:
         form->selected = (form->selected + 1) % FIELD_COUNT;
+        form->touched = false;
         return;
     case KEY_CODE_LEFT:
     case KEY_CODE_RIGHT:
@@ -313,6 +316,9 @@ static void form_key(struct app *app, struct modal *modal, int key)
     const size_t before = strlen(form->edits[form->selected].text);
     char text[sizeof form->edits->text];
     snprintf(text, sizeof text, "%s", form->edits[form->selected].text);
+    if (!form->touched && key > ' ' && key < KEY_CODE_UP && key != 127)
+        edit_set(&form->edits[form->selected], "");
+    form->touched = true;
     if (edit_key(&form->edits[form->selected], key) &&
         (before != strlen(form->edits[form->selected].text) || strcmp(text, form->edits[form->selected].text) != 0))
         field_changed(form, form->selected);

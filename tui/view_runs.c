@@ -402,7 +402,6 @@ static void runs_update(struct app *app, void *state)
     const bool any = table_selected(&runs->table, &index);
     if (answer_update(runs->answer, app, any ? runs->rows.items[index].cell : NULL))
         runs->table.pending = true;
-    runs->in_answer = runs->in_answer && answer_selectable(runs->answer);
 }
 
 /* The list keeps what its rows need, up to a third of a low screen and half of a high one; below it is the answer. */
@@ -427,6 +426,8 @@ static void runs_draw(struct app *app, void *state, const struct area *area)
     }
     const struct area below = area_part(area, height + 1, 0, area->height - height - 1, area->width);
     answer_draw(runs->answer, &below, runs->in_answer);
+    /* Lines that were made anew can be chosen again once they are drawn. */
+    runs->in_answer = runs->in_answer && answer_selectable(runs->answer);
 }
 
 static void runs_status(const struct app *app, const void *state, char *text, size_t size)

@@ -399,8 +399,15 @@ static void test_prompt(void **state)
     view_expect_not(app, "≥");
     view_type(app, "L5<Enter>L<End>0<Enter>");
     view_expect(app, "≥50%");
-    view_type(app, "L0<Enter>/sgemm<Enter><Esc>");
-    view_expect(app, "search for 'sgemm' ends");
+    view_type(app, "L0<Enter>");
+    struct cell fresh;
+    cell_default(&fresh);
+    fresh.batch_size = 4;
+    modal_open(app, form_create(&fresh));
+    view_type(app, "<Down><Down><Down><Down><Down><Down><Down>16<Down>");
+    view_expect(app, "batch_size      16 ");
+    view_type(app, "<Esc>/sgemm<Enter><Esc>");
+    assert_non_null(strstr(app->message, "search for 'sgemm' ends"));
     view_close(app);
 }
 
@@ -471,6 +478,11 @@ static void test_answer(void **state)
     (void)state;
     view_expect(app, "layers.*.ffn");
     view_type(app, "a<Enter>");
+    view_expect(app, "Runs › Kernels of fwd");
+    /* The cursor stays below the list when its lines are made anew. */
+    view_type(app, "<Esc>");
+    app->report->cells.items[0]->version++;
+    view_type(app, "<Enter>");
     view_expect(app, "Runs › Kernels of fwd");
     view_type(app, "<Esc>l<Enter>");
     view_expect(app, "Runs › Layers");
