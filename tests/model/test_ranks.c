@@ -2,8 +2,8 @@
  * ranks end with the same bits; their gradients are those of one device on all their batches together; all ways agree with the
  * naive one; and mistakes that others have made are seen. */
 #include "harness.h"
-#include "kernels/cpu/cpu_device.h"
 #include "kernels/communicator.h"
+#include "kernels/cpu/cpu_device.h"
 #include "kernels/reference/reference.h"
 #include <math.h>
 #include <pthread.h>
@@ -193,7 +193,10 @@ static void *member_run(void *argument)
         fail_msg("rank %d: %s", member->rank, error.text);
     mutate(member->plan, team->mutation);
     struct communicator *communicator = communicator_join(team->fd, member->rank, &error);
-    struct device *device = team->class->open(0, &error);
+    const bool host = team->class == &cpu_device_class || team->class == &reference_device_class;
+    struct device *device = team->class->open(host ? 0 : member->rank, &error);
+    if (!device)
+        fail_msg("rank %d: %s", member->rank, error.text);
     const struct prepare_options options = {
         .compile = request.fusions != 0, .threads = 1, .communicator = communicator};
     struct program *program = team->class->prepare(device, member->plan, &options, NULL, &error);
@@ -381,6 +384,33 @@ static void the_cpu_does_it_too(void **state)
         }
 }
 
+/* On a machine with two cards, through NCCL: a card a rank. */
+static void cards_do_it_too(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    int index, count = 0;
+    static struct device_info infos[16];
+    const struct device_class *cuda = device_find("cuda", &index, &error);
+    if (!cuda || !cuda->enumerate(infos, 16, &count, &error) || count < 2) {
+        print_message("%s\n", count == 1 ? "one card" : error.text);
+        skip();
+    }
+    setenv("NCCL_NVLS_ENABLE", "0", 1);
+    const int ranks = count < MAX_RANKS ? count : MAX_RANKS;
+    for (int parallel = PARALLEL_NAIVE; parallel < PARALLEL_COUNT; parallel++)
+        for (int fused = 0; fused < 2; fused++) {
+            struct plan_request request =
+                request_of(ranks, (enum parallel)parallel, fused ? FUSE_ALL | 1u << FUSE_OVERLAP : 0);
+            request.model.d_model = 64, request.model.d_ff = 128, request.model.vocab_size = 64;
+            request.context = 32;
+            one_way(cuda, &request, 2e-5);
+            request.precision = PRECISION_BF16;
+            request.ranks.bf16_gradients = fused != 0;
+            one_way(cuda, &request, 2e-2);
+        }
+}
+
 /* To rounding: each prepared program times its products anew and may choose others. */
 static void every_way_agrees_with_the_naive_one(void **state)
 {
@@ -485,6 +515,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_way_is_one_device_on_all_batches),
         cmocka_unit_test(the_cpu_does_it_too),
+        cmocka_unit_test(cards_do_it_too),
         cmocka_unit_test(every_way_agrees_with_the_naive_one),
         cmocka_unit_test(mistakes_are_seen),
         cmocka_unit_test(unequal_ranks_are_refused),
