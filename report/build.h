@@ -17,3 +17,5 @@ int32_t build_rows_find(const struct build_rows *rows, const struct record *reco
 
 /* The latest complete profiled step of each pass, out of the aggregate's window of raw records. */
 void cell_build_timeline(struct report_cell *cell, const struct run *run);
+/* build_ranks.c: what several ranks did; nothing for one. */
+void cell_build_ranks(struct report_cell *cell, const struct run *run);

@@ -29,6 +29,9 @@ void markdown_counters(const struct report *report, struct strbuf *out); /* what
 /* markdown_memory.c */
 void markdown_memory(const struct report *report, struct strbuf *out);
 
+/* markdown_ranks.c */
+void markdown_ranks(const struct report *report, struct strbuf *out); /* communication, waiting, buckets, memory */
+
 /* markdown_compare.c */
 void markdown_compare(const struct report *report, struct strbuf *out); /* compile, dtype, checkpoint, pairwise */
 enum compare_axis { COMPARE_COMPILE, COMPARE_DTYPE, COMPARE_CHECKPOINT };

@@ -107,6 +107,22 @@ struct report_ceilings { double flops_per_s, bytes_per_s; };
 
 struct report_note { const char *key, *text; };
 
+/* One of several ranks: means over `steps` profiled steps of the longest pass, step_ns over the timed ones. NaN where not known. */
+struct report_rank {
+    uint32_t rank;
+    uint64_t steps;
+    double step_ns, compute_ns, communication_ns, exposed_ns, wait_ns, transfer_ns;
+    uint64_t resident_peak;
+};
+/* A collective of the plan: means over its calls on all ranks. */
+struct report_collective {
+    uint32_t place;
+    const char *op, *scope;
+    uint64_t bytes; /* of the whole */
+    uint64_t calls;
+    double wait_ns, transfer_ns;
+};
+
 struct report_cell {
     uint32_t run_id;
     struct cell requested;
@@ -120,6 +136,8 @@ struct report_cell {
     struct report_kernel *kernels; size_t kernel_count;
     struct report_layer *layers; size_t layer_count;
     struct report_memory memory;
+    struct report_rank *ranks; size_t rank_count; /* none where there is one */
+    struct report_collective *collectives; size_t collective_count; /* in the order in which a step first comes to them */
     struct report_note *notes; size_t note_count; /* effective configuration, counter tier, noise */
     struct report_launch *timeline; size_t launch_count;
     struct report_ceilings ceilings;

@@ -434,6 +434,30 @@ static bool ceilings_present(const void *item)
     return is_known(ceilings->flops_per_s) || is_known(ceilings->bytes_per_s);
 }
 
+static const struct field rank_list[] = {
+    {"rank", FIELD_UNSIGNED, AT(struct report_rank, rank), "its number", .most = RANKS_MAX},
+    {"steps", FIELD_UNSIGNED, AT(struct report_rank, steps), "profiled ones"},
+    {"step_ns", FIELD_DOUBLE, AT(struct report_rank, step_ns), "mean timed step"},
+    {"compute_ns", FIELD_DOUBLE, AT(struct report_rank, compute_ns), "union of other kernels' times"},
+    {"communication_ns", FIELD_DOUBLE, AT(struct report_rank, communication_ns), "union of collectives' times"},
+    {"exposed_ns", FIELD_DOUBLE, AT(struct report_rank, exposed_ns), "of that, beside nothing else"},
+    {"wait_ns", FIELD_DOUBLE, AT(struct report_rank, wait_ns), "until the last rank came"},
+    {"transfer_ns", FIELD_DOUBLE, AT(struct report_rank, transfer_ns), "from then on"},
+    {"resident_peak", FIELD_UNSIGNED, AT(struct report_rank, resident_peak), "bytes of the process"},
+};
+SET(rank, struct report_rank, "a rank");
+
+static const struct field collective_list[] = {
+    {"place", FIELD_UNSIGNED, AT(struct report_collective, place), "node of the plan", .most = INT32_MAX},
+    {"op", FIELD_WORD, AT(struct report_collective, op), "all_reduce …"},
+    {"bytes", FIELD_UNSIGNED, AT(struct report_collective, bytes), "of the whole"},
+    {"calls", FIELD_UNSIGNED, AT(struct report_collective, calls), "on all ranks"},
+    {"wait_ns", FIELD_DOUBLE, AT(struct report_collective, wait_ns), "until the last rank came"},
+    {"transfer_ns", FIELD_DOUBLE, AT(struct report_collective, transfer_ns), "from then on"},
+    {"scope", FIELD_REST, AT(struct report_collective, scope), "whose gradients or weights"},
+};
+SET(collective, struct report_collective, "a collective");
+
 static bool memory_present(const void *item)
 {
     const struct report_memory *memory = item;
@@ -475,6 +499,10 @@ static const struct field cell_list[] = {
     {"unattributed", FIELD_UNSIGNED, CELL(unattributed), "of no layer"},
     {"notes", FIELD_LIST, AND_COUNT(struct report_cell, notes, note_count), "effective settings, counter tier, noise",
      .fields = &note_fields},
+    {"ranks", FIELD_TABLE, AND_COUNT(struct report_cell, ranks, rank_count), "several ranks: means a step",
+     .fields = &rank_fields},
+    {"collectives", FIELD_TABLE, AND_COUNT(struct report_cell, collectives, collective_count),
+     "several ranks: means a call", .fields = &collective_fields},
     {"counter_names", FIELD_NAMES, CELL(counter_names), "what was counted", .count = REPORT_COUNTERS},
     {"layers", FIELD_TABLE, AND_COUNT(struct report_cell, layers, layer_count), "module tree, parents first",
      .fields = &layer_fields},

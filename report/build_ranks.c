@@ -1,0 +1,208 @@
+/* What several ranks did in the profiled steps that all of them still hold the records of: communication, as much of it as nothing
+ * else ran beside, and each collective's time as waiting for the last rank and moving bytes. All ranks of a host read one clock, so
+ * the instant when the last of them comes is known on every one. */
+#include "base/vec.h"
+#include "profiler/session.h"
+#include "report/build.h"
+#include <stdlib.h>
+#include <string.h>
+
+struct launch {
+    uint64_t start, end;
+    uint32_t step;
+    int32_t place;
+    bool collective;
+};
+
+struct launches {
+    VEC(struct launch) list; /* of one rank and pass, in order of step and start */
+};
+
+static int by_step_and_start(const void *left, const void *right)
+{
+    const struct launch *a = left, *b = right;
+    if (a->step != b->step)
+        return a->step < b->step ? -1 : 1;
+    return a->start != b->start ? (a->start < b->start ? -1 : 1) : a->place - b->place;
+}
+
+static void take_launches(const struct rank *rank, int pass, struct launches *launches)
+{
+    uint64_t first;
+    const size_t kept = aggregate_kept(rank->aggregate, &first);
+    for (size_t i = 0; i < kept; i++) {
+        const struct record *record = aggregate_record(rank->aggregate, first + i);
+        if (record->pass != pass || !record_is_work(record->kind) || record->flags & RECORD_WARMUP)
+            continue;
+        const bool collective = places_at(&rank->places, record->place)->kernel_class == CLASS_COLLECTIVE;
+        vec_push(&launches->list,
+                 ((struct launch){record->start, record->end, record->step, record->place, collective}));
+    }
+    if (launches->list.count)
+        qsort(launches->list.items, launches->list.count, sizeof(struct launch), by_step_and_start);
+}
+
+/* The launches of `step`: from *from, as many as are returned. */
+static size_t step_launches(const struct launches *launches, uint32_t step, size_t *from)
+{
+    size_t at = 0, count = 0;
+    while (at < launches->list.count && launches->list.items[at].step < step)
+        at++;
+    *from = at;
+    while (at + count < launches->list.count && launches->list.items[at + count].step == step)
+        count++;
+    return count;
+}
+
+/* Time in which at least one of the launches ran: of all, of collectives, of all others. They are in order of start. */
+enum which { ALL, COLLECTIVES, OTHERS };
+static uint64_t union_of(const struct launch *launches, size_t count, enum which which)
+{
+    uint64_t total = 0, until = 0;
+    for (size_t i = 0; i < count; i++) {
+        const struct launch *launch = &launches[i];
+        if ((which == COLLECTIVES && !launch->collective) || (which == OTHERS && launch->collective))
+            continue;
+        const uint64_t from = launch->start > until ? launch->start : until;
+        if (launch->end > from)
+            total += launch->end - from;
+        until = launch->end > until ? launch->end : until;
+    }
+    return total;
+}
+
+/* When the last rank came to the collective at `place` in `step`; 0 when one has no record of it. */
+static uint64_t last_arrival(const struct launches *all, size_t ranks, uint32_t step, int32_t place)
+{
+    uint64_t last = 0;
+    for (size_t r = 0; r < ranks; r++) {
+        size_t from, found = 0;
+        const size_t count = step_launches(&all[r], step, &from);
+        for (size_t i = from; i < from + count; i++)
+            if (all[r].list.items[i].place == place) {
+                last = all[r].list.items[i].start > last ? all[r].list.items[i].start : last;
+                found++;
+            }
+        if (!found)
+            return 0;
+    }
+    return last;
+}
+
+/* Bytes of the whole, as bus bandwidth counts them: the plan says what is read and written. */
+static double whole_bytes(const struct place *place, int32_t ranks)
+{
+    const bool whole = strcmp(place->op, "all_reduce") == 0 || strcmp(place->op, "broadcast") == 0;
+    return whole ? place->bytes / 2 : place->bytes * ranks / (ranks + 1.0);
+}
+
+static struct report_collective *collective_of(struct report_cell *cell, const struct run *run, int32_t id)
+{
+    for (size_t i = 0; i < cell->collective_count; i++)
+        if (cell->collectives[i].place == (uint32_t)id)
+            return &cell->collectives[i];
+    const struct places *places = &run_lead(run)->places;
+    const struct place *place = places_at(places, id);
+    struct report_collective *new = &cell->collectives[cell->collective_count++];
+    *new = (struct report_collective){
+        .place = (uint32_t)id,
+        .op = arena_strdup(&cell->arena, place->op),
+        .scope = arena_strdup(&cell->arena, place->scope >= 0 ? places->scopes.items[place->scope].path : ""),
+        .bytes = (uint64_t)whole_bytes(place, run->cell.ranks)};
+    return new;
+}
+
+static void add_step(struct report_cell *cell, const struct run *run, const struct launches *all, uint32_t step)
+{
+    const size_t ranks = run->ranks.count;
+    for (size_t r = 0; r < ranks; r++) {
+        struct report_rank *row = &cell->ranks[r];
+        size_t from;
+        const size_t count = step_launches(&all[r], step, &from);
+        const struct launch *launches = all[r].list.items + from;
+        const uint64_t busy = union_of(launches, count, ALL), others = union_of(launches, count, OTHERS);
+        row->steps++;
+        row->communication_ns += (double)union_of(launches, count, COLLECTIVES);
+        row->compute_ns += (double)others;
+        row->exposed_ns += (double)(busy - others);
+        for (size_t i = 0; i < count; i++) {
+            const uint64_t last = launches[i].collective ? last_arrival(all, ranks, step, launches[i].place) : 0;
+            if (!last)
+                continue;
+            /* NCCL's kernel may be stamped as begun a little before another's end: no time is less than none. */
+            const uint64_t arrived = last < launches[i].end ? last : launches[i].end;
+            const double wait = (double)(arrived - launches[i].start), transfer = (double)(launches[i].end - arrived);
+            row->wait_ns += wait;
+            row->transfer_ns += transfer;
+            struct report_collective *collective = collective_of(cell, run, launches[i].place);
+            collective->calls++;
+            collective->wait_ns += wait;
+            collective->transfer_ns += transfer;
+        }
+    }
+}
+
+static void means(struct report_cell *cell, const struct run *run, int pass)
+{
+    for (size_t r = 0; r < cell->rank_count; r++) {
+        struct report_rank *row = &cell->ranks[r];
+        const struct rank *rank = run_rank(run, r);
+        const double steps = row->steps ? (double)row->steps : UNKNOWN_DOUBLE;
+        double *const sums[] = {&row->communication_ns, &row->compute_ns, &row->exposed_ns, &row->wait_ns,
+                                &row->transfer_ns};
+        for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
+            *sums[i] /= steps;
+        double total = 0, timed = 0;
+        for (size_t i = 0; i < rank->samples.count; i++)
+            if (rank->samples.items[i].pass == pass && rank->samples.items[i].kind == STEP_TIMED) {
+                total += (double)rank->samples.items[i].wall_ns;
+                timed++;
+            }
+        row->step_ns = timed > 0 ? total / timed : UNKNOWN_DOUBLE;
+    }
+    for (size_t i = 0; i < cell->collective_count; i++) {
+        cell->collectives[i].wait_ns /= (double)cell->collectives[i].calls;
+        cell->collectives[i].transfer_ns /= (double)cell->collectives[i].calls;
+    }
+}
+
+void cell_build_ranks(struct report_cell *cell, const struct run *run)
+{
+    const size_t ranks = run->ranks.count;
+    int pass = PASS_COUNT - 1;
+    while (pass > 0 && !(run->cell.passes >> pass & 1))
+        pass--;
+    cell->rank_count = cell->collective_count = 0;
+    struct launches *all = ranks > 1 ? calloc(ranks, sizeof *all) : NULL;
+    if (!all)
+        return;
+    cell->ranks = arena_array(&cell->arena, struct report_rank, ranks);
+    cell->collectives = arena_array(&cell->arena, struct report_collective, run_lead(run)->places.list.count + 1);
+    for (size_t r = 0; r < ranks; r++) {
+        cell->ranks[r] = (struct report_rank){.rank = (uint32_t)r, .resident_peak = run_rank(run, r)->resident_peak};
+        take_launches(run_rank(run, r), pass, &all[r]);
+    }
+    cell->rank_count = ranks;
+    /* Steps of which every rank holds as much as of any: the oldest may be cut by the window of records. */
+    size_t most = 0;
+    for (size_t i = 0; i < all[0].list.count;) {
+        size_t from;
+        const size_t count = step_launches(&all[0], all[0].list.items[i].step, &from);
+        most = count > most ? count : most;
+        i = from + count;
+    }
+    for (size_t i = 0; i < all[0].list.count;) {
+        const uint32_t step = all[0].list.items[i].step;
+        bool whole = true;
+        size_t from;
+        for (size_t r = 0; r < ranks; r++)
+            whole &= step_launches(&all[r], step, &from) == most;
+        if (whole)
+            add_step(cell, run, all, step);
+        i += step_launches(&all[0], step, &from);
+    }
+    means(cell, run, pass);
+    for (size_t r = 0; r < ranks; r++)
+        vec_release(&all[r].list);
+    free(all);
+}

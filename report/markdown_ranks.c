@@ -1,0 +1,198 @@
+/* Several ranks: the questions of the course's distributed part, in its table shapes. */
+#include "report/escape.h"
+#include "report/markdown.h"
+#include "report/pipe_table.h"
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static bool has_ranks(const struct report_cell *cell)
+{
+    return cell->requested.ranks > 1 && cell->rank_count > 1;
+}
+
+static double ms(double ns)
+{
+    return ns / 1e6;
+}
+
+/* The slowest rank's, which is the step that a person waits for. */
+static double slowest_step(const struct report_cell *cell)
+{
+    double slowest = UNKNOWN_DOUBLE;
+    for (size_t r = 0; r < cell->rank_count; r++)
+        if (!(cell->ranks[r].step_ns <= slowest))
+            slowest = cell->ranks[r].step_ns;
+    return slowest;
+}
+
+static void rank_table(const struct report *report, struct strbuf *out)
+{
+    static const char *const numbers[] = {"rank",    "step ms",     "communication ms", "share %",
+                                          "wait ms", "transfer ms", "exposed ms",       "overlap %"};
+    struct pipe_table table = {0};
+    pipe_add_column(&table, "cell", PIPE_TEXT);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        for (size_t r = 0; has_ranks(cell) && r < cell->rank_count; r++) {
+            const struct report_rank *rank = &cell->ranks[r];
+            char title[256];
+            cell_title(&cell->requested, false, title, sizeof title);
+            const double busy = rank->compute_ns + rank->exposed_ns;
+            const double hidden = rank->communication_ns - rank->exposed_ns;
+            pipe_text(&table, title);
+            pipe_integer(&table, rank->rank);
+            pipe_number(&table, "%.3f", ms(rank->step_ns));
+            pipe_number(&table, "%.3f", ms(rank->communication_ns));
+            pipe_number(&table, "%.1f", 100 * rank->communication_ns / busy);
+            pipe_number(&table, "%.3f", ms(rank->wait_ns));
+            pipe_number(&table, "%.3f", ms(rank->transfer_ns));
+            pipe_number(&table, "%.3f", ms(rank->exposed_ns));
+            pipe_number(&table, "%.1f",
+                        rank->communication_ns > 0 ? 100 * hidden / rank->communication_ns : UNKNOWN_DOUBLE);
+        }
+    }
+    pipe_finish(&table, out);
+}
+
+#define BUS_FACTOR(op, n)                                                                                              \
+    (strcmp(op, "all_reduce") == 0 ? 2.0 * (n - 1) / n : strcmp(op, "broadcast") == 0 ? 1.0 : (double)(n - 1) / n)
+#define MOST_COLLECTIVES 12
+
+static void collective_table(const struct report *report, struct strbuf *out)
+{
+    struct pipe_table table = {0};
+    pipe_add_column(&table, "cell", PIPE_TEXT);
+    pipe_add_column(&table, "collective", PIPE_TEXT);
+    pipe_add_column(&table, "of", PIPE_TEXT);
+    static const char *const numbers[] = {"MB", "calls", "wait ms", "transfer ms", "algbw GB/s", "busbw GB/s"};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        for (size_t c = 0; has_ranks(cell) && c < cell->collective_count && c < MOST_COLLECTIVES; c++) {
+            const struct report_collective *one = &cell->collectives[c];
+            char title[256];
+            cell_title(&cell->requested, false, title, sizeof title);
+            const double rate = (double)one->bytes / one->transfer_ns; /* bytes a ns are GB/s */
+            pipe_text(&table, title);
+            pipe_text(&table, one->op);
+            pipe_text(&table, one->scope);
+            pipe_number(&table, "%.3f", (double)one->bytes / 1e6);
+            pipe_integer(&table, (int64_t)one->calls);
+            pipe_number(&table, "%.3f", ms(one->wait_ns));
+            pipe_number(&table, "%.3f", ms(one->transfer_ns));
+            pipe_number(&table, "%.2f", rate);
+            pipe_number(&table, "%.2f", rate * BUS_FACTOR(one->op, cell->requested.ranks));
+        }
+    }
+    pipe_finish(&table, out);
+}
+
+/* By the plan: what a rank holds when training begins, before the optimizer's step, and after it. */
+static void memory_table(const struct report *report, struct strbuf *out)
+{
+    struct pipe_table table = {0};
+    pipe_add_column(&table, "cell", PIPE_TEXT);
+    static const char *const numbers[] = {"parameters", "copies",      "optimizer", "gradients",
+                                          "after init", "before step", "after step"};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        const uint64_t *kind = cell->memory.by_kind;
+        if (!has_ranks(cell) || !is_known_u64(cell->memory.planned_total))
+            continue;
+        char title[256];
+        cell_title(&cell->requested, false, title, sizeof title);
+        const uint64_t always = kind[TENSOR_INPUT] + kind[TENSOR_CONSTANT] + kind[TENSOR_PARAMETER] +
+                                kind[TENSOR_PARAMETER_COPY] + kind[TENSOR_OPTIMIZER] + kind[TENSOR_OUTPUT];
+        pipe_text(&table, title);
+        const uint64_t columns[] = {kind[TENSOR_PARAMETER],
+                                    kind[TENSOR_PARAMETER_COPY],
+                                    kind[TENSOR_OPTIMIZER],
+                                    kind[TENSOR_GRADIENT],
+                                    always,
+                                    always + kind[TENSOR_GRADIENT],
+                                    always + kind[TENSOR_GRADIENT]};
+        for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
+            pipe_number(&table, "%.1f", (double)columns[c] / 0x1p20);
+    }
+    pipe_finish(&table, out);
+}
+
+/* Of cells that differ only in the size of their buckets: overhead = a·s/n + o·n by least squares, n buckets of s bytes together, a
+ * the time of a byte that nothing hides. */
+static void bucket_fit(const struct report *report, struct strbuf *out)
+{
+    bool done[64] = {false};
+    for (size_t i = 0; i < report->cells.count && i < 64; i++) {
+        const struct report_cell *base = report->cells.items[i];
+        double xx = 0, xy = 0, yy = 0, xt = 0, yt = 0, best = UNKNOWN_DOUBLE, bytes = 0;
+        size_t points = 0, best_count = 0;
+        for (size_t k = i; k < report->cells.count && k < 64; k++) {
+            const struct report_cell *cell = report->cells.items[k];
+            struct cell like = cell->requested;
+            like.bucket_mb = base->requested.bucket_mb;
+            if (done[k] || !has_ranks(cell) || cell->requested.parallel != PARALLEL_BUCKET ||
+                !cell_equal(&like, &base->requested) || !cell->collective_count)
+                continue;
+            double s = 0, exposed = 0;
+            for (size_t c = 0; c < cell->collective_count; c++)
+                s += (double)cell->collectives[c].bytes;
+            for (size_t r = 0; r < cell->rank_count; r++)
+                exposed += cell->ranks[r].exposed_ns / (double)cell->rank_count;
+            const double n = (double)cell->collective_count, x = s / n, y = n;
+            xx += x * x, xy += x * y, yy += y * y, xt += x * exposed, yt += y * exposed;
+            bytes = s;
+            if (!(slowest_step(cell) >= best)) {
+                best = slowest_step(cell);
+                best_count = cell->collective_count;
+            }
+            done[k] = true;
+            points++;
+        }
+        const double determinant = xx * yy - xy * xy;
+        if (points < 3 || !(fabs(determinant) > 1e-9 * xx * yy))
+            continue;
+        const double a = (xt * yy - yt * xy) / determinant, o = (yt * xx - xt * xy) / determinant;
+        strbuf_puts(out, "\nBuckets of ");
+        markdown_title(base, out);
+        strbuf_printf(out, " and the cells like it: ");
+        if (a > 0 && o > 0)
+            strbuf_printf(out,
+                          "fitted to %zu measured exposures, w is %.2f GB/s and o %.1f us a bucket, so sqrt(s/(o w)) = "
+                          "%.1f buckets should be best; the fastest step that was measured had %zu.\n",
+                          points, 1 / a, o / 1e3, sqrt(bytes * a / o), best_count);
+        else
+            strbuf_printf(
+                out,
+                "%zu measured exposures do not follow s/(n w) + n o (one of the two comes out negative: what "
+                "is exposed here is not the last bucket); the fastest step that was measured had %zu buckets.\n",
+                points, best_count);
+    }
+}
+
+void markdown_ranks(const struct report *report, struct strbuf *out)
+{
+    bool any = false;
+    for (size_t i = 0; i < report->cells.count; i++)
+        any |= has_ranks(report->cells.items[i]);
+    if (!any)
+        return;
+    strbuf_puts(out,
+                "\n## Several ranks\n\nMeans over the profiled steps that all ranks hold records of; step ms over the "
+                "timed ones. A collective's time is wait, until the last rank comes to it, and transfer. Exposed is "
+                "communication beside which the rank computes nothing; overlap is the rest of it. batch_size is a "
+                "rank's.\n\n");
+    rank_table(report, out);
+    strbuf_puts(out,
+                "\nBus bandwidth is algbw times 2(n-1)/n for all-reduce, (n-1)/n for reduce-scatter and all-gather, by "
+                "the transfer time; the first collectives of a step.\n\n");
+    collective_table(report, out);
+    strbuf_puts(out, "\nMiB a rank, by the plan.\n\n");
+    memory_table(report, out);
+    bucket_fit(report, out);
+}

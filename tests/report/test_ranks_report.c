@@ -1,0 +1,92 @@
+/* What a report says of several ranks, from records whose times are known: waiting and transfer of a collective, what of it is
+ * exposed, and what is left out because not all ranks have it. */
+#include "profiler/live.h"
+#include "report/build.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static void add_places(struct live_rank *rank)
+{
+    struct error error = {0};
+    const struct place product = {
+        .scope = 0, .phase = PHASE_BWD, .kernel_class = CLASS_MATMUL, .op = "linear", .label = ""};
+    const struct place reduce = {.scope = 0,
+                                 .phase = PHASE_BWD,
+                                 .kernel_class = CLASS_COLLECTIVE,
+                                 .op = "all_reduce",
+                                 .label = "",
+                                 .bytes = 2e6};
+    if (!places_add_scope(&rank->rank.places, -1, "model", UNKNOWN_U64, &error) ||
+        !places_add(&rank->rank.places, &product, &error) || !places_add(&rank->rank.places, &reduce, &error))
+        fail_msg("%s", error.text);
+}
+
+static void add(struct live_run *live, int rank, uint32_t step, int32_t place, uint64_t start, uint64_t end,
+                uint32_t *sequence)
+{
+    struct record record = {.start = 1000 + start,
+                            .end = 1000 + end,
+                            .launch = 1000 + start,
+                            .place = place,
+                            .step = step,
+                            .sequence = (*sequence)++,
+                            .stream = (uint16_t)place,
+                            .kind = RECORD_KERNEL,
+                            .pass = PASS_TRAIN_STEP};
+    live_records(live, live_rank_at(live, (size_t)rank), &record, 1);
+}
+
+static void waiting_and_transfer_are_told_apart(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    struct cell cell;
+    cell_default(&cell);
+    cell.ranks = 2;
+    cell.parallel = PARALLEL_NAIVE;
+    cell.passes = PASS_BIT(PASS_TRAIN_STEP);
+    struct live_run *live = live_create(1, &cell, 1 << 10, &error);
+    assert_non_null(live);
+    uint32_t sequence[2] = {0};
+    for (int rank = 0; rank < 2; rank++) {
+        add_places(live_rank_at(live, (size_t)rank));
+        aggregate_name(live_rank_at(live, (size_t)rank)->rank.aggregate, 0, "kernel");
+    }
+    /* Rank 0 comes to the collective at 100, rank 1 at 150; rank 0 computes on beside it until 160. Rank 1 lacks step 8. */
+    for (uint32_t step = 7; step <= 8; step++) {
+        const uint64_t at = (step - 7) * 1000;
+        add(live, 0, step, 0, at, at + 100, &sequence[0]);
+        add(live, 0, step, 1, at + 100, at + 200, &sequence[0]);
+        add(live, 0, step, 0, at + 110, at + 160, &sequence[0]);
+        add(live, 1, step, 0, at, at + 150, &sequence[1]);
+        add(live, 1, step, 0, at + 150, at + 151, &sequence[1]);
+        if (step == 7)
+            add(live, 1, step, 1, at + 150, at + 200, &sequence[1]);
+    }
+    struct report_cell report = {0};
+    cell_build_ranks(&report, &live->run);
+    assert_int_equal(report.rank_count, 2);
+    const struct report_rank *first = &report.ranks[0], *second = &report.ranks[1];
+    assert_int_equal(first->steps, 1);
+    assert_true(first->communication_ns == 100 && first->wait_ns == 50 && first->transfer_ns == 50);
+    assert_true(first->compute_ns == 150 && first->exposed_ns == 50);
+    assert_true(second->communication_ns == 50 && second->wait_ns == 0 && second->transfer_ns == 50);
+    assert_true(second->compute_ns == 151 && second->exposed_ns == 49);
+    assert_int_equal(report.collective_count, 1);
+    assert_int_equal(report.collectives[0].bytes, 1000000); /* read and written in place: 2 MB of traffic */
+    assert_int_equal(report.collectives[0].calls, 2);
+    assert_true(report.collectives[0].wait_ns == 25 && report.collectives[0].transfer_ns == 50);
+    arena_release(&report.arena);
+    live_free(live);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(waiting_and_transfer_are_told_apart)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
