@@ -269,6 +269,24 @@ static void take_telemetry(struct device_telemetry *telemetry, const void *paylo
     text_clean(telemetry->throttle, strlen(telemetry->throttle));
 }
 
+/* Each of letters, digits and _, none twice, none behind an unused one: they are names of columns. */
+static bool take_counters(struct run *run, const struct message_counters *message, struct error *error)
+{
+    char names[RUN_COUNTERS][RUN_COUNTER_NAME];
+    memcpy(names, message->names, sizeof names);
+    for (int c = 0; c < RUN_COUNTERS; c++) {
+        bool good = memchr(names[c], 0, sizeof names[c]) && (!c || names[c - 1][0] || !names[c][0]);
+        for (const char *at = names[c]; good && *at; at++)
+            good = (*at >= 'a' && *at <= 'z') || (*at >= 'A' && *at <= 'Z') || (*at >= '0' && *at <= '9') || *at == '_';
+        for (int before = 0; good && names[c][0] && before < c; before++)
+            good = strcmp(names[before], names[c]) != 0;
+        if (!good)
+            return error_set(error, ERROR_INTERNAL, "the worker counts what has no good name");
+    }
+    memcpy(run->counter_names, names, sizeof names);
+    return true;
+}
+
 bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, const void *payload, size_t length,
                   struct error *error)
 {
@@ -312,6 +330,8 @@ bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, 
     case MESSAGE_TELEMETRY:
         take_telemetry(&rank->rank.telemetry, payload);
         return true;
+    case MESSAGE_COUNTERS:
+        return take_counters(run, payload, error);
     case MESSAGE_CEILINGS: {
         const struct message_ceilings *ceilings = payload;
         if (rank->rank.index > 0)

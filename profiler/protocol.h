@@ -37,6 +37,7 @@ enum message_type {
     /* between an attached process and the front */
     MESSAGE_HELLO,  /* struct message_hello, text: its command; the first that it says */
     MESSAGE_ATTACH, /* struct message_attach, the ring's descriptor beside it: the front's answer */
+    MESSAGE_COUNTERS, /* worker → front: struct message_counters, what the values of its records of counters are */
     MESSAGE_TYPE_COUNT
 };
 
@@ -79,6 +80,9 @@ struct message_memory {
 };
 struct message_ceilings {
     double flops_per_s, bytes_per_s;
+};
+struct message_counters {
+    char names[RUN_COUNTERS][RUN_COUNTER_NAME]; /* "cycles" …; "" behind the last */
 };
 struct message_end {
     uint32_t status;

@@ -65,6 +65,9 @@ struct plan_named {
     uint32_t fusions;
 };
 
+#define RUN_COUNTERS 4      /* values of a record of counters */
+#define RUN_COUNTER_NAME 32 /* bytes, with the end */
+
 /* Everything known of one run, live. Owned by the session; readable between session_step calls. */
 struct run {
     uint32_t id; /* stable */
@@ -79,6 +82,7 @@ struct run {
     uint64_t planned_bytes; /* before it began, by session_plan; UNKNOWN_U64 */
     uint64_t compile_ns, workspace_bytes, prepare_ns;
     VEC(struct note) notes;     /* effective configuration, counter tier and reason … */
+    char counter_names[RUN_COUNTERS][RUN_COUNTER_NAME]; /* as its process said; all "" where nothing is counted */
     double ceiling_flops_per_s; /* measured on this device at the cell's precision; NaN unknown */
     double ceiling_bytes_per_s;
     bool replayed;    /* fed from a recording, not from a worker */

@@ -126,15 +126,16 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
 static void build_notes(struct report_cell *cell, const struct run *run)
 {
     cell->notes = arena_array(&cell->arena, struct report_note, run->notes.count + 1);
+    _Static_assert(REPORT_COUNTERS == RUN_COUNTERS, "a name a value");
     for (int c = 0; c < REPORT_COUNTERS; c++)
-        cell->counter_names[c] = "";
+        cell->counter_names[c] = run->counter_names[c][0] ? arena_strdup(&cell->arena, run->counter_names[c]) : "";
     for (size_t i = 0; i < run->notes.count; i++) {
         const struct note *note = &run->notes.items[i];
         cell->notes[cell->note_count++] =
             (struct report_note){clean_copy(&cell->arena, note->key), clean_copy(&cell->arena, note->text)};
-        if (strcmp(note->key, "counters") != 0)
+        if (strcmp(note->key, "counters") != 0 || run->counter_names[0][0])
             continue;
-        /* "cycles,instructions,…": what the four values are. */
+        /* A recording from before the worker said them in fields of their own: "cycles,instructions,…". */
         const char *at = note->text;
         for (int c = 0; c < REPORT_COUNTERS && *at; c++) {
             const size_t length = strcspn(at, ", ");

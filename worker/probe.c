@@ -144,7 +144,10 @@ static void probe_dropped(void *context, uint64_t count)
 
 static void probe_note(void *context, const char *key, const char *text)
 {
-    reporter_note(((struct probe_state *)context)->reporter, key, "%s", text);
+    struct reporter *reporter = ((struct probe_state *)context)->reporter;
+    if (strcmp(key, "counters") == 0)
+        reporter_counters(reporter, text);
+    reporter_note(reporter, key, "%s", text);
 }
 
 bool probe_init(struct probe_state *state, struct ring *ring, struct reporter *reporter, const struct plan *plan,

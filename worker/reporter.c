@@ -43,6 +43,17 @@ void reporter_place(struct reporter *reporter, const struct place *place)
     reporter_send(reporter, MESSAGE_PLACE, &head, sizeof head, texts, op + label);
 }
 
+void reporter_counters(struct reporter *reporter, const char *names)
+{
+    struct message_counters message = {0};
+    for (int c = 0; c < RUN_COUNTERS && *names; c++) {
+        const size_t length = strcspn(names, ", ");
+        snprintf(message.names[c], sizeof message.names[c], "%.*s", (int)length, names);
+        names += length + strspn(names + length, ", ");
+    }
+    reporter_send(reporter, MESSAGE_COUNTERS, &message, sizeof message, NULL, 0);
+}
+
 void reporter_activity(struct reporter *reporter, const char *format, ...)
 {
     char text[96];

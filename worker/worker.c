@@ -209,6 +209,7 @@ static bool open_counters(struct worker *worker, struct error *error)
                   counters_reason(counters)[0] ? ")" : "");
     if (tier != TIER_CLOCK) {
         reporter_note(&worker->reporter, "counters", "%s", counters_names(counters));
+        reporter_counters(&worker->reporter, counters_names(counters));
         reporter_note(&worker->reporter, "counted threads", "%d of %d", counters_threads(counters), pool);
     }
     return true;

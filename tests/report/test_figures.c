@@ -1,6 +1,7 @@
 /* Figures that cannot be true: reports whose right reading is known, through diff and Markdown. */
 #include "base/text.h"
 #include "profiler/protocol.h"
+#include "report/build.h"
 #include "report/diff.h"
 #include "report/escape.h"
 #include "report/pipe_table.h"
@@ -410,6 +411,29 @@ static void test_lying_cells(void **state)
             fail_msg("lie %zu is believed", i);
 }
 
+/* What is counted is said in fields of its own: the note of that name is for reading, and an old recording's. */
+static void test_counters_are_named_in_fields(void **state)
+{
+    (void)state;
+    struct report report;
+    struct run *run = synthetic_run("tiny", false, 3, 1);
+    assert_non_null(run);
+    synthetic_counters(run, "instructions,cycles,a,b"); /* as a note */
+    strcpy(run->counter_names[0], "cycles");
+    strcpy(run->counter_names[1], "instructions");
+    report_init(&report);
+    struct report_cell *cell = report_add_cell(&report);
+    cell_build(cell, run);
+    assert_string_equal(cell->counter_names[0], "cycles");
+    assert_string_equal(cell->counter_names[1], "instructions");
+    assert_string_equal(cell->counter_names[2], "");
+    run->counter_names[0][0] = 0;
+    cell_build(cell, run);
+    assert_string_equal(cell->counter_names[0], "instructions");
+    report_free(&report);
+    synthetic_free(run);
+}
+
 static void test_summary_folds_the_rest(void **state)
 {
     (void)state;
@@ -510,6 +534,7 @@ int main(void)
         cmocka_unit_test(test_crossing_launches),
         cmocka_unit_test(test_strangers_text_in_markdown),
         cmocka_unit_test(test_lying_cells),
+        cmocka_unit_test(test_counters_are_named_in_fields),
         cmocka_unit_test(test_summary_folds_the_rest),
         cmocka_unit_test(test_html_is_one_file),
         cmocka_unit_test(test_handout),
