@@ -68,10 +68,15 @@ struct cuda_attention_choice {
 bool cuda_attention_choose(struct program *program, const struct prepare_options *options, struct choice_cache *cache,
                            struct error *error);
 
-/* cuDNN's plan for a shape, not more than `most_workspace` bytes; NULL with the reason. For a test without a device. */
+/* cuDNN's plan for a shape, or for the largest part of its batches and heads that needs no more than `most_workspace` bytes; NULL
+ * with the reason. For a test without a device. */
+struct cuda_attention_part {
+    int64_t batches, heads;
+};
 struct cudnn;
 struct cudnn_plan *cuda_attention_cudnn_plan(struct cudnn *cudnn, const struct cuda_attention_shape *shape,
-                                             uint64_t most_workspace, char *why, size_t why_size);
+                                             uint64_t most_workspace, struct cuda_attention_part *part, char *why,
+                                             size_t why_size);
 void cuda_attention_cudnn_close(struct device *device);
 
 /* The choice for a shape, made without timing where there is none yet. */

@@ -15,29 +15,36 @@ enum { TENSOR_Q, TENSOR_K, TENSOR_V, TENSOR_O, TENSOR_LSE, TENSOR_DO, TENSOR_DQ,
 struct attention_plan {
     struct attention_plan *next;
     struct cuda_attention_shape shape;
-    struct cudnn_plan *plan; /* NULL: there is none, and why */
+    struct cudnn_plan *plan;         /* NULL: there is none, and why */
+    struct cuda_attention_part part; /* what it does at once */
     char why[120];
 };
 
+/* A shape and how much of it a graph is for. */
+struct portion {
+    const struct cuda_attention_shape *shape;
+    int64_t B, H, T, D;
+};
+
 /* (B, H, T, D), or turned over (B, H, D, T), of a matrix whose rows lie `stride` elements apart. */
-static struct cudnn_layout heads_of(const struct cuda_attention_shape *shape, int64_t stride, bool turned)
+static struct cudnn_layout heads_of(const struct portion *portion, int64_t stride, bool turned)
 {
-    int64_t B = shape->batch, H = shape->heads, T = shape->context, D = shape->head_dim;
+    int64_t B = portion->B, H = portion->H, T = portion->T, D = portion->D;
     if (turned)
         return (struct cudnn_layout){{B, H, D, T}, {T * stride, D, 1, stride}};
     return (struct cudnn_layout){{B, H, T, D}, {T * stride, D, stride, 1}};
 }
 
-static struct cudnn_layout scores_of(const struct cuda_attention_shape *shape, bool turned)
+static struct cudnn_layout scores_of(const struct portion *portion, bool turned)
 {
-    int64_t B = shape->batch, H = shape->heads, T = shape->context;
+    int64_t B = portion->B, H = portion->H, T = portion->T;
     return (struct cudnn_layout){{B, H, T, T}, {H * T * T, T * T, turned ? 1 : T, turned ? T : 1}};
 }
 
-static struct cudnn_layout sums_of(const struct cuda_attention_shape *shape)
+static struct cudnn_layout sums_of(const struct portion *portion)
 {
-    int64_t B = shape->batch, H = shape->heads, T = shape->context;
-    return (struct cudnn_layout){{B, H, T, 1}, {H * T, T, 1, 1}};
+    int64_t B = portion->B, H = portion->H, T = portion->T;
+    return (struct cudnn_layout){{B, H, T, 1}, {portion->shape->heads * T, T, 1, 1}};
 }
 
 static int virtual(struct cudnn_graph *graph, enum cudnn_type type, struct cudnn_layout layout)
@@ -54,9 +61,9 @@ static int pointwise(struct cudnn_graph *graph, enum cudnn_pointwise function, i
 }
 
 /* −∞ above the diagonal. */
-static int masked(struct cudnn_graph *graph, const struct cuda_attention_shape *shape, int scores)
+static int masked(struct cudnn_graph *graph, const struct portion *portion, int scores)
 {
-    struct cudnn_layout square = scores_of(shape, false);
+    struct cudnn_layout square = scores_of(portion, false);
     int row = virtual(graph, CUDNN_TENSOR_I32, square), column = virtual(graph, CUDNN_TENSOR_I32, square);
     cudnn_graph_pointwise(graph, CUDNN_INDEX, scores, CUDNN_NO_TENSOR, CUDNN_NO_TENSOR, row, 2);
     cudnn_graph_pointwise(graph, CUDNN_INDEX, scores, CUDNN_NO_TENSOR, CUDNN_NO_TENSOR, column, 3);
@@ -73,29 +80,32 @@ static int64_t stride_qk(const struct cuda_attention_shape *shape)
     return shape->rope ? 2 * shape->heads * shape->head_dim : shape->stride_qkv;
 }
 
-static void memory_tensors(struct cudnn_graph *graph, const struct cuda_attention_shape *shape)
+static void memory_tensors(struct cudnn_graph *graph, const struct portion *portion)
 {
-    cudnn_graph_tensor(graph, CUDNN_TENSOR_BF16, CUDNN_IN_MEMORY, heads_of(shape, stride_qk(shape), false));
-    cudnn_graph_tensor(graph, CUDNN_TENSOR_BF16, CUDNN_IN_MEMORY, heads_of(shape, stride_qk(shape), true));
-    cudnn_graph_tensor(graph, CUDNN_TENSOR_BF16, CUDNN_IN_MEMORY, heads_of(shape, shape->stride_qkv, shape->backward));
-    cudnn_graph_tensor(graph, CUDNN_TENSOR_BF16, CUDNN_IN_MEMORY, heads_of(shape, shape->stride_o, false));
-    cudnn_graph_tensor(graph, CUDNN_TENSOR_F32, CUDNN_IN_MEMORY, sums_of(shape));
+    const struct cuda_attention_shape *shape = portion->shape;
+    cudnn_graph_tensor(graph, CUDNN_TENSOR_BF16, CUDNN_IN_MEMORY, heads_of(portion, stride_qk(shape), false));
+    cudnn_graph_tensor(graph, CUDNN_TENSOR_BF16, CUDNN_IN_MEMORY, heads_of(portion, stride_qk(shape), true));
+    cudnn_graph_tensor(graph, CUDNN_TENSOR_BF16, CUDNN_IN_MEMORY,
+                       heads_of(portion, shape->stride_qkv, shape->backward));
+    cudnn_graph_tensor(graph, CUDNN_TENSOR_BF16, CUDNN_IN_MEMORY, heads_of(portion, shape->stride_o, false));
+    cudnn_graph_tensor(graph, CUDNN_TENSOR_F32, CUDNN_IN_MEMORY, sums_of(portion));
     if (!shape->backward)
         return;
-    cudnn_graph_tensor(graph, CUDNN_TENSOR_BF16, CUDNN_IN_MEMORY, heads_of(shape, shape->stride_do, false));
+    cudnn_graph_tensor(graph, CUDNN_TENSOR_BF16, CUDNN_IN_MEMORY, heads_of(portion, shape->stride_do, false));
     for (int i = 0; i < 3; ++i)
-        cudnn_graph_tensor(graph, CUDNN_TENSOR_BF16, CUDNN_IN_MEMORY, heads_of(shape, shape->stride_dqkv, false));
-    cudnn_graph_tensor(graph, CUDNN_TENSOR_F32, CUDNN_IN_MEMORY, sums_of(shape));
+        cudnn_graph_tensor(graph, CUDNN_TENSOR_BF16, CUDNN_IN_MEMORY, heads_of(portion, shape->stride_dqkv, false));
+    cudnn_graph_tensor(graph, CUDNN_TENSOR_F32, CUDNN_IN_MEMORY, sums_of(portion));
 }
 
 /* o = softmax(mask(scale·q kᵀ)) v and lse = max + ln Σ exp(s − max). */
-static void forward(struct cudnn_graph *graph, const struct cuda_attention_shape *shape)
+static void forward(struct cudnn_graph *graph, const struct portion *portion)
 {
-    struct cudnn_layout square = scores_of(shape, false), sums = sums_of(shape);
+    const struct cuda_attention_shape *shape = portion->shape;
+    struct cudnn_layout square = scores_of(portion, false), sums = sums_of(portion);
     int s = virtual(graph, CUDNN_TENSOR_F32, square);
     cudnn_graph_product(graph, TENSOR_Q, TENSOR_K, s);
     s = pointwise(graph, CUDNN_MUL, s, cudnn_graph_number(graph, shape->scale), square);
-    s = masked(graph, shape, s);
+    s = masked(graph, portion, s);
     int largest = virtual(graph, CUDNN_TENSOR_F32, sums), sum = virtual(graph, CUDNN_TENSOR_F32, sums);
     cudnn_graph_reduce(graph, true, s, largest);
     int weights = pointwise(graph, CUDNN_SUB, s, largest, square);
@@ -110,10 +120,11 @@ static void forward(struct cudnn_graph *graph, const struct cuda_attention_shape
 
 /* With P = exp(s − lse) and delta = Σ do·o of each row: dv = Pᵀ do, ds = scale·P∘(do vᵀ − delta), dk = dsᵀ q, dq = ds k. dq is the
  * product itself, not a sum of partial ones in memory: that is how the engine is asked for the order that repeats. */
-static void backward(struct cudnn_graph *graph, const struct cuda_attention_shape *shape)
+static void backward(struct cudnn_graph *graph, const struct portion *portion)
 {
-    struct cudnn_layout square = scores_of(shape, false), turned = scores_of(shape, true), sums = sums_of(shape);
-    int64_t B = shape->batch, H = shape->heads, T = shape->context, D = shape->head_dim;
+    const struct cuda_attention_shape *shape = portion->shape;
+    struct cudnn_layout square = scores_of(portion, false), turned = scores_of(portion, true), sums = sums_of(portion);
+    int64_t B = portion->B, H = portion->H, T = portion->T, D = portion->D;
     struct cudnn_layout packed = {{B, H, T, D}, {H * T * D, T * D, H * D, 1}};
     int scale = cudnn_graph_number(graph, shape->scale), one = cudnn_graph_number(graph, 1.0f);
     int delta = virtual(graph, CUDNN_TENSOR_F32, sums);
@@ -124,7 +135,7 @@ static void backward(struct cudnn_graph *graph, const struct cuda_attention_shap
     cudnn_graph_product(graph, TENSOR_Q, TENSOR_K, s);
     s = pointwise(graph, CUDNN_MUL, s, scale, square);
     s = pointwise(graph, CUDNN_SUB, s, TENSOR_LSE, square);
-    s = masked(graph, shape, s);
+    s = masked(graph, portion, s);
     int p = pointwise(graph, CUDNN_EXP, s, CUDNN_NO_TENSOR, square);
     int p_turned = virtual(graph, CUDNN_TENSOR_BF16, turned);
     cudnn_graph_reshape(graph, p, p_turned);
@@ -138,26 +149,44 @@ static void backward(struct cudnn_graph *graph, const struct cuda_attention_shap
     int ds_turned = virtual(graph, CUDNN_TENSOR_BF16, turned);
     cudnn_graph_reshape(graph, ds, ds_turned);
     cudnn_graph_product(graph, ds_turned, TENSOR_Q, TENSOR_DK);
-    int k_again = virtual(graph, CUDNN_TENSOR_BF16, heads_of(shape, stride_qk(shape), false));
+    int k_again = virtual(graph, CUDNN_TENSOR_BF16, heads_of(portion, stride_qk(shape), false));
     cudnn_graph_reshape(graph, TENSOR_K, k_again);
     cudnn_graph_product(graph, ds, k_again, TENSOR_DQ);
 }
 
 struct cudnn_plan *cuda_attention_cudnn_plan(struct cudnn *cudnn, const struct cuda_attention_shape *shape,
-                                             uint64_t most_workspace, char *why, size_t why_size)
+                                             uint64_t most_workspace, struct cuda_attention_part *part, char *why,
+                                             size_t why_size)
 {
     if (!cudnn_start(cudnn, why, why_size))
         return NULL;
-    struct cudnn_graph *graph = cudnn_graph_new(cudnn);
-    memory_tensors(graph, shape);
-    if (shape->backward)
-        backward(graph, shape);
-    else
-        forward(graph, shape);
-    return cudnn_graph_plan(graph, most_workspace, why, why_size);
+    *part = (struct cuda_attention_part){shape->batch, shape->heads};
+    for (;;) {
+        const struct portion portion = {shape, part->batches, part->heads, shape->context, shape->head_dim};
+        struct cudnn_graph *graph = cudnn_graph_new(cudnn);
+        uint64_t needed = 0;
+        memory_tensors(graph, &portion);
+        if (shape->backward)
+            backward(graph, &portion);
+        else
+            forward(graph, &portion);
+        struct cudnn_plan *plan = cudnn_graph_plan(graph, most_workspace, &needed, why, why_size);
+        if (plan || needed == 0 || part->batches * part->heads == 1)
+            return plan;
+        /* The largest part, of whole batches or else of one's heads, for which a workspace in proportion is small enough. */
+        double fits = (double)(part->batches * part->heads) * (double)most_workspace / (double)needed;
+        int64_t batches = part->batches - (part->batches > 1),
+                heads = part->batches > 1 ? part->heads : part->heads - 1;
+        while (batches > 1 && (shape->batch % batches != 0 || (double)(batches * heads) > fits))
+            --batches;
+        while (batches == 1 && heads > 1 && (shape->heads % heads != 0 || (double)heads > fits))
+            --heads;
+        *part = (struct cuda_attention_part){batches, heads};
+    }
 }
 
-/* Of the device's memory; the deterministic backward engine writes B·H·T² elements. */
+/* Of the device's memory; the deterministic backward engine writes B·H·T² elements, and takes fewer heads at a time where those
+ * are too many. */
 #define WORKSPACE_SHARE 16
 
 static const struct attention_plan *plan_find(struct device *device, const struct cuda_attention_shape *shape)
@@ -170,8 +199,8 @@ static const struct attention_plan *plan_find(struct device *device, const struc
     if (!plan)
         abort();
     plan->shape = *shape;
-    plan->plan = cuda_attention_cudnn_plan(device->cudnn, shape, device->memory_bytes / WORKSPACE_SHARE, plan->why,
-                                           sizeof plan->why);
+    plan->plan = cuda_attention_cudnn_plan(device->cudnn, shape, device->memory_bytes / WORKSPACE_SHARE, &plan->part,
+                                           plan->why, sizeof plan->why);
     plan->next = device->cudnn_plans;
     device->cudnn_plans = plan;
     return plan;
@@ -213,6 +242,44 @@ static struct node_dims both_dims(const struct cuda_attention_shape *shape)
         .batch = shape->batch, .context = shape->context, .heads = 2 * shape->heads, .head_dim = shape->head_dim};
 }
 
+/* From batch b and head h on. */
+static struct operand from(struct operand operand, const struct cuda_attention_shape *shape, int64_t b, int64_t h)
+{
+    return operand.address ? operand_columns(operand, b * shape->context * operand.row_stride + h * shape->head_dim)
+                           : operand;
+}
+
+static struct operand sums_from(struct operand operand, const struct cuda_attention_shape *shape, int64_t b, int64_t h)
+{
+    return operand.address ? operand_columns(operand, (b * shape->heads + h) * shape->context) : operand;
+}
+
+static void lower_part(struct lowering *lowering, const struct cuda_attention_call *call,
+                       const struct attention_plan *found, struct operand qk, struct operand workspace, int64_t b,
+                       int64_t h)
+{
+    const struct cuda_attention_shape *shape = &call->shape;
+    int64_t C = shape->heads * shape->head_dim;
+    struct cuda_launch *launch = lower_call(
+        lowering, -1, shape->backward ? "cudnn_attention_backward" : "cudnn_attention", call_plan, found->plan);
+    const struct operand none = {0};
+    const struct operand tensors[TENSORS] = {
+        [TENSOR_Q] = from(qk, shape, b, h),
+        [TENSOR_K] = from(operand_columns(qk, C), shape, b, h),
+        [TENSOR_V] = from(operand_columns(call->qkv, 2 * C), shape, b, h),
+        [TENSOR_O] = from(call->o, shape, b, h),
+        [TENSOR_LSE] = sums_from(call->lse, shape, b, h),
+        [TENSOR_DO] = from(call->d_o, shape, b, h),
+        [TENSOR_DQ] = from(call->dqkv, shape, b, h),
+        [TENSOR_DK] = shape->backward ? from(operand_columns(call->dqkv, C), shape, b, h) : none,
+        [TENSOR_DV] = shape->backward ? from(operand_columns(call->dqkv, 2 * C), shape, b, h) : none,
+        [TENSOR_DELTA] = sums_from(call->delta, shape, b, h),
+    };
+    for (int i = 0; i < TENSORS; ++i)
+        lower_pointer(launch, tensors[i].address);
+    lower_pointer(launch, workspace.address);
+}
+
 static bool lower(struct lowering *lowering, const struct cuda_attention_call *call, char *why, size_t why_size)
 {
     const struct cuda_attention_shape *shape = &call->shape;
@@ -232,24 +299,9 @@ static bool lower(struct lowering *lowering, const struct cuda_attention_call *c
     struct operand workspace = {0};
     if (bytes)
         workspace = lower_scratch(lowering, DTYPE_F32, (int64_t)(bytes + 3) / 4, 0);
-    struct cuda_launch *launch = lower_call(
-        lowering, -1, shape->backward ? "cudnn_attention_backward" : "cudnn_attention", call_plan, found->plan);
-    const struct operand none = {0};
-    const struct operand tensors[TENSORS] = {
-        [TENSOR_Q] = qk,
-        [TENSOR_K] = operand_columns(qk, C),
-        [TENSOR_V] = operand_columns(call->qkv, 2 * C),
-        [TENSOR_O] = call->o,
-        [TENSOR_LSE] = call->lse,
-        [TENSOR_DO] = call->d_o,
-        [TENSOR_DQ] = call->dqkv,
-        [TENSOR_DK] = shape->backward ? operand_columns(call->dqkv, C) : none,
-        [TENSOR_DV] = shape->backward ? operand_columns(call->dqkv, 2 * C) : none,
-        [TENSOR_DELTA] = call->delta,
-    };
-    for (int i = 0; i < TENSORS; ++i)
-        lower_pointer(launch, tensors[i].address);
-    lower_pointer(launch, workspace.address);
+    for (int64_t b = 0; b < shape->batch; b += found->part.batches)
+        for (int64_t h = 0; h < shape->heads; h += found->part.heads)
+            lower_part(lowering, call, found, qk, workspace, b, h);
     if (shape->backward && shape->rope)
         emit_rope(lowering, &both, true, call->dqkv, call->table, call->dqkv);
     return true;

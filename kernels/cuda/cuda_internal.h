@@ -86,12 +86,15 @@ struct cuda_step {
     bool collective;       /* on the collectives' stream: it is that stream that waits */
 };
 
-/* How the backward phase is issued, chosen by timing the whole step. */
+/* How the backward phase is issued, chosen by timing the whole step: a set of the first with one of the others or none. */
 enum cuda_arrangement {
     CUDA_IN_ORDER = 0,
-    CUDA_ASIDE = 1,           /* what nobody waits for goes to the side stream */
-    CUDA_OPTIMIZER_EARLY = 2, /* each piece of the optimizer runs as soon as its gradients are whole */
-    CUDA_ARRANGEMENTS = 4
+    CUDA_ASIDE = 1, /* what nobody waits for goes to the side stream */
+    CUDA_EARLY_NARROW = 2,    /* a piece of the optimizer runs as soon as its gradients are whole, on 24 multiprocessors */
+    CUDA_EARLY_HALF = 4,      /* on 48 */
+    CUDA_EARLY_WIDE = 6,      /* wherever there is room */
+    CUDA_OPTIMIZER_EARLY = 6, /* the mask of these three */
+    CUDA_ARRANGEMENTS = 8
 };
 
 struct program {
@@ -167,7 +170,9 @@ struct lowering {
     int32_t node;
     uint64_t scratch_used, scratch_peak; /* bytes, of the node in hand and of all so far */
     uint64_t side_used, side_peak;
-    uint64_t own_bytes; /* of lower_own_scratch */
+    uint64_t own_bytes;    /* of lower_own_scratch */
+    int32_t logits;        /* the plan's, where its rows are laid out anew; -1: nowhere */
+    struct operand padded; /* how */
     struct error *error;
     bool failed; /* error holds the first reason */
 };

@@ -379,7 +379,8 @@ static int configurations_find(struct cudnn_graph *graph, cudnnBackendDescriptor
     return graph->failed ? 0 : (int)(count < MAX_CONFIGURATIONS ? count : MAX_CONFIGURATIONS);
 }
 
-struct cudnn_plan *cudnn_graph_plan(struct cudnn_graph *graph, uint64_t most_workspace, char *why, size_t why_size)
+struct cudnn_plan *cudnn_graph_plan(struct cudnn_graph *graph, uint64_t most_workspace, uint64_t *needed, char *why,
+                                    size_t why_size)
 {
     struct cudnn *cudnn = graph->cudnn;
     cudnnBackendDescriptor_t configurations[MAX_CONFIGURATIONS];
@@ -416,6 +417,7 @@ struct cudnn_plan *cudnn_graph_plan(struct cudnn_graph *graph, uint64_t most_wor
         *made = (struct cudnn_plan){graph, plan, workspace};
         return made;
     }
+    *needed = smallest > 0 ? (uint64_t)smallest : 0;
     if (smallest >= 0)
         snprintf(why, why_size, "it needs %lld MiB of workspace", (long long)smallest >> 20);
     else if (graph->why[0])

@@ -61,9 +61,10 @@ void cudnn_graph_reduce(struct cudnn_graph *graph, bool maximum, int x, int y); 
 void cudnn_graph_reshape(struct cudnn_graph *graph, int x, int y);
 
 /* The first engine of the heuristics' list that gives the same bits from run to run and needs no more than `most_workspace`
- * bytes; NULL with the reason. Takes the graph. */
+ * bytes; NULL with the reason, and in `needed` the least workspace when only that is too large, else 0. Takes the graph. */
 struct cudnn_plan;
-struct cudnn_plan *cudnn_graph_plan(struct cudnn_graph *graph, uint64_t most_workspace, char *why, size_t why_size);
+struct cudnn_plan *cudnn_graph_plan(struct cudnn_graph *graph, uint64_t most_workspace, uint64_t *needed, char *why,
+                                    size_t why_size);
 uint64_t cudnn_plan_workspace(const struct cudnn_plan *plan); /* bytes */
 void cudnn_plan_release(struct cudnn_plan *plan);
 

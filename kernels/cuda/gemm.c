@@ -32,6 +32,17 @@ int32_t cuda_gemm_find(struct cuda_gemm_set *set, const struct cuda_gemm_shape *
     return set->count++;
 }
 
+int64_t cuda_gemm_unaligned(const struct cuda_gemm_shape *shape)
+{
+    const int64_t along[] = {shape->transpose_a ? shape->m : shape->k, shape->transpose_b ? shape->k : shape->n,
+                             shape->n};
+    const uint8_t types[] = {shape->type_ab, shape->type_ab, shape->type_d};
+    for (int i = 0; i < 3; ++i)
+        if (along[i] * (int64_t)dtype_size((enum dtype)types[i]) % 16 != 0)
+            return along[i];
+    return 0;
+}
+
 static bool blaslt_ok(const struct cuda_libraries *libraries, cublasStatus_t status, const char *what,
                       const struct cuda_gemm_shape *shape, struct error *error)
 {

@@ -58,6 +58,10 @@ int32_t cuda_gemm_find(struct cuda_gemm_set *set, const struct cuda_gemm_shape *
  * the program's own operands, which overwrites the products' outputs; without one (NULL), the first heuristic. */
 bool cuda_gemm_choose(struct program *program, struct choice_cache *cache, struct error *error);
 
+/* The first of the product's sizes that lie along memory in an operand and are no whole pieces of 16 bytes, 0 when there is none:
+ * such products take kernels without aligned loads, which are several times as slow. */
+int64_t cuda_gemm_unaligned(const struct cuda_gemm_shape *shape);
+
 /* `side`: on the side stream, with its own workspace. */
 bool cuda_gemm_run(struct program *program, const struct cuda_gemm *gemm, CUdeviceptr a, CUdeviceptr b, CUdeviceptr d,
                    bool side, struct error *error);

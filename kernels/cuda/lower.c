@@ -65,6 +65,13 @@ const char *dtype_text(enum dtype dtype)
     return dtype == DTYPE_BF16 ? "bf16" : "float";
 }
 
+/* Logits that are padded, or their gradient. */
+static bool is_padded(const struct lowering *lowering, int32_t index)
+{
+    return lowering->padded.address && index != TENSOR_NONE &&
+           (index == lowering->logits || lowering->plan->tensors[index].view_of == lowering->logits);
+}
+
 struct operand lower_tensor(const struct lowering *lowering, int32_t index)
 {
     struct operand operand = {.dtype = DTYPE_F32};
@@ -75,6 +82,10 @@ struct operand lower_tensor(const struct lowering *lowering, int32_t index)
     operand.dtype = tensor->dtype;
     operand.elements = tensor_elements(tensor);
     operand.row_stride = tensor->row_stride ? tensor->row_stride : tensor->rank ? tensor->shape[tensor->rank - 1] : 1;
+    if (is_padded(lowering, index)) {
+        operand.address = lowering->padded.address;
+        operand.row_stride = lowering->padded.row_stride;
+    }
     return operand;
 }
 
@@ -271,11 +282,50 @@ int lower_vector(int64_t columns, const struct operand *operands, int count)
     return 4;
 }
 
+/* Logits whose rows are no whole pieces of 16 bytes (a vocabulary of 50 257) make the step's largest products slow, for the tensor
+ * cores' loads need aligned rows. In compile mode, where the loss puts their gradient over them and nobody else reads them, they
+ * lie in scratch of their own whose rows are padded. */
+static void logits_place(struct lowering *lowering)
+{
+    const struct plan *plan = lowering->plan;
+    int32_t logits = plan->logits;
+    if (!lowering->program->compile || logits < 0 || logits >= plan->tensor_count)
+        return;
+    const struct tensor *tensor = &plan->tensors[logits];
+    if (tensor->rank != 2 || tensor->row_stride || tensor->view_of != TENSOR_NONE || tensor->kind == TENSOR_OUTPUT ||
+        tensor->shape[1] * (int64_t)dtype_size(tensor->dtype) % 16 == 0)
+        return;
+    bool made = false, lost = false;
+    for (int32_t i = 0; i < plan->node_count; ++i) {
+        const struct node *node = &plan->nodes[i];
+        bool product =
+            node->op == OP_LINEAR || node->op == OP_LINEAR_BACKWARD_INPUT || node->op == OP_LINEAR_BACKWARD_WEIGHT;
+        for (int k = 0; k < NODE_MAX_INPUTS + NODE_MAX_OUTPUTS; ++k) {
+            int32_t index = k < NODE_MAX_INPUTS ? node->input[k] : node->output[k - NODE_MAX_INPUTS];
+            const struct tensor *operand = index == TENSOR_NONE ? NULL : &plan->tensors[index];
+            if (!operand || (index != logits && operand->view_of != logits))
+                continue;
+            if ((!product && node->op != OP_CROSS_ENTROPY_FUSED) || operand->view_offset ||
+                operand->dtype != tensor->dtype || operand->rank != 2 || operand->shape[1] != tensor->shape[1])
+                return;
+            made = made || (node->op == OP_LINEAR && node->output[0] == logits);
+            lost = lost || node->op == OP_CROSS_ENTROPY_FUSED;
+        }
+    }
+    if (!made || !lost)
+        return;
+    int64_t each = (int64_t)(128 / dtype_size(tensor->dtype)), stride = (tensor->shape[1] + each - 1) / each * each;
+    lowering->logits = logits;
+    lowering->padded = lower_own_scratch(lowering, tensor->dtype, tensor->shape[0] * stride, stride);
+}
+
 bool cuda_lower(struct program *program, uint64_t scratch_start, uint64_t *scratch_bytes, uint64_t *side_bytes,
                 uint64_t *own_bytes, struct error *error)
 {
     const struct plan *plan = program->plan;
     struct lowering lowering = {.program = program, .plan = plan, .scratch_peak = scratch_start, .error = error};
+    lowering.logits = -1;
+    logits_place(&lowering);
     for (int phase = 0; phase < PHASE_COUNT; ++phase) {
         program->phase_launch[phase] = program->launch_count;
         for (int32_t node = plan->phase_first[phase]; node < plan->phase_first[phase + 1] && !lowering.failed; ++node) {

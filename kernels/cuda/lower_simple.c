@@ -186,13 +186,16 @@ void lower_loss(struct lowering *lowering, const struct node *node)
         gradient = lower_output(lowering, 0);
     int64_t rows = node->dims.rows, vocab = node->dims.vocab;
     const struct operand all[] = {logits, gradient};
-    int vector = lower_vector(vocab, all, 2), threads = row_threads(vocab / vector);
+    int64_t stride_l = logits.row_stride, stride_g = gradient.address ? gradient.row_stride : stride_l;
+    int vector = lower_vector(stride_l | stride_g, all, 2), threads = row_threads(vocab / vector);
     if (fused && CUDA_OFFSET(gradient.address) == CUDA_OFFSET(logits.address) && gradient.dtype != logits.dtype) {
         lower_fail(lowering, "the gradient takes the logits' place but not their type");
         return;
     }
     struct defines defines = {0};
     define_number(&defines, "V", vocab);
+    define_number(&defines, "STRIDE_L", stride_l);
+    define_number(&defines, "STRIDE_G", stride_g);
     define_number(&defines, "VECTOR", vector);
     define_number(&defines, "THREADS", threads);
     define_text(&defines, "TL", dtype_text(logits.dtype));

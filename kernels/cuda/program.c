@@ -249,6 +249,20 @@ static void describe(struct program *program, struct prepare_report *report)
              program->device->libraries.blaslt_version, program->gemms.count, timed, known,
              program->gemms.count - timed - known);
     note(program, report, "matrix products", text);
+    int unaligned = 0;
+    int64_t size = 0;
+    for (int32_t i = 0; i < program->gemms.count; ++i) {
+        int64_t here = cuda_gemm_unaligned(&program->gemms.items[i].shape);
+        unaligned += here != 0;
+        size = here > size ? here : size;
+    }
+    snprintf(text, sizeof text,
+             "%d of %d shapes have a size that is no whole pieces of 16 bytes (%lld): their kernels are several times "
+             "as slow; "
+             "a multiple of 8 is fast",
+             unaligned, program->gemms.count, (long long)size);
+    if (unaligned)
+        note(program, report, "slow sizes", text);
     for (int32_t i = 0; i < program->gemms.count; ++i) {
         const struct cuda_gemm *gemm = &program->gemms.items[i];
         if (gemm->tried == 0)

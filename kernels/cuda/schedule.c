@@ -146,6 +146,20 @@ static uint64_t step_stamp(const struct program *program)
     return hash;
 }
 
+/* Times the first `count` kinds and takes the fastest; false, and weights' products aside, when none runs. */
+static bool arrangement_time(struct arrangements *all, int count)
+{
+    struct program *program = all->program;
+    struct cuda_timing timing = {program, all, arrangement_issue, 1, NULL, NULL};
+    struct error why = {0};
+    double times[CUDA_ARRANGEMENTS];
+    int tried = 0, best = cuda_timing_fastest(&timing, count, times, &tried, &why);
+    for (int c = 0; c < count; ++c)
+        program->arrangement_us[all->kinds[c]] = times[c];
+    program->arrangement = best < 0 ? CUDA_ASIDE : all->kinds[best];
+    return best >= 0;
+}
+
 static void arrangement_choose(struct program *program, struct choice_cache *cache)
 {
     static const char subject[] = "schedule";
@@ -155,7 +169,9 @@ static void arrangement_choose(struct program *program, struct choice_cache *cac
     } answer;
     bool trains = program->phase_launch[PHASE_OPT] < program->phase_launch[PHASE_OPT + 1];
     bool early = trains && program->pieces > 0;
-    struct arrangements all = {.program = program, .phases = trains ? PHASES_TRAIN_STEP : PHASES_FWD_BWD};
+    struct arrangements all = {.program = program,
+                               .phases = trains ? PHASES_TRAIN_STEP : PHASES_FWD_BWD,
+                               .kinds = {CUDA_IN_ORDER, CUDA_ASIDE}};
     if (program->ranks) { /* a timed step would have to be timed by all ranks, as often */
         program->arrangement = CUDA_ASIDE;
         return;
@@ -166,27 +182,32 @@ static void arrangement_choose(struct program *program, struct choice_cache *cac
         memcpy(program->arrangement_us, answer.us, sizeof answer.us);
         return;
     }
-    struct cuda_timing timing = {program, &all, arrangement_issue, 1, NULL, NULL};
-    struct error why = {0};
-    double times[CUDA_ARRANGEMENTS];
-    int count = 0, tried = 0;
-    for (unsigned kind = 0; kind < CUDA_ARRANGEMENTS; ++kind)
-        if ((early || !(kind & CUDA_OPTIMIZER_EARLY)) && (program->side_count > 0 || !(kind & CUDA_ASIDE)))
-            all.kinds[count++] = kind;
-    int best = cuda_timing_fastest(&timing, count, times, &tried, &why);
-    program->arrangement = best < 0 ? CUDA_ASIDE : all.kinds[best];
-    for (int c = 0; c < count; ++c)
-        program->arrangement_us[all.kinds[c]] = times[c];
+    bool chosen = arrangement_time(&all, program->side_count > 0 ? 2 : 1);
+    if (chosen && early) {
+        unsigned aside = program->arrangement & CUDA_ASIDE;
+        const unsigned widths[] = {CUDA_EARLY_NARROW, CUDA_EARLY_HALF, CUDA_EARLY_WIDE};
+        double late = program->arrangement_us[aside];
+        for (int w = 0; w < 3; ++w)
+            all.kinds[w] = aside | widths[w];
+        if (arrangement_time(&all, 3) && !(program->arrangement_us[program->arrangement] < late))
+            program->arrangement = aside;
+    }
     memcpy(answer.us, program->arrangement_us, sizeof answer.us);
     answer.arrangement = program->arrangement;
-    if (best >= 0)
+    if (chosen)
         choice_cache_add(cache, subject, &stamp, sizeof stamp, &answer, sizeof answer);
 }
 
 void cuda_schedule_describe(const struct program *program, char *text, size_t size)
 {
-    static const char *const names[CUDA_ARRANGEMENTS] = {"in order", "weights' products aside", "optimizer early",
-                                                         "weights' products aside and optimizer early"};
+    static const char *const names[CUDA_ARRANGEMENTS] = {"in order",
+                                                         "aside",
+                                                         "in order, optimizer early on 24",
+                                                         "aside, optimizer early on 24",
+                                                         "in order, optimizer early on 48",
+                                                         "aside, optimizer early on 48",
+                                                         "in order, optimizer early",
+                                                         "aside, optimizer early"};
     size_t used = (size_t)snprintf(text, size, "%s", names[program->arrangement]);
     for (int kind = 0; kind < CUDA_ARRANGEMENTS && used < size; ++kind)
         if (is_known(program->arrangement_us[kind]))
@@ -259,7 +280,15 @@ static bool pieces_issue(struct program *program, int32_t step, int32_t side, bo
             return false;
         forked = *any = true;
         cuda_source_node(program, program->launches[i].node);
-        if (!cuda_launch_on(program, &program->launches[i], program->optimizer_stream, error))
+        struct cuda_launch launch = program->launches[i];
+        unsigned early = program->arrangement & CUDA_OPTIMIZER_EARLY, limit = early == CUDA_EARLY_NARROW ? 24 : 48;
+        if (early !=
+            CUDA_EARLY_WIDE) { /* blocks so large that each has a multiprocessor, and products have the others */
+            unsigned whole = (launch.grid[0] * launch.block + 1023) / 1024;
+            launch.block = 1024;
+            launch.grid[0] = whole < limit ? whole : limit;
+        }
+        if (!cuda_launch_on(program, &launch, program->optimizer_stream, error))
             return error_prefix(error, "the optimizer");
     }
     return true;

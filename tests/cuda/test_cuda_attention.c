@@ -117,12 +117,32 @@ static void the_report_says_which(void **state)
     assert_string_equal(text, "any; sm");
 }
 
+/* Products whose rows no 16 bytes divide are slow, and a report says so. */
+static void sizes_that_are_slow_are_told(void **state)
+{
+    (void)state;
+    struct cuda_gemm_shape shape = {.m = 1024, .n = 50257, .k = 768, .transpose_b = 1};
+    shape.type_ab = shape.type_d = DTYPE_BF16;
+    assert_int_equal(cuda_gemm_unaligned(&shape), 50257); /* rows of what it writes */
+    shape.n = 50264;
+    assert_int_equal(cuda_gemm_unaligned(&shape), 0);
+    struct cuda_gemm_shape weight = {.m = 50257, .n = 768, .k = 1023, .transpose_a = 1};
+    weight.type_ab = DTYPE_BF16, weight.type_d = DTYPE_F32;
+    assert_int_equal(cuda_gemm_unaligned(&weight), 50257); /* k lies across both operands */
+    weight.m = 10000;
+    assert_int_equal(cuda_gemm_unaligned(&weight), 0);
+    struct cuda_gemm_shape wide = {.m = 3, .n = 4, .k = 6};
+    wide.type_ab = wide.type_d = DTYPE_F32;
+    assert_int_equal(cuda_gemm_unaligned(&wide), 6);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_first_that_serves),
         cmocka_unit_test(a_choice_is_kept),
         cmocka_unit_test(the_report_says_which),
+        cmocka_unit_test(sizes_that_are_slow_are_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

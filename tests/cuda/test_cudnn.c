@@ -38,6 +38,8 @@ static struct cudnn *fake_open(const char *variant, char *why, size_t why_size)
     return cudnn;
 }
 
+static struct cuda_attention_part part;
+
 static void a_library_that_lacks_a_function(void **state)
 {
     (void)state;
@@ -53,7 +55,7 @@ static void a_library_that_does_not_start(void **state)
     struct cudnn *cudnn = fake_open("start", why, sizeof why);
     assert_non_null(cudnn);
     struct cuda_attention_shape shape = shape_of(false, 64, 256);
-    assert_null(cuda_attention_cudnn_plan(cudnn, &shape, UINT64_MAX, why, sizeof why));
+    assert_null(cuda_attention_cudnn_plan(cudnn, &shape, UINT64_MAX, &part, why, sizeof why));
     assert_string_equal(why, "cuDNN 90000 does not start: a fault of the fake");
     cudnn_close(cudnn);
 }
@@ -70,20 +72,21 @@ static void the_engine_that_repeats_and_fits(void **state)
         struct cuda_attention_shape shape = shape_of(backward, 64, 256);
         CUdeviceptr addresses[10] = {0};
         /* The gigabyte is welcome: the third; it is not: the fourth; not even a megabyte: none, and the least is told. */
-        struct cudnn_plan *plan = cuda_attention_cudnn_plan(cudnn, &shape, UINT64_C(2) << 30, why, sizeof why);
+        struct cudnn_plan *plan = cuda_attention_cudnn_plan(cudnn, &shape, UINT64_C(2) << 30, &part, why, sizeof why);
         assert_non_null(plan);
         assert_int_equal(cudnn_plan_workspace(plan), 1 << 30);
         assert_false(cudnn_plan_run(plan, addresses, 0, NULL, &error));
         assert_string_equal(error.text, "cuDNN: a fault of the fake");
         error = (struct error){0};
         cudnn_plan_release(plan);
-        plan = cuda_attention_cudnn_plan(cudnn, &shape, 1 << 20, why, sizeof why);
+        plan = cuda_attention_cudnn_plan(cudnn, &shape, 1 << 20, &part, why, sizeof why);
         assert_non_null(plan);
         assert_int_equal(cudnn_plan_workspace(plan), 1 << 20);
         assert_true(cudnn_plan_run(plan, addresses, 0, NULL, &error));
         cudnn_plan_release(plan);
-        assert_null(cuda_attention_cudnn_plan(cudnn, &shape, 1000, why, sizeof why));
-        assert_string_equal(why, "it needs 1 MiB of workspace");
+        assert_null(cuda_attention_cudnn_plan(cudnn, &shape, 1000, &part, why, sizeof why));
+        assert_string_equal(why, "it needs 1 MiB of workspace"); /* the fake's does not shrink with the heads */
+        assert_int_equal(part.batches * part.heads, 1);
     }
     cudnn_close(cudnn);
 }
@@ -127,7 +130,7 @@ static void the_real_library_takes_the_graphs(void **state)
     for (int backward = 0; backward < 2; ++backward)
         for (int64_t head_dim = 32; head_dim <= 256; head_dim *= 2) {
             struct cuda_attention_shape shape = shape_of(backward, head_dim, 250);
-            struct cudnn_plan *plan = cuda_attention_cudnn_plan(cudnn, &shape, UINT64_MAX, why, sizeof why);
+            struct cudnn_plan *plan = cuda_attention_cudnn_plan(cudnn, &shape, UINT64_MAX, &part, why, sizeof why);
             if (!plan && strcmp(why, "it has no engine") != 0)
                 fail_msg("%s, head size %d: %s", backward ? "backward" : "forward", (int)head_dim, why);
             cudnn_plan_release(plan);

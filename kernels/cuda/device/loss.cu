@@ -1,5 +1,5 @@
-/* Cross entropy, mean over the rows, in fp32. Macros: V vocabulary, VECTOR (divides V), THREADS a block; TL the type of the
- * logits, TG of their gradient. One block a row. A target outside the vocabulary makes the loss NaN rather than wrong. */
+/* Cross entropy, mean over the rows, in fp32. Macros: V vocabulary, VECTOR, THREADS a block; TL the type of the
+ * logits, TG of their gradient; rows lie STRIDE_L and STRIDE_G elements apart, multiples of VECTOR. One block a row. A target outside the vocabulary makes the loss NaN rather than wrong. */
 #include "common.cuh"
 
 struct extent {
@@ -23,6 +23,11 @@ __device__ __forceinline__ float row_log_sum(const TL *row)
 #pragma unroll 4
     for (int column = threadIdx.x * VECTOR; column < V; column += THREADS * VECTOR) {
         pack<VECTOR> x = load_pack<VECTOR>(row + column);
+        if constexpr (V % VECTOR != 0) { /* what lies between rows counts for nothing */
+#pragma unroll
+            for (int k = 1; k < VECTOR; ++k)
+                x.v[k] = column + k < V ? x.v[k] : -INFINITY_F;
+        }
         float largest = mine.largest;
 #pragma unroll
         for (int k = 0; k < VECTOR; ++k)
@@ -58,7 +63,7 @@ __device__ __forceinline__ float target_logit(const TL *row, int target)
 extern "C" __global__ void __launch_bounds__(THREADS)
     cross_entropy(const TL *logits, const int *targets, float *lse, float *row_loss)
 {
-    const TL *row = logits + (int64)blockIdx.x * V;
+    const TL *row = logits + (int64)blockIdx.x * STRIDE_L;
     float log_sum = row_log_sum(row);
     if (threadIdx.x == 0) {
         lse[blockIdx.x] = log_sum;
@@ -74,7 +79,9 @@ __device__ __forceinline__ void row_gradient(const TL *row, TG *out, float log_s
         pack<VECTOR> x = load_pack<VECTOR>(row + column);
 #pragma unroll
         for (int k = 0; k < VECTOR; ++k)
-            x.v[k] = (expf(x.v[k] - log_sum) - (column + k == target ? 1.0f : 0.0f)) * scale;
+            x.v[k] = V % VECTOR != 0 && column + k >= V
+                         ? 0.0f
+                         : (expf(x.v[k] - log_sum) - (column + k == target ? 1.0f : 0.0f)) * scale;
         store_pack(out + column, x);
     }
 }
@@ -82,7 +89,7 @@ __device__ __forceinline__ void row_gradient(const TL *row, TG *out, float log_s
 extern "C" __global__ void __launch_bounds__(THREADS)
     cross_entropy_backward(const TL *logits, const int *targets, const float *lse, TG *dlogits, float scale)
 {
-    row_gradient(logits + (int64)blockIdx.x * V, dlogits + (int64)blockIdx.x * V, lse[blockIdx.x], targets[blockIdx.x], scale);
+    row_gradient(logits + (int64)blockIdx.x * STRIDE_L, dlogits + (int64)blockIdx.x * STRIDE_G, lse[blockIdx.x], targets[blockIdx.x], scale);
 }
 
 /* Loss and gradient; dlogits may be the logits' own place when the types have one size: after the barrier in the middle
@@ -90,13 +97,13 @@ extern "C" __global__ void __launch_bounds__(THREADS)
 extern "C" __global__ void __launch_bounds__(THREADS)
     cross_entropy_fused(const TL *logits, const int *targets, float *row_loss, TG *dlogits, float scale)
 {
-    const TL *row = logits + (int64)blockIdx.x * V;
+    const TL *row = logits + (int64)blockIdx.x * STRIDE_L;
     int target = targets[blockIdx.x];
     float at_target = target_logit(row, target);
     float log_sum = row_log_sum(row); /* has a barrier, so every thread has read the target's logit */
     if (threadIdx.x == 0)
         row_loss[blockIdx.x] = log_sum - at_target;
-    row_gradient(row, dlogits + (int64)blockIdx.x * V, log_sum, target, scale);
+    row_gradient(row, dlogits + (int64)blockIdx.x * STRIDE_G, log_sum, target, scale);
 }
 
 /* loss = Σ row_loss / N by one block, in a fixed order. */
