@@ -178,6 +178,27 @@ double cgroup_processors(void)
     return cgroup_processors_at(MEMBERSHIP, MOUNT);
 }
 
+/* Version 1's own state counts, which the groups above give it; version 2 says it among its events. */
+bool cgroup_frozen_at(const char *membership, const char *mount)
+{
+    struct group group;
+    group_find(membership, mount, "freezer", &group);
+    if (group.version == 2)
+        return number_in(group.path, "cgroup.events", "frozen") == 1;
+    char state[16] = "";
+    FILE *file = group.version ? group_file(group.path, "freezer.state") : NULL;
+    if (file && !fgets(state, sizeof state, file))
+        state[0] = 0;
+    if (file)
+        fclose(file);
+    return strncmp(state, "FR", 2) == 0; /* FROZEN, FREEZING */
+}
+
+bool cgroup_frozen(const char *membership)
+{
+    return cgroup_frozen_at(membership, MOUNT);
+}
+
 uint64_t cgroup_out_of_memory_kills(void)
 {
     struct group group;

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -52,6 +53,26 @@ int memory_file(const char *what, struct error *error)
     if (fd < 0)
         error_set(error, ERROR_SYSTEM, "cannot make the memory file %s: %s", what, strerror(errno));
     return fd;
+}
+
+int signals_that_end(int *numbers, int max)
+{
+    static const int others[] = {SIGKILL, SIGSTOP, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGCHLD, SIGURG, SIGWINCH,
+                                 SIGPIPE, SIGXFSZ, SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,  SIGABRT, SIGSYS, SIGTRAP};
+#ifdef SIGRTMAX
+    const int first_more = SIGRTMIN, last = SIGRTMAX; /* some before the first are the C library's own */
+#else
+    const int first_more = 32, last = 31;
+#endif
+    int count = 0;
+    for (int number = 1; number <= last && count < max; number++) {
+        bool other = number > 31 && number < first_more;
+        for (size_t i = 0; i < sizeof others / sizeof *others; i++)
+            other |= others[i] == number;
+        if (!other)
+            numbers[count++] = number;
+    }
+    return count;
 }
 
 bool pipe_make(int ends[2])

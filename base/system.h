@@ -17,6 +17,10 @@ const char *program_self(char *path, size_t size);
 /* A file without a name, that only its descriptors hold; -1 with the reason. On Linux its size can be sealed. */
 int memory_file(const char *what, struct error *error);
 
+/* The signals whose default ends a process, but for crashes, SIGKILL, and SIGPIPE and SIGXFSZ, which are errors of a write:
+ * their numbers, at most `max`, and how many. */
+int signals_that_end(int *numbers, int max);
+
 /* A pipe whose ends no program that is started inherits. */
 bool pipe_make(int ends[2]);
 

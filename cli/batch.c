@@ -14,7 +14,7 @@
 #include <unistd.h>
 
 #define DESCRIPTORS_MAX 32
-#define SIGNALS 3
+#define SIGNALS_MAX 64
 #define SECOND_CHANCE "steptop: stopping the run; what was measured is kept (^C again quits at once)"
 
 struct loop {
@@ -24,7 +24,8 @@ struct loop {
     size_t count;
     size_t log_shown;
     int signals[2]; /* a pipe that the handler writes their numbers to */
-    struct sigaction before[SIGNALS];
+    int taken[SIGNALS_MAX], taken_count;
+    struct sigaction before[SIGNALS_MAX];
     int signal;               /* the first that came, or 0 */
     bool quit;                /* a second came */
     struct error write_error; /* of the latest attempt */
@@ -36,7 +37,6 @@ static bool is_end(enum status status)
     return status != STATUS_PENDING && status != STATUS_RUNNING;
 }
 
-static const int taken_signals[SIGNALS] = {SIGINT, SIGTERM, SIGHUP};
 static int signal_pipe = -1; /* where the handler writes; the loop polls the other end */
 
 static void on_signal(int number)
@@ -48,7 +48,7 @@ static void on_signal(int number)
     errno = saved;
 }
 
-/* ^C, SIGTERM and SIGHUP become readable events. Workers get the default actions back when they are started. */
+/* ^C, and every other signal that would end the process, become readable events. Workers get the default actions back when they are started. */
 static bool open_signals(struct loop *loop)
 {
     if (!pipe_make(loop->signals))
@@ -58,8 +58,9 @@ static bool open_signals(struct loop *loop)
     signal_pipe = loop->signals[1];
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
-    for (int i = 0; i < SIGNALS; i++)
-        sigaction(taken_signals[i], &action, &loop->before[i]);
+    loop->taken_count = signals_that_end(loop->taken, SIGNALS_MAX);
+    for (int i = 0; i < loop->taken_count; i++)
+        sigaction(loop->taken[i], &action, &loop->before[i]);
     return true;
 }
 
@@ -67,8 +68,8 @@ static void close_signals(struct loop *loop)
 {
     if (loop->signals[0] < 0)
         return;
-    for (int i = 0; i < SIGNALS; i++)
-        sigaction(taken_signals[i], &loop->before[i], NULL);
+    for (int i = 0; i < loop->taken_count; i++)
+        sigaction(loop->taken[i], &loop->before[i], NULL);
     close(loop->signals[0]);
     close(loop->signals[1]);
     signal_pipe = -1;

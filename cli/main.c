@@ -89,6 +89,7 @@ int main(int argc, char **argv)
     setlocale(LC_ALL, "");
     setlocale(LC_NUMERIC, "C"); /* files and tables have decimal points wherever they are made */
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* both are errors of a write */
     /* Without a subcommand: run. */
     const bool named = argc > 1 && argv[1][0] != '-';
     if (named && !command_find(argv[1], &arguments.command)) {

@@ -287,6 +287,30 @@ static bool take_counters(struct run *run, const struct message_counters *messag
     return true;
 }
 
+static bool take_suspended(struct live_run *live, struct live_rank *rank, const struct message_suspended *message,
+                           struct error *error)
+{
+    struct suspension *suspended = &live->run.suspended;
+    if (message->is_step) {
+        if (message->pass >= PASS_COUNT || message->kind >= STEP_KIND_COUNT)
+            return error_set(error, ERROR_INTERNAL, "the worker was kept from a step of a pass that there is not");
+        suspended->steps++;
+        struct step_cover cover;
+        aggregate_cover(rank->rank.aggregate, message->pass, &cover);
+        if (message->kind == STEP_PROFILED && cover.steps && cover.last_step == message->step_id)
+            aggregate_drop_step(rank->rank.aggregate, message->pass);
+    } else if (message->ns <= BELIEVABLE) {
+        suspended->ns += message->ns;
+        suspended->times++;
+    }
+    char text[160];
+    snprintf(text, sizeof text, "%.2f s in all, %u time%s (stopped, frozen or asleep); %u step%s left out",
+             (double)suspended->ns / 1e9, suspended->times, suspended->times == 1 ? "" : "s", suspended->steps,
+             suspended->steps == 1 ? "" : "s");
+    live_note(live, "suspended", text);
+    return true;
+}
+
 bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, const void *payload, size_t length,
                   struct error *error)
 {
@@ -340,6 +364,8 @@ bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, 
         run->ceiling_bytes_per_s = ceilings->bytes_per_s > 0 ? believed_number(ceilings->bytes_per_s) : UNKNOWN_DOUBLE;
         return true;
     }
+    case MESSAGE_SUSPENDED:
+        return take_suspended(live, rank, payload, error);
     case MESSAGE_END: {
         struct message_end end;
         memcpy(&end, payload, sizeof end);

@@ -216,6 +216,21 @@ enum process_event process_poll(struct process *process, int *status)
     return PROCESS_ENDED;
 }
 
+bool process_held(pid_t pid)
+{
+    char path[64], line[512];
+    snprintf(path, sizeof path, "/proc/%d/stat", (int)pid);
+    FILE *file = fopen(path, "re");
+    const bool got = file && fgets(line, sizeof line, file);
+    if (file)
+        fclose(file);
+    const char *end = got ? strrchr(line, ')') : NULL; /* the name before it may hold anything */
+    if (end && (end[2] == 'T' || end[2] == 't'))
+        return true;
+    snprintf(path, sizeof path, "/proc/%d/cgroup", (int)pid);
+    return pid && cgroup_frozen(path);
+}
+
 void process_kill(struct process *process)
 {
     if (process->pid && kill(-process->pid, SIGKILL))

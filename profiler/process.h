@@ -26,6 +26,8 @@ enum process_event { PROCESS_RUNS, PROCESS_STOPPED, PROCESS_CONTINUED, PROCESS_E
 /* What became of it since the last call, without waiting; *status is waitpid's. After PROCESS_ENDED there is no pid. */
 enum process_event process_poll(struct process *process, int *status);
 
+/* Is it held: stopped by a debugger, or frozen with its control group? (What a signal stopped, process_poll tells.) */
+bool process_held(pid_t pid);
 void process_kill(struct process *process);    /* SIGKILL to its whole group; reaped by process_poll */
 void process_release(struct process *process); /* kills what lives, waits for it, closes the descriptors */
 

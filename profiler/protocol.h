@@ -38,6 +38,8 @@ enum message_type {
     MESSAGE_HELLO,  /* struct message_hello, text: its command; the first that it says */
     MESSAGE_ATTACH, /* struct message_attach, the ring's descriptor beside it: the front's answer */
     MESSAGE_COUNTERS, /* worker → front: struct message_counters, what the values of its records of counters are */
+    /* worker → front */
+    MESSAGE_SUSPENDED, /* struct message_suspended */
     MESSAGE_TYPE_COUNT
 };
 
@@ -83,6 +85,13 @@ struct message_ceilings {
 };
 struct message_counters {
     char names[RUN_COUNTERS][RUN_COUNTER_NAME]; /* "cycles" …; "" behind the last */
+};
+/* The process was kept from running (stopped, frozen, asleep): either how long, or a step that this fell into, which is left out:
+ * no sample comes of it, and its launches are taken back. */
+struct message_suspended {
+    uint64_t ns;
+    uint32_t is_step, step_id;
+    uint8_t pass, kind, reserved[6];
 };
 struct message_end {
     uint32_t status;

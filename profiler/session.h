@@ -68,6 +68,13 @@ struct plan_named {
 #define RUN_COUNTERS 4      /* values of a record of counters */
 #define RUN_COUNTER_NAME 32 /* bytes, with the end */
 
+/* How often and how long processes of a run were kept from running: stopped, frozen, asleep with the machine. The steps that
+ * this fell into are in no figure. */
+struct suspension {
+    uint64_t ns;
+    uint32_t times, steps;
+};
+
 /* Everything known of one run, live. Owned by the session; readable between session_step calls. */
 struct run {
     uint32_t id; /* stable */
@@ -78,6 +85,7 @@ struct run {
     char reason[256];        /* one line, no '|' */
     char activity[96];       /* "warm-up 1/1", "fwd_bwd 3/5 profiled", "preparing" */
     uint64_t started, ended; /* CLOCK_MONOTONIC ns, 0 */
+    struct suspension suspended; /* of its ranks' processes */
     struct plan_named plan;
     uint64_t planned_bytes; /* before it began, by session_plan; UNKNOWN_U64 */
     uint64_t compile_ns, workspace_bytes, prepare_ns;

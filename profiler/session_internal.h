@@ -13,6 +13,8 @@
 #define LOG_BYTES_A_STEP 65536
 #define TICK_MS 40                /* how long records may wait in the ring */
 #define STOP_GRACE_NS 1000000000u /* from asking a worker to stop to ending it */
+#define AWAY_NS 1000000000u       /* a front that did not look for longer was kept from it */
+#define HELD_NS 500000000u        /* how much more time a rank gets that is held when its time is over */
 #define EXIT_GRACE_NS 5000000000u /* from a worker's last word to ending it */
 
 struct replay;
@@ -26,6 +28,8 @@ struct link {
     struct inbox inbox;
     struct log_stream output, errors;
     char last_error[256]; /* the newest line on its stderr: often the reason */
+    bool stopped;         /* by a signal, and not continued yet */
+    uint64_t credited;    /* ns of the suspension under way that timeouts have been moved by */
     bool exited;          /* it has ended; what it left is being taken */
     bool done;            /* and all of that was taken, and its end judged */
     int exit_status;
@@ -33,8 +37,10 @@ struct link {
 
 /* How the active run will end. */
 struct ending {
-    uint64_t timeout_at, kill_at; /* 0: none */
-    enum status forced;           /* what its end will be called, whatever its ranks say; STATUS_PENDING: nothing decided */
+    uint64_t timeout_at,
+        kill_at; /* 0: none; they move by the time that the front, the first also by that a rank, is kept from running */
+    uint64_t stepped_at; /* when the ranks were looked at last */
+    enum status forced;  /* what its end will be called, whatever its ranks say; STATUS_PENDING: nothing decided */
     char forced_reason[256];
     enum status status; /* of the first rank that did not end well; else STATUS_OK */
     char reason[sizeof((struct run *)0)->reason];
@@ -68,7 +74,8 @@ struct session {
 };
 
 /* supervise.c: the ranks of session->active. */
-bool ranks_begin(struct session *session, struct live_run *live); /* false: they could not start, and the run has ended */
+bool ranks_begin(struct session *session,
+                 struct live_run *live); /* false: they could not start, and the run has ended */
 bool ranks_step(struct session *session);
 void ranks_stop(struct session *session, enum status status, const char *reason, bool at_once);
 void ranks_release(struct session *session);

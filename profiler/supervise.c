@@ -92,7 +92,8 @@ static bool link_begin(struct session *session, struct live_run *live, struct li
 bool ranks_begin(struct session *session, struct live_run *live)
 {
     struct error error = {0};
-    session->ending = (struct ending){.forced = STATUS_PENDING, .status = STATUS_OK};
+    session->ending =
+        (struct ending){.forced = STATUS_PENDING, .status = STATUS_OK, .stepped_at = clock_now()};
     live->run.started = clock_now();
     live->run.status = STATUS_RUNNING;
     live_activity(live, "starting");
@@ -146,11 +147,29 @@ void ranks_stop(struct session *session, enum status status, const char *reason,
     }
 }
 
+#define FOREVER_NS ((uint64_t)1 << 53)
+
 static void close_descriptor(int *fd)
 {
     if (*fd >= 0)
         close(*fd);
     *fd = -1;
+}
+
+static void move_timeout(struct ending *ending, uint64_t ns);
+
+/* What has come of a step lies in the ring when it is taken back. Timeouts move by what they were not moved by yet. */
+static void take_suspended(struct session *session, struct link *link, struct live_run *live,
+                           const struct message_suspended *message)
+{
+    if (message->is_step) {
+        while (rank_take_records(session, link, live))
+            ;
+        return;
+    }
+    if (message->ns > link->credited && message->ns < FOREVER_NS)
+        move_timeout(&session->ending, message->ns - link->credited);
+    link->credited = 0;
 }
 
 static bool take_messages(struct session *session, struct link *link, struct live_run *live)
@@ -174,6 +193,8 @@ static bool take_messages(struct session *session, struct link *link, struct liv
                       header.length);
             break;
         case INBOX_MESSAGE:
+            if (header.type == MESSAGE_SUSPENDED)
+                take_suspended(session, link, live, payload);
             if (live_message(live, link->rank, header.type, payload, header.length, &error)) {
                 session_record(session, live->run.id, link->rank->rank.index, header.type, payload, header.length, NULL,
                                0);
@@ -361,9 +382,11 @@ static bool link_step(struct session *session, struct link *link, struct live_ru
     case PROCESS_RUNS:
         break;
     case PROCESS_STOPPED:
+        link->stopped = true;
         live_activity(live, "stopped by a signal, waiting for SIGCONT");
         return true;
     case PROCESS_CONTINUED:
+        link->stopped = false;
         live_activity(live, live->last_activity);
         return true;
     case PROCESS_ENDED:
@@ -371,6 +394,40 @@ static bool link_step(struct session *session, struct link *link, struct live_ru
         return true;
     }
     return changed;
+}
+
+static void move_timeout(struct ending *ending, uint64_t ns)
+{
+    if (ending->timeout_at)
+        ending->timeout_at += ns;
+}
+
+/* What a rank is kept from is not its fault: the time that it stands still, as far as this side sees it, and the time that this
+ * side did not look, in which it may have done all it had to. Whoever is asked to end has no such claim. */
+static void move_ends(struct session *session, uint64_t now)
+{
+    struct ending *ending = &session->ending;
+    const uint64_t passed = ending->stepped_at ? now - ending->stepped_at : 0;
+    bool held = passed > AWAY_NS;
+    if (held && ending->kill_at)
+        ending->kill_at += passed;
+    ending->stepped_at = now;
+    for (size_t i = 0; i < session->links.count; i++) {
+        struct link *link = session->links.items[i];
+        if (link->stopped)
+            link->credited += passed;
+        held |= link->stopped;
+    }
+    if (held)
+        move_timeout(ending, passed);
+    for (size_t i = 0; ending->timeout_at && now >= ending->timeout_at && i < session->links.count; i++) {
+        struct link *link = session->links.items[i];
+        if (link->stopped || link->exited || !process_held(link->process.pid))
+            continue;
+        const uint64_t more = now - ending->timeout_at + HELD_NS;
+        link->credited += more;
+        move_timeout(ending, more);
+    }
 }
 
 bool ranks_step(struct session *session)
@@ -392,6 +449,7 @@ bool ranks_step(struct session *session)
     if (all_exited)
         return changed;
     const uint64_t now = clock_now();
+    move_ends(session, now);
     if (ending->timeout_at && now >= ending->timeout_at) {
         char reason[64];
         snprintf(reason, sizeof reason, "not done after its %u s", live->run.cell.timeout_s);

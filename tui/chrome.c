@@ -120,6 +120,11 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
         snprintf(text, sizeof text, "pass %s%s", pass_name((enum pass)pass), warmup ? ": warm-up figures" : "");
         add_fact(area, &x, warmup ? STYLE_WARN : STYLE_NORMAL, text);
     }
+    const char *suspended = note_text(cell, "suspended");
+    if (suspended) {
+        snprintf(text, sizeof text, "suspended %s", suspended);
+        add_fact(area, &x, STYLE_WARN, text);
+    }
     const struct device_telemetry *state = &cell->telemetry;
     if (state->throttle[0]) {
         snprintf(text, sizeof text, "throttled: %s", state->throttle);

@@ -8,15 +8,16 @@
 #include <string.h>
 #include <unistd.h>
 
-static const int orderly[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGTSTP, SIGCONT, SIGPIPE, SIGUSR1, SIGUSR2};
+static const int orderly[] = {SIGWINCH, SIGTSTP, SIGCONT, SIGPIPE}; /* and those that end a process */
 static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
-enum { ORDERLY = sizeof orderly / sizeof *orderly, FATAL = sizeof fatal / sizeof *fatal };
+enum { ORDERLY = sizeof orderly / sizeof *orderly, FATAL = sizeof fatal / sizeof *fatal, TAKEN_MAX = ORDERLY + 64 };
 
 #define HANDLER_STACK 65536
 
 struct signals {
     int pipe[2];
-    struct sigaction before[ORDERLY + FATAL];
+    int taken[TAKEN_MAX], taken_count;
+    struct sigaction before[TAKEN_MAX + FATAL];
     int installed;
     stack_t old_stack;
     void *stack;
@@ -82,12 +83,14 @@ struct signals *signals_install(int fd, const struct termios *saved, int flags, 
         sigaltstack(&stack, &signals->old_stack);
     struct sigaction action = {.sa_sigaction = on_orderly, .sa_flags = SA_RESTART | SA_SIGINFO};
     sigfillset(&action.sa_mask);
-    for (int i = 0; i < ORDERLY; i++)
-        sigaction(orderly[i], &action, &signals->before[i]);
+    memcpy(signals->taken, orderly, sizeof orderly);
+    signals->taken_count = ORDERLY + signals_that_end(signals->taken + ORDERLY, TAKEN_MAX - ORDERLY);
+    for (int i = 0; i < signals->taken_count; i++)
+        sigaction(signals->taken[i], &action, &signals->before[i]);
     struct sigaction crash = {.sa_handler = on_fatal, .sa_flags = (int)SA_RESETHAND | SA_ONSTACK};
     sigemptyset(&crash.sa_mask);
     for (int i = 0; i < FATAL; i++)
-        sigaction(fatal[i], &crash, &signals->before[ORDERLY + i]);
+        sigaction(fatal[i], &crash, &signals->before[TAKEN_MAX + i]);
     return signals;
 }
 
@@ -120,10 +123,10 @@ void signals_restore(struct signals *signals)
     if (!signals)
         return;
     handler_state.restore_length = 0;
-    for (int i = 0; i < ORDERLY; i++)
-        sigaction(orderly[i], &signals->before[i], NULL);
+    for (int i = 0; i < signals->taken_count; i++)
+        sigaction(signals->taken[i], &signals->before[i], NULL);
     for (int i = 0; i < FATAL; i++)
-        sigaction(fatal[i], &signals->before[ORDERLY + i], NULL);
+        sigaction(fatal[i], &signals->before[TAKEN_MAX + i], NULL);
     if (signals->stack) {
         const stack_t off = {.ss_flags = SS_DISABLE};
         sigaltstack(signals->old_stack.ss_sp ? &signals->old_stack : &off, NULL);

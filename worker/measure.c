@@ -3,6 +3,7 @@
 #include "base/unknown.h"
 #include "kernels/communicator.h"
 #include <stdio.h>
+#include <time.h>
 
 #define TELL_NS 1000000000u
 
@@ -25,7 +26,26 @@ static void tell_state(struct worker *worker, bool now)
         reporter_send(&worker->reporter, MESSAGE_TELEMETRY, &telemetry, sizeof telemetry, NULL, 0);
 }
 
-static bool run_step(struct worker *worker, enum pass pass, enum step_kind kind, uint32_t index, struct error *error)
+#define TRIES 4              /* of a step that the process is kept from again and again */
+#define DRAINED_NS 100000000 /* until the front has taken a step's records */
+
+/* False: the step was begun and the process kept from running meanwhile. */
+static bool tell_sample(struct worker *worker, const struct sample *sample)
+{
+    if (!watch_gap_in(&worker->watch, sample->start, sample->start + sample->wall_ns)) {
+        reporter_send(&worker->reporter, MESSAGE_SAMPLE, sample, sizeof *sample, NULL, 0);
+        return true;
+    }
+    const struct message_suspended message = {
+        .is_step = 1, .step_id = sample->step_id, .pass = sample->pass, .kind = sample->kind};
+    reporter_send(&worker->reporter, MESSAGE_SUSPENDED, &message, sizeof message, NULL, 0);
+    nanosleep(&(struct timespec){.tv_nsec = DRAINED_NS}, NULL); /* its launches are taken back while it is the newest */
+    return false;
+}
+
+/* *told: its sample went to the front. */
+static bool try_step(struct worker *worker, enum pass pass, enum step_kind kind, uint32_t index, bool *told,
+                     struct error *error)
 {
     const bool probed = kind != STEP_TIMED && worker->cell.profile_every > 0;
     struct step_times times = {0};
@@ -41,8 +61,17 @@ static bool run_step(struct worker *worker, enum pass pass, enum step_kind kind,
     sample.wall_ns = times.end - times.start;
     for (int phase = 0; phase < PHASE_COUNT; phase++)
         sample.phase_ns[phase] = times.phase_ns[phase];
-    reporter_send(&worker->reporter, MESSAGE_SAMPLE, &sample, sizeof sample, NULL, 0);
+    *told = tell_sample(worker, &sample);
     tell_state(worker, index == 0);
+    return true;
+}
+
+static bool run_step(struct worker *worker, enum pass pass, enum step_kind kind, uint32_t index, struct error *error)
+{
+    bool told = false;
+    for (int i = 0; i < TRIES && !told && !worker_stopped(worker); i++)
+        if (!try_step(worker, pass, kind, index, &told, error))
+            return false;
     return true;
 }
 

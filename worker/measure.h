@@ -18,6 +18,7 @@ struct worker {
     struct plan *plan;
     struct program *program;
     struct probe_state probe;
+    struct watch watch;
     uint64_t resident_base;
     uint64_t told; /* when memory and telemetry were sent last */
     uint32_t step_id;

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LONG_NS 20000000u /* a launch this long is worth a look at the clocks */
+
 struct name_slot {
     char *text; /* NULL: free */
     uint32_t id;
@@ -107,7 +109,9 @@ static void probe_leave(void *context, int32_t node, uint32_t name)
                             .kind = RECORD_KERNEL,
                             .pass = state->pass,
                             .flags = state->flags};
-    ring_push(state->ring, &record);
+    /* A launch that the process was kept from has no time of its own. */
+    if (now - state->entered < LONG_NS || !state->watch || !watch_gap_in(state->watch, state->entered, now))
+        ring_push(state->ring, &record);
     /* One reading a kernel: what one kernel ends with, the next begins with. */
     if (state->counters)
         push_counters(state, &record);

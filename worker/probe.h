@@ -3,6 +3,7 @@
 #include "kernels/device.h"
 #include "worker/perf_events.h"
 #include "worker/reporter.h"
+#include "worker/watch.h"
 #include "profiler/ring.h"
 
 #define PROBE_STEPS 1024 /* how many steps back an event may come late */
@@ -14,6 +15,7 @@ struct probe_state {
     struct reporter *reporter;
     const struct plan *plan;
     struct counters *counters; /* NULL: not wanted */
+    struct watch *watch;       /* NULL: nobody looks */
 
     /* Of the step that runs now, for devices that bracket each kernel on the calling thread. */
     uint32_t step;

@@ -220,6 +220,7 @@ static bool prepare(struct worker *worker, const char *cache_folder, struct erro
     reporter_activity(&worker->reporter, "preparing");
     if (!probe_init(&worker->probe, worker->ring, &worker->reporter, worker->plan, error))
         return false;
+    worker->probe.watch = &worker->watch;
     const bool profiled = worker->cell.profile_every > 0;
     if (profiled && !open_counters(worker, error))
         return false;
@@ -379,6 +380,7 @@ int worker_main(int control_fd, int ring_descriptor)
     signal(SIGPIPE, SIG_IGN); /* a front that is gone is noticed by its socket */
     worker->reporter.fd = control_fd;
     pthread_mutex_init(&worker->reporter.lock, NULL);
+    watch_start(&worker->watch, &worker->reporter);
     worker->ring = ring_attach(ring_descriptor, &error);
     const bool ok = worker->ring && work(worker, &error);
     /* Unless it is the memory of a device of its own that ended. */
@@ -389,6 +391,7 @@ int worker_main(int control_fd, int ring_descriptor)
 
     const struct message_end end = {.status = ok ? (worker->stopped ? STATUS_INTERRUPTED : STATUS_OK)
                                                  : (uint32_t)status_of(worker, &error)};
+    watch_stop(&worker->watch);
     if (worker->class && worker->program)
         worker->class->release(worker->program);
     if (worker->class && worker->device)

@@ -324,6 +324,29 @@ static void the_least_quota_of_the_groups_above(void **state)
     assert_true(quota_of(folder) == 3);
 }
 
+static bool frozen_in(const char *folder)
+{
+    char membership[4200];
+    snprintf(membership, sizeof membership, "%s/membership", folder);
+    return cgroup_frozen_at(membership, folder);
+}
+
+static void frozen_groups(void **state)
+{
+    const char *folder = *state;
+    assert_false(frozen_in(folder));
+    tree_put(folder, "membership", "0::/a\n");
+    tree_put(folder, "a/cgroup.events", "populated 1\nfrozen 0\n");
+    assert_false(frozen_in(folder));
+    tree_put(folder, "a/cgroup.events", "populated 1\nfrozen 1\n");
+    assert_true(frozen_in(folder));
+    tree_put(folder, "membership", "6:freezer:/b\n4:memory:/\n");
+    tree_put(folder, "freezer/b/freezer.state", "THAWED\n");
+    assert_false(frozen_in(folder));
+    tree_put(folder, "freezer/b/freezer.state", "FROZEN\n");
+    assert_true(frozen_in(folder));
+}
+
 #ifdef SYSTEM_LINUX
 static int mask_of_a_large_machine(size_t bytes, cpu_set_t *set)
 {
@@ -405,6 +428,7 @@ int main(void)
         cmocka_unit_test(xdg_counts_only_absolute_paths),
         cmocka_unit_test_setup_teardown(the_least_limit_of_the_groups_above, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(the_least_quota_of_the_groups_above, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(frozen_groups, folder_make, folder_remove),
         cmocka_unit_test(processors_are_the_lesser_of_mask_and_quota),
         cmocka_unit_test(normals_have_the_cut_distribution),
     };

@@ -309,12 +309,27 @@ static void few_descriptors(void **state)
         }
 }
 
+/* Every signal that would end the process ends the run, and what was measured is kept. */
+static void any_signal_keeps_the_report(void **state)
+{
+    (void)state;
+    const int numbers[] = {SIGXCPU, SIGALRM, SIGIO, SIGRTMIN + 3};
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+        struct outcome outcome;
+        const char *const words[] = {TINY, "-n", "forever", NULL};
+        command_execute(&(struct command){.arguments = words, .signal = numbers[i], .signal_after_ms = 1500}, &outcome);
+        expect(&outcome, 128 + numbers[i], "interrupted", NULL);
+        outcome_release(&outcome);
+    }
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, folder_setup, folder_teardown)
 
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(one_processor),
+        TEST(any_signal_keeps_the_report),
         TEST(small_address_spaces),
         TEST(few_descriptors),
         TEST(a_group_with_little_memory),

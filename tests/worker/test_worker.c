@@ -1,8 +1,11 @@
 /* Sessions with the real worker, on `tiny`: this program is its own worker. */
 #include "base/unknown.h"
 #include "tests/profiler/session_helpers.h"
+#include "worker/watch.h"
 #include "worker/worker.h"
+#include <signal.h>
 #include <stdio.h>
+#include <time.h>
 
 static void a_real_run_adds_up(void **state)
 {
@@ -15,7 +18,7 @@ static void a_real_run_adds_up(void **state)
     session_add(session, &cell);
     assert_true(session_until(session, 60, session_idle, NULL));
     const struct run *run = session_run(session, 0);
-    if (run->status != STATUS_OK)
+    if (run->status != STATUS_OK && run->status != STATUS_UNRELIABLE) /* what a loaded machine makes of it */
         fail_msg("%s: %s", status_name(run->status), run->reason);
     struct aggregate_counts counts;
     aggregate_counts(run_lead(run)->aggregate, &counts);
@@ -135,6 +138,114 @@ static void runs_for_ever_until_stopped(void **state)
     session_free(session);
 }
 
+static bool has_gap(const struct session *session)
+{
+    return session_run(session, 0)->suspended.times > 0;
+}
+
+static void wait_ms(long ms)
+{
+    nanosleep(&(struct timespec){.tv_sec = ms / 1000, .tv_nsec = ms % 1000 * 1000000}, NULL);
+}
+
+/* The session goes on looking meanwhile. */
+static bool never(const struct session *session)
+{
+    (void)session;
+    return false;
+}
+
+/* Time in which the worker was stopped is in no step and no launch, and is told. */
+static void stopped_time_is_no_work(void **state)
+{
+    (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip();
+#endif
+    struct session *session = session_of("/proc/self/exe", NULL);
+    struct cell cell = tiny_cell();
+    cell.steps = STEPS_FOREVER;
+    const uint32_t id = session_add(session, &cell);
+    assert_true(session_until(session, 60, has_steps, NULL));
+    const struct run *run = session_run(session, 0);
+    kill(run_lead(run)->process, SIGSTOP);
+    session_until(session, 3, never, NULL);
+    kill(run_lead(run)->process, SIGCONT);
+    assert_true(session_until(session, 30, has_gap, NULL));
+    session_until(session, 1, never, NULL);
+    session_stop(session, id);
+    assert_true(session_until(session, 30, session_idle, NULL));
+    assert_int_equal(run->suspended.times, 1);
+    assert_true(run->suspended.steps <= 2);
+    assert_true(run->suspended.ns >= 2900000000u);
+    for (size_t i = 0; i < run_lead(run)->samples.count; i++)
+        assert_true(run_lead(run)->samples.items[i].wall_ns < 2900000000u);
+    size_t entries;
+    const struct entry *entry = aggregate_entries(run_lead(run)->aggregate, &entries);
+    for (size_t i = 0; i < entries; i++)
+        assert_true(entry[i].time.n == 0 || entry[i].time.max < 2900000000u);
+    bool noted = false;
+    for (size_t i = 0; i < run->notes.count; i++)
+        noted |= strcmp(run->notes.items[i].key, "suspended") == 0 && strstr(run->notes.items[i].text, "left out");
+    assert_true(noted);
+    session_free(session);
+}
+
+/* A timeout moves by the time in which the worker was stopped. */
+static void stopped_time_is_no_timeout(void **state)
+{
+    (void)state;
+    struct session *session = session_of("/proc/self/exe", NULL);
+    struct cell cell = tiny_cell();
+    cell.steps = STEPS_FOREVER;
+    cell.timeout_s = 2;
+    session_add(session, &cell);
+    session_step(session);
+    const struct run *run = session_run(session, 0);
+    assert_true(run_lead(run)->process > 0);
+    kill(run_lead(run)->process, SIGSTOP);
+    session_until(session, 3, never, NULL);
+    assert_int_equal(run->status, STATUS_RUNNING);
+    kill(run_lead(run)->process, SIGCONT);
+    assert_true(session_until(session, 30, session_idle, NULL));
+    assert_int_equal(run->status, STATUS_TIMEOUT);
+    assert_true(run->ended - run->started >= 4800000000u);
+    session_free(session);
+}
+
+/* A front that was kept from looking takes what its worker did meanwhile before it judges. */
+static void a_front_that_slept_is_no_timeout(void **state)
+{
+    (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip();
+#endif
+    struct session *session = session_of("/proc/self/exe", NULL);
+    struct cell cell = tiny_cell();
+    cell.timeout_s = 2;
+    session_add(session, &cell);
+    session_step(session);
+    wait_ms(3000);
+    session_step(session); /* whatever it finds, the timeout is not over for it */
+    session_until(session, 1, session_idle, NULL);
+    if (session_run(session, 0)->status != STATUS_RUNNING && session_run(session, 0)->status != STATUS_OK)
+        fail_msg("%s: %s", status_name(session_run(session, 0)->status), session_run(session, 0)->reason);
+    session_free(session);
+}
+
+/* What is a gap, and what a machine that is busy. */
+static void gaps(void **state)
+{
+    (void)state;
+    const uint64_t ms = 1000000;
+    assert_true(watch_is_gap(3000 * ms, 10 * ms, 0, false));       /* frozen */
+    assert_true(watch_is_gap(60 * ms, 10 * ms, 0, true));          /* stopped for a moment */
+    assert_true(watch_is_gap(50 * ms, 10 * ms, 8000 * ms, false)); /* the machine slept */
+    assert_false(watch_is_gap(50 * ms, 90 * ms, 0, false));
+    assert_false(watch_is_gap(300 * ms, 0, 0, false));        /* throttled by a quota */
+    assert_false(watch_is_gap(900 * ms, 700 * ms, 0, false)); /* the look came late, the work went on */
+}
+
 int main(int argc, char **argv)
 {
     char folder[] = STEPTOP_BINARY; /* the devices lie beside it */
@@ -147,6 +258,10 @@ int main(int argc, char **argv)
         cmocka_unit_test(a_device_that_is_not_here),
         cmocka_unit_test(a_model_that_does_not_fit),
         cmocka_unit_test(runs_for_ever_until_stopped),
+        cmocka_unit_test(stopped_time_is_no_work),
+        cmocka_unit_test(stopped_time_is_no_timeout),
+        cmocka_unit_test(a_front_that_slept_is_no_timeout),
+        cmocka_unit_test(gaps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
