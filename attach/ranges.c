@@ -165,11 +165,15 @@ static struct itt_domain *itt_domain_create(const char *name)
         domain = domain->next;
     if (!domain && (domain = calloc(1, sizeof *domain))) {
         *domain = (struct itt_domain){.flags = 1, .name = strdup(name), .next = itt.domains};
-        if (domain->name)
+        if (domain->name) {
             itt.domains = domain;
+        } else {
+            free(domain);
+            domain = NULL;
+        }
     }
     pthread_mutex_unlock(&itt.lock);
-    return domain && domain->name ? domain : NULL;
+    return domain;
 }
 
 static struct itt_string *itt_string_create(const char *text)
@@ -180,11 +184,15 @@ static struct itt_string *itt_string_create(const char *text)
         string = string->next;
     if (!string && (string = calloc(1, sizeof *string))) {
         *string = (struct itt_string){.text = strdup(text), .next = itt.strings};
-        if (string->text)
+        if (string->text) {
             itt.strings = string;
+        } else {
+            free(string);
+            string = NULL;
+        }
     }
     pthread_mutex_unlock(&itt.lock);
-    return string && string->text ? string : NULL;
+    return string;
 }
 
 static void itt_begin(const struct itt_domain *domain, struct itt_id id, struct itt_id parent, struct itt_string *name)

@@ -428,7 +428,7 @@ bool attach_step(struct session *session)
         finish(session, live);
         return true;
     }
-    int status;
+    int status = 0;
     const pid_t ended = command->process.pid ? waitpid(command->process.pid, &status, WNOHANG) : 0;
     if (ended == command->process.pid || (ended < 0 && errno == ECHILD)) {
         command->exited = true;
