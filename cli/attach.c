@@ -117,7 +117,7 @@ static void wait_for_end(struct session *session, struct report *report, struct 
         if (outputs->count && (window_over || clock_now() - renewed > RENEW_NS)) {
             told |= window_over;
             if (!files_renew(outputs, report, session, &error))
-                fprintf(stderr, "steptop: warning: %s\n", error.text);
+                say("steptop: warning: %s", error.text);
             renewed = clock_now();
         }
     }
@@ -154,7 +154,7 @@ static void pass_through(struct session *session)
     size_t shown = session_log_count(session);
     session_detach(session);
     if (!session_idle(session))
-        fprintf(stderr, "steptop: the program goes on; its output follows (^C ends it)\n");
+        say("steptop: the program goes on; its output follows (^C ends it)");
     while (!session_idle(session)) {
         struct pollfd fds[600];
         int timeout;
@@ -163,9 +163,15 @@ static void pass_through(struct session *session)
         session_step(session);
         for (; shown < session_log_count(session); shown++) {
             const struct log_line *line = session_log(session, shown);
-            fprintf(line->is_error ? stderr : stdout, "%s\n", line->text);
+            if (line->is_error) {
+                say("%s", line->text);
+                continue;
+            }
+            struct strbuf text = {0};
+            strbuf_printf(&text, "%s\n", line->text);
+            print_all(text.text, text.length, NULL);
+            strbuf_release(&text);
         }
-        fflush(stdout);
         if (interrupted) {
             interrupted = 0;
             session_stop_all(session);

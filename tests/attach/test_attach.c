@@ -114,7 +114,7 @@ static void exit_codes_are_the_programs(void **state)
     assert_int_equal(session_run(session, 0)->status, STATUS_ERROR);
     assert_string_equal(session_run(session, 0)->reason, "the program ended with exit code 41");
     session_free(session);
-    session = run("kill", "3");
+    session = run("kill", "30");
     assert_int_equal(session_command_exit(session), 128 + 9);
     assert_int_equal(session_run(session, 0)->status, STATUS_KILLED);
     /* What it had told before it was killed is there. */

@@ -135,6 +135,8 @@ static void every_op_agrees_with_the_reference(void **state)
 {
     (void)state;
     for (int op = 0; op < OP_COUNT; op++) {
+        if (op_info((enum op)op)->kernel_class == CLASS_COLLECTIVE)
+            continue; /* of several ranks: test_ranks */
         double worst_of_op = 0;
         for (int shape = 0; shape < SHAPES; shape++)
             for (int sliced = 0; sliced < (shape == 0 || shape == 3 ? 2 : 1); sliced++) {
@@ -222,7 +224,7 @@ static void runs_repeat_bitwise(void **state)
     assert_non_null(mkdtemp(folder));
     cache_folder = folder;
     for (int op = 0; op < OP_COUNT; op++)
-        for (int threads = 2; threads <= 3; threads++) {
+        for (int threads = 2; op_info((enum op)op)->kernel_class != CLASS_COLLECTIVE && threads <= 3; threads++) {
             static struct made made;
             made_op(&made, (enum op)op, &shapes[0], false);
             struct results first, second;

@@ -78,6 +78,11 @@ static void expect_records_grow(struct screen *screen)
     const uint64_t deadline = clock_now() + 10000000000u;
     while (!(records(screen) > before) && clock_now() < deadline)
         screen_read(screen, 50);
+    if (!(records(screen) > before)) {
+        char *text = screen_text(screen, false);
+        print_error("%.400s\n", text);
+        free(text);
+    }
     assert_true(records(screen) > before);
 }
 
@@ -157,7 +162,7 @@ static void test_keys(void **state)
     /* The form goes through the profile's own checks: nothing starts while one refuses. */
     screen_type(screen, "n");
     expect(screen, "Enter starts");
-    screen_type(screen, "<Up><Up><Up><Up><^U>-3");
+    screen_type(screen, "<Up><Up><Up><Up><Up><Up><Up><Up><^U>-3");
     expect(screen, "steps");
     screen_type(screen, "<Enter>");
     expect(screen, "Enter starts");
@@ -242,7 +247,8 @@ static void test_interrupt(void **state)
 static void test_stopped_worker(void **state)
 {
     (void)state;
-    struct screen *screen = started(forever, 24, 120);
+    struct screen *screen = started(forever, 24, 200);
+    /* Wide enough for how long it was suspended and, after that, for the count of records. */
     const pid_t worker = worker_of(screen_child(screen));
     kill(worker, SIGSTOP);
     expect(screen, "stopped by a signal");
