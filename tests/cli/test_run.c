@@ -242,7 +242,7 @@ static void bad_input_runs_nothing(void **state)
         {{"run", "-o", link}, 2, "a symbolic link, which is not followed"},
         {{"run", "-o", missing}, 2, "there is no folder"},
         {{"run", "-o", "/proc/r.yaml"}, 2, "cannot write to the folder /proc"},
-        {{"run", "-o", yaml, "--markdown", yaml}, 2, "another option writes to this file already"},
+        {{"run", "-o", yaml, "--markdown", yaml}, 2, "--output writes to this file already"},
         {{"run", "-o", "-"}, 2, "--output -: this file is written whole and renewed"},
         {{"run", "--csv", "-"}, 2, "--csv -: "},
         {{"run", "--markdown", markdown, "--svg", picture}, 2, "w-1-classes.svg: a picture beside "},
