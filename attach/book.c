@@ -109,7 +109,7 @@ static void say_place(int32_t context, uint32_t name)
                                           .bytes = UNKNOWN_DOUBLE,
                                           .saved_bytes = UNKNOWN_U64};
     char text[PLACE_TEXT_MAX] = "";
-    const char *op = name >= CLASS_ROW ? "" : book.names[name].text;
+    const char *op = name < BOOK_NAMES ? book.names[name].text : ""; /* beyond: a row of a class */
     const int length = snprintf(text, sizeof text - 1, "%.*s", PLACE_TEXT_MAX - 8, op);
     link_send(MESSAGE_PLACE, &message, sizeof message, text, (size_t)length + 1); /* no label */
 }

@@ -199,7 +199,7 @@ static bool settle(struct session *session, struct live_run *live, int fd)
     const ssize_t seen = recv(fd, bytes, HELLO_BYTES, MSG_PEEK | MSG_DONTWAIT);
     if (seen < 0 && (errno == EAGAIN || errno == EINTR))
         return false;
-    struct message_header header;
+    struct message_header header = {0};
     struct message_hello hello;
     struct error error = {0};
     if (seen >= (ssize_t)sizeof header)
