@@ -281,22 +281,22 @@ static bool gemm_measure(struct program *program, int32_t index, struct error *e
     return true;
 }
 
-/* What is kept on disk of one choice. */
-struct gemm_record {
+/* What is kept on disk of one choice: what was chosen, which has no bytes between its members, and what the timing said. */
+struct gemm_choice {
     struct vulkan_gemm_shape shape;
-    int32_t tile[5], splits, tried, pad;
+    int32_t tile[5], splits;
+};
+struct gemm_record {
+    struct gemm_choice choice;
+    int32_t tried, pad;
     double best_us;
 };
 
-static void record_of(const struct vulkan_gemm *gemm, const struct vulkan_candidate *candidate,
-                      struct gemm_record *record)
+static struct gemm_choice choice_of(const struct vulkan_gemm *gemm, const struct vulkan_candidate *candidate)
 {
     const struct tile *tile = &tiles[candidate->tile];
-    const int32_t sizes[5] = {tile->rows, tile->columns, tile->depth, tile->tall, tile->wide};
-    memset(record, 0, sizeof *record);
-    record->shape = gemm->shape;
-    memcpy(record->tile, sizes, sizeof sizes);
-    record->splits = candidate->splits;
+    return (struct gemm_choice){
+        gemm->shape, {tile->rows, tile->columns, tile->depth, tile->tall, tile->wide}, candidate->splits};
 }
 
 static bool cache_place(const struct device *device, const char *folder, char *path, size_t size, struct strbuf *key)
@@ -306,7 +306,7 @@ static bool cache_place(const struct device *device, const char *folder, char *p
     const VkPhysicalDeviceProperties *p = &device->traits.properties;
     if (!folder || !build_cache_folder(folder, "vulkan", own, sizeof own, &ignored))
         return false;
-    strbuf_printf(key, "products 1, %x:%x %s, %s, driver %x\n", p->vendorID, p->deviceID, p->deviceName,
+    strbuf_printf(key, "products 2, %x:%x %s, %s, driver %x\n", p->vendorID, p->deviceID, p->deviceName,
                   device->traits.driver, p->driverVersion);
     snprintf(path, size, "%s/gemm-%x-%x.bin", own, p->vendorID, p->deviceID);
     return true;
@@ -318,11 +318,8 @@ static void cache_apply(struct program *program, const struct gemm_record *recor
         for (int32_t i = 0; i < program->gemms.count; ++i) {
             struct vulkan_gemm *gemm = &program->gemms.items[i];
             for (int c = 0; c < gemm->candidate_count && !gemm->from_cache; ++c) {
-                struct gemm_record record;
-                record_of(gemm, &gemm->candidates[c], &record);
-                record.tried = records[r].tried;
-                record.best_us = records[r].best_us;
-                if (memcmp(&record, &records[r], sizeof record) != 0)
+                const struct gemm_choice choice = choice_of(gemm, &gemm->candidates[c]);
+                if (memcmp(&choice, &records[r].choice, sizeof choice) != 0)
                     continue;
                 gemm->tried = records[r].tried;
                 gemm->best_us = records[r].best_us;
@@ -342,10 +339,8 @@ static void cache_store(const struct program *program, const char *path, const c
         const struct vulkan_gemm *gemm = &program->gemms.items[i];
         if (gemm->from_cache || gemm->tried == 0)
             continue;
-        struct gemm_record record;
-        record_of(gemm, &gemm->candidates[gemm->chosen], &record);
-        record.tried = gemm->tried;
-        record.best_us = gemm->best_us;
+        const struct gemm_record record = {
+            .choice = choice_of(gemm, &gemm->candidates[gemm->chosen]), .tried = gemm->tried, .best_us = gemm->best_us};
         strbuf_add(&content, (const char *)&record, sizeof record);
     }
     build_cache_write(path, key, content.text ? content.text : "", content.length, &ignored);
