@@ -1,6 +1,7 @@
 #include "attach/book.h"
 #include "attach/classes.h"
 #include "attach/link.h"
+#include "base/hash.h"
 #include "base/unknown.h"
 #include <pthread.h>
 #include <stdio.h>
@@ -32,11 +33,9 @@ static struct {
 
 #define CLASS_ROW (UINT32_MAX - 64) /* + a class: of places that are all of a class in a layer */
 
-static uint32_t hash_text(const char *text, uint32_t seed)
+static uint32_t hash_of(const char *text, uint32_t seed)
 {
-    uint64_t hash = 0xcbf29ce484222325u ^ seed; /* FNV-1a */
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+    const uint64_t hash = hash_text(HASH_START ^ seed, text);
     return (uint32_t)(hash >> 32 ^ hash);
 }
 
@@ -44,7 +43,7 @@ int32_t book_scope(int32_t parent, const char *name, uint64_t parameter_bytes)
 {
     pthread_mutex_lock(&book.lock);
     int32_t found = BOOK_NONE;
-    for (uint32_t i = hash_text(name, (uint32_t)parent);; i++) {
+    for (uint32_t i = hash_of(name, (uint32_t)parent);; i++) {
         int32_t *cell = &book.scope_cells[i % (2 * BOOK_SCOPES)];
         if (*cell) {
             const struct scope_row *row = &book.scopes[*cell - 1];
@@ -71,7 +70,7 @@ uint32_t book_name(const char *name)
 {
     uint32_t found = 0;
     pthread_mutex_lock(&book.lock);
-    for (uint32_t i = hash_text(name, 0);; i++) {
+    for (uint32_t i = hash_of(name, 0);; i++) {
         int32_t *cell = &book.name_cells[i % (2 * BOOK_NAMES)];
         if (*cell) {
             if (strcmp(book.names[*cell - 1].text, name) != 0)

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DEVICE_ABI 4u
+#define DEVICE_ABI 5u
 #define DEVICE_NAME_MAX 32
 
 struct device_info {
@@ -23,6 +23,11 @@ struct device_info {
     char why_not[PRECISION_COUNT][160]; /* for the others, the reason */
 };
 
+#define DEVICE_COUNTERS 4 /* values of one record of counters */
+/* Notes of two devices' counters that a line of the screen shows as they are: a few words, and why it is no better tier. */
+#define NOTE_COUNTER_TIER "counter tier"
+#define NOTE_COUNTER_TIER_WHY "why that tier"
+
 /* One execution of one kernel, as a device reports it. Times are CLOCK_MONOTONIC ns. */
 enum kernel_event_kind {
     EVENT_KERNEL,
@@ -31,7 +36,7 @@ enum kernel_event_kind {
     EVENT_SYNC,     /* the host waits; no node */
     EVENT_OVERHEAD, /* the profiler's or the driver's own; no node */
     EVENT_COUNTERS  /* no times: start, end, launch and bytes are four values of the node's hardware counters, UNKNOWN_U64
-                       where not known; the note "counters" names them */
+                       where not known; the probe's `counters` was told their names */
 };
 #define EVENT_NODE_NONE (-1) /* not one of the plan's nodes: unattributed */
 
@@ -60,6 +65,9 @@ struct probe {
      * step_id that was given to run. */
     void (*event)(void *context, uint64_t step, const struct kernel_event *event);
     void (*dropped)(void *context, uint64_t count);
+    /* What the values of its EVENT_COUNTERS are, in that order: names of letters, digits and _; NULL behind the last. Before the
+     * first of them; optional. */
+    void (*counters)(void *context, const char *const names[DEVICE_COUNTERS]);
     /* Lines for the log and for the report's notes: what the source could not get, and why. */
     void (*note)(void *context, const char *key, const char *text);
 };

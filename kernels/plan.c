@@ -1,5 +1,6 @@
 /* Reading a plan: finding tensors, checking the plan's rules, its digest. */
 #include "kernels/plan.h"
+#include "base/hash.h"
 #include "base/system.h"
 #include "kernels/ops.h"
 #include <stdlib.h>
@@ -290,21 +291,14 @@ bool plan_check(const struct plan *plan, struct error *error)
     return ok;
 }
 
-static uint64_t digest_add(uint64_t digest, const void *bytes, size_t length)
-{
-    for (size_t i = 0; i < length; i++)
-        digest = (digest ^ ((const unsigned char *)bytes)[i]) * 0x100000001b3u;
-    return digest;
-}
-
-/* FNV-1a, field by field: padding between fields is not part of a plan. */
-#define DIGEST(value) digest = digest_add(digest, &(value), sizeof(value))
+/* Field by field: padding between fields is not part of a plan. */
+#define DIGEST(value) digest = hash_bytes(digest, &(value), sizeof(value))
 uint64_t plan_digest(const struct plan *plan)
 {
-    uint64_t digest = 0xcbf29ce484222325u;
+    uint64_t digest = HASH_START;
     for (int32_t i = 0; i < plan->tensor_count; i++) {
         const struct tensor *tensor = &plan->tensors[i];
-        digest = digest_add(digest, tensor->name, strlen(tensor->name) + 1);
+        digest = hash_bytes(digest, tensor->name, strlen(tensor->name) + 1);
         DIGEST(tensor->dtype), DIGEST(tensor->kind), DIGEST(tensor->rank), DIGEST(tensor->shape),
             DIGEST(tensor->offset);
         DIGEST(tensor->view_of), DIGEST(tensor->row_stride), DIGEST(tensor->parameter);
@@ -315,7 +309,7 @@ uint64_t plan_digest(const struct plan *plan)
         DIGEST(node->output), DIGEST(node->dims), DIGEST(node->epsilon), DIGEST(node->scale), DIGEST(node->adamw), DIGEST(node->aside);
     }
     for (int32_t i = 0; i < plan->scope_count; i++)
-        digest = digest_add(digest, plan->scopes[i].path, strlen(plan->scopes[i].path) + 1);
+        digest = hash_bytes(digest, plan->scopes[i].path, strlen(plan->scopes[i].path) + 1);
     DIGEST(plan->precision), DIGEST(plan->memory.total), DIGEST(plan->batch), DIGEST(plan->context),
         DIGEST(plan->vocab), DIGEST(plan->ranks);
     return digest;

@@ -1,5 +1,6 @@
 /* Initial weights, the RoPE table and random tokens; each value depends on the seed, the tensor's name and its index
  * alone, so that any plan of the same model starts from the same numbers. */
+#include "base/hash.h"
 #include "base/random.h"
 #include "model/model.h"
 #include <math.h>
@@ -8,19 +9,10 @@
 /* Fewer values than this are made faster than threads are woken. */
 enum { WORTH_THREADS = 1 << 14 };
 
-/* FNV-1a of a name: the stream of its random numbers. */
-static uint64_t name_stream(const char *name)
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *name; name++)
-        hash = (hash ^ (unsigned char)*name) * 0x100000001b3u;
-    return hash;
-}
-
 static void fill_normal(float *values, int64_t rows, int64_t columns, int64_t stride, double sigma, uint64_t seed,
                         const char *name)
 {
-    const uint64_t stream = name_stream(name);
+    const uint64_t stream = hash_text(HASH_START, name);
 #pragma omp parallel for schedule(static) if (rows * columns > WORTH_THREADS)
     for (int64_t i = 0; i < rows; i++)
         for (int64_t j = 0; j < columns; j++)
@@ -63,7 +55,7 @@ bool model_initial_part(const struct plan_part *part, uint64_t seed, float *valu
     if (part->rank != 2)
         return error_set(error, ERROR_INTERNAL, "a part of %s, which is no matrix", part->name);
     const double sigma = weight_sigma(part->name, part->shape[0], part->shape[1]);
-    const uint64_t stream = name_stream(part->name);
+    const uint64_t stream = hash_text(HASH_START, part->name);
 #pragma omp parallel for schedule(static) if (part->count > WORTH_THREADS)
     for (int64_t i = 0; i < part->count; i++)
         values[i] = (float)(sigma * random_normal_cut3(seed, stream, (uint64_t)(part->first + i)));
@@ -100,7 +92,7 @@ bool model_initial_value(const struct plan *plan, int32_t tensor, uint64_t seed,
 void model_random_tokens(const struct plan *plan, int32_t tensor, uint64_t seed, int32_t *values)
 {
     const int64_t count = tensor_elements(&plan->tensors[tensor]);
-    const uint64_t stream = name_stream(plan->tensors[tensor].name);
+    const uint64_t stream = hash_text(HASH_START, plan->tensors[tensor].name);
     for (int64_t i = 0; i < count; i++)
         values[i] = (int32_t)(random_bits(seed, stream, (uint64_t)i) % (uint64_t)plan->vocab);
 }

@@ -1,5 +1,6 @@
 #include "profiler/recording.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -40,7 +41,7 @@ static uint64_t check_add(uint64_t check, const void *bytes, size_t length)
 
 static uint64_t frame_check(const struct recording_frame *frame)
 {
-    return check_add(0xcbf29ce484222325u, frame, offsetof(struct recording_frame, check));
+    return check_add(HASH_START, frame, offsetof(struct recording_frame, check));
 }
 
 struct recording_writer *recording_create(const char *path, struct error *error)

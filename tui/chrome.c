@@ -147,11 +147,8 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
         snprintf(text, sizeof text, "%.0f °C", state->temperature_c);
         add_fact(area, &x, STYLE_NORMAL, text);
     }
-    const char *tier = note_text(cell, "counter tier");
-    if (!tier)
-        tier = note_text(cell, "counters");
-    /* The note goes on to say why; that is in the report and has no room here. */
-    snprintf(text, sizeof text, "counters %.*s", tier ? (int)strcspn(tier, ":;,(") : 3, tier ? tier : "n/a");
+    const char *tier = note_text(cell, NOTE_COUNTER_TIER);
+    snprintf(text, sizeof text, "counters %s", tier ? tier : "n/a");
     add_fact(area, &x, STYLE_DIM, text);
     snprintf(text, sizeof text, "%s records",
              is_known_u64(cell->records) ? format_count(number, (double)cell->records) : "n/a");

@@ -66,12 +66,11 @@ const char *launches_name(const struct launches *launches, const struct record *
     return name ? name : "(unnamed)";
 }
 
-int launches_class(const struct launches *launches, const struct record *launch)
+enum kernel_class launches_class(const struct launches *launches, const struct record *launch)
 {
     if (launches->cell)
-        return (int)launches->cell->kernels[launch->name].kernel_class;
-    const struct place *place = places_at(&run_lead(launches->run)->places, launch->place);
-    return place->kernel_class == CLASS_OTHER ? -1 : place->kernel_class;
+        return launches->cell->kernels[launch->name].kernel_class;
+    return (enum kernel_class)places_at(&run_lead(launches->run)->places, launch->place)->kernel_class;
 }
 
 int32_t launches_scope(const struct launches *launches, const struct record *launch)
@@ -90,11 +89,6 @@ bool launches_lost_before(const struct launches *launches, size_t index)
 {
     return launches->run && run_lead(launches->run)->dropped && index > 0 &&
            launches_at(launches, index)->sequence > launches_at(launches, index - 1)->sequence + 1;
-}
-
-bool launch_is_work(const struct record *launch)
-{
-    return record_is_work(launch->kind);
 }
 
 void launches_extent(const struct launches *launches, uint64_t *first, uint64_t *last)
@@ -119,7 +113,7 @@ double launches_step_ns(const struct launches *launches)
     uint32_t step = 0;
     for (size_t at = launches->count; at-- > 0;) {
         const struct record *launch = launches_at(launches, at);
-        if (!launch_is_work(launch) || launch->step == launches_at(launches, launches->count - 1)->step)
+        if (!record_is_work(launch->kind) || launch->step == launches_at(launches, launches->count - 1)->step)
             continue; /* that one is still under way */
         if (last && launch->step != step)
             break;

@@ -22,13 +22,12 @@ void launches_of_report(struct launches *launches, const struct report_cell *cel
 
 const struct record *launches_at(const struct launches *launches, size_t index);
 const char *launches_name(const struct launches *launches, const struct record *launch);
-int launches_class(const struct launches *launches, const struct record *launch); /* enum kernel_class; −1: not known */
+enum kernel_class launches_class(const struct launches *launches, const struct record *launch);
 int32_t launches_scope(const struct launches *launches,
                        const struct record *launch); /* index in the layers; −1: of none */
 int launches_phase(const struct launches *launches, const struct record *launch); /* enum phase */
 /* True when records are missing between the one before and this one. */
 bool launches_lost_before(const struct launches *launches, size_t index);
-bool launch_is_work(const struct record *launch);
 
 /* First start and last end of all, ns. They come nearly in order, so only those at either end are looked at. */
 void launches_extent(const struct launches *launches, uint64_t *first, uint64_t *last);

@@ -1,4 +1,5 @@
 #include "tui/rows.h"
+#include "base/hash.h"
 #include "base/unknown.h"
 #include <math.h>
 #include <stdio.h>
@@ -13,12 +14,9 @@ const char *unit_name(enum unit unit)
     return names[unit];
 }
 
-/* FNV-1a, 64 bits. */
 uint64_t text_id(const char *text, uint64_t seed)
 {
-    uint64_t hash = 0xcbf29ce484222325u ^ seed * 0x9e3779b97f4a7c15u;
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
+    const uint64_t hash = hash_text(HASH_START ^ seed * 0x9e3779b97f4a7c15u, text);
     return hash ? hash : 1;
 }
 

@@ -95,7 +95,7 @@ static void find_visible(struct timeline *timeline)
                    instant(timeline, timeline->from + timeline->span) + 1, &timeline->begin, &timeline->end);
     for (size_t i = timeline->begin; i < timeline->end; i++) {
         const struct record *launch = launches_at(&timeline->launches, i);
-        if (launch_is_work(launch))
+        if (record_is_work(launch->kind))
             add_stream(timeline, launch->stream);
     }
 }
@@ -127,7 +127,7 @@ static void pack_lanes(struct timeline *timeline)
     for (size_t i = timeline->begin; timeline->packed && i < timeline->end; i++) {
         const struct record *launch = launches_at(&timeline->launches, i);
         int lane = 0;
-        if (launch_is_work(launch)) {
+        if (record_is_work(launch->kind)) {
             while (lane + 1 < STREAMS_MAX && busy_until[lane] > launch->start)
                 lane++;
             busy_until[lane] = launch->end > busy_until[lane] ? launch->end : busy_until[lane];
@@ -186,7 +186,8 @@ static void fill_lane(const struct timeline *timeline, int row, struct lane *lan
         const struct record *launch = launches_at(&timeline->launches, i);
         const double start = (since(timeline, launch->start) - timeline->from) * scale;
         const double end = (since(timeline, launch->end) - timeline->from) * scale;
-        if (!launch_is_work(launch) || (row >= 0 && row_of(timeline, i) != row) || end <= 0 || start >= timeline->width)
+        if (!record_is_work(launch->kind) || (row >= 0 && row_of(timeline, i) != row) || end <= 0 ||
+            start >= timeline->width)
             continue;
         const int first = start > 0 ? (int)start : 0;
         if (launches_lost_before(&timeline->launches, i))
@@ -209,8 +210,7 @@ static enum style launch_style(const struct timeline *timeline, const struct rec
         return STYLE_DIM;
     if (!timeline->by_class)
         return (enum style)(STYLE_PHASE + launches_phase(&timeline->launches, launch));
-    const int kernel_class = launches_class(&timeline->launches, launch);
-    return kernel_class < 0 ? STYLE_NORMAL : (enum style)(STYLE_CLASS + kernel_class);
+    return (enum style)(STYLE_CLASS + launches_class(&timeline->launches, launch));
 }
 
 static void draw_lane(const struct timeline *timeline, const struct area *area, int y, const struct lane *lane,
@@ -321,7 +321,7 @@ static void draw_flame(const struct timeline *timeline, const struct report_cell
 static bool on_stream(const struct timeline *timeline, size_t index)
 {
     const struct record *launch = launches_at(&timeline->launches, index);
-    return row_of(timeline, index) == timeline->stream && launch_is_work(launch);
+    return row_of(timeline, index) == timeline->stream && record_is_work(launch->kind);
 }
 
 /* How long nothing runs round the cursor on the selected stream: infinite before its first launch and after its last. */

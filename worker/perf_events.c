@@ -39,11 +39,13 @@ const char *counters_reason(const struct counters *counters)
     return counters->reason;
 }
 
-const char *counters_names(const struct counters *counters)
+const char *const *counters_names(const struct counters *counters)
 {
-    return counters->tier == TIER_CLOCK      ? ""
-           : counters->tier == TIER_SOFTWARE ? "task_clock_ns,page_faults,context_switches,migrations"
-                                             : "cycles,instructions,cache_misses,page_faults";
+    static const char *const hardware[COUNTERS_PER_KERNEL] = {"cycles", "instructions", "cache_misses", "page_faults"};
+    static const char *const software[COUNTERS_PER_KERNEL] = {"task_clock_ns", "page_faults", "context_switches",
+                                                              "migrations"};
+    static const char *const none[COUNTERS_PER_KERNEL] = {NULL};
+    return counters->tier == TIER_CLOCK ? none : counters->tier == TIER_SOFTWARE ? software : hardware;
 }
 
 int counters_threads(const struct counters *counters)

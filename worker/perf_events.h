@@ -42,8 +42,9 @@ void counters_close(struct counters *counters);
 
 enum counters_tier counters_tier(const struct counters *counters);
 const char *counters_reason(const struct counters *counters); /* why not a better tier; "" for the best */
-/* "cycles,instructions,cache_misses,page_faults", "task_clock_ns,page_faults,context_switches,migrations" or "" */
-const char *counters_names(const struct counters *counters);
+/* {"cycles", "instructions", "cache_misses", "page_faults"}, {"task_clock_ns", "page_faults", "context_switches", "migrations"} or
+ * four times NULL. */
+const char *const *counters_names(const struct counters *counters);
 int counters_threads(const struct counters *counters); /* how many are counted */
 
 /* Sums over the counted threads since they were opened; UNKNOWN_U64 for what the tier does not count. *scaled: the kernel

@@ -1,5 +1,6 @@
 #include "worker/probe.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/unknown.h"
 #include <stdlib.h>
 #include <string.h>
@@ -11,17 +12,9 @@ struct name_slot {
     uint32_t id;
 };
 
-static uint32_t text_hash(const char *text)
-{
-    uint32_t hash = 2166136261u; /* FNV-1a */
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 16777619u;
-    return hash;
-}
-
 static struct name_slot *find_slot(struct name_slot *slots, uint32_t count, const char *text)
 {
-    uint32_t place = text_hash(text) & (count - 1);
+    uint32_t place = (uint32_t)hash_text(HASH_START, text) & (count - 1);
     while (slots[place].text && strcmp(slots[place].text, text) != 0)
         place = (place + 1) & (count - 1);
     return &slots[place];
@@ -148,10 +141,12 @@ static void probe_dropped(void *context, uint64_t count)
 
 static void probe_note(void *context, const char *key, const char *text)
 {
-    struct reporter *reporter = ((struct probe_state *)context)->reporter;
-    if (strcmp(key, "counters") == 0)
-        reporter_counters(reporter, text);
-    reporter_note(reporter, key, "%s", text);
+    reporter_note(((struct probe_state *)context)->reporter, key, "%s", text);
+}
+
+static void probe_counters(void *context, const char *const names[DEVICE_COUNTERS])
+{
+    reporter_counters(((struct probe_state *)context)->reporter, names);
 }
 
 bool probe_init(struct probe_state *state, struct ring *ring, struct reporter *reporter, const struct plan *plan,
@@ -164,6 +159,7 @@ bool probe_init(struct probe_state *state, struct ring *ring, struct reporter *r
                                   .leave = probe_leave,
                                   .event = probe_event,
                                   .dropped = probe_dropped,
+                                  .counters = probe_counters,
                                   .note = probe_note};
     pthread_mutex_init(&state->names_lock, NULL);
     state->names = calloc(state->name_slots, sizeof *state->names);

@@ -43,14 +43,17 @@ void reporter_place(struct reporter *reporter, const struct place *place)
     reporter_send(reporter, MESSAGE_PLACE, &head, sizeof head, texts, op + label);
 }
 
-void reporter_counters(struct reporter *reporter, const char *names)
+void reporter_counters(struct reporter *reporter, const char *const names[DEVICE_COUNTERS])
 {
+    _Static_assert(RUN_COUNTERS == DEVICE_COUNTERS, "a name a value");
     struct message_counters message = {0};
-    for (int c = 0; c < RUN_COUNTERS && *names; c++) {
-        const size_t length = strcspn(names, ", ");
-        snprintf(message.names[c], sizeof message.names[c], "%.*s", (int)length, names);
-        names += length + strspn(names + length, ", ");
+    char text[RUN_COUNTERS * (RUN_COUNTER_NAME + 1)] = "";
+    size_t used = 0;
+    for (int c = 0; c < DEVICE_COUNTERS && names[c]; c++) {
+        snprintf(message.names[c], sizeof message.names[c], "%s", names[c]);
+        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", c ? "," : "", message.names[c]);
     }
+    reporter_note(reporter, "counters", "%s", text);
     reporter_send(reporter, MESSAGE_COUNTERS, &message, sizeof message, NULL, 0);
 }
 

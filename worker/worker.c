@@ -189,7 +189,7 @@ static bool open_counters(struct worker *worker, struct error *error)
     if (!worker->class->host_threads)
         return true;
     if (worker->cell.counters == COUNTERS_OFF) {
-        reporter_note(&worker->reporter, "counter tier", "off, as asked");
+        reporter_note(&worker->reporter, NOTE_COUNTER_TIER, "off, as asked");
         return true;
     }
     const int pool = worker->class->host_threads(worker->device, pool_threads(worker), error);
@@ -204,11 +204,10 @@ static bool open_counters(struct worker *worker, struct error *error)
             error, ERROR_UNSUPPORTED,
             "hardware counters are required and cannot be had: %s; counters: auto takes what there is (%s)",
             counters_reason(counters), counters_tier_name(tier));
-    reporter_note(&worker->reporter, "counter tier", "%s%s%s%s", counters_tier_name(tier),
-                  counters_reason(counters)[0] ? " (" : "", counters_reason(counters),
-                  counters_reason(counters)[0] ? ")" : "");
+    reporter_note(&worker->reporter, NOTE_COUNTER_TIER, "%s", counters_tier_name(tier));
+    if (counters_reason(counters)[0])
+        reporter_note(&worker->reporter, NOTE_COUNTER_TIER_WHY, "%s", counters_reason(counters));
     if (tier != TIER_CLOCK) {
-        reporter_note(&worker->reporter, "counters", "%s", counters_names(counters));
         reporter_counters(&worker->reporter, counters_names(counters));
         reporter_note(&worker->reporter, "counted threads", "%d of %d", counters_threads(counters), pool);
     }

@@ -1,4 +1,5 @@
 #include "kernels/cuda/attention.h"
+#include "base/hash.h"
 #include "base/unknown.h"
 #include "kernels/choice_cache.h"
 #include "kernels/cuda/cudnn.h"
@@ -219,15 +220,14 @@ static bool bench_issue(void *context, int candidate, bool first_alone, struct e
     return true;
 }
 
-/* FNV-1a over the sources that any candidate's kernels come from, and the versions of the libraries. */
+/* A hash of the sources that any candidate's kernels come from, and the versions of the libraries. */
 static uint64_t stamp_of(const struct device *device)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    uint64_t hash = HASH_START;
     for (int i = 0; i < cuda_source_count; ++i)
         if (strncmp(cuda_sources[i].name, "attention", 9) == 0 || strcmp(cuda_sources[i].name, "rope.cu") == 0 ||
             strcmp(cuda_sources[i].name, "hopper.cuh") == 0)
-            for (const char *c = cuda_sources[i].text; *c; ++c)
-                hash = (hash ^ (unsigned char)*c) * UINT64_C(0x100000001b3);
+            hash = hash_text(hash, cuda_sources[i].text);
     hash ^= device->cudnn ? cudnn_version(device->cudnn) << 8 : 0;
     return hash ^ (uint64_t)device->libraries.nvrtc_major << 32 ^ (uint64_t)device->libraries.nvrtc_minor << 40;
 }

@@ -82,6 +82,8 @@ struct schedule {
     uint8_t *image;
 };
 
+const char *const cupti_counter_names[DEVICE_COUNTERS] = {"dram_bytes", "flops", "occupancy_permille_ns", "gpu_ns"};
+
 struct cupti_counters {
     struct cupti_api library;
     struct counter_api {
@@ -93,7 +95,7 @@ struct cupti_counters {
     CUcontext context;
     int32_t node_count;
     struct schedule schedule;
-    char describe[512];
+    char tier[64], metrics[512];
 
     /* While collecting. */
     CUpti_RangeProfiler_Object *profiler;
@@ -176,10 +178,10 @@ static bool metric_exists(const struct cupti_counters *counters, const char *nam
 static void schedule_describe(struct cupti_counters *counters)
 {
     const struct schedule *schedule = &counters->schedule;
-    size_t used = (size_t)snprintf(counters->describe, sizeof counters->describe, "%zu passes on %s:", schedule->passes,
-                                   schedule->chip);
-    for (size_t i = 0; i < schedule->count && used < sizeof counters->describe; i++)
-        used += (size_t)snprintf(counters->describe + used, sizeof counters->describe - used, "%s%s", i ? ", " : " ",
+    size_t used = 0;
+    snprintf(counters->tier, sizeof counters->tier, "%zu passes on %.40s", schedule->passes, schedule->chip);
+    for (size_t i = 0; i < schedule->count && used < sizeof counters->metrics; i++)
+        used += (size_t)snprintf(counters->metrics + used, sizeof counters->metrics - used, "%s%s", i ? ", " : "",
                                  schedule->names[i]);
 }
 
@@ -509,12 +511,17 @@ void cupti_counters_deliver(const struct cupti_counters *counters, const struct 
     }
 }
 
-const char *cupti_counters_describe(const struct cupti_counters *counters)
+const char *cupti_counters_tier(const struct cupti_counters *counters)
 {
-    return counters->describe;
+    return counters->tier;
 }
 
-bool cupti_counters_plan(const char *chip, enum precision precision, size_t *passes, char *describe, size_t size,
+const char *cupti_counters_metrics(const struct cupti_counters *counters)
+{
+    return counters->metrics;
+}
+
+bool cupti_counters_plan(const char *chip, enum precision precision, size_t *passes, char *named, size_t size,
                          struct error *error)
 {
     struct cupti_counters *counters = calloc(1, sizeof *counters);
@@ -523,7 +530,7 @@ bool cupti_counters_plan(const char *chip, enum precision precision, size_t *pas
     bool done = functions_load(counters, error) && schedule_make(counters, chip, precision, error);
     if (done) {
         *passes = counters->schedule.passes;
-        snprintf(describe, size, "%s", counters->describe);
+        snprintf(named, size, "%s", counters->metrics);
     }
     cupti_counters_close(counters);
     return done;

@@ -6,7 +6,7 @@
  * The device's part:
  *
  *     prepare, with options->counters:  counters = cupti_counters_open(context, index, plan->node_count, plan->precision)
- *                                       NULL: probe->note("counters", error.text); the run goes on without
+ *                                       NULL: they were asked for, so prepare fails
  *     after a profiled step, once for each set of phases:
  *                                       cupti_source_quiet(…); cupti_counters_collect(counters, run_the_step, …);
  *                                       cupti_counters_deliver(counters, source, probe, step_id)
@@ -35,8 +35,8 @@ struct counter_values {
     double occupancy; /* active warps ÷ most possible, over the cycles with any, 0–1 */
 };
 
-/* The text of probe->note's "counters": what the four values of EVENT_COUNTERS are. */
-#define CUPTI_COUNTERS_NAMES "dram_bytes,flops,occupancy_permille_ns,gpu_ns"
+/* What the four values of EVENT_COUNTERS are, for probe->counters. */
+extern const char *const cupti_counter_names[DEVICE_COUNTERS];
 
 /* Finds the chip's counters and plans the passes; measures nothing yet. `device` is CUDA's ordinal. NULL with a sentence
  * when there is no library, no such chip, or no permission (error 35: how to get it). */
@@ -61,9 +61,10 @@ bool cupti_counters_values(const struct cupti_counters *counters, int32_t node, 
 void cupti_counters_deliver(const struct cupti_counters *counters, const struct cupti_source *source,
                             const struct probe *probe, uint64_t step_id);
 
-/* "2 passes on GH100: dram__bytes.sum, …", for the report's notes. */
-const char *cupti_counters_describe(const struct cupti_counters *counters);
+/* "2 passes on GH100", and "dram__bytes.sum, …", for the report's notes. */
+const char *cupti_counters_tier(const struct cupti_counters *counters);
+const char *cupti_counters_metrics(const struct cupti_counters *counters);
 
 /* The host's half alone, which needs no card: how many passes the counters of `precision` take on `chip` ("GH100"). */
-bool cupti_counters_plan(const char *chip, enum precision precision, size_t *passes, char *describe, size_t size,
+bool cupti_counters_plan(const char *chip, enum precision precision, size_t *passes, char *metrics, size_t size,
                          struct error *error);

@@ -1,4 +1,5 @@
 #include "kernels/cuda/cupti_names.h"
+#include "base/hash.h"
 #include <dlfcn.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -40,14 +41,6 @@ static void parameters_cut(char *text)
     }
 }
 
-static uint64_t text_hash(const char *text)
-{
-    uint64_t hash = 0xcbf29ce484222325u; /* FNV-1a */
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
-    return hash;
-}
-
 void kernel_name_tidy(const char *symbol, char *name, size_t size)
 {
     char *demangled = symbol_demangle(symbol);
@@ -61,7 +54,7 @@ void kernel_name_tidy(const char *symbol, char *name, size_t size)
     if (length < limit)
         memcpy(name, text, length + 1);
     else
-        snprintf(name, limit, "%.*s~%08x", (int)(limit - 10), text, (unsigned)text_hash(text));
+        snprintf(name, limit, "%.*s~%08x", (int)(limit - 10), text, (unsigned)hash_text(HASH_START, text));
     free(demangled);
 }
 

@@ -356,17 +356,21 @@ static bool source_open(struct program *program, const struct prepare_options *o
         if (!program->source && options->probe->note)
             options->probe->note(options->probe->context, "profiler", why.text);
     }
-    if (options->counters && program->ranks && options->probe && options->probe->note)
-        options->probe->note(options->probe->context, "counter tier",
-                             "none: counters take repeated runs, which all ranks would have to repeat together");
+    if (options->counters && program->ranks && options->probe && options->probe->note) {
+        options->probe->note(options->probe->context, NOTE_COUNTER_TIER, "none");
+        options->probe->note(options->probe->context, NOTE_COUNTER_TIER_WHY,
+                             "counters take repeated runs, which all ranks would have to repeat together");
+    }
     if (options->probe && options->counters && !program->ranks) {
         program->counters =
             cupti_counters_open(device->context, device->index, plan->node_count, plan->precision, error);
         if (!program->counters) /* they were required */
             return false;
+        if (options->probe->counters)
+            options->probe->counters(options->probe->context, cupti_counter_names);
         if (options->probe->note) {
-            options->probe->note(options->probe->context, "counters", CUPTI_COUNTERS_NAMES);
-            options->probe->note(options->probe->context, "counter tier", cupti_counters_describe(program->counters));
+            options->probe->note(options->probe->context, NOTE_COUNTER_TIER, cupti_counters_tier(program->counters));
+            options->probe->note(options->probe->context, "counter metrics", cupti_counters_metrics(program->counters));
         }
     }
     return true;

@@ -209,8 +209,10 @@ static void count_once(struct program *program, unsigned phases, uint64_t step_i
     cupti_source_quiet(program->source);
     if (cupti_counters_collect(program->counters, run_counted, &step, &error))
         cupti_counters_deliver(program->counters, program->source, probe, step_id);
-    else if (probe->note)
-        probe->note(probe->context, "counter tier", error.text);
+    else if (probe->note) {
+        probe->note(probe->context, NOTE_COUNTER_TIER, "none");
+        probe->note(probe->context, NOTE_COUNTER_TIER_WHY, error.text);
+    }
 }
 
 /* The first activity after tracing was switched on is slow; let it be one that no step counts. The last bytes of the rates'

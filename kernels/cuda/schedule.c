@@ -5,6 +5,7 @@
  * phase is done with the weights and gradients that it touches. Whether either gains, timing says: where products alone fill
  * the card, two at a time are slower than one after the other. */
 #include "kernels/schedule.h"
+#include "base/hash.h"
 #include "base/unknown.h"
 #include "kernels/choice_cache.h"
 #include "kernels/cuda/cuda_internal.h"
@@ -126,24 +127,20 @@ static bool arrangement_issue(void *context, int candidate, bool first_alone, st
 /* Whatever decides which is faster: the nodes with their sizes, and where products and attention go. */
 static uint64_t step_stamp(const struct program *program)
 {
-    uint64_t hash = UINT64_C(0xcbf29ce484222325);
-#define MIX(value) hash = (hash ^ (uint64_t)(value)) * UINT64_C(0x100000001b3)
+    uint64_t hash = HASH_START;
     for (int32_t i = 0; i < program->plan->node_count; ++i) {
         const struct node *node = &program->plan->nodes[i];
         const struct node_dims *dims = &node->dims;
         const int64_t numbers[] = {dims->batch, dims->context, dims->heads, dims->head_dim, dims->rows,
                                    dims->d_in,  dims->d_out,   dims->vocab, dims->elements, node->op};
         for (size_t n = 0; n < sizeof numbers / sizeof *numbers; ++n)
-            MIX(numbers[n]);
+            hash = hash_step(hash, (uint64_t)numbers[n]);
     }
     for (int32_t i = 0; i < program->launch_count; ++i) {
         const struct cuda_launch *launch = &program->launches[i];
-        for (const char *c = launch->gemm >= 0 ? program->gemms.items[launch->gemm].name : launch->name; *c; ++c)
-            MIX(*c);
+        hash = hash_text(hash, launch->gemm >= 0 ? program->gemms.items[launch->gemm].name : launch->name);
     }
-    MIX(program->plan->precision);
-#undef MIX
-    return hash;
+    return hash_step(hash, program->plan->precision);
 }
 
 /* Times the first `count` kinds and takes the fastest; false, and weights' products aside, when none runs. */

@@ -193,7 +193,9 @@ static void describe(struct program *program, struct prepare_report *report)
     snprintf(text, sizeof text, "%d for %.60s by %.60s%s", program->pipelines.count, traits->properties.deviceName,
              traits->driver, program->pipelines.from_cache ? ", with its cache of an earlier run" : "");
     note(program, report, "pipelines", text);
-    note(program, report, "counters", "none: Vulkan has no portable hardware counters, and steptop uses no vendor's");
+    note(program, report, NOTE_COUNTER_TIER, "none");
+    note(program, report, NOTE_COUNTER_TIER_WHY,
+         "Vulkan has no portable hardware counters, and steptop uses no vendor's");
     for (int32_t i = 0; i < program->gemms.count; ++i) {
         timed += !program->gemms.items[i].from_cache && program->gemms.items[i].tried > 0;
         known += program->gemms.items[i].from_cache;

@@ -152,7 +152,8 @@ static void reads_in_user_space(void **state)
     struct counters *counters = open_on(m, 1);
     assert_int_equal(counters_tier(counters), TIER_RDPMC);
     assert_string_equal(counters_reason(counters), "");
-    assert_string_equal(counters_names(counters), "cycles,instructions,cache_misses,page_faults");
+    assert_string_equal(counters_names(counters)[0], "cycles");
+    assert_string_equal(counters_names(counters)[3], "page_faults");
     assert_int_equal(m->attrs[0].exclude_kernel, 1);
     assert_int_equal(m->attrs[0].read_format,
                      PERF_FORMAT_GROUP | PERF_FORMAT_TOTAL_TIME_ENABLED | PERF_FORMAT_TOTAL_TIME_RUNNING);
@@ -265,7 +266,8 @@ static void falls_back_to_software(void **state)
         struct counters *counters = open_on(m, 1);
         assert_int_equal(counters_tier(counters), TIER_SOFTWARE);
         assert_non_null(strstr(counters_reason(counters), i < 4 ? "does not offer" : "not permitted"));
-        assert_string_equal(counters_names(counters), "task_clock_ns,page_faults,context_switches,migrations");
+        assert_string_equal(counters_names(counters)[0], "task_clock_ns");
+        assert_string_equal(counters_names(counters)[3], "migrations");
         uint64_t values[COUNTERS_PER_KERNEL];
         bool scaled;
         assert_true(counters_read(counters, values, &scaled));
@@ -304,7 +306,7 @@ static void the_clock_is_left(void **state)
     struct counters *counters = open_on(m, 4);
     assert_int_equal(counters_tier(counters), TIER_CLOCK);
     assert_non_null(strstr(counters_reason(counters), "no perf events"));
-    assert_string_equal(counters_names(counters), "");
+    assert_null(counters_names(counters)[0]);
     assert_int_equal(counters_threads(counters), 0);
     uint64_t values[COUNTERS_PER_KERNEL];
     bool scaled;
