@@ -279,6 +279,11 @@ static bool aside_wait(struct cpu_ranks *ranks, int32_t count, struct error *err
 bool cpu_ranks_before(struct program *program, int32_t node, struct error *error)
 {
     struct cpu_ranks *ranks = program->ranks;
+    const struct node *next = &program->plan->nodes[node];
+    /* Collectives go in the order of all of them, which is the same on every rank. What one of the step's thread waits for those
+     * before it is not its own time: it has not come to the other ranks yet. */
+    if (!next->aside && op_info(next->op)->kernel_class == CLASS_COLLECTIVE)
+        return aside_wait(ranks, ranks->queued, error);
     const int32_t wait = ranks->wait[node];
     if (wait < 0)
         return true;
@@ -292,8 +297,8 @@ bool cpu_ranks_run(struct program *program, int32_t index, struct error *error)
 {
     struct cpu_ranks *ranks = program->ranks;
     const struct node *node = &program->plan->nodes[index];
-    if (!node->aside) /* in the order of all of them, which is the same on every rank */
-        return aside_wait(ranks, ranks->queued, error) && collective_run(program, node, program->threads, error);
+    if (!node->aside)
+        return collective_run(program, node, program->threads, error);
     pthread_mutex_lock(&ranks->lock);
     ranks->queue[ranks->queued++] = index;
     pthread_cond_broadcast(&ranks->change);
