@@ -1,6 +1,7 @@
 /* From argv to struct arguments, by getopt_long over the option table. */
 #include "base/suggest.h"
 #include "cli/cli.h"
+#include "tui/style.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -138,5 +139,9 @@ bool arguments_parse(int argc, char **argv, struct arguments *arguments, struct 
     arguments->positional_count = argc - optind;
     if (arguments->value[OPTION_HELP] || arguments->value[OPTION_VERSION])
         return true;
+    const char *theme = arguments->value[OPTION_THEME];
+    if (theme && theme_find(theme) < 0) /* with or without a terminal */
+        return error_set(error, ERROR_USAGE,
+                         "--theme: there is no theme '%.60s'; there are default, light, mono and contrast", theme);
     return check_words(arguments, error);
 }

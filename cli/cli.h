@@ -75,6 +75,7 @@ enum option_id {
     OPTION_DETAIL,
     OPTION_RECORD,
     OPTION_REFERENCE,
+    OPTION_ACROSS,
     OPTION_THRESHOLD,
     OPTION_SPEED,
     /* where results go */

@@ -2,6 +2,7 @@
 #include "report/diff.h"
 #include "cli/cli.h"
 #include "cli/kept.h"
+#include "cli/kind.h"
 #include "cli/outputs.h"
 #include <limits.h>
 #include <pthread.h>
@@ -54,6 +55,51 @@ static bool read_both(struct reading *before, struct reading *after, struct erro
     return before->done && after->done;
 }
 
+/* --across AXIS REPORT…: the cells of one report, or of several together, with each other. */
+static int diff_cells(const struct arguments *arguments, double threshold)
+{
+    const char *format = arguments->value[OPTION_DIFF_FORMAT], *path = arguments->value[OPTION_OUTPUT];
+    const int count = arguments->positional_count;
+    const bool to_file = path && strcmp(path, "-") != 0;
+    struct error error = {0};
+    const struct axis *axis = axis_find(arguments->value[OPTION_ACROSS], &error);
+    struct report *reports = calloc((size_t)count, sizeof *reports);
+    struct diff diff = {0};
+    struct strbuf text = {0}, names = {0};
+    int code = EXIT_OK;
+    if (!reports)
+        abort();
+    bool done = axis && (!to_file || check_path("--output", path, &error));
+    for (int i = 0; done && i < count; i++) {
+        char file[PATH_MAX];
+        const struct named_file files[] = {{"diff", file, false, false}, {"--output", path, true, false}};
+        done = kept_path(arguments->positional[i], file, sizeof file, &error) &&
+               (!to_file || files_apart(files, 2, &error)) && file_is(file, KIND_REPORT, &error) &&
+               report_read(file, &reports[i], &error);
+        if (done && i > 0)
+            report_join(&reports[0], &reports[i], arguments->positional[i]);
+        strbuf_printf(&names, "%s%s", i ? " + " : "", arguments->positional[i]);
+    }
+    if (done) {
+        diff_across(&diff, &reports[0], axis, threshold);
+        if (!diff.matched)
+            done = error_set(&error, ERROR_INPUT, "%.200s: no two cells differ in %s alone", names.text, axis->key);
+    }
+    if (done && format && strcmp(format, "markdown") == 0)
+        diff_markdown(&diff, names.text, "", &text);
+    else if (done)
+        diff_text(&diff, names.text, "", &text);
+    if (!done || !write_all(path, text.text, text.length, &error))
+        code = fail(&error);
+    diff_free(&diff);
+    for (int i = 0; i < count; i++)
+        report_free(&reports[i]);
+    free(reports);
+    strbuf_release(&text);
+    strbuf_release(&names);
+    return code;
+}
+
 int command_diff(const struct arguments *arguments)
 {
     const char *format = arguments->value[OPTION_DIFF_FORMAT], *path = arguments->value[OPTION_OUTPUT];
@@ -70,8 +116,15 @@ int command_diff(const struct arguments *arguments)
         error_set(&error, ERROR_USAGE, "--format: diff writes text or markdown, not '%s'", format);
         return fail(&error);
     }
+    if (arguments->value[OPTION_ACROSS])
+        return diff_cells(arguments, threshold);
+    if (arguments->positional_count != 2) {
+        error_set(&error, ERROR_USAGE, "'diff' needs BEFORE AFTER, or --across and one report or more");
+        return fail(&error);
+    }
     if (!kept_path(arguments->positional[0], first, sizeof first, &error) ||
-        !kept_path(arguments->positional[1], second, sizeof second, &error))
+        !kept_path(arguments->positional[1], second, sizeof second, &error) || !file_is(first, KIND_REPORT, &error) ||
+        !file_is(second, KIND_REPORT, &error))
         return fail(&error);
     if (strcmp(before.path, "-") == 0 && strcmp(after.path, "-") == 0) {
         error_set(&error, ERROR_USAGE, "only one of the two reports can come from standard input");

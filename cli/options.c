@@ -81,6 +81,11 @@ static const struct option_info options[OPTION_COUNT] = {
                        "Write every record to this file, for steptop replay"},
     [OPTION_REFERENCE] = {"reference", 0, ARGUMENT_FILE, "FOLDER", NULL, NULL, NULL, FOR(VERIFY),
                           "Compare with what PyTorch wrote to this folder (tests/peers/make_reference.py)"},
+    [OPTION_ACROSS] = {"across", 0, ARGUMENT_CHOICE, "AXIS",
+                       "compile dtype context_length batch_size model device checkpoint ranks parallel threads", NULL,
+                       NULL, FOR(DIFF),
+                       "Compare the cells of one report, or of several together, that differ in this alone: compile, "
+                       "dtype, context, batch or another key of a profile"},
     [OPTION_THRESHOLD] = {"threshold", 0, ARGUMENT_TEXT, "PERCENT", NULL, NULL, NULL, FOR(DIFF),
                           "The smallest change that counts as faster or slower (default 2%)"},
     [OPTION_SPEED] = {"speed", 0, ARGUMENT_TEXT, "FACTOR", NULL, NULL, NULL, FOR(REPLAY),
@@ -96,7 +101,7 @@ static const struct option_info options[OPTION_COUNT] = {
                        "Write to this file (run, replay: the YAML report, renewed after every cell; the others: - is "
                        "standard output)"},
     [OPTION_MARKDOWN] = {"markdown", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(ATTACH) | FOR(REPORT) | FOR(REPLAY),
-                         "Write the Markdown report to this file as well"},
+                         "Write the Markdown report to this file as well, and its pictures (.svg) beside it"},
     [OPTION_CSV] = {"csv", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(ATTACH) | FOR(REPORT) | FOR(REPLAY),
                     "Write the figures as CSV to this file as well"},
     [OPTION_JSON] = {"json", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(ATTACH) | FOR(REPORT) | FOR(REPLAY),

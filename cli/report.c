@@ -2,6 +2,7 @@
 #include "report/report.h"
 #include "cli/cli.h"
 #include "cli/kept.h"
+#include "cli/kind.h"
 #include "cli/outputs.h"
 #include <limits.h>
 #include <string.h>
@@ -35,7 +36,8 @@ int command_report(const struct arguments *given)
         arguments.value[OPTION_OUTPUT] = NULL;
     if ((named && !report_format_parse(named, &format, &error)) ||
         !outputs_take(&outputs, &arguments, format, &error) ||
-        !kept_path(arguments.positional[0], path, sizeof path, &error) || !report_read(path, &report, &error))
+        !kept_path(arguments.positional[0], path, sizeof path, &error) || !file_is(path, KIND_REPORT, &error) ||
+        !report_read(path, &report, &error))
         return fail(&error);
     const struct named_file files[] = {{"report", path, false, false}, {"--output", output, true, false}};
     if (handout && output && !dash && (!check_path("--output", output, &error) || !files_apart(files, 2, &error))) {

@@ -3,8 +3,8 @@
 #include "base/system.h"
 #include "base/xdg.h"
 #include "cli/estimate.h"
+#include "cli/kind.h"
 #include "cli/screen.h"
-#include "tui/style.h"
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,8 +13,10 @@
 /* The profile that is named, else quickstart: the shipped file, or where that is not found the same built in. */
 static bool read_profile(const struct arguments *arguments, struct profile *profile, struct error *error)
 {
+    char path[PATH_MAX];
     if (arguments->positional_count)
-        return profile_read(arguments->positional[0], profile, error);
+        return (!profile_path(arguments->positional[0], path, sizeof path) || file_is(path, KIND_PROFILE, error)) &&
+               profile_read(arguments->positional[0], profile, error);
     return profile_read("quickstart", profile, NULL) || profile_default(profile, error);
 }
 
@@ -67,7 +69,7 @@ static bool start_report(const struct arguments *arguments, const struct profile
     report_init(report);
     if (resumed) {
         struct report old = {0};
-        if (!report_read(resumed, &old, error))
+        if (!file_is(resumed, KIND_REPORT, error) || !report_read(resumed, &old, error))
             return false;
         report_free(report);
         *report = old;
@@ -123,12 +125,6 @@ int command_run(const struct arguments *arguments)
     struct session *session = NULL;
     struct error error = {0};
     int code = EXIT_FAILED;
-    const char *theme = arguments->value[OPTION_THEME];
-    if (theme && theme_find(theme) < 0) {
-        error_set(&error, ERROR_USAGE, "--theme: there is no theme '%s'; there are default, light, mono and contrast",
-                  theme);
-        return fail(&error);
-    }
     if (!read_profile(arguments, &profile, &error))
         return fail(&error);
     if (!apply_options(arguments, &profile, &error))

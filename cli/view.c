@@ -1,6 +1,7 @@
 /* steptop view: an old report on the screen; steptop replay: a recording, as if it ran now. */
 #include "base/system.h"
 #include "cli/kept.h"
+#include "cli/kind.h"
 #include "cli/run.h"
 #include "cli/screen.h"
 #include <limits.h>
@@ -14,21 +15,6 @@ static const char *file_name(const char *path)
     return slash && slash[1] ? slash + 1 : path;
 }
 
-/* Another report's cells behind those that there are, under numbers of their own; each says which file it is from. */
-static void take_cells(struct report *into, struct report *from, const char *path)
-{
-    uint32_t used = 0;
-    for (size_t i = 0; i < into->cells.count; i++)
-        used = into->cells.items[i]->run_id > used ? into->cells.items[i]->run_id : used;
-    for (size_t i = 0; i < from->cells.count; i++) {
-        struct report_cell *cell = from->cells.items[i];
-        cell->run_id = ++used;
-        cell->source = file_name(path);
-        vec_push(&into->cells, cell);
-    }
-    from->cells.count = 0; /* they are the other's now; their texts stay here */
-}
-
 int command_view(const struct arguments *arguments)
 {
     const int count = arguments->positional_count;
@@ -40,13 +26,13 @@ int command_view(const struct arguments *arguments)
         abort();
     for (int i = 0; i < count; i++) {
         char path[PATH_MAX];
-        if (!kept_path(arguments->positional[i], path, sizeof path, &error) ||
+        if (!kept_path(arguments->positional[i], path, sizeof path, &error) || !file_is(path, KIND_REPORT, &error) ||
             !report_read(path, &reports[i], &error)) {
             code = fail(&error);
             goto cleanup;
         }
         if (i > 0)
-            take_cells(&reports[0], &reports[i], arguments->positional[i]);
+            report_join(&reports[0], &reports[i], file_name(arguments->positional[i]));
         else
             for (size_t c = 0; count > 1 && c < reports[0].cells.count; c++)
                 reports[0].cells.items[c]->source = file_name(arguments->positional[0]);
@@ -96,6 +82,8 @@ int command_replay(const struct arguments *arguments)
     const struct session_options options = {.program = program_self(program, sizeof program)};
     if (!read_speed(arguments->value[OPTION_SPEED], &speed, &error) ||
         !outputs_take(&outputs, arguments, FORMAT_YAML, &error))
+        return fail(&error);
+    if (!file_is(arguments->positional[0], KIND_RECORDING, &error))
         return fail(&error);
     report_init(&report);
     report.profile_name = "replay";

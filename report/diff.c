@@ -7,21 +7,6 @@
 
 #define FEW_CELLS 100 /* up to here every phase gets its interval */
 
-/* What makes two cells the same experiment: how long and how closely it was measured does not. */
-static struct cell experiment_of(const struct report_cell *cell)
-{
-    struct cell key = cell->requested;
-    key.passes = PASS_BIT(PASS_FWD);
-    key.warmup = key.steps = key.timeout_s = 0;
-    key.seed = 0;
-    key.profile_every = 1;
-    key.counters = COUNTERS_OFF;
-    key.memory = false;
-    if (key.command[0]) /* its flags may be what is compared */
-        strcpy(key.command, "a command");
-    return key;
-}
-
 /* For each cell of `a`, the index of its partner in `b` or -1; each partner once. Cells that asked for the same to the letter
  * come together first (a sweep over warm-ups), then those that are the same experiment. */
 static int32_t *match_cells(const struct report *a, const struct report *b, bool *taken)
@@ -67,11 +52,14 @@ static void diff_steps(struct diff *diff, struct diff_cell *cell)
                 .name = phase == PHASE_COUNT ? "total" : phase_name((enum phase)phase),
                 .pass = (uint8_t)p,
                 .phase = (uint8_t)phase,
-                .a_ns = is_known(x->summary.median) ? x->summary.median : x->summary.mean,
-                .b_ns = is_known(y->summary.median) ? y->summary.median : y->summary.mean,
+                .a_ns = (is_known(x->summary.median) ? x->summary.median : x->summary.mean) * cell->scale_a,
+                .b_ns = (is_known(y->summary.median) ? y->summary.median : y->summary.mean) * cell->scale_b,
             };
             /* In a large sweep the parts of a pass get an interval only where the pass as a whole changed. */
             row->ratio = phase == PHASE_COUNT || changed ? compare_phases(x, y) : compare_medians(x, y);
+            row->ratio.median *= cell->scale_b / cell->scale_a;
+            row->ratio.low *= cell->scale_b / cell->scale_a;
+            row->ratio.high *= cell->scale_b / cell->scale_a;
             row->verdict = compare_verdict(&row->ratio, diff->threshold);
             if (phase != PHASE_COUNT)
                 continue;
@@ -149,8 +137,8 @@ static void diff_kernels(struct diff *diff, struct diff_cell *cell, int pass)
             .name = order > 0 ? b[j]->name : a[i]->name,
             .pass = (uint8_t)pass,
             .phase = order > 0 ? b[j]->phase : a[i]->phase,
-            .a_ns = order > 0 ? UNKNOWN_DOUBLE : (double)a[i]->total_ns / (double)steps_a,
-            .b_ns = order < 0 ? UNKNOWN_DOUBLE : (double)b[j]->total_ns / (double)steps_b,
+            .a_ns = order > 0 ? UNKNOWN_DOUBLE : (double)a[i]->total_ns / (double)steps_a * cell->scale_a,
+            .b_ns = order < 0 ? UNKNOWN_DOUBLE : (double)b[j]->total_ns / (double)steps_b * cell->scale_b,
             .ratio = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0, 0},
             .verdict = VERDICT_UNCLEAR,
         };
@@ -159,8 +147,8 @@ static void diff_kernels(struct diff *diff, struct diff_cell *cell, int pass)
             j += order > 0;
             continue;
         }
-        row->ratio = compare_means(row->a_ns, sqrt(variance_a[a[i] - cell->a->kernels]), row->b_ns,
-                                   sqrt(variance_b[b[j] - cell->b->kernels]), cell->row_steps);
+        row->ratio = compare_means(row->a_ns, sqrt(variance_a[a[i] - cell->a->kernels]) * cell->scale_a, row->b_ns,
+                                   sqrt(variance_b[b[j] - cell->b->kernels]) * cell->scale_b, cell->row_steps);
         row->verdict = compare_verdict(&row->ratio, diff->threshold);
         i++;
         j++;
@@ -212,14 +200,16 @@ static void add_layer(struct diff *diff, struct diff_cell *cell, int pass, const
 {
     const size_t index_a = (size_t)(a - cell->a->layers), index_b = (size_t)(b - cell->b->layers);
     for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {
-        const double before = a->phase[pass][phase].inclusive_ns, after = b->phase[pass][phase].inclusive_ns;
+        const double before = a->phase[pass][phase].inclusive_ns * cell->scale_a,
+                     after = b->phase[pass][phase].inclusive_ns * cell->scale_b;
         if (before <= 0 || after <= 0)
             continue;
         struct diff_row *row = &cell->layers[cell->layer_count++];
         *row = (struct diff_row){
             .name = b->path, .pass = (uint8_t)pass, .phase = (uint8_t)phase, .a_ns = before, .b_ns = after};
-        row->ratio = compare_means(before, sqrt(variance_a[index_a * PLACE_PHASE_COUNT + (size_t)phase]), after,
-                                   sqrt(variance_b[index_b * PLACE_PHASE_COUNT + (size_t)phase]), cell->row_steps);
+        row->ratio = compare_means(
+            before, sqrt(variance_a[index_a * PLACE_PHASE_COUNT + (size_t)phase]) * cell->scale_a, after,
+            sqrt(variance_b[index_b * PLACE_PHASE_COUNT + (size_t)phase]) * cell->scale_b, cell->row_steps);
         row->verdict = compare_verdict(&row->ratio, diff->threshold);
     }
 }
@@ -287,6 +277,7 @@ void diff_make(struct diff *diff, const struct report *a, const struct report *b
     for (size_t i = 0; i < a->cells.count; i++) {
         struct diff_cell *cell = &diff->cells[diff->cell_count++];
         cell->a = a->cells.items[i];
+        cell->scale_a = cell->scale_b = 1;
         if (partner[i] >= 0) {
             cell->b = b->cells.items[partner[i]];
             diff_pair(diff, cell);
@@ -297,6 +288,27 @@ void diff_make(struct diff *diff, const struct report *a, const struct report *b
             diff->cells[diff->cell_count++].b = b->cells.items[j];
     free(partner);
     free(taken);
+}
+
+void diff_across(struct diff *diff, const struct report *report, const struct axis *axis, double threshold)
+{
+    *diff = (struct diff){.threshold = threshold, .few = report->cells.count <= FEW_CELLS, .axis = axis};
+    diff->cells = arena_array(&diff->arena, struct diff_cell, report->cells.count + 1);
+    diff->contended[0] = contention_of(diff, report);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *after = report->cells.items[i], *before = axis_base(report, axis, after);
+        const double tokens_a = before ? cell_tokens(before) : UNKNOWN_DOUBLE, tokens_b = cell_tokens(after);
+        if (!before)
+            continue;
+        struct diff_cell *cell = &diff->cells[diff->cell_count++];
+        *cell = (struct diff_cell){.a = before, .b = after, .scale_a = 1, .scale_b = 1};
+        if (axis->shape) {
+            cell->scale_a = 1000 / tokens_a;
+            cell->scale_b = 1000 / tokens_b;
+        }
+        diff_pair(diff, cell);
+    }
+    diff->regression = false; /* nothing was before */
 }
 
 void diff_free(struct diff *diff)

@@ -13,6 +13,23 @@ static void title_of(const struct diff_cell *cell, char *title, size_t size)
     cell_title(&(cell->b ? cell->b : cell->a)->requested, false, title, size);
 }
 
+/* What the cell is on the axis, and what it is compared with: "compiled", "eager"; nothing for two reports. */
+static void values_of(const struct diff *diff, const struct diff_cell *cell, char *is, char *base, size_t size)
+{
+    *is = *base = 0;
+    if (!diff->axis)
+        return;
+    diff->axis->print(&cell->b->requested, is, size);
+    diff->axis->print(&cell->a->requested, base, size);
+}
+
+#define VALUE 96
+
+static const char *unit_of(const struct diff *diff)
+{
+    return diff->axis && diff->axis->shape ? "a thousand tokens" : "a profiled step";
+}
+
 /* A kernel that only one of the reports has: its time is all change. */
 static double known_or_0(double value)
 {
@@ -40,10 +57,10 @@ static const char *change_name(const struct diff_row *row)
 }
 
 /* Change in percent, its interval, and the verdict: the columns that all tables end with. */
-static void change_columns(struct pipe_table *table)
+static void change_columns(const struct diff *diff, struct pipe_table *table)
 {
-    pipe_add_column(table, "before ms", PIPE_NUMBER);
-    pipe_add_column(table, "after ms", PIPE_NUMBER);
+    pipe_add_column(table, diff->axis ? "base ms" : "before ms", PIPE_NUMBER);
+    pipe_add_column(table, diff->axis ? "this ms" : "after ms", PIPE_NUMBER);
     pipe_add_column(table, "change %", PIPE_NUMBER);
     pipe_add_column(table, "95 % low", PIPE_NUMBER);
     pipe_add_column(table, "95 % high", PIPE_NUMBER);
@@ -64,15 +81,24 @@ static void step_table(const struct diff *diff, struct strbuf *out)
 {
     struct pipe_table table = {0};
     pipe_add_column(&table, "cell", PIPE_TEXT);
+    if (diff->axis) {
+        pipe_add_column(&table, diff->axis->key, PIPE_TEXT);
+        pipe_add_column(&table, "base", PIPE_TEXT);
+    }
     pipe_add_column(&table, "pass", PIPE_TEXT);
     pipe_add_column(&table, "phase", PIPE_TEXT);
-    change_columns(&table);
+    change_columns(diff, &table);
     for (size_t i = 0; i < diff->cell_count; i++)
         for (size_t r = 0; r < diff->cells[i].step_count; r++) {
             const struct diff_row *row = &diff->cells[i].steps[r];
-            char title[256];
+            char title[256], is[VALUE], base[VALUE];
             title_of(&diff->cells[i], title, sizeof title);
+            values_of(diff, &diff->cells[i], is, base, VALUE);
             pipe_text(&table, title);
+            if (diff->axis) {
+                pipe_text(&table, is);
+                pipe_text(&table, base);
+            }
             pipe_text(&table, pass_name((enum pass)row->pass));
             pipe_text(&table, row->name);
             change_cells(&table, row);
@@ -96,7 +122,7 @@ static void row_table(const struct diff *diff, const char *what, const struct di
     if (found) {
         pipe_add_column(&table, "phase", PIPE_TEXT);
         pipe_add_column(&table, what, PIPE_TEXT);
-        change_columns(&table);
+        change_columns(diff, &table);
         for (size_t r = 0; r < found && r < DETAIL_ROWS; r++) {
             pipe_text(&table, phase_name((enum phase)changed[r]->phase));
             pipe_text(&table, changed[r]->name);
@@ -123,7 +149,7 @@ static void details(const struct diff *diff, const char *heading, struct strbuf 
     size_t shown = 0, left = 0;
     for (size_t i = 0; i < diff->cell_count; i++) {
         const struct diff_cell *cell = &diff->cells[i];
-        char title[256];
+        char title[256], is[VALUE], base[VALUE];
         if (!has_change(diff, cell->kernels, cell->kernel_count) && !has_change(diff, cell->layers, cell->layer_count))
             continue;
         if (shown == DETAIL_CELLS) {
@@ -134,7 +160,10 @@ static void details(const struct diff *diff, const char *heading, struct strbuf 
         title_of(cell, title, sizeof title);
         strbuf_printf(out, "\n%s", heading);
         escape_markdown_cell(out, title);
-        strbuf_puts(out, ": kernels and layers that changed, a profiled step\n");
+        values_of(diff, cell, is, base, VALUE);
+        if (diff->axis)
+            strbuf_printf(out, " against %s", base);
+        strbuf_printf(out, ": kernels and layers that changed, %s\n", unit_of(diff));
         row_table(diff, "kernel", cell->kernels, cell->kernel_count, out);
         row_table(diff, "layer", cell->layers, cell->layer_count, out);
     }
@@ -154,7 +183,10 @@ static void unmatched(const struct diff *diff, const char *name_a, const char *n
         strbuf_puts(out, "- ");
         escape_markdown_cell(out, title);
         if (both) {
-            strbuf_printf(out, " was %s and is %s", status_name(cell->a->status), status_name(cell->b->status));
+            if (diff->axis)
+                strbuf_printf(out, " is %s, its base %s", status_name(cell->b->status), status_name(cell->a->status));
+            else
+                strbuf_printf(out, " was %s and is %s", status_name(cell->a->status), status_name(cell->b->status));
             if (cell->b->reason && *cell->b->reason) {
                 strbuf_puts(out, ": ");
                 escape_markdown_cell(out, cell->b->reason);
@@ -231,27 +263,37 @@ static void contention_lines(const struct diff *diff, const char *name_a, const 
 static void summary_line(const struct diff *diff, struct strbuf *out)
 {
     strbuf_printf(out,
-                  "%zu cell%s in both; passes: %zu slower, %zu faster, %zu same, %zu ambiguous, %zu unclear (threshold "
+                  "%zu cell%s %s; passes: %zu slower, %zu faster, %zu same, %zu ambiguous, %zu unclear (threshold "
                   "%.3g %%).\n",
-                  diff->matched, diff->matched == 1 ? "" : "s", diff->verdicts[VERDICT_SLOWER],
-                  diff->verdicts[VERDICT_FASTER], diff->verdicts[VERDICT_SAME], diff->verdicts[VERDICT_AMBIGUOUS],
-                  diff->verdicts[VERDICT_UNCLEAR], diff->threshold * 100);
+                  diff->matched, diff->matched == 1 ? "" : "s", diff->axis ? "compared" : "in both",
+                  diff->verdicts[VERDICT_SLOWER], diff->verdicts[VERDICT_FASTER], diff->verdicts[VERDICT_SAME],
+                  diff->verdicts[VERDICT_AMBIGUOUS], diff->verdicts[VERDICT_UNCLEAR], diff->threshold * 100);
 }
 
 void diff_markdown(const struct diff *diff, const char *name_a, const char *name_b, struct strbuf *out)
 {
     strbuf_puts(out, "## steptop diff: ");
     escape_markdown_cell(out, name_a);
-    strbuf_puts(out, " → ");
-    escape_markdown_cell(out, name_b);
-    strbuf_printf(out, "\n\n**%s** ", diff->regression ? "Regression." : "No regression.");
+    if (diff->axis) {
+        strbuf_printf(out, " across %s\n\n", diff->axis->key);
+    } else {
+        strbuf_puts(out, " → ");
+        escape_markdown_cell(out, name_b);
+        strbuf_printf(out, "\n\n**%s** ", diff->regression ? "Regression." : "No regression.");
+    }
     summary_line(diff, out);
     contention_lines(diff, name_a, name_b, true, out);
     strbuf_putc(out, '\n');
     if (diff->matched)
         step_table(diff, out);
-    strbuf_puts(out,
-                "\nMedians of timed steps, profiler off; after over before, with the 95 % interval of the ratio.\n");
+    if (diff->axis)
+        strbuf_printf(out,
+                      "\nMedians of timed steps, profiler off%s; this over its base, with the 95 %% interval of the "
+                      "ratio.\n",
+                      diff->axis->shape ? ", in ms a thousand tokens" : "");
+    else
+        strbuf_puts(
+            out, "\nMedians of timed steps, profiler off; after over before, with the 95 % interval of the ratio.\n");
     struct strbuf list = {0};
     unmatched(diff, name_a, name_b, &list);
     if (list.length)
@@ -308,17 +350,29 @@ static void text_changes(const struct diff *diff, const char *what, const struct
 void diff_text(const struct diff *diff, const char *name_a, const char *name_b, struct strbuf *out)
 {
     clean_text(out, name_a, strlen(name_a));
-    strbuf_puts(out, " → ");
-    clean_text(out, name_b, strlen(name_b));
+    if (diff->axis) {
+        strbuf_printf(out, " across %s%s", diff->axis->key,
+                      diff->axis->shape ? ", milliseconds a thousand tokens" : "");
+    } else {
+        strbuf_puts(out, " → ");
+        clean_text(out, name_b, strlen(name_b));
+    }
     strbuf_puts(out, "\n");
     summary_line(diff, out);
     contention_lines(diff, name_a, name_b, false, out);
     for (size_t i = 0; i < diff->cell_count; i++) {
         const struct diff_cell *cell = &diff->cells[i];
-        char title[256];
+        char title[256], is[VALUE], base[VALUE];
         title_of(cell, title, sizeof title);
         strbuf_putc(out, '\n');
         clean_text(out, title, strlen(title));
+        values_of(diff, cell, is, base, VALUE);
+        if (diff->axis) {
+            strbuf_puts(out, ": ");
+            clean_text(out, base, strlen(base));
+            strbuf_puts(out, " → ");
+            clean_text(out, is, strlen(is));
+        }
         if (!cell->a || !cell->b) {
             strbuf_puts(out, ": only in ");
             clean_text(out, cell->a ? name_a : name_b, strlen(cell->a ? name_a : name_b));
@@ -326,14 +380,19 @@ void diff_text(const struct diff *diff, const char *name_a, const char *name_b, 
             continue;
         }
         if (cell->status_worse)
-            strbuf_printf(out, ": was %s, is %s", status_name(cell->a->status), status_name(cell->b->status));
+            strbuf_printf(out, diff->axis ? ", of which the first is %s, the second %s" : ": was %s, is %s",
+                          status_name(cell->a->status), status_name(cell->b->status));
         strbuf_putc(out, '\n');
         for (size_t r = 0; r < cell->step_count; r++)
             text_row(&cell->steps[r], pass_name((enum pass)cell->steps[r].pass), out);
-        text_changes(diff, "kernels that changed, a profiled step", cell->kernels, cell->kernel_count, out);
-        text_changes(diff, "layers that changed, a profiled step", cell->layers, cell->layer_count, out);
+        char what[64];
+        snprintf(what, sizeof what, "kernels that changed, %s", unit_of(diff));
+        text_changes(diff, what, cell->kernels, cell->kernel_count, out);
+        snprintf(what, sizeof what, "layers that changed, %s", unit_of(diff));
+        text_changes(diff, what, cell->layers, cell->layer_count, out);
     }
     levels_line(diff, out);
     few_steps_line(diff, out);
-    strbuf_puts(out, diff->regression ? "\nRegression.\n" : "\nNo regression.\n");
+    if (!diff->axis)
+        strbuf_puts(out, diff->regression ? "\nRegression.\n" : "\nNo regression.\n");
 }

@@ -124,6 +124,20 @@ struct report_cell *report_add_cell(struct report *report)
     return cell;
 }
 
+void report_join(struct report *into, struct report *from, const char *source)
+{
+    uint32_t used = 0;
+    for (size_t i = 0; i < into->cells.count; i++)
+        used = into->cells.items[i]->run_id > used ? into->cells.items[i]->run_id : used;
+    for (size_t i = 0; i < from->cells.count; i++) {
+        struct report_cell *cell = from->cells.items[i];
+        cell->run_id = ++used;
+        cell->source = source;
+        vec_push(&into->cells, cell);
+    }
+    from->cells.count = 0; /* they are the other's now */
+}
+
 void report_cell_free(struct report_cell *cell)
 {
     build_rows_free(cell->rows);

@@ -187,6 +187,9 @@ void report_update(struct report *report, const struct session *session);
 
 /* An empty cell at the end; the report's. */
 struct report_cell *report_add_cell(struct report *report);
+/* The cells of `from` behind those of `into`, under numbers of their own, each with `source` (kept, not copied). Their texts stay with
+ * `from`, which must outlive them. */
+void report_join(struct report *into, struct report *from, const char *source);
 void report_cell_free(struct report_cell *cell); /* of one that was taken out of its report */
 
 bool report_read(const char *path, struct report *report, struct error *error);

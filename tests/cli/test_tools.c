@@ -127,7 +127,7 @@ static void recordings_play_again(void **state)
     expect(&replay, 3, "error: ", "cut short");
     outcome_release(&replay);
     steptop_run(&replay, "replay", yaml, "-f", "seed", NULL);
-    expect(&replay, 3, "", "not a recording");
+    expect(&replay, 3, "", "not a recording: 'steptop view ");
     outcome_release(&replay);
     free(recording);
     free(yaml);
@@ -145,6 +145,88 @@ static void view_needs_a_terminal(void **state)
     outcome_release(&outcome);
     steptop_run(&outcome, "view", "/nonexistent.yaml", NULL);
     expect(&outcome, 3, "", "/nonexistent.yaml");
+    outcome_release(&outcome);
+    free(yaml);
+}
+
+/* Each kind of file says which subcommand opens it, in every subcommand that reads another kind. */
+static void wrong_files_name_their_subcommand(void **state)
+{
+    char *yaml = path_in(*state, "r.yaml"), *recording = path_in(*state, "r.rec"), *profile = path_in(*state, "p.yaml"),
+         *json = path_in(*state, "r.json");
+    struct outcome outcome;
+    steptop_run(&outcome, "run", "-m", "tiny", "-b", "1", "-c", "8", "-p", "fwd", "-n", "1", "-q", "-o", yaml, "--json",
+                json, "--record", recording, NULL);
+    expect(&outcome, 0, NULL, "");
+    outcome_release(&outcome);
+    file_put(profile, "schema: steptop/profile/1\nname: p\n");
+    const struct {
+        const char *words[4], *said;
+    } wrong[] = {
+        {{"view", recording}, "r.rec is a recording, not a report: 'steptop replay "},
+        {{"report", recording}, "r.rec is a recording, not a report: 'steptop replay "},
+        {{"diff", yaml, recording}, "r.rec is a recording, not a report: 'steptop replay "},
+        {{"diff", recording, yaml}, "r.rec is a recording, not a report: 'steptop replay "},
+        {{"run", recording}, "r.rec is a recording, not a profile: 'steptop replay "},
+        {{"run", "--resume", recording}, "r.rec is a recording, not a report: 'steptop replay "},
+        {{"run", yaml}, "r.yaml is a report, not a profile: 'steptop view "},
+        {{"run", json}, "r.json is a report, not a profile: 'steptop view "},
+        {{"replay", yaml}, "r.yaml is a report, not a recording: 'steptop view "},
+        {{"view", profile}, "p.yaml is a profile, not a report: 'steptop run "},
+        {{"replay", profile}, "p.yaml is a profile, not a recording: 'steptop run "},
+    };
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        command_execute(&(struct command){.arguments = wrong[i].words}, &outcome);
+        expect(&outcome, 3, "", wrong[i].said);
+        outcome_release(&outcome);
+    }
+    free(yaml);
+    free(recording);
+    free(profile);
+    free(json);
+}
+
+/* A theme that there is not is refused by every subcommand with a screen, with or without a terminal. */
+static void themes_are_checked_without_a_terminal(void **state)
+{
+    char *yaml = path_in(*state, "r.yaml");
+    static const char *const commands[] = {"run", "attach", "view", "replay"};
+    for (size_t i = 0; i < sizeof commands / sizeof *commands; i++) {
+        struct outcome outcome;
+        steptop_run(&outcome, commands[i], "--theme", "blue", yaml, NULL);
+        expect(&outcome, 2, "", "--theme: there is no theme 'blue'");
+        outcome_release(&outcome);
+    }
+    free(yaml);
+}
+
+static void diff_across_an_axis(void **state)
+{
+    char *yaml = path_in(*state, "r.yaml");
+    struct outcome outcome;
+    steptop_run(&outcome, "run", "-m", "tiny", "-b", "1", "-c", "8,16", "--compile", "false,true", "-p", "fwd", "-n", "4",
+                "-q", "-o", yaml, NULL);
+    expect(&outcome, 0, NULL, "");
+    outcome_release(&outcome);
+    steptop_run(&outcome, "diff", "--across", "compile", yaml, NULL);
+    expect(&outcome, 0, "b1 · c8 · fp32 · compile · cpu: eager → compiled\n", "");
+    assert_int_equal(count_of(outcome.output, ": eager → compiled\n"), 2);
+    outcome_release(&outcome);
+    steptop_run(&outcome, "diff", "--across", "context", yaml, "-f", "markdown", NULL);
+    expect(&outcome, 0, "| context_length   | base   |", "");
+    assert_non_null(strstr(outcome.output, "in ms a thousand tokens"));
+    outcome_release(&outcome);
+    static const struct {
+        const char *axis, *said;
+        int code;
+    } wrong[] = {{"colour", "there are device, model, d_model", 2}, {"dtype", "no two cells differ in dtype alone", 3}};
+    for (size_t i = 0; i < 2; i++) {
+        steptop_run(&outcome, "diff", "--across", wrong[i].axis, yaml, NULL);
+        expect(&outcome, wrong[i].code, "", wrong[i].said);
+        outcome_release(&outcome);
+    }
+    steptop_run(&outcome, "diff", yaml, NULL);
+    expect(&outcome, 2, "", "'diff' needs BEFORE AFTER, or --across");
     outcome_release(&outcome);
     free(yaml);
 }
@@ -178,7 +260,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(verify_against_pytorch), TEST(verify_against_the_reference_device),
         TEST(recordings_play_again),  TEST(view_needs_a_terminal),
-        TEST(schemas_are_json),
+        TEST(schemas_are_json),       TEST(wrong_files_name_their_subcommand),
+        TEST(diff_across_an_axis),    TEST(themes_are_checked_without_a_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

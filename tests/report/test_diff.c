@@ -92,6 +92,86 @@ static void test_one_kernel(void **state)
     release(&a, &b, &diff);
 }
 
+/* Within one report: eager against compiled, and contexts by the thousand tokens. */
+static void test_across(void **state)
+{
+    (void)state;
+    struct report report, other;
+    struct diff diff;
+    synthetic_report(&report, "tiny", false, 20, 1);
+    synthetic_report(&other, "tiny", false, 20, 1.5);
+    report_join(&report, &other, "other.yaml");
+    struct cell *first = &report.cells.items[0]->requested, *second = &report.cells.items[1]->requested;
+    assert_int_not_equal(report.cells.items[0]->run_id, report.cells.items[1]->run_id);
+    second->compile = true;
+    second->steps = 7; /* how long it was measured does not keep them apart */
+    diff_across(&diff, &report, axis_of(AXIS_COMPILE), 0.02);
+    assert_int_equal(diff.matched, 1);
+    assert_ptr_equal(diff.cells[0].a, report.cells.items[0]);
+    assert_ptr_equal(diff.cells[0].b, report.cells.items[1]);
+    assert_true(fabs(diff.cells[0].steps[0].ratio.median - 1.5) < 0.02);
+    assert_int_equal(diff.cells[0].steps[0].verdict, VERDICT_SLOWER);
+    assert_false(diff.regression);
+    const double eager = diff.cells[0].steps[0].a_ns, compiled = diff.cells[0].steps[0].b_ns;
+    struct strbuf out = {0};
+    diff_text(&diff, "r.yaml", "", &out);
+    assert_non_null(strstr(out.text, "r.yaml across compile\n1 cell compared"));
+    assert_non_null(strstr(out.text, ": eager → compiled\n"));
+    assert_null(strstr(out.text, "egression"));
+    diff_free(&diff);
+    /* The base is eager wherever it stands. */
+    first->compile = true;
+    second->compile = false;
+    diff_across(&diff, &report, axis_of(AXIS_COMPILE), 0.02);
+    assert_ptr_equal(diff.cells[0].a, report.cells.items[1]);
+    diff_free(&diff);
+    first->compile = false;
+    /* Four times the context in 1.5 times the time. */
+    second->context_length = 4 * first->context_length;
+    diff_across(&diff, &report, axis_of(AXIS_CONTEXT_LENGTH), 0.02);
+    assert_int_equal(diff.matched, 1);
+    const double thousand = 1000.0 / (double)(first->batch_size * first->context_length);
+    assert_true(fabs(diff.cells[0].steps[0].a_ns / (eager * thousand) - 1) < 1e-9);
+    assert_true(fabs(diff.cells[0].steps[0].b_ns / (compiled * thousand / 4) - 1) < 1e-9);
+    assert_true(fabs(diff.cells[0].steps[0].ratio.median - 1.5 / 4) < 0.01);
+    assert_true(diff.cells[0].steps[0].ratio.low <= diff.cells[0].steps[0].ratio.median);
+    assert_int_equal(diff.cells[0].steps[0].verdict, VERDICT_FASTER);
+    for (size_t r = 0; r < diff.cells[0].layer_count; r++)
+        assert_true(fabs(diff.cells[0].layers[r].ratio.median - 1.5 / 4) < 0.05);
+    strbuf_clear(&out);
+    diff_markdown(&diff, "r.yaml", "", &out);
+    assert_non_null(strstr(out.text, "## steptop diff: r.yaml across context\\_length\n") ||
+                    strstr(out.text, "## steptop diff: r.yaml across context_length\n"));
+    assert_non_null(strstr(out.text, "in ms a thousand tokens"));
+    diff_free(&diff);
+    diff_across(&diff, &report, axis_of(AXIS_DTYPE), 0.02);
+    assert_int_equal(diff.matched, 0);
+    diff_free(&diff);
+    strbuf_release(&out);
+    report_free(&report);
+    report_free(&other);
+}
+
+/* Every axis has a word, a value and a level that makes two of its values one. */
+static void test_axes(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    for (int i = 0; i < AXIS_COUNT; i++) {
+        char text[96];
+        struct cell cell;
+        cell_default(&cell);
+        assert_ptr_equal(axis_find(axis_of((enum axis_id)i)->key, NULL), axis_of((enum axis_id)i));
+        axis_of((enum axis_id)i)->print(&cell, text, sizeof text);
+        assert_true(text[0]);
+        axis_of((enum axis_id)i)->level(&cell);
+    }
+    assert_ptr_equal(axis_find("context", NULL), axis_of(AXIS_CONTEXT_LENGTH));
+    assert_ptr_equal(axis_find("batch-size", NULL), axis_of(AXIS_BATCH_SIZE));
+    assert_null(axis_find("colour", &error));
+    assert_non_null(strstr(error.text, "'colour'"));
+}
+
 static void test_unmatched_and_status(void **state)
 {
     (void)state;
@@ -325,6 +405,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_slower_faster_same),   cmocka_unit_test(test_one_kernel),
+        cmocka_unit_test(test_across), cmocka_unit_test(test_axes),
         cmocka_unit_test(test_unmatched_and_status), cmocka_unit_test(test_few_steps),
         cmocka_unit_test(test_students_interval),    cmocka_unit_test(test_new_and_gone),
         cmocka_unit_test(test_warmups_match),        cmocka_unit_test(test_program),

@@ -1,4 +1,4 @@
-#include "screen.h"
+#include "screen_internal.h"
 #include "base/clock.h"
 #include "base/strbuf.h"
 #include <errno.h>
@@ -23,18 +23,6 @@
 #include <cmocka.h>
 
 #define PATIENCE_MS 10000
-
-struct screen {
-    int master, slave;
-    pid_t leader, child;
-    VTerm *vterm;
-    VTermScreen *screen;
-    struct strbuf bytes;
-    bool alternate, cursor, ended;
-    int status;
-    struct termios before;
-    char folder[64];
-};
 
 static int on_property(VTermProp property, VTermValue *value, void *user)
 {
@@ -270,28 +258,6 @@ static char attribute_letter(const VTermScreenCell *cell)
     return cell->attrs.bold ? (cell->attrs.underline ? 'U' : 'B') : cell->attrs.underline ? 'u' : '.';
 }
 
-static void add_code(struct strbuf *out, uint32_t code)
-{
-    char bytes[8];
-    int length = 0;
-    if (code < 0x80) {
-        bytes[length++] = (char)code;
-    } else if (code < 0x800) {
-        bytes[length++] = (char)(0xc0 | code >> 6);
-        bytes[length++] = (char)(0x80 | (code & 63));
-    } else {
-        if (code >= 0x10000) {
-            bytes[length++] = (char)(0xf0 | code >> 18);
-            bytes[length++] = (char)(0x80 | (code >> 12 & 63));
-        } else {
-            bytes[length++] = (char)(0xe0 | code >> 12);
-        }
-        bytes[length++] = (char)(0x80 | (code >> 6 & 63));
-        bytes[length++] = (char)(0x80 | (code & 63));
-    }
-    strbuf_add(out, bytes, (size_t)length);
-}
-
 char *screen_text(struct screen *screen, bool attributes)
 {
     struct strbuf out = {0};
@@ -312,9 +278,9 @@ char *screen_text(struct screen *screen, bool attributes)
                     end = attribute_letter(&cell) == '.' ? end : out.length;
                     continue;
                 }
-                add_code(&out, cell.chars[0] ? cell.chars[0] : ' ');
+                screen_add_code(&out, cell.chars[0] ? cell.chars[0] : ' ');
                 for (int i = 1; cell.chars[0] && i < VTERM_MAX_CHARS_PER_CELL && cell.chars[i]; i++)
-                    add_code(&out, cell.chars[i]);
+                    screen_add_code(&out, cell.chars[i]);
                 end = cell.chars[0] > ' ' ? out.length : end;
             }
             out.length = end;

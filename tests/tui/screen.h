@@ -27,6 +27,9 @@ void screen_type(struct screen *screen, const char *keys);
 void screen_resize(struct screen *screen, int height, int width);
 /* The text of the screen, malloc'ed: a line a row without trailing blanks; with attributes a second block of letters. */
 char *screen_text(struct screen *screen, bool attributes);
+/* The screen as a picture, SVG: its colours on a dark ground, blocks as shapes, each stretch of text at the width of its columns, so that
+ * any monospaced font will do. malloc'ed. */
+char *screen_svg(struct screen *screen, const char *title);
 /* Reads output until nothing came for `quiet_ms`. False when the child closed the terminal. */
 bool screen_settle(struct screen *screen, int quiet_ms);
 /* Takes in what comes within the time. */
