@@ -144,6 +144,10 @@ void steps_root_module(void)
 void steps_range(const char *name)
 {
     pthread_mutex_lock(&steps.lock);
+    if (steps.root_calls) { /* modules tell it better: these may be oneDNN's own, some a step */
+        pthread_mutex_unlock(&steps.lock);
+        return;
+    }
     if (steps.rule < STEPS_RANGE && !steps.range[0])
         snprintf(steps.range, sizeof steps.range, "%s", name);
     else if (steps.rule <= STEPS_RANGE && strncmp(steps.range, name, sizeof steps.range - 1) == 0) {

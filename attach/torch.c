@@ -3,6 +3,7 @@
 #include "attach/link.h"
 #include "attach/steps.h"
 #include "attach/where.h"
+#include "base/clock.h"
 #include <dlfcn.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -10,6 +11,7 @@
 
 #define LOOK_BYTES 320 /* how far into a RecordFunction is looked: less than the smallest there was (1.13: 352) */
 #define NAMES_CACHED 4096u
+#define DOINGS 64
 
 /* at::RecordFunctionCallback: the same from 1.13 to 2.15. Passed by value, larger than two registers: a copy on the stack. */
 struct callback {
@@ -18,7 +20,7 @@ struct callback {
     _Bool scopes[10], inputs, outputs, ids;
 };
 _Static_assert(sizeof(struct callback) == 40, "the size that the library expects on its stack");
-enum { SCOPE_FUNCTION = 0, SCOPE_BACKWARD = 1 };
+enum { SCOPE_FUNCTION = 0, SCOPE_BACKWARD = 1, SCOPE_USER = 7 };
 
 static struct {
     uint64_t (*add)(struct callback);
@@ -26,7 +28,7 @@ static struct {
     const char *(*name)(const void *);
     int64_t (*peek)(void);
     int offset; /* of the sequence number; −1 unknown */
-    uint64_t op_handle, node_handle, learn_handle;
+    uint64_t op_handle, node_handle, user_handle, learn_handle;
     int64_t wanted;
     int votes[LOOK_BYTES / 8], looks;
     /* Schemas keep their names: the pointer finds the id, the text confirms it. Written with `text` last, read with it first. */
@@ -35,6 +37,13 @@ static struct {
         _Atomic uint32_t id;
         uint32_t digest;
     } names[NAMES_CACHED];
+    /* What PyTorch says of its own doings and is under way: some end on another thread than they began. By address. */
+    struct {
+        const void *_Atomic function;
+        uint64_t start;
+        uint32_t name;
+        uint8_t wait;
+    } doings[DOINGS];
 } torch = {.offset = -1};
 
 bool torch_find(char *why, unsigned size)
@@ -189,6 +198,55 @@ static void node_end(const void *function, void *context)
         where_node_end(where);
 }
 
+/* PyTorch names what it does itself as a program would name a range: the data loader's turn of the loop, and collectives of the
+ * host, from their beginning to their end on whichever thread. */
+static enum record_wait wait_of(const char *name)
+{
+    static const struct {
+        const char *start;
+        enum record_wait wait;
+    } words[] = {{"enumerate(DataLoader)", WAIT_DATA}, {"gloo:", WAIT_RANK}, {"mpi:", WAIT_RANK}, {"ucc:", WAIT_RANK}};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strncmp(name, words[i].start, strlen(words[i].start)) == 0)
+            return words[i].wait;
+    return 0;
+}
+
+static void *user_begin(void **result, const void *function)
+{
+    *result = NULL;
+    struct where *where = steps_recorded() && link_is_open() ? where_self() : NULL;
+    const char *name = where ? torch.name(function) : NULL;
+    const enum record_wait wait = name ? wait_of(name) : 0;
+    /* A loader that a thread of its own runs ahead keeps nobody waiting. */
+    if (!wait || (wait == WAIT_DATA && !where_runs_modules(where)))
+        return result;
+    for (int i = 0; i < DOINGS; i++) {
+        const void *none = NULL;
+        if (!atomic_compare_exchange_strong(&torch.doings[i].function, &none, function))
+            continue;
+        torch.doings[i].start = clock_now();
+        torch.doings[i].name = book_name(name);
+        torch.doings[i].wait = (uint8_t)wait;
+        break;
+    }
+    return result;
+}
+
+static void user_end(const void *function, void *context)
+{
+    (void)context;
+    for (int i = 0; i < DOINGS; i++) {
+        if (atomic_load_explicit(&torch.doings[i].function, memory_order_acquire) != function)
+            continue;
+        struct where *where = where_self();
+        if (where && link_is_open())
+            where_wait(where, torch.doings[i].start, torch.doings[i].name, torch.doings[i].wait);
+        atomic_store_explicit(&torch.doings[i].function, NULL, memory_order_release);
+        return;
+    }
+}
+
 bool torch_watch(bool ops)
 {
     if (!torch.add)
@@ -197,6 +255,9 @@ bool torch_watch(bool ops)
     if (!torch.node_handle)
         torch.node_handle = torch.add((struct callback){
             .start = node_begin, .end = node_end, .probability = 1, .scopes = {[SCOPE_BACKWARD] = 1}});
+    if (!torch.user_handle)
+        torch.user_handle = torch.add(
+            (struct callback){.start = user_begin, .end = user_end, .probability = 1, .scopes = {[SCOPE_USER] = 1}});
     if (ops && !torch.op_handle)
         torch.op_handle = torch.add(
             (struct callback){.start = op_begin, .end = op_end, .probability = 1, .scopes = {[SCOPE_FUNCTION] = 1}});
@@ -209,5 +270,7 @@ void torch_unwatch(void)
         torch.remove(torch.op_handle);
     if (torch.node_handle)
         torch.remove(torch.node_handle);
-    torch.op_handle = torch.node_handle = 0;
+    if (torch.user_handle)
+        torch.remove(torch.user_handle);
+    torch.op_handle = torch.node_handle = torch.user_handle = 0;
 }

@@ -14,6 +14,6 @@ void torch_learn(bool on, int64_t sequence);
 /* The offset in bytes; negative where votes did not agree on one. */
 int torch_learned(int rounds);
 
-/* Callbacks on: of ops and nodes, or of nodes alone. */
+/* Callbacks on: of ops and nodes, or of nodes alone; with either, of what PyTorch waits for: its data loader, its collectives. */
 bool torch_watch(bool ops);
 void torch_unwatch(void);

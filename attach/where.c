@@ -168,6 +168,22 @@ static void record(struct where *where, uint64_t start, uint64_t end, int32_t pl
     where->counts.records++;
 }
 
+void where_wait(struct where *where, uint64_t start, uint32_t name, unsigned wait)
+{
+    struct record one = {.start = start,
+                         .end = clock_now(),
+                         .launch = start,
+                         .payload = wait,
+                         .place = BOOK_NONE,
+                         .name = name,
+                         .step = steps_now(),
+                         .stream = where->number,
+                         .kind = RECORD_WAIT,
+                         .pass = steps_pass(),
+                         .flags = steps_is_warmup() ? RECORD_WARMUP : 0};
+    link_push(&one);
+}
+
 static int32_t place_of(struct where *where, int32_t context, uint32_t name)
 {
     const uint32_t at = ((uint32_t)context * 0x9e3779b1u ^ name * 0x85ebca6bu) >> 16 & (PLACES_CACHED - 1);
@@ -254,6 +270,11 @@ void where_leave(struct where *where, int64_t sequence)
     const int32_t outside =
         depth == 0 && !where->node_depth ? CONTEXT(BOOK_NONE, PHASE_LOSS) : where->modules[depth].context;
     move(where, outside);
+}
+
+bool where_runs_modules(const struct where *where)
+{
+    return where->counts.modules > 0;
 }
 
 bool where_in_module(const struct where *where)

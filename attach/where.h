@@ -30,6 +30,10 @@ void where_phase_end(struct where *where);
 /* An op that runs on this thread. Those that called no other become a record when `record` is set. */
 void where_op_begin(struct where *where, uint32_t name);
 void where_op_end(struct where *where);
+/* The host has waited since `start` (enum record_wait), or something that it will wait for was under way. */
+void where_wait(struct where *where, uint64_t start, uint32_t name, unsigned wait);
+bool where_runs_modules(const struct where *where); /* has this thread called one? */
+
 /* Ops are recorded (a program on the CPU), or pass by (their kernels on the card are records); `layers`: instead of ops, each piece of
  * time in one context. */
 void where_record(bool ops, bool layers);

@@ -49,7 +49,7 @@ struct kernel_event {
     uint16_t stream;      /* stream, or thread */
     uint8_t kind;
     uint8_t device;       /* of a program that uses several; else 0 */
-    uint64_t bytes;       /* copies */
+    uint64_t bytes;       /* copies; of a synchronisation 1 where the host waits */
 };
 
 /* Where a profiled run sends its events. All callbacks come from one thread at a time. */

@@ -33,6 +33,7 @@ struct aggregate {
     uint64_t timeline_added;
 
     struct cover cover;
+    struct idle *idle;
     struct aggregate_counts counts;
     uint32_t next_sequence;
     uint64_t latest;
@@ -53,7 +54,8 @@ struct aggregate *aggregate_create(size_t timeline_records, const struct places 
         mmap(NULL, ENTRIES_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (entries != MAP_FAILED)
         aggregate->entries = entries;
-    if (!aggregate->slots || !aggregate->entries) {
+    aggregate->idle = idle_create();
+    if (!aggregate->slots || !aggregate->entries || !aggregate->idle) {
         aggregate_free(aggregate);
         return NULL;
     }
@@ -76,6 +78,7 @@ void aggregate_free(struct aggregate *aggregate)
     free(aggregate->names);
     free(aggregate->timeline);
     cover_release(&aggregate->cover);
+    idle_free(aggregate->idle);
     arena_release(&aggregate->text);
     free(aggregate);
 }
@@ -366,6 +369,9 @@ void aggregate_add(struct aggregate *aggregate, const struct record *records, si
             aggregate->latest = record->end;
         add_time(entry, record);
         timeline_add(aggregate, record);
+        idle_record(aggregate->idle, record,
+                    record->place >= 0 &&
+                        places_at(aggregate->places, record->place)->kernel_class == CLASS_COLLECTIVE);
         if (record_is_work(record->kind)) {
             aggregate->counts.unattributed += record->place < 0;
             if (!(record->flags & RECORD_WARMUP))
@@ -409,6 +415,21 @@ uint64_t aggregate_latest(const struct aggregate *aggregate)
 void aggregate_cover(const struct aggregate *aggregate, int pass, struct step_cover *cover)
 {
     *cover = pass >= 0 && pass < PASS_COUNT ? aggregate->cover.passes[pass] : (struct step_cover){0};
+}
+
+void aggregate_window(struct aggregate *aggregate, unsigned pass, uint64_t start, uint64_t end)
+{
+    idle_window(aggregate->idle, pass, start, end);
+}
+
+void aggregate_settle(struct aggregate *aggregate, uint64_t now)
+{
+    idle_settle(aggregate->idle, now > aggregate->latest ? now : aggregate->latest);
+}
+
+void aggregate_idle(const struct aggregate *aggregate, unsigned pass, struct idle_total *total)
+{
+    idle_total(aggregate->idle, pass, total);
 }
 
 void aggregate_counts(const struct aggregate *aggregate, struct aggregate_counts *counts)

@@ -1,6 +1,7 @@
 /* Records of one rank in, totals out: one entry for each (kernel name, place), from which kernels, layers, classes and phases are
  * rolled up. Memory depends on the number of entries, not on the length of the run. */
 #pragma once
+#include "profiler/idle.h"
 #include "profiler/places.h"
 #include "profiler/record.h"
 #include "profiler/statistics.h"
@@ -67,6 +68,11 @@ void entry_window_histogram(const struct entry *entry, uint64_t now, struct hist
 uint64_t aggregate_latest(const struct aggregate *aggregate); /* the last end of all records; 0 before the first */
 const char *aggregate_name_text(const struct aggregate *aggregate, uint32_t id); /* NULL: not said yet */
 void aggregate_cover(const struct aggregate *aggregate, int pass, struct step_cover *cover);
+/* A profiled step came to its end: its idle time is given its reasons (profiler/idle.h) once its records have come. `now` is the newest
+ * time that was heard of, UINT64_MAX at the end; called now and then. */
+void aggregate_window(struct aggregate *aggregate, unsigned pass, uint64_t start, uint64_t end);
+void aggregate_settle(struct aggregate *aggregate, uint64_t now);
+void aggregate_idle(const struct aggregate *aggregate, unsigned pass, struct idle_total *total);
 struct aggregate_counts { uint64_t records, lost, invalid, unattributed; };
 /* Takes the newest step of a pass, which was cut off, out of entries and cover again: times a step are over whole steps
  * alone. Only before aggregate_finish; nothing happens when the raw records no longer hold all of the step. */

@@ -210,6 +210,12 @@ static bool take_sample(struct live_run *live, struct live_rank *rank, const str
     rank->samples[sample->pass][sample->kind]++;
     if (sample->kind == STEP_PROFILED)
         running_add(&rank->rank.profiled_wall[sample->pass], sample->wall_ns);
+    /* Of a program that is attached to, kernels of a step that was not recorded may still run in the next one. */
+    if (sample->kind == STEP_PROFILED && sample->start <= BELIEVABLE && !(live->run.command && rank->unrecorded))
+        aggregate_window(rank->rank.aggregate, sample->pass, sample->start, sample->start + sample->wall_ns);
+    rank->unrecorded = sample->kind == STEP_TIMED;
+    if (sample->start <= BELIEVABLE)
+        aggregate_settle(rank->rank.aggregate, sample->start + sample->wall_ns);
     trim_samples(&live->run, rank, sample->pass, sample->kind);
     return true;
 }
@@ -387,6 +393,7 @@ void live_records(struct live_run *live, struct live_rank *rank, struct record *
     for (size_t i = 0; i < count; i++)
         records[i].rank = (uint8_t)rank->rank.index;
     aggregate_add(rank->rank.aggregate, records, count);
+    aggregate_settle(rank->rank.aggregate, 0);
     live->run.version++;
 }
 
@@ -465,6 +472,7 @@ void live_finish(struct live_run *live, enum status status, const char *reason)
         run->ended = clock_now();
     for (size_t i = 0; i < run->ranks.count; i++) {
         run->ranks.items[i]->process = 0;
+        aggregate_settle(run->ranks.items[i]->aggregate, UINT64_MAX);
         drop_cut_steps(run, run->ranks.items[i]);
         aggregate_finish(run->ranks.items[i]->aggregate);
     }

@@ -14,6 +14,7 @@ struct live_run {
 struct live_rank {
     struct rank rank; /* what the outside sees */
     uint32_t samples[PASS_COUNT][STEP_KIND_COUNT];
+    bool unrecorded; /* the last step was */
     bool ended; /* it said how it ended: */
     enum status end_status;
     char end_reason[sizeof((struct run *)0)->reason];

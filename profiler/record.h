@@ -3,17 +3,33 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-enum record_kind { RECORD_KERNEL, RECORD_COPY, RECORD_MEMSET, RECORD_SYNC, RECORD_OVERHEAD, RECORD_COUNTERS, RECORD_KIND_COUNT };
+enum record_kind {
+    RECORD_KERNEL,
+    RECORD_COPY,
+    RECORD_MEMSET,
+    RECORD_SYNC,
+    RECORD_OVERHEAD,
+    RECORD_COUNTERS,
+    RECORD_WAIT,
+    RECORD_KIND_COUNT
+};
 
 enum record_flag {
     RECORD_WARMUP = 1, /* belongs to a warm-up step */
 };
 
+/* What the payload of other kinds says. */
+enum record_wait {
+    WAIT_DATA = 1,
+    WAIT_RANK
+};                     /* RECORD_WAIT: what the host waited for, or what was under way beside it */
+#define SYNC_OF_HOST 1 /* RECORD_SYNC: the host waited, not one stream for another */
+
 struct record {
     union {
         struct {
             uint64_t start, end, launch; /* ns, CLOCK_MONOTONIC; launch: UNKNOWN_U64 where not known */
-            uint64_t payload;            /* bytes of a copy */
+            uint64_t payload;            /* bytes of a copy; of what waits, see above */
         };
         uint64_t counters[4]; /* RECORD_COUNTERS: what the cell's counters counted; UNKNOWN_U64 where not */
     };
@@ -23,8 +39,8 @@ struct record {
     uint32_t step;     /* the producer's step id */
     uint32_t sequence; /* of its ring, from 0; a gap is loss */
     uint16_t stream;
-    uint8_t device;    /* of a producer that has several */
-    uint8_t rank;      /* stamped by the front when it takes the record out of the rank's ring */
+    uint8_t device; /* of a producer that has several */
+    uint8_t rank;   /* stamped by the front when it takes the record out of the rank's ring */
     uint8_t kind, pass, flags;
     uint8_t reserved[5];
 };

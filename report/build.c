@@ -71,6 +71,29 @@ static void command_overhead(struct report_cell *cell, const struct rank *rank, 
         ratio_of_medians(total->profiled_ns, total->profiled_count, bare, bare_count, &pass->overhead);
 }
 
+static void build_idle(struct report_cell *cell, const struct rank *rank, struct report_pass *pass)
+{
+    struct idle_total total;
+    struct report_idle *idle = &pass->idle;
+    aggregate_idle(rank->aggregate, pass->pass, &total);
+    *idle = (struct report_idle){
+        .steps = total.steps, .total_ns = UNKNOWN_DOUBLE, .sync_layer = "", .sync_layer_ns = UNKNOWN_DOUBLE};
+    for (int r = 0; r < IDLE_REASONS; r++)
+        idle->ns[r] = UNKNOWN_DOUBLE;
+    if (!total.steps)
+        return;
+    idle->total_ns = 0;
+    for (int r = 0; r < IDLE_REASONS; r++) {
+        idle->ns[r] = (double)total.ns[r] / (double)total.steps;
+        idle->total_ns += idle->ns[r];
+    }
+    const int32_t scope = places_at(&rank->places, total.sync_place)->scope;
+    if (scope >= 0 && (size_t)scope < rank->places.scopes.count) {
+        idle->sync_layer = clean_copy(&cell->arena, rank->places.scopes.items[scope].path);
+        idle->sync_layer_ns = (double)total.sync_ns / (double)total.steps;
+    }
+}
+
 static void build_pass(struct report_cell *cell, const struct run *run, enum pass which)
 {
     const struct rank *rank = run_lead(run);
@@ -107,6 +130,7 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
     pass->warmup_rows = false;
     pass->wall_ns = pass->busy_ns = pass->idle_ns = pass->kernel_ns = pass->attributed_ns = UNKNOWN_DOUBLE;
     struct step_cover cover = {0};
+    build_idle(cell, rank, pass);
     aggregate_cover(rank->aggregate, which, &cover);
     if (!cover.steps) {
         /* Something to look at from the first kernel on; the first warm-up step may still be under way. */

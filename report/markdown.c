@@ -50,9 +50,9 @@ static void fold(struct strbuf *out, const char *text)
 void markdown_compose(const struct report *report, const char *first, const char *rest, struct strbuf *out)
 {
     static void (*const sections[])(const struct report *report, struct strbuf *out) = {
-        markdown_steps,    markdown_warmup,          markdown_overhead,  markdown_classes, markdown_kernels,
-        markdown_counters, markdown_layers,          markdown_attention, markdown_memory,  markdown_ranks,
-        markdown_compare,  markdown_attention_sweep, markdown_method,
+        markdown_steps,   markdown_warmup,   markdown_overhead,        markdown_idle,      markdown_classes,
+        markdown_kernels, markdown_counters, markdown_layers,          markdown_attention, markdown_memory,
+        markdown_ranks,   markdown_compare,  markdown_attention_sweep, markdown_method,
     };
     strbuf_puts(out, "# steptop report\n\n");
     markdown_summary(report, out);

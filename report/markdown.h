@@ -15,6 +15,7 @@ void markdown_summary(const struct report *report, struct strbuf *out); /* at mo
 /* markdown_steps.c */
 void markdown_steps(const struct report *report, struct strbuf *out);  /* phases: median, interval, spread, warnings */
 void markdown_warmup(const struct report *report, struct strbuf *out); /* the first steps, one after the other */
+void markdown_idle(const struct report *report, struct strbuf *out);     /* idle time by its reason */
 void markdown_overhead(const struct report *report, struct strbuf *out); /* wall, busy, idle, attributed, overhead */
 
 /* markdown_kernels.c */

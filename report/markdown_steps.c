@@ -205,3 +205,48 @@ void markdown_overhead(const struct report *report, struct strbuf *out)
     }
     strbuf_release(&text);
 }
+
+void markdown_idle(const struct report *report, struct strbuf *out)
+{
+    struct pipe_table table = {0};
+    struct strbuf text = {0};
+    bool any = false;
+    pipe_add_column(&table, "cell", PIPE_TEXT);
+    pipe_add_column(&table, "pass", PIPE_TEXT);
+    pipe_add_column(&table, "steps", PIPE_NUMBER);
+    pipe_add_column(&table, "idle ms", PIPE_NUMBER);
+    for (int r = 0; r < IDLE_REASONS; r++) {
+        char name[32];
+        snprintf(name, sizeof name, "%s ms", idle_reason_name((enum idle_reason)r));
+        pipe_add_column(&table, name, PIPE_NUMBER);
+    }
+    pipe_add_column(&table, "sync asked for by", PIPE_TEXT);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        char title[256];
+        cell_title(&cell->requested, false, title, sizeof title);
+        for (int p = 0; p < PASS_COUNT; p++) {
+            const struct report_idle *idle = &cell->passes[p].idle;
+            if (!cell->passes[p].present || !idle->steps)
+                continue;
+            any = true;
+            pipe_text(&table, title);
+            pipe_text(&table, pass_name((enum pass)p));
+            pipe_integer(&table, (int64_t)idle->steps);
+            pipe_number(&table, "%.3f", idle->total_ns * 1e-6);
+            for (int r = 0; r < IDLE_REASONS; r++)
+                pipe_number(&table, "%.3f", idle->ns[r] * 1e-6);
+            pipe_text(&table, idle->sync_layer);
+        }
+    }
+    pipe_finish(&table, &text);
+    if (any) {
+        strbuf_puts(out, "\n## Idle time\n\nOf a profiled step: how long no kernel ran but a collective, and why.\n\n");
+        for (int r = 0; r < IDLE_REASONS; r++)
+            strbuf_printf(out, "- *%s*: %s\n", idle_reason_name((enum idle_reason)r),
+                          idle_reason_text((enum idle_reason)r));
+        strbuf_putc(out, '\n');
+        strbuf_add(out, text.text, text.length);
+    }
+    strbuf_release(&text);
+}

@@ -16,6 +16,15 @@ struct report_phase {           /* of a pass: "fwd", "loss", "bwd", "opt", and "
     struct summary summary;     /* of samples_ns */
 };
 
+/* Why the device did nothing, a profiled step: means over `steps` of them; the reasons of profiler/idle.h. Their sum is what no kernel
+ * but a collective covers, so that total_ns is idle_ns and the time in which only collectives ran. */
+struct report_idle {
+    uint64_t steps;
+    double total_ns, ns[IDLE_REASONS];
+    const char *sync_layer;     /* that asked for most of IDLE_SYNC; "" */
+    double sync_layer_ns;
+};
+
 struct report_pass {
     bool present;               /* the pass was asked for */
     enum pass pass;
@@ -27,6 +36,7 @@ struct report_pass {
     struct ratio overhead;      /* profiled ÷ timed; NaN when no profiled steps */
     double busy_ns, idle_ns, wall_ns, attributed_ns; /* per profiled step, means; NaN when unknown */
     double kernel_ns;           /* sum of kernel times a step; above busy_ns where streams overlap */
+    struct report_idle idle;
 };
 
 /* A log histogram as the document keeps it: the bins that were hit, ascending. A word holds a bin (octave · 32 + bin)

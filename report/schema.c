@@ -46,7 +46,8 @@ static const char *name_counters(int value)
 
 static const char *name_record_kind(int value)
 {
-    static const char *const names[RECORD_KIND_COUNT] = {"kernel", "copy", "memset", "sync", "overhead", "counters"};
+    static const char *const names[RECORD_KIND_COUNT] = {"kernel",   "copy",     "memset", "sync",
+                                                         "overhead", "counters", "wait"};
     return names[value];
 }
 
@@ -216,6 +217,30 @@ static bool warmup_rows(const void *item)
     return ((const struct report_pass *)item)->warmup_rows;
 }
 
+#define IDLE(key, reason, text)                                                                                        \
+    {                                                                                                                  \
+        key "_ns", FIELD_DOUBLE, AT(struct report_idle, ns[reason]), text                                              \
+    }
+static const struct field idle_list[] = {
+    {"steps", FIELD_UNSIGNED, AT(struct report_idle, steps), "profiled steps that were looked at", .zero = true},
+    {"total_ns", FIELD_DOUBLE, AT(struct report_idle, total_ns),
+     "of a step: no kernel but a collective ran; the sum of these"},
+    IDLE("launch", IDLE_LAUNCH, "launch-bound: the host was in Python, between operators or asleep"),
+    IDLE("sync", IDLE_SYNC, "after a synchronisation that let the queue run dry"),
+    IDLE("data", IDLE_DATA, "the host waited for its data loader"),
+    IDLE("rank", IDLE_RANK, "only a collective was under way: waiting for another rank, or for bytes"),
+    IDLE("queue", IDLE_QUEUE, "launched, and not begun: dependences, gaps between kernels"),
+    IDLE("unknown", IDLE_UNKNOWN, "nothing is known of what came next"),
+    {"sync_layer", FIELD_STRING, AT(struct report_idle, sync_layer), "that asked for most of sync_ns"},
+    {"sync_layer_ns", FIELD_DOUBLE, AT(struct report_idle, sync_layer_ns), "of sync_ns"},
+};
+SET(idle, struct report_idle, "idle time");
+
+static bool idle_present(const void *item)
+{
+    return ((const struct report_idle *)item)->steps > 0;
+}
+
 static const struct field pass_list[] = {
     {"phases", FIELD_KEYED, AT(struct report_pass, phases), "wall time by phase, and in total", .fields = &phase_fields,
      .name = name_phase_or_total, .count = PHASE_COUNT + 1, .present = phase_present, .mark = phase_mark},
@@ -229,6 +254,8 @@ static const struct field pass_list[] = {
     {"busy_ns", FIELD_DOUBLE, AT(struct report_pass, busy_ns), "union of kernel intervals a step"},
     {"idle_ns", FIELD_DOUBLE, AT(struct report_pass, idle_ns), "wall - busy"},
     {"kernel_ns", FIELD_DOUBLE, AT(struct report_pass, kernel_ns), "sum of kernel times a step"},
+    {"idle", FIELD_MAP, AT(struct report_pass, idle), "why the device did nothing, a profiled step",
+     .fields = &idle_fields, .present = idle_present},
     {"attributed_ns", FIELD_DOUBLE, AT(struct report_pass, attributed_ns), "sum of those that belong to a layer"},
 };
 SET(pass, struct report_pass, "a pass");
@@ -479,7 +506,8 @@ static const struct field cell_list[] = {
     {"id", FIELD_UNSIGNED, CELL(run_id), "of the run"},
     {"status", FIELD_ENUM, CELL(status), "how it ended", .name = name_status, .count = STATUS_COUNT, .required = true},
     {"reason", FIELD_STRING, CELL(reason), "one line"},
-    {"requested", FIELD_MAP, CELL(requested), "the cell of the profile", .fields = &requested_fields, .present = is_model},
+    {"requested", FIELD_MAP, CELL(requested), "the cell of the profile", .fields = &requested_fields,
+     .present = is_model},
     {"attached", FIELD_MAP, CELL(requested), "a command of the user's instead of a cell", .fields = &attached_fields,
      .present = is_command},
     {"effective", FIELD_MAP, .offset = 0, .about = "what actually ran; left out when nothing could",

@@ -101,6 +101,28 @@ static void add_fact(const struct area *area, int *x, enum style style, const ch
     *x += 2 + columns;
 }
 
+/* "idle 31 %: launch 22 %, data 8 %": of a profiled step, the two largest reasons of a hundredth or more. */
+static bool idle_text(const struct report_pass *pass, char *text, size_t size)
+{
+    const struct report_idle *idle = &pass->idle;
+    if (!idle->steps || !(pass->wall_ns > 0) || !is_known(idle->total_ns))
+        return false;
+    int used = snprintf(text, size, "idle %.0f %%", 100 * fmin(1, idle->total_ns / pass->wall_ns));
+    int last = IDLE_REASONS;
+    for (int shown = 0; shown < 2; shown++) {
+        int largest = last == 0; /* any but the one that was shown */
+        for (int r = 0; r < IDLE_REASONS; r++)
+            if (r != last && idle->ns[r] > idle->ns[largest])
+                largest = r;
+        if (idle->ns[largest] < 0.01 * pass->wall_ns)
+            break;
+        used += snprintf(text + used, size - (size_t)used, "%s %s %.0f %%", shown ? "," : ":",
+                         idle_reason_name((enum idle_reason)largest), 100 * fmin(1, idle->ns[largest] / pass->wall_ns));
+        last = largest;
+    }
+    return true;
+}
+
 /* Facts in order of importance; what has no room is left out whole. */
 static void draw_facts(const struct app *app, const struct area *area, int x)
 {
@@ -118,7 +140,17 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
         const struct report_phase *total = &cell->passes[pass].phases[PHASE_COUNT];
         const bool warmup = total->warmup_count && !total->profiled_count && kernel_largest(cell, pass) >= 0;
         snprintf(text, sizeof text, "pass %s%s", pass_name((enum pass)pass), warmup ? ": warm-up figures" : "");
-        add_fact(area, &x, warmup ? STYLE_WARN : STYLE_NORMAL, text);
+        const bool command = cell->requested.command[0];
+        if (warmup || !command) /* the steps of a program that is attached to are what they are */
+            add_fact(area, &x, warmup ? STYLE_WARN : STYLE_NORMAL, text);
+        if (idle_text(&cell->passes[pass], text, sizeof text))
+            add_fact(area, &x, STYLE_NORMAL, text);
+    }
+    const char *way = note_text(cell, "attribution");
+    if (way) { /* in full where there is room and it lacks something */
+        const bool whole = strncmp(way, "RecordFunction:", 15) == 0;
+        snprintf(text, sizeof text, "by %.*s", whole ? 14 : (int)sizeof text - 4, way);
+        add_fact(area, &x, whole ? STYLE_DIM : STYLE_WARN, text);
     }
     const char *suspended = note_text(cell, "suspended");
     if (suspended) {

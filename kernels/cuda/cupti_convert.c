@@ -222,8 +222,10 @@ enum verdict activity_convert(const struct conversion *conversion, const CUpti_A
         struct activity activity = {
             .start = wait->start, .end = wait->end, .correlation = wait->correlationId, .stream = wait->streamId};
         enum verdict verdict = host_activity(conversion, &activity, EVENT_SYNC, event, step);
-        if (is_handed_over(verdict))
+        if (is_handed_over(verdict)) {
             event->name = name_cache_text(conversion->names, synchronization_name(wait->type));
+            event->bytes = wait->type != CUPTI_ACTIVITY_SYNCHRONIZATION_TYPE_STREAM_WAIT_EVENT; /* the host waits */
+        }
         return verdict;
     }
     case CUPTI_ACTIVITY_KIND_OVERHEAD: {
