@@ -48,6 +48,7 @@ void session_free(struct session *session)
         return;
     ranks_release(session);
     vec_release(&session->links);
+    attach_free(session->attach);
     for (size_t i = 0; i < session->replays.count; i++)
         replay_close(session->replays.items[i]);
     vec_release(&session->replays);

@@ -179,6 +179,7 @@ int main(int argc, char **argv)
     }
     if (!code && strcmp(mode, "exec") == 0) {
         step();
+        rest(200000000); /* exec ends the thread that tells of places, whatever it has left to say */
         execl(argv[0], argv[0], "ranges", argv[2], (char *)NULL);
         code = 1;
     }
