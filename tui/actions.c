@@ -16,20 +16,42 @@ static bool needs_session(struct app *app)
     return false;
 }
 
-void action_run_cell(struct app *app, const struct cell *cell)
+/* The run that has to be stopped before another one starts, or NULL. */
+static const struct run *endless(const struct app *app)
+{
+    for (size_t i = 0; i < session_run_count(app->session); i++) {
+        const struct run *run = session_run(app->session, i);
+        if (run->cell.steps == STEPS_FOREVER && (run->status == STATUS_RUNNING || run->status == STATUS_PENDING))
+            return run;
+    }
+    return NULL;
+}
+
+/* `how`: " with …", "" when there is nothing to say of it. */
+static void queue_cell(struct app *app, const struct cell *cell, const char *how)
 {
     if (!needs_session(app))
         return;
     const bool idle = session_idle(app->session);
+    const struct run *before = endless(app);
     const uint32_t id = session_add(app->session, cell);
     if (!id) {
         app_message(app, STYLE_BAD, "no memory for another run");
         return;
     }
-    app_message(app, STYLE_GOOD, idle ? "run %u starts" : "run %u queued; it starts when those before it end", id);
+    if (before)
+        app_message(app, STYLE_WARN, "run %u%s waits: run %u goes on until it is stopped (x)", id, how, before->id);
+    else
+        app_message(app, STYLE_GOOD, idle ? "run %u%s starts" : "run %u%s queued; it starts when those before it end",
+                    id, how);
     app->follow = true;
     app->paused = false; /* whoever starts a run wants to see it */
     app->focus.run = NO_RUN;
+}
+
+void action_run_cell(struct app *app, const struct cell *cell)
+{
+    queue_cell(app, cell, "");
 }
 
 /* The run that a command is about: the selected one in the list of runs, elsewhere the one on the screen. */
@@ -53,14 +75,26 @@ static void stop(struct app *app, const struct report_cell *cell)
     }
 }
 
-static void rerun(struct app *app, const struct report_cell *cell, bool forever)
+static void run_forever(struct app *app, const struct report_cell *cell)
 {
     struct cell again = cell->requested;
-    if (forever)
-        again.steps = STEPS_FOREVER;
-    else if (again.steps == STEPS_FOREVER && cell->status == STATUS_RUNNING)
-        again.steps = 5;
+    again.steps = STEPS_FOREVER;
     action_run_cell(app, &again);
+}
+
+/* The form with what ran: Enter alone runs it again, a figure typed first is the batch size. */
+static void rerun(struct app *app, const struct report_cell *cell)
+{
+    struct cell again = cell->requested;
+    if (!needs_session(app))
+        return;
+    if (again.command[0]) { /* has no model to change */
+        action_run_cell(app, &again);
+        return;
+    }
+    if (again.steps == STEPS_FOREVER && cell->status == STATUS_RUNNING)
+        again.steps = 5;
+    modal_open(app, form_create(&again, "batch_size"));
 }
 
 /* Counters are a mode of their own: on a GPU each pass runs a few times more for them. */
@@ -68,9 +102,7 @@ static void rerun_counted(struct app *app, const struct report_cell *cell)
 {
     struct cell again = cell->requested;
     again.counters = again.counters == COUNTERS_ON ? COUNTERS_OFF : COUNTERS_ON;
-    action_run_cell(app, &again);
-    if (app->session)
-        app_message(app, STYLE_GOOD, "queued %s hardware counters", again.counters == COUNTERS_ON ? "with" : "without");
+    queue_cell(app, &again, again.counters == COUNTERS_ON ? " with hardware counters" : " without hardware counters");
 }
 
 /* Nothing is compared any more, on the way back neither. */
@@ -93,10 +125,11 @@ static void toggle_baseline(struct app *app, const struct report_cell *cell)
     app_message(app, STYLE_NORMAL, "run %u is the baseline: ratios below 1 are faster", cell->run_id);
 }
 
-/* In Kernels on and off; from Runs to the kernels of the selected one, one by one: the baseline's are known so. */
+/* In most views on and off; from Runs to the kernels of the selected one, one by one: the baseline's are known so. */
 static void compare(struct app *app, const struct report_cell *cell)
 {
-    if ((app->view == VIEW_KERNELS || app->view == VIEW_LAYERS) && app->focus.compare) {
+    const bool here = app->view != VIEW_RUNS;
+    if (here && app->focus.compare) {
         app->focus.compare = false;
         return;
     }
@@ -108,7 +141,7 @@ static void compare(struct app *app, const struct report_cell *cell)
         app_message(app, STYLE_WARN, "run %u is the baseline itself; select another", cell->run_id);
         return;
     }
-    if (app->view == VIEW_KERNELS || app->view == VIEW_LAYERS) {
+    if (here) {
         app->focus.compare = true;
         app->generation[app->view] = UINT64_MAX;
         return;
@@ -146,7 +179,7 @@ void action_command(struct app *app, enum command command)
         } else {
             cell_default(&fresh);
         }
-        modal_open(app, form_create(&fresh));
+        modal_open(app, form_create(&fresh, NULL));
         return;
     }
     if (!cell) {
@@ -159,10 +192,10 @@ void action_command(struct app *app, enum command command)
             stop(app, cell);
         break;
     case COMMAND_RERUN:
-        rerun(app, cell, false);
+        rerun(app, cell);
         break;
     case COMMAND_CONTINUOUS:
-        rerun(app, cell, true);
+        run_forever(app, cell);
         break;
     case COMMAND_COUNTERS:
         rerun_counted(app, cell);

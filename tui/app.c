@@ -39,6 +39,9 @@ void app_save_config(struct app *app)
 void app_keep_order(struct app *app, const struct table *table)
 {
     const int slot = table->ops->slot;
+    /* Somebody looked at a file in an order of theirs: the next run has nothing to do with that. */
+    if (!app->session)
+        return;
     if (app->config.sort[slot] == table->sort && app->config.ascending[slot] == table->ascending)
         return;
     app->config.sort[slot] = table->sort;
@@ -184,9 +187,18 @@ const char *cell_has_none(struct app *app, const struct report_cell *cell, const
         return app->session ? "no run yet: n starts one" : "this report holds no run";
     if (cell->status == STATUS_PENDING)
         return "this run waits for those before it";
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (strcmp(words[i], what) == 0)
-            return cell->status == STATUS_RUNNING ? running[i] : never[i];
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        if (strcmp(words[i], what) != 0)
+            continue;
+        if (cell->status == STATUS_RUNNING)
+            return running[i];
+        if (cell->status == STATUS_OK)
+            return never[i];
+        const bool reason = cell->reason && cell->reason[0];
+        snprintf(app->none, sizeof app->none, "%s (%s%s%s)", never[i], status_name(cell->status), reason ? ": " : "",
+                 reason ? cell->reason : "");
+        return app->none;
+    }
     return "";
 }
 
@@ -272,7 +284,7 @@ void app_switch(struct app *app, enum view_id view)
     whole.scope = NO_SCOPE;
     whole.part = (struct kernel_part){0};
     app->crumb_count = 0;
-    if (view == VIEW_KERNELS || view == VIEW_LAYERS)
+    if (view == VIEW_KERNELS || view == VIEW_LAYERS || view == VIEW_ROOFLINE)
         app->focus = whole;
     if (view != VIEW_RUNS)
         app->crumbs[app->crumb_count++] = (struct crumb){VIEW_RUNS, whole, cell ? (uint64_t)cell->run_id + 1 : 0};
@@ -298,6 +310,33 @@ static void next_pass(struct app *app)
             return;
         }
     }
+}
+
+int app_phase(const struct app *app)
+{
+    return app->focus.part.chosen[GROUP_PHASE] ? app->focus.part.value[GROUP_PHASE] : -1;
+}
+
+/* Backward first: it is what is asked for most. Phases in which nothing ran are left out. */
+void app_next_phase(struct app *app)
+{
+    static const enum phase order[] = {PHASE_BWD, PHASE_FWD, PHASE_OPT, PHASE_LOSS, PHASE_RECOMPUTE, PHASE_NONE};
+    const int count = sizeof order / sizeof *order, now = app_phase(app);
+    const struct report_cell *cell = app_cell(app);
+    const int pass = app_pass(app, cell);
+    bool ran[PLACE_PHASE_COUNT] = {false};
+    int at = -1;
+    for (size_t i = 0; cell && i < cell->kernel_count; i++)
+        ran[cell->kernels[i].phase] |= cell->kernels[i].pass == pass && cell->kernels[i].calls > 0;
+    for (int i = 0; i < count; i++)
+        if (now == (int)order[i])
+            at = i;
+    for (at++; at < count && !ran[order[at]];)
+        at++;
+    app->focus.part.chosen[GROUP_PHASE] = at < count;
+    app->focus.part.value[GROUP_PHASE] = at < count ? (int32_t)order[at] : 0;
+    app_message(app, STYLE_NORMAL, at < count ? "only %s; f goes on" : "%s phases",
+                at < count ? phase_name(order[at]) : "all");
 }
 
 /* One step back: a search or filter goes first, then the way through the views. Never out of the program. */
@@ -379,6 +418,9 @@ static bool common_command(struct app *app, enum command command, int key)
     case COMMAND_PASS:
         next_pass(app);
         return true;
+    case COMMAND_PHASE:
+        app_next_phase(app);
+        return true;
     case COMMAND_FOLLOW:
         toggle_follow(app);
         return true;
@@ -444,8 +486,6 @@ void app_command(struct app *app, enum command command, int key)
 static void mouse_command(struct app *app, const struct mouse *mouse)
 {
     struct table *table = view_table(app, app->view);
-    const int sort = table ? table->sort : 0;
-    const bool ascending = table && table->ascending;
     if (mouse->action == MOUSE_WHEEL_UP || mouse->action == MOUSE_WHEEL_DOWN) {
         for (int i = 0; i < 3; i++)
             app_command(app, mouse->action == MOUSE_WHEEL_UP ? COMMAND_UP : COMMAND_DOWN, 0);
@@ -469,9 +509,7 @@ static void mouse_command(struct app *app, const struct mouse *mouse)
         view_ops(app->view)->click(app, app->states[app->view], mouse->y, mouse->x);
     }
     app->last_click = app->now;
-    app->last_click_y = mouse->y;
-    if (table && (table->sort != sort || table->ascending != ascending))
-        app_keep_order(app, table);
+    app->last_click_y = mouse->y; /* an order that a click made is not kept: clicks go astray */
 }
 
 /* The first ^C ends what runs and keeps its data; the second, or one with nothing running, quits. */

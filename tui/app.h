@@ -81,6 +81,7 @@ struct app {
     struct devices_query devices;
     struct modal *devices_modal; /* waits for their answer; NULL: it was closed */
     struct prompt prompt;
+    char none[480]; /* why a view is empty, of the last one that was drawn */
     char message[320];
     enum style message_style;
     uint64_t message_until;
@@ -123,12 +124,15 @@ int app_pass(const struct app *app, const struct report_cell *cell); /* NO_PASS 
 
 /* "eager" or "compile": what ran once that is settled, before it what was asked for. */
 const char *cell_mode(const struct report_cell *cell);
+/* The phase that is shown alone, or −1: all. */
+int app_phase(const struct app *app);
+void app_next_phase(struct app *app);
 
 void app_key(struct app *app, int key, const struct mouse *mouse);
 void app_command(struct app *app, enum command command, int key);
 /* Brings the view that is shown up to date when the document has changed behind it: before keys act on it. */
 void app_sync(struct app *app);
-/* Why there is nothing to show of a cell yet, or for ever. */
+/* Why there is nothing to show of a cell yet, or for ever, and then how the run ended. Valid until the next call. */
 const char *cell_has_none(struct app *app, const struct report_cell *cell, const char *what);
 /* Leaves a crumb and goes to a view. */
 void app_open(struct app *app, enum view_id view, const struct focus *focus);
@@ -138,7 +142,8 @@ void app_open_module(struct app *app, const struct report_cell *cell, int pass, 
 void app_open_group(struct app *app, const struct report_cell *cell, int pass, enum grouping grouping, int32_t group);
 bool app_back(struct app *app);
 void app_switch(struct app *app, enum view_id view);
-/* A new table's columns and order as they were kept; the order kept for next time; all settings written. */
+/* A new table's columns and order as they were kept; the order kept for next time, of a screen with runs of its own; all settings
+ * written. */
 void app_configure_table(const struct app *app, struct table *table);
 void app_keep_order(struct app *app, const struct table *table);
 void app_save_config(struct app *app);

@@ -241,13 +241,14 @@ static void crumb_text(const struct app *app, enum view_id view, const struct fo
     size_t used = (size_t)snprintf(text, size, "%s", view_ops(view)->name);
     if (used >= size)
         return;
-    if (view == VIEW_KERNELS || view == VIEW_LAYERS)
+    if (view == VIEW_KERNELS || view == VIEW_LAYERS || view == VIEW_ROOFLINE)
         used += part_text(cell, focus, text + used, size - used);
     if (view == VIEW_KERNELS && focus->grouping != GROUP_KERNEL && used < size)
         used += (size_t)snprintf(text + used, size - used, " by %s", grouping_names[focus->grouping]);
     if (view == VIEW_HISTOGRAM && cell && focus->kernel && kernel_find(cell, focus->kernel) >= 0)
-        snprintf(text + used, size - used, " of %.40s", cell->kernels[kernel_find(cell, focus->kernel)].name);
-    else if ((view == VIEW_KERNELS || view == VIEW_LAYERS) && focus->compare && used < size)
+        used += (size_t)snprintf(text + used, size - used, " of %.40s",
+                                 cell->kernels[kernel_find(cell, focus->kernel)].name);
+    if ((view == VIEW_KERNELS || view == VIEW_LAYERS || view == VIEW_HISTOGRAM) && focus->compare && used < size)
         snprintf(text + used, size - used, " against run %u", app->baseline);
 }
 

@@ -329,7 +329,7 @@ static void form_release(struct modal *modal)
     free(modal);
 }
 
-struct modal *form_create(const struct cell *cell)
+struct modal *form_create(const struct cell *cell, const char *key)
 {
     static const struct modal_ops ops = {form_draw, form_key, form_release};
     struct form *form = calloc(1, sizeof *form);
@@ -337,6 +337,9 @@ struct modal *form_create(const struct cell *cell)
         abort();
     form->modal.ops = &ops;
     form->cell = *cell;
+    for (int i = 0; key && i < FIELD_COUNT; i++)
+        if (strcmp(fields[i].key, key) == 0)
+            form->selected = i;
     show_cell(form, -1);
     check(form);
     return &form->modal;

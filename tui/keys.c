@@ -7,7 +7,7 @@
 #define IN(view) (1u << VIEW_##view)
 #define ALL ((1u << VIEW_COUNT) - 1)
 #define LISTS (IN(RUNS) | IN(KERNELS) | IN(LAYERS) | IN(ROOFLINE) | IN(LOG))
-#define TABLES (IN(RUNS) | IN(KERNELS) | IN(LAYERS))
+#define TABLES (IN(RUNS) | IN(KERNELS) | IN(LAYERS) | IN(ROOFLINE))
 #define PLOTS (IN(HISTOGRAM) | IN(TIMELINE) | IN(MEMORY))
 
 /* In the order of the footer: what is likeliest to be needed in a view comes first. */
@@ -23,9 +23,13 @@ static const struct binding bindings[] = {
      "to what is said of the selected run below the list, and back; so does the last row's Down", "Move"},
     {COMMAND_NEW, "n F7", ALL, "New run", "start another run: a form (while a search is active: next match)", "Runs"},
     {COMMAND_STOP, "x", ALL, "Stop", "stop the run and keep its data", "Runs"},
-    {COMMAND_RERUN, "r", ALL, "Rerun", "run the same configuration again", "Runs"},
+    {COMMAND_RERUN, "r", ALL, "Rerun",
+     "run this configuration again: the form filled with it, at the batch size; Enter alone runs the same", "Runs"},
     {COMMAND_PASS, "p", IN(KERNELS) | IN(LAYERS) | IN(HISTOGRAM) | IN(ROOFLINE) | IN(TIMELINE), "Pass",
      "next pass: fwd, fwd_bwd, train_step", "View"},
+    {COMMAND_PHASE, "f", IN(KERNELS) | IN(LAYERS) | IN(ROOFLINE), "Phase",
+     "only one phase: backward, forward, the others that there are, and all again; layers come costliest first",
+     "View"},
     {COMMAND_GROUP, "b", IN(KERNELS) | IN(LAYERS) | IN(ROOFLINE), "Group",
      "group by kernel, class, module, layer, phase (roofline: kernel, layer); layers: all blocks as one, or each",
      "View"},
@@ -33,7 +37,8 @@ static const struct binding bindings[] = {
     {COMMAND_SEARCH, "/ F3", TABLES | IN(LOG), "Search", "incremental search", "Find"},
     {COMMAND_SORT_PICK, "s F6", TABLES, "Sort", "choose the sort column", "View"},
     {COMMAND_BASELINE, "d", IN(RUNS), "Baseline", "mark the baseline; the other runs show their ratio to it", "Runs"},
-    {COMMAND_COMPARE, "=", TABLES, "Compare", "compare this run's kernels or layers with the baseline's", "Runs"},
+    {COMMAND_COMPARE, "=", IN(RUNS) | IN(KERNELS) | IN(LAYERS) | IN(HISTOGRAM), "Compare",
+     "compare this run's kernels, layers or one kernel's launches with the baseline's", "Runs"},
     {COMMAND_WARMUP, "u", IN(HISTOGRAM), "Warm-up", "include or leave out warm-up launches", "View"},
     {COMMAND_SPLIT, "v", IN(HISTOGRAM), "Split", "split by nothing, phase, layer", "View"},
     {COMMAND_MODE, "m", IN(MEMORY) | IN(TIMELINE), "Mode",

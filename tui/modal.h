@@ -19,7 +19,8 @@ void modal_open(struct app *app, struct modal *modal); /* takes it over */
 void modal_close(struct app *app);
 
 struct modal *help_create(const struct app *app);
-struct modal *form_create(const struct cell *cell); /* the new-run form, filled from `cell` */
+/* The new-run form, filled from `cell`; the cursor is in the field of that key, NULL: the first. */
+struct modal *form_create(const struct cell *cell, const char *key);
 
 /* A list to choose from. Choosing calls back and closes, unless the callback says to stay. */
 struct picker_item {

@@ -202,7 +202,7 @@ static bool choose_device(struct app *app, struct modal *modal, int index, int k
         app_message(app, STYLE_BAD, "%s", error.text);
         return false;
     }
-    modal_open(app, form_create(&fresh)); /* closes this one */
+    modal_open(app, form_create(&fresh, NULL)); /* closes this one */
     return true;
 }
 

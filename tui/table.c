@@ -623,6 +623,18 @@ void table_draw(struct table *table, const void *context, const struct area *are
     table->refresh = false;
 }
 
+void table_asked(const struct table *table, char *text, size_t size)
+{
+    const struct {
+        const char *name, *asked;
+    } both[] = {{"filter", table->filter}, {"search", table->search}};
+    for (int i = 0; i < 2; i++) {
+        const size_t used = strlen(text);
+        if (both[i].asked[0] && used + 1 < size)
+            snprintf(text + used, size - used, "%s%s: %s", used ? ", " : "", both[i].name, both[i].asked);
+    }
+}
+
 void table_copy(const struct table *table, const void *context, struct strbuf *out)
 {
     size_t index;

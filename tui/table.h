@@ -130,5 +130,7 @@ bool table_click(struct table *table, int y, int x, uint64_t now);
 uint32_t table_automatic(const struct table_ops *ops);
 /* What a row shows in a column. */
 void table_cell(const struct table *table, const void *context, size_t index, int column, struct cell_text *out);
+/* Adds ", filter: x, search: y" where they are set. */
+void table_asked(const struct table *table, char *text, size_t size);
 /* The row as tab-separated text. */
 void table_copy(const struct table *table, const void *context, struct strbuf *out);

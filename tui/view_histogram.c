@@ -221,15 +221,34 @@ static void draw_bars(const struct histogram_state *state, const uint64_t *bins,
     plot_bars(area, heights, width, STYLE_BAR, styles);
 }
 
-static int draw_cursor_line(const struct histogram_state *state, const uint64_t *bins, uint64_t total,
-                            const struct area *area, int y)
+/* What is drawn: a kernel's launches, and beside them the baseline's. */
+struct picture {
+    const struct report_cell *cell;
+    int32_t index;
+    const uint64_t *bins, *warmup, *base_bins;
+    uint64_t total, base_total;
+    uint32_t base_run; /* NO_RUN: nothing is compared */
+    const struct report_kernel *base;
+};
+
+static double percent_of(uint64_t part, uint64_t total)
+{
+    return total ? (double)part * 100 / (double)total : 0.0;
+}
+
+static int draw_cursor_line(const struct histogram_state *state, const struct picture *picture, const struct area *area,
+                            int y)
 {
     char low[FORMAT_SIZE], high[FORMAT_SIZE];
-    return area_printf(area, y, 0, STYLE_NORMAL, "cursor %s to %s: %llu launch%s, %.1f %%",
-                       format_duration(low, bin_edge(state->cursor)),
-                       format_duration(high, bin_edge(state->cursor + 1)), (unsigned long long)bins[state->cursor],
-                       bins[state->cursor] == 1 ? "" : "es",
-                       total ? (double)bins[state->cursor] * 100 / (double)total : 0.0);
+    const uint64_t own = picture->bins[state->cursor], base = picture->base_bins[state->cursor];
+    int x =
+        area_printf(area, y, 0, STYLE_NORMAL, "cursor %s to %s: %llu launch%s, %.1f %%",
+                    format_duration(low, bin_edge(state->cursor)), format_duration(high, bin_edge(state->cursor + 1)),
+                    (unsigned long long)own, own == 1 ? "" : "es", percent_of(own, picture->total));
+    if (picture->base)
+        x += area_printf(area, y, x, STYLE_DIM, "; baseline %llu, %.1f %%", (unsigned long long)base,
+                         percent_of(base, picture->base_total));
+    return x;
 }
 
 /* Says what two groups of launches are: after the cursor's line, of which `used` columns are taken, else in a line of its own.
@@ -254,19 +273,60 @@ static int draw_hint(struct histogram_state *state, const struct report_cell *ce
     return 1;
 }
 
-static void draw_all(struct histogram_state *state, const struct report_cell *cell, int32_t index, const uint64_t *bins,
-                     const uint64_t *warmup, uint64_t total, const struct area *area)
+/* The baseline's launches of the kernel, or that it has none: a line below the kernel's own figures. */
+static void draw_base_line(const struct picture *picture, const struct area *area, int y)
 {
-    const struct report_kernel *kernel = &cell->kernels[index];
+    char a[FORMAT_SIZE], b[FORMAT_SIZE], c[FORMAT_SIZE], count[FORMAT_SIZE];
+    const struct report_kernel *base = picture->base, *own = &picture->cell->kernels[picture->index];
+    if (!base) {
+        area_printf(area, y, 0, STYLE_WARN, "run %u, the baseline, has no kernel of this name, phase and pass",
+                    picture->base_run);
+        return;
+    }
+    const int x = area_printf(area, y, 0, STYLE_DIM, "run %u, baseline: n %s  p50 %s  p95 %s", picture->base_run,
+                              format_count(count, (double)base->calls), format_duration(a, base->median_ns),
+                              format_duration(b, base->p95_ns));
+    area_printf(area, y, x, STYLE_BOLD, "  p50 is %s of it", format_ratio(c, own->median_ns / base->median_ns));
+}
+
+/* Bars with the largest count beside them, for the marks below the least. */
+static void draw_plot(const struct histogram_state *state, const uint64_t *bins, const uint64_t *warmup,
+                      const struct area *area, int y, const struct area *plot)
+{
     uint64_t most;
-    const int used = draw_cursor_line(state, bins, total, area, 2);
-    const int top = 3 + draw_hint(state, cell, index, bins, used, area);
-    const struct area plot = area_part(area, top, 9, area->height - top - 3, area->width - 9);
+    draw_bars(state, bins, warmup, plot, &most);
+    area_printf(area, y, 0, STYLE_AXIS, "%8llu", (unsigned long long)most);
+    if (plot->height > 1)
+        area_printf(area, y + plot->height - 1, 0, STYLE_AXIS, "%8d", 0);
+}
+
+#define LEAST_HALVES 7 /* lines for two pictures and what is said of the second */
+
+static void draw_all(struct histogram_state *state, const struct picture *picture, const struct area *area)
+{
+    static const uint64_t no_warmup[BINS] = {0};
+    const struct report_kernel *kernel = &picture->cell->kernels[picture->index];
+    const int used = draw_cursor_line(state, picture, area, 2);
+    int top = 3 + draw_hint(state, picture->cell, picture->index, picture->bins, used, area);
+    const bool compared = picture->base_run != NO_RUN;
+    struct area plot = area_part(area, top, 9, area->height - top - 3, area->width - 9);
     fit_columns(state, plot.width);
     state->plot_x = plot.x;
-    draw_bars(state, bins, warmup, &plot, &most);
-    area_printf(area, top, 0, STYLE_AXIS, "%8llu", (unsigned long long)most);
-    area_printf(area, top + plot.height - 1, 0, STYLE_AXIS, "%8d", 0);
+    /* This run above, the baseline below on the same axis; where it is low, the baseline's line alone. */
+    const bool halves = picture->base && plot.height >= LEAST_HALVES;
+    if (compared && !halves && plot.height >= 2) {
+        draw_base_line(picture, area, top++);
+        plot = area_part(area, top, 9, area->height - top - 3, area->width - 9);
+    }
+    const int lower = halves ? (plot.height - 1) / 2 : 0;
+    const struct area upper = area_part(&plot, 0, 0, halves ? plot.height - 1 - lower : plot.height, plot.width);
+    draw_plot(state, picture->bins, picture->warmup, area, top, &upper);
+    if (halves) {
+        const int y = top + upper.height;
+        const struct area base = area_part(area, y + 1, 9, lower, area->width - 9);
+        draw_base_line(picture, area, y);
+        draw_plot(state, picture->base_bins, no_warmup, area, y + 1, &base);
+    }
     const struct area below = area_part(area, top + plot.height, 9, 3, area->width - 9);
     draw_axis(state, &below, 0);
     /* The bin under the cursor: a mark above it and one below, so that its bar stays what it is. */
@@ -375,6 +435,24 @@ static bool has_warmup(const struct histogram_state *state)
     return state->warmup && state->split == SPLIT_NONE;
 }
 
+/* The same kernel's launches in the baseline. */
+static void add_baseline(const struct app *app, struct picture *picture, uint64_t id, uint64_t *bins)
+{
+    const struct report_cell *base = app_find_cell(app, app->baseline);
+    struct histogram all = {0};
+    if (!base || base == picture->cell)
+        return;
+    const int32_t index = kernel_find(base, id);
+    picture->base_run = base->run_id;
+    if (index < 0)
+        return;
+    picture->base = &base->kernels[index];
+    report_bins_expand(&picture->base->histogram, &all);
+    bins_of(&all, bins);
+    picture->base_total = all.count;
+    histogram_release(&all);
+}
+
 static void histogram_view_draw(struct app *app, void *opaque, const struct area *area)
 {
     struct histogram_state *state = opaque;
@@ -399,9 +477,15 @@ static void histogram_view_draw(struct app *app, void *opaque, const struct area
         state->zoom = state->top = 0;
     }
     struct histogram all = {0};
-    uint64_t *bins = calloc(2 * BINS, sizeof *bins);
+    uint64_t *bins = calloc(4 * BINS, sizeof *bins);
     if (!bins)
         return;
+    struct picture picture = {.cell = cell,
+                              .index = index,
+                              .bins = bins,
+                              .warmup = bins + BINS,
+                              .base_bins = bins + 2 * BINS,
+                              .base_run = NO_RUN};
     report_bins_expand(&kernel->histogram, &all);
     if (has_warmup(state)) {
         struct histogram warmup = {0};
@@ -411,14 +495,20 @@ static void histogram_view_draw(struct app *app, void *opaque, const struct area
         report_bins_expand(&kernel->warmup_histogram, &all);
     }
     bins_of(&all, bins);
+    picture.total = all.count;
+    if (app->focus.compare && state->split == SPLIT_NONE)
+        add_baseline(app, &picture, id, bins + 2 * BINS);
+    /* The axis is that of both. */
+    for (int i = 0; i < BINS; i++)
+        bins[3 * BINS + i] = bins[i] + picture.base_bins[i];
     info_lines(cell, kernel, area);
     const struct area rest =
         has_counters_line(kernel, area) ? area_part(area, 1, 0, area->height - 1, area->width) : *area;
-    if (!choose_range(state, bins))
+    if (!choose_range(state, bins + 3 * BINS))
         area_text_fit(&rest, 3, 1, area->width - 2, STYLE_DIM,
                       "no launch of it was timed; u shows those of the warm-up");
     else if (state->split == SPLIT_NONE)
-        draw_all(state, cell, index, bins, bins + BINS, all.count, &rest);
+        draw_all(state, &picture, &rest);
     else
         draw_split(app, state, cell, index, &rest);
     histogram_release(&all);

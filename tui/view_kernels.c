@@ -326,8 +326,6 @@ static void kernels_draw(struct app *app, void *state, const struct area *area)
     table_draw(&kernels->table, kernels, area,
                !cell || !cell->kernel_count ? cell_has_none(app, cell, "kernels")
                                             : "no kernel of this pass is above the threshold; L changes it");
-    if (cell && !cell->kernel_count && cell->reason && area->height > 4)
-        area_text_fit(area, 3, 1, area->width - 2, STYLE_WARN, cell->reason);
 }
 
 static void kernels_status(const struct app *app, const void *state, char *text, size_t size)
@@ -340,10 +338,10 @@ static void kernels_status(const struct app *app, const void *state, char *text,
         used += (size_t)snprintf(text + used, size - used, ", last 10 s");
     if (app->config.threshold > 0 && used < size)
         used += (size_t)snprintf(text + used, size - used, ", ≥%g%%", app->config.threshold * 100);
-    if (table->filter[0] && used < size)
-        used += (size_t)snprintf(text + used, size - used, ", filter: %s", table->filter);
-    if (table->search[0] && used < size)
-        used += (size_t)snprintf(text + used, size - used, ", search: %s", table->search);
+    if (used < size) {
+        table_asked(table, text, size);
+        used = strlen(text);
+    }
     if (kernels->query.baseline && kernels->cell && used < size)
         used += (size_t)snprintf(text + used, size - used, ", by %s",
                                  unit_name(kernel_unit(kernels->cell, &kernels->query)));

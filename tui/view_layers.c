@@ -53,9 +53,9 @@ struct layers {
     bool all_open, all_closed, blocks_apart;
     struct tree tree, base; /* base.cell NULL: nothing is compared */
     const struct report_cell *cell;
-    int pass;
+    int pass, phase; /* phase: shown alone; −1: all */
     enum unit unit;
-    double step_ns;
+    double step_ns; /* of what is shown */
 };
 
 static bool is_toggled(const struct layers *layers, uint64_t id)
@@ -101,6 +101,13 @@ static void add_row(struct layers *layers, const struct row *row, uint64_t id)
 {
     vec_push(&layers->rows, *row);
     vec_push(&layers->ids, id);
+}
+
+/* Time of what is shown: one phase, or all. */
+static double shown_time(const struct layers *layers, struct spot at)
+{
+    return layers->phase < 0 ? tree_time(&layers->tree, at, false)
+                             : tree_phase(&layers->tree, at, layers->phase, false);
 }
 
 /* A row's time in another tree: of the layer of that path, and of the kernel of that name in it; NaN where it has none. */
@@ -163,7 +170,7 @@ VALUE(recompute_value, tree_phase(tree, row->at, PHASE_RECOMPUTE, false))
 VALUE(none_value, tree_phase(tree, row->at, PHASE_NONE, false))
 VALUE(total_value, tree_time(tree, row->at, false))
 VALUE(self_value, tree_time(tree, row->at, true))
-VALUE(share_value, tree_time(tree, row->at, false) / layers->step_ns)
+VALUE(share_value, shown_time(layers, row->at) / layers->step_ns)
 VALUE(flops_value, tree_work(tree, row->at, true))
 VALUE(rate_value, rate_per_s(tree_work(tree, row->at, true), tree_time(tree, row->at, false)))
 VALUE(roof_value, roof_share(layers->cell, tree_work(tree, row->at, true), tree_work(tree, row->at, false),
@@ -273,7 +280,8 @@ static const struct table_column columns[COLUMNS_COUNT] = {
                     none_value, format_duration, none_text},
     [TOTAL] = {"total", "total", "all phases, inclusive", 9, 4, 0, total_value, format_duration, total_text},
     [SELF] = {"self", "self", "all phases, exclusive", 9, 14, COLUMN_HIDDEN, self_value, format_duration, self_text},
-    [SHARE] = {"share", "%", "of the step's kernel time, inclusive", 5, 1, 0, share_value, format_percent, share_text},
+    [SHARE] = {"share", "%", "of the step's kernel time, or of that of the phase that is shown; inclusive", 5, 1, 0,
+               share_value, format_percent, share_text},
     [BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 9, COLUMN_LEFT, share_value, NULL, bar_text},
     [FLOPS] = {"flops", "FLOP", "modelled FLOPs of a step, inclusive", 8, 8, 0, flops_value, format_rate, flops_text},
     [RATE] = {"rate", "FLOP/s", "modelled FLOPs over time, inclusive", 8, 7, 0, rate_value, format_rate, rate_text},
@@ -357,6 +365,8 @@ static bool is_shown(const struct app *app, const struct layers *layers, int32_t
     const int32_t scope = app->focus.scope;
     if (layers->table.filter[0] && !layers->matches.items[layer])
         return false;
+    if (layers->phase >= 0 && !(shown_time(layers, (struct spot){layer, -1}) > 0))
+        return false;
     if (scope < 0 || !layers->blocks_apart)
         return true;
     return scope_within(layers->cell, layer, scope) || scope_within(layers->cell, scope, layer);
@@ -371,14 +381,16 @@ static void add_children(struct app *app, struct layers *layers, int32_t layer, 
     VEC(struct child) children = {0};
     for (int32_t at = tree->first_leaf.items[layer]; at >= 0; at = tree->next_leaf.items[at]) {
         const struct report_entry *leaf = &tree->leaves.items[at];
-        const bool wanted = !layers->table.filter[0] || layers->matches.items[layer] == 2 || leaf_matches(layers, leaf);
+        const bool wanted =
+            (!layers->table.filter[0] || layers->matches.items[layer] == 2 || leaf_matches(layers, leaf)) &&
+            (layers->phase < 0 || leaf->phase == layers->phase);
         const struct child child = {layer, at, (int32_t)children.count, 0};
         if (wanted && (double)leaf->total_ns >= least * steps)
             vec_push(&children, child);
     }
     for (int32_t at = tree->first_child.items[layer]; at >= 0; at = tree->next_sibling.items[at]) {
         const struct child child = {at, -1, (int32_t)children.count, 0};
-        if (is_shown(app, layers, at) && tree_time(tree, (struct spot){at, -1}, false) >= least)
+        if (is_shown(app, layers, at) && shown_time(layers, (struct spot){at, -1}) >= least)
             vec_push(&children, child);
     }
     if (layers->table.sort != NAME && children.count > 1) {
@@ -431,7 +443,7 @@ static uint64_t layers_version(const void *context, size_t index)
     }
     if (layers->base.cell)
         version = version_mix(version, base_of(layers, row));
-    return version_mix(version, round(tree_time(&layers->tree, row->at, false) / layers->step_ns * 1000));
+    return version_mix(version, round(shown_time(layers, row->at) / layers->step_ns * 1000));
 }
 
 static const struct table_ops ops = {
@@ -493,7 +505,8 @@ static void layers_update(struct app *app, void *state)
             tree_make(&layers->base, base, layers->pass, layers->blocks_apart);
         const struct kernel_query query = {.grouping = GROUP_LAYER, .baseline = layers->base.cell};
         layers->unit = kernel_unit(layers->cell, &query);
-        layers->step_ns = tree_time(&layers->tree, (struct spot){0, -1}, false);
+        layers->phase = app_phase(app);
+        layers->step_ns = shown_time(layers, (struct spot){0, -1});
         make_rows(app, layers);
     }
     show_columns(layers);
@@ -512,11 +525,11 @@ static void layers_status(const struct app *app, const void *state, char *text, 
     char attributed[FORMAT_SIZE], rest[FORMAT_SIZE];
     size_t used = 0;
     text[0] = 0;
-    if (!layers->cell || layers->pass == NO_PASS)
+    if (!layers->cell || layers->pass == NO_PASS || !layers->cell->layer_count)
         return;
     const struct report_pass *pass = &layers->cell->passes[layers->pass];
     used = (size_t)snprintf(text, size, "%s, %s a step", pass_name((enum pass)layers->pass),
-                            format_duration(attributed, layers->cell->layer_count ? layers->step_ns : UNKNOWN_DOUBLE));
+                            format_duration(attributed, layers->step_ns));
     if (is_known(pass->kernel_ns) && is_known(pass->attributed_ns) && used < size)
         used += (size_t)snprintf(text + used, size - used, ", unattributed %s",
                                  format_duration(rest, pass->kernel_ns - pass->attributed_ns));
@@ -524,8 +537,8 @@ static void layers_status(const struct app *app, const void *state, char *text, 
         used += (size_t)snprintf(text + used, size - used, ", ratio by %s", unit_name(layers->unit));
     if (app->config.threshold > 0 && used < size)
         used += (size_t)snprintf(text + used, size - used, ", ≥%g%%", app->config.threshold * 100);
-    if (layers->table.filter[0] && used < size)
-        snprintf(text + used, size - used, ", filter: %s", layers->table.filter);
+    if (used < size)
+        table_asked(&layers->table, text, size);
 }
 
 /* Enter on a layer unfolds it; on an open one, or a kernel, it shows the kernels. */
@@ -635,6 +648,16 @@ void layers_show_module(struct app *app, const char *path)
     }
 }
 
+/* The costliest of a phase comes first; all phases stand in the order of the model again. */
+static void order_by_phase(struct layers *layers, int phase)
+{
+    static const enum column columns_of[PLACE_PHASE_COUNT] = {
+        [PHASE_FWD] = FWD, [PHASE_LOSS] = LOSS,           [PHASE_BWD] = BWD,
+        [PHASE_OPT] = OPT, [PHASE_RECOMPUTE] = RECOMPUTE, [PHASE_NONE] = NONE_PHASE};
+    table_sort_by(&layers->table, phase < 0 ? NAME : (int)columns_of[phase]);
+    layers->table.ascending = phase < 0;
+}
+
 static bool layers_command(struct app *app, void *state, enum command command)
 {
     struct layers *layers = state;
@@ -646,6 +669,11 @@ static bool layers_command(struct app *app, void *state, enum command command)
     }
     if (!layers->cell || layers->rows.count == 0)
         return false;
+    if (command == COMMAND_PHASE) {
+        app_next_phase(app);
+        order_by_phase(layers, app_phase(app));
+        return true;
+    }
     switch (command) {
     case COMMAND_OPEN:
         open_row(app, layers);

@@ -127,8 +127,8 @@ static void log_status(const struct app *app, const void *state, char *text, siz
 {
     const struct log *log = state;
     (void)app;
-    snprintf(text, size, "%s%s%s%zu lines%s", log->table.filter[0] ? "filter: " : "", log->table.filter,
-             log->table.filter[0] ? ", " : "", log->table.items.count, log->at_end ? ", following" : "");
+    snprintf(text, size, "%zu lines%s", log->table.items.count, log->at_end ? ", following" : "");
+    table_asked(&log->table, text, size);
 }
 
 static bool log_command(struct app *app, void *state, enum command command)

@@ -10,6 +10,7 @@
 
 enum column { NAME, INTENSITY, FLOPS, ROOF, SHARE, GAIN, COUNTED_INTENSITY, COUNTED_FLOPS, COLUMNS_COUNT };
 
+#define NAME_LEAST 30 /* of a point: a phase, and a product's name with its sizes at both ends */
 #define COUNTED (1u << COUNTED_INTENSITY | 1u << COUNTED_FLOPS)
 
 struct roofline {
@@ -106,12 +107,12 @@ static void name_text(const void *context, size_t index, struct cell_text *out)
 
 static const struct table_column columns[COLUMNS_COUNT] = {
     [NAME] = {"point", "point", "kernel or layer", 0, 0, COLUMN_LEFT, NULL, NULL, name_text},
-    [INTENSITY] = {"intensity", "FLOP/B", "modelled FLOPs over modelled least bytes", 7, 2, 0, intensity_value,
+    [INTENSITY] = {"intensity", "FLOP/B", "modelled FLOPs over modelled least bytes", 7, 4, 0, intensity_value,
                    format_intensity, NULL},
-    [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs over measured time", 7, 1, 0, flops_value, format_rate, NULL},
-    [ROOF] = {"roof", "roof%", "of what the ceilings allow", 6, 3, 0, roof_value, format_percent, NULL},
-    [SHARE] = {"share", "self%", "of the kernel time of the pass", 6, 4, 0, share_value, format_percent, NULL},
-    [GAIN] = {"gain", "gain%", "of that time, what would be saved at the ceilings: self% · (1 − roof)", 6, 5, 0,
+    [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs over measured time", 7, 3, 0, flops_value, format_rate, NULL},
+    [ROOF] = {"roof", "roof%", "of what the ceilings allow", 6, 2, 0, roof_value, format_percent, NULL},
+    [SHARE] = {"share", "self%", "of the kernel time of the pass", 6, 5, 0, share_value, format_percent, NULL},
+    [GAIN] = {"gain", "gain%", "of that time, what would be saved at the ceilings: self% · (1 − roof)", 6, 1, 0,
               gain_value, format_percent, NULL},
     /* Shown where the device counts them. */
     [COUNTED_INTENSITY] = {"counted_intensity", "counted", "counted FLOPs over counted DRAM bytes", 7, 6,
@@ -124,7 +125,7 @@ static const struct table_ops ops = {
     .columns = columns,
     .column_count = COLUMNS_COUNT,
     .order = ORDER_COLUMN,
-    .flexible_least = 16,
+    .flexible_least = NAME_LEAST,
     .long_names = true,
     .slot = VIEW_ROOFLINE,
 };
@@ -132,7 +133,7 @@ static const struct table_ops ops = {
 static void roofline_init(struct app *app, void *opaque)
 {
     struct roofline *state = opaque;
-    table_init(&state->table, &ops, SHARE);
+    table_init(&state->table, &ops, GAIN);
     app_configure_table(app, &state->table);
 }
 
@@ -314,8 +315,10 @@ static void make_rows(struct app *app, struct roofline *state)
     state->rows.count = state->ids.count = 0;
     if (!state->cell || pass == NO_PASS)
         return;
-    const struct kernel_query query = {
-        .pass = pass, .scope = NO_SCOPE, .grouping = state->layers ? GROUP_LAYER : GROUP_KERNEL};
+    const struct kernel_query query = {.pass = pass,
+                                       .scope = NO_SCOPE,
+                                       .part = app->focus.part,
+                                       .grouping = state->layers ? GROUP_LAYER : GROUP_KERNEL};
     kernel_rows_make(state->cell, NULL, &query, &state->rows);
     for (size_t i = 0; i < state->rows.count; i++)
         vec_push(&state->ids, state->rows.items[i].id);
@@ -329,18 +332,35 @@ static void roofline_update(struct app *app, void *opaque)
     table_update(&state->table, state, state->ids.items, state->ids.count, app->now);
 }
 
+/* What the list needs for whole names and all its columns. */
+static int list_columns(const struct roofline *state)
+{
+    int name = NAME_LEAST, sum = 0;
+    for (size_t i = 0; i < state->rows.count; i++) {
+        struct cell_text cell;
+        name_text(state, i, &cell);
+        const int own = text_columns(cell.text, false);
+        name = own > name ? own : name;
+    }
+    for (int i = 0; i < COLUMNS_COUNT; i++)
+        sum += state->table.shown & 1u << i ? (i == NAME ? name : columns[i].width) + 1 : 0;
+    return sum - 1;
+}
+
 static void roofline_draw(struct app *app, void *opaque, const struct area *area)
 {
     struct roofline *state = opaque;
-    if (!state->cell) {
-        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, cell_has_none(app, NULL, "points"));
+    if (!state->cell || !state->cell->kernel_count) {
+        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, cell_has_none(app, state->cell, "points"));
         return;
     }
     if (!plot_fits(area))
         return;
     /* The list stands beside the picture where there is room, else below it. */
     const bool beside = area->width >= 110;
-    const int list_width = beside ? (area->width / 3 < 64 ? area->width / 3 : 64) : area->width;
+    const int list_width = !beside                                 ? area->width
+                           : list_columns(state) < area->width / 2 ? list_columns(state)
+                                                                   : area->width / 2;
     const int list_height = beside ? area->height : area->height >= 14 ? area->height / 3 : 0;
     const struct area picture = area_part(area, 0, 0, beside ? area->height : area->height - list_height,
                                           beside ? area->width - list_width - 1 : area->width);
@@ -359,6 +379,9 @@ static void roofline_status(const struct app *app, const void *opaque, char *tex
     char rate[FORMAT_SIZE], work[FORMAT_SIZE];
     size_t used = (size_t)snprintf(text, size, "%s, by %s", pass == NO_PASS ? "" : pass_name((enum pass)pass),
                                    state->layers ? "layer" : "kernel");
+    if (used < size)
+        table_asked(&state->table, text, size);
+    used = strlen(text);
     if (!table_selected(&state->table, &index) || used >= size)
         return;
     used += (size_t)snprintf(text + used, size - used, ": %.40s %sFLOP/s", state->rows.items[index].sum.name,
@@ -384,7 +407,6 @@ static bool roofline_command(struct app *app, void *opaque, enum command command
     const struct kernel_row *row = &state->rows.items[index];
     if (state->layers) {
         app->focus.scope = NO_SCOPE; /* the points are of the whole run */
-        app->focus.part = (struct kernel_part){0};
         app_open_group(app, state->cell, app_pass(app, state->cell), GROUP_LAYER, row->group);
         return true;
     }

@@ -436,8 +436,8 @@ static void runs_status(const struct app *app, const void *state, char *text, si
     size_t ended = 0;
     for (size_t i = 0; i < app->report->cells.count; i++)
         ended += app->report->cells.items[i]->status > STATUS_RUNNING;
-    snprintf(text, size, "%zu of %zu runs ended%s%s", ended, app->report->cells.count,
-             runs->table.filter[0] ? ", filter: " : "", runs->table.filter);
+    snprintf(text, size, "%zu of %zu runs ended", ended, app->report->cells.count);
+    table_asked(&runs->table, text, size);
 }
 
 /* The run that is selected is the one that other views show. */

@@ -145,7 +145,7 @@ static void test_keys(void **state)
     struct screen *screen = started(three_steps, 36, 160);
     expect(screen, " DONE ");
     expect(screen, "fwd_bwd, 1 of");
-    screen_type(screen, "r");
+    screen_type(screen, "r<Enter>");
     expect(screen, "run 2  cpu");
     expect(screen, " DONE ");
     screen_type(screen, "1gd");
@@ -282,7 +282,7 @@ static void test_killed_worker(void **state)
         kill(worker_of(screen_child(screen)), signals[i]);
         expect(screen, said[i]);
         expect(screen, "sgemm_"); /* what it measured stays */
-        screen_type(screen, "r");
+        screen_type(screen, "r<Enter>");
         expect(screen, "run 2  cpu");
         expect(screen, " LIVE ");
         expect_records_grow(screen);
@@ -461,13 +461,13 @@ static void test_queue(void **state)
     struct screen *screen = started(forever, 24, 120);
     screen_type(screen, "Z");
     expect(screen, " PAUSED ");
-    screen_type(screen, "r");
+    screen_type(screen, "r<Enter>");
     expect(screen, "run 2 queued; it starts when those before it end");
     expect(screen, " LIVE "); /* a frozen screen goes on for it */
     screen_type(screen, "x");
     expect(screen, "run 2  cpu");
     expect(screen, " DONE ");
-    screen_type(screen, "r");
+    screen_type(screen, "r<Enter>");
     expect(screen, "run 3 starts");
     expect(screen, "run 3  cpu");
     screen_type(screen, "q");

@@ -23,6 +23,8 @@ static const struct {
     {"kernels-filter", "2\\sgemm<Enter>"},
     {"kernels-search", "2/rms<Enter>"},
     {"kernels-compare", "d<Down>="},
+    {"histogram-compare", "d<Down>=<Enter>"},
+    {"layers-phase", "3f"},
     {"layers", "3"},
     {"layers-open", "3<Down><Down><Enter><Down><Down><Enter><Down><Enter>"},
     {"histogram", "2<Enter>"},

@@ -157,7 +157,7 @@ static void test_pages(void **state)
     draw_at(app, 24, 80, false, "before", draw_view);
     modal_open(app, help_create(app));
     all_sizes(app, false, "the help", draw_modal);
-    modal_open(app, form_create(&cell));
+    modal_open(app, form_create(&cell, NULL));
     all_sizes(app, false, "the form", draw_modal);
     pick_sort(app);
     all_sizes(app, true, "the sort columns", draw_modal);

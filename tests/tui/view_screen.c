@@ -25,13 +25,24 @@ struct app *view_open(void (*make)(struct report *))
     return app;
 }
 
+struct session *view_session(struct app *app)
+{
+    struct error error = {0};
+    app->session = session_create(&(struct session_options){.program = "/bin/true"}, &error);
+    assert_non_null(app->session);
+    return app->session;
+}
+
 void view_close(struct app *app)
 {
+    struct session *session = app->session;
     const struct tui_options *options = app->options;
     app_release(app);
     report_free(options->report);
     free(options->report);
     free((void *)options);
+    if (session)
+        session_free(session);
     free(app);
 }
 

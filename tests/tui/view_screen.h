@@ -3,6 +3,8 @@
 #include "tui/app.h"
 
 struct app *view_open(void (*make)(struct report *));
+/* Gives it a session whose runs start nothing as long as nobody steps it. view_close frees it, too. */
+struct session *view_session(struct app *app);
 void view_close(struct app *app);
 /* Types keys: characters, and the names <Enter> <Esc> <Down> <Up> <Left> <Right> <End> <Del>. Each acts on what is drawn. */
 void view_type(struct app *app, const char *keys);
