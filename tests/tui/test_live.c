@@ -462,7 +462,7 @@ static void test_queue(void **state)
     screen_type(screen, "Z");
     expect(screen, " PAUSED ");
     screen_type(screen, "r<Enter>");
-    expect(screen, "run 2 queued; it starts when those before it end");
+    expect(screen, "run 2 waits: run 1 goes on until it is stopped (x)");
     expect(screen, " LIVE "); /* a frozen screen goes on for it */
     screen_type(screen, "x");
     expect(screen, "run 2  cpu");
