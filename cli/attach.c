@@ -5,6 +5,7 @@
 #include "cli/ending.h"
 #include "cli/outputs.h"
 #include "cli/screen.h"
+#include "cli/verdict.h"
 #include <errno.h>
 #include <limits.h>
 #include <poll.h>
@@ -145,6 +146,10 @@ static int run_without_screen(const struct arguments *arguments, struct session 
         written = print_all(text.text, text.length, &error);
         strbuf_release(&text);
     }
+    verdict_print(arguments, report);
+    const int ended = session_command_exit(session);
+    if (written && ended == 0 && fail_on_fires(arguments, report))
+        return EXIT_FINDING;
     return written ? -1 : fail(&error);
 }
 
@@ -205,8 +210,8 @@ int command_attach(const struct arguments *arguments)
     struct error error = {0};
     char program[PATH_MAX];
     int code = EXIT_FAILED;
-    if (!take_options(arguments, &options, &error) || !outputs_take(&outputs, arguments, FORMAT_YAML, &error) ||
-        !find_library(&found, &error))
+    if (!fail_on_check(arguments, &error) || !take_options(arguments, &options, &error) ||
+        !outputs_take(&outputs, arguments, FORMAT_YAML, &error) || !find_library(&found, &error))
         return fail(&error);
     const bool on_screen = screen_possible() && !arguments->value[OPTION_BATCH] && !arguments->value[OPTION_FORMAT];
     options.command = arguments->positional;

@@ -4,6 +4,7 @@
 #include "cli/ending.h"
 #include "cli/progress.h"
 #include "cli/run.h"
+#include "cli/verdict.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -188,6 +189,9 @@ int batch_run(struct batch *batch)
         code = code == EXIT_OK ? failure : code;
     } else if (loop.write_failed && code == EXIT_OK)
         code = fail(&loop.write_error);
+    verdict_print(arguments, batch->report);
+    if (code == EXIT_OK && fail_on_fires(arguments, batch->report))
+        code = EXIT_FINDING;
 cleanup:
     progress_free(loop.progress);
     free(loop.seen);

@@ -14,6 +14,7 @@ enum exit_code {
     EXIT_INPUT = 3, /* invalid profile, report, recording, reference */
     EXIT_DEVICE = 4,
     EXIT_REGRESSION = 5,
+    EXIT_FINDING = 6, /* --fail-on */
     EXIT_INTERRUPTED = 130,
     EXIT_TERMINATED = 143, /* 128 + SIGTERM */
 };
@@ -90,6 +91,8 @@ enum option_id {
     OPTION_SVG,
     OPTION_HTML,
     OPTION_HANDOUT,
+    OPTION_FINDINGS,
+    OPTION_FAIL_ON,
     OPTION_FORCE,
     OPTION_QUIET,
     /* the screen */

@@ -4,6 +4,7 @@
 #include "cli/cli.h"
 #include "profiler/session.h"
 #include "profiles/profile.h"
+#include "report/findings.h"
 #include "report/json_schema.h"
 #include <stdio.h>
 #include <string.h>
@@ -20,6 +21,7 @@ static const struct {
     {EXIT_INPUT, "an invalid profile, report, recording or reference file"},
     {EXIT_DEVICE, "the device, its plugin, library or driver is not there"},
     {EXIT_REGRESSION, "diff found a regression"},
+    {EXIT_FINDING, "a finding that --fail-on names is there"},
     {EXIT_INTERRUPTED, "interrupted by ^C; what was measured until then is in the report"},
     {EXIT_TERMINATED, "the same by SIGTERM; by another signal 128 and its number"},
 };
@@ -214,6 +216,18 @@ static void help_man(struct strbuf *out)
                      ".fi\n");
 }
 
+static void help_findings(struct strbuf *out)
+{
+    strbuf_puts(
+        out,
+        "A finding is what a rule sees in a report. Each says at most how much its remedy gives; none fires within the "
+        "interval of the step.\n");
+    for (size_t i = 0; i < rule_count(); i++) {
+        const struct rule_info rule = rule_info(i);
+        strbuf_printf(out, "\n%s\n  when: %s\n  try:  %s\n", rule.name, rule.condition, rule.remedy);
+    }
+}
+
 bool help_topic(const char *topic, struct strbuf *out, struct error *error)
 {
     enum command command;
@@ -229,13 +243,15 @@ bool help_topic(const char *topic, struct strbuf *out, struct error *error)
         profile_schema(out);
     else if (strcmp(topic, "report-schema") == 0)
         report_schema(out);
+    else if (strcmp(topic, "findings") == 0)
+        help_findings(out);
     else if (command_find(topic, &command))
         help_command(command, out);
     else
-        return error_set(
-            error, ERROR_USAGE,
-            "there is no help on '%s'; topics are the subcommands, man, bash, zsh, fish, profile-schema, report-schema",
-            topic);
+        return error_set(error, ERROR_USAGE,
+                         "there is no help on '%s'; topics are the subcommands, man, bash, zsh, fish, profile-schema, "
+                         "report-schema, findings",
+                         topic);
     return true;
 }
 

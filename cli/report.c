@@ -4,6 +4,8 @@
 #include "cli/kept.h"
 #include "cli/kind.h"
 #include "cli/outputs.h"
+#include "cli/verdict.h"
+#include "report/findings.h"
 #include <limits.h>
 #include <string.h>
 
@@ -31,31 +33,39 @@ int command_report(const struct arguments *given)
     struct error error = {0};
     char path[PATH_MAX];
     int code = EXIT_OK;
-    const bool handout = arguments.value[OPTION_HANDOUT] != NULL;
-    if (dash || handout)
+    const bool handout = arguments.value[OPTION_HANDOUT] != NULL, only = arguments.value[OPTION_FINDINGS] != NULL;
+    if (handout && only) {
+        error_set(&error, ERROR_USAGE, "--handout and --findings: one of the two");
+        return fail(&error);
+    }
+    if (dash || handout || only)
         arguments.value[OPTION_OUTPUT] = NULL;
-    if ((named && !report_format_parse(named, &format, &error)) ||
+    if (!fail_on_check(&arguments, &error) || (named && !report_format_parse(named, &format, &error)) ||
         !outputs_take(&outputs, &arguments, format, &error) ||
         !kept_path(arguments.positional[0], path, sizeof path, &error) || !file_is(path, KIND_REPORT, &error) ||
         !report_read(path, &report, &error))
         return fail(&error);
     const struct named_file files[] = {{"report", path, false, false}, {"--output", output, true, false}};
-    if (handout && output && !dash && (!check_path("--output", output, &error) || !files_apart(files, 2, &error))) {
+    if ((handout || only) && output && !dash &&
+        (!check_path("--output", output, &error) || !files_apart(files, 2, &error))) {
         report_free(&report);
         return fail(&error);
     }
     if (handout)
         code = write_handout(&report, format, output, &error) ? EXIT_OK : fail(&error);
+    if (only) {
+        findings_text(&report, &text);
+        code = write_all(output, text.text, text.length, &error) ? EXIT_OK : fail(&error);
+    }
     if (code == EXIT_OK && !outputs_write(&outputs, &report, &error))
         code = fail(&error);
     /* Without a file for it, the report goes to standard output. */
-    else if (handout)
-        goto cleanup;
-    else if (dash || (!output && (named || outputs.count == 0))) {
+    else if (!handout && !only && (dash || (!output && (named || outputs.count == 0)))) {
         report_emit(&report, format, &text);
         code = print_all(text.text, text.length, &error) ? EXIT_OK : fail(&error);
     }
-cleanup:
+    if (code == EXIT_OK && fail_on_fires(&arguments, &report))
+        code = EXIT_FINDING;
     strbuf_release(&text);
     report_free(&report);
     return code;

@@ -5,6 +5,7 @@
 #include "cli/estimate.h"
 #include "cli/kind.h"
 #include "cli/screen.h"
+#include "cli/verdict.h"
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -135,7 +136,8 @@ int command_run(const struct arguments *arguments)
         code = dry_run(&profile);
         goto cleanup;
     }
-    if (!outputs_take(&outputs, arguments, FORMAT_YAML, &error) || !start_report(arguments, &profile, &report, &error))
+    if (!fail_on_check(arguments, &error) || !outputs_take(&outputs, arguments, FORMAT_YAML, &error) ||
+        !start_report(arguments, &profile, &report, &error))
         goto failed;
     session = start_session(arguments, &profile, &report, &error);
     if (!session)

@@ -4,6 +4,7 @@
 #include "cli/kind.h"
 #include "cli/run.h"
 #include "cli/screen.h"
+#include "cli/verdict.h"
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -80,7 +81,7 @@ int command_replay(const struct arguments *arguments)
     int code = EXIT_FAILED;
     char program[PATH_MAX];
     const struct session_options options = {.program = program_self(program, sizeof program)};
-    if (!read_speed(arguments->value[OPTION_SPEED], &speed, &error) ||
+    if (!fail_on_check(arguments, &error) || !read_speed(arguments->value[OPTION_SPEED], &speed, &error) ||
         !outputs_take(&outputs, arguments, FORMAT_YAML, &error))
         return fail(&error);
     if (!file_is(arguments->positional[0], KIND_RECORDING, &error))

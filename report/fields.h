@@ -1,6 +1,7 @@
 /* The tables that say what a report file holds: one row a key, from which the YAML writer and reader, the JSON emitter and
  * the JSON Schema are all driven. */
 #pragma once
+#include "report/findings.h"
 #include "report/report.h"
 
 #define REPORT_SCHEMA "steptop/report/"
@@ -35,7 +36,8 @@ struct field_set {
     const struct field *fields;
     int count;
     size_t size; /* of the struct */
-    ptrdiff_t absent; /* where, from the struct, the uint64_t is that has a bit for each key which the file did not give; 0: none */
+    ptrdiff_t
+        absent; /* where, from the struct, the uint64_t is that has a bit for each key which the file did not give; 0: none */
 };
 
 struct field {
@@ -44,17 +46,18 @@ struct field {
     size_t offset, count_offset, size;
     const char *about; /* unit and meaning, for the schema */
     bool required;
-    bool zero;                           /* a count: 0 when the file does not say */
-    uint64_t most;                       /* largest value of an integer; 0: what its size holds */
-    const char *special;                 /* the word for UINT32_MAX: "forever"; "": left out */
-    const char *(*name)(int value);      /* FIELD_ENUM, FIELD_FLAGS, FIELD_KEYED */
-    int count;                           /* of names; of FIELD_NAMES, FIELD_KEYED */
-    const struct field_set *fields;      /* of the struct or row */
-    bool (*present)(const void *item);   /* FIELD_MAP, FIELD_KEYED, FIELD_BOOL (of the struct it is in): written only when true */
-    void (*mark)(void *item, int index); /* FIELD_KEYED: called when one was read */
+    bool zero;                      /* a count: 0 when the file does not say */
+    uint64_t most;                  /* largest value of an integer; 0: what its size holds */
+    const char *special;            /* the word for UINT32_MAX: "forever"; "": left out */
+    const char *(*name)(int value); /* FIELD_ENUM, FIELD_FLAGS, FIELD_KEYED */
+    int count;                      /* of names; of FIELD_NAMES, FIELD_KEYED */
+    const struct field_set *fields; /* of the struct or row */
+    bool (*present)(
+        const void *item); /* FIELD_MAP, FIELD_KEYED, FIELD_BOOL (of the struct it is in): written only when true */
+    void (*mark)(void *item, int index);                          /* FIELD_KEYED: called when one was read */
     double (*derive)(const struct report_cell *cell, size_t row); /* FIELD_DERIVED; NaN: "-" */
     int otherwise; /* FIELD_ENUM: the value of a column that is not there */
-    bool scratch; /* FIELD_TABLE: rows that file_cell_finish hands on, not kept after reading */
+    bool scratch;  /* FIELD_TABLE: rows that file_cell_finish hands on, not kept after reading */
 };
 
 /* Fields whose rows live elsewhere in the cell while it is in memory: made before writing, taken back after reading. */
@@ -85,6 +88,7 @@ struct file_cell {
     size_t curve_count;
     uint64_t *phase_nodes; /* nodes of each phase */
     size_t phase_nodes_count;
+    struct findings findings; /* worked out when it is written, and anew by whoever has read it */
 };
 
 extern const struct field_set report_fields; /* of struct report */
@@ -102,8 +106,10 @@ void fields_clear_phase(struct report_phase *phase);
 void fields_clear_pass(struct report_pass *pass);
 int field_enum(const struct field *field, const char *text, size_t length); /* -1: no such name */
 
-/* Makes the rows of struct file_cell from its cell, in `arena`; pointers into the cell stay the cell's. */
-void file_cell_make(struct file_cell *file, const struct report_cell *cell, struct arena *arena);
+/* Makes the rows of struct file_cell from its cell and the findings among the cells of `report`, in `arena`; pointers into the cell
+ * stay the cell's. */
+void file_cell_make(struct file_cell *file, const struct report *report, const struct report_cell *cell,
+                    struct arena *arena);
 /* After reading: indices checked, rows handed back to the cell, what is worked out worked out (cell_derive). */
 bool file_cell_finish(struct file_cell *file, struct error *error);
 

@@ -146,12 +146,14 @@ static void make_curve(struct file_cell *file, struct arena *arena)
     }
 }
 
-void file_cell_make(struct file_cell *file, const struct report_cell *cell, struct arena *arena)
+void file_cell_make(struct file_cell *file, const struct report *report, const struct report_cell *cell,
+                    struct arena *arena)
 {
     *file = (struct file_cell){.cell = *cell};
     make_histograms(file, arena);
     make_counters(file, arena);
     make_curve(file, arena);
+    findings_make(&file->findings, report, cell, arena);
 }
 
 static bool bad(struct error *error, const char *table, size_t row, const char *what)

@@ -78,7 +78,7 @@ static void write_cells(struct strbuf *out, const struct report *report, int dep
     for (size_t i = 0; i < report->cells.count; i++) {
         struct arena arena = {0};
         struct file_cell file;
-        file_cell_make(&file, report->cells.items[i], &arena);
+        file_cell_make(&file, report, report->cells.items[i], &arena);
         strbuf_puts(out, i ? "," : "");
         json_newline(out, depth + 1);
         write_map(out, &cell_fields, &file, report->cells.items[i], depth + 1);

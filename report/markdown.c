@@ -50,11 +50,12 @@ static void fold(struct strbuf *out, const char *text)
 void markdown_compose(const struct report *report, const char *first, const char *rest, struct strbuf *out)
 {
     static void (*const sections[])(const struct report *report, struct strbuf *out) = {
-        markdown_steps,   markdown_warmup,   markdown_overhead,        markdown_idle,      markdown_classes,
-        markdown_kernels, markdown_counters, markdown_layers,          markdown_attention, markdown_memory,
-        markdown_ranks,   markdown_compare,  markdown_attention_sweep, markdown_method,
+        markdown_findings, markdown_steps,   markdown_warmup,   markdown_overhead,        markdown_idle,
+        markdown_classes,  markdown_kernels, markdown_counters, markdown_layers,          markdown_attention,
+        markdown_memory,   markdown_ranks,   markdown_compare,  markdown_attention_sweep, markdown_method,
     };
     strbuf_puts(out, "# steptop report\n\n");
+    markdown_verdict(report, out);
     markdown_summary(report, out);
     strbuf_puts(out, first);
     strbuf_puts(out, "\nTimes are measured unless a column says otherwise: FLOPs and bytes are modelled from the plan, "

@@ -12,6 +12,10 @@ void markdown_compose(const struct report *report, const char *first, const char
 /* markdown_summary.c */
 void markdown_summary(const struct report *report, struct strbuf *out); /* at most ten lines, to be read without the tables */
 
+/* markdown_findings.c */
+void markdown_verdict(const struct report *report, struct strbuf *out);  /* the one sentence, of up to three cells */
+void markdown_findings(const struct report *report, struct strbuf *out); /* each finding with its evidence */
+
 /* markdown_steps.c */
 void markdown_steps(const struct report *report, struct strbuf *out);  /* phases: median, interval, spread, warnings */
 void markdown_warmup(const struct report *report, struct strbuf *out); /* the first steps, one after the other */

@@ -32,6 +32,9 @@ NAMES(name_checkpoint, enum checkpoint, checkpoint_name)
 NAMES(name_parallel, enum parallel, parallel_name)
 NAMES(name_gradient_dtype, enum gradient_dtype, gradient_dtype_name)
 NAMES(name_status, enum status, status_name)
+NAMES(name_evidence_label, enum evidence_label, evidence_label_name)
+NAMES(name_confidence, enum confidence, confidence_name)
+NAMES(name_evidence_view, enum evidence_view, evidence_view_name)
 
 static const char *name_model_kind(int value)
 {
@@ -485,6 +488,35 @@ static const struct field collective_list[] = {
 };
 SET(collective, struct report_collective, "a collective");
 
+static const struct field evidence_list[] = {
+    {"name", FIELD_STRING, AT(struct evidence, name), "what it is", .required = true},
+    {"value", FIELD_DOUBLE, AT(struct evidence, value), "four digits"},
+    {"unit", FIELD_STRING, AT(struct evidence, unit), ""},
+    {"low", FIELD_DOUBLE, AT(struct evidence, low), "95 % interval"},
+    {"high", FIELD_DOUBLE, AT(struct evidence, high), "95 % interval"},
+    {"label", FIELD_ENUM, AT(struct evidence, label), "where it comes from", .name = name_evidence_label,
+     .count = EVIDENCE_LABEL_COUNT},
+};
+SET(evidence, struct evidence, "a figure");
+
+static const struct field finding_list[] = {
+    {"rule", FIELD_STRING, AT(struct finding, rule), "one of those that steptop help findings lists", .required = true},
+    {"sentence", FIELD_STRING, AT(struct finding, sentence), "what it says"},
+    {"gain", FIELD_DOUBLE, AT(struct finding, gain),
+     "at most, of the step's time: 0 to 1; left out where nobody can tell how much"},
+    {"confidence", FIELD_ENUM, AT(struct finding, confidence), "how sure", .name = name_confidence,
+     .count = CONFIDENCE_COUNT},
+    {"layer", FIELD_STRING, AT(struct finding, layer), "module over all blocks"},
+    {"kernel", FIELD_STRING, AT(struct finding, kernel), "as the device reports it"},
+    {"remedy", FIELD_STRING, AT(struct finding, remedy), "what to try"},
+    {"disproof", FIELD_STRING, AT(struct finding, disproof), "it is wrong if"},
+    {"view", FIELD_ENUM, AT(struct finding, view), "that shows the evidence", .name = name_evidence_view,
+     .count = SHOWN_IN_COUNT},
+    {"evidence", FIELD_LIST, AND_COUNT(struct finding, evidence, evidence_count), "figures that it rests on",
+     .fields = &evidence_fields},
+};
+SET(finding, struct finding, "a finding");
+
 static bool memory_present(const void *item)
 {
     const struct report_memory *memory = item;
@@ -506,6 +538,9 @@ static const struct field cell_list[] = {
     {"id", FIELD_UNSIGNED, CELL(run_id), "of the run"},
     {"status", FIELD_ENUM, CELL(status), "how it ended", .name = name_status, .count = STATUS_COUNT, .required = true},
     {"reason", FIELD_STRING, CELL(reason), "one line"},
+    {"verdict", FIELD_STRING, AT(struct file_cell, findings.verdict), "what bounds the step, in a sentence"},
+    {"findings", FIELD_LIST, AND_COUNT(struct file_cell, findings.items, findings.count),
+     "by what they can give; worked out anew when the file is read", .fields = &finding_fields},
     {"requested", FIELD_MAP, CELL(requested), "the cell of the profile", .fields = &requested_fields,
      .present = is_model},
     {"attached", FIELD_MAP, CELL(requested), "a command of the user's instead of a cell", .fields = &attached_fields,

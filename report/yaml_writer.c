@@ -112,7 +112,7 @@ static void write_cells(struct strbuf *out, const struct report *report)
     for (size_t i = 0; i < report->cells.count; i++) {
         struct arena arena = {0};
         struct file_cell file;
-        file_cell_make(&file, report->cells.items[i], &arena);
+        file_cell_make(&file, report, report->cells.items[i], &arena);
         const size_t start = out->length;
         write_map(out, &cell_fields, &file, report->cells.items[i], 2);
         out->text[start + 2] = '-';

@@ -1,0 +1,140 @@
+/* What the host does to a step: data, Python between operators, synchronisations, copies, threads. */
+#include "report/rules.h"
+#include <string.h>
+
+static bool is_host_copy(const struct report_kernel *kernel)
+{
+    return strstr(kernel->name, "host to device") || strstr(kernel->name, "device to host") ||
+           strstr(kernel->name, "HtoD") || strstr(kernel->name, "DtoH");
+}
+
+/* Of the timed steps: the median of what is in no phase of them. */
+static double outside_phases(const struct facts *facts)
+{
+    const struct report_pass *pass = &facts->cell->passes[facts->pass];
+    double sum = 0;
+    for (int phase = 0; phase < PHASE_COUNT; phase++)
+        if (pass->phases[phase].summary.n && is_known(pass->phases[phase].summary.median))
+            sum += pass->phases[phase].summary.median;
+    return sum > 0 ? fmax(0, facts->total->summary.median - sum) : UNKNOWN_DOUBLE;
+}
+
+/* What ran outside of phases makes data where a loader is at work: collating, random numbers, copies. */
+static bool input(const struct facts *facts, struct finding *finding)
+{
+    if (!facts->attached || !facts->steps)
+        return false;
+    const double outside = outside_phases(facts) / facts->total->summary.median;
+    const double operators = share_of(facts, phase_ns(facts, PHASE_NONE));
+    if (!(outside >= INPUT_LEAST))
+        return false;
+    evidence_add(facts, finding, "outside forward, loss, backward and optimizer", outside * 100, "% of the step",
+                 EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "operators in that time", operators * 100, "% of the step", EVIDENCE_MEASURED);
+    finding->sentence =
+        sentence(facts,
+                 "Input-bound, likely: %.0f %% of the step passes before its forward pass, %.0f %% of it in PyTorch's "
+                 "operators and the rest in Python, its data loader or the disk.",
+                 outside * 100, operators * 100);
+    finding->gain = outside;
+    finding->view = SHOWN_IN_TIMELINE;
+    return true;
+}
+
+static bool is_not_outside(const struct report_kernel *kernel)
+{
+    return kernel->phase != PHASE_NONE;
+}
+
+static bool launch(const struct facts *facts, struct finding *finding)
+{
+    double waiting = share_of(facts, facts->idle), within, layer = 0;
+    if (!facts->steps || !is_known(waiting))
+        return false;
+    const double outside = facts->attached ? outside_phases(facts) / facts->total->summary.median : 0;
+    if (is_known(outside) && facts->attached) /* what passes outside of phases is the loader's */
+        waiting = fmax(0, waiting - fmax(0, outside - share_of(facts, phase_ns(facts, PHASE_NONE))));
+    within = waiting;
+    if (facts->attached ? within < PYTHON_LEAST : !facts->on_card || within < IDLE_LEAST)
+        return false;
+    finding->layer = largest_layer(facts, is_not_outside, &layer);
+    evidence_add(facts, finding, facts->on_card ? "the device does nothing" : "no operator runs, within phases",
+                 within * 100, "% of the step", EVIDENCE_MEASURED);
+    double calls = 0;
+    for (int phase = 0; phase < PHASE_NONE; phase++)
+        calls += facts->calls[phase];
+    evidence_add(facts, finding, facts->on_card ? "launches" : "operators", calls, "a step", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "mean time of one", facts->busy / fmax(calls, 1) * 1e-3, "µs", EVIDENCE_MEASURED);
+    finding->sentence =
+        sentence(facts, "%s for %.0f %% of the step, with %.0f %s of %.0f µs on average%s%s.",
+                 facts->on_card ? "Launch-bound, likely: the GPU waits" : "Python-bound: no operator runs",
+                 within * 100, calls, facts->on_card ? "launches" : "operators", facts->busy / fmax(calls, 1) * 1e-3,
+                 *finding->layer ? ", most of their time in " : "", finding->layer);
+    finding->gain = within;
+    finding->view = SHOWN_IN_TIMELINE;
+    return true;
+}
+
+static bool copies(const struct facts *facts, struct finding *finding)
+{
+    const double share = share_of(facts, filtered_ns(facts, is_host_copy));
+    if (!facts->steps || !(share >= COPIES_LEAST))
+        return false;
+    double layer;
+    finding->layer = largest_layer(facts, is_host_copy, &layer);
+    finding->kernel = largest_kernel(facts, is_host_copy)->name;
+    evidence_add(facts, finding, "copies between host and device", share * 100, "% of the step", EVIDENCE_MEASURED);
+    finding->sentence = sentence(
+        facts,
+        "Transfer-bound: copies between host and device take %.0f %% of the step. Cannot tell whether their memory is "
+        "pageable, because the record of a copy does not say it.",
+        share * 100);
+    finding->gain = share;
+    finding->view = SHOWN_IN_TIMELINE;
+    return true;
+}
+
+/* The threads that were asked for, of a cell of our own; the number in the note of an attached program. */
+static bool threads(const struct facts *facts, struct finding *finding)
+{
+    const double own = note_number(facts->cell, "threads");
+    const double cores = facts->report && facts->report->host.cores && facts->report->host.cores != UNKNOWN_U32
+                             ? facts->report->host.cores
+                             : facts->cores;
+    const double ranks = facts->attached ? 1 : fmax(1, facts->cell->requested.ranks);
+    if (facts->on_card || !is_known(own) || !is_known(cores) || own * ranks == cores)
+        return false;
+    evidence_add(facts, finding, "threads", own * ranks, "", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "processors that may be used", cores, "", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "in kernels", share_of(facts, facts->busy) * 100, "% of the step", EVIDENCE_MEASURED);
+    finding->view = SHOWN_IN_RUNS;
+    if (own * ranks < cores) {
+        finding->gain = share_of(facts, facts->busy) * (1 - own * ranks / cores);
+        finding->sentence = sentence(facts, "%.0f of %.0f processors work: kernels run on %.0f thread%s.", own * ranks,
+                                     cores, own * ranks, own * ranks == 1 ? "" : "s");
+        return true;
+    }
+    if (own * ranks < cores * THREADS_OVER)
+        return false;
+    finding->sentence =
+        sentence(facts, "%.0f threads share %.0f processors, so that they wait for each other.", own * ranks, cores);
+    finding->confidence = CONFIDENCE_POSSIBLE;
+    return true;
+}
+
+const struct rule rules_host[] = {
+    {"input", "of an attached program: at least 10 % of the step lies outside its phases",
+     "More loader workers, or work on the data ahead of the step",
+     "the time does not fall with data that is made once and kept", false, input},
+    {"launch",
+     "no kernel runs for 10 % of the step on a card, or no operator for 25 % of it within the phases of an attached "
+     "program",
+     "torch.compile, CUDA graphs or larger batches",
+     "the idle time stays when the same kernels are launched from a graph", false, launch},
+    {"copies", "copies between host and device take 5 % of the step",
+     "Pinned memory with non_blocking, or data kept on the device",
+     "other kernels run beside the copies in the timeline", false, copies},
+    {"threads", "a CPU's kernels run on fewer threads than there are processors, or on more",
+     "As many threads as processors", "the step takes as long with all of them", false, threads},
+};
+RULE_TABLE(rules_host);

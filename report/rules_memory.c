@@ -1,0 +1,84 @@
+/* Memory: work done again to save it, and how near its end is. */
+#include "report/rules.h"
+
+static double free_bytes(const struct facts *facts)
+{
+    const struct report_cell *cell = facts->cell;
+    if (is_known_u64(cell->memory.device_free) && cell->memory.device_free)
+        return (double)cell->memory.device_free;
+    return is_known_u64(cell->device.free_bytes) && cell->device.free_bytes ? (double)cell->device.free_bytes
+                                                                            : UNKNOWN_DOUBLE;
+}
+
+static double needed_bytes(const struct facts *facts)
+{
+    const struct report_memory *memory = &facts->cell->memory;
+    if (!facts->attached && is_known_u64(memory->planned_total) && memory->planned_total)
+        return (double)memory->planned_total + (is_known_u64(memory->workspace) ? (double)memory->workspace : 0);
+    return UNKNOWN_DOUBLE;
+}
+
+static bool is_again(const struct report_kernel *kernel)
+{
+    return kernel->phase == PHASE_RECOMPUTE;
+}
+
+/* With blocks recomputed backward runs their forward pass once more: where the plan does not tell the two apart, its FLOPs do. */
+static bool recompute(const struct facts *facts, struct finding *finding)
+{
+    const bool asked = !facts->attached && facts->cell->requested.checkpoint != 0;
+    double share = share_of(facts, filtered_ns(facts, is_again));
+    const double used = needed_bytes(facts) / free_bytes(facts);
+    if (asked && !(share > 0)) {
+        const double forward = phase_ns(facts, PHASE_FWD);
+        share = share_of(facts, forward);
+    }
+    if (!(share >= RECOMPUTE_LEAST) || (is_known(used) && used > MEMORY_ROOMY))
+        return false;
+    evidence_add(facts, finding, "forward work done again", share * 100, "% of the step", EVIDENCE_MEASURED);
+    if (is_known(used))
+        evidence_add(facts, finding, "planned memory", used * 100, "% of what was free", EVIDENCE_MODELLED);
+    finding->sentence =
+        is_known(used)
+            ? sentence(facts, "Recomputing activations takes %.0f %% of the step, and memory is %.0f %% used.",
+                       share * 100, used * 100)
+            : sentence(
+                  facts,
+                  "Recomputing activations takes %.0f %% of the step. Cannot tell whether memory leaves room, because "
+                  "it was not measured.",
+                  share * 100);
+    finding->confidence = is_known(used) ? CONFIDENCE_LIKELY : CONFIDENCE_POSSIBLE;
+    finding->gain = share;
+    finding->view = SHOWN_IN_MEMORY;
+    return true;
+}
+
+static bool memory(const struct facts *facts, struct finding *finding)
+{
+    const struct report_cell *cell = facts->cell;
+    const double used = needed_bytes(facts) / free_bytes(facts);
+    const double saved =
+        is_known_u64(cell->memory.by_kind[TENSOR_SAVED]) ? (double)cell->memory.by_kind[TENSOR_SAVED] : UNKNOWN_DOUBLE;
+    if (cell->status != STATUS_OOM && !(used >= MEMORY_NEAR))
+        return false;
+    evidence_add(facts, finding, "planned memory", needed_bytes(facts) / 0x1p20, "MiB", EVIDENCE_MODELLED);
+    evidence_add(facts, finding, "free before the run", free_bytes(facts) / 0x1p20, "MiB", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "kept for backward", saved / 0x1p20, "MiB", EVIDENCE_MODELLED);
+    const char *keeps =
+        is_known(saved) ? sentence(facts, " Checkpointing gives back at most %.0f MiB.", saved / 0x1p20) : "";
+    if (cell->status == STATUS_OOM)
+        finding->sentence = sentence(facts, "Out of memory.%s", keeps);
+    else
+        finding->sentence =
+            sentence(facts, "Memory is %.0f %% used, so that a little more of it ends the run.%s", used * 100, keeps);
+    finding->view = SHOWN_IN_MEMORY;
+    return true;
+}
+
+const struct rule rules_memory[] = {
+    {"recompute", "work done again takes 5 % of the step and at most 60 % of free memory is planned",
+     "No checkpointing, or of fewer blocks", "the run does not fit without it", false, recompute},
+    {"memory", "out of memory, or 90 % of what was free is planned", "Checkpointing, or a smaller batch",
+     "the run's peak stays below what is free for as long as it runs", true, memory},
+};
+RULE_TABLE(rules_memory);

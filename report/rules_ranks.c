@@ -1,0 +1,89 @@
+/* Several ranks: communication that nothing hides, a rank that is late, buckets. */
+#include "report/rules.h"
+
+static bool exposed(const struct facts *facts, struct finding *finding)
+{
+    double step = 0, alone = 0, wait = 0;
+    const struct report_cell *cell = facts->cell;
+    for (size_t r = 0; r < cell->rank_count; r++) {
+        if (!is_known(cell->ranks[r].exposed_ns))
+            return false;
+        alone += cell->ranks[r].exposed_ns / (double)cell->rank_count;
+        step += (cell->ranks[r].exposed_ns + cell->ranks[r].compute_ns) / (double)cell->rank_count;
+        wait += is_known(cell->ranks[r].wait_ns) ? cell->ranks[r].wait_ns / (double)cell->rank_count : 0;
+    }
+    const double whole = facts->step > step ? facts->step : step, share = whole > 0 ? alone / whole : 0;
+    if (cell->rank_count < 2 || share < EXPOSED_LEAST)
+        return false;
+    evidence_add(facts, finding, "communication beside nothing else", share * 100, "% of the step", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "of that and more, waiting for the last rank", wait * 1e-6, "ms", EVIDENCE_MEASURED);
+    finding->sentence =
+        sentence(facts, "Communication-bound: collectives run alone for %.0f %% of the step.", share * 100);
+    finding->gain = share;
+    finding->view = SHOWN_IN_TIMELINE;
+    return true;
+}
+
+static bool straggler(const struct facts *facts, struct finding *finding)
+{
+    const struct report_cell *cell = facts->cell;
+    double slowest = 0, others = 0;
+    uint32_t which = 0;
+    if (cell->rank_count < 2)
+        return false;
+    for (size_t r = 0; r < cell->rank_count; r++) {
+        if (!is_known(cell->ranks[r].compute_ns))
+            return false;
+        others += cell->ranks[r].compute_ns;
+        if (cell->ranks[r].compute_ns > slowest) {
+            slowest = cell->ranks[r].compute_ns;
+            which = cell->ranks[r].rank;
+        }
+    }
+    others = (others - slowest) / (double)(cell->rank_count - 1);
+    if (!(slowest / others - 1 >= STRAGGLER_LEAST))
+        return false;
+    evidence_add(facts, finding, "work of the slowest rank", slowest * 1e-6, "ms", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "mean work of the others", others * 1e-6, "ms", EVIDENCE_MEASURED);
+    finding->sentence =
+        sentence(facts, "Rank %u is late: its own kernels take %.0f %% longer than those of the others.", which,
+                 (slowest / others - 1) * 100);
+    finding->gain = share_of(facts, slowest - others);
+    finding->view = SHOWN_IN_RUNS;
+    return true;
+}
+
+static bool bucket(const struct facts *facts, struct finding *finding)
+{
+    const struct report_cell *cell = facts->cell;
+    double small = 0, time = 0;
+    size_t count = 0;
+    for (size_t c = 0; c < cell->collective_count; c++)
+        if (is_known_u64(cell->collectives[c].bytes) && cell->collectives[c].bytes < COLLECTIVE_SMALL &&
+            is_known(cell->collectives[c].transfer_ns)) {
+            small += (double)cell->collectives[c].bytes;
+            time += cell->collectives[c].transfer_ns;
+            count++;
+        }
+    const double share = share_of(facts, time);
+    if (count < 8 || 2 * count < cell->collective_count || !(share >= EXPOSED_LEAST))
+        return false;
+    evidence_add(facts, finding, "collectives below 1 MB", (double)count, "a step", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "their transfer", share * 100, "% of the step", EVIDENCE_MEASURED);
+    finding->sentence =
+        sentence(facts, "%zu collectives of %.0f kB on average take %.0f %% of the step: each pays its latency.", count,
+                 small / (double)count * 1e-3, share * 100);
+    finding->gain = share;
+    finding->view = SHOWN_IN_RUNS;
+    return true;
+}
+
+const struct rule rules_ranks[] = {
+    {"communication", "of several ranks, collectives run beside nothing else for 5 % of the step",
+     "Overlap with backward: --parallel overlap or bucket", "the step takes as long on one rank", false, exposed},
+    {"straggler", "one rank's own kernels take 10 % longer than the others' mean",
+     "Give each rank the same work and processors", "the late rank is another one in each run", false, straggler},
+    {"bucket", "most collectives, 8 at least, are below 1 MB and their transfer takes 5 % of the step",
+     "Larger buckets: --parallel bucket or flat", "the transfer takes as long in one piece", false, bucket},
+};
+RULE_TABLE(rules_ranks);

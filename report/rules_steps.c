@@ -1,0 +1,152 @@
+/* What the steps say one beside the other: the first, those that stand still, those that spread, those that become slower. */
+#include "report/rules.h"
+#include <stdlib.h>
+#include <string.h>
+
+static double samples_sum(const struct report_phase *total)
+{
+    double sum = 0;
+    for (size_t i = 0; i < total->sample_count; i++)
+        sum += (double)total->samples_ns[i];
+    return sum;
+}
+
+static bool warmup(const struct facts *facts, struct finding *finding)
+{
+    const struct report_phase *total = facts->total;
+    const double median = total->summary.median;
+    if (!total->summary.first_is_outlier || !total->sample_count || (double)total->samples_ns[0] <= median)
+        return false;
+    const double first = (double)total->samples_ns[0];
+    evidence_add(facts, finding, "first counted step", first * 1e-6, "ms", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "median", median * 1e-6, "ms", EVIDENCE_MEASURED);
+    evidence_interval(finding, total->summary.median_low * 1e-6, total->summary.median_high * 1e-6);
+    finding->gain = (first - median) / samples_sum(total);
+    finding->sentence =
+        sentence(facts, "The first counted step takes %.3g times the median: it is still warm-up, and in the mean.",
+                 first / median);
+    finding->view = SHOWN_IN_TIMELINE;
+    return true;
+}
+
+/* Time above the median of steps that take several medians. */
+static bool stall(const struct facts *facts, struct finding *finding)
+{
+    const struct report_phase *total = facts->total;
+    const double median = total->summary.median;
+    double excess = 0, longest = 0;
+    size_t count = 0;
+    for (size_t i = 1; i < total->sample_count; i++) /* the first is warm-up's */
+        if ((double)total->samples_ns[i] >= STALL_TIMES * median) {
+            excess += (double)total->samples_ns[i] - median;
+            longest = fmax(longest, (double)total->samples_ns[i]);
+            count++;
+        }
+    if (!count || 2 * count > total->sample_count)
+        return false;
+    evidence_add(facts, finding, "steps that stand still", (double)count, "", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "the longest of them", longest * 1e-6, "ms", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "median", median * 1e-6, "ms", EVIDENCE_MEASURED);
+    evidence_interval(finding, total->summary.median_low * 1e-6, total->summary.median_high * 1e-6);
+    finding->gain = excess / samples_sum(total);
+    finding->sentence = sentence(
+        facts,
+        "%zu of %zu steps take %.0f medians and more, up to %.3g ms: %.0f %% of all time. Recompilation, garbage "
+        "collection, a checkpoint or the disk; cannot tell which, because a step's causes are not recorded.",
+        count, total->sample_count, STALL_TIMES, longest * 1e-6, finding->gain * 100);
+    finding->confidence = CONFIDENCE_POSSIBLE;
+    finding->view = SHOWN_IN_TIMELINE;
+    return true;
+}
+
+static bool spread(const struct facts *facts, struct finding *finding)
+{
+    const struct summary *summary = &facts->total->summary;
+    const bool many = is_known(summary->p99);
+    const double tail = many ? summary->p99 : summary->p95;
+    if (!(summary->n >= 20) || !(tail / summary->median >= SPREAD_P99) ||
+        !(summary->p95 < STALL_TIMES * summary->median))
+        return false;
+    evidence_add(facts, finding, many ? "p99" : "p95", tail * 1e-6, "ms", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "median", summary->median * 1e-6, "ms", EVIDENCE_MEASURED);
+    evidence_interval(finding, summary->median_low * 1e-6, summary->median_high * 1e-6);
+    evidence_add(facts, finding, "mean", summary->mean * 1e-6, "ms", EVIDENCE_MEASURED);
+    finding->gain = fmax(0, 1 - summary->p5 / summary->mean);
+    finding->sentence = sentence(
+        facts,
+        "Steps spread: %s is %.2g times the median, and the mean step takes %.0f %% longer than the fastest ones.",
+        many ? "p99" : "p95", tail / summary->median, (summary->mean / summary->p5 - 1) * 100);
+    finding->confidence = CONFIDENCE_POSSIBLE;
+    finding->view = SHOWN_IN_TIMELINE;
+    return true;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x > y ? 1 : x < y ? -1 : 0;
+}
+
+static double median_of(const struct facts *facts, const uint64_t *samples, size_t count)
+{
+    uint64_t *copy = arena_array(facts->arena, uint64_t, count + 1);
+    memcpy(copy, samples, count * sizeof *copy);
+    qsort(copy, count, sizeof *copy, ascending);
+    return ((double)copy[(count - 1) / 2] + (double)copy[count / 2]) / 2;
+}
+
+/* The kernel of the last recorded step that took most beyond its mean over all steps. */
+static const char *slower_kernel(const struct facts *facts)
+{
+    const struct report_cell *cell = facts->cell;
+    double *last = arena_array(facts->arena, double, cell->kernel_count + 1), most = 0;
+    const char *name = "";
+    for (size_t i = 0; i < cell->launch_count; i++)
+        if (cell->timeline[i].pass == facts->pass)
+            last[cell->timeline[i].kernel] += (double)cell->timeline[i].duration_ns;
+    for (size_t k = 0; k < cell->kernel_count && facts->steps > 0; k++) {
+        const double more = last[k] - (double)cell->kernels[k].total_ns / facts->steps;
+        if (cell->kernels[k].pass == facts->pass && more > most) {
+            most = more;
+            name = cell->kernels[k].name;
+        }
+    }
+    return name;
+}
+
+static bool drift(const struct facts *facts, struct finding *finding)
+{
+    const struct report_phase *total = facts->total;
+    const size_t third = total->sample_count / 3;
+    if (third < 4 || !(total->summary.drift >= DRIFT_MADS))
+        return false;
+    const double first = median_of(facts, total->samples_ns, third);
+    const double last = median_of(facts, total->samples_ns + total->sample_count - third, third);
+    if (!(last / first - 1 >= DRIFT_LEAST))
+        return false;
+    finding->kernel = slower_kernel(facts);
+    evidence_add(facts, finding, "first third", first * 1e-6, "ms", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "last third", last * 1e-6, "ms", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "drift", total->summary.drift, "MAD", EVIDENCE_MEASURED);
+    finding->gain = 1 - first / last;
+    finding->sentence =
+        sentence(facts, "The run becomes slower: the last third of its steps takes %.0f %% longer than the first%s%s.",
+                 (last / first - 1) * 100, *finding->kernel ? "; beyond its mean in the last step most of all " : "",
+                 finding->kernel);
+    finding->view = SHOWN_IN_TIMELINE;
+    return true;
+}
+
+const struct rule rules_steps[] = {
+    {"stall", "some steps take 5 medians and more, the first one left out",
+     "Find what those steps have in common in the timeline",
+     "the long steps are those of a checkpoint or of an evaluation that is wanted", false, stall},
+    {"warmup", "the first counted step is an outlier", "More warm-up steps",
+     "the first step is long after more of them, too", false, warmup},
+    {"drift", "the last third of the steps is slower than the first by 3 MADs and 3 %",
+     "Look for what grows: lists, graphs that are kept, memory, heat", "a longer run becomes fast again", false, drift},
+    {"spread", "of 20 steps and more, p99 (p95 below 100) is 1.3 times the median",
+     "Pin threads, give the machine to this run alone, or make what steps do alike",
+     "steps of the same work spread as far on an idle machine", false, spread},
+};
+RULE_TABLE(rules_steps);

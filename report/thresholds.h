@@ -1,0 +1,35 @@
+/* All thresholds of the rules, in one place. Shares are of a step unless said otherwise. */
+#pragma once
+
+#define RULE_LEAST_STEPS 5    /* timed ones, for any rule that speaks of a step's time */
+#define RULE_LEAST_GAIN 0.03  /* what gives less than this is not worth a sentence */
+#define RULE_BEYOND_NOISE 1.0 /* a gain counts from so many half widths of the step's interval on */
+#define IDLE_LEAST 0.10       /* idle time that is asked for its reason */
+#define PYTHON_LEAST 0.25     /* of an attached CPU program: time outside of operators, within its phases */
+#define INPUT_LEAST 0.10      /* time of the step before its forward pass */
+#define COPIES_LEAST 0.05     /* copies between host and device */
+#define LAYOUT_LEAST 0.08     /* copies, casts and transpositions on the device */
+#define FUSION_LEAST 0.10     /* elementwise, norm, softmax and copy kernels of a plan that is not fused */
+#define SOFTMAX_LEAST 0.08    /* softmax and masks that have a kernel of their own */
+#define LOSS_LEAST 0.15       /* loss and the softmax over the vocabulary */
+#define HEAD_LEAST 0.30       /* lm_head, embedding and loss together */
+#define OPTIMIZER_LEAST 0.08  /* the optimizer's phase */
+#define OPTIMIZER_CALLS 20    /* launches of the optimizer a step from which it is not fused */
+#define RECOMPUTE_LEAST 0.05  /* forward work done again */
+#define MEMORY_ROOMY 0.60     /* of free memory: below it recomputing is not needed */
+#define MEMORY_NEAR 0.90      /* of free memory: out of memory is near */
+#define PRODUCT_ROOF 0.50     /* a product below this share of the roof is far from it */
+#define PRODUCT_LEAST 0.10    /* products that are far from the roof */
+#define SMALL_ROWS 64        /* rows of a product (batch times context) that leave a card or core waiting for weights */
+#define SPREAD_P99 1.30      /* p99 (p95 below 100 steps) over the median */
+#define STALL_TIMES 5.0      /* a step so many medians long stands still for a reason */
+#define DRIFT_MADS 3.0       /* as elsewhere in the report */
+#define DRIFT_LEAST 0.03     /* last third over first third, less 1 */
+#define EXPOSED_LEAST 0.05   /* communication beside no other kernel */
+#define STRAGGLER_LEAST 0.10 /* slowest rank's work over the median's, less 1 */
+#define COLLECTIVE_SMALL 1000000 /* bytes; below it a collective is latency alone */
+#define STEAL_LEAST 0.02         /* of the processors' time, taken by other guests */
+#define POWER_NEAR 0.97          /* of the power limit */
+#define CLOCK_LOW 0.90           /* of the highest clock, while busy */
+#define THREADS_OVER 1.01        /* threads over cores that may be used */
+#define GROWTH_LEAST 0.10        /* resident memory over the run */
