@@ -70,13 +70,48 @@ static void put_target(struct strbuf *out, const char *name)
     }
 }
 
+/* The pictures that go beside a Markdown file: first those of the report as a whole, then the first cells'. */
+#define PICTURES (OVERVIEW_COUNT + PICTURE_CELLS * PICTURE_COUNT)
+
 bool report_picture_path(const char *markdown, size_t n, struct strbuf *out)
 {
-    if (n >= PICTURE_CELLS * PICTURE_COUNT)
+    if (n >= PICTURES)
         return false;
     stem_of(markdown, out);
+    if (n < OVERVIEW_COUNT) {
+        strbuf_printf(out, "-%s.svg", overview_name((enum overview)n));
+        return true;
+    }
+    n -= OVERVIEW_COUNT;
     strbuf_printf(out, "-%zu-%s.svg", n / PICTURE_COUNT + 1, picture_name((enum picture)(n % PICTURE_COUNT)));
     return true;
+}
+
+/* The n-th picture and what it is called; false where there is no data for it. */
+static bool draw_nth(const struct report *report, size_t n, struct strbuf *picture, struct strbuf *title)
+{
+    if (n < OVERVIEW_COUNT) {
+        strbuf_printf(title, "%s of the report", overview_name((enum overview)n));
+        return overview_draw((enum overview)n, report, picture);
+    }
+    n -= OVERVIEW_COUNT;
+    if (n / PICTURE_COUNT >= report->cells.count)
+        return false;
+    const struct report_cell *cell = report->cells.items[n / PICTURE_COUNT];
+    strbuf_printf(title, "%s of ", picture_name((enum picture)(n % PICTURE_COUNT)));
+    markdown_title(cell, title);
+    return picture_draw((enum picture)(n % PICTURE_COUNT), cell, picture);
+}
+
+size_t report_picture_count(const struct report *report)
+{
+    struct strbuf picture = {0}, title = {0};
+    size_t count = 0;
+    for (size_t n = 0; n < PICTURES; n++)
+        count += draw_nth(report, n, &picture, &title);
+    strbuf_release(&picture);
+    strbuf_release(&title);
+    return count;
 }
 
 /* Writes the pictures and the links that show them: the first two to `first`, the others as a section to `rest`. The text does not
@@ -85,36 +120,35 @@ static bool write_pictures(const struct report *report, const char *path, struct
                            struct error *error)
 {
     size_t shown = 0;
-    struct strbuf picture = {0}, file = {0};
+    struct strbuf picture = {0}, file = {0}, title = {0};
     bool done = true;
-    for (size_t i = 0; i < report->cells.count && i < PICTURE_CELLS; i++)
-        for (size_t p = 0; p < PICTURE_COUNT; p++) {
-            struct error problem = {0};
-            strbuf_clear(&picture);
-            strbuf_clear(&file);
-            if (!picture_draw((enum picture)p, report->cells.items[i], &picture))
-                continue;
-            report_picture_path(path, i * PICTURE_COUNT + p, &file);
-            if (!file_write_atomic(file.text, picture.text, picture.length, &problem)) {
-                if (done)
-                    *error = problem;
-                done = false;
-                continue;
-            }
-            const char *slash = strrchr(file.text, '/');
-            struct strbuf *markdown = shown < 2 ? first : rest;
-            strbuf_puts(markdown, shown == 2 ? "\n## Pictures\n\n" : "\n");
-            shown++;
-            strbuf_printf(markdown, "![%s of ", picture_name((enum picture)p));
-            markdown_title(report->cells.items[i], markdown);
-            strbuf_puts(markdown, "](");
-            put_target(markdown, slash ? slash + 1 : file.text);
-            strbuf_puts(markdown, ")\n");
+    for (size_t n = 0; n < PICTURES; n++) {
+        struct error problem = {0};
+        strbuf_clear(&picture);
+        strbuf_clear(&file);
+        strbuf_clear(&title);
+        if (!draw_nth(report, n, &picture, &title))
+            continue;
+        report_picture_path(path, n, &file);
+        if (!file_write_atomic(file.text, picture.text, picture.length, &problem)) {
+            if (done)
+                *error = problem;
+            done = false;
+            continue;
         }
+        const char *slash = strrchr(file.text, '/');
+        struct strbuf *markdown = shown < 2 ? first : rest;
+        strbuf_puts(markdown, shown == 2 ? "\n## Pictures\n\n" : "\n");
+        shown++;
+        strbuf_printf(markdown, "![%s](", title.text);
+        put_target(markdown, slash ? slash + 1 : file.text);
+        strbuf_puts(markdown, ")\n");
+    }
     if (shown > 2 && report->cells.count > PICTURE_CELLS)
         strbuf_printf(rest, "\nOf the first %d of %zu cells.\n", PICTURE_CELLS, report->cells.count);
     strbuf_release(&picture);
     strbuf_release(&file);
+    strbuf_release(&title);
     return done;
 }
 

@@ -1,11 +1,13 @@
 /* The questions of the handout of CS336's second assignment, in its order: for each the part of the report that answers it, or the
  * command that would measure it. As CSV: the numbers alone, a row a figure. */
+#include "report/axis.h"
 #include "report/compare.h"
 #include "report/escape.h"
 #include "report/fields.h"
 #include "report/markdown.h"
 #include "report/pipe_table.h"
 #include "report/seed_rule.h"
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -27,37 +29,25 @@ static bool has_pass(const struct report *report, int pass, bool profiled)
     return false;
 }
 
-/* Do cells differ in what `level` takes out, all else equal? */
-static bool swept(const struct report *report, void (*level)(struct cell *cell))
-{
-    for (size_t i = 0; i < report->cells.count; i++)
-        for (size_t j = 0; j < i; j++) {
-            struct cell a = report->cells.items[i]->requested, b = report->cells.items[j]->requested;
-            if (cell_equal(&a, &b))
-                continue;
-            level(&a);
-            level(&b);
-            if (cell_equal(&a, &b))
-                return true;
-        }
-    return false;
-}
-
-static void level_warmup(struct cell *cell)
-{
-    cell->warmup = 0;
-}
-static void level_context(struct cell *cell)
-{
-    cell->context_length = 0;
-}
 static bool sweeps_warmup(const struct report *report)
 {
-    return swept(report, level_warmup);
+    return axis_is_swept(report, axis_of(AXIS_WARMUP));
 }
 static bool sweeps_context(const struct report *report)
 {
-    return swept(report, level_context);
+    return axis_is_swept(report, axis_of(AXIS_CONTEXT_LENGTH));
+}
+static bool sweeps_ranks(const struct report *report)
+{
+    return axis_is_swept(report, axis_of(AXIS_RANKS));
+}
+static bool sweeps_parallel(const struct report *report)
+{
+    return axis_is_swept(report, axis_of(AXIS_PARALLEL));
+}
+static bool sweeps_buckets(const struct report *report)
+{
+    return axis_is_swept(report, axis_of(AXIS_BUCKET_MB));
 }
 static bool trains_and_infers(const struct report *report)
 {
@@ -120,6 +110,94 @@ static void residual(const struct report *report, struct strbuf *out)
     strbuf_release(&text);
 }
 
+/* The mean over a cell's ranks of a double of theirs. */
+static double ranks_mean(const struct report_cell *cell, size_t offset)
+{
+    double sum = 0;
+    for (size_t r = 0; r < cell->rank_count; r++)
+        sum += *(const double *)(const void *)((const char *)&cell->ranks[r] + offset);
+    return cell->rank_count ? sum / (double)cell->rank_count : UNKNOWN_DOUBLE;
+}
+
+static double ranks_resident(const struct report_cell *cell)
+{
+    double most = UNKNOWN_DOUBLE;
+    for (size_t r = 0; r < cell->rank_count; r++)
+        if (is_known_u64(cell->ranks[r].resident_peak))
+            most = is_known(most) ? fmax(most, (double)cell->ranks[r].resident_peak)
+                                  : (double)cell->ranks[r].resident_peak;
+    return most;
+}
+
+/* One axis of several ranks: each step against that of the axis's base, and the bytes and times of communication above. */
+static void ranks_axis(const struct report *report, enum axis_id id, struct strbuf *out)
+{
+    const struct axis *axis = axis_of(id);
+    struct pipe_table table = {0};
+    struct strbuf text = {0};
+    bool any = false;
+    pipe_add_column(&table, axis->key, PIPE_TEXT);
+    pipe_add_column(&table, "base", PIPE_TEXT);
+    pipe_add_column(&table, "cell", PIPE_TEXT);
+    pipe_add_column(&table, "step ms", PIPE_NUMBER);
+    pipe_add_column(&table, "base ms", PIPE_NUMBER);
+    pipe_add_column(&table, "this / base", PIPE_NUMBER);
+    pipe_add_column(&table, "exposed ms", PIPE_NUMBER);
+    pipe_add_column(&table, "base exposed ms", PIPE_NUMBER);
+    pipe_add_column(&table, "resident MiB a rank", PIPE_NUMBER);
+    pipe_add_column(&table, "base MiB", PIPE_NUMBER);
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i], *base = axis_base(report, axis, cell);
+        const struct report_phase *a = base ? &base->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT] : NULL,
+                                  *b = &cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT];
+        char is[96], was[96], title[256];
+        if (!base || cell->rank_count < 2 || !a->summary.n || !b->summary.n)
+            continue;
+        const struct ratio ratio = compare_phases(a, b);
+        axis->print(&cell->requested, is, sizeof is);
+        axis->print(&base->requested, was, sizeof was);
+        cell_title(&cell->requested, false, title, sizeof title);
+        pipe_text(&table, is);
+        pipe_text(&table, was);
+        pipe_text(&table, title);
+        pipe_number(&table, "%.3f", b->summary.median * 1e-6);
+        pipe_number(&table, "%.3f", a->summary.median * 1e-6);
+        pipe_number(&table, "%.3f", ratio.median);
+        pipe_number(&table, "%.3f", ranks_mean(cell, offsetof(struct report_rank, exposed_ns)) * 1e-6);
+        pipe_number(&table, "%.3f", ranks_mean(base, offsetof(struct report_rank, exposed_ns)) * 1e-6);
+        pipe_number(&table, "%.1f", ranks_resident(cell) / 0x1p20);
+        pipe_number(&table, "%.1f", ranks_resident(base) / 0x1p20);
+        any = true;
+    }
+    pipe_finish(&table, &text);
+    if (any) {
+        strbuf_puts(
+            out,
+            "\nMedians of the timed steps of train_step; exposed is communication during which nothing else ran, the "
+            "mean over ranks; resident is the largest rank's (all measured).\n\n");
+        strbuf_add(out, text.text, text.length);
+    }
+    strbuf_release(&text);
+}
+static void ranks_of_parallel(const struct report *report, struct strbuf *out)
+{
+    ranks_axis(report, AXIS_PARALLEL, out);
+}
+static void ranks_of_buckets(const struct report *report, struct strbuf *out)
+{
+    ranks_axis(report, AXIS_BUCKET_MB, out);
+}
+static bool shards(const struct report *report)
+{
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        if ((cell->requested.parallel == PARALLEL_ZERO1 || cell->requested.parallel == PARALLEL_FSDP) &&
+            axis_base(report, axis_of(AXIS_PARALLEL), cell))
+            return true;
+    }
+    return false;
+}
+
 static const struct question questions[] = {
     {"2.1.3 b", "Forward, backward and optimizer: mean and deviation over the timed steps", markdown_steps,
      times_backward, "steptop run --model S,M,L --passes fwd,fwd_bwd,train_step --warmup 5 --steps 10"},
@@ -148,6 +226,15 @@ static const struct question questions[] = {
      "steptop run attention"},
     {"4.2", "Compiled against eager", compiled, NULL,
      "steptop run --model S --compile false,true --passes fwd,fwd_bwd,train_step"},
+    {"5", "One process against several: step, communication and its share", markdown_ranks, sweeps_ranks,
+     "steptop run --model S --passes train_step --ranks 1,2 --parallel naive"},
+    {"5", "Gradients one by one, flat, and overlapped with backward: what of the communication is exposed",
+     ranks_of_parallel, sweeps_parallel,
+     "steptop run --model S --passes train_step --ranks 2 --parallel naive,flat,overlap,bucket"},
+    {"5", "The size of the buckets", ranks_of_buckets, sweeps_buckets,
+     "steptop run --model S --passes train_step --ranks 2 --parallel bucket --bucket-mb 1,10,100,1000"},
+    {"5", "Optimizer state and parameters sharded: time and memory against replicas", ranks_of_parallel, shards,
+     "steptop run --model S --passes train_step --ranks 2 --parallel bucket,zero1,fsdp"},
 };
 
 /* The section without its heading. */
@@ -254,6 +341,32 @@ static void handout_csv(const struct report *report, struct strbuf *out)
                     "bytes");
         if (is_known_u64(memory->resident_peak))
             csv_row(out, "2.1.6 b", cell, "resident peak (measured)", (double)memory->resident_peak, "bytes");
+        for (size_t r = 0; r < cell->rank_count; r++) {
+            const struct report_rank *rank = &cell->ranks[r];
+            const struct {
+                const char *what;
+                double ns;
+            } times[] = {{"step", rank->step_ns},
+                         {"compute", rank->compute_ns},
+                         {"communication", rank->communication_ns},
+                         {"exposed communication", rank->exposed_ns},
+                         {"waiting", rank->wait_ns},
+                         {"transfer", rank->transfer_ns}};
+            char what[96];
+            for (size_t t = 0; t < sizeof times / sizeof *times; t++) {
+                snprintf(what, sizeof what, "rank %u, %s", rank->rank, times[t].what);
+                csv_row(out, "5", cell, what, times[t].ns * 1e-9, "s");
+            }
+        }
+        for (size_t c = 0; c < cell->collective_count; c++) {
+            const struct report_collective *collective = &cell->collectives[c];
+            char what[320];
+            snprintf(what, sizeof what, "%.60s of %.200s, bytes", collective->op, collective->scope);
+            csv_row(out, "5", cell, what, is_known_u64(collective->bytes) ? (double)collective->bytes : UNKNOWN_DOUBLE,
+                    "bytes");
+            snprintf(what, sizeof what, "%.60s of %.200s, transfer", collective->op, collective->scope);
+            csv_row(out, "5", cell, what, collective->transfer_ns * 1e-9, "s");
+        }
         csv_row(out, "2.1.6 d", cell, "a tensor of the residual stream (modelled)", residual_bytes(cell), "bytes");
         if (cell->requested.compile && is_known_u64(cell->compile_ns))
             csv_row(out, "4.2", cell, "compile time", (double)cell->compile_ns * 1e-9, "s");

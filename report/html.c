@@ -19,7 +19,8 @@ static const char head[] =
     "table { border-collapse: collapse; font-variant-numeric: tabular-nums; }\n"
     ".wide { overflow-x: auto; margin: 1em 0; }\n"
     "th, td { padding: .15em .7em; border-bottom: 1px solid #8884; text-align: left; white-space: nowrap; }\n"
-    "th { cursor: pointer; }\n.n { text-align: right; }\n"
+    "th { cursor: pointer; vertical-align: bottom; }\nth small { display: block; font-weight: 400; opacity: .65; }\n.n "
+    "{ text-align: right; }\n"
     "details { border-top: 1px solid #8886; padding: .4em 0; }\nsummary { font-weight: 600; cursor: pointer; }\n"
     "svg { max-width: 100%; height: auto; }\ncode { font-family: ui-monospace, monospace; }\n"
     "</style>\n</head>\n<body>\n";
@@ -69,6 +70,38 @@ static void inline_text(struct strbuf *out, const char *text, size_t length)
     strbuf_puts(out, code ? "</code>" : "");
 }
 
+/* What kind of figure a column of numbers holds, by the words in its head; the rest is measured. */
+static const char *kind_of(const char *text, size_t length)
+{
+    static const struct {
+        const char *words, *kind;
+    } kinds[] = {{"FLOP", "modelled"},
+                 {"byte", "modelled"},
+                 {"B/s", "modelled"},
+                 {"intensity", "modelled"},
+                 {"planned", "modelled"},
+                 {"saved", "modelled"},
+                 {"parameter", "modelled"},
+                 {"MHz", "sampled"},
+                 {" W", "sampled"},
+                 {"°C", "sampled"},
+                 {"load", "sampled"},
+                 {"batch_size", ""},
+                 {"context", ""},
+                 {"d_model", ""},
+                 {"heads", ""},
+                 {"warm-up", ""},
+                 {"threads", ""},
+                 {"ranks", ""},
+                 {"seed", ""},
+                 {"repetition", ""},
+                 {"batch", ""}};
+    for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
+        if (memmem(text, length, kinds[k].words, strlen(kinds[k].words)))
+            return kinds[k].kind;
+    return length ? "measured" : "";
+}
+
 /* The cells of a row; `numbers` has a bit for each that stands to the right. */
 static void row(struct strbuf *out, const char *line, size_t length, const char *tag, uint64_t numbers)
 {
@@ -86,6 +119,10 @@ static void row(struct strbuf *out, const char *line, size_t length, const char 
             last--;
         strbuf_printf(out, "<%s%s>", tag, column < 64 && numbers >> column & 1 ? " class=\"n\"" : "");
         inline_text(out, line + first, last - first);
+        if (tag[1] == 'h' && column < 64 && numbers >> column & 1) {
+            const char *kind = kind_of(line + first, last - first);
+            strbuf_printf(out, *kind ? "<small>%s</small>" : "%s", kind);
+        }
         strbuf_printf(out, "</%s>", tag);
         at = end + 1;
     }
@@ -171,22 +208,25 @@ static void blocks(struct strbuf *out, const char *text)
 void emit_html(const struct report *report, struct strbuf *out)
 {
     struct strbuf markdown = {0}, pictures = {0};
+    bool folded = false;
     strbuf_puts(out, head);
     markdown_compose(report, "\n" HERE "\n", "", &markdown);
+    size_t drawn = 0; /* the first two are seen at once, the others on demand */
+    for (int o = 0; o < OVERVIEW_COUNT; o++)
+        drawn += overview_draw((enum overview)o, report, &pictures);
     for (size_t i = 0; i < report->cells.count && i < PICTURE_CELLS; i++)
         for (int p = 0; p < PICTURE_COUNT; p++) {
-            if (!picture_draw((enum picture)p, report->cells.items[i], &pictures))
-                continue;
-            if (i == 0 && p == 0) { /* the first is seen at once, the others on demand */
+            if (drawn == 2 && !folded)
                 strbuf_puts(&pictures, "<details><summary>More pictures</summary>\n");
-            }
+            folded = drawn >= 2;
+            drawn += picture_draw((enum picture)p, report->cells.items[i], &pictures);
         }
     char *here = strstr(markdown.text, HERE);
     *here = 0;
     blocks(out, markdown.text);
     if (pictures.length) {
         strbuf_add(out, pictures.text, pictures.length);
-        if (strstr(pictures.text, "<details>"))
+        if (folded)
             strbuf_puts(out, "</details>\n");
     }
     blocks(out, here + strlen(HERE));

@@ -211,11 +211,14 @@ bool report_format_parse(const char *text, enum report_format *format, struct er
 /* The course's handout: for each of its questions, in its order, the tables that answer it, or the command that would. */
 void report_handout(const struct report *report, bool csv, struct strbuf *out);
 void report_emit(const struct report *report, enum report_format format, struct strbuf *out);
-/* Atomic. Beside a Markdown file the pictures of its cells go as <path without .md>-<cell>-<picture>.svg, and the text shows
- * them; where one cannot be written, the text goes without it, and the failure is returned all the same. */
+/* Atomic. Beside a Markdown file go the pictures of the report, <path without .md>-<picture>.svg, and of its first cells,
+ * <path without .md>-<cell>-<picture>.svg, and the text shows them; where one cannot be written, the text goes without it, and the failure is returned all the same. */
 bool report_write(const struct report *report, enum report_format format, const char *path, struct error *error);
 /* The n-th file that may be written beside a Markdown file; false behind the last. */
 bool report_picture_path(const char *markdown, size_t n, struct strbuf *out);
+
+/* How many pictures go beside a Markdown file of this report. */
+size_t report_picture_count(const struct report *report);
 
 /* The seed's table of these cells (reference: tabulate's "pipe" format), without a heading. */
 void report_seed_table(const struct report *report, struct strbuf *out);

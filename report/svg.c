@@ -14,15 +14,28 @@ const char *const svg_ink = "#7d8590", *const svg_faint = "#7d859055";
 
 const char *svg_class_color(enum kernel_class kernel_class)
 {
-    static const char *const colors[CLASS_COUNT] = {"#4c8dd6", "#d97b29", "#c9504f", "#57a05a", "#9a6fc0", "#b08a3c",
-                                                    "#d06ba5", "#3aa6a0", "#8a8f98", "#6c7fb8", "#7d8590"};
+    /* The hues that the screen has for them (tui/theme.c). */
+    static const char *const colors[CLASS_COUNT] = {
+        [CLASS_MATMUL] = "#2f9fb0",     [CLASS_ATTENTION] = "#b05fc4",   [CLASS_SOFTMAX] = "#d68ade",
+        [CLASS_NORM] = "#57a05a",       [CLASS_ELEMENTWISE] = "#c49a2a", [CLASS_EMBEDDING] = "#4c7fd6",
+        [CLASS_LOSS] = "#c9504f",       [CLASS_OPTIMIZER] = "#7fa8f0",   [CLASS_COPY] = "#8a8f98",
+        [CLASS_COLLECTIVE] = "#e8837c", [CLASS_OTHER] = "#7d8590"};
     return colors[kernel_class];
+}
+
+const char *svg_phase_color(enum phase phase)
+{
+    static const char *const colors[PHASE_COUNT] = {
+        [PHASE_FWD] = "#57a05a", [PHASE_LOSS] = "#c49a2a", [PHASE_BWD] = "#b05fc4", [PHASE_OPT] = "#4c7fd6"};
+    return phase < PHASE_COUNT && colors[phase] ? colors[phase] : "#7d8590";
 }
 
 const char *svg_kind_color(enum tensor_kind kind)
 {
-    static const char *const colors[TENSOR_KIND_COUNT] = {"#8a8f98", "#6c7fb8", "#4c8dd6", "#7fb2e5", "#57a05a",
-                                                          "#3aa6a0", "#d97b29", "#9a6fc0", "#b08a3c"};
+    static const char *const colors[TENSOR_KIND_COUNT] = {
+        [TENSOR_INPUT] = "#8a8f98",          [TENSOR_CONSTANT] = "#b8bcc4", [TENSOR_PARAMETER] = "#57a05a",
+        [TENSOR_PARAMETER_COPY] = "#9cc99e", [TENSOR_GRADIENT] = "#b05fc4", [TENSOR_OPTIMIZER] = "#4c7fd6",
+        [TENSOR_SAVED] = "#2f9fb0",          [TENSOR_SCRATCH] = "#c49a2a",  [TENSOR_OUTPUT] = "#c9504f"};
     return colors[kind];
 }
 
@@ -138,12 +151,61 @@ bool picture_draw(enum picture picture, const struct report_cell *cell, struct s
     return height > 0;
 }
 
-/* All pictures of the first cells, one below the other. */
+static const struct {
+    const char *name, *title;
+    bool (*draw)(struct canvas *canvas, const struct report *report);
+} overviews[OVERVIEW_COUNT] = {
+    [OVERVIEW_CELLS] = {"cells", "A step of every cell, by phase, on one scale (measured, medians)", draw_cells},
+    [OVERVIEW_SWEEP] = {"sweep", "A step's time (measured) and memory (planned) over what was swept", draw_sweep},
+};
+
+const char *overview_name(enum overview overview)
+{
+    return overviews[overview].name;
+}
+
+static double overview_group(enum overview overview, const struct report *report, double top, struct strbuf *out)
+{
+    struct canvas canvas = {.width = WIDTH - 2 * MARGIN};
+    double height = 0;
+    if (overviews[overview].draw(&canvas, report)) {
+        strbuf_printf(out, "<g transform=\"translate(%.0f %.0f)\">\n", MARGIN, top + TITLE_HEIGHT);
+        canvas_text(&canvas, 0, -14, "start", true, overviews[overview].title);
+        strbuf_add(out, canvas.body.text, canvas.body.length);
+        strbuf_puts(out, "</g>\n");
+        height = canvas.height + TITLE_HEIGHT + MARGIN;
+    }
+    strbuf_release(&canvas.body);
+    return height;
+}
+
+static bool put_document(const struct strbuf *group, double height, struct strbuf *out)
+{
+    if (height > 0) {
+        svg_open(out, height);
+        strbuf_add(out, group->text, group->length);
+        strbuf_puts(out, "</svg>\n");
+    }
+    return height > 0;
+}
+
+bool overview_draw(enum overview overview, const struct report *report, struct strbuf *out)
+{
+    struct strbuf group = {0};
+    const double height = overview_group(overview, report, 0, &group);
+    const bool drawn = put_document(&group, height, out);
+    strbuf_release(&group);
+    return drawn;
+}
+
+/* The report as a whole, then all pictures of the first cells, one below the other. */
 void emit_svg(const struct report *report, struct strbuf *out)
 {
     struct strbuf groups = {0};
     double top = MARGIN;
     strbuf_puts(&groups, "");
+    for (int overview = 0; overview < OVERVIEW_COUNT; overview++)
+        top += overview_group((enum overview)overview, report, top, &groups);
     for (size_t i = 0; i < report->cells.count && i < MAX_CELLS; i++)
         for (int picture = 0; picture < PICTURE_COUNT; picture++)
             top += picture_group((enum picture)picture, report->cells.items[i], top, &groups);

@@ -92,16 +92,18 @@ bool draw_layers(struct canvas *canvas, const struct report_cell *cell)
         snprintf(text, sizeof text, "%.180s", module_label(module));
         canvas_text(canvas, 10.0 * module->depth, y + 15, "start", false, text);
         snprintf(text, sizeof text, "%.180s forward: %.3f ms", module->path, module->forward_ns * 1e-6);
-        canvas_rect(canvas, LABEL, y + 1, module->forward_ns * scale, BAR / 2 - 1, "#4c8dd6", text);
+        canvas_rect(canvas, LABEL, y + 1, module->forward_ns * scale, BAR / 2 - 1, svg_phase_color(PHASE_FWD), text);
         snprintf(text, sizeof text, "%.180s backward: %.3f ms", module->path, module->backward_ns * 1e-6);
-        canvas_rect(canvas, LABEL, y + BAR / 2, module->backward_ns * scale, BAR / 2 - 1, "#d97b29", text);
+        canvas_rect(canvas, LABEL, y + BAR / 2, module->backward_ns * scale, BAR / 2 - 1, svg_phase_color(PHASE_BWD),
+                    text);
         snprintf(text, sizeof text, "%.2f / %.2f ms", module->forward_ns * 1e-6, module->backward_ns * 1e-6);
         canvas_text(canvas, LABEL + fmax(module->forward_ns, module->backward_ns) * scale + 6, y + 15, "start", false,
                     text);
         y += BAR + 2;
     }
     modules_release(&modules);
-    canvas_legend(canvas, canvas_legend(canvas, LABEL, y + 4, "#4c8dd6", "forward"), y + 4, "#d97b29", "backward");
+    canvas_legend(canvas, canvas_legend(canvas, LABEL, y + 4, svg_phase_color(PHASE_FWD), "forward"), y + 4,
+                  svg_phase_color(PHASE_BWD), "backward");
     canvas->height = y + 24;
     return most > 0;
 }
@@ -132,11 +134,25 @@ static void time_text(char *text, size_t size, double ns)
 static void histogram_axes(struct canvas *canvas, int first, int last, double top, double height, uint64_t most)
 {
     char text[64];
-    for (int tick = 0; tick <= 4; tick++) {
-        const double x = COUNTS + (canvas->width - COUNTS) * tick / 4;
-        time_text(text, sizeof text, exp2((first + (last - first) * tick / 4.0) / 32));
-        canvas_line(canvas, x, top + height, x, top + height + 3, svg_ink, false);
-        canvas_text(canvas, x, top + height + 15, tick == 0 ? "start" : tick == 4 ? "end" : "middle", false, text);
+    const char *unit;
+    const double low = exp2(first / 32.0), high = exp2(last / 32.0), width = canvas->width - COUNTS;
+    /* 1, 2 and 5 of each decade; where fewer than two of those are in sight, round steps. */
+    int marks = 0;
+    for (int pass = 0; pass < 2 && (!pass || marks < 2); pass++) {
+        const double step = round_step(high - low, 5);
+        double mark = pass ? ceil(low / step) * step : pow(10, floor(log10(low))), before = -1e300;
+        for (int n = 0; mark <= high; n++) {
+            const double x = COUNTS + width * log(mark / low) / log(high / low);
+            if (mark >= low && x - before > 50) {
+                const double size = time_unit(mark * (1 + 1e-9), &unit);
+                snprintf(text, sizeof text, "%g %s", mark / size, unit);
+                canvas_line(canvas, x, top + height, x, top + height + 3, svg_ink, false);
+                canvas_text(canvas, x, top + height + 15, x > canvas->width - 20 ? "end" : "middle", false, text);
+                before = x;
+                marks++;
+            }
+            mark = pass ? mark + step : mark * (n % 3 == 1 ? 2.5 : 2);
+        }
     }
     for (int half = most % 2 ? 2 : 1; half <= 2; half++) {
         const double y = top + height - height * half / 2;

@@ -1,6 +1,8 @@
+#include "report/escape.h"
 #include "report/markdown.h"
 #include "report/svg.h"
 #include <stdio.h>
+#include <stdlib.h>
 
 #define AXIS 92.0        /* room left of a plot for its scale */
 #define PHASE_LABEL 26.0 /* room that a phase's name takes */
@@ -58,11 +60,13 @@ bool draw_memory(struct canvas *canvas, const struct report_cell *cell)
     const double scale = height / most, step = (canvas->width - AXIS) / memory->curve_count;
     for (int level = TENSOR_KIND_COUNT - 1; level >= 0; level--)
         area(canvas, memory, level, scale, height);
-    for (int tick = 0; tick <= 4; tick++) {
-        snprintf(text, sizeof text, "%.4g MiB", most * tick / 4 / 0x1p20);
-        canvas_text(canvas, AXIS - 6, height - height * tick / 4 + (tick == 4 ? 10 : 4), "end", false, text);
-        canvas_line(canvas, AXIS, height - height * tick / 4, canvas->width, height - height * tick / 4, svg_faint,
-                    false);
+    const char *unit;
+    const double size = byte_unit(most, &unit), mark = round_step(most / size, 5);
+    for (int tick = 0; tick * mark * size <= most * (1 + 1e-9); tick++) {
+        const double y = height - tick * mark * size * scale;
+        snprintf(text, sizeof text, "%g %s", tick * mark, unit);
+        canvas_text(canvas, AXIS - 6, y + 4, "end", false, text);
+        canvas_line(canvas, AXIS, y, canvas->width, y, svg_faint, false);
     }
     phases(canvas, memory, step, height);
     for (int level = 0; level < TENSOR_KIND_COUNT; level++) {
@@ -76,7 +80,7 @@ bool draw_memory(struct canvas *canvas, const struct report_cell *cell)
     }
     canvas->height = height + 42;
     if (memory->peak_at && *memory->peak_at) {
-        snprintf(text, sizeof text, "highest: %.4g MiB at %.300s", most / 0x1p20, memory->peak_at);
+        snprintf(text, sizeof text, "highest: %.4g %s at %.300s", most / size, unit, memory->peak_at);
         canvas_text(canvas, AXIS, height + 52, "start", false, text);
         canvas->height += 18;
     }
@@ -117,6 +121,57 @@ static void roofline_axes(struct canvas *canvas, const struct log_axis *x, const
         canvas_text(canvas, AXIS - 6, at + 4, "end", false, text);
     }
     canvas_text(canvas, canvas->width, y->length + 28, "end", false, "FLOP a byte");
+}
+
+#define NAMED_POINTS 6
+#define NAME_MOST 28
+
+/* Bytes of a name's first characters. */
+static int prefix(const char *name)
+{
+    int bytes = 0;
+    for (int characters = 0; name[bytes]; bytes++)
+        if (((unsigned char)name[bytes] & 0xc0) != 0x80 && characters++ == NAME_MOST)
+            break;
+    return bytes;
+}
+
+/* The kernels with the largest shares are named beside their points, where no name is already. */
+static void roofline_names(struct canvas *canvas, const struct report_cell *cell, const struct log_axis *x,
+                           const struct log_axis *y)
+{
+    double placed[NAMED_POINTS][3];
+    int count = 0;
+    bool *seen = calloc(cell->kernel_count + 1, sizeof *seen);
+    if (!seen)
+        abort();
+    for (int tried = 0; tried < 4 * NAMED_POINTS && count < NAMED_POINTS; tried++) {
+        const struct report_kernel *best = NULL;
+        for (size_t k = 0; k < cell->kernel_count; k++)
+            if (!seen[k] && has_point(&cell->kernels[k]) && (!best || cell->kernels[k].share > best->share))
+                best = &cell->kernels[k];
+        if (!best)
+            break;
+        seen[best - cell->kernels] = true;
+        char text[NAME_MOST * 4 + 32];
+        snprintf(text, sizeof text, "%.*s %s %.0f %%", prefix(best->name), best->name,
+                 phase_name((enum phase)best->phase), best->share * 100);
+        const double radius = 3 + 9 * sqrt(fmin(fmax(best->share, 0), 1)), width = 6.2 * (double)utf8_length(text);
+        double at = AXIS + place(x, best->flops / best->bytes) + radius + 3;
+        const double middle = y->length - place(y, best->flops / (double)best->total_ns * 1e9) + 4;
+        const bool left = at + width > canvas->width;
+        if (left)
+            at -= 2 * radius + 6 + width;
+        bool free_place = at >= AXIS;
+        for (int p = 0; p < count && free_place; p++)
+            free_place =
+                fabs(placed[p][1] - middle) > 12 || placed[p][0] + placed[p][2] < at || at + width < placed[p][0];
+        if (!free_place)
+            continue;
+        canvas_text(canvas, left ? at + width : at, middle, left ? "end" : "start", false, text);
+        placed[count][0] = at, placed[count][1] = middle, placed[count++][2] = width;
+    }
+    free(seen);
 }
 
 bool draw_roofline(struct canvas *canvas, const struct report_cell *cell)
@@ -163,6 +218,7 @@ bool draw_roofline(struct canvas *canvas, const struct report_cell *cell)
         canvas_dot(canvas, AXIS + place(&x, intensity), y.length - place(&y, rate),
                    3 + 9 * sqrt(fmin(fmax(kernel->share, 0), 1)), svg_class_color(kernel->kernel_class), text);
     }
+    roofline_names(canvas, cell, &x, &y);
     for (int c = 0; c < CLASS_COUNT; c++)
         if (drawn[c])
             legend = canvas_legend(canvas, legend, y.length + 38, svg_class_color((enum kernel_class)c),

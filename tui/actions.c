@@ -300,25 +300,15 @@ static bool write_table(struct app *app, const struct table *table, const char *
     return done;
 }
 
-/* How many pictures lie beside a Markdown file now. */
-static size_t pictures_beside(const char *path)
-{
-    size_t count = 0;
-    struct strbuf picture = {0};
-    for (size_t n = 0; picture.length = 0, report_picture_path(path, n, &picture); n++)
-        count += access(picture.text, F_OK) == 0;
-    strbuf_release(&picture);
-    return count;
-}
-
 void action_export(struct app *app, const char *path)
 {
     static const struct {
         const char *ending;
         enum report_format format;
     } endings[] = {
-        {".md", FORMAT_MARKDOWN}, {".yaml", FORMAT_YAML}, {".yml", FORMAT_YAML},       {".json", FORMAT_JSON},
-        {".csv", FORMAT_CSV},     {".svg", FORMAT_SVG},   {".trace", FORMAT_PERFETTO}, {".seed", FORMAT_SEED},
+        {".md", FORMAT_MARKDOWN},    {".yaml", FORMAT_YAML}, {".yml", FORMAT_YAML},
+        {".json", FORMAT_JSON},      {".csv", FORMAT_CSV},   {".svg", FORMAT_SVG},
+        {".trace", FORMAT_PERFETTO}, {".seed", FORMAT_SEED}, {".html", FORMAT_HTML},
     };
     struct error error = {0};
     char said[96] = "";
@@ -337,11 +327,11 @@ void action_export(struct app *app, const char *path)
             known = true;
             done = report_write(app->report, endings[i].format, path, &error);
             if (done && endings[i].format == FORMAT_MARKDOWN)
-                snprintf(said, sizeof said, " and %zu pictures (.svg) beside it", pictures_beside(path));
+                snprintf(said, sizeof said, " and %zu pictures (.svg) beside it", report_picture_count(app->report));
         }
     if (!known)
-        app_message(app, STYLE_BAD, "'%.120s' does not end in .md, .yaml, .json, .csv, .svg, .trace, .seed or .txt",
-                    path);
+        app_message(app, STYLE_BAD,
+                    "'%.120s' does not end in .md, .html, .yaml, .json, .csv, .svg, .trace, .seed or .txt", path);
     else if (!done)
         app_message(app, STYLE_BAD, "%s", error.text);
     else

@@ -9,7 +9,7 @@ static const char *const labels[] = {
     [PROMPT_SEARCH] = "Search: ",
     [PROMPT_FILTER] = "Filter: ",
     [PROMPT_THRESHOLD] = "Hide rows below (% of the pass): ",
-    [PROMPT_EXPORT] = "Write to (.md .yaml .json .svg .trace, .csv .txt = this view): ",
+    [PROMPT_EXPORT] = "Write to (.md .html .yaml .json .svg .trace, .csv .txt = this view): ",
 };
 
 void prompt_open(struct app *app, enum prompt_kind kind)

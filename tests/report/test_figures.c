@@ -5,6 +5,7 @@
 #include "report/diff.h"
 #include "report/escape.h"
 #include "report/pipe_table.h"
+#include "report/svg.h"
 #include "synthetic.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -475,6 +476,17 @@ static void test_html_is_one_file(void **state)
     has(text, "<table>");
     has(text, "<svg ");
     has(text, "modelled");
+    /* Each column of figures says what kind they are of, and what was asked for is none. */
+    has(text, "<th class=\"n\">fwd avg (sec)<small>measured</small></th>");
+    has(text, "<small>modelled</small></th>");
+    has(text, "<th class=\"n\">context_length</th>");
+    size_t heads = 0, labels = 0;
+    for (const char *at = text; (at = strstr(at, "ms</th>")); at++)
+        heads++;
+    for (const char *at = text; (at = strstr(at, "<small>measured</small>")); at++)
+        labels++;
+    assert_int_equal(heads, 0);
+    assert_true(labels > 20);
     /* Nothing is loaded: the only address is the name of SVG's language. */
     for (const char *at = text; (at = strstr(at, "://")); at++)
         assert_memory_equal(at - 4, "http://www.w3.org/2000/svg", 26);
@@ -494,13 +506,126 @@ static void test_handout(void **state)
     report_handout(&report, false, &text);
     has(text.text, "## 2.1.3 b: ");
     has(text.text, "## 4.2: Compiled against eager\n\nNot in this report. It takes: `steptop run");
-    assert_true(strstr(text.text, "2.1.4 a") < strstr(text.text, "2.1.4 b"));
+    /* All of them, in order. */
+    static const char *const order[] = {"2.1.3 b", "2.1.3 c", "2.1.4 a", "2.1.4 b", "2.1.4 c", "2.1.4 d",
+                                        "2.1.4 e", "2.1.5 c", "2.1.6 a", "2.1.6 d", "3.2",     "4.1",
+                                        "4.2",     "5",       "5",       "5",       "5"};
+    const char *at = text.text;
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
+        char heading[32];
+        snprintf(heading, sizeof heading, "\n## %s", order[i]);
+        at = strstr(at, heading);
+        if (!at)
+            fail_msg("%s does not come in its place", order[i]);
+        at++;
+    }
+    has(text.text, "--ranks 1,2 --parallel naive -o report.yaml`");
     strbuf_clear(&text);
     report_handout(&report, true, &text);
     has(text.text, "question,cell,figure,value,unit\r\n2.1.3 b,");
     has(text.text, ",,not in this report; it takes,");
     strbuf_release(&text);
     report_free(&report);
+}
+
+/* A colleague's run of several ranks: which way costs what, from figures that are known. */
+static void test_handout_of_ranks(void **state)
+{
+    (void)state;
+    struct report report, other;
+    struct strbuf text = {0};
+    static struct report_rank naive[2] = {
+        {.rank = 0, .steps = 3, .step_ns = 9e6, .exposed_ns = 4e6, .resident_peak = 3 << 20},
+        {.rank = 1, .steps = 3, .step_ns = 9e6, .exposed_ns = 6e6, .resident_peak = 5 << 20}};
+    static struct report_rank flat[2] = {
+        {.rank = 0, .steps = 3, .step_ns = 9e6, .exposed_ns = 1e6, .resident_peak = 4 << 20},
+        {.rank = 1, .steps = 3, .step_ns = 9e6, .exposed_ns = 2e6, .resident_peak = 4 << 20}};
+    synthetic_report(&report, "tiny", false, 10, 1);
+    synthetic_report(&other, "tiny", false, 10, 0.5);
+    report_join(&report, &other, "other.yaml");
+    for (int i = 0; i < 2; i++) {
+        struct report_cell *cell = report.cells.items[i];
+        cell->requested.ranks = 2;
+        cell->requested.parallel = i ? PARALLEL_FLAT : PARALLEL_NAIVE;
+        cell->passes[PASS_TRAIN_STEP] = cell->passes[PASS_FWD_BWD];
+        cell->ranks = i ? flat : naive;
+        cell->rank_count = 2;
+    }
+    report_handout(&report, false, &text);
+    has(text.text, "| flat       | naive  |");
+    has(text.text, "|         0.500 |        1.500 |             5.000 |");
+    has(text.text, "4.0 |        5.0 |");
+    strbuf_clear(&text);
+    report_handout(&report, true, &text);
+    has(text.text, "\"rank 1, exposed communication\",0.006,s\r\n");
+    strbuf_release(&text);
+    for (int i = 0; i < 2; i++)
+        report.cells.items[i]->rank_count = 0;
+    report_free(&report);
+    report_free(&other);
+}
+
+/* Marks on axes are 1, 2 or 5 times a power of ten apart. */
+static void test_round_marks(void **state)
+{
+    (void)state;
+    static const struct {
+        double most, step;
+        int marks;
+    } cases[] = {{1, 0.2, 5},    {0.99, 0.2, 5}, {1.16, 0.5, 5}, {189, 50, 5},
+                 {1000, 200, 5}, {1001, 500, 5}, {3e-7, 1e-7, 5}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        assert_true(fabs(round_step(cases[i].most, cases[i].marks) / cases[i].step - 1) < 1e-9);
+    const char *unit;
+    assert_true(byte_unit(1536 * 1048576.0, &unit) == 1073741824.0);
+    assert_string_equal(unit, "GiB");
+    assert_true(time_unit(1160e6, &unit) == 1e9);
+    assert_string_equal(unit, "s");
+}
+
+/* Eager and compiled on one scale; what is swept as lines, time and memory; both among the first pictures of the Markdown. */
+static void test_overviews(void **state)
+{
+    (void)state;
+    struct report report, other;
+    struct strbuf one = {0}, cells = {0}, sweep = {0};
+    synthetic_report(&report, "tiny", false, 10, 1);
+    assert_false(overview_draw(OVERVIEW_CELLS, &report, &one)); /* one cell compares with nothing */
+    assert_false(overview_draw(OVERVIEW_SWEEP, &report, &one));
+    const size_t alone = report_picture_count(&report);
+    synthetic_report(&other, "tiny", true, 10, 0.5);
+    report_join(&report, &other, "other.yaml");
+    assert_true(overview_draw(OVERVIEW_CELLS, &report, &cells));
+    assert_false(overview_draw(OVERVIEW_SWEEP, &report, &one)); /* no axis of numbers */
+    has(cells.text, "eager");
+    has(cells.text, "compile");
+    assert_int_equal(report_picture_count(&report), 2 * alone + 1);
+    report.cells.items[1]->requested.compile = false;
+    report.cells.items[1]->requested.context_length = 4 * report.cells.items[0]->requested.context_length;
+    report.cells.items[1]->memory.planned_total = UNKNOWN_U64; /* a gap, not a guess */
+    assert_true(overview_draw(OVERVIEW_SWEEP, &report, &sweep));
+    has(sweep.text, "fwd_bwd, by context_length</text>");
+    has(sweep.text, "planned memory, by context_length</text>");
+    size_t lines = 0, dots = 0;
+    for (const char *at = sweep.text; (at = strstr(at, "stroke-width=\"2\"")); at++)
+        lines++;
+    for (const char *at = sweep.text; (at = strstr(at, "<circle")); at++)
+        dots++;
+    assert_int_equal(lines, 1);
+    assert_int_equal(dots, 3);
+    /* The largest kernels are named beside their points. */
+    struct strbuf roofline = {0};
+    assert_true(picture_draw(PICTURE_ROOFLINE, report.cells.items[0], &roofline));
+    size_t names = 0;
+    for (const char *at = roofline.text; (at = strstr(at, " %</text>")); at++)
+        names++;
+    assert_in_range(names, 2, 6);
+    strbuf_release(&one);
+    strbuf_release(&cells);
+    strbuf_release(&sweep);
+    strbuf_release(&roofline);
+    report_free(&report);
+    report_free(&other);
 }
 
 static void test_wide_names(void **state)
@@ -538,6 +663,9 @@ int main(void)
         cmocka_unit_test(test_summary_folds_the_rest),
         cmocka_unit_test(test_html_is_one_file),
         cmocka_unit_test(test_handout),
+        cmocka_unit_test(test_handout_of_ranks),
+        cmocka_unit_test(test_round_marks),
+        cmocka_unit_test(test_overviews),
         cmocka_unit_test(test_wide_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

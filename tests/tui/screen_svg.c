@@ -161,7 +161,7 @@ char *screen_svg(struct screen *screen, const char *title)
     strbuf_printf(&out,
                   "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %.0f %.0f\" width=\"%.0f\" height=\"%.0f\" "
                   "role=\"img\" font-family=\"ui-monospace, 'DejaVu Sans Mono', Menlo, Consolas, monospace\" "
-                  "font-size=\"14\">\n<title>%s</title>\n"
+                  "font-size=\"14\" shape-rendering=\"crispEdges\">\n<title>%s</title>\n"
                   "<rect x=\".5\" y=\".5\" width=\"%.0f\" height=\"%.0f\" rx=\"8\" fill=\"#0d1117\" "
                   "stroke=\"#7d8590\"/>\n",
                   w, h, w, h, title, w - 1, h - 1);
