@@ -146,7 +146,7 @@ int app_pass(const struct app *app, const struct report_cell *cell)
         if (!cell->passes[pass].present)
             continue;
         most = pass;
-        if (kernel_largest(cell, pass) >= 0)
+        if (kernel_any(cell, pass))
             with_kernels = pass;
     }
     /* While the cell runs it is the pass that the newest launch is of. An endless run's passes take turns: it does not go back to

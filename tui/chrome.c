@@ -138,7 +138,7 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
         add_fact(area, &x, is_known(overhead->median) && overhead->median > 1.05 ? STYLE_WARN : STYLE_NORMAL, text);
         /* Until a step was counted the rows are the warm-up's, and that must be seen. */
         const struct report_phase *total = &cell->passes[pass].phases[PHASE_COUNT];
-        const bool warmup = total->warmup_count && !total->profiled_count && kernel_largest(cell, pass) >= 0;
+        const bool warmup = total->warmup_count && !total->profiled_count && kernel_any(cell, pass);
         snprintf(text, sizeof text, "pass %s%s", pass_name((enum pass)pass), warmup ? ": warm-up figures" : "");
         const bool command = cell->requested.command[0];
         if (warmup || !command) /* the steps of a program that is attached to are what they are */

@@ -4,12 +4,37 @@
 #include <stdio.h>
 #include <string.h>
 
+/* What printf gives for "%.*f%s", without its arithmetic of many digits: a frame has hundreds of figures. What lies near the middle
+ * between two results, is negative or large is left to it. */
+static void fixed(char *text, size_t size, double value, int decimals, const char *unit)
+{
+    static const double powers[] = {1, 10, 100, 1000};
+    const double scaled = value * powers[decimals], below = floor(scaled);
+    if (!(value >= 0 && scaled < 1e9) || fabs(scaled - below - 0.5) < 1e-6) {
+        snprintf(text, size, "%.*f%s", decimals, value, unit);
+        return;
+    }
+    uint64_t number = (uint64_t)below + (scaled - below > 0.5);
+    char digits[16];
+    int at = sizeof digits;
+    for (int i = 0; number || i <= decimals; i++, number /= 10) {
+        if (i == decimals && decimals)
+            digits[--at] = '.';
+        digits[--at] = (char)('0' + number % 10);
+    }
+    const size_t length = sizeof digits - (size_t)at, tail = strlen(unit) + 1;
+    if (length + tail > size)
+        return;
+    memcpy(text, digits + at, length);
+    memcpy(text + length, unit, tail);
+}
+
 /* Four significant digits, with a fixed point: 1.234, 12.34, 123.4, 1234. */
 static void four_digits(char *text, size_t size, double value, const char *unit)
 {
     const double magnitude = fabs(value);
     const int decimals = magnitude < 9.9995 ? 3 : magnitude < 99.995 ? 2 : magnitude < 999.95 ? 1 : 0;
-    snprintf(text, size, "%.*f%s", decimals, value, unit);
+    fixed(text, size, value, decimals, unit);
 }
 
 static void three_digits(char *text, size_t size, double value, const char *unit)
@@ -20,7 +45,7 @@ static void three_digits(char *text, size_t size, double value, const char *unit
     }
     const double magnitude = fabs(value);
     const int decimals = magnitude < 9.995 ? 2 : magnitude < 99.95 ? 1 : 0;
-    snprintf(text, size, "%.*f%s", decimals, value, unit);
+    fixed(text, size, value, decimals, unit);
 }
 
 static bool unknown(char *text, double value)
@@ -37,7 +62,7 @@ const char *format_duration(char text[FORMAT_SIZE], double ns)
         return text;
     const double magnitude = fabs(ns);
     if (magnitude < 999.5)
-        snprintf(text, FORMAT_SIZE, "%.0f ns", ns);
+        fixed(text, FORMAT_SIZE, ns, 0, " ns");
     else if (magnitude < 999.95e3)
         four_digits(text, FORMAT_SIZE, ns / 1e3, " µs");
     else if (magnitude < 999.95e6)
@@ -58,7 +83,7 @@ const char *format_bytes(char text[FORMAT_SIZE], double bytes)
         unit++;
     }
     if (unit == 0)
-        snprintf(text, FORMAT_SIZE, "%.0f B", bytes);
+        fixed(text, FORMAT_SIZE, bytes, 0, " B");
     else
         three_digits(text, FORMAT_SIZE, bytes, units[unit]);
     return text;
@@ -83,7 +108,7 @@ const char *format_count(char text[FORMAT_SIZE], double count)
     if (unknown(text, count))
         return text;
     if (fabs(count) < 100000)
-        snprintf(text, FORMAT_SIZE, "%.0f", count);
+        fixed(text, FORMAT_SIZE, count, 0, "");
     else
         format_rate(text, count);
     return text;
@@ -92,14 +117,14 @@ const char *format_count(char text[FORMAT_SIZE], double count)
 const char *format_percent(char text[FORMAT_SIZE], double fraction)
 {
     if (!unknown(text, fraction))
-        snprintf(text, FORMAT_SIZE, "%.1f", fraction * 100);
+        fixed(text, FORMAT_SIZE, fraction * 100, 1, "");
     return text;
 }
 
 const char *format_ratio(char text[FORMAT_SIZE], double ratio)
 {
     if (!unknown(text, ratio))
-        snprintf(text, FORMAT_SIZE, "%.3f", ratio);
+        fixed(text, FORMAT_SIZE, ratio, 3, "");
     return text;
 }
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #define LINES_COLUMNS 32
-#define LINES_A_FRAME 10          /* rows that only changed and are shown anew in one frame */
+#define LINES_A_FRAME 8           /* rows that only changed and are shown anew in one frame */
 #define LINES_SLOW_NS 1000000000u /* how long a slow column (a picture, not a figure) stays */
 
 struct line {

@@ -61,6 +61,7 @@ uint64_t kernel_id(const char *name, int phase, int pass);
 uint64_t text_id(const char *text, uint64_t seed);
 /* Index in cell->kernels, or −1. */
 int32_t kernel_find(const struct report_cell *cell, uint64_t id);
+bool kernel_any(const struct report_cell *cell, int pass); /* the pass has one that ran */
 /* The kernel of a pass that took most time, or −1. */
 int32_t kernel_largest(const struct report_cell *cell, int pass);
 bool scope_within(const struct report_cell *cell, int32_t scope, int32_t ancestor);

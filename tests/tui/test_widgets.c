@@ -497,6 +497,35 @@ static void test_modes(void **state)
     free(bins);
 }
 
+/* Figures are what printf makes of them, at every size and close to the middle between two. */
+static void test_figures_as_printf(void **state)
+{
+    uint64_t random = 1;
+    (void)state;
+    for (int i = 0; i < 200000; i++) {
+        char text[FORMAT_SIZE], wanted[FORMAT_SIZE];
+        random = random * 6364136223846793005u + 1442695040888963407u;
+        double value = (double)(random >> 40) / 8000 * (i % 3 ? 1 : 1e-4);
+        if (i % 7 == 0)
+            value = (double)(random >> 44) + 0.5; /* a tie */
+        if (i % 11 == 0)
+            value = -value;
+        snprintf(wanted, sizeof wanted, "%.3f", value);
+        assert_string_equal(format_ratio(text, value), wanted);
+        snprintf(wanted, sizeof wanted, "%.1f", value * 100);
+        assert_string_equal(format_percent(text, value), wanted);
+        const double magnitude = value < 0 ? -value : value;
+        if (magnitude < 99999) {
+            snprintf(wanted, sizeof wanted, "%.0f", value);
+            assert_string_equal(format_count(text, value), wanted);
+        }
+        if (magnitude < 999) {
+            snprintf(wanted, sizeof wanted, "%.0f ns", value);
+            assert_string_equal(format_duration(text, value), wanted);
+        }
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -509,6 +538,7 @@ int main(void)
         cmocka_unit_test(test_long_names),
         cmocka_unit_test(test_launches),
         cmocka_unit_test(test_config),
+        cmocka_unit_test(test_figures_as_printf),
         cmocka_unit_test(test_devices),
         cmocka_unit_test(test_devices_that_hang),
         cmocka_unit_test(test_lines),
