@@ -166,6 +166,29 @@ static void means(struct report_cell *cell, const struct run *run, int pass)
     }
 }
 
+/* Processes of a command count steps and places each for itself, so nothing but sums can be laid beside each other. */
+static void command_ranks(struct report_cell *cell, const struct run *run, int pass)
+{
+    for (size_t r = 0; r < cell->rank_count; r++) {
+        const struct rank *rank = run_rank(run, r);
+        struct report_rank *row = &cell->ranks[r];
+        const struct running *wall = &rank->profiled_wall[pass];
+        struct idle_total idle;
+        aggregate_idle(rank->aggregate, (unsigned)pass, &idle);
+        row->steps = idle.steps;
+        row->step_ns = wall->n ? (double)wall->total / (double)wall->n : UNKNOWN_DOUBLE;
+        row->communication_ns = row->wait_ns = row->transfer_ns = UNKNOWN_DOUBLE;
+        row->compute_ns = row->exposed_ns = UNKNOWN_DOUBLE;
+        if (!idle.steps)
+            continue;
+        uint64_t nothing = 0;
+        for (int reason = 0; reason < IDLE_REASONS; reason++)
+            nothing += idle.ns[reason];
+        row->compute_ns = (double)(idle.wall_ns - nothing) / (double)idle.steps;
+        row->exposed_ns = (double)idle.ns[IDLE_RANK] / (double)idle.steps;
+    }
+}
+
 void cell_build_ranks(struct report_cell *cell, const struct run *run)
 {
     const size_t ranks = run->ranks.count;
@@ -180,9 +203,17 @@ void cell_build_ranks(struct report_cell *cell, const struct run *run)
     cell->collectives = arena_array(&cell->arena, struct report_collective, run_lead(run)->places.list.count + 1);
     for (size_t r = 0; r < ranks; r++) {
         cell->ranks[r] = (struct report_rank){.rank = (uint32_t)r, .resident_peak = run_rank(run, r)->resident_peak};
-        take_launches(run_rank(run, r), pass, &all[r]);
+        if (!run->command)
+            take_launches(run_rank(run, r), pass, &all[r]);
     }
     cell->rank_count = ranks;
+    if (run->command) {
+        for (pass = PASS_COUNT - 1; pass > 0 && !run_lead(run)->profiled_wall[pass].n;)
+            pass--;
+        command_ranks(cell, run, pass);
+        free(all);
+        return;
+    }
     /* Steps of which every rank holds as much as of any: the oldest may be cut by the window of records. */
     size_t most = 0;
     for (size_t i = 0; i < all[0].list.count;) {

@@ -206,6 +206,39 @@ void markdown_overhead(const struct report *report, struct strbuf *out)
     strbuf_release(&text);
 }
 
+/* Of several processes of a command: each one's step, and how much of it went to waiting for the others. */
+static void command_ranks(const struct report *report, struct strbuf *out)
+{
+    static const char *const numbers[] = {"rank", "steps", "step ms", "device works ms", "only a collective ms"};
+    struct pipe_table table = {0};
+    bool any = false;
+    pipe_add_column(&table, "cell", PIPE_TEXT);
+    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    struct strbuf text = {0};
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        char title[256];
+        cell_title(&cell->requested, false, title, sizeof title);
+        for (size_t r = 0; cell->requested.command[0] && cell->rank_count > 1 && r < cell->rank_count; r++) {
+            const struct report_rank *rank = &cell->ranks[r];
+            any = true;
+            pipe_text(&table, title);
+            pipe_integer(&table, rank->rank);
+            pipe_integer(&table, (int64_t)rank->steps);
+            pipe_number(&table, "%.3f", rank->step_ns * 1e-6);
+            pipe_number(&table, "%.3f", rank->compute_ns * 1e-6);
+            pipe_number(&table, "%.3f", rank->exposed_ns * 1e-6);
+        }
+    }
+    pipe_finish(&table, &text);
+    if (any) {
+        strbuf_puts(out, "\nIts processes, by recorded step:\n\n");
+        strbuf_add(out, text.text, text.length);
+    }
+    strbuf_release(&text);
+}
+
 void markdown_idle(const struct report *report, struct strbuf *out)
 {
     struct pipe_table table = {0};
@@ -247,6 +280,7 @@ void markdown_idle(const struct report *report, struct strbuf *out)
                           idle_reason_text((enum idle_reason)r));
         strbuf_putc(out, '\n');
         strbuf_add(out, text.text, text.length);
+        command_ranks(report, out);
     }
     strbuf_release(&text);
 }
