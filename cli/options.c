@@ -38,6 +38,9 @@ static const struct option_info options[OPTION_COUNT] = {
         AXIS("ranks", "ranks", "LIST", "Processes that train one model, each on a device and a batch of its own"),
     [OPTION_PARALLEL] = {"parallel", 0, ARGUMENT_CHOICE, "LIST", "none naive flat overlap bucket zero1 fsdp",
                          "parallel", NULL, FOR(RUN), "How ranks bring their gradients together: docs/ranks.md"},
+    [OPTION_COLLECTIVE] = {"collective", 0, ARGUMENT_CHOICE, "LIST",
+                           "none all_reduce reduce_scatter all_gather broadcast", "collective", NULL, FOR(RUN),
+                           "Instead of a model, a collective of --bucket-mb and --grad-dtype: steptop run collectives"},
     [OPTION_BUCKET_MB] =
         AXIS("bucket-mb", "bucket_mb", "LIST", "Megabytes of gradients that bucket and zero1 send at once"),
     [OPTION_GRAD_DTYPE] = {"grad-dtype", 0, ARGUMENT_CHOICE, "LIST", "fp32 bf16 fp32,bf16", "grad_dtype", NULL,

@@ -162,6 +162,8 @@ struct node adamw_node(const struct builder *builder, enum op op, int32_t scope,
 int32_t storage_of(const struct builder *builder, int32_t tensor);
 /* After autodiff: the gradients' way to the other ranks. */
 void parallel_gradients(struct builder *builder);
+/* collectives.c: the whole plan of a collective alone. */
+void collective_build(struct builder *builder);
 /* In place of optimizer_build for zero1. */
 void zero1_optimizer(struct builder *builder);
 /* fsdp.c: after autodiff, parameters and gradients in shards, gathers and scatters, and the optimizer's nodes. */

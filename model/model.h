@@ -83,12 +83,32 @@ const char *parallel_about(enum parallel parallel);
 /* Megabytes (10⁶ bytes) of a bucket where nothing else is said: what PyTorch's DDP takes, whose unit is 2²⁰. */
 #define BUCKET_MB_DEFAULT 25
 
+/* Instead of a model, one collective alone: what `steptop run collectives` measures (model/collectives.c). */
+enum collective {
+    COLLECTIVE_NONE,
+    COLLECTIVE_ALL_REDUCE,
+    COLLECTIVE_REDUCE_SCATTER,
+    COLLECTIVE_ALL_GATHER,
+    COLLECTIVE_BROADCAST,
+    COLLECTIVE_COUNT
+};
+const char *collective_name(enum collective collective); /* its op's, or "none" */
+/* Bus bandwidth is bytes of the whole ÷ time × this factor: 2(n−1)/n for all_reduce, (n−1)/n for reduce_scatter and all_gather, 1 for
+ * broadcast (nccl-tests, PERFORMANCE.md). NaN for another op. */
+double collective_bus_factor(const char *op, int ranks);
+/* How many of them, one after another, a step of so many bytes has. */
+int collective_series(int64_t bytes);
+
 struct ranks_request {
     int32_t rank, ranks; /* 0, 0: one rank alone */
+    enum collective collective; /* then bucket_bytes are the whole's, and bf16_gradients is its type; of the model nothing is read */
     enum parallel parallel;
     int64_t bucket_bytes; /* of fp32 gradients; bucket and zero1. 0: BUCKET_MB_DEFAULT */
     bool bf16_gradients;  /* over the wire; the sums that AdamW reads are fp32 */
 };
+
+/* Bytes of a collective's whole: bucket_bytes, down to what divides among the ranks. */
+int64_t collective_bytes(const struct ranks_request *ranks);
 
 struct plan_request {
     struct model_config model;

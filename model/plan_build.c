@@ -20,6 +20,9 @@ static bool request_check(const struct plan_request *request, struct error *erro
         (ranks->ranks && ranks->rank >= ranks->ranks))
         return error_set(error, ERROR_INTERNAL, "rank %d of %d, or parallel %d, does not exist", ranks->rank,
                          ranks->ranks, (int)ranks->parallel);
+    if (ranks->collective != COLLECTIVE_NONE)
+        return (ranks->ranks > 1 && (unsigned)ranks->collective < COLLECTIVE_COUNT) ||
+               error_set(error, ERROR_UNSUPPORTED, "a collective takes two ranks at least: --ranks 2");
     if (ranks->parallel != PARALLEL_NONE && ranks->ranks < 2)
         return error_set(error, ERROR_UNSUPPORTED, "parallel %s takes two ranks at least: --ranks 2",
                          parallel_name(ranks->parallel));
@@ -68,6 +71,10 @@ static const struct {
 static bool plan_fill(struct builder *builder, struct error *error)
 {
     const struct plan_request *request = builder->request;
+    if (request->ranks.collective != COLLECTIVE_NONE) {
+        collective_build(builder);
+        return memory_plan(builder, error) && scopes_arrange(builder, error);
+    }
     if (!forward_build(builder, error))
         return false;
     for (size_t i = 0; i < sizeof passes / sizeof *passes; i++)

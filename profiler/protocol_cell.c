@@ -25,7 +25,8 @@ bool cell_from_bytes(struct cell *cell, const void *bytes, size_t length, struct
     if ((unsigned)cell->model.kind > MODEL_ATTENTION || (unsigned)cell->dtype >= PRECISION_COUNT ||
         (unsigned)cell->checkpoint >= CHECKPOINT_COUNT || (unsigned)cell->counters > COUNTERS_ON ||
         (unsigned)cell->parallel >= PARALLEL_COUNT || (unsigned)cell->gradient_dtype > GRADIENTS_BF16 ||
-        cell->ranks < 1 || cell->ranks > RANKS_MAX || !cell->passes || cell->passes >= PASS_BIT(PASS_COUNT))
+        (unsigned)cell->collective >= COLLECTIVE_COUNT || cell->ranks < 1 || cell->ranks > RANKS_MAX || !cell->passes ||
+        cell->passes >= PASS_BIT(PASS_COUNT))
         return error_set(error, ERROR_INPUT,
                          "a cell with a kind, dtype, checkpoint, ranks, counter or pass that there is not");
     return cell->command[0] || cell_possible(cell, error);

@@ -86,6 +86,9 @@ bool cell_check(const struct cell *cell, char *warning, size_t warning_size, str
         warning[0] = 0;
     if (!cell->passes)
         return error_set(error, ERROR_INPUT, "no pass is asked for; name one of fwd, fwd_bwd, train_step");
+    if (cell->collective != COLLECTIVE_NONE)
+        return cell->ranks > 1 || error_set(error, ERROR_INPUT, "%s takes two ranks at least; give ranks, too",
+                                            collective_name(cell->collective));
     if (cell->parallel != PARALLEL_NONE && cell->ranks < 2)
         return error_set(error, ERROR_INPUT, "parallel %s takes two ranks at least; give ranks, too",
                          parallel_name(cell->parallel));
@@ -116,8 +119,14 @@ void cell_plan_request(const struct cell *cell, unsigned fusions, struct plan_re
         .ranks = {.ranks = cell->ranks,
                   .parallel = cell->parallel,
                   .bucket_bytes = cell->bucket_mb * INT64_C(1000000),
+                  .collective = cell->collective,
                   .bf16_gradients = cell->gradient_dtype == GRADIENTS_BF16},
     };
+    if (cell->collective != COLLECTIVE_NONE) {
+        request->precision = PRECISION_FP32; /* of no product; the type that goes is the request's */
+        request->fusions = 0;
+        request->checkpoint = CHECKPOINT_NONE;
+    }
 }
 
 const char *gradient_dtype_name(enum gradient_dtype dtype)
@@ -137,6 +146,16 @@ void cell_rank_device(const struct cell *cell, int rank, char *device, size_t si
 
 void cell_canonical(struct cell *cell)
 {
+    if (cell->collective != COLLECTIVE_NONE) {
+        cell->model = (struct model_config){.d_model = 1, .d_ff = 1, .num_layers = 1, .num_heads = 1, .vocab_size = 1};
+        snprintf(cell->model.name, sizeof cell->model.name, "%s", collective_name(cell->collective));
+        cell->batch_size = cell->context_length = 1;
+        cell->dtype = PRECISION_FP32;
+        cell->checkpoint = CHECKPOINT_NONE;
+        cell->passes = PASS_BIT(PASS_FWD);
+        cell->parallel = PARALLEL_NONE;
+        return;
+    }
     if (!parallel_has_buckets(cell->parallel))
         cell->bucket_mb = BUCKET_MB_DEFAULT;
     if (cell->parallel == PARALLEL_NONE)
@@ -157,6 +176,11 @@ void cell_title(const struct cell *cell, bool ascii, char *text, size_t size)
         snprintf(text, size, "%s%s%s", cell->command, cell->device[0] ? dot : "", cell->device);
         return;
     }
+    if (cell->collective != COLLECTIVE_NONE) {
+        strbuf_printf(&title, "%s%s%d MB%s%s%s%d ranks%s%s", collective_name(cell->collective), dot, cell->bucket_mb,
+                      dot, gradient_dtype_name(cell->gradient_dtype), dot, cell->ranks, dot, cell->device);
+        goto besides;
+    }
     strbuf_printf(&title, "%s%sb%lld%sc%lld%s%s%s%s%s%s", cell->model.name, dot, (long long)cell->batch_size, dot,
                   (long long)cell->context_length, dot, precision_name(cell->dtype), dot,
                   cell->compile ? "compile" : "eager", dot, cell->device);
@@ -168,6 +192,7 @@ void cell_title(const struct cell *cell, bool ascii, char *text, size_t size)
         strbuf_printf(&title, " %d MB", cell->bucket_mb);
     if (cell->gradient_dtype == GRADIENTS_BF16)
         strbuf_printf(&title, "%sbf16 gradients", dot);
+besides:
     if (cell->told & TELL_THREADS)
         strbuf_printf(&title, cell->threads ? "%s%d thread%s" : "%sall threads", dot, cell->threads,
                       cell->threads == 1 ? "" : "s");

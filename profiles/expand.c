@@ -109,11 +109,12 @@ static void add_cell(struct expansion *expansion, struct cell *cell, const struc
     if (cell->ranks == 1 && axis_count(expansion->matrix, "ranks") > 1)
         cell->parallel = PARALLEL_NONE; /* ranks: [1, 2] with parallel: one rank is what the others are held against */
     const bool several = axis_count(expansion->matrix, "parallel") > 1 || axis_count(expansion->matrix, "ranks") > 1;
-    if (several)
+    if (several || cell->collective != COLLECTIVE_NONE)
         cell_canonical(cell);
     else if (!parallel_has_buckets(cell->parallel))
         cell->bucket_mb = BUCKET_MB_DEFAULT;
-    for (size_t i = expansion->first_cell; i < profile->cells.count && several; i++)
+    for (size_t i = expansion->first_cell; i < profile->cells.count && (several || cell->collective != COLLECTIVE_NONE);
+         i++)
         if (cell_equal(cell, &profile->cells.items[i]))
             return;
     const int hit = excluded(profile->spec, cell);
@@ -122,7 +123,8 @@ static void add_cell(struct expansion *expansion, struct cell *cell, const struc
         expansion->left_out++;
         return;
     }
-    rename_resized(cell, original);
+    if (cell->collective == COLLECTIVE_NONE)
+        rename_resized(cell, original);
     char warning[256] = "";
     struct error error = {0};
     if (!cell_check(cell, warning, sizeof warning, &error)) {

@@ -12,10 +12,12 @@ static const char *const dtype_choices[] = {"fp32", "tf32", "bf16", NULL};
 static const char *const checkpoint_choices[] = {"none", "block", NULL};
 static const char *const parallel_choices[] = {"none", "naive", "flat", "overlap", "bucket", "zero1", "fsdp", NULL};
 static const char *const gradient_dtype_choices[] = {"fp32", "bf16", NULL};
+static const char *const collective_choices[] = {"none",       "all_reduce", "reduce_scatter",
+                                                 "all_gather", "broadcast",  NULL};
 static const char *const counters_choices[] = {"off", "auto", "on", NULL};
 static const char *const kind_choices[] = {"lm", "attention", NULL};
 static const char *const on_oom_choices[] = {"continue", "skip_larger", NULL};
-_Static_assert(PARALLEL_COUNT == 7, "the choices above follow the enum");
+_Static_assert(PARALLEL_COUNT == 7 && COLLECTIVE_COUNT == 5, "the choices above follow the enum");
 _Static_assert(PASS_COUNT == 3 && PRECISION_COUNT == 3 && CHECKPOINT_COUNT == 2, "the choices above follow the enums");
 
 #define FIELD(member) offsetof(struct cell, member), sizeof(((struct cell *)0)->member)
@@ -56,6 +58,8 @@ static const struct profile_key keys[] = {
      "Processes that train one model, each on a batch of its own"},
     {"parallel", SECTION_MATRIX, VALUE_CHOICE, 0, 0, parallel_choices, FIELD(parallel), false,
      "How ranks bring their gradients together"},
+    {"collective", SECTION_MATRIX, VALUE_CHOICE, 0, 0, collective_choices, FIELD(collective), false,
+     "One collective of bucket_mb and grad_dtype between ranks, instead of a model"},
     {"bucket_mb", SECTION_MATRIX, VALUE_INTEGER, 1, 1000000, NULL, FIELD(bucket_mb), false,
      "Gradients sent at once by bucket and zero1, in 10^6 bytes of fp32"},
     {"grad_dtype", SECTION_MATRIX, VALUE_CHOICE, 0, 0, gradient_dtype_choices, FIELD(gradient_dtype), false,

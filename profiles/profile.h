@@ -45,6 +45,7 @@ struct cell {
     enum parallel parallel;             /* how they train one model */
     int32_t bucket_mb;                  /* of parallel bucket and zero1: 10⁶ bytes of fp32 gradients */
     enum gradient_dtype gradient_dtype; /* between ranks */
+    enum collective collective; /* instead of a model: of bucket_mb as a whole, in gradient_dtype. Then no other size means anything */
     uint32_t profile_every; /* 1: after every timed step a profiled one; n: one in n; 0: never (timed steps only) */
     enum counters_mode counters;
     bool memory;         /* the memory ledger in the report */

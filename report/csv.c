@@ -57,6 +57,7 @@ ASKED(put_d_ff, "d_ff", row->cell->requested.model.d_ff)
 ASKED(put_vocab, "vocab_size", row->cell->requested.model.vocab_size)
 ASKED(put_ranks, "ranks", row->cell->requested.ranks)
 ASKED_TEXT(put_parallel, "parallel", parallel_name(row->cell->requested.parallel))
+ASKED_TEXT(put_collective, "collective", collective_name(row->cell->requested.collective))
 ASKED(put_bucket, "bucket_mb", row->cell->requested.bucket_mb)
 ASKED_TEXT(put_gradients, "grad_dtype", gradient_dtype_name(row->cell->requested.gradient_dtype))
 ASKED(put_threads, "threads", row->cell->requested.threads)
@@ -135,6 +136,7 @@ static const struct csv_column {
     {"checkpoint", put_checkpoint},
     {"ranks", put_ranks},
     {"parallel", put_parallel},
+    {"collective", put_collective},
     {"bucket_mb", put_bucket},
     {"grad_dtype", put_gradients},
     {"threads", put_threads},

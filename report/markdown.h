@@ -34,6 +34,10 @@ void markdown_counters(const struct report *report, struct strbuf *out); /* what
 /* markdown_memory.c */
 void markdown_memory(const struct report *report, struct strbuf *out);
 
+/* markdown_collectives.c */
+bool report_has_collectives(const struct report *report);
+void collectives_table(const struct report *report, struct strbuf *out); /* a row a cell that is a collective alone */
+void markdown_collectives(const struct report *report, struct strbuf *out);
 /* markdown_ranks.c */
 void markdown_ranks(const struct report *report, struct strbuf *out); /* communication, waiting, buckets, memory */
 

@@ -8,7 +8,7 @@
 
 static bool has_ranks(const struct report_cell *cell)
 {
-    return cell->requested.ranks > 1 && cell->rank_count > 1;
+    return cell->requested.ranks > 1 && cell->rank_count > 1 && cell->requested.collective == COLLECTIVE_NONE;
 }
 
 static double ms(double ns)
@@ -57,8 +57,6 @@ static void rank_table(const struct report *report, struct strbuf *out)
     pipe_finish(&table, out);
 }
 
-#define BUS_FACTOR(op, n)                                                                                              \
-    (strcmp(op, "all_reduce") == 0 ? 2.0 * (n - 1) / n : strcmp(op, "broadcast") == 0 ? 1.0 : (double)(n - 1) / n)
 #define MOST_COLLECTIVES 12
 
 static void collective_table(const struct report *report, struct strbuf *out)
@@ -85,7 +83,7 @@ static void collective_table(const struct report *report, struct strbuf *out)
             pipe_number(&table, "%.3f", ms(one->wait_ns));
             pipe_number(&table, "%.3f", ms(one->transfer_ns));
             pipe_number(&table, "%.2f", rate);
-            pipe_number(&table, "%.2f", rate * BUS_FACTOR(one->op, cell->requested.ranks));
+            pipe_number(&table, "%.2f", rate * collective_bus_factor(one->op, cell->requested.ranks));
         }
     }
     pipe_finish(&table, out);
@@ -178,6 +176,7 @@ static void bucket_fit(const struct report *report, struct strbuf *out)
 void markdown_ranks(const struct report *report, struct strbuf *out)
 {
     bool any = false;
+    markdown_collectives(report, out);
     for (size_t i = 0; i < report->cells.count; i++)
         any |= has_ranks(report->cells.items[i]);
     if (!any)

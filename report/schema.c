@@ -31,6 +31,7 @@ NAMES(name_fusion, enum fusion, fusion_name)
 NAMES(name_checkpoint, enum checkpoint, checkpoint_name)
 NAMES(name_parallel, enum parallel, parallel_name)
 NAMES(name_gradient_dtype, enum gradient_dtype, gradient_dtype_name)
+NAMES(name_collective, enum collective, collective_name)
 NAMES(name_status, enum status, status_name)
 NAMES(name_evidence_label, enum evidence_label, evidence_label_name)
 NAMES(name_confidence, enum confidence, confidence_name)
@@ -97,6 +98,8 @@ static const struct field requested_list[] = {
     {"ranks", FIELD_SIGNED, AT(struct cell, ranks), "processes that trained one model", .most = RANKS_MAX},
     {"parallel", FIELD_ENUM, AT(struct cell, parallel), "how ranks brought their gradients together",
      .name = name_parallel, .count = PARALLEL_COUNT},
+    {"collective", FIELD_ENUM, AT(struct cell, collective), "that was measured instead of a model",
+     .name = name_collective, .count = COLLECTIVE_COUNT},
     {"bucket_mb", FIELD_SIGNED, AT(struct cell, bucket_mb), "gradients sent at once, 10^6 bytes", .most = INT32_MAX},
     {"grad_dtype", FIELD_ENUM, AT(struct cell, gradient_dtype), "of gradients between ranks",
      .name = name_gradient_dtype, .count = 2},
@@ -639,11 +642,15 @@ void fields_clear_pass(struct report_pass *pass)
 
 bool requested_is_known(const struct report_cell *cell, const char *key)
 {
+    static const char *const of_models[] = {"batch_size", "context_length", "dtype", "compile", "checkpoint"};
+    for (size_t i = 0; i < sizeof of_models / sizeof *of_models && cell->requested.collective != COLLECTIVE_NONE; i++)
+        if (strcmp(of_models[i], key) == 0)
+            return false; /* it has a value, and no meaning */
     for (int i = 0; i < requested_fields.count; i++)
         if (strcmp(requested_fields.fields[i].key, key) == 0)
             return !(cell->absent.requested >> i & 1);
     for (int i = 0; i < model_fields.count; i++)
         if (strcmp(model_fields.fields[i].key, key) == 0)
-            return !(cell->absent.model >> i & 1);
+            return cell->requested.collective == COLLECTIVE_NONE && !(cell->absent.model >> i & 1);
     return false;
 }

@@ -149,7 +149,7 @@ static void measure_ceilings(struct worker *worker, const struct message_cell *m
     struct message_ceilings ceilings = {message->ceiling_flops_per_s, message->ceiling_bytes_per_s};
     if (!is_known(ceilings.flops_per_s) || !is_known(ceilings.bytes_per_s)) {
         struct error error = {0};
-        if (!worker->class->measure_ceilings)
+        if (!worker->class->measure_ceilings || worker->cell.collective != COLLECTIVE_NONE)
             return;
         reporter_activity(&worker->reporter, "measuring the device's ceilings");
         if (!worker->class->measure_ceilings(worker->device, worker->cell.dtype, CEILINGS_MS, &ceilings.flops_per_s,

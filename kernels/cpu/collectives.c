@@ -45,9 +45,8 @@ static uint16_t bf16_make(float value)
 {
     uint32_t bits;
     memcpy(&bits, &value, sizeof bits);
-    if ((bits & 0x7fffffffu) > 0x7f800000u)
-        return (uint16_t)(bits >> 16 | 0x40);
-    return (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+    const uint16_t nan = (uint16_t)(bits >> 16 | 0x40), rounded = (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
+    return (bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded; /* without a branch: eight at a time */
 }
 
 /* sum = scale · Σ over ranks of the `count` elements from element `first` of the tensor at `offset`. */
@@ -56,9 +55,11 @@ static void block_sum(const struct cpu_ranks *ranks, uint64_t offset, enum dtype
 {
     for (int rank = 0; rank < ranks->world; rank++) {
         if (dtype == DTYPE_BF16) {
-            const uint16_t *x = (const uint16_t *)(const void *)(ranks->arena[rank] + offset) + first;
-            for (int64_t i = 0; i < count; i++)
-                sum[i] = rank ? sum[i] + bf16_get(x[i]) : bf16_get(x[i]);
+            const uint16_t *restrict x = (const uint16_t *)(const void *)(ranks->arena[rank] + offset) + first;
+            for (int64_t i = 0; i < count && rank == 0; i++)
+                sum[i] = bf16_get(x[i]);
+            for (int64_t i = 0; i < count && rank > 0; i++)
+                sum[i] += bf16_get(x[i]);
         } else {
             const float *restrict x = (const float *)(const void *)(ranks->arena[rank] + offset) + first;
             if (rank == 0)
@@ -78,10 +79,9 @@ static void block_put(char *out, enum dtype dtype, const float *sum, int64_t cou
         memcpy(out, sum, (size_t)count * sizeof *sum);
         return;
     }
-    for (int64_t i = 0; i < count; i++) {
-        const uint16_t bits = bf16_make(sum[i]);
-        memcpy(out + 2 * i, &bits, sizeof bits);
-    }
+    uint16_t *restrict bits = (uint16_t *)(void *)out;
+    for (int64_t i = 0; i < count; i++)
+        bits[i] = bf16_make(sum[i]);
 }
 
 /* This rank's part of the work, by `threads` threads. */

@@ -104,12 +104,27 @@ static void shipped_profiles_are_read(void **state)
     assert_string_equal(profile.cells.items[0].model.name, "attention-d16");
     profile_free(&profile);
 
+    /* Collectives alone: no size of a model multiplies them. */
+    assert_true(profile_read("collectives", &profile, &error));
+    assert_int_equal(profile.cells.count, 4 * 2 * 4);
+    const struct profile_override more = {"model", "S,M,L", "--model"};
+    assert_true(profile_apply(&profile, &more, 1, &error));
+    assert_int_equal(profile.cells.count, 4 * 2 * 4);
+    char title[160];
+    cell_title(&profile.cells.items[6], true, title, sizeof title);
+    assert_string_equal(title, "all_reduce, 1000 MB, fp32, 2 ranks, cpu");
+    const struct profile_override alone = {"ranks", "1", "--ranks"};
+    assert_false(profile_apply(&profile, &alone, 1, &error));
+    assert_non_null(strstr(error.text, "all_reduce takes two ranks at least"));
+    profile_free(&profile);
+
     struct profile_listing listings[8];
-    assert_int_equal(profile_list(listings, 8), 4);
+    assert_int_equal(profile_list(listings, 8), 5);
     assert_string_equal(listings[0].name, "attention");
-    assert_string_equal(listings[1].name, "quickstart");
-    assert_string_equal(listings[3].name, "tiny");
-    assert_non_null(strstr(listings[2].description, "seed's CPU table"));
+    assert_string_equal(listings[1].name, "collectives");
+    assert_string_equal(listings[2].name, "quickstart");
+    assert_string_equal(listings[4].name, "tiny");
+    assert_non_null(strstr(listings[3].description, "seed's CPU table"));
 
     assert_false(profile_read("sead", &profile, &error));
     assert_non_null(strstr(error.text, "'sead'"));

@@ -2,6 +2,7 @@
  * exposed, and what is left out because not all ranks have it. */
 #include "profiler/live.h"
 #include "report/build.h"
+#include "report/markdown.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -85,8 +86,40 @@ static void waiting_and_transfer_are_told_apart(void **state)
     live_free(live);
 }
 
+/* A collective alone: a call's time is a step's over the series, and the two bandwidths are nccl-tests'. */
+static void a_collective_is_a_row(void **state)
+{
+    (void)state;
+    struct report report;
+    struct strbuf text = {0};
+    report_init(&report);
+    struct report_cell *cell = report_add_cell(&report);
+    cell_default(&cell->requested);
+    cell->requested.ranks = 4;
+    cell->requested.collective = COLLECTIVE_ALL_REDUCE;
+    cell->requested.bucket_mb = 100;
+    cell_canonical(&cell->requested);
+    struct report_rank ranks[4];
+    for (int r = 0; r < 4; r++)
+        ranks[r] = (struct report_rank){.rank = (uint32_t)r, .step_ns = 4 * (1e6 + 1e5 * r)}; /* 400 MB: 4 in a row */
+    cell->ranks = ranks;
+    cell->rank_count = 4;
+    cell->passes[PASS_FWD].phases[PHASE_COUNT].summary = (struct summary){.n = 10, .mean = 4e6, .sd = 4e5};
+    assert_true(report_has_collectives(&report));
+    collectives_table(&report, &text);
+    const char *const row[] = {"all_reduce", " 1.1500 |", " 0.1000 |", " 1.0000 |", " 1.3000 |", " 86.95", " 130.43"};
+    for (size_t i = 0; i < sizeof row / sizeof *row; i++)
+        if (!strstr(text.text, row[i]))
+            fail_msg("no %s in\n%s", row[i], text.text);
+    assert_false(requested_is_known(cell, "d_model"));
+    assert_true(requested_is_known(cell, "bucket_mb"));
+    strbuf_release(&text);
+    report_free(&report);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(waiting_and_transfer_are_told_apart)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(waiting_and_transfer_are_told_apart),
+                                       cmocka_unit_test(a_collective_is_a_row)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
