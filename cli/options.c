@@ -113,7 +113,7 @@ static const struct option_info options[OPTION_COUNT] = {
                          "Write a trace for ui.perfetto.dev to this file as well"},
     [OPTION_SVG] = {"svg", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(ATTACH) | FOR(REPORT) | FOR(REPLAY),
                     "Draw the report to this SVG file as well"},
-    [OPTION_HTML] = {"html", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(REPORT) | FOR(REPLAY),
+    [OPTION_HTML] = {"html", 0, ARGUMENT_FILE, "FILE", NULL, NULL, NULL, FOR(RUN) | FOR(ATTACH) | FOR(REPORT) | FOR(REPLAY),
                      "Write the report as one self-contained HTML file as well"},
     [OPTION_HANDOUT] = {"handout", 0, ARGUMENT_NONE, NULL, NULL, NULL, NULL, FOR(REPORT),
                         "Answer the questions of the course's handout, in its order (markdown or csv)"},

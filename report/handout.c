@@ -37,6 +37,13 @@ static bool sweeps_context(const struct report *report)
 {
     return axis_is_swept(report, axis_of(AXIS_CONTEXT_LENGTH));
 }
+static bool has_curve(const struct report *report)
+{
+    for (size_t i = 0; i < report->cells.count; i++)
+        if (report->cells.items[i]->memory.curve)
+            return true;
+    return false;
+}
 static bool sweeps_ranks(const struct report *report)
 {
     return axis_is_swept(report, axis_of(AXIS_RANKS));
@@ -215,11 +222,17 @@ static const struct question questions[] = {
      "steptop run --model S --compile false --passes fwd --profile-every 1"},
     {"2.1.5 c", "Mixed precision against fp32, by size", precision, NULL,
      "steptop run --model S,M,L --dtype fp32,bf16 --passes fwd,fwd_bwd"},
-    {"2.1.6 a, b, c, e, f",
-     "Memory: over a step, its peak by context length, the largest allocations, what a block keeps for backward",
-     markdown_memory, sweeps_context,
-     "steptop run --model M --context-length 128,256,512 --passes fwd,train_step --dtype fp32,bf16"},
+    {"2.1.6 a", "Memory over a step, with its stages (the curve is the picture \"memory\": --html, --svg)",
+     markdown_memory_kinds, has_curve, "steptop run --model M --passes fwd,train_step"},
+    {"2.1.6 b", "Peak memory by context length, forward and a training step", markdown_memory_peaks, sweeps_context,
+     "steptop run --model M --context-length 128,256,512 --passes fwd,train_step"},
+    {"2.1.6 c", "Mixed precision and the peak of memory", precision, NULL,
+     "steptop run --model M --dtype fp32,bf16 --passes fwd,train_step"},
     {"2.1.6 d", "The size of a tensor of the residual stream", residual, NULL, "steptop run --model M"},
+    {"2.1.6 e", "The largest allocations and where they come from", markdown_memory_largest, NULL,
+     "steptop run --model M --passes train_step"},
+    {"2.1.6 f", "What one block keeps for backward, and the size of its gradients", markdown_memory_blocks,
+     times_backward, "steptop run --model M --passes train_step"},
     {"3.2", "The best checkpointing of blocks", checkpointing, NULL,
      "steptop run --model M --checkpoint none,block --passes train_step"},
     {"4.1", "Attention alone over d_model and context length; where memory ends", markdown_attention_sweep, NULL,

@@ -33,6 +33,11 @@ void markdown_counters(const struct report *report, struct strbuf *out); /* what
 
 /* markdown_memory.c */
 void markdown_memory(const struct report *report, struct strbuf *out);
+/* Its parts, without a heading. */
+void markdown_memory_peaks(const struct report *report, struct strbuf *out);   /* by phase */
+void markdown_memory_kinds(const struct report *report, struct strbuf *out);   /* by category */
+void markdown_memory_largest(const struct report *report, struct strbuf *out); /* tensors, with their layers */
+void markdown_memory_blocks(const struct report *report, struct strbuf *out);  /* what a block keeps for backward */
 
 /* markdown_collectives.c */
 bool report_has_collectives(const struct report *report);

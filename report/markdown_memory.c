@@ -177,33 +177,84 @@ static bool has_block(const struct report_cell *cell)
     return false;
 }
 
-void markdown_memory(const struct report *report, struct strbuf *out)
+static bool is_planned(const struct report *report)
 {
     size_t planned = 0;
     for (size_t i = 0; i < report->cells.count; i++)
         planned += is_known_u64(report->cells.items[i]->memory.planned_total);
-    if (!planned)
+    return planned > 0;
+}
+
+void markdown_memory_peaks(const struct report *report, struct strbuf *out)
+{
+    if (!is_planned(report))
         return;
-    strbuf_puts(
-        out,
-        "\n## Memory\n\nMiB. Planned before anything runs; the peak of a phase counts every tensor that is alive at "
-        "once in it, parameters and all. Resident peak is measured on the worker's process.\n\n");
+    strbuf_puts(out, "\nMiB. Planned before anything runs; the peak of a phase counts every tensor that is alive at "
+                     "once in it, parameters and all. Resident peak is measured on the worker's process.\n\n");
     peak_table(report, out);
+}
+
+void markdown_memory_kinds(const struct report *report, struct strbuf *out)
+{
+    if (!is_planned(report))
+        return;
     strbuf_puts(out, "\nBy kind, saved and scratch at their own highest; a residual-stream tensor is batch × context × "
                      "d_model in fp32:\n\n");
     kind_table(report, out);
-    for (size_t i = 0; i < report->cells.count && i < MARKDOWN_DETAIL_CELLS; i++) {
+}
+
+/* Of each of the first cells with a plan of its own, what `part` says. */
+static void each_plan(const struct report *report, const char *heading,
+                      void (*part)(const struct report_cell *cell, struct strbuf *out), struct strbuf *out)
+{
+    for (size_t i = 0; i < report->cells.count && i < MARKDOWN_DETAIL_CELLS && is_planned(report); i++) {
         const struct report_cell *cell = report->cells.items[i];
         if (!cell->memory.largest_count || planned_before(report, i))
             continue;
-        strbuf_puts(out, "\n### Memory of ");
+        strbuf_printf(out, "\n### %s", heading);
         markdown_title(cell, out);
-        strbuf_puts(out, "\n\nThe largest tensors:\n\n");
-        largest_table(cell, out);
-        if (has_block(cell)) {
-            strbuf_puts(out, has_gradients(cell) ? "\nWhat one block keeps for backward:\n\n"
-                                                 : "\nThe parameters of one block (a forward pass keeps nothing):\n\n");
-            block_table(cell, out);
-        }
+        strbuf_putc(out, '\n');
+        part(cell, out);
     }
+}
+
+static void largest_part(const struct report_cell *cell, struct strbuf *out)
+{
+    strbuf_puts(out, "\nThe largest tensors:\n\n");
+    largest_table(cell, out);
+}
+
+static void block_part(const struct report_cell *cell, struct strbuf *out)
+{
+    if (!has_block(cell))
+        return;
+    strbuf_puts(out, has_gradients(cell) ? "\nWhat one block keeps for backward:\n\n"
+                                         : "\nThe parameters of one block (a forward pass keeps nothing):\n\n");
+    block_table(cell, out);
+}
+
+static void both_parts(const struct report_cell *cell, struct strbuf *out)
+{
+    largest_part(cell, out);
+    block_part(cell, out);
+}
+
+void markdown_memory_largest(const struct report *report, struct strbuf *out)
+{
+    each_plan(report, "", largest_part, out);
+}
+
+void markdown_memory_blocks(const struct report *report, struct strbuf *out)
+{
+    each_plan(report, "", block_part, out);
+}
+
+void markdown_memory(const struct report *report, struct strbuf *out)
+{
+    if (!is_planned(report))
+        return;
+    strbuf_puts(out, "\n## Memory\n");
+    markdown_memory_peaks(report, out);
+    markdown_memory_kinds(report, out);
+    each_plan(report, "Memory of ", both_parts, out);
 }

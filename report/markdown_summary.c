@@ -8,7 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define CELLS 5
+#define CELLS 3 /* with the findings above them, ten lines */
 
 static void host_line(const struct report *report, struct strbuf *out)
 {
@@ -112,7 +112,8 @@ void markdown_summary(const struct report *report, struct strbuf *out)
     for (size_t i = 0; i < report->cells.count && i < CELLS; i++)
         cell_line(report->cells.items[i], out);
     if (report->cells.count > CELLS)
-        strbuf_printf(out, "- and %zu more cells, below\n", report->cells.count - CELLS);
+        strbuf_printf(out, "- and %zu more cell%s, below\n", report->cells.count - CELLS,
+                      report->cells.count == CELLS + 1 ? "" : "s");
     if (report_contention(report, &contended))
         strbuf_printf(out, "- Contended: taken with %s; these times may be those of other work\n", contended.text);
     strbuf_release(&contended);

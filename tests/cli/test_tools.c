@@ -200,12 +200,28 @@ static void themes_are_checked_without_a_terminal(void **state)
     free(yaml);
 }
 
+/* What can be written in one subcommand that measures can be written in each. */
+static void every_file_from_every_run(void **state)
+{
+    (void)state;
+    static const char *const commands[] = {"run", "attach", "replay", "report"};
+    static const char *const files[] = {"--markdown FILE", "--csv FILE",      "--json FILE",
+                                        "--svg FILE",      "--perfetto FILE", "--html FILE"};
+    for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) {
+        struct outcome outcome;
+        steptop_run(&outcome, commands[c], "--help", NULL);
+        for (size_t f = 0; f < sizeof files / sizeof *files; f++)
+            expect(&outcome, 0, files[f], "");
+        outcome_release(&outcome);
+    }
+}
+
 static void diff_across_an_axis(void **state)
 {
     char *yaml = path_in(*state, "r.yaml");
     struct outcome outcome;
-    steptop_run(&outcome, "run", "-m", "tiny", "-b", "1", "-c", "8,16", "--compile", "false,true", "-p", "fwd", "-n", "4",
-                "-q", "-o", yaml, NULL);
+    steptop_run(&outcome, "run", "-m", "tiny", "-b", "1", "-c", "8,16", "--compile", "false,true", "-p", "fwd", "-n",
+                "4", "-q", "-o", yaml, NULL);
     expect(&outcome, 0, NULL, "");
     outcome_release(&outcome);
     steptop_run(&outcome, "diff", "--across", "compile", yaml, NULL);
@@ -258,10 +274,15 @@ static void schemas_are_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(verify_against_pytorch), TEST(verify_against_the_reference_device),
-        TEST(recordings_play_again),  TEST(view_needs_a_terminal),
-        TEST(schemas_are_json),       TEST(wrong_files_name_their_subcommand),
-        TEST(diff_across_an_axis),    TEST(themes_are_checked_without_a_terminal),
+        TEST(verify_against_pytorch),
+        TEST(verify_against_the_reference_device),
+        TEST(recordings_play_again),
+        TEST(view_needs_a_terminal),
+        TEST(schemas_are_json),
+        TEST(wrong_files_name_their_subcommand),
+        TEST(every_file_from_every_run),
+        TEST(diff_across_an_axis),
+        TEST(themes_are_checked_without_a_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
