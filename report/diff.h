@@ -46,3 +46,6 @@ void diff_free(struct diff *diff);
 /* For a terminal, and for a pull request. `name_a` and `name_b` are the files; across an axis, `name_a` is all of them. */
 void diff_text(const struct diff *diff, const char *name_a, const char *name_b, struct strbuf *out);
 void diff_markdown(const struct diff *diff, const char *name_a, const char *name_b, struct strbuf *out);
+
+/* Which findings came and went in a cell that is in both: a line each. */
+void diff_findings(const struct diff_cell *cell, bool markdown, struct strbuf *out);

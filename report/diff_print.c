@@ -296,6 +296,9 @@ void diff_markdown(const struct diff *diff, const char *name_a, const char *name
             out, "\nMedians of timed steps, profiler off; after over before, with the 95 % interval of the ratio.\n");
     struct strbuf list = {0};
     unmatched(diff, name_a, name_b, &list);
+    for (size_t i = 0; i < diff->cell_count && !diff->axis; i++)
+        if (diff->cells[i].a && diff->cells[i].b)
+            diff_findings(&diff->cells[i], true, &list);
     if (list.length)
         strbuf_printf(out, "\n%s", list.text);
     strbuf_release(&list);
@@ -390,6 +393,8 @@ void diff_text(const struct diff *diff, const char *name_a, const char *name_b, 
         text_changes(diff, what, cell->kernels, cell->kernel_count, out);
         snprintf(what, sizeof what, "layers that changed, %s", unit_of(diff));
         text_changes(diff, what, cell->layers, cell->layer_count, out);
+        if (!diff->axis)
+            diff_findings(cell, false, out);
     }
     levels_line(diff, out);
     few_steps_line(diff, out);

@@ -19,24 +19,76 @@ static double outside_phases(const struct facts *facts)
     return sum > 0 ? fmax(0, facts->total->summary.median - sum) : UNKNOWN_DOUBLE;
 }
 
-/* What ran outside of phases makes data where a loader is at work: collating, random numbers, copies. */
+/* Of the step, by reason; NaN in a document from before idle time had reasons. */
+static double idle_share(const struct facts *facts, enum idle_reason reason)
+{
+    const struct report_idle *idle = &facts->cell->passes[facts->pass].idle;
+    return idle->steps && facts->step > 0 ? share_of(facts, idle->ns[reason]) : UNKNOWN_DOUBLE;
+}
+
+/* A loader without workers runs its own operators, which are no waiting: all of what is outside of phases is what it can give. */
 static bool input(const struct facts *facts, struct finding *finding)
 {
-    if (!facts->attached || !facts->steps)
+    const double data = facts->steps ? idle_share(facts, IDLE_DATA) : UNKNOWN_DOUBLE;
+    double outside =
+        facts->attached && facts->steps ? outside_phases(facts) / facts->total->summary.median : UNKNOWN_DOUBLE;
+    if (is_known(data) ? data < INPUT_LEAST : !(outside >= INPUT_LEAST))
         return false;
-    const double outside = outside_phases(facts) / facts->total->summary.median;
-    const double operators = share_of(facts, phase_ns(facts, PHASE_NONE));
-    if (!(outside >= INPUT_LEAST))
-        return false;
+    evidence_add(facts, finding, "waiting for the data loader", data * 100, "% of the step", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "outside forward, loss, backward and optimizer", outside * 100, "% of the step",
                  EVIDENCE_MEASURED);
-    evidence_add(facts, finding, "operators in that time", operators * 100, "% of the step", EVIDENCE_MEASURED);
-    finding->sentence =
-        sentence(facts,
-                 "Input-bound, likely: %.0f %% of the step passes before its forward pass, %.0f %% of it in PyTorch's "
-                 "operators and the rest in Python, its data loader or the disk.",
-                 outside * 100, operators * 100);
-    finding->gain = outside;
+    evidence_add(facts, finding, "operators in that time", share_of(facts, phase_ns(facts, PHASE_NONE)) * 100,
+                 "% of the step", EVIDENCE_MEASURED);
+    if (is_known(data)) {
+        finding->sentence =
+            sentence(facts, "Input-bound: the host waits %.0f %% of the step for its data loader.", data * 100);
+        finding->gain = facts->on_card || !(outside > data) ? data : outside;
+    } else {
+        finding->sentence =
+            sentence(facts,
+                     "Input-bound, likely: %.0f %% of the step passes outside its phases. Cannot tell how much of it "
+                     "is the data loader, because the report has no reasons of idle time.",
+                     outside * 100);
+        finding->gain = outside;
+        finding->confidence = CONFIDENCE_POSSIBLE;
+    }
+    finding->view = SHOWN_IN_TIMELINE;
+    return true;
+}
+
+/* Beside the phases and not in a data loader: logging, metrics, checkpoints, data made by hand. */
+static bool outside(const struct facts *facts, struct finding *finding)
+{
+    const double data = facts->steps ? idle_share(facts, IDLE_DATA) : UNKNOWN_DOUBLE;
+    const double beside =
+        facts->attached && facts->steps ? outside_phases(facts) / facts->total->summary.median : UNKNOWN_DOUBLE;
+    if (facts->on_card || !is_known(data) || data >= INPUT_LEAST || !(beside >= INPUT_LEAST))
+        return false;
+    evidence_add(facts, finding, "outside forward, loss, backward and optimizer", beside * 100, "% of the step",
+                 EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "waiting for the data loader", data * 100, "% of the step", EVIDENCE_MEASURED);
+    finding->sentence = sentence(
+        facts, "%.0f %% of the step passes outside forward, loss, backward and optimizer, and not in a data loader.",
+        beside * 100);
+    finding->gain = beside;
+    finding->view = SHOWN_IN_TIMELINE;
+    return true;
+}
+
+static bool synchronisation(const struct facts *facts, struct finding *finding)
+{
+    const double share = facts->steps ? idle_share(facts, IDLE_SYNC) : UNKNOWN_DOUBLE;
+    if (!facts->on_card || !(share >= IDLE_LEAST))
+        return false;
+    const struct report_idle *idle = &facts->cell->passes[facts->pass].idle;
+    finding->layer = idle->sync_layer ? idle->sync_layer : "";
+    evidence_add(facts, finding, "idle after a synchronisation", share * 100, "% of the step", EVIDENCE_MEASURED);
+    if (*finding->layer)
+        evidence_add(facts, finding, "of that, asked for by this layer",
+                     idle->sync_layer_ns / idle->ns[IDLE_SYNC] * 100, "%", EVIDENCE_MEASURED);
+    finding->sentence = sentence(facts, "The GPU waits %.0f %% of the step after the host waited for it%s%s.",
+                                 share * 100, *finding->layer ? ", most in " : "", finding->layer);
+    finding->gain = share;
     finding->view = SHOWN_IN_TIMELINE;
     return true;
 }
@@ -54,6 +106,8 @@ static bool launch(const struct facts *facts, struct finding *finding)
     const double outside = facts->attached ? outside_phases(facts) / facts->total->summary.median : 0;
     if (is_known(outside) && facts->attached) /* what passes outside of phases is the loader's */
         waiting = fmax(0, waiting - fmax(0, outside - share_of(facts, phase_ns(facts, PHASE_NONE))));
+    if (facts->on_card && is_known(idle_share(facts, IDLE_LAUNCH)))
+        waiting = idle_share(facts, IDLE_LAUNCH);
     within = waiting;
     if (facts->attached ? within < PYTHON_LEAST : !facts->on_card || within < IDLE_LEAST)
         return false;
@@ -123,9 +177,17 @@ static bool threads(const struct facts *facts, struct finding *finding)
 }
 
 const struct rule rules_host[] = {
-    {"input", "of an attached program: at least 10 % of the step lies outside its phases",
+    {"input",
+     "the host waits 10 % of the step for its data loader; of an old report of an attached program, 10 % lies outside "
+     "its phases",
      "More loader workers, or work on the data ahead of the step",
      "the time does not fall with data that is made once and kept", false, input},
+    {"outside", "of an attached program, 10 % of the step lies outside its phases and not in a data loader",
+     "Logging, metrics and data made by hand less often, or beside the step", "the time stays without them", false,
+     outside},
+    {"sync", "on a card, 10 % of the step is idle after the host waited for it",
+     "Fewer .item(), .cpu() and prints: keep values on the device and read them every so many steps",
+     "the idle time stays without them", false, synchronisation},
     {"launch",
      "no kernel runs for 10 % of the step on a card, or no operator for 25 % of it within the phases of an attached "
      "program",

@@ -27,8 +27,8 @@ static bool beside(const struct facts *facts, struct finding *finding, cell_twin
     evidence_add(facts, finding, what, ratio.median, "of this step", EVIDENCE_MEASURED);
     evidence_interval(finding, ratio.low, ratio.high);
     finding->gain = 1 - ratio.low;
-    finding->sentence = sentence(facts, "Run %u of this report is the same %s and takes %.2g of the time [%.2g, %.2g].",
-                                 other->run_id, what, ratio.median, ratio.low, ratio.high);
+    finding->sentence =
+        sentence(facts, "%s, this cell takes %.2f of the time (run %u).", what, ratio.median, other->run_id);
     finding->confidence = CONFIDENCE_MEASURED;
     finding->view = SHOWN_IN_RUNS;
     return true;
@@ -36,12 +36,12 @@ static bool beside(const struct facts *facts, struct finding *finding, cell_twin
 
 static bool eager(const struct facts *facts, struct finding *finding)
 {
-    return !facts->cell->requested.compile && beside(facts, finding, is_compiled, "compiled");
+    return !facts->cell->requested.compile && beside(facts, finding, is_compiled, "Compiled");
 }
 
 static bool dtype(const struct facts *facts, struct finding *finding)
 {
-    return beside(facts, finding, is_lower, "in a smaller type");
+    return beside(facts, finding, is_lower, "In a smaller type");
 }
 
 static bool is_chain(const struct report_kernel *kernel)

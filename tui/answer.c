@@ -2,6 +2,7 @@
 #include "base/unknown.h"
 #include "base/vec.h"
 #include "report/compare.h"
+#include "report/findings.h"
 #include "report/modules.h"
 #include "tui/app.h"
 #include "tui/format.h"
@@ -15,11 +16,11 @@
 #define CURVE_MAX 512
 #define LIST_MAX 32
 
-enum section { PHASES, CLASSES, MODULES, KERNELS, STEPS, MEMORY, TRUST, SECTION_COUNT };
+enum section { FINDINGS, PHASES, CLASSES, MODULES, KERNELS, STEPS, MEMORY, TRUST, SECTION_COUNT };
 
 struct item {
     enum section section;
-    char label[160], right[FORMAT_SIZE], more[16];
+    char label[320], right[FORMAT_SIZE], more[16];
     double fraction; /* as a bar; NaN: none */
     enum style style;
     uint64_t target;         /* phase, class, kernel_id */
@@ -216,6 +217,18 @@ static void add_memory(struct answer *answer, const struct report_memory *memory
     add(answer, MEMORY, "memory", UNKNOWN_DOUBLE);
 }
 
+/* The sentence that says what bounds the step, then what else was found. */
+static void add_findings(struct answer *answer, const struct report *report, const struct report_cell *cell)
+{
+    struct arena arena = {0};
+    struct findings findings;
+    findings_make(&findings, report, cell, &arena);
+    add(answer, FINDINGS, findings.verdict, UNKNOWN_DOUBLE);
+    for (size_t i = 1; i < findings.count; i++)
+        add(answer, FINDINGS, findings.items[i].sentence, UNKNOWN_DOUBLE)->target = i;
+    arena_release(&arena);
+}
+
 static const char *note_of(const struct report_cell *cell, const char *key)
 {
     for (size_t i = 0; i < cell->note_count; i++)
@@ -273,7 +286,7 @@ static void add_trust(struct answer *answer, const struct report_cell *cell)
     add(answer, TRUST, "trust", UNKNOWN_DOUBLE);
 }
 
-static void make(struct answer *answer, const struct report_cell *cell)
+static void make(struct answer *answer, const struct report *report, const struct report_cell *cell)
 {
     char kept[sizeof((struct item *)0)->label] = "";
     enum section section = SECTION_COUNT;
@@ -288,6 +301,7 @@ static void make(struct answer *answer, const struct report_cell *cell)
         for (size_t k = 0; k < cell->kernel_count; k++)
             total += cell->kernels[k].pass == answer->pass ? (double)cell->kernels[k].total_ns : 0;
         if (total > 0) {
+            add_findings(answer, report, cell);
             add_sums(answer, cell, total);
             add_modules(answer, cell);
             add_kernels(answer, cell, total);
@@ -319,7 +333,7 @@ bool answer_update(struct answer *answer, const struct app *app, const struct re
     answer->pass = pass;
     answer->version = version;
     answer->made_at = app->now ? app->now : 1;
-    make(answer, cell);
+    make(answer, app->report, cell);
     return false;
 }
 
@@ -500,12 +514,33 @@ static void draw_bottom(struct answer *answer, const struct area *area, bool act
     }
 }
 
-void answer_draw(struct answer *answer, const struct area *area, bool active)
+/* As many lines of findings as the height allows; the lines used. */
+static int draw_findings(struct answer *answer, const struct area *area, bool active)
+{
+    const int most = area->height >= 30 ? 4 : area->height >= 16 ? 1 : 0;
+    int y = 0;
+    for (size_t i = 0; i < answer->items.count && y < most; i++) {
+        struct item *item = &answer->items.items[i];
+        if (item->section != FINDINGS)
+            continue;
+        const bool selected = active && item == &answer->items.items[answer->selected];
+        const enum style style = selected ? STYLE_SELECTED : y == 0 ? STYLE_BOLD : STYLE_NORMAL;
+        if (selected)
+            area_fill(area, y, 0, 1, area->width, style, L' ');
+        area_text_fit(area, y, 0, area->width, style, item->label);
+        place(item, area, y++, 0, 1, area->width);
+    }
+    return y;
+}
+
+void answer_draw(struct answer *answer, const struct area *whole, bool active)
 {
     for (size_t i = 0; i < answer->items.count; i++)
         answer->items.items[i].height = 0;
-    if (area->height < ANSWER_LEAST_HEIGHT || answer->items.count == 0)
+    if (whole->height < ANSWER_LEAST_HEIGHT || answer->items.count == 0)
         return;
+    const int findings = draw_findings(answer, whole, active);
+    const struct area rest = area_part(whole, findings, 0, whole->height - findings, whole->width), *area = &rest;
     const int lone = count_of(answer, STEPS) + count_of(answer, MEMORY) + count_of(answer, TRUST);
     const int bottom = area->height >= 30 ? 9 : area->height >= 18 ? 5 : lone;
     const int lists = area->height - bottom - (area->height > 12);
@@ -542,7 +577,7 @@ bool answer_selectable(const struct answer *answer)
 void answer_first(struct answer *answer)
 {
     for (size_t i = 0; i < answer->items.count; i++)
-        if (answer->items.items[i].height) {
+        if (answer->items.items[i].height && answer->items.items[i].section != FINDINGS) { /* those are above */
             answer->selected = (int)i;
             return;
         }
@@ -577,6 +612,26 @@ bool answer_move(struct answer *answer, enum command command)
     return true;
 }
 
+/* The view of a finding's evidence. */
+static void open_finding(const struct answer *answer, struct app *app, const struct report_cell *cell, size_t index)
+{
+    static const enum view_id views[SHOWN_IN_COUNT] = {VIEW_KERNELS, VIEW_LAYERS, VIEW_TIMELINE, VIEW_MEMORY,
+                                                       VIEW_RUNS};
+    struct focus focus = {.run = answer->run, .pass = answer->pass, .scope = NO_SCOPE, .compare = app->focus.compare};
+    struct arena arena = {0};
+    struct findings findings;
+    findings_make(&findings, app->report, cell, &arena);
+    const struct finding *finding = index < findings.count ? &findings.items[index] : NULL;
+    if (!finding || finding->view == SHOWN_IN_RUNS)
+        pick_facts(app, cell);
+    else {
+        app_open(app, views[finding->view], &focus);
+        if (finding->view == SHOWN_IN_LAYERS && *finding->layer)
+            layers_show_module(app, finding->layer);
+    }
+    arena_release(&arena);
+}
+
 void answer_open(struct answer *answer, struct app *app)
 {
     const struct report_cell *cell = app_find_cell(app, answer->run);
@@ -587,6 +642,9 @@ void answer_open(struct answer *answer, struct app *app)
     const enum grouping kept = app->focus.grouping;
     app->follow = false;
     switch (item->section) {
+    case FINDINGS:
+        open_finding(answer, app, cell, (size_t)item->target);
+        break;
     case PHASES:
     case CLASSES:
         app_open_group(app, cell, answer->pass, item->section == PHASES ? GROUP_PHASE : GROUP_CLASS,

@@ -1,5 +1,6 @@
 /* The verdict: each rule on a document that is bound in exactly that way, and on its cured twin; with values. */
 #include "report/derive.h"
+#include "report/diff.h"
 #include "report/emit.h"
 #include "report/findings.h"
 #include "tests/report/synthetic.h"
@@ -148,6 +149,37 @@ static void make_input(struct report *report, bool cured)
     phase(cell, PHASE_BWD, cured ? 0.48 : 0.2);
     kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, cured ? 0.49 : 0.2, 20);
     kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_BWD, cured ? 0.47 : 0.2, 20);
+}
+
+/* The same with reasons of idle time. */
+static void reason(struct report_cell *cell, enum idle_reason why, double share)
+{
+    struct report_idle *idle = &cell->passes[PASS_TRAIN_STEP].idle;
+    *idle = (struct report_idle){
+        .steps = 20, .total_ns = share * STEP, .sync_layer = "layers.0.attn", .sync_layer_ns = share * STEP};
+    idle->ns[why] = share * STEP;
+}
+
+static void make_loader(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    card(cell);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, cured ? 0.96 : 0.58, 20);
+    reason(cell, IDLE_DATA, cured ? 0.02 : 0.4);
+}
+
+static void make_sync(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    card(cell);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, cured ? 0.96 : 0.68, 20);
+    reason(cell, IDLE_SYNC, cured ? 0.02 : 0.3);
+}
+
+static void make_outside(struct report *report, bool cured)
+{
+    make_input(report, cured);
+    reason(report->cells.items[0], IDLE_LAUNCH, cured ? 0.02 : 0.6);
 }
 
 static void make_launch(struct report *report, bool cured)
@@ -386,31 +418,20 @@ static void make_dtype(struct report *report, bool cured)
 }
 
 static const struct ill ills[] = {
-    {"input", 0.60, make_input},
-    {"launch", 0.59, make_launch},
-    {"launch", 0.61, make_launch_card},
-    {"copies", 0.30, make_copies},
-    {"threads", 0.48, make_threads},
-    {"stall", 0.333, make_stall},
-    {"warmup", 0.50, make_warmup},
-    {"drift", 0.20, make_drift},
-    {"spread", 0.0917, make_spread},
-    {"layout", 0.30, make_layout},
-    {"optimizer", 0.40, make_optimizer},
-    {"loss", 0.50, make_loss},
-    {"precision", 0.92, make_precision},
-    {"attention", 0.50, make_attention},
-    {"fusion", 0.30, make_fusion},
-    {"products", 0.76, make_products},
-    {"recompute", 0.25, make_recompute},
-    {"memory", -1, make_memory},
-    {"communication", 0.35, make_communication},
-    {"straggler", 0.40, make_straggler},
-    {"bucket", 0.20, make_bucket},
-    {"throttle", 0.24, make_throttle},
-    {"others", -1, make_others},
-    {"steal", 0.12, make_steal},
-    {"eager", 0.50, make_eager},
+    {"input", 0.60, make_input},         {"input", 0.40, make_loader},
+    {"outside", 0.60, make_outside},     {"sync", 0.30, make_sync},
+    {"launch", 0.59, make_launch},       {"launch", 0.61, make_launch_card},
+    {"copies", 0.30, make_copies},       {"threads", 0.48, make_threads},
+    {"stall", 0.333, make_stall},        {"warmup", 0.50, make_warmup},
+    {"drift", 0.20, make_drift},         {"spread", 0.0917, make_spread},
+    {"layout", 0.30, make_layout},       {"optimizer", 0.40, make_optimizer},
+    {"loss", 0.50, make_loss},           {"precision", 0.92, make_precision},
+    {"attention", 0.50, make_attention}, {"fusion", 0.30, make_fusion},
+    {"products", 0.76, make_products},   {"recompute", 0.25, make_recompute},
+    {"memory", -1, make_memory},         {"communication", 0.35, make_communication},
+    {"straggler", 0.40, make_straggler}, {"bucket", 0.20, make_bucket},
+    {"throttle", 0.24, make_throttle},   {"others", -1, make_others},
+    {"steal", 0.12, make_steal},         {"eager", 0.50, make_eager},
     {"dtype", 0.50, make_dtype},
 };
 
@@ -534,6 +555,26 @@ static void test_files(void **state)
     report_free(&again);
 }
 
+/* diff says which findings came and which went. */
+static void test_diff(void **state)
+{
+    (void)state;
+    struct report before, after;
+    struct strbuf text = {0};
+    make_attention(&before, false);
+    make_layout(&after, false);
+    cell_derive(before.cells.items[0]);
+    cell_derive(after.cells.items[0]);
+    const struct diff_cell cell = {.a = before.cells.items[0], .b = after.cells.items[0]};
+    diff_findings(&cell, false, &text);
+    assert_non_null(
+        strstr(text.text, "  finding gone: attention, at most 50 % of the step (2.0 ×): Attention is not one kernel"));
+    assert_non_null(strstr(text.text, "  finding new: layout, at most 30 % of the step (1.43 ×): Copies of layout"));
+    strbuf_release(&text);
+    report_free(&before);
+    report_free(&after);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -542,6 +583,7 @@ int main(void)
         cmocka_unit_test(test_noise_and_few_steps),
         cmocka_unit_test(test_gain_in_words),
         cmocka_unit_test(test_files),
+        cmocka_unit_test(test_diff),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -613,6 +613,11 @@ static void test_answer(void **state)
     view_expect(app, "Histogram of sgemm_nn");
     view_type(app, "<Esc><Esc>ajjjjjjjjjjjjjj<Enter>");
     view_expect(app, "What is noted of run 1");
+    /* Above it is what bounds the step, which opens the view of its evidence. */
+    view_type(app, "<Esc>");
+    view_expect(app, "Compiled, this cell takes 0.80 of the time (run 2). Try: Compile mode. Gain: at most 20 %");
+    view_type(app, "<Esc><Esc>ak<Enter>");
+    view_expect(app, "What is noted of run 1");
     view_close(app);
 }
 
