@@ -239,6 +239,7 @@ static const struct question questions[] = {
      "steptop run attention"},
     {"4.2", "Compiled against eager", compiled, NULL,
      "steptop run --model S --compile false,true --passes fwd,fwd_bwd,train_step"},
+    {"5", "The collectives alone, by size and number of ranks", markdown_collectives, NULL, "steptop run collectives"},
     {"5", "One process against several: step, communication and its share", markdown_ranks, sweeps_ranks,
      "steptop run --model S --passes train_step --ranks 1,2 --parallel naive"},
     {"5", "Gradients one by one, flat, and overlapped with backward: what of the communication is exposed",

@@ -200,6 +200,36 @@ static void themes_are_checked_without_a_terminal(void **state)
     free(yaml);
 }
 
+/* Each command that the handout names for what a report cannot answer is one that steptop takes. */
+static void the_handouts_commands_run(void **state)
+{
+    char *yaml = path_in(*state, "r.yaml");
+    struct outcome handout, outcome;
+    size_t commands = 0;
+    steptop_run(&outcome, "run", "-m", "tiny", "-b", "1", "-c", "8", "-p", "fwd", "-n", "1", "-q", "-o", yaml, NULL);
+    expect(&outcome, 0, NULL, "");
+    outcome_release(&outcome);
+    steptop_run(&handout, "report", yaml, "--handout", NULL);
+    expect(&handout, 0, "## 2.1.3 b", "");
+    for (char *at = handout.output; (at = strstr(at, "`steptop run")); commands++) {
+        const char *words[24] = {0};
+        size_t count = 0;
+        char *end = strchr(++at, '`'), *rest = NULL;
+        assert_non_null(end);
+        *end = 0;
+        for (char *word = strtok_r(at + strlen("steptop "), " ", &rest); word; word = strtok_r(NULL, " ", &rest))
+            words[count++] = word;
+        words[count] = "--dry-run";
+        command_execute(&(struct command){.arguments = words, .folder = *state}, &outcome);
+        expect(&outcome, 0, NULL, "");
+        outcome_release(&outcome);
+        at = end + 1;
+    }
+    assert_true(commands > 10);
+    outcome_release(&handout);
+    free(yaml);
+}
+
 /* What can be written in one subcommand that measures can be written in each. */
 static void every_file_from_every_run(void **state)
 {
@@ -274,15 +304,11 @@ static void schemas_are_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(verify_against_pytorch),
-        TEST(verify_against_the_reference_device),
-        TEST(recordings_play_again),
-        TEST(view_needs_a_terminal),
-        TEST(schemas_are_json),
-        TEST(wrong_files_name_their_subcommand),
-        TEST(every_file_from_every_run),
-        TEST(diff_across_an_axis),
-        TEST(themes_are_checked_without_a_terminal),
+        TEST(verify_against_pytorch),    TEST(verify_against_the_reference_device),
+        TEST(recordings_play_again),     TEST(view_needs_a_terminal),
+        TEST(schemas_are_json),          TEST(wrong_files_name_their_subcommand),
+        TEST(every_file_from_every_run), TEST(the_handouts_commands_run),
+        TEST(diff_across_an_axis),       TEST(themes_are_checked_without_a_terminal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
