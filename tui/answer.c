@@ -514,6 +514,40 @@ static void draw_bottom(struct answer *answer, const struct area *area, bool act
     }
 }
 
+/* Phases, modules and kernels, a line each: names and shares, as many as have room. */
+static void draw_short(struct answer *answer, const struct area *area, bool active)
+{
+    static const enum section lines[ANSWER_LINES] = {PHASES, MODULES, KERNELS};
+    const bool ascii = area->canvas->ascii;
+    for (int y = 0; y < ANSWER_LINES && y < area->height; y++) {
+        int x = 0;
+        for (size_t i = 0; i < answer->items.count; i++) {
+            struct item *item = &answer->items.items[i];
+            char percent[FORMAT_SIZE];
+            if (item->section != lines[y])
+                continue;
+            format_percent(percent, item->fraction);
+            const int name = text_columns(item->label, ascii), label = name < 24 ? name : 24;
+            const int more = item->more[0] ? text_columns(item->more, ascii) + 1 : 0;
+            const int columns = more + label + 1 + (int)strlen(percent);
+            if (x + columns > area->width)
+                break;
+            const bool selected = active && item == &answer->items.items[answer->selected];
+            if (selected)
+                area_fill(area, y, x, 1, columns, STYLE_SELECTED, L' ');
+            place(item, area, y, x, 1, columns);
+            area_text(area, y, x, more, selected ? STYLE_SELECTED : item->style, item->more);
+            area_text_ends(area, y, x + more, label,
+                           selected             ? STYLE_SELECTED
+                           : lines[y] == PHASES ? item->style
+                                                : STYLE_NORMAL,
+                           item->label, NULL);
+            area_text(area, y, x + more + label + 1, -1, selected ? STYLE_SELECTED : STYLE_BOLD, percent);
+            x += columns + 2;
+        }
+    }
+}
+
 /* As many lines of findings as the height allows; the lines used. */
 static int draw_findings(struct answer *answer, const struct area *area, bool active)
 {
@@ -537,8 +571,12 @@ void answer_draw(struct answer *answer, const struct area *whole, bool active)
 {
     for (size_t i = 0; i < answer->items.count; i++)
         answer->items.items[i].height = 0;
-    if (whole->height < ANSWER_LEAST_HEIGHT || answer->items.count == 0)
+    if (answer->items.count == 0)
         return;
+    if (whole->height < ANSWER_LEAST_HEIGHT) {
+        draw_short(answer, whole, active);
+        return;
+    }
     const int findings = draw_findings(answer, whole, active);
     const struct area rest = area_part(whole, findings, 0, whole->height - findings, whole->width), *area = &rest;
     const int lone = count_of(answer, STEPS) + count_of(answer, MEMORY) + count_of(answer, TRUST);
@@ -565,6 +603,11 @@ void answer_draw(struct answer *answer, const struct area *whole, bool active)
 }
 
 /* Keys. */
+
+bool answer_any(const struct answer *answer)
+{
+    return answer->items.count > 0;
+}
 
 bool answer_selectable(const struct answer *answer)
 {

@@ -6,6 +6,7 @@
 #include "tui/keys.h"
 
 #define ANSWER_LEAST_HEIGHT 7
+#define ANSWER_LINES 3 /* of the short form, which is drawn where it is lower */
 
 struct app;
 struct answer;
@@ -17,6 +18,7 @@ void answer_free(struct answer *answer);
 bool answer_update(struct answer *answer, const struct app *app, const struct report_cell *cell);
 void answer_draw(struct answer *answer, const struct area *area, bool active);
 
+bool answer_any(const struct answer *answer);        /* there is something to say */
 bool answer_selectable(const struct answer *answer); /* something was drawn that can be chosen */
 void answer_first(struct answer *answer);
 /* Up, down, left, right among what was drawn; false: there is nothing further that way. */

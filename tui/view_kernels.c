@@ -328,6 +328,27 @@ static void kernels_draw(struct app *app, void *state, const struct area *area)
                                             : "no kernel of this pass is above the threshold; L changes it");
 }
 
+/* ", 3 tagged: 12.3 ms, 45.6%": what they add up to, of those that are shown. */
+static size_t tagged_text(const struct kernels *kernels, char *text, size_t size)
+{
+    double total = 0, share = 0;
+    size_t count = 0;
+    char time[FORMAT_SIZE], percent[FORMAT_SIZE];
+    for (size_t i = 0; kernels->table.tags.count && i < kernels->rows.count; i++) {
+        const struct kernel_row *row = &kernels->rows.items[i];
+        if (!table_is_tagged(&kernels->table, row->id))
+            continue;
+        count++;
+        total += (double)row->sum.total_ns;
+        share += row->sum.share;
+    }
+    text[0] = 0;
+    if (!count)
+        return 0;
+    return (size_t)snprintf(text, size, ", %zu tagged: %s, %s%%", count, format_duration(time, total),
+                            format_percent(percent, share));
+}
+
 static void kernels_status(const struct app *app, const void *state, char *text, size_t size)
 {
     const struct kernels *kernels = state;
@@ -345,6 +366,8 @@ static void kernels_status(const struct app *app, const void *state, char *text,
     if (kernels->query.baseline && kernels->cell && used < size)
         used += (size_t)snprintf(text + used, size - used, ", by %s",
                                  unit_name(kernel_unit(kernels->cell, &kernels->query)));
+    if (used < size)
+        used += tagged_text(kernels, text + used, size - used);
     if (used < size)
         snprintf(text + used, size - used, ", %zu of %zu", table->items.count ? table->position + 1 : 0,
                  table->items.count);

@@ -416,15 +416,20 @@ static void runs_draw(struct app *app, void *state, const struct area *area)
     int height = rows < 3 ? 3 : rows;
     const int most = area->height < 24 ? area->height / 3 : area->height / 2;
     height = height > most && area->height - most >= ANSWER_LEAST_HEIGHT ? most : height;
-    if (area->height - height - 1 < ANSWER_LEAST_HEIGHT)
+    /* In a low window the answer is a line each of phases, modules and kernels, without one between it and the list. */
+    const bool low = area->height - height - 1 < ANSWER_LEAST_HEIGHT;
+    if (low && !answer_any(runs->answer))
         height = area->height;
+    else if (low)
+        height = rows < area->height - ANSWER_LINES ? rows : area->height - ANSWER_LINES;
     const struct area list = area_part(area, 0, 0, height - has_reason, area->width);
     table_draw(&runs->table, runs, &list, cell_has_none(app, NULL, "runs"));
     if (has_reason) {
         const int x = area_printf(area, height - 1, 0, STYLE_BOLD, "run %u: ", runs->rows.items[index].cell->run_id);
         area_text_fit(area, height - 1, x, area->width - x, STYLE_WARN, reason);
     }
-    const struct area below = area_part(area, height + 1, 0, area->height - height - 1, area->width);
+    const int gap = low && height + 1 + ANSWER_LINES > area->height ? 0 : 1;
+    const struct area below = area_part(area, height + gap, 0, area->height - height - gap, area->width);
     answer_draw(runs->answer, &below, runs->in_answer);
     /* Lines that were made anew can be chosen again once they are drawn. */
     runs->in_answer = runs->in_answer && answer_selectable(runs->answer);

@@ -428,111 +428,6 @@ static void test_prompt(void **state)
     view_close(app);
 }
 
-/* A search is seen wherever it is, so that Esc visibly ends it. */
-static void test_search_is_seen(void **state)
-{
-    static const char *const views[] = {"1/tiny<Enter>", "2/sgemm<Enter>", "3/ffn<Enter>", "7/sgemm<Enter>"};
-    (void)state;
-    for (size_t i = 0; i < sizeof views / sizeof *views; i++) {
-        struct app *app = view_open(document_make);
-        view_type(app, views[i]);
-        view_expect(app, ", search: ");
-        view_type(app, "<Esc>");
-        view_expect_not(app, ", search: ");
-        view_close(app);
-    }
-}
-
-/* Every view of a run that did not fit says so, and none that something is still to come. */
-static void test_out_of_memory(void **state)
-{
-    struct app *app = view_open(document_make);
-    (void)state;
-    view_type(app, "G");
-    for (const char *key = "234567"; *key; key++) {
-        const char keys[] = {*key, 0};
-        view_type(app, keys);
-        view_expect(app, "(oom: needs 61.2 GiB, free are 7.4 GiB)");
-        view_expect_not(app, " yet");
-        view_expect_not(app, "n/a a step");
-        view_type(app, "1");
-    }
-    view_close(app);
-}
-
-/* What is asked for behind a run that never ends says what it waits for. */
-static void test_behind_endless(void **state)
-{
-    struct app *app = view_open(document_make);
-    const struct session *session = view_session(app);
-    (void)state;
-    view_type(app, "2c");
-    assert_non_null(strstr(app->message, "run 1 starts"));
-    view_type(app, "C");
-    assert_string_equal(app->message, "run 2 with hardware counters waits: run 1 goes on until it is stopped (x)");
-    view_type(app, "r<Enter>");
-    assert_string_equal(app->message, "run 3 waits: run 1 goes on until it is stopped (x)");
-    assert_int_equal(session_run_count(session), 3);
-    assert_int_equal(session_run(session, 1)->cell.counters, COUNTERS_ON);
-    view_close(app);
-}
-
-/* A kernel of a comparison: its launches above, the baseline's below on the same axis. */
-static void test_compare_histogram(void **state)
-{
-    struct app *app = view_open(document_make);
-    (void)state;
-    view_type(app, "dj=<Enter>");
-    view_expect(app, "Histogram of sgemm_nn against run 1");
-    view_expect(app, "run 1, baseline: n 65  p50 1.422 ms  p95 12.00 ms  p50 is 0.800 of it");
-    view_expect(app, "; baseline ");
-    view_expect_order(app, "cursor ", "run 1, baseline");
-    view_type(app, "=");
-    view_expect_not(app, "baseline");
-    view_type(app, "=");
-    view_expect(app, "run 1, baseline");
-    struct report_cell *base = app->report->cells.items[0];
-    for (size_t i = 0; i < base->kernel_count; i++)
-        base->kernels[i].name = "fused";
-    view_expect(app, "run 1, the baseline, has no kernel of this name, phase and pass");
-    view_close(app);
-}
-
-/* Products whose names differ in the middle or at one end are told apart in every window that has the list beside the picture. */
-static void test_roofline_names(void **state)
-{
-    static const char *const names[] = {"sgemm_avx2_nn 128x256x10000", "sgemm_avx2_tn 10000x256x128",
-                                        "sgemm_nt 128x10000x256",      "sgemm_avx2_nn 128x256x1024",
-                                        "sgemm_avx2_tn 1024x256x128",  "sgemm_avx2_nt 128x1024x256",
-                                        "sgemm_avx2_nt 128x256x1024",  "sgemm_avx2_nn 128x1024x256"};
-    struct app *app = view_open(document_make);
-    struct report_cell *cell = app->report->cells.items[0];
-    (void)state;
-    for (size_t i = 0; i < cell->kernel_count; i++)
-        if (cell->kernels[i].pass == PASS_FWD_BWD)
-            cell->kernels[i].name = names[i % 8];
-    view_type(app, "7");
-    for (int width = 60; width <= 200; width += 10) {
-        char *screen = view_text(app, 24, width), *rows[64];
-        int count = 0;
-        for (char *line = strtok(screen, "\n"); line; line = strtok(NULL, "\n")) {
-            char *at = strstr(line, "bwd s");
-            at = at ? at : strstr(line, "fwd s");
-            if (!at || strstr(line, "by kernel"))
-                continue;
-            at[strcspn(at + 4, " ") + 4 + 1 + strcspn(at + 4 + strcspn(at + 4, " ") + 1, " ")] = 0;
-            rows[count++] = at;
-        }
-        assert_true(count >= 4);
-        for (int i = 0; i < count; i++)
-            for (int k = 0; k < i; k++)
-                if (strcmp(rows[i], rows[k]) == 0)
-                    fail_msg("%d columns: '%s' twice", width, rows[i]);
-        free(screen);
-    }
-    view_close(app);
-}
-
 /* The cursor sent to an end, and zoomed before the next frame: once not a number. And ceilings whose ratio no double holds. */
 static void test_scales(void **state)
 {
@@ -733,11 +628,6 @@ int main(void)
         cmocka_unit_test(test_orders),
         cmocka_unit_test(test_roofline_axis),
         cmocka_unit_test(test_prompt),
-        cmocka_unit_test(test_search_is_seen),
-        cmocka_unit_test(test_out_of_memory),
-        cmocka_unit_test(test_behind_endless),
-        cmocka_unit_test(test_compare_histogram),
-        cmocka_unit_test(test_roofline_names),
         cmocka_unit_test(test_csv),
         cmocka_unit_test(test_lanes),
         cmocka_unit_test(test_footer),
