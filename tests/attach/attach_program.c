@@ -165,6 +165,10 @@ int main(int argc, char **argv)
     if (!code && (strcmp(mode, "ranges") == 0 || strcmp(mode, "fork") == 0 || strcmp(mode, "kill") == 0))
         for (int i = 0; i < count; i++)
             step();
+    for (int i = 0; !code && strcmp(mode, "asleep") == 0 && i < count; i++) {
+        step();
+        rest(5000000);
+    }
     if (!code && strcmp(mode, "fork") == 0) {
         const pid_t child = fork();
         if (child == 0) {

@@ -96,6 +96,24 @@ static void ranges_become_layers_and_steps(void **state)
     session_free(session);
 }
 
+/* A host that sleeps 5 ms between its steps of half a millisecond: what is idle is so because nothing was launched. */
+static void a_host_that_sleeps_is_why_nothing_runs(void **state)
+{
+    (void)state;
+    struct session *session = run("asleep", "40");
+    const struct rank *rank = run_lead(session_run(session, 0));
+    struct idle_total idle;
+    aggregate_idle(rank->aggregate, PASS_TRAIN_STEP, &idle);
+    assert_int_equal(idle.steps, 38); /* without the first and the last */
+    assert_true(idle.ns[IDLE_LAUNCH] >= idle.steps * 5000000);
+    uint64_t nothing = 0;
+    for (int reason = 0; reason < IDLE_REASONS; reason++)
+        nothing += idle.ns[reason];
+    assert_true(nothing + idle.steps * 500000 <= idle.wall_ns);
+    assert_true(idle.ns[IDLE_LAUNCH] * 10 >= nothing * 9);
+    session_free(session);
+}
+
 static void itt_tasks_are_ranges(void **state)
 {
     (void)state;
@@ -246,6 +264,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranges_become_layers_and_steps),
+        cmocka_unit_test(a_host_that_sleeps_is_why_nothing_runs),
         cmocka_unit_test(itt_tasks_are_ranges),
         cmocka_unit_test(exit_codes_are_the_programs),
         cmocka_unit_test(a_forked_child_is_quiet),

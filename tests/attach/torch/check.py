@@ -1,0 +1,105 @@
+# Runs the programs beside this file alone and under `steptop attach`, and judges the reports. Usage: check.py STEPTOP [MODE...]
+import json
+import os
+import subprocess
+import sys
+import tempfile
+
+HERE = os.path.dirname(os.path.abspath(__file__))
+STEPTOP, CHOSEN = sys.argv[1], sys.argv[2:]
+STEPS = 16
+failures = []
+
+
+def check(mode, good, what):
+    print("%-11s %s %s" % (mode, "ok  " if good else "FAIL", what), flush=True)
+    if not good:
+        failures.append(mode)
+
+
+def command(mode):
+    program = [os.path.join(HERE, "program.py"), mode, str(STEPS)]
+    if mode == "ranks":
+        return [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"] + program
+    return [sys.executable] + program
+
+
+def losses(text):
+    return [line for line in text.splitlines() if "0x" in line]
+
+
+def attach(mode, *options):
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "report.json")
+        done = subprocess.run([STEPTOP, "attach", "--batch", "--json", path, *options, "-o", os.path.join(folder, "r.yaml"), "--"] + command(mode),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        with open(path) as file:
+            return done, json.load(file)["cells"][0]
+
+
+def of_phase(cell, phase, path):
+    # Time of the kernels of a phase in a layer and what is in it.
+    layers = {row["id"]: row["path"] for row in cell["layers"]}
+    total = 0
+    for entry in cell["kernel_layers"]:
+        where = layers.get(entry.get("layer"), "")
+        if cell["kernels"][entry["kernel"]]["phase"] == phase and (where == path or where.startswith(path + ".")):
+            total += entry["total_ns"]
+    return total
+
+
+def share_with_a_name(cell):
+    # In a layer, or in a phase that has no layers: the loss and the optimizer.
+    named = total = 0
+    for entry in cell["kernel_layers"]:
+        phase = cell["kernels"][entry["kernel"]]["phase"]
+        total += entry["total_ns"]
+        named += entry["total_ns"] if entry.get("layer") is not None or phase in ("fwd", "bwd", "loss", "opt", "recompute") else 0
+    return named / total
+
+
+# Layers whose time may not be missing, by phase.
+GOLDEN = {
+    "plain": ["tokens", "blocks.0.qkv", "blocks.1.out", "blocks.2.up", "blocks.3.down", "blocks.3.norm1", "norm", "head"],
+    "llama": ["model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj", "model.layers.1.input_layernorm", "lm_head"],
+    "gpt2": ["transformer.h.0.attn.c_attn", "transformer.h.1.mlp.c_proj", "transformer.h.1.ln_1", "lm_head"],
+}
+BOUND = {"loader": "data_ns", "sleep": "launch_ns", "ranks": "rank_ns"}
+MODES = ["plain", "llama", "gpt2", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks"]
+
+for mode in CHOSEN or MODES:
+    if mode in ("llama", "gpt2"):
+        try:
+            import transformers  # noqa: F401
+        except ImportError:
+            print("%-11s skipped: no transformers" % mode)
+            continue
+    alone = subprocess.run(command(mode), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    done, cell = attach(mode)
+    check(mode, done.returncode == alone.returncode == 0, "exit code")
+    # Two ranks' lines may come in any order of output, but only rank 0 prints.
+    check(mode, losses(alone.stdout) and losses(done.stdout) == losses(alone.stdout), "losses to the last bit")
+    step = cell["passes"]["train_step"]
+    steps = step["profiled_steps"]
+    check(mode, steps == STEPS - 1, "%d steps of %d" % (steps, STEPS - 1))
+    named = share_with_a_name(cell)
+    check(mode, named >= 0.98, "%.2f %% of the time of ops has a layer or a phase" % (100 * named))
+    root = cell["layers"][0]["path"]
+    for path in GOLDEN.get(mode, []):
+        layers = [row["path"] for row in cell["layers"]]
+        there = path if path in layers else root + "." + path
+        for phase in ("fwd", "bwd"):
+            check(mode, of_phase(cell, phase, there) > 0, "%s has time in %s" % (path, phase))
+    if mode == "checkpoint":
+        check(mode, of_phase(cell, "recompute", "blocks.2") > 0, "recomputation stands apart")
+    idle = step["idle"]
+    reasons = {key: value for key, value in idle.items() if key.endswith("_ns") and key not in ("total_ns", "sync_layer_ns")}
+    check(mode, idle["unknown_ns"] <= 0.1 * idle["total_ns"], "%.1f %% of idle time has a reason" % (100 - 100 * idle["unknown_ns"] / idle["total_ns"]))
+    if mode in BOUND:
+        largest = max(reasons, key=reasons.get)
+        check(mode, largest == BOUND[mode], "bound by %s: %.1f of %.1f ms idle" % (largest, reasons[largest] / 1e6, idle["total_ns"] / 1e6))
+    if mode == "ranks":
+        check(mode, len(cell.get("ranks", [])) == 2, "two ranks")
+
+print("%d failed" % len(failures))
+sys.exit(1 if failures else 0)

@@ -1,0 +1,95 @@
+# A GPT of four layers that trains on the CPU, as a stranger would write it; the first argument says what is special about it. What it
+# prints is the loss of each step, to the last bit.
+import sys
+import time
+
+import torch
+import torch.nn as nn
+import torch.nn.functional as F
+from torch.utils.checkpoint import checkpoint
+
+MODE, STEPS = sys.argv[1], int(sys.argv[2])
+torch.manual_seed(0)
+torch.set_num_threads(1)
+
+
+class Block(nn.Module):
+    def __init__(self, width, heads):
+        super().__init__()
+        self.heads = heads
+        self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.qkv, self.out = nn.Linear(width, 3 * width), nn.Linear(width, width)
+        self.up, self.act, self.down = nn.Linear(width, 4 * width), nn.ReLU(inplace=MODE == "inplace"), nn.Linear(4 * width, width)
+
+    def forward(self, x):
+        batch, length, width = x.shape
+        q, k, v = self.qkv(self.norm1(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        x = x + self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(x.shape))
+        return x + self.down(self.act(self.up(self.norm2(x))))
+
+
+class Model(nn.Module):
+    def __init__(self, vocabulary=256, width=64, layers=4, length=64):
+        super().__init__()
+        self.tokens, self.positions = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
+        self.blocks = nn.ModuleList(Block(width, 4) for _ in range(layers))
+        self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary)
+
+    def forward(self, ids):
+        x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1]))
+        for block in self.blocks:
+            x = checkpoint(block, x, use_reentrant=False) if MODE == "checkpoint" else block(x)
+        return self.head(self.norm(x))
+
+
+class Text(torch.utils.data.Dataset):
+    def __len__(self):
+        return 1 << 20
+
+    def __getitem__(self, index):
+        if MODE == "loader":
+            time.sleep(0.02)
+        return torch.randint(0, 256, (64,), generator=torch.Generator().manual_seed(index))
+
+
+def llama_or_gpt2():
+    import transformers
+
+    if MODE == "llama":
+        config = transformers.LlamaConfig(hidden_size=64, intermediate_size=176, num_hidden_layers=2, num_attention_heads=4, vocab_size=256)
+        return transformers.LlamaForCausalLM(config)
+    return transformers.GPT2LMHeadModel(transformers.GPT2Config(n_embd=64, n_layer=2, n_head=4, vocab_size=256))
+
+
+model = llama_or_gpt2() if MODE in ("llama", "gpt2") else Model()
+rank = 0
+if MODE == "ranks":
+    import torch.distributed as dist
+
+    dist.init_process_group("gloo")
+    rank = dist.get_rank()
+    model = nn.parallel.DistributedDataParallel(model)
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+batches = iter(torch.utils.data.DataLoader(Text(), batch_size=4))
+profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) if MODE == "profiler" else None
+if profiler:
+    profiler.start()
+for step in range(STEPS):
+    optimizer.zero_grad()
+    for _ in range(2 if MODE == "accumulate" else 1):
+        ids = next(batches)
+        if MODE == "sleep":
+            time.sleep(0.08)
+        if MODE == "ranks" and rank == 1:
+            time.sleep(0.08)
+        with torch.autocast("cpu", torch.bfloat16, enabled=MODE == "autocast"):
+            logits = model(ids[:, :-1])
+            logits = getattr(logits, "logits", logits)
+            loss = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten())
+        loss.backward()
+    optimizer.step()
+    if rank == 0:
+        print("%d %s" % (step, loss.item().hex()))
+if profiler:
+    profiler.stop()
+    assert len(profiler.key_averages()) > 20
