@@ -49,7 +49,7 @@ struct finding {
 
 struct findings {
     const char *verdict;   /* the one sentence; never empty */
-    struct finding *items; /* largest gain first; what cannot tell its gain comes last */
+    struct finding *items; /* largest gain first; possible behind likely, and last what cannot tell its gain */
     size_t count;
 };
 

@@ -189,7 +189,7 @@ const struct rule rules_host[] = {
      "Fewer .item(), .cpu() and prints: keep values on the device and read them every so many steps",
      "the idle time stays without them", false, synchronisation},
     {"launch",
-     "no kernel runs for 10 % of the step on a card, or no operator for 25 % of it within the phases of an attached "
+     "no kernel runs for 10 % of the step on a card, or no operator for 15 % of it within the phases of an attached "
      "program",
      "torch.compile, CUDA graphs or larger batches",
      "the idle time stays when the same kernels are launched from a graph", false, launch},

@@ -41,10 +41,9 @@ static bool optimizer(const struct facts *facts, struct finding *finding)
     double share = share_of(facts, filtered_ns(facts, is_optimizer));
     if (phase->summary.n && facts->total->summary.median > 0) /* with the time between its operators */
         share = fmax(share, phase->summary.median / facts->total->summary.median);
-    const double joined = filtered_ns(facts, is_joined);
-    if (!(share >= OPTIMIZER_LEAST) || facts->calls[PHASE_OPT] < OPTIMIZER_CALLS || joined > facts->step * share / 2)
-        return false;
     const struct report_kernel *most = largest_kernel(facts, is_optimizer);
+    if (!(share >= OPTIMIZER_LEAST) || facts->calls[PHASE_OPT] < OPTIMIZER_CALLS || (most && is_joined(most)))
+        return false;
     finding->kernel = most ? most->name : "";
     evidence_add(facts, finding, "optimizer", share * 100, "% of the step", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "its kernels", facts->calls[PHASE_OPT], "a step", EVIDENCE_MEASURED);

@@ -54,7 +54,6 @@ static bool stall(const struct facts *facts, struct finding *finding)
         "%zu of %zu steps take %.0f medians and more, up to %.3g ms: %.0f %% of all time. Recompilation, garbage "
         "collection, a checkpoint or the disk; cannot tell which, because a step's causes are not recorded.",
         count, total->sample_count, STALL_TIMES, longest * 1e-6, finding->gain * 100);
-    finding->confidence = CONFIDENCE_POSSIBLE;
     finding->view = SHOWN_IN_TIMELINE;
     return true;
 }

@@ -25,7 +25,7 @@ class Block(torch.nn.Module):
             for _ in range(6):
                 x = x.transpose(0, 1).contiguous().transpose(0, 1).contiguous()
         if case == "launch" and ill:
-            until = time.perf_counter() + 0.006
+            until = time.perf_counter() + 0.02
             while time.perf_counter() < until:
                 pass
         if case == "sync" and ill:
@@ -59,7 +59,7 @@ if case == "optimizer":
     optimizer = torch.optim.AdamW(parameters, **({"foreach": False} if ill else {"fused": True}))
 else:
     optimizer = torch.optim.SGD(parameters, lr=1e-3)
-shape = {"attention": (2, 512, D), "optimizer": (8, D), "loss": (128, D), "layout": (16, 64, D)}.get(case, (512, D))
+shape = {"attention": (2, 512, D), "optimizer": (8, D), "launch": (64, D), "loss": (128, D), "layout": (16, 64, D)}.get(case, (512, D))
 x = torch.randn(*shape)
 rows = x.numel() // D
 y = torch.randint(0, 100, (rows,))
