@@ -1,0 +1,32 @@
+/* What the answer under Runs holds between its making (answer.c) and its drawing (answer_draw.c). */
+#pragma once
+#include "base/vec.h"
+#include "tui/answer.h"
+#include "tui/format.h"
+
+#define CURVE_MAX 512
+#define LIST_MAX 32
+
+enum section { FINDINGS, PHASES, CLASSES, MODULES, KERNELS, STEPS, MEMORY, TRUST, SECTION_COUNT };
+
+struct item {
+    enum section section;
+    char label[320], right[FORMAT_SIZE], more[16];
+    double fraction; /* as a bar; NaN: none */
+    enum style style;
+    uint64_t target;         /* phase, class, kernel_id */
+    int y, x, height, width; /* where it was drawn; height 0: it was not */
+};
+
+struct answer {
+    VEC(struct item) items;
+    int selected;
+    uint32_t run;
+    int pass;
+    uint64_t version, made_at;
+    double steps[CURVE_MAX], step_low, step_high, step_median;
+    int step_count;
+    double kinds[TENSOR_KIND_COUNT], peak;
+    char steps_text[160], memory_text[160], trust_text[320];
+    enum style trust_style;
+};
