@@ -418,6 +418,7 @@ static void digest_depends_on_what_is_asked_for_alone(void **state)
 
 int main(void)
 {
+    setenv("XDG_CONFIG_HOME", "/no/such/folder", 1); /* a person's own profiles are listed, too */
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(shipped_profiles_are_read),
         cmocka_unit_test(titles_tell_cells_apart),
