@@ -213,7 +213,7 @@ int command_attach(const struct arguments *arguments)
     if (!fail_on_check(arguments, &error) || !take_options(arguments, &options, &error) ||
         !outputs_take(&outputs, arguments, FORMAT_YAML, &error) || !find_library(&found, &error))
         return fail(&error);
-    const bool on_screen = screen_possible() && !arguments->value[OPTION_BATCH] && !arguments->value[OPTION_FORMAT];
+    const bool on_screen = screen_wanted(arguments);
     options.command = arguments->positional;
     options.library = found.library;
     options.python_folder = found.python;

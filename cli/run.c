@@ -142,7 +142,7 @@ int command_run(const struct arguments *arguments)
     session = start_session(arguments, &profile, &report, &error);
     if (!session)
         goto failed;
-    if (screen_possible() && !arguments->value[OPTION_BATCH] && !arguments->value[OPTION_FORMAT]) {
+    if (screen_wanted(arguments)) {
         struct screen screen = {arguments, session, &report, &outputs, false};
         code = screen_run(&screen);
     } else {

@@ -2,15 +2,34 @@
 #include "base/clock.h"
 #include "cli/ending.h"
 #include "cli/kept.h"
+#include "cli/terminal.h"
+#include "tui/terminal.h"
 #include "tui/tui.h"
 #include <poll.h>
+#include <stdlib.h>
 #include <unistd.h>
 
 #define SETTLE_NS 5000000000u
 
-bool screen_possible(void)
+bool screen_possible(bool *known)
 {
-    return isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && terminal_draws();
+    const bool terminal = isatty(STDIN_FILENO) && isatty(STDOUT_FILENO) && terminal_draws();
+    *known = !terminal || terminal_type_works();
+    return terminal && *known;
+}
+
+bool screen_wanted(const struct arguments *arguments)
+{
+    bool known = true;
+    if (arguments->value[OPTION_BATCH] || arguments->value[OPTION_FORMAT])
+        return false;
+    if (screen_possible(&known))
+        return true;
+    if (!known && !arguments->value[OPTION_QUIET])
+        say("steptop: no screen: this system does not know how to draw on TERM=%s; most terminals work with "
+            "TERM=xterm-256color",
+            getenv("TERM"));
+    return false;
 }
 
 /* Ends what still runs, so that the files say how it ended. */

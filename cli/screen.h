@@ -12,8 +12,12 @@ struct screen {
     bool keeps_running; /* what runs when the user leaves is not ended */
 };
 
-/* True when the terminal UI can open here: stdin and stdout are terminals and TERM is one that can be drawn on. */
-bool screen_possible(void);
+/* True when the terminal UI can open here: stdin and stdout are terminals and TERM is one that can be drawn on. *known is
+ * false when they are, and this system has no description of TERM. */
+bool screen_possible(bool *known);
+
+/* It can, and the arguments ask for nothing else; says why not where a terminal would be there. */
+bool screen_wanted(const struct arguments *arguments);
 
 /* Opens the screen until the user leaves; writes the files once more. Returns the exit code. */
 int screen_run(struct screen *screen);

@@ -38,9 +38,11 @@ int command_view(const struct arguments *arguments)
             for (size_t c = 0; count > 1 && c < reports[0].cells.count; c++)
                 reports[0].cells.items[c]->source = file_name(arguments->positional[0]);
     }
-    if (!screen_possible()) {
-        error_set(&error, ERROR_USAGE, "view needs a terminal; 'steptop report %s' prints the report",
-                  arguments->positional[0]);
+    bool known = true;
+    if (!screen_possible(&known)) {
+        error_set(&error, ERROR_USAGE, "view needs a terminal%s%s%s; 'steptop report %s' prints the report",
+                  known ? "" : ", and this system does not know how to draw on TERM=", known ? "" : getenv("TERM"),
+                  known ? "" : " (most work with TERM=xterm-256color)", arguments->positional[0]);
         code = fail(&error);
     } else {
         struct screen screen = {arguments, NULL, &reports[0], &outputs, false};
@@ -76,7 +78,7 @@ int command_replay(const struct arguments *arguments)
     struct profile profile = {.name = "replay"};
     struct session *session = NULL;
     struct error error = {0};
-    const bool on_screen = screen_possible() && !arguments->value[OPTION_BATCH] && !arguments->value[OPTION_FORMAT];
+    const bool on_screen = screen_wanted(arguments);
     double speed = on_screen ? 1 : 0;
     int code = EXIT_FAILED;
     char program[PATH_MAX];

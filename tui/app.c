@@ -503,7 +503,7 @@ static void mouse_command(struct app *app, const struct mouse *mouse)
         }
     if (table && table_click(table, mouse->y, mouse->x, app->now)) {
         /* A second click on the same row opens it. */
-        if (mouse->action == MOUSE_DOUBLE || (app->now - app->last_click < 500000000u && app->last_click_y == mouse->y))
+        if (app->now - app->last_click < 500000000u && app->last_click_y == mouse->y)
             app_command(app, COMMAND_OPEN, 0);
     } else if (view_ops(app->view)->click) {
         view_ops(app->view)->click(app, app->states[app->view], mouse->y, mouse->x);

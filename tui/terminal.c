@@ -1,6 +1,8 @@
 #define NCURSES_WIDECHAR 1
 #include "tui/terminal.h"
+#include "base/clock.h"
 #include "base/system.h"
+#include "tui/input.h"
 #include "tui/signals.h"
 #include <curses.h>
 #include <errno.h>
@@ -18,10 +20,14 @@
 #include <termios.h>
 #include <unistd.h>
 
+#define ESCAPE_MS 25 /* how long after an ESC the rest of a sequence may come */
+#define ROWS_MOST 500
+#define COLUMNS_MOST 1000
+
 struct terminal {
     SCREEN *screen;
-    WINDOW *keys; /* a 1×1 pad: reading keys from it refreshes nothing */
     FILE *memory; /* a memory file that curses writes to */
+    struct input keys;
     int input, output;
     struct signals *signals;
     struct strbuf pending; /* bytes on their way to the terminal, from pending_at on */
@@ -159,6 +165,9 @@ static void ask_size(const struct terminal *terminal, struct winsize *size)
         size->ws_row = 24;
         size->ws_col = 80;
     }
+    /* Beyond any screen: what claims more gets so much of it, and no memory for the rest. */
+    size->ws_row = size->ws_row > ROWS_MOST ? ROWS_MOST : size->ws_row;
+    size->ws_col = size->ws_col > COLUMNS_MOST ? COLUMNS_MOST : size->ws_col;
 }
 
 static void take_size(struct terminal *terminal)
@@ -199,11 +208,56 @@ static SCREEN *new_screen(struct terminal *terminal, const char *name)
     return screen;
 }
 
+/* The description of TERM, in curses' cur_term; false when there is none or the cursor cannot be put anywhere. */
+static bool load_description(int output)
+{
+    const char *name = getenv("TERM");
+    int failure = 0;
+    if (!name || !*name || setupterm(name, output, &failure) != OK)
+        return false;
+    if (cursor_address)
+        return true;
+    del_curterm(cur_term);
+    return false;
+}
+
+bool terminal_type_works(void)
+{
+    if (!load_description(STDOUT_FILENO))
+        return false;
+    del_curterm(cur_term);
+    return true;
+}
+
+/* The keys that the terminal's description names. */
+static void describe_keys(struct input *input)
+{
+    static const struct {
+        const char *name;
+        int code;
+    } keys[] = {
+        {"kcuu1", KEY_CODE_UP},      {"kcud1", KEY_CODE_DOWN},    {"kcub1", KEY_CODE_LEFT},
+        {"kcuf1", KEY_CODE_RIGHT},   {"khome", KEY_CODE_HOME},    {"kend", KEY_CODE_END},
+        {"kpp", KEY_CODE_PAGE_UP},   {"knp", KEY_CODE_PAGE_DOWN}, {"kcbt", KEY_CODE_BACKTAB},
+        {"kbs", KEY_CODE_BACKSPACE}, {"kdch1", KEY_CODE_DELETE},  {"kent", KEY_CODE_ENTER},
+        {"ka1", KEY_CODE_HOME},      {"ka3", KEY_CODE_PAGE_UP},   {"kc1", KEY_CODE_END},
+        {"kc3", KEY_CODE_PAGE_DOWN}, {"kf1", KEY_CODE_F1},        {"kf2", KEY_CODE_F1 + 1},
+        {"kf3", KEY_CODE_F1 + 2},    {"kf4", KEY_CODE_F1 + 3},    {"kf5", KEY_CODE_F1 + 4},
+        {"kf6", KEY_CODE_F1 + 5},    {"kf7", KEY_CODE_F1 + 6},    {"kf8", KEY_CODE_F1 + 7},
+        {"kf9", KEY_CODE_F1 + 8},    {"kf10", KEY_CODE_F1 + 9},   {"kf11", KEY_CODE_F1 + 10},
+        {"kf12", KEY_CODE_F1 + 11},
+    };
+    for (size_t i = 0; i < sizeof keys / sizeof *keys; i++) {
+        const char *bytes = tigetstr((char *)(uintptr_t)keys[i].name);
+        if (bytes != (char *)-1)
+            input_describe(input, bytes, keys[i].code);
+    }
+}
+
 struct terminal *terminal_open(const struct terminal_options *options, struct error *error)
 {
     struct terminal *terminal = calloc(1, sizeof *terminal);
     const char *name = getenv("TERM");
-    int failure = 0;
     if (!terminal)
         abort();
     terminal->input = STDIN_FILENO;
@@ -216,12 +270,14 @@ struct terminal *terminal_open(const struct terminal_options *options, struct er
                   "the screen needs a terminal on standard input and output; use --batch without one");
         goto fail;
     }
-    if (!name || !*name || setupterm(name, terminal->output, &failure) != OK || !cursor_address) {
+    if (!load_description(terminal->output)) {
         error_set(error, ERROR_USAGE,
-                  "the terminal type TERM=%s cannot position the cursor or is not known here; use --batch",
+                  "the terminal type TERM=%s cannot position the cursor or is not known here; most terminals work with "
+                  "TERM=xterm-256color",
                   name ? name : "");
         goto fail;
     }
+    describe_keys(&terminal->keys);
     del_curterm(cur_term);
     setlocale(LC_CTYPE, "");
     const bool utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
@@ -258,12 +314,9 @@ struct terminal *terminal_open(const struct terminal_options *options, struct er
         use_default_colors();
     }
     load_theme(terminal);
-    set_escdelay(25);
     typeahead(-1);
     curs_set(0);
-    terminal->keys = newpad(1, 1);
-    keypad(terminal->keys, TRUE);
-    nodelay(terminal->keys, TRUE);
+    keypad(stdscr, TRUE); /* sends what the description wants for its keys; they are read here and not by curses */
     terminal_set_mouse(terminal, options->mouse);
     return terminal;
 fail:
@@ -292,8 +345,6 @@ void terminal_close(struct terminal *terminal)
         return;
     if (terminal->screen) {
         leave_screen(terminal);
-        if (terminal->keys)
-            delwin(terminal->keys);
         delscreen(terminal->screen);
     }
     if (terminal->memory)
@@ -326,8 +377,7 @@ void terminal_set_theme(struct terminal *terminal, int theme)
 void terminal_set_mouse(struct terminal *terminal, bool on)
 {
     terminal->mouse = on;
-    mousemask(on ? BUTTON1_PRESSED | BUTTON1_DOUBLE_CLICKED | BUTTON4_PRESSED | BUTTON5_PRESSED : 0, NULL);
-    mouseinterval(0);
+    mousemask(on ? BUTTON1_PRESSED | BUTTON4_PRESSED | BUTTON5_PRESSED : 0, NULL);
 }
 
 int terminal_input(const struct terminal *terminal)
@@ -355,58 +405,31 @@ bool terminal_is_behind(const struct terminal *terminal)
     return terminal->pending_at < terminal->pending.length && !terminal->gone;
 }
 
-static int mouse_key(struct mouse *mouse)
+/* Takes in what waits, or comes within the time; false when nothing did. The descriptor may block. */
+static bool take_input(struct terminal *terminal, int wait_ms)
 {
-    MEVENT event;
-    if (getmouse(&event) != OK)
-        return 0;
-    mouse->y = event.y;
-    mouse->x = event.x;
-    if (event.bstate & BUTTON4_PRESSED)
-        mouse->action = MOUSE_WHEEL_UP;
-    else if (event.bstate & BUTTON5_PRESSED)
-        mouse->action = MOUSE_WHEEL_DOWN;
-    else if (event.bstate & BUTTON1_DOUBLE_CLICKED)
-        mouse->action = MOUSE_DOUBLE;
-    else if (event.bstate & BUTTON1_PRESSED)
-        mouse->action = MOUSE_PRESS;
-    else
-        return 0;
-    return KEY_CODE_MOUSE;
+    struct pollfd ready = {terminal->input, POLLIN, 0};
+    char block[INPUT_BYTES];
+    if (poll(&ready, 1, wait_ms) <= 0 || !(ready.revents & POLLIN))
+        return false;
+    const ssize_t got = read(terminal->input, block, sizeof block);
+    if (got <= 0)
+        return false;
+    input_add(&terminal->keys, block, (size_t)got, clock_now());
+    return true;
 }
 
 int terminal_key(struct terminal *terminal, struct mouse *mouse)
 {
-    static const struct {
-        int curses, code;
-    } table[] = {
-        {KEY_UP, KEY_CODE_UP},         {KEY_DOWN, KEY_CODE_DOWN},
-        {KEY_LEFT, KEY_CODE_LEFT},     {KEY_RIGHT, KEY_CODE_RIGHT},
-        {KEY_HOME, KEY_CODE_HOME},     {KEY_END, KEY_CODE_END},
-        {KEY_PPAGE, KEY_CODE_PAGE_UP}, {KEY_NPAGE, KEY_CODE_PAGE_DOWN},
-        {KEY_BTAB, KEY_CODE_BACKTAB},  {KEY_BACKSPACE, KEY_CODE_BACKSPACE},
-        {KEY_DC, KEY_CODE_DELETE},     {KEY_ENTER, KEY_CODE_ENTER},
-        {KEY_A1, KEY_CODE_HOME},       {KEY_A3, KEY_CODE_PAGE_UP},
-        {KEY_C1, KEY_CODE_END},        {KEY_C3, KEY_CODE_PAGE_DOWN},
-    };
     for (;;) {
-        wint_t key = 0;
-        const int kind = wget_wch(terminal->keys, &key);
-        if (kind == ERR)
-            return 0;
-        if (kind != KEY_CODE_YES)
-            return key == 127 || key == 8 ? KEY_CODE_BACKSPACE : key == 10 ? KEY_CODE_ENTER : (int)key;
-        if (key == KEY_MOUSE) {
-            const int code = mouse_key(mouse);
-            if (code)
-                return code;
+        const int key = input_key(&terminal->keys, mouse);
+        if (key && (key != KEY_CODE_MOUSE || terminal->mouse))
+            return key;
+        if (key)
             continue;
-        }
-        if (key >= (wint_t)KEY_F(1) && key <= (wint_t)KEY_F(12))
-            return KEY_CODE_F1 + (int)key - KEY_F(1);
-        for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-            if ((wint_t)table[i].curses == key)
-                return table[i].code;
+        const bool undecided = input_is_undecided(&terminal->keys);
+        if (!take_input(terminal, undecided ? ESCAPE_MS : 0))
+            return undecided ? input_decide(&terminal->keys) : 0;
     }
 }
 

@@ -35,11 +35,14 @@ enum terminal_key {
     KEY_CODE_TAB = 9,
 };
 
-enum mouse_action { MOUSE_PRESS, MOUSE_DOUBLE, MOUSE_WHEEL_UP, MOUSE_WHEEL_DOWN };
+enum mouse_action { MOUSE_PRESS, MOUSE_WHEEL_UP, MOUSE_WHEEL_DOWN };
 struct mouse {
     enum mouse_action action;
     int y, x;
 };
+
+/* Does the system know what TERM names, and can the screen be drawn there? */
+bool terminal_type_works(void);
 
 /* Takes over standard input and output; installs the signal handlers. NULL with the reason when they are no terminal or
  * its type is unknown. One at a time. */

@@ -353,6 +353,38 @@ static void test_suspend(void **state)
     assert_true(ends_soon(worker));
 }
 
+/* A terminal that this system has no description of: run goes on without a screen and says how to get one; view, which has
+ * nothing else to do, says so and advises nothing that it would refuse. */
+static void test_unknown_terminal(void **state)
+{
+    static const char *const run[] = {"/bin/sh", "-c",
+                                      "exec '" STEPTOP_BINARY "' run --device cpu --model tiny --batch-size 1 "
+                                      "--context-length 8 --passes fwd --steps 1 --warmup 0 --threads 1 2>&1",
+                                      NULL};
+    static const char *const view[] = {
+        "/bin/sh", "-c", "exec '" STEPTOP_BINARY "' view '" TEST_SOURCE_DIR "/report/seed.yaml' 2>&1", NULL};
+    struct screen_options options = {.height = 40, .width = 240, .term = "xterm-of-nobody", .program = run};
+    (void)state;
+    struct screen *screen = screen_open(&options, NULL);
+    int status = screen_wait(screen);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    size_t length;
+    const char *bytes = screen_bytes(screen, &length);
+    assert_null(memmem(bytes, length, "\033[?1049h", 8));
+    assert_non_null(memmem(bytes, length, "| tiny", 6)); /* the report as Markdown */
+    assert_non_null(memmem(bytes, length, "TERM=xterm-256color", 19));
+    screen_close(screen);
+    options.program = view;
+    screen = screen_open(&options, NULL);
+    status = screen_wait(screen);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 2);
+    expect(screen, "TERM=xterm-of-nobody");
+    expect(screen, "TERM=xterm-256color");
+    expect(screen, "steptop report");
+    assert_false(screen_has(screen, "--batch"));
+    screen_close(screen);
+}
+
 /* However the program ends, its worker does, and the terminal is as it was. */
 static void test_killed(void **state)
 {
@@ -545,13 +577,21 @@ static void test_files(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_keys),          cmocka_unit_test(test_pause),
-        cmocka_unit_test(test_interrupt),     cmocka_unit_test(test_stopped_worker),
-        cmocka_unit_test(test_killed_worker), cmocka_unit_test(test_terminal_does_not_read),
-        cmocka_unit_test(test_resize_storm),  cmocka_unit_test(test_suspend),
-        cmocka_unit_test(test_killed),        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_devices),       cmocka_unit_test(test_counters),
-        cmocka_unit_test(test_queue),         cmocka_unit_test(test_no_device),
+        cmocka_unit_test(test_unknown_terminal),
+        cmocka_unit_test(test_keys),
+        cmocka_unit_test(test_pause),
+        cmocka_unit_test(test_interrupt),
+        cmocka_unit_test(test_stopped_worker),
+        cmocka_unit_test(test_killed_worker),
+        cmocka_unit_test(test_terminal_does_not_read),
+        cmocka_unit_test(test_resize_storm),
+        cmocka_unit_test(test_suspend),
+        cmocka_unit_test(test_killed),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_devices),
+        cmocka_unit_test(test_counters),
+        cmocka_unit_test(test_queue),
+        cmocka_unit_test(test_no_device),
         cmocka_unit_test(test_files),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

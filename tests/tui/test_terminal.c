@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -57,7 +58,7 @@ static void test_quit(void **state)
 
 static void test_signals(void **state)
 {
-    static const int orderly[] = {SIGTERM, SIGHUP, SIGINT, SIGPIPE, SIGQUIT};
+    const int orderly[] = {SIGTERM, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGXCPU, SIGALRM, SIGIO, SIGRTMIN + 2};
     static const int fatal[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE};
     (void)state;
     for (size_t i = 0; i < sizeof orderly / sizeof *orderly; i++) {
@@ -281,6 +282,117 @@ static void test_empty(void **state)
     screen_close(screen);
 }
 
+/* What a terminal sends by itself does nothing (each letter was a key before: q quit, c opened help), whole or in pieces. */
+static void test_sequences(void **state)
+{
+    static const char *const unknown[] = {"\033[1 q",      "\033]11;rgb:ffff/ffff/ffff\033\\",
+                                          "\033[?62;22c",  "\033P1$rq\033\\",
+                                          "\033Ok",        "\033]0;quit?\a",
+                                          "\033_q\033\\",  "\033[113;5u",
+                                          "\033[8;50;132t"};
+    (void)state;
+    for (int pieces = 0; pieces < 2; pieces++) {
+        struct screen *screen = opened(24, 80);
+        const int fd = screen_terminal(screen);
+        screen_settle(screen, 200);
+        char *before = screen_text(screen, false);
+        for (size_t i = 0; i < sizeof unknown / sizeof *unknown; i++) {
+            const size_t length = strlen(unknown[i]), first = pieces ? 2 : length;
+            assert_int_equal(write(fd, unknown[i], first), (ssize_t)first);
+            if (pieces)
+                poll(NULL, 0, 60);
+            assert_int_equal(write(fd, unknown[i] + first, length - first), (ssize_t)(length - first));
+            screen_settle(screen, 60);
+        }
+        char *after = screen_text(screen, false);
+        assert_string_equal(after, before);
+        free(before);
+        free(after);
+        /* The keys after them are keys. */
+        screen_type(screen, "2");
+        assert_true(screen_wait_for(screen, "sgemm_nn"));
+        screen_type(screen, "q");
+        assert_int_equal(screen_wait(screen), 0);
+        screen_close(screen);
+    }
+}
+
+/* Arrows come as CSI or as SS3, whichever mode the terminal is in. */
+static void test_arrows(void **state)
+{
+    static const char *const down[] = {"\033[B", "\033OB", "\033[1;2B"};
+    (void)state;
+    struct screen *screen = opened(24, 80);
+    screen_type(screen, "2");
+    assert_true(screen_wait_for(screen, "sgemm_nn"));
+    for (size_t i = 0; i < sizeof down / sizeof *down; i++) {
+        char place[32];
+        snprintf(place, sizeof place, "fwd_bwd, %zu of 11", i + 2);
+        assert_int_equal(write(screen_terminal(screen), down[i], strlen(down[i])), (ssize_t)strlen(down[i]));
+        assert_true(screen_wait_for(screen, place));
+    }
+    screen_type(screen, "q");
+    assert_int_equal(screen_wait(screen), 0);
+    screen_close(screen);
+}
+
+/* A press and its release in one read are a click (on the tab of Layers), as two reads are. */
+static void test_click(void **state)
+{
+    (void)state;
+    for (int reads = 1; reads <= 2; reads++) {
+        struct screen *screen = opened(24, 80);
+        char *text = screen_text(screen, false);
+        int y = 1;
+        const char *line = text, *tab = strstr(text, "Layers");
+        assert_non_null(tab);
+        for (const char *at = text; at < tab; at++)
+            if (*at == '\n') {
+                y++;
+                line = at + 1;
+            }
+        char click[64];
+        const int x = (int)(tab - line) + 2;
+        const int press = snprintf(click, sizeof click, "\033[<0;%d;%dM", x, y);
+        free(text);
+        if (reads == 2) {
+            assert_int_equal(write(screen_terminal(screen), click, (size_t)press), press);
+            screen_settle(screen, 100);
+        }
+        const int both = press + snprintf(click + press, sizeof click - (size_t)press, "\033[<0;%d;%dm", x, y);
+        const int from = reads == 2 ? press : 0;
+        assert_int_equal(write(screen_terminal(screen), click + from, (size_t)(both - from)), both - from);
+        assert_true(screen_wait_for(screen, "Runs › Layers"));
+        screen_type(screen, "q");
+        assert_int_equal(screen_wait(screen), 0);
+        screen_close(screen);
+    }
+}
+
+/* A size beyond any screen takes no memory for the rest of it: 10 000 x 10 000 took 7.5 GB. */
+static void test_huge(void **state)
+{
+    (void)state;
+    struct screen *screen = opened(24, 80);
+    const struct winsize size = {.ws_row = 10000, .ws_col = 10000}; /* the emulator stays small */
+    assert_int_equal(ioctl(screen_terminal(screen), TIOCSWINSZ, &size), 0);
+    screen_settle(screen, 1000);
+    char path[64], line[256];
+    long peak = -1;
+    snprintf(path, sizeof path, "/proc/%d/status", (int)screen_child(screen));
+    FILE *file = fopen(path, "r");
+    assert_non_null(file);
+    while (fgets(line, sizeof line, file))
+        if (sscanf(line, "VmHWM: %ld", &peak) == 1)
+            break;
+    fclose(file);
+    assert_true(peak > 0);
+    assert_true(peak < 300 * 1024);
+    screen_type(screen, "q");
+    assert_int_equal(screen_wait(screen), 0);
+    screen_close(screen);
+}
+
 static void test_bad_terminal(void **state)
 {
     (void)state;
@@ -336,6 +448,10 @@ int main(void)
         cmocka_unit_test(test_names),
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_empty),
+        cmocka_unit_test(test_sequences),
+        cmocka_unit_test(test_arrows),
+        cmocka_unit_test(test_click),
+        cmocka_unit_test(test_huge),
         cmocka_unit_test(test_bad_terminal),
         cmocka_unit_test(test_setup),
     };
