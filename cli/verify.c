@@ -3,6 +3,7 @@
 #include "model/verify.h"
 #include "base/file.h"
 #include "cli/cli.h"
+#include "cli/outputs.h"
 #include "report/pipe_table.h"
 #include <errno.h>
 #include <math.h>
@@ -252,13 +253,34 @@ static bool check_all(const struct arguments *arguments, struct job *job, struct
     return check_request(job, &request, name, error);
 }
 
+/* Before an hour of computing: the report must not take the place of what it is made from. */
+static bool output_is_apart(const struct arguments *arguments, struct error *error)
+{
+    static const char *const names[] = {"weights", "inputs", "expected"};
+    const char *output = arguments->value[OPTION_OUTPUT], *folder = arguments->value[OPTION_REFERENCE];
+    if (!output || strcmp(output, "-") == 0)
+        return true;
+    if (!check_path("--output", output, error))
+        return false;
+    for (size_t i = 0; folder && i < sizeof names / sizeof *names; i++) {
+        struct strbuf path = {0};
+        strbuf_printf(&path, "%s/%s.safetensors", folder, names[i]);
+        const struct named_file files[] = {{"--reference", path.text, false, false}, {"--output", output, true, false}};
+        const bool apart = files_apart(files, 2, error);
+        strbuf_release(&path);
+        if (!apart)
+            return false;
+    }
+    return true;
+}
+
 int command_verify(const struct arguments *arguments)
 {
     struct error error = {0};
     struct job job = {0};
     struct strbuf text = {0};
     int code = EXIT_OK;
-    if (!job_read(arguments, &job, &error))
+    if (!output_is_apart(arguments, &error) || !job_read(arguments, &job, &error))
         return fail(&error);
     tables_open(&job);
     const bool ok = check_all(arguments, &job, &error);

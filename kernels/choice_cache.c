@@ -79,8 +79,14 @@ void choice_cache_add(struct choice_cache *cache, const char *subject, const voi
 void choice_cache_close(struct choice_cache *cache)
 {
     struct error ignored = {0};
+    struct header header;
+    size_t first = 0;
+    while (cache->added && cache->records.length - first > CHOICE_CACHE_MOST &&
+           record_at(&cache->records, first, &header))
+        first += record_size(&header);
     if (cache->added)
-        build_cache_write(cache->path, cache->key, cache->records.text, cache->records.length, &ignored);
+        build_cache_write(cache->path, cache->key, cache->records.text + first, cache->records.length - first,
+                          &ignored);
     strbuf_release(&cache->records);
     free(cache->path);
     free(cache->key);

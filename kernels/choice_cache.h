@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #define CHOICE_SUBJECT_MAX 16
+#define CHOICE_CACHE_MOST ((size_t)1 << 20) /* bytes of records that are kept: thousands of shapes */
 
 struct choice_cache {
     char *path, *key; /* path NULL: nothing is kept */
@@ -22,5 +23,5 @@ bool choice_cache_find(const struct choice_cache *cache, const char *subject, co
 void choice_cache_add(struct choice_cache *cache, const char *subject, const void *question, size_t question_size,
                       const void *answer, size_t answer_size);
 
-/* Writes the file when something was added, and releases all. A file that cannot be written costs the next run its time. */
+/* Writes the file when something was added, and releases all. Of more than CHOICE_CACHE_MOST the oldest go. A file that cannot be written costs the next run its time. */
 void choice_cache_close(struct choice_cache *cache);

@@ -3,6 +3,7 @@
 #include "base/unknown.h"
 #include "kernels/build_cache.h"
 #include "kernels/choice.h"
+#include "kernels/choice_cache.h"
 #include "kernels/vulkan/vulkan_internal.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -334,6 +335,11 @@ static void cache_store(const struct program *program, const char *path, const c
 {
     struct strbuf content = {0};
     struct error ignored = {0}; /* without the file the next start times again */
+    const size_t most = CHOICE_CACHE_MOST / sizeof(struct gemm_record) * sizeof(struct gemm_record);
+    if (old_size > most) { /* the oldest make room */
+        old += old_size - most;
+        old_size = most;
+    }
     strbuf_add(&content, old, old_size);
     for (int32_t i = 0; i < program->gemms.count; ++i) {
         const struct vulkan_gemm *gemm = &program->gemms.items[i];

@@ -59,6 +59,28 @@ static void verify_against_pytorch(void **state)
     free(broken);
 }
 
+/* A report in the place of what it is made from is refused, however that is spelled, before anything is computed. */
+static void verify_spares_its_reference(void **state)
+{
+    struct outcome outcome;
+    char *folder = path_in(*state, "spared"), *weights = path_in(folder, "../spared/weights.safetensors"),
+         *hard = path_in(*state, "hard"), *command = NULL;
+    assert_true(asprintf(&command,
+                         "mkdir '%s' && cp '" REFERENCE "'/*.safetensors '%s/' && ln '%s/inputs.safetensors' '%s'",
+                         folder, folder, folder, hard) > 0);
+    assert_int_equal(system(command), 0);
+    const char *const outputs[] = {weights, hard};
+    for (int i = 0; i < 2; i++) {
+        steptop_run(&outcome, "verify", "--reference", folder, "-o", outputs[i], NULL);
+        expect(&outcome, 2, "", "that is the file that --reference reads");
+        outcome_release(&outcome);
+    }
+    free(command);
+    free(hard);
+    free(weights);
+    free(folder);
+}
+
 static void verify_against_the_reference_device(void **state)
 {
     char *table = path_in(*state, "v.md");
@@ -304,11 +326,17 @@ static void schemas_are_json(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        TEST(verify_against_pytorch),    TEST(verify_against_the_reference_device),
-        TEST(recordings_play_again),     TEST(view_needs_a_terminal),
-        TEST(schemas_are_json),          TEST(wrong_files_name_their_subcommand),
-        TEST(every_file_from_every_run), TEST(the_handouts_commands_run),
-        TEST(diff_across_an_axis),       TEST(themes_are_checked_without_a_terminal),
+        TEST(verify_against_pytorch),
+        TEST(verify_against_the_reference_device),
+        TEST(recordings_play_again),
+        TEST(view_needs_a_terminal),
+        TEST(schemas_are_json),
+        TEST(wrong_files_name_their_subcommand),
+        TEST(every_file_from_every_run),
+        TEST(the_handouts_commands_run),
+        TEST(diff_across_an_axis),
+        TEST(themes_are_checked_without_a_terminal),
+        TEST(verify_spares_its_reference),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -92,6 +93,28 @@ static void another_key_or_no_records_start_empty(void **state)
     choice_cache_close(&cache);
 }
 
+/* A cache that is full takes new answers all the same: the oldest make room. */
+static void the_oldest_make_room(void **state)
+{
+    enum { ROUNDS = 4, EACH = 10000 };
+    (void)state;
+    struct choice_cache cache;
+    struct stat status;
+    for (int round = 0; round < ROUNDS; round++) {
+        choice_cache_open(&cache, path, "here");
+        for (int i = 0; i < EACH; i++)
+            add(&cache, "gemm", round * EACH + i, i);
+        choice_cache_close(&cache);
+        assert_int_equal(stat(path, &status), 0);
+        assert_true((size_t)status.st_size < CHOICE_CACHE_MOST + 1024);
+    }
+    choice_cache_open(&cache, path, "here");
+    assert_int_equal(find(&cache, "gemm", 0), -1);
+    assert_int_equal(find(&cache, "gemm", (ROUNDS - 1) * EACH), 0);
+    assert_int_equal(find(&cache, "gemm", ROUNDS * EACH - 1), EACH - 1);
+    choice_cache_close(&cache);
+}
+
 static void without_a_file_nothing_is_kept(void **state)
 {
     (void)state;
@@ -108,6 +131,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(answers_survive, set_up, tear_down),
         cmocka_unit_test_setup_teardown(another_key_or_no_records_start_empty, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(the_oldest_make_room, set_up, tear_down),
         cmocka_unit_test_setup_teardown(without_a_file_nothing_is_kept, set_up, tear_down),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
