@@ -1,8 +1,8 @@
 /* steptop run --dry-run: the cells with FLOPs, planned memory and whether they fit. Nothing runs. */
 #include "base/unknown.h"
-#include "cli/estimate.h"
 #include "cli/probe.h"
 #include "cli/run.h"
+#include "report/estimate.h"
 #include "report/pipe_table.h"
 #include <stdio.h>
 #include <string.h>

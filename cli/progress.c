@@ -2,8 +2,8 @@
 #include "base/clock.h"
 #include "base/strbuf.h"
 #include "base/unknown.h"
-#include "cli/estimate.h"
 #include "cli/terminal.h"
+#include "report/estimate.h"
 #include <langinfo.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,10 +2,10 @@
 #include "cli/run.h"
 #include "base/system.h"
 #include "base/xdg.h"
-#include "cli/estimate.h"
 #include "cli/kind.h"
 #include "cli/screen.h"
 #include "cli/verdict.h"
+#include "report/queue.h"
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,19 +37,6 @@ static bool apply_options(const struct arguments *arguments, struct profile *pro
         count++;
     }
     return !count || profile_apply(profile, overrides, count, error);
-}
-
-/* Cells of the resumed report that need not run again; the others' old figures give way to new ones. Where the device was
- * not even opened, that the cell is unsupported says nothing of the next time. */
-static bool kept(const struct report *report, const struct cell *cell)
-{
-    for (size_t i = 0; i < report->cells.count; i++) {
-        const struct report_cell *old = report->cells.items[i];
-        if (old->from_file && cell_equal(&old->requested, cell))
-            return old->status == STATUS_OK || old->status == STATUS_UNRELIABLE ||
-                   (old->status == STATUS_UNSUPPORTED && old->device.name[0]);
-    }
-    return false;
 }
 
 static bool any_of_profile(const struct report *report, const struct profile *profile)
@@ -98,22 +85,12 @@ static struct session *start_session(const struct arguments *arguments, const st
         .program = program_self(program, sizeof program),
         .record_file = arguments->value[OPTION_RECORD],
         .cache_folder = xdg_path(XDG_CACHE, NULL, cache, sizeof cache, NULL) ? cache : NULL,
-        .skip_larger = profile->on_oom == ON_OOM_SKIP_LARGER,
     };
     struct session *session = session_create(&options, error);
-    for (size_t i = 0; session && i < profile->cells.count; i++) {
-        if (kept(report, &profile->cells.items[i]))
-            continue;
-        const uint32_t id = session_add(session, &profile->cells.items[i]);
-        if (!id) {
-            error_set(error, ERROR_MEMORY, "no memory for %zu cells", profile->cells.count);
-            session_free(session);
-            return NULL;
-        }
-        struct estimate estimate;
-        struct error unknown = {0}; /* the worker will say what is wrong with the cell */
-        if (options.skip_larger && estimate_cell(&profile->cells.items[i], &estimate, &unknown))
-            session_plan(session, id, estimate.memory);
+    size_t queued;
+    if (session && !profile_queue(profile, session, report, &queued, error)) {
+        session_free(session);
+        return NULL;
     }
     return session;
 }

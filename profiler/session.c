@@ -24,7 +24,6 @@ struct session *session_create(const struct session_options *options, struct err
     }
     session->ring_records = options->ring_records ? options->ring_records : 1u << 17;
     session->timeline_records = options->timeline_records ? options->timeline_records : 1u << 16;
-    session->skip_larger = options->skip_larger;
     session->meeting = -1;
     session->next_id = options->first_id;
     session->program = strdup(options->program);
@@ -199,7 +198,7 @@ void session_finish(struct session *session, struct live_run *live, enum status 
     live_finish(live, status, reason);
     if (session->active == live)
         session->active = NULL;
-    if (status == STATUS_OOM && session->skip_larger)
+    if (status == STATUS_OOM)
         skip_larger(session, &live->run);
     if (live->remove_when_ended)
         forget(session, live);

@@ -122,7 +122,6 @@ struct session_options {
     uint32_t ring_records;   /* 0: the default, 1 << 17; a power of two */
     size_t timeline_records; /* 0: the default, 1 << 16 */
     uint32_t first_id;       /* ids of runs begin after this one: a report that is resumed has them already */
-    bool skip_larger;        /* after a run that was out of memory, see session_plan */
 };
 
 struct session;
@@ -133,8 +132,8 @@ uint32_t session_add(struct session *session, const struct cell *cell); /* queue
 size_t session_run_count(const struct session *session);
 const struct run *session_run(const struct session *session, size_t index);
 const struct run *session_find(const struct session *session, uint32_t id);
-/* What a queued run is planned to take, for skip_larger: once a run was out of memory, those queued on the same device that
- * are planned to take no less are skipped, with the reason. */
+/* What a queued run is planned to take; said where its profile has on_oom: skip_larger. Once such a run was out of memory, those
+ * queued on the same device of which it was said, too, and that are planned to take no less, are skipped, with the reason. */
 void session_plan(struct session *session, uint32_t id, uint64_t planned_bytes);
 bool session_idle(const struct session *session);        /* nothing queued or running */
 void session_stop(struct session *session, uint32_t id); /* ends one run, keeping its data: interrupted */

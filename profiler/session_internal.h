@@ -57,7 +57,6 @@ struct session {
     char *program, *cache_folder;
     uint32_t ring_records;
     size_t timeline_records;
-    bool skip_larger;
     VEC(struct live_run *) runs;
     uint32_t next_id;
     struct live_run *active;

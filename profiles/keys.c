@@ -366,3 +366,46 @@ void key_text(const struct profile_key *key, const struct cell *cell, struct str
         break;
     }
 }
+
+static int device_choices(char names[][KEY_CHOICE_SIZE], int max)
+{
+    const char *const *classes;
+    const int count = device_class_names(&classes);
+    for (int i = 0; i < count && i < max; i++) /* the CPU is one, others come in numbers */
+        snprintf(names[i], KEY_CHOICE_SIZE, "%.60s%s", classes[i], i ? ":0" : "");
+    return count < max ? count : max;
+}
+
+static int model_choices(char names[][KEY_CHOICE_SIZE], int max)
+{
+    int presets, count = 0;
+    const struct model_preset *preset = model_presets(&presets);
+    for (; count < presets && count < max; count++)
+        snprintf(names[count], KEY_CHOICE_SIZE, "%.30s%s%.40s", preset[count].config.preset,
+                 preset[count].config.preset[0] ? "/" : "", preset[count].config.name);
+    return count;
+}
+
+int key_choices(const struct profile_key *key, char names[][KEY_CHOICE_SIZE], int max)
+{
+    int count = 0;
+    if (key->type == VALUE_DEVICE)
+        return device_choices(names, max);
+    if (key->type == VALUE_MODEL)
+        return model_choices(names, max);
+    if (key->type == VALUE_BOOLEAN) {
+        for (; count < 2 && count < max; count++)
+            snprintf(names[count], KEY_CHOICE_SIZE, "%s", count ? "true" : "false");
+        return count;
+    }
+    for (; key->choices && key->choices[count] && count < max; count++)
+        snprintf(names[count], KEY_CHOICE_SIZE, "%s", key->choices[count]);
+    if (key->type == VALUE_PASSES)
+        for (int last = 1; key->choices[last] && count < max; last++, count++) {
+            size_t used = 0;
+            for (int i = 0; i <= last && used < KEY_CHOICE_SIZE; i++)
+                used += (size_t)snprintf(names[count] + used, KEY_CHOICE_SIZE - used, "%s%s", i ? "," : "",
+                                         key->choices[i]);
+        }
+    return count;
+}

@@ -52,4 +52,10 @@ bool key_equal(const struct profile_key *key, const struct cell *a, const struct
 /* The value as key_set reads it. */
 void key_text(const struct profile_key *key, const struct cell *cell, struct strbuf *out);
 
+/* Values of a key to go through one by one, as key_set reads them: of a key with choices all of them, of passes each and those that
+ * build on one another, of models the presets, of devices the classes known by name. Returns how many of at most `max` there are; 0
+ * for numbers and text. */
+#define KEY_CHOICE_SIZE 80
+int key_choices(const struct profile_key *key, char names[][KEY_CHOICE_SIZE], int max);
+
 const char *section_words(unsigned section); /* "a matrix key" */

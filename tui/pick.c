@@ -1,4 +1,5 @@
 /* The pickers: sort column, setup, run profile, device. */
+#include "report/queue.h"
 #include "tui/app.h"
 #include "tui/devices.h"
 #include "tui/format.h"
@@ -151,9 +152,11 @@ static bool choose_profile(struct app *app, struct modal *modal, int index, int 
         app_message(app, STYLE_BAD, "%s", error.text);
         return false;
     }
-    for (size_t i = 0; i < profile.cells.count; i++)
-        session_add(app->session, &profile.cells.items[i]);
-    app_message(app, STYLE_GOOD, "%zu cells of %s queued", profile.cells.count, profile.name ? profile.name : path);
+    size_t queued;
+    if (!profile_queue(&profile, app->session, NULL, &queued, &error))
+        app_message(app, STYLE_BAD, "%s; %zu are queued", error.text, queued);
+    else
+        app_message(app, STYLE_GOOD, "%zu cells of %s queued", queued, profile.name ? profile.name : path);
     profile_free(&profile);
     app->follow = true;
     app->focus.run = NO_RUN;

@@ -2,6 +2,7 @@
  * to the next goes stale. */
 #include "emitted.h"
 #include "report/build.h"
+#include "report/queue.h"
 #include "synthetic.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -196,9 +197,40 @@ static void work_is_booked_once(void **state)
     }
 }
 
+/* From wherever a profile is queued, its on_oom goes with it. */
+static void a_queued_profile_is_planned(void **state)
+{
+    (void)state;
+    static const char *const texts[] = {
+        "schema: steptop/profile/1\nmatrix: {device: [cpu], model: [tiny], batch_size: [1, 2], context_length: [16]}\n"
+        "measure: {on_oom: skip_larger}\n",
+        "schema: steptop/profile/1\nmatrix: {device: [cpu], model: [tiny], batch_size: [1, 2], context_length: "
+        "[16]}\n"};
+    for (int i = 0; i < 2; i++) {
+        struct error error = {0};
+        struct profile profile = {0};
+        size_t queued;
+        if (!profile_parse(texts[i], strlen(texts[i]), "test.yaml", &profile, &error))
+            fail_msg("%s", error.text);
+        const struct session_options options = {.program = "/proc/self/exe"};
+        struct session *session = session_create(&options, &error);
+        assert_non_null(session);
+        assert_true(profile_queue(&profile, session, NULL, &queued, &error));
+        assert_int_equal(queued, 2);
+        const uint64_t one = session_run(session, 0)->planned_bytes, two = session_run(session, 1)->planned_bytes;
+        if (i == 0)
+            assert_true(one > 1000000 && two > one && two != UNKNOWN_U64);
+        else
+            assert_true(one == UNKNOWN_U64 && two == UNKNOWN_U64);
+        session_free(session);
+        profile_free(&profile);
+    }
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(work_is_booked_once), cmocka_unit_test(test_updates),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(a_queued_profile_is_planned),
+                                       cmocka_unit_test(work_is_booked_once), cmocka_unit_test(test_updates),
                                        cmocka_unit_test(test_order), cmocka_unit_test(test_wall_of_all_steps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

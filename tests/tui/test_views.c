@@ -421,7 +421,7 @@ static void test_prompt(void **state)
     cell_default(&fresh);
     fresh.batch_size = 4;
     modal_open(app, form_create(&fresh, NULL));
-    view_type(app, "<Down><Down><Down><Down><Down><Down><Down>16<Down>");
+    view_type(app, "<Down><Down><Down><Down><Down><Down><Down><Down><Down>16<Down>");
     view_expect(app, "batch_size      16 ");
     view_type(app, "<Esc>/sgemm<Enter><Esc>");
     assert_non_null(strstr(app->message, "search for 'sgemm' ends"));

@@ -1,4 +1,4 @@
-#include "cli/estimate.h"
+#include "report/estimate.h"
 #include "base/unknown.h"
 #include "kernels/ops.h"
 
