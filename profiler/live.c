@@ -116,10 +116,6 @@ void live_note(struct live_run *live, const char *key, const char *text)
     live->run.version++;
 }
 
-/* Larger counts of bytes and ns than this (104 days, 9 PB) are a lie or a fault; sums of those below it do not overflow, and
- * doubles hold them exactly. */
-#define BELIEVABLE ((uint64_t)1 << 53)
-
 static uint64_t believed(uint64_t value)
 {
     return value <= BELIEVABLE ? value : UNKNOWN_U64;

@@ -3,6 +3,9 @@
 #include "profiler/protocol.h"
 
 #define NOTES_MAX 256
+/* Larger counts of bytes, ns and records than this (9 PB, 104 days) are a lie or a fault; sums of those below it do not overflow, and
+ * doubles hold them exactly. */
+#define BELIEVABLE ((uint64_t)1 << 53)
 
 struct live_run {
     struct run run; /* what the outside sees; notes and ranks are this one's to free */

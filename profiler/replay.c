@@ -95,7 +95,8 @@ static bool end_run(struct session *session, struct replay *replay, struct error
     text_copy(reason, sizeof reason, (const char *)replay->payload + sizeof result,
               replay->frame.length - sizeof result);
     struct live_run *live = replay->live;
-    run_lead(&live->run)->dropped = result.dropped;
+    if (result.dropped <= BELIEVABLE)
+        run_lead(&live->run)->dropped = result.dropped;
     replay->live = NULL;
     session_finish(session, live, (enum status)result.status, reason);
     return true;

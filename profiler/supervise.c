@@ -92,8 +92,7 @@ static bool link_begin(struct session *session, struct live_run *live, struct li
 bool ranks_begin(struct session *session, struct live_run *live)
 {
     struct error error = {0};
-    session->ending =
-        (struct ending){.forced = STATUS_PENDING, .status = STATUS_OK, .stepped_at = clock_now()};
+    session->ending = (struct ending){.forced = STATUS_PENDING, .status = STATUS_OK, .stepped_at = clock_now()};
     live->run.started = clock_now();
     live->run.status = STATUS_RUNNING;
     live_activity(live, "starting");
@@ -273,7 +272,7 @@ bool rank_take_records(struct session *session, struct link *link, struct live_r
     }
     struct ring_counts counts;
     ring_counts(link->ring, &counts);
-    if (counts.dropped != rank->dropped) {
+    if (counts.dropped != rank->dropped && counts.dropped <= BELIEVABLE) {
         rank->dropped = counts.dropped;
         live->run.version++;
         changed = true;

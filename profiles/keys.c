@@ -401,7 +401,7 @@ int key_choices(const struct profile_key *key, char names[][KEY_CHOICE_SIZE], in
     for (; key->choices && key->choices[count] && count < max; count++)
         snprintf(names[count], KEY_CHOICE_SIZE, "%s", key->choices[count]);
     if (key->type == VALUE_PASSES)
-        for (int last = 1; key->choices[last] && count < max; last++, count++) {
+        for (int last = 1; key->choices && key->choices[last] && count < max; last++, count++) {
             size_t used = 0;
             for (int i = 0; i <= last && used < KEY_CHOICE_SIZE; i++)
                 used += (size_t)snprintf(names[count] + used, KEY_CHOICE_SIZE - used, "%s%s", i ? "," : "",

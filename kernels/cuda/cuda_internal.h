@@ -177,6 +177,8 @@ struct lowering {
     bool failed; /* error holds the first reason */
 };
 
+bool cuda_has_lowering(enum op op);
+
 /* Turns the plan into program->launches; modules and GEMMs are registered, not yet built. `scratch_bytes` gets what one
  * node needs at most beyond the plan's arena, from offset `scratch_start` of the workspace. ERROR_UNSUPPORTED names the op. */
 bool cuda_lower(struct program *program, uint64_t scratch_start, uint64_t *scratch_bytes, uint64_t *side_bytes,

@@ -44,6 +44,11 @@ static void (*const lowerings[OP_COUNT])(struct lowering *, const struct node *)
     [OP_BROADCAST] = lower_collective,
 };
 
+bool cuda_has_lowering(enum op op)
+{
+    return op < OP_COUNT && lowerings[op];
+}
+
 bool lower_fail(struct lowering *lowering, const char *format, ...)
 {
     if (lowering->failed)
@@ -333,7 +338,7 @@ bool cuda_lower(struct program *program, uint64_t scratch_start, uint64_t *scrat
             lowering.scratch_used = scratch_start;
             lowering.side_used = 0;
             enum op op = plan->nodes[node].op;
-            if (op >= OP_COUNT || !lowerings[op])
+            if (!cuda_has_lowering(op))
                 lower_fail(&lowering, "this device has no kernel for it");
             else
                 lowerings[op](&lowering, &plan->nodes[node]);

@@ -3,6 +3,7 @@
 #include "profiler/session.h"
 #include "tests/profiler/worker_voice.h"
 #include <math.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -238,9 +239,13 @@ static int behave(const char *way, const struct cell *cell)
         say_end(STATUS_OK, "");
     } else if (strcmp(way, "lie") == 0) {
         unsigned char *shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, 4, 0);
+        struct ring_counts counts = {0};
+        push_many(ring, 5);
+        while (counts.drained < 5) /* what came before the lie is taken */
+            ring_counts(ring, &counts);
         for (int i = 0; i < 2000; i++) {
-            memset(shared, i * 37, 4096);
-            usleep(20);
+            memset(shared, 0xee, 4096); /* more records and more losses than there can be, on every look of the front */
+            sched_yield();
         }
         say_end(STATUS_OK, "");
     } else if (strcmp(way, "print") == 0) {

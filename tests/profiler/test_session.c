@@ -262,6 +262,11 @@ static void a_lying_ring(void **state)
     struct session *session;
     const struct run *run = run_of(&session, "lie", NULL);
     assert_int_equal(run->status, STATUS_OK);
+    struct aggregate_counts counts;
+    aggregate_counts(run_lead(run)->aggregate, &counts);
+    assert_int_equal(counts.records, 5);
+    assert_int_equal(counts.invalid, 0);
+    assert_int_equal(run_lead(run)->dropped, 0);
     session_free(session);
 }
 

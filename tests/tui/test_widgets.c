@@ -80,6 +80,7 @@ static void test_table_selection(void **state)
     struct rows left = {{10, 3}, {"a", "c"}};
     table_update(&table, &left, fewer, 2, (uint64_t)1 << 60);
     assert_true(table_selected(&table, &index));
+    assert_string_equal(left.name[index], "c"); /* the one that now stands where it stood: first */
     table_update(&table, &left, fewer, 0, (uint64_t)1 << 60);
     assert_false(table_selected(&table, &index));
     table_release(&table);
