@@ -27,6 +27,7 @@ struct device_info {
 /* Notes of two devices' counters that a line of the screen shows as they are: a few words, and why it is no better tier. */
 #define NOTE_COUNTER_TIER "counter tier"
 #define NOTE_COUNTER_TIER_WHY "why that tier"
+#define NOTE_CEILINGS "ceilings" /* when they were measured, or why not */
 
 /* One execution of one kernel, as a device reports it. Times are CLOCK_MONOTONIC ns. */
 enum kernel_event_kind {

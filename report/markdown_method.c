@@ -2,6 +2,7 @@
 #include "report/fields.h"
 #include "report/markdown.h"
 #include "report/pipe_table.h"
+#include "report/rules.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -157,14 +158,15 @@ static void settings_line(const struct report_cell *cell, struct strbuf *out)
     strbuf_release(&text);
 }
 
-static void ceilings_line(const struct report_ceilings *ceilings, struct strbuf *out)
+static void ceilings_line(const struct report_cell *cell, struct strbuf *out)
 {
+    const struct report_ceilings *ceilings = &cell->ceilings;
     struct strbuf text = {0};
     if (is_known(ceilings->flops_per_s))
         strbuf_printf(&text, "%.1f GFLOP/s matmul", ceilings->flops_per_s * 1e-9);
     if (is_known(ceilings->bytes_per_s))
         strbuf_printf(&text, "%s%.1f GB/s copy", text.length ? ", " : "", ceilings->bytes_per_s * 1e-9);
-    line(out, "ceilings, measured in this run", text.text);
+    line(out, note_text(cell, NOTE_CEILINGS) ? "ceilings, measured" : "ceilings, measured in this run", text.text);
     strbuf_release(&text);
 }
 
@@ -193,7 +195,7 @@ static void cell_lines(const struct report_cell *cell, struct strbuf *out)
     }
     line(out, "records", records.text);
     strbuf_release(&records);
-    ceilings_line(&cell->ceilings, out);
+    ceilings_line(cell, out);
     telemetry_line(&cell->telemetry, out);
     for (size_t n = 0; n < cell->note_count; n++) {
         struct strbuf key = {0};

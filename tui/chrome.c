@@ -1,18 +1,11 @@
 /* The frame round the views: what runs, the badge, tabs, breadcrumb, footer, and the message for a tiny window. */
 #include "base/unknown.h"
 #include "report/compare.h"
+#include "report/rules.h"
 #include "tui/app.h"
 #include "tui/format.h"
 #include <stdio.h>
 #include <string.h>
-
-static const char *note_text(const struct report_cell *cell, const char *key)
-{
-    for (size_t i = 0; i < cell->note_count; i++)
-        if (strcmp(cell->notes[i].key, key) == 0)
-            return cell->notes[i].text;
-    return NULL;
-}
 
 /* "S · b4 · c256 · fp32 · eager · cpu" */
 static void describe(const struct report_cell *cell, char *text, size_t size)

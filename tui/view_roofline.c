@@ -2,6 +2,7 @@
  * measurement on the same device gave (Williams, Waterman, Patterson 2009). */
 #include "base/unknown.h"
 #include "report/counted.h"
+#include "report/rules.h"
 #include "tui/app.h"
 #include "tui/cells.h"
 #include "tui/plot.h"
@@ -288,12 +289,17 @@ static void draw_picture(const struct app *app, const struct roofline *state, co
     const struct report_ceilings *ceilings = &state->cell->ceilings;
     char peak[FORMAT_SIZE], bandwidth[FORMAT_SIZE];
     struct scale scale;
+    int used = 0;
     if (is_known(ceilings->flops_per_s) && is_known(ceilings->bytes_per_s))
-        area_printf(area, 0, 0, STYLE_NORMAL, "ceilings, measured: gemm %sFLOP/s, copy %sB/s, ridge at %.1f FLOP/B",
-                    format_rate(peak, ceilings->flops_per_s), format_rate(bandwidth, ceilings->bytes_per_s),
-                    ceilings->flops_per_s / ceilings->bytes_per_s);
+        used =
+            area_printf(area, 0, 0, STYLE_NORMAL, "ceilings, measured: gemm %sFLOP/s, copy %sB/s, ridge at %.1f FLOP/B",
+                        format_rate(peak, ceilings->flops_per_s), format_rate(bandwidth, ceilings->bytes_per_s),
+                        ceilings->flops_per_s / ceilings->bytes_per_s);
     else
         area_text_fit(area, 0, 0, area->width, STYLE_DIM, "no ceiling was measured in this run: points only");
+    const char *when = note_text(state->cell, NOTE_CEILINGS);
+    if (used && when)
+        area_text_fit(area, 0, used + 2, area->width - used - 2, STYLE_DIM, when);
     if (!choose_scale(state, &scale)) {
         area_text_fit(area, 2, 0, area->width, STYLE_DIM, "no kernel with modelled FLOPs and bytes yet");
         return;

@@ -4,6 +4,7 @@
 #include "base/limits.h"
 #include "base/unknown.h"
 #include "kernels/communicator.h"
+#include "worker/ceilings.h"
 #include "worker/measure.h"
 #include <errno.h>
 #include <poll.h>
@@ -11,6 +12,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 static bool receive_cell(struct worker *worker, struct message_cell *message, struct error *error)
@@ -144,6 +146,22 @@ static bool build_plan(struct worker *worker, struct error *error)
     return true;
 }
 
+/* The best of this and of earlier runs; a rank's share of a machine is no property of the device and is not kept. */
+static void keep_best(struct worker *worker, const char *cache_folder, struct message_ceilings *ceilings)
+{
+    const int64_t now = (int64_t)time(NULL);
+    struct ceilings_kept kept = {ceilings->flops_per_s, ceilings->bytes_per_s, now, now};
+    struct error error = {0};
+    char text[160];
+    if (!is_known(kept.flops_per_s) || !is_known(kept.bytes_per_s) ||
+        !ceilings_keep(cache_folder, &worker->info, worker->cell.dtype, worker->cell.threads, &kept, &error))
+        return;
+    ceilings->flops_per_s = kept.flops_per_s;
+    ceilings->bytes_per_s = kept.bytes_per_s;
+    ceilings_text(&kept, text, sizeof text);
+    reporter_note(&worker->reporter, NOTE_CEILINGS, "%s", text);
+}
+
 static void measure_ceilings(struct worker *worker, const struct message_cell *message)
 {
     struct message_ceilings ceilings = {message->ceiling_flops_per_s, message->ceiling_bytes_per_s};
@@ -154,7 +172,7 @@ static void measure_ceilings(struct worker *worker, const struct message_cell *m
         reporter_activity(&worker->reporter, "measuring the device's ceilings");
         if (!worker->class->measure_ceilings(worker->device, worker->cell.dtype, CEILINGS_MS, &ceilings.flops_per_s,
                                              &ceilings.bytes_per_s, &error)) {
-            reporter_note(&worker->reporter, "ceilings", "not measured: %s", error.text);
+            reporter_note(&worker->reporter, NOTE_CEILINGS, "not measured: %s", error.text);
             return;
         }
         /* Its buffers are large and not the model's. */
@@ -162,6 +180,8 @@ static void measure_ceilings(struct worker *worker, const struct message_cell *m
             reporter_note(&worker->reporter, "resident peak",
                           "includes the buffers that the ceilings were measured with");
     }
+    if (worker->cell.ranks == 1 && message->cache_folder[0])
+        keep_best(worker, message->cache_folder, &ceilings);
     reporter_send(&worker->reporter, MESSAGE_CEILINGS, &ceilings, sizeof ceilings, NULL, 0);
 }
 
