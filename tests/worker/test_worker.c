@@ -175,8 +175,8 @@ static void stopped_time_is_no_work(void **state)
     session_until(session, 1, never, NULL);
     session_stop(session, id);
     assert_true(session_until(session, 30, session_idle, NULL));
-    assert_int_equal(run->suspended.times, 1);
-    assert_true(run->suspended.steps <= 2);
+    assert_in_range(run->suspended.times, 1, 3); /* once by us; a busy machine may take the processors away by itself */
+    assert_true(run->suspended.steps <= 2 * run->suspended.times);
     assert_true(run->suspended.ns >= 2900000000u);
     for (size_t i = 0; i < run_lead(run)->samples.count; i++)
         assert_true(run_lead(run)->samples.items[i].wall_ns < 2900000000u);
