@@ -1,4 +1,5 @@
 #include "cli/verdict.h"
+#include "cli/terminal.h"
 #include "report/findings.h"
 #include <stdio.h>
 #include <string.h>
@@ -44,7 +45,7 @@ bool fail_on_fires(const struct arguments *arguments, const struct report *repor
         findings_make(&findings, report, report->cells.items[i], &arena);
         for (size_t f = 0; f < findings.count; f++)
             if (names(list, findings.items[f].rule)) {
-                fprintf(stderr, "steptop: finding %s: %s\n", findings.items[f].rule, findings.items[f].sentence);
+                say("steptop: finding %s: %s", findings.items[f].rule, findings.items[f].sentence);
                 fires = true;
             }
         arena_release(&arena);
@@ -59,9 +60,9 @@ void verdict_print(const struct arguments *arguments, const struct report *repor
         struct findings findings;
         findings_make(&findings, report, report->cells.items[i], &arena);
         if (report->cells.count > 1)
-            fprintf(stderr, "verdict %zu: %s\n", i + 1, findings.verdict);
+            say("verdict %zu: %s", i + 1, findings.verdict);
         else
-            fprintf(stderr, "verdict: %s\n", findings.verdict);
+            say("verdict: %s", findings.verdict);
         arena_release(&arena);
     }
 }
