@@ -1,5 +1,6 @@
 #include "base/system.h"
 #include "profiler/attach_internal.h"
+#include "profiler/process.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -73,12 +74,7 @@ static void become_command(char *const *argv, char *const *environment, const in
 {
     if (own_group)
         setpgid(0, 0);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT, SIGTSTP, SIGCHLD, SIGWINCH};
-    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
-        signal(handled[i], SIG_DFL);
+    process_default_signals();
     bool ready = true;
     for (int i = 0; i < 3; i++)
         ready = ready && (descriptors[i] < 0 || dup2(descriptors[i], i) == i);

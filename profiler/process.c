@@ -78,6 +78,16 @@ static bool rank_processors(const struct cell *cell, int rank, cpu_set_t *own)
 }
 #endif
 
+void process_default_signals(void)
+{
+    sigset_t none;
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+    static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT, SIGTSTP, SIGCHLD, SIGWINCH};
+    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
+        signal(handled[i], SIG_DFL);
+}
+
 /* After fork: only calls that are safe there. Descriptors go to their places by way of high numbers, for any of them may
  * sit on the place of another. */
 static void become_worker(const char *program, char *const *argv, char *const *environment, const int *descriptors,
@@ -93,12 +103,7 @@ static void become_worker(const char *program, char *const *argv, char *const *e
 #else
     (void)parent, (void)cell, (void)rank;
 #endif
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-    static const int handled[] = {SIGINT, SIGTERM, SIGHUP, SIGPIPE, SIGQUIT, SIGTSTP, SIGCHLD, SIGWINCH};
-    for (size_t i = 0; i < sizeof handled / sizeof *handled; i++)
-        signal(handled[i], SIG_DFL);
+    process_default_signals();
     int high[6];
     for (int i = 0; i < count; i++)
         if ((high[i] = fcntl(descriptors[i], F_DUPFD, 16)) < 0)

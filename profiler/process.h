@@ -22,6 +22,9 @@ bool process_start(struct process *process, const char *program, const struct ce
 /* Threads of a rank of this cell on this machine. */
 int process_threads(const struct cell *cell);
 
+/* In a child after fork: no signal is blocked, and what a front handles does again what it does in any program. */
+void process_default_signals(void);
+
 enum process_event { PROCESS_RUNS, PROCESS_STOPPED, PROCESS_CONTINUED, PROCESS_ENDED };
 /* What became of it since the last call, without waiting; *status is waitpid's. After PROCESS_ENDED there is no pid. */
 enum process_event process_poll(struct process *process, int *status);

@@ -4,6 +4,7 @@
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/cuda/nvrtc_build.h"
 #include "model/model.h"
+#include "tests/cuda/lowered.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -71,13 +72,7 @@ static void list_lowered(struct build_list *list, int architecture, const struct
                 list_add(list, &program->builds[i]);
         else if (!only)
             fail_msg("sm_%d: %s", architecture, error.text);
-        free(program->builds);
-        free(program->launches);
-        free(program->gemms.items);
-        free(program->attentions.items);
-        free(program->node_kernel);
-        arena_release(&program->memory);
-        free(program);
+        lowered_free(program);
     }
 }
 

@@ -2,6 +2,7 @@
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/ops.h"
+#include "tests/cuda/lowered.h"
 #include "tests/kernels/agree.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -37,13 +38,7 @@ static bool lowers(struct device *device, const struct plan *plan, bool compile,
     assert_non_null(program);
     const bool done = cuda_lower(program, CUDA_RATES_BYTES, &scratch, &side, &own, error);
     *launches = program->launch_count;
-    free(program->builds);
-    free(program->launches);
-    free(program->gemms.items);
-    free(program->attentions.items);
-    free(program->node_kernel);
-    arena_release(&program->memory);
-    free(program);
+    lowered_free(program);
     return done;
 }
 
