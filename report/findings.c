@@ -169,13 +169,13 @@ static const char *verdict_of(const struct facts *facts, const struct finding *f
     }
     if (facts->pass < 0) {
         if (cell->status == STATUS_RUNNING || cell->status == STATUS_PENDING)
-            return "Cannot tell yet, because no step was timed.";
-        return sentence(facts, "Cannot tell, because no step was timed (%s).", status_name(cell->status));
+            return "Cannot tell yet what bounds the step: no step was timed.";
+        return sentence(facts, "Cannot tell what bounds the step: no step was timed (%s).", status_name(cell->status));
     }
     if (!enough_steps(facts))
-        return sentence(facts, "Cannot tell%s, because %d steps are the least for it and %llu %s timed.",
-                        cell->status == STATUS_RUNNING ? " yet" : "", RULE_LEAST_STEPS,
-                        (unsigned long long)facts->total->summary.n, facts->total->summary.n == 1 ? "was" : "were");
+        return sentence(facts, "Cannot tell%s what bounds the step: %llu %s timed, and %d are the least for that.",
+                        cell->status == STATUS_RUNNING ? " yet" : "", (unsigned long long)facts->total->summary.n,
+                        facts->total->summary.n == 1 ? "step was" : "steps were", RULE_LEAST_STEPS);
     return healthy(facts);
 }
 

@@ -142,7 +142,9 @@ static void add_children(struct app *app, struct layers *layers, int32_t layer, 
             (!layers->table.filter[0] || layers->matches.items[layer] == 2 || leaf_matches(layers, leaf)) &&
             (layers->phase < 0 || leaf->phase == layers->phase);
         const struct child child = {layer, at, (int32_t)children.count, 0};
-        if (wanted && (double)leaf->total_ns >= least * steps)
+        /* Known from another pass, or from warm-up alone: nothing of it is in these figures. */
+        const bool ran = leaf->calls || leaf->total_ns;
+        if (wanted && ran && (double)leaf->total_ns >= least * steps)
             vec_push(&children, child);
     }
     for (int32_t at = tree->first_child.items[layer]; at >= 0; at = tree->next_sibling.items[at]) {

@@ -499,7 +499,7 @@ static void test_noise_and_few_steps(void **state)
     cell_derive(cell);
     findings_make(&findings, &report, cell, &arena);
     assert_int_equal(findings.count, 0);
-    assert_string_equal(findings.verdict, "Cannot tell, because 5 steps are the least for it and 3 were timed.");
+    assert_string_equal(findings.verdict, "Cannot tell what bounds the step: 3 steps were timed, and 5 are the least for that.");
     report_free(&report);
 
     report_init(&report);
@@ -508,7 +508,7 @@ static void test_noise_and_few_steps(void **state)
     cell->status = STATUS_RUNNING;
     cell->telemetry.other_processes = UNKNOWN_U32;
     findings_make(&findings, &report, cell, &arena);
-    assert_string_equal(findings.verdict, "Cannot tell yet, because no step was timed.");
+    assert_string_equal(findings.verdict, "Cannot tell yet what bounds the step: no step was timed.");
     report_free(&report);
     arena_release(&arena);
 }
