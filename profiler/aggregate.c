@@ -2,16 +2,14 @@
 #include "base/unknown.h"
 #include "base/vec.h"
 #include "profiler/cover.h"
+#include "profiler/pending.h"
 #include "profiles/profile.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 
-#define SECOND 1000000000u
-#define LONGEST_NS (3600u * (uint64_t)SECOND) /* a kernel of more than an hour is a broken clock */
-#define HALF_WINDOW (ENTRY_WINDOW / 2)
-#define WINDOW_WHOLE 2048u /* launches of an entry in half a window that are all counted */
-#define WINDOW_STRIDE 8u
+#define LONGEST_NS (3600u * (uint64_t)SECOND_NS) /* a kernel of more than an hour is a broken clock */
+#define AHEAD 4
 #define LATEST_NS ((uint64_t)1 << 62)
 
 struct aggregate {
@@ -24,8 +22,11 @@ struct aggregate {
     /* Room for all entries is reserved at once, so that they never move under a screen; the kernel gives pages only to
      * those in use. */
     struct entry *entries;
+    struct pending *pending; /* of each, its latest durations */
     size_t entry_count;
-    uint32_t *slots; /* open addressing: entry index + 1, or 0 */
+    uint32_t last_entry;   /* of the record before, */
+    uint32_t ahead[AHEAD]; /* and of those that are expected next: steps are alike, it is as in the step before */
+    uint32_t *slots;       /* open addressing: entry index + 1, or 0 */
     uint32_t slot_mask;
 
     struct record *timeline;
@@ -40,6 +41,14 @@ struct aggregate {
 };
 
 #define ENTRIES_BYTES (AGGREGATE_MAX_ENTRIES * sizeof(struct entry))
+#define PENDING_BYTES (AGGREGATE_MAX_ENTRIES * sizeof(struct pending))
+
+/* Room that takes memory where it is used; NULL when there is none. */
+static void *reserve(size_t bytes)
+{
+    void *room = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return room == MAP_FAILED ? NULL : room;
+}
 
 struct aggregate *aggregate_create(size_t timeline_records, const struct places *places)
 {
@@ -50,12 +59,10 @@ struct aggregate *aggregate_create(size_t timeline_records, const struct places 
     aggregate->timeline_limit = timeline_records;
     aggregate->slot_mask = 255;
     aggregate->slots = calloc(aggregate->slot_mask + 1u, sizeof *aggregate->slots);
-    void *entries =
-        mmap(NULL, ENTRIES_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (entries != MAP_FAILED)
-        aggregate->entries = entries;
+    aggregate->entries = reserve(ENTRIES_BYTES);
+    aggregate->pending = reserve(PENDING_BYTES);
     aggregate->idle = idle_create();
-    if (!aggregate->slots || !aggregate->entries || !aggregate->idle) {
+    if (!aggregate->slots || !aggregate->entries || !aggregate->pending || !aggregate->idle) {
         aggregate_free(aggregate);
         return NULL;
     }
@@ -74,6 +81,8 @@ void aggregate_free(struct aggregate *aggregate)
     }
     if (aggregate->entries)
         munmap(aggregate->entries, ENTRIES_BYTES);
+    if (aggregate->pending)
+        munmap(aggregate->pending, PENDING_BYTES);
     free(aggregate->slots);
     free(aggregate->names);
     free(aggregate->timeline);
@@ -114,7 +123,7 @@ static uint8_t booked_kind(const struct record *record)
 }
 
 /* The key of an entry: all of a record that is the same from launch to launch. */
-static bool same_entry(const struct entry *entry, const struct record *record)
+static bool same_entry(const struct pending *entry, const struct record *record)
 {
     return entry->name == record->name && entry->place == record->place && entry->pass == record->pass &&
            entry->kind == booked_kind(record);
@@ -144,38 +153,37 @@ static void slots_grow(struct aggregate *aggregate)
     aggregate->slot_mask = mask;
 }
 
-/* Where the search for a record's entry begins. */
-static uint32_t first_slot(const struct aggregate *aggregate, const struct record *record)
-{
-    return key_hash(record->name, record->place, record->pass, booked_kind(record)) & aggregate->slot_mask;
-}
-
 /* The slot of the record's entry, or the free one where it belongs. */
 static uint32_t slot_of(const struct aggregate *aggregate, const struct record *record)
 {
-    uint32_t slot = first_slot(aggregate, record);
-    while (aggregate->slots[slot] && !same_entry(&aggregate->entries[aggregate->slots[slot] - 1], record))
+    uint32_t slot = key_hash(record->name, record->place, record->pass, booked_kind(record)) & aggregate->slot_mask;
+    while (aggregate->slots[slot] && !same_entry(&aggregate->pending[aggregate->slots[slot] - 1], record))
         slot = (slot + 1) & aggregate->slot_mask;
     return slot;
 }
 
-/* The record's entry, made on its first record; NULL when there are too many. */
-static struct entry *entry_of(struct aggregate *aggregate, const struct record *record)
+#define NO_ENTRY UINT32_MAX
+
+/* The number of the record's entry, made on its first record; NO_ENTRY when there are too many. */
+static uint32_t entry_of(struct aggregate *aggregate, const struct record *record)
 {
     const uint32_t slot = slot_of(aggregate, record);
     if (aggregate->slots[slot])
-        return &aggregate->entries[aggregate->slots[slot] - 1];
+        return aggregate->slots[slot] - 1;
     if (aggregate->entry_count >= AGGREGATE_MAX_ENTRIES)
-        return NULL;
-    struct entry *entry = &aggregate->entries[aggregate->entry_count++];
-    aggregate->slots[slot] = (uint32_t)aggregate->entry_count;
+        return NO_ENTRY;
+    const uint32_t number = (uint32_t)aggregate->entry_count++;
+    struct entry *entry = &aggregate->entries[number];
+    aggregate->slots[slot] = number + 1;
     *entry =
         (struct entry){.name = record->name, .place = record->place, .pass = record->pass, .kind = booked_kind(record)};
+    aggregate->pending[number] =
+        (struct pending){.name = entry->name, .place = entry->place, .pass = entry->pass, .kind = entry->kind};
     for (size_t i = 0; i < sizeof entry->counters / sizeof *entry->counters; i++)
         entry->counters[i] = UNKNOWN_U64;
     if (aggregate->entry_count * 2 > aggregate->slot_mask)
         slots_grow(aggregate);
-    return entry;
+    return number;
 }
 
 static bool record_is_valid(const struct aggregate *aggregate, const struct record *record)
@@ -206,33 +214,6 @@ static void add_counters(struct entry *entry, const struct record *record)
     entry->counter_samples++;
 }
 
-/* For the quantiles of the last seconds. A bin more for each of a million records a second would be felt: beyond some
- * thousands one of eight is enough to know a quantile to the width of a bin. */
-static void window_add(struct entry *entry, uint64_t half, uint64_t duration)
-{
-    struct histogram *histogram = &entry->window_histogram[half & 1];
-    if (entry->window_half[half & 1] != half) {
-        entry->window_half[half & 1] = half;
-        histogram_clear(histogram);
-    }
-    if (histogram->count < WINDOW_WHOLE)
-        histogram_add(histogram, duration);
-    else if (entry->time.n % WINDOW_STRIDE == 0)
-        histogram_add_times(histogram, duration, WINDOW_STRIDE);
-}
-
-static void second_add(struct entry_second *slot, uint64_t second, uint64_t duration)
-{
-    if (slot->second != second || !slot->n)
-        *slot = (struct entry_second){.second = second, .min = duration, .first = duration};
-    const double distance = (double)(int64_t)(duration - slot->first);
-    slot->n++;
-    slot->total += duration;
-    slot->squares += distance * distance;
-    slot->min = duration < slot->min ? duration : slot->min;
-    slot->max = duration > slot->max ? duration : slot->max;
-}
-
 static struct running running_of(const struct entry_second *slot)
 {
     const double n = (double)slot->n, sum = (double)(int64_t)(slot->total - slot->n * slot->first);
@@ -245,143 +226,148 @@ static struct running running_of(const struct entry_second *slot)
                             .total = slot->total};
 }
 
-static void add_time(struct entry *entry, const struct record *record)
+static void book(struct aggregate *aggregate, uint32_t number)
 {
-    const uint64_t duration = record->end - record->start;
-    entry->recent[entry->recent_next++ % ENTRY_RECENT] = duration > UINT32_MAX ? UINT32_MAX : (uint32_t)duration;
-    if (record->flags & RECORD_WARMUP) {
-        running_add(&entry->warmup, duration);
-        histogram_add(&entry->warmup_histogram, duration);
+    pending_book(&aggregate->pending[number], &aggregate->entries[number]);
+}
+
+static void book_all(struct aggregate *aggregate)
+{
+    for (size_t i = 0; i < aggregate->entry_count; i++)
+        book(aggregate, (uint32_t)i);
+}
+
+static void add_time(struct aggregate *aggregate, uint32_t number, const struct record *record)
+{
+    const uint64_t duration = record->end - record->start, second = record->end / SECOND_NS;
+    struct pending *pending = &aggregate->pending[number];
+    const bool warmup = record->flags & RECORD_WARMUP, fits = !warmup && duration <= UINT32_MAX && second <= UINT32_MAX;
+    if (pending->count && (!fits || pending->second != (uint32_t)second || pending->count == PENDING_MAX))
+        book(aggregate, number);
+    if (!fits) {
+        entry_add(&aggregate->entries[number], duration, second, warmup);
         return;
     }
-    running_add(&entry->time, duration);
-    histogram_add(&entry->histogram, duration);
-    const uint64_t second = record->end / SECOND;
-    second_add(&entry->window[second % ENTRY_WINDOW], second, duration);
-    window_add(entry, second / HALF_WINDOW, duration);
+    pending->second = (uint32_t)second;
+    pending->durations[pending->count++] = (uint32_t)duration;
 }
 
 /* Keeps the newest records: the store doubles up to its limit, then goes round. */
-static void timeline_add(struct aggregate *aggregate, const struct record *record)
+static void timeline_add(struct aggregate *aggregate, const struct record *records, size_t count)
 {
-    if (!aggregate->timeline_limit)
-        return;
-    if (aggregate->timeline_added >= aggregate->timeline_capacity &&
-        aggregate->timeline_capacity < aggregate->timeline_limit) {
-        size_t wanted = aggregate->timeline_capacity ? aggregate->timeline_capacity * 2 : 1024;
-        if (wanted > aggregate->timeline_limit)
-            wanted = aggregate->timeline_limit;
-        struct record *grown = realloc(aggregate->timeline, wanted * sizeof *grown);
-        if (!grown) { /* what there is will do */
-            aggregate->timeline_limit = aggregate->timeline_capacity;
-            if (!aggregate->timeline_limit)
-                return;
-        } else {
+    while (count && aggregate->timeline_limit) {
+        if (aggregate->timeline_added >= aggregate->timeline_capacity &&
+            aggregate->timeline_capacity < aggregate->timeline_limit) {
+            size_t wanted = aggregate->timeline_capacity ? aggregate->timeline_capacity * 2 : 1024;
+            if (wanted > aggregate->timeline_limit)
+                wanted = aggregate->timeline_limit;
+            struct record *grown = realloc(aggregate->timeline, wanted * sizeof *grown);
+            if (!grown) { /* what there is will do */
+                aggregate->timeline_limit = aggregate->timeline_capacity;
+                continue;
+            }
             aggregate->timeline = grown;
             aggregate->timeline_capacity = wanted;
             aggregate->timeline_next = aggregate->timeline_added;
         }
+        if (aggregate->timeline_next >= aggregate->timeline_capacity)
+            aggregate->timeline_next = 0;
+        const size_t room = aggregate->timeline_capacity - aggregate->timeline_next, part = count < room ? count : room;
+        memcpy(aggregate->timeline + aggregate->timeline_next, records, part * sizeof *records);
+        aggregate->timeline_next += part;
+        aggregate->timeline_added += part;
+        records += part;
+        count -= part;
     }
-    if (aggregate->timeline_next >= aggregate->timeline_capacity)
-        aggregate->timeline_next = 0;
-    aggregate->timeline[aggregate->timeline_next++] = *record;
-    aggregate->timeline_added++;
 }
 
-/* What adding a record will touch is asked for some records ahead, for the entries of a model and their bins do not stay in the
- * cache beside the records that stream through it: first the entry, and when that is there the bins that it points to. */
-#define AHEAD 8
-#define BINS_AHEAD 4
-
-static uint64_t duration_of(const struct record *record)
+static bool is_collective(const struct aggregate *aggregate, const struct record *record)
 {
-    return record->end - record->start;
+    return record->place >= 0 && places_at(aggregate->places, record->place)->kernel_class == CLASS_COLLECTIVE;
 }
 
-/* Of a value that no histogram has an octave for it is as good as any. */
-static int octave_of(uint64_t duration)
+static void add_record(struct aggregate *aggregate, const struct record *record, uint32_t number)
 {
-    return (63 - __builtin_clzll(duration | 1)) & 31;
+    if (record->end > aggregate->latest)
+        aggregate->latest = record->end;
+    add_time(aggregate, number, record);
+    idle_record(aggregate->idle, record, is_collective(aggregate, record));
+    if (record_is_work(record->kind)) {
+        aggregate->counts.unattributed += record->place < 0;
+        if (!(record->flags & RECORD_WARMUP))
+            cover_add(&aggregate->cover, record);
+    }
 }
 
-/* The entry of a record to come; NULL where it is not known yet. */
-static struct entry *prefetch_entry(const struct aggregate *aggregate, const struct record *record)
+/* The number of the record's entry: most often the one that came after the same one the last time. What booking will touch is asked
+ * for some records ahead, for a model's entries do not stay in the cache beside the records that stream through it. */
+static uint32_t find_entry(struct aggregate *aggregate, const struct record *record)
 {
-    const uint32_t slot = aggregate->slots[first_slot(aggregate, record)];
-    if (!slot)
-        return NULL;
-    struct entry *entry = &aggregate->entries[slot - 1];
-    __builtin_prefetch(entry, 1);
-    __builtin_prefetch(&entry->window[record->end / SECOND % ENTRY_WINDOW], 1);
-    const int octave = octave_of(duration_of(record));
-    __builtin_prefetch(&entry->histogram.octave[octave]);
-    __builtin_prefetch(&entry->window_histogram[record->end / SECOND / HALF_WINDOW & 1].octave[octave]);
-    return entry;
+    struct pending *pending = aggregate->pending;
+    uint32_t *ahead = aggregate->ahead, number = ahead[0];
+    if (aggregate->entry_count && same_entry(&pending[number], record)) {
+        for (int i = 0; i < AHEAD - 1; i++)
+            ahead[i] = ahead[i + 1];
+    } else {
+        number = entry_of(aggregate, record);
+        if (number == NO_ENTRY)
+            return NO_ENTRY;
+        pending[aggregate->last_entry].next = number;
+        ahead[0] = pending[number].next;
+        for (int i = 1; i < AHEAD - 1; i++)
+            ahead[i] = pending[ahead[i - 1]].next;
+    }
+    ahead[AHEAD - 1] = pending[ahead[AHEAD - 2]].next;
+    aggregate->last_entry = number;
+    const uint32_t soon = ahead[AHEAD - 2], next = ahead[0];
+    __builtin_prefetch(&pending[ahead[AHEAD - 1]], 1);
+    if (pending[soon].count == PENDING_MAX)
+        pending_prefetch(&pending[soon], &aggregate->entries[soon]);
+    if (pending[next].count == PENDING_MAX)
+        pending_prefetch_bins(&pending[next], &aggregate->entries[next]);
+    return number;
 }
 
-/* The bin of a value lies about as far into its octave as the value itself: on the same line, or nearly. */
-static void prefetch_bin(const struct histogram *histogram, uint64_t duration)
+/* What is wrong with a record, or its counters, leave it out of the times; false then. */
+static bool take_record(struct aggregate *aggregate, const struct record *record)
 {
-    const uint32_t *bins = histogram->octave[octave_of(duration)];
-    if (bins)
-        __builtin_prefetch(bins + ((duration | 1) << 1 << __builtin_clzll(duration | 1) >> 59), 1);
-}
-
-static void prefetch_bins(const struct entry *entry, const struct record *record)
-{
-    const uint64_t duration = duration_of(record);
-    prefetch_bin(&entry->histogram, duration);
-    prefetch_bin(&entry->window_histogram[record->end / SECOND / HALF_WINDOW & 1], duration);
-    __builtin_prefetch(&entry->recent[entry->recent_next % ENTRY_RECENT], 1);
+    /* Sequence numbers go round after 2^32; a step back is no gap but a producer gone mad. */
+    const uint32_t gap = record->sequence - aggregate->next_sequence;
+    if (gap >= 1u << 31) {
+        aggregate->counts.invalid++;
+        return false;
+    }
+    aggregate->counts.lost += gap;
+    aggregate->next_sequence = record->sequence + 1;
+    const uint32_t number = record_is_valid(aggregate, record) ? find_entry(aggregate, record) : NO_ENTRY;
+    if (number == NO_ENTRY) {
+        aggregate->counts.invalid++;
+        return false;
+    }
+    if (record->kind == RECORD_COUNTERS) {
+        add_counters(&aggregate->entries[number], record);
+        return false;
+    }
+    add_record(aggregate, record, number);
+    return true;
 }
 
 void aggregate_add(struct aggregate *aggregate, const struct record *records, size_t count)
 {
-    struct entry *expected[AHEAD] = {NULL}; /* of the records to come, by their index modulo AHEAD */
+    size_t kept = 0; /* records from here to i go to the timeline together */
     for (size_t i = 0; i < count; i++) {
-        const struct record *record = &records[i];
-        struct entry *known = expected[i % AHEAD];
-        const struct entry *soon = expected[(i + BINS_AHEAD) % AHEAD];
-        if (soon)
-            prefetch_bins(soon, &records[i + BINS_AHEAD]);
-        expected[i % AHEAD] = i + AHEAD < count ? prefetch_entry(aggregate, &records[i + AHEAD]) : NULL;
-        aggregate->counts.records++;
-        /* Sequence numbers go round after 2^32; a step back is no gap but a producer gone mad. */
-        const uint32_t gap = record->sequence - aggregate->next_sequence;
-        if (gap >= 1u << 31) {
-            aggregate->counts.invalid++;
+        if (take_record(aggregate, &records[i]))
             continue;
-        }
-        aggregate->counts.lost += gap;
-        aggregate->next_sequence = record->sequence + 1;
-        struct entry *entry = NULL;
-        if (record_is_valid(aggregate, record))
-            entry = known && same_entry(known, record) ? known : entry_of(aggregate, record);
-        if (!entry) {
-            aggregate->counts.invalid++;
-            continue;
-        }
-        if (record->kind == RECORD_COUNTERS) {
-            add_counters(entry, record);
-            continue;
-        }
-        if (record->end > aggregate->latest)
-            aggregate->latest = record->end;
-        add_time(entry, record);
-        timeline_add(aggregate, record);
-        idle_record(aggregate->idle, record,
-                    record->place >= 0 &&
-                        places_at(aggregate->places, record->place)->kernel_class == CLASS_COLLECTIVE);
-        if (record_is_work(record->kind)) {
-            aggregate->counts.unattributed += record->place < 0;
-            if (!(record->flags & RECORD_WARMUP))
-                cover_add(&aggregate->cover, record);
-        }
+        timeline_add(aggregate, records + kept, i - kept);
+        kept = i + 1;
     }
+    timeline_add(aggregate, records + kept, count - kept);
+    aggregate->counts.records += count;
 }
 
-const struct entry *aggregate_entries(const struct aggregate *aggregate, size_t *count)
+const struct entry *aggregate_entries(struct aggregate *aggregate, size_t *count)
 {
+    book_all(aggregate);
     *count = aggregate->entry_count;
     return aggregate->entries;
 }
@@ -389,7 +375,7 @@ const struct entry *aggregate_entries(const struct aggregate *aggregate, size_t 
 void entry_window(const struct entry *entry, uint64_t now, struct running *window)
 {
     *window = (struct running){0};
-    const uint64_t second = now / SECOND;
+    const uint64_t second = now / SECOND_NS;
     for (int i = 0; i < ENTRY_WINDOW; i++) {
         const struct entry_second *slot = &entry->window[i];
         if (!slot->n || slot->second > second || second - slot->second >= ENTRY_WINDOW)
@@ -401,7 +387,7 @@ void entry_window(const struct entry *entry, uint64_t now, struct running *windo
 
 void entry_window_histogram(const struct entry *entry, uint64_t now, struct histogram *histogram)
 {
-    const uint64_t half = now / SECOND / HALF_WINDOW;
+    const uint64_t half = now / SECOND_NS / (ENTRY_WINDOW / 2);
     for (int i = 0; i < 2; i++)
         if (entry->window_half[i] == half || entry->window_half[i] + 1 == half)
             histogram_merge(histogram, &entry->window_histogram[i]);
@@ -481,6 +467,7 @@ void aggregate_drop_step(struct aggregate *aggregate, int pass)
         launches += is_of_step(record, pass, cover->last_step) && record_is_work(record->kind);
     }
     const uint32_t step = cover->last_step;
+    book_all(aggregate);
     if (launches < cover->last_launches || !cover_remove(&aggregate->cover, pass, step))
         return;
     for (uint64_t i = 0; i < kept; i++) {
@@ -488,7 +475,6 @@ void aggregate_drop_step(struct aggregate *aggregate, int pass)
         const uint32_t slot = is_of_step(record, pass, step) ? aggregate->slots[slot_of(aggregate, record)] : 0;
         if (!slot)
             continue;
-        running_remove(&aggregate->entries[slot - 1].time, record->end - record->start);
-        histogram_remove(&aggregate->entries[slot - 1].histogram, record->end - record->start);
+        entry_remove(&aggregate->entries[slot - 1], record->end - record->start);
     }
 }

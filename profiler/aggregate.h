@@ -16,19 +16,21 @@ struct entry_second {
 };
 
 struct entry {
-    uint32_t name;   /* index in names */
-    int32_t place;   /* -1: unattributed */
+    uint32_t name; /* index in names */
+    int32_t place; /* -1: unattributed */
     uint8_t pass, kind;
-    struct running time;         /* profiled steps without warm-up */
+    struct running time;       /* profiled steps without warm-up */
+    uint64_t first;            /* what its mean and m2 are made of: the first duration, and the sum of the squared */
+    unsigned __int128 squares; /* distances from it, exact, so that it is the same in whatever portions it came */
     struct running warmup;
-    struct histogram histogram;  /* without warm-up */
+    struct histogram histogram; /* without warm-up */
     struct histogram warmup_histogram;
     struct entry_second window[ENTRY_WINDOW]; /* for "last 10 s"; see entry_window */
-    struct histogram window_histogram[2]; /* of two halves of the window in turns; see entry_window_histogram */
+    struct histogram window_histogram[2];     /* of two halves of the window in turns; see entry_window_histogram */
     uint64_t window_half[2];
     uint32_t recent_next;
     uint32_t recent[ENTRY_RECENT]; /* last durations in ns, saturated; a ring */
-    uint64_t counters[4];        /* cycles, instructions, cache misses, page faults: sums; UNKNOWN_U64 when not counted */
+    uint64_t counters[4]; /* cycles, instructions, cache misses, page faults: sums; UNKNOWN_U64 when not counted */
     uint64_t counter_samples;
 };
 
@@ -52,13 +54,15 @@ struct aggregate;
 struct aggregate *aggregate_create(size_t timeline_records, const struct places *places);
 void aggregate_free(struct aggregate *aggregate);
 void aggregate_finish(struct aggregate *aggregate); /* no more records: gives back what only adding needs */
-bool aggregate_name(struct aggregate *aggregate, uint32_t id, const char *name); /* false: refused (too many, too long) */
+bool aggregate_name(struct aggregate *aggregate, uint32_t id,
+                    const char *name); /* false: refused (too many, too long) */
 /* Checks each record (times in order, indices in range, its place one of the table once that is whole) and adds it; what fails
  * the check is counted invalid and otherwise left out. A record may come before its place was said. */
 void aggregate_add(struct aggregate *aggregate, const struct record *records, size_t count);
 
-/* Entries stay where they are until aggregate_free. */
-const struct entry *aggregate_entries(const struct aggregate *aggregate, size_t *count);
+/* Books what is still pending (profiler/pending.h). Entries stay where they are until aggregate_free; between two calls their figures
+ * may lag behind the records by some launches each, and fit each other. */
+const struct entry *aggregate_entries(struct aggregate *aggregate, size_t *count);
 /* Launches of profiled steps that ended in the last ENTRY_WINDOW seconds before `now` (ns): aggregate_latest, so that it
  * also holds for a run that has ended or is replayed. */
 void entry_window(const struct entry *entry, uint64_t now, struct running *window);
@@ -73,7 +77,9 @@ void aggregate_cover(const struct aggregate *aggregate, int pass, struct step_co
 void aggregate_window(struct aggregate *aggregate, unsigned pass, uint64_t start, uint64_t end);
 void aggregate_settle(struct aggregate *aggregate, uint64_t now);
 void aggregate_idle(const struct aggregate *aggregate, unsigned pass, struct idle_total *total);
-struct aggregate_counts { uint64_t records, lost, invalid, unattributed; };
+struct aggregate_counts {
+    uint64_t records, lost, invalid, unattributed;
+};
 /* Takes the newest step of a pass, which was cut off, out of entries and cover again: times a step are over whole steps
  * alone. Only before aggregate_finish; nothing happens when the raw records no longer hold all of the step. */
 void aggregate_drop_step(struct aggregate *aggregate, int pass);

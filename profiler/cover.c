@@ -21,7 +21,7 @@ struct cover_step {
 };
 
 /* Adds [start, end) to the step and returns how much of it was not covered before. */
-static uint64_t insert(struct cover_step *step, uint64_t start, uint64_t end)
+static __attribute__((noinline)) uint64_t insert(struct cover_step *step, uint64_t start, uint64_t end)
 {
     if (start < step->floor)
         start = step->floor < end ? step->floor : end;
@@ -58,7 +58,18 @@ static uint64_t insert(struct cover_step *step, uint64_t start, uint64_t end)
     return end - start - covered;
 }
 
-static struct cover_step *step_of(struct cover *cover, const struct record *record)
+/* Launches mostly begin within what the last interval covers, or behind it. */
+static uint64_t extend(struct cover_step *step, uint64_t start, uint64_t end)
+{
+    struct interval *latest = &step->intervals[step->count ? step->count - 1 : 0];
+    if (!step->count || start < latest->start || start > latest->end || start < step->floor)
+        return insert(step, start, end);
+    const uint64_t more = end > latest->end ? end - latest->end : 0;
+    latest->end += more;
+    return more;
+}
+
+static __attribute__((noinline)) struct cover_step *step_of(struct cover *cover, const struct record *record)
 {
     if (!cover->steps && !(cover->steps = calloc(OPEN_STEPS, sizeof *cover->steps))) {
         fprintf(stderr, "steptop: out of memory: intervals of %d steps\n", OPEN_STEPS);
@@ -67,7 +78,7 @@ static struct cover_step *step_of(struct cover *cover, const struct record *reco
     for (int i = 0; i < OPEN_STEPS; i++) {
         struct cover_step *step = &cover->steps[i];
         if (step->used && step->step == record->step && step->pass == record->pass)
-            return step;
+            return cover->last = step;
     }
     if (record->step < cover->newest)
         return NULL; /* of a step that was closed long ago */
@@ -83,15 +94,17 @@ static struct cover_step *step_of(struct cover *cover, const struct record *reco
     total->last_step = record->step;
     total->launches_before = total->last_launches;
     total->last_launches = 0;
-    return step;
+    return cover->last = step;
 }
 
 void cover_add(struct cover *cover, const struct record *record)
 {
     struct step_cover *total = &cover->passes[record->pass];
     const uint64_t duration = record->end - record->start;
-    struct cover_step *step = step_of(cover, record);
-    const uint64_t busy = step ? insert(step, record->start, record->end) : duration;
+    struct cover_step *step = cover->last;
+    if (!step || !step->used || step->step != record->step || step->pass != record->pass)
+        step = step_of(cover, record);
+    const uint64_t busy = step ? extend(step, record->start, record->end) : duration;
     total->sum_ns += duration;
     total->busy_ns += busy;
     total->last_launches += record->step == total->last_step;
@@ -123,5 +136,5 @@ bool cover_remove(struct cover *cover, int pass, uint32_t step)
 void cover_release(struct cover *cover)
 {
     free(cover->steps);
-    cover->steps = NULL;
+    cover->steps = cover->last = NULL;
 }

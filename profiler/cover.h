@@ -7,6 +7,7 @@ struct cover_step;
 struct cover {
     struct step_cover passes[PASS_COUNT];
     struct cover_step *steps; /* the latest few steps that records may still come for; made on the first record */
+    struct cover_step *last;  /* that a record came for */
     uint32_t newest;          /* highest step id seen */
     unsigned next;            /* the step to give way */
 };

@@ -38,11 +38,6 @@ static void bin_add(uint32_t *bin, uint32_t count)
     *bin = *bin > UINT32_MAX - count ? UINT32_MAX : *bin + count;
 }
 
-void histogram_add(struct histogram *histogram, uint64_t value)
-{
-    histogram_add_times(histogram, value, 1);
-}
-
 static uint32_t *bin_of(struct histogram *histogram, uint64_t value)
 {
     const int octave = value > 1 ? 63 - __builtin_clzll(value) : 0;
@@ -53,6 +48,18 @@ static uint32_t *bin_of(struct histogram *histogram, uint64_t value)
     if (bin + 1 < BINS && fraction >= bin_edges[bin + 1])
         bin++;
     return &octave_bins(histogram, octave)[bin];
+}
+
+void histogram_add(struct histogram *histogram, uint64_t value)
+{
+    histogram_add_times(histogram, value, 1);
+}
+
+void histogram_add_all(struct histogram *histogram, const uint32_t *values, unsigned count)
+{
+    for (unsigned i = 0; i < count; i++)
+        bin_add(bin_of(histogram, values[i]), 1);
+    histogram->count += count;
 }
 
 void histogram_add_times(struct histogram *histogram, uint64_t value, uint32_t times)
@@ -147,19 +154,6 @@ void running_add(struct running *running, uint64_t value)
     const double delta = (double)value - running->mean;
     running->mean += delta / (double)running->n;
     running->m2 += delta * ((double)value - running->mean);
-}
-
-void running_remove(struct running *running, uint64_t value)
-{
-    if (running->n <= 1) {
-        *running = (struct running){0};
-        return;
-    }
-    running->total -= value;
-    running->n--;
-    const double delta = (double)value - running->mean;
-    running->mean -= delta / (double)running->n;
-    running->m2 = fmax(0, running->m2 - delta * ((double)value - running->mean));
 }
 
 void running_merge(struct running *into, const struct running *from)

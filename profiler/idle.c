@@ -129,7 +129,7 @@ static void let_go(struct idle *idle, uint64_t before)
 }
 
 /* No window came for so many records, or its step is longer than what can be kept: the older half goes. */
-static void make_room(struct idle *idle)
+static __attribute__((noinline)) void make_room(struct idle *idle)
 {
     sort_spans(idle);
     let_go(idle, idle->spans.items[idle->spans.count / 2].end);
@@ -140,22 +140,33 @@ static void make_room(struct idle *idle)
     idle->windows.count = kept;
 }
 
+static __attribute__((noinline)) void span_push(struct idle *idle, const struct record *record, uint8_t kind)
+{
+    if (idle->spans.count >= KEPT_MAX)
+        make_room(idle);
+    vec_push(&idle->spans, ((struct span){record->start, record->end, record->launch, record->place, kind}));
+}
+
 void idle_record(struct idle *idle, const struct record *record, bool collective)
 {
-    struct span span = {record->start, record->end, record->launch, record->place, SPAN_WORK};
+    uint8_t kind = SPAN_WORK;
     if (record->kind == RECORD_WAIT)
-        span.kind = record->payload == WAIT_RANK ? SPAN_COLLECTIVE : SPAN_DATA;
+        kind = record->payload == WAIT_RANK ? SPAN_COLLECTIVE : SPAN_DATA;
     else if (record->kind == RECORD_SYNC)
-        span.kind = SPAN_SYNC;
+        kind = SPAN_SYNC;
     else if (!record_is_work(record->kind))
         return;
     else if (collective)
-        span.kind = SPAN_COLLECTIVE;
-    if (record->kind == RECORD_SYNC && record->payload != SYNC_OF_HOST)
+        kind = SPAN_COLLECTIVE;
+    if (kind == SPAN_SYNC && record->payload != SYNC_OF_HOST)
         return; /* one stream waits for another */
-    if (idle->spans.count >= KEPT_MAX)
-        make_room(idle);
-    vec_push(&idle->spans, span);
+    /* Work that goes on while other work is under way makes no gap: together they are one. */
+    struct span *last = idle->spans.count > idle->sorted ? &idle->spans.items[idle->spans.count - 1] : NULL;
+    if (last && last->kind == SPAN_WORK && kind == SPAN_WORK && record->start >= last->start &&
+        record->start <= last->end)
+        last->end = record->end > last->end ? record->end : last->end;
+    else
+        span_push(idle, record, kind);
 }
 
 /* ---- what a gap is ---- */

@@ -12,9 +12,9 @@ struct summary {
     double mean, sd, median, mad, min, max, p5, p95, p99;
     double median_low, median_high; /* 95 % interval of the median by order statistics (binomial) */
     double cv;
-    bool first_is_outlier;          /* |x0 − median| above 1.4826·10 MAD and above 0.5 % of the median */
-    uint32_t outliers;              /* how many are; UNKNOWN_U32 below SUMMARY_LEAST_OUTLIERS */
-    double drift;                   /* (median of last third − of first third) ÷ MAD, which counts as at least a 600th of
+    bool first_is_outlier; /* |x0 − median| above 1.4826·10 MAD and above 0.5 % of the median */
+    uint32_t outliers;     /* how many are; UNKNOWN_U32 below SUMMARY_LEAST_OUTLIERS */
+    double drift;          /* (median of last third − of first third) ÷ MAD, which counts as at least a 600th of
                                        the median: from 3 on it is told of; NaN below n = 6 */
 };
 void summary_of(const uint64_t *samples, size_t count, struct summary *summary);
@@ -42,6 +42,7 @@ struct histogram {
     uint32_t *octave[40]; /* 2^0 … 2^39 ns */
 };
 void histogram_add(struct histogram *histogram, uint64_t value);
+void histogram_add_all(struct histogram *histogram, const uint32_t *values, unsigned count);
 void histogram_add_times(struct histogram *histogram, uint64_t value, uint32_t times);
 void histogram_remove(struct histogram *histogram, uint64_t value); /* one that was added */
 void histogram_merge(struct histogram *into, const struct histogram *from);
@@ -49,13 +50,15 @@ double histogram_quantile(const struct histogram *histogram, double q); /* NaN w
 /* count quantiles in one go, in ascending order of q. */
 void histogram_quantiles(const struct histogram *histogram, const double *q, double *values, int count);
 void histogram_clear(struct histogram *histogram); /* keeps the octaves' storage */
-double histogram_bin_low(int octave, int bin);  /* lower edge in ns */
+double histogram_bin_low(int octave, int bin);     /* lower edge in ns */
 void histogram_release(struct histogram *histogram);
 
 /* Welford's running mean and variance with extremes (Knuth, vol. 2, 4.2.2). Mergeable (Chan). */
-struct running { uint64_t n; double mean, m2; uint64_t min, max, total; };
+struct running {
+    uint64_t n;
+    double mean, m2;
+    uint64_t min, max, total;
+};
 void running_add(struct running *running, uint64_t value);
-/* Takes a value out that was added. The extremes stay: they still bound what is left. */
-void running_remove(struct running *running, uint64_t value);
 void running_merge(struct running *into, const struct running *from);
 double running_sd(const struct running *running); /* NaN below n = 2 */

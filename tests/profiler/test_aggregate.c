@@ -286,6 +286,74 @@ static void timeline_keeps_the_newest(void **state)
     aggregate_free(aggregate);
 }
 
+/* An entry is the same to the last bit however its launches came and were asked for, and its spread is exact behind a first launch
+ * that was a hundred thousand times as long. Warm-ups and launches of more than 4.3 s between them do not change the order. */
+static void same_in_any_portions(void **state)
+{
+    (void)state;
+    enum { LAUNCHES = 1000, KERNELS = 3 };
+    struct aggregate *one = aggregate_create(16, &no_places), *all = aggregate_create(16, &no_places);
+    static struct record records[LAUNCHES];
+    struct running plain[KERNELS] = {0};
+    uint64_t first[KERNELS] = {0};
+    for (uint32_t i = 0; i < LAUNCHES; i++) {
+        const uint32_t name = random_bits(7, i, 0) % KERNELS;
+        const bool warmup = i % 97 == 5, longest = i % 211 == 7;
+        const uint64_t start = 1000000000u + i * 6000000000ull, length = i < 3     ? 1000000000u
+                                                                         : longest ? 5000000000u
+                                                                                   : 10000 + random_bits(7, i, 1) % 100;
+        records[i] = kernel(i, 1, name, 0, start, start + length);
+        records[i].flags = warmup ? RECORD_WARMUP : 0;
+        aggregate_add(one, &records[i], 1);
+        size_t count;
+        if (i % 7 == 0)
+            aggregate_entries(one, &count);
+        if (!warmup) {
+            running_add(&plain[name], length);
+            first[name] = first[name] ? first[name] : length;
+        }
+    }
+    aggregate_add(all, records, LAUNCHES);
+    size_t count, count_all;
+    const struct entry *a = aggregate_entries(one, &count), *b = aggregate_entries(all, &count_all);
+    assert_int_equal(count, KERNELS);
+    assert_int_equal(count_all, KERNELS);
+    for (size_t e = 0; e < count; e++) {
+        const struct running *expected = &plain[a[e].name];
+        assert_memory_equal(&a[e].time, &b[e].time, sizeof a[e].time);
+        assert_memory_equal(&a[e].warmup, &b[e].warmup, sizeof a[e].warmup);
+        assert_memory_equal(a[e].recent, b[e].recent, sizeof a[e].recent);
+        assert_int_equal(a[e].recent_next, b[e].recent_next);
+        assert_int_equal(a[e].histogram.count, expected->n);
+        assert_int_equal(b[e].window_histogram[0].count + b[e].window_histogram[1].count,
+                         a[e].window_histogram[0].count + a[e].window_histogram[1].count);
+        assert_int_equal(a[e].time.n, expected->n);
+        assert_int_equal(a[e].time.total, expected->total);
+        assert_int_equal(a[e].time.min, expected->min);
+        assert_int_equal(a[e].time.max, expected->max);
+        assert_int_equal(a[e].first, first[a[e].name]);
+        assert_near(a[e].time.mean, expected->mean, 1e-9);
+        assert_near(running_sd(&a[e].time), running_sd(expected), 1e-6);
+    }
+    aggregate_free(one);
+    aggregate_free(all);
+
+    /* 1 s, then 10.00 and 10.02 µs in turns: m2 by hand. */
+    struct aggregate *spread = aggregate_create(0, &no_places);
+    struct record record = kernel(0, 1, 0, 0, 1000, 1000001000);
+    aggregate_add(spread, &record, 1);
+    const double n = 1001, low = 10000, high = 10020, mean = (1e9 + 500 * low + 500 * high) / n;
+    for (uint32_t i = 1; i <= 1000; i++) {
+        record = kernel(i, 1, 0, 0, 2000000000u + i * 100000ull, 2000000000u + i * 100000ull + (i % 2 ? 10000 : 10020));
+        aggregate_add(spread, &record, 1);
+    }
+    const struct entry *entry = aggregate_entries(spread, &count);
+    const double m2 =
+        (1e9 - mean) * (1e9 - mean) + 500 * (low - mean) * (low - mean) + 500 * (high - mean) * (high - mean);
+    assert_near(entry->time.m2, m2, 1e-12);
+    aggregate_free(spread);
+}
+
 static void window_forgets(void **state)
 {
     (void)state;
@@ -430,6 +498,7 @@ int main(void)
         cmocka_unit_test(a_cut_step_is_taken_out),
         cmocka_unit_test(timeline_keeps_the_newest),
         cmocka_unit_test(window_spreads),
+        cmocka_unit_test(same_in_any_portions),
         cmocka_unit_test(window_forgets),
         cmocka_unit_test(names_are_said_once),
         cmocka_unit_test(many_kernels),
