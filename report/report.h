@@ -195,6 +195,9 @@ void report_take_on(struct report *report);
  * 400 kernels. Pointers into a cell (entries, kernels …) are valid until the next update of that cell. */
 void report_update(struct report *report, const struct session *session);
 
+/* Of that the part which cannot wait: cells of runs that the session has no more leave. */
+void report_drop_removed(struct report *report, const struct session *session);
+
 /* An empty cell at the end; the report's. */
 struct report_cell *report_add_cell(struct report *report);
 /* The cells of `from` behind those of `into`, under numbers of their own, each with `source` (kept, not copied). Their texts stay with

@@ -14,7 +14,7 @@ static struct report_cell *find_cell(const struct report *report, const struct r
     return NULL;
 }
 
-static void drop_removed(struct report *report, const struct session *session)
+void report_drop_removed(struct report *report, const struct session *session)
 {
     size_t kept = 0;
     for (size_t i = 0; i < report->cells.count; i++) {
@@ -37,7 +37,7 @@ static bool has_nothing(const struct run *run)
 
 void report_update(struct report *report, const struct session *session)
 {
-    drop_removed(report, session);
+    report_drop_removed(report, session);
     for (size_t i = 0; i < session_run_count(session); i++) {
         const struct run *run = session_run(session, i);
         struct report_cell *cell = find_cell(report, run);

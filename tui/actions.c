@@ -45,7 +45,7 @@ static void queue_cell(struct app *app, const struct cell *cell, const char *how
         app_message(app, STYLE_GOOD, idle ? "run %u%s starts" : "run %u%s queued; it starts when those before it end",
                     id, how);
     app->follow = true;
-    app->paused = false; /* whoever starts a run wants to see it */
+    live_thaw(&app->live); /* whoever starts a run wants to see it */
     app->focus.run = NO_RUN;
 }
 

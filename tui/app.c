@@ -54,6 +54,7 @@ void app_init(struct app *app, const struct tui_options *options, struct termina
     *app = (struct app){
         .options = options,
         .session = options->session,
+        .live = {.session = options->session},
         .report = options->report,
         .terminal = terminal,
         .focus = {.run = NO_RUN, .pass = NO_PASS, .scope = NO_SCOPE},
@@ -88,6 +89,7 @@ void app_release(struct app *app)
             view_ops((enum view_id)view)->release(app->states[view]);
         free(app->states[view]);
     }
+    live_thaw(&app->live);
 }
 
 const struct report_cell *app_find_cell(const struct app *app, uint32_t run)
@@ -125,21 +127,12 @@ const char *cell_mode(const struct report_cell *cell)
     return (settled ? cell->effective_compile : cell->requested.compile) ? "compile" : "eager";
 }
 
-const struct run *app_run(const struct app *app)
-{
-    const struct report_cell *cell = app_cell(app);
-    return cell && app->session ? session_find(app->session, cell->run_id) : NULL;
-}
-
 int app_pass(const struct app *app, const struct report_cell *cell)
 {
     if (!cell)
         return NO_PASS;
     if (app->focus.pass != NO_PASS && cell->passes[app->focus.pass].present)
         return app->focus.pass;
-    if (app->paused && app->paused_pass != NO_PASS && cell->status == STATUS_RUNNING &&
-        cell->passes[app->paused_pass].present)
-        return app->paused_pass;
     /* The most complete pass that has kernels already; while there are none, the most complete one. */
     int most = NO_PASS, with_kernels = NO_PASS;
     for (int pass = 0; pass < PASS_COUNT; pass++) {
@@ -151,11 +144,7 @@ int app_pass(const struct app *app, const struct report_cell *cell)
     }
     /* While the cell runs it is the pass that the newest launch is of. An endless run's passes take turns: it does not go back to
      * one less complete, or the tables would change all the time. */
-    const struct run *run = app->session && !app->paused ? session_find(app->session, cell->run_id) : NULL;
-    uint64_t first;
-    const struct aggregate *aggregate = run && run->status == STATUS_RUNNING ? run_lead(run)->aggregate : NULL;
-    const size_t kept = aggregate ? aggregate_kept(aggregate, &first) : 0;
-    const int newest = kept ? aggregate_record(aggregate, first + kept - 1)->pass : NO_PASS;
+    const int newest = live_newest_pass(&app->live, cell);
     if (newest != NO_PASS && newest < PASS_COUNT && cell->passes[newest].present)
         return newest > with_kernels ? newest : with_kernels;
     return with_kernels != NO_PASS ? with_kernels : most;
@@ -361,13 +350,12 @@ static void toggle_pause(struct app *app)
         app_message(app, STYLE_DIM, "nothing is running: this is a report from a file");
         return;
     }
-    app->paused_pass = app_pass(app, app_cell(app));
-    app->paused = !app->paused;
-    app->paused_records = 0;
-    /* Those of cells from a file are never counted again: the badge tells what came since, of the runs alone. */
-    for (size_t i = 0; i < app->report->cells.count; i++)
-        if (!app->report->cells.items[i]->from_file)
-            app->paused_records += app->report->cells.items[i]->records;
+    if (app->live.frozen) {
+        live_thaw(&app->live);
+        return;
+    }
+    report_update(app->report, app->session); /* the document and what is behind it are of one moment */
+    live_freeze(&app->live, app->report);
 }
 
 static void search_step(struct app *app, int step)

@@ -6,6 +6,7 @@
 #include "tui/devices.h"
 #include "tui/edit.h"
 #include "tui/keys.h"
+#include "tui/live.h"
 #include "tui/modal.h"
 #include "tui/rows.h"
 #include "tui/table.h"
@@ -68,7 +69,8 @@ struct footer_key {
 
 struct app {
     const struct tui_options *options;
-    struct session *session; /* NULL: an old report */
+    struct session *session; /* to start and stop runs; NULL: an old report */
+    struct live live;        /* what is shown beside the document */
     struct report *report;
     struct terminal *terminal;
     struct config config;
@@ -86,14 +88,12 @@ struct app {
     enum style message_style;
     uint64_t message_until;
     uint64_t now; /* of this frame, ns */
-    bool follow, paused, quit, dirty;
+    bool follow, quit, dirty;
     bool pending;            /* a later frame has more to show although nothing changes meanwhile */
     enum view_id drawn_view; /* of the frame before */
     uint32_t drawn_run;
     bool resync;                     /* the document must follow the session at once: what it points to goes away */
     uint64_t generation[VIEW_COUNT]; /* of the document that a view was updated with */
-    uint64_t paused_records;         /* counted when the screen was frozen */
-    int paused_pass;                 /* of what it followed then */
     uint32_t baseline;               /* run id; NO_RUN */
     double frame_share;              /* of one core that the front process took lately; NaN at first */
     int interrupts;                  /* ^C so far */
@@ -116,10 +116,9 @@ void layers_show_module(struct app *app, const char *path);
 void app_init(struct app *app, const struct tui_options *options, struct terminal *terminal);
 void app_release(struct app *app);
 
-/* The cell that the screen is about, or NULL: there is none yet. And its live run, or NULL. */
+/* The cell that the screen is about, or NULL: there is none yet. */
 const struct report_cell *app_cell(const struct app *app);
 const struct report_cell *app_find_cell(const struct app *app, uint32_t run);
-const struct run *app_run(const struct app *app);
 int app_pass(const struct app *app, const struct report_cell *cell); /* NO_PASS when the cell has none */
 
 /* "eager" or "compile": what ran once that is settled, before it what was asked for. */

@@ -31,10 +31,10 @@ static void draw_title(const struct app *app, const struct area *area)
     }
     describe(cell, text, sizeof text);
     int x = area_printf(area, 0, 0, STYLE_TITLE, "steptop  run %u  %s", cell->run_id, text);
-    const struct run *run = app_run(app);
     char activity[360];
-    if (run && cell->status == STATUS_RUNNING)
-        snprintf(activity, sizeof activity, "%s", run->activity[0] ? run->activity : "starting");
+    const char *doing = live_doing(&app->live, cell);
+    if (cell->status == STATUS_RUNNING && live_run_of(&app->live, cell))
+        snprintf(activity, sizeof activity, "%s", doing[0] ? doing : "starting");
     else
         snprintf(activity, sizeof activity, "%s%s%s", status_name(cell->status),
                  cell->reason && cell->reason[0] ? ": " : "", cell->reason ? cell->reason : "");
@@ -48,18 +48,6 @@ static void draw_title(const struct app *app, const struct area *area)
                   activity);
 }
 
-static uint64_t records_now(const struct app *app)
-{
-    uint64_t records = 0;
-    for (size_t i = 0; app->session && i < session_run_count(app->session); i++) {
-        const struct run *run = session_run(app->session, i);
-        struct aggregate_counts counts = {0};
-        aggregate_counts(run_lead(run)->aggregate, &counts);
-        records += counts.records;
-    }
-    return records;
-}
-
 static int draw_badge(const struct app *app, const struct area *area)
 {
     const struct report_cell *cell = app_cell(app);
@@ -71,10 +59,8 @@ static int draw_badge(const struct app *app, const struct area *area)
     if (cell)
         dropped = cell->dropped;
     int x = 0;
-    if (app->paused) {
-        const uint64_t records = records_now(app);
-        x = area_printf(area, 0, 0, STYLE_PAUSED, " PAUSED +%llu ",
-                        (unsigned long long)(records > app->paused_records ? records - app->paused_records : 0));
+    if (app->live.frozen) {
+        x = area_printf(area, 0, 0, STYLE_PAUSED, " PAUSED +%llu ", (unsigned long long)live_waiting(&app->live));
     } else if (app->session && running) {
         x = area_text(area, 0, 0, -1, STYLE_LIVE, " LIVE ");
     } else {

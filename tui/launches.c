@@ -9,29 +9,18 @@ void launches_release(struct launches *launches)
     vec_release(&launches->copy);
 }
 
-void launches_follow(struct launches *launches, const struct run *run)
+void launches_follow(struct launches *launches, const struct live *live, const struct run *run)
 {
     launches->run = run;
     launches->cell = NULL;
-    launches->copied = false;
-    launches->copy.count = 0;
-    launches->count = aggregate_kept(run_lead(run)->aggregate, &launches->first);
-}
-
-void launches_freeze(struct launches *launches, const struct run *run)
-{
-    launches_follow(launches, run);
-    vec_reserve(&launches->copy, launches->count);
-    for (size_t i = 0; i < launches->count; i++)
-        vec_push(&launches->copy, *launches_at(launches, i));
-    launches->copied = true;
+    if (!live_launches(live, run, &launches->still, &launches->count))
+        launches->count = aggregate_kept(run_lead(run)->aggregate, &launches->first);
 }
 
 void launches_of_report(struct launches *launches, const struct report_cell *cell, int pass)
 {
     launches->run = NULL;
     launches->cell = cell;
-    launches->copied = true;
     launches->copy.count = 0;
     for (size_t i = 0; i < cell->launch_count; i++) {
         const struct report_launch *launch = &cell->timeline[i];
@@ -49,13 +38,14 @@ void launches_of_report(struct launches *launches, const struct report_cell *cel
         };
         vec_push(&launches->copy, record);
     }
+    launches->still = launches->copy.items;
     launches->count = launches->copy.count;
 }
 
 const struct record *launches_at(const struct launches *launches, size_t index)
 {
-    return launches->copied ? &launches->copy.items[index]
-                            : aggregate_record(run_lead(launches->run)->aggregate, launches->first + index);
+    return launches->still ? &launches->still[index]
+                           : aggregate_record(run_lead(launches->run)->aggregate, launches->first + index);
 }
 
 const char *launches_name(const struct launches *launches, const struct record *launch)

@@ -1,23 +1,21 @@
-/* Launches on a time axis, oldest first: those that a live run keeps, looked at where they lie; of a report, or of a screen that
- * was frozen, a copy. */
+/* Launches on a time axis, oldest first: those that a live run keeps, looked at where they lie, or what a frozen screen has of them;
+ * of a report a copy. */
 #pragma once
 #include "base/vec.h"
-#include "profiler/session.h"
-#include "report/report.h"
+#include "tui/live.h"
 
 struct launches {
     const struct run *run;          /* whose names and plan they speak of; NULL: the cell's */
     const struct report_cell *cell; /* of a report */
-    bool copied;
+    const struct record *still;     /* those that do not move; NULL: the run's */
     VEC(struct record) copy;
     uint64_t first; /* number of the oldest of the run's */
     size_t count;
 };
 
 void launches_release(struct launches *launches);
-/* Each makes them others, until the next call: the run's as they are now; a copy of these; those of a pass in a report. */
-void launches_follow(struct launches *launches, const struct run *run);
-void launches_freeze(struct launches *launches, const struct run *run);
+/* Each makes them others, until the next call: the run's as the screen has them now; those of a pass in a report. */
+void launches_follow(struct launches *launches, const struct live *live, const struct run *run);
 void launches_of_report(struct launches *launches, const struct report_cell *cell, int pass);
 
 const struct record *launches_at(const struct launches *launches, size_t index);

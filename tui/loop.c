@@ -81,11 +81,14 @@ static void draw(struct loop *loop)
 static void update(struct loop *loop, uint64_t now)
 {
     struct app *app = &loop->app;
-    const bool due = loop->session_changed && !app->paused && now - loop->last_update >= FRAME_NS;
+    const bool due = loop->session_changed && !app->live.frozen && now - loop->last_update >= FRAME_NS;
     if (!app->session || (!due && !app->resync))
         return;
     const uint64_t before = thread_time();
-    report_update(app->report, app->session);
+    if (app->live.frozen)
+        report_drop_removed(app->report, app->session);
+    else
+        report_update(app->report, app->session);
     loop->statistics.update_ns += thread_time() - before;
     loop->last_update = now;
     loop->session_changed = false;
@@ -189,9 +192,9 @@ static int until_frame(const struct loop *loop, uint64_t now)
     if (app->dirty)
         return 0;
     uint64_t due = 0;
-    if (loop->session_changed && !app->paused)
+    if (loop->session_changed && !app->live.frozen)
         due = loop->last_update + FRAME_NS;
-    if ((app->paused || app->pending) && (!due || loop->last_frame + FRAME_NS < due))
+    if ((app->live.frozen || app->pending) && (!due || loop->last_frame + FRAME_NS < due))
         due = loop->last_frame + FRAME_NS;
     if (app->message_until > now && (!due || app->message_until < due))
         due = app->message_until;

@@ -253,11 +253,19 @@ static bool kernel_in_part(const struct making *making, const struct report_kern
     return in_part(making, kernel, -1, GROUP_CLASS) && in_part(making, kernel, -1, GROUP_PHASE);
 }
 
+/* What is behind an entry, or NULL: nothing that moves. */
+static const struct entry *live_of(const struct making *making, const struct report_entry *entry)
+{
+    return live_entry(making->query->live, making->cell, (size_t)(entry - making->cell->entries));
+}
+
 static bool entry_is_asked(const struct making *making, const struct report_entry *entry)
 {
     const struct report_cell *cell = making->cell;
     const struct kernel_query *query = making->query;
-    if (entry->pass != query->pass || entry->kernel >= cell->kernel_count || (query->window && !entry->live))
+    if (entry->pass != query->pass || entry->kernel >= cell->kernel_count)
+        return false;
+    if (query->window && !live_of(making, entry))
         return false;
     const struct report_kernel *kernel = &cell->kernels[entry->kernel];
     return (query->scope < 0 || scope_within(cell, entry->scope, query->scope)) && kernel_in_part(making, kernel) &&
@@ -267,15 +275,6 @@ static bool entry_is_asked(const struct making *making, const struct report_entr
 static bool within_layers(const struct kernel_query *query)
 {
     return query->scope >= 0 || query->part.chosen[GROUP_LAYER] || query->part.chosen[GROUP_MODULE];
-}
-
-bool kernel_query_same(const struct kernel_query *a, const struct kernel_query *b)
-{
-    bool same = a->pass == b->pass && a->scope == b->scope && a->grouping == b->grouping && a->window == b->window &&
-                a->threshold == b->threshold && a->baseline == b->baseline;
-    for (int i = 0; i < GROUPING_COUNT; i++)
-        same &= a->part.chosen[i] == b->part.chosen[i] && a->part.value[i] == b->part.value[i];
-    return same;
 }
 
 static void add_member(struct sum *sum, const struct report_cell *cell, const struct report_kernel *kernel)
@@ -295,15 +294,15 @@ static void add_member(struct sum *sum, const struct report_cell *cell, const st
     sum->members++;
 }
 
-static void add_entry(struct sum *sum, const struct report_entry *entry, bool frozen)
+static void add_entry(struct sum *sum, const struct report_entry *entry, const struct entry *live)
 {
     add_times(&sum->row.sum, entry->calls, entry->total_ns, entry->min_ns, entry->max_ns, entry->flops, entry->bytes);
     sum->row.sum.layers++;
     sum->single_median = entry->median_ns;
     sum->single_p95 = entry->p95_ns;
     sum->single_cv = entry->sd_ns / entry->mean_ns;
-    if (entry->live && !frozen)
-        histogram_merge(&sum->histogram, &entry->live->histogram);
+    if (live)
+        histogram_merge(&sum->histogram, &live->histogram);
     else
         sum->histogram_complete = false;
 }
@@ -324,26 +323,28 @@ static void add_kernel(struct sum *sum, const struct report_kernel *kernel)
 }
 
 /* The last ten one-second slots up to the newest one of the cell. */
-static void add_window(struct sum *sum, const struct report_entry *entry, uint64_t newest)
+static void add_window(struct sum *sum, const struct report_entry *entry, const struct entry *live, uint64_t newest)
 {
     struct running window;
-    entry_window(entry->live, newest * 1000000000u, &window);
+    entry_window(live, newest * 1000000000u, &window);
     if (window.n == 0)
         return;
     const double part = entry->calls ? (double)window.n / (double)entry->calls : 0;
     add_times(&sum->row.sum, window.n, window.total, window.min, window.max, entry->flops * part, entry->bytes * part);
     running_merge(&sum->time, &window);
     sum->row.sum.layers++;
-    entry_window_histogram(entry->live, newest * 1000000000u, &sum->histogram);
+    entry_window_histogram(live, newest * 1000000000u, &sum->histogram);
 }
 
-static uint64_t newest_second(const struct report_cell *cell)
+static uint64_t newest_second(const struct making *making)
 {
     uint64_t newest = 0;
-    for (size_t i = 0; i < cell->entry_count; i++)
-        for (int slot = 0; cell->entries[i].live && slot < 10; slot++)
-            if (cell->entries[i].live->window[slot].n && cell->entries[i].live->window[slot].second > newest)
-                newest = cell->entries[i].live->window[slot].second;
+    for (size_t i = 0; i < making->cell->entry_count; i++) {
+        const struct entry *live = live_of(making, &making->cell->entries[i]);
+        for (int slot = 0; live && slot < ENTRY_WINDOW; slot++)
+            if (live->window[slot].n && live->window[slot].second > newest)
+                newest = live->window[slot].second;
+    }
     return newest;
 }
 
@@ -404,16 +405,16 @@ static void rows_from_entries(struct making *making, kernel_rows *rows)
 {
     const struct report_cell *cell = making->cell;
     const struct kernel_query *query = making->query;
-    const uint64_t newest = query->window ? newest_second(cell) : 0;
+    const uint64_t newest = query->window ? newest_second(making) : 0;
     for (size_t i = 0; i < cell->entry_count; i++) {
         const struct report_entry *entry = &cell->entries[i];
         if (!entry_is_asked(making, entry))
             continue;
         struct sum *sum = sum_of(making, &cell->kernels[entry->kernel], entry->scope);
         if (query->window)
-            add_window(sum, entry, newest);
+            add_window(sum, entry, live_of(making, entry), newest);
         else
-            add_entry(sum, entry, query->frozen);
+            add_entry(sum, entry, live_of(making, entry));
     }
     take_sums(making, rows);
 }
@@ -538,7 +539,7 @@ static void compare_rows(struct making *making, kernel_rows *rows)
     kernel_rows base = {0};
     other.baseline = NULL;
     other.window = false;
-    other.frozen = true; /* the document alone */
+    other.live = NULL; /* the document alone */
     modules_tree(&modules, baseline);
     struct making its = {.cell = baseline, .modules = &modules, .query = &other};
     if (baseline->passes[query->pass].present && part_in_baseline(making, &its, &other))

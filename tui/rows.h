@@ -5,6 +5,7 @@
 #include "report/compare.h"
 #include "report/modules.h"
 #include "report/report.h"
+#include "tui/live.h"
 
 enum grouping { GROUP_KERNEL, GROUP_CLASS, GROUP_MODULE, GROUP_LAYER, GROUP_PHASE, GROUPING_COUNT };
 extern const char *const grouping_names[GROUPING_COUNT];
@@ -37,7 +38,7 @@ struct kernel_query {
     struct kernel_part part;
     enum grouping grouping;
     bool window;                        /* only the last ten seconds; needs a live cell */
-    bool frozen;                        /* not what goes on moving under the document, the live entries */
+    const struct live *live;            /* what is behind the document's rows; NULL: the document alone */
     double threshold;                   /* share below which rows are left out */
     const struct report_cell *baseline; /* NULL */
 };
@@ -51,7 +52,6 @@ enum unit kernel_unit(const struct report_cell *cell, const struct kernel_query 
 /* What a group is called: "matmul", "layers.*.ffn", "layers.3", "bwd". */
 const char *group_name(const struct report_cell *cell, const struct modules *modules, enum grouping grouping,
                        int32_t group);
-bool kernel_query_same(const struct kernel_query *a, const struct kernel_query *b); /* frozen or not */
 
 /* Time in a unit, of a sum over all profiled steps of a pass; NaN where there is none. */
 double per_unit(const struct report_cell *cell, int pass, double total_ns, enum unit unit);

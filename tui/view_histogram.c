@@ -395,9 +395,9 @@ static int list_groups(const struct app *app, const struct histogram_state *stat
         const char *path = entry->scope >= 0 && (size_t)entry->scope < cell->layer_count
                                ? cell->layers[entry->scope].path
                                : "(unattributed)";
-        /* A report keeps medians of the layers, not their histograms; a frozen screen must not look at what moves. */
-        groups[count++] = (struct group){path, entry->median_ns, entry->calls,
-                                         entry->live && !app->paused ? &entry->live->histogram : NULL, NULL};
+        /* A report keeps medians of the layers, not their histograms. */
+        const struct entry *live = live_entry(&app->live, cell, i);
+        groups[count++] = (struct group){path, entry->median_ns, entry->calls, live ? &live->histogram : NULL, NULL};
     }
     return count;
 }

@@ -49,10 +49,7 @@ struct kernels {
     struct modules modules;         /* the cell's tree, for groups and words */
     bool window;                    /* asked for */
     const struct report_cell *cell; /* of this frame */
-    uint32_t made_of;               /* run that the rows are made of, */
-    uint64_t made_version, base_version;
-    bool made;
-    struct kernel_query query; /* and for */
+    struct kernel_query query;      /* and for */
 };
 
 static const struct kernel_row *row_at(const void *context, size_t index)
@@ -270,12 +267,13 @@ static void kernels_release(void *state)
 static void make_rows(struct app *app, struct kernels *kernels)
 {
     const struct report_cell *cell = kernels->cell;
-    struct kernel_query query = {
+    const struct kernel_query query = {
         .pass = app_pass(app, cell),
         .scope = app->focus.scope,
         .part = app->focus.part,
         .grouping = app->focus.grouping,
         .window = kernels->window && app->session,
+        .live = &app->live,
         .threshold = app->config.threshold,
         .baseline = app->focus.compare ? app_find_cell(app, app->baseline) : NULL,
     };
@@ -283,18 +281,8 @@ static void make_rows(struct app *app, struct kernels *kernels)
         kernels->table.shown |= COMPARED;
     else
         kernels->table.shown &= ~COMPARED;
-    /* A frozen screen keeps what it showed: the last ten seconds and the bins of groups go on moving underneath. Other rows
-     * than those that it has it makes of what the document holds, which stands still. */
-    query.frozen = app->paused && cell && cell->status == STATUS_RUNNING;
-    const bool same = kernels->made && cell && kernels->made_of == cell->run_id &&
-                      kernels->made_version == cell->version && kernel_query_same(&kernels->query, &query) &&
-                      (!query.baseline || kernels->base_version == query.baseline->version);
-    if (same && query.frozen)
-        return;
-    query.window &= !query.frozen;
     kernels->rows.count = kernels->ids.count = 0;
     kernels->query = query;
-    kernels->made = false;
     if (!cell || query.pass == NO_PASS)
         return;
     if (query.grouping == GROUP_MODULE || query.part.chosen[GROUP_MODULE] || kernels->table.filter[0] ||
@@ -302,10 +290,6 @@ static void make_rows(struct app *app, struct kernels *kernels)
         modules_tree(&kernels->modules, cell);
     else
         modules_release(&kernels->modules);
-    kernels->made = true;
-    kernels->made_of = cell->run_id;
-    kernels->made_version = cell->version;
-    kernels->base_version = query.baseline ? query.baseline->version : 0;
     kernel_rows_make(cell, &kernels->modules, &query, &kernels->rows);
     for (size_t i = 0; i < kernels->rows.count; i++)
         vec_push(&kernels->ids, kernels->rows.items[i].id);
@@ -406,8 +390,6 @@ static bool kernels_command(struct app *app, void *state, enum command command)
     case COMMAND_WINDOW:
         if (!app->session)
             app_message(app, STYLE_WARN, "the last 10 s are known of a live run only");
-        else if (app->paused)
-            app_message(app, STYLE_WARN, "the screen is frozen; Z goes on");
         else
             kernels->window = !kernels->window;
         return true;

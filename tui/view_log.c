@@ -7,7 +7,7 @@ enum column { TIME, RUN, TEXT, COLUMNS_COUNT };
 struct log {
     struct table table;
     VEC(uint64_t) ids;
-    const struct session *session;
+    const struct live *live;
     uint64_t first;
     uint64_t last; /* the line that following selected */
     bool at_end;   /* follow the newest line */
@@ -15,7 +15,7 @@ struct log {
 
 static const struct log_line *line_at(const void *context, size_t index)
 {
-    return session_log(((const struct log *)context)->session, index);
+    return live_log(((const struct log *)context)->live, index);
 }
 
 static void time_text(const void *context, size_t index, struct cell_text *out)
@@ -55,7 +55,7 @@ static void log_init(struct app *app, void *state)
     struct log *log = state;
     table_init(&log->table, &ops, TEXT);
     app_configure_table(app, &log->table);
-    log->session = app->session;
+    log->live = &app->live;
     log->at_end = true;
 }
 
@@ -74,27 +74,12 @@ static uint64_t line_id(const struct log_line *line)
 static void take_lines(struct log *log)
 {
     log->ids.count = 0;
-    for (size_t i = 0; i < session_log_count(log->session); i++) {
-        const struct log_line *line = session_log(log->session, i);
+    for (size_t i = 0; i < live_log_count(log->live); i++) {
+        const struct log_line *line = live_log(log->live, i);
         if (i == 0 && (log->first == 0 || line->time < log->first))
             log->first = line->time;
         vec_push(&log->ids, line_id(line));
     }
-}
-
-/* A frozen screen takes no new lines. Old ones may be dropped below it all the same: they leave its front, so that the
- * index of each that stays is the session's again. */
-static void drop_lost_lines(struct log *log)
-{
-    size_t lost = 0;
-    if (session_log_count(log->session) == 0)
-        lost = log->ids.count;
-    else
-        while (lost < log->ids.count && log->ids.items[lost] != line_id(session_log(log->session, 0)))
-            lost++;
-    log->ids.count -= lost;
-    for (size_t i = 0; i < log->ids.count; i++)
-        log->ids.items[i] = log->ids.items[i + lost];
 }
 
 static void log_update(struct app *app, void *state)
@@ -102,14 +87,11 @@ static void log_update(struct app *app, void *state)
     struct log *log = state;
     if (!app->session)
         return;
-    if (app->paused)
-        drop_lost_lines(log);
-    else
-        take_lines(log);
+    take_lines(log);
     if (log->at_end && log->last && log->table.any_selected && log->table.selected != log->last)
         log->at_end = false; /* a search or a click went elsewhere */
     table_update(&log->table, log, log->ids.items, log->ids.count, app->now);
-    if (log->at_end && !app->paused)
+    if (log->at_end)
         table_command(&log->table, COMMAND_LAST, app->now);
     log->last = log->at_end && log->table.any_selected ? log->table.selected : 0;
 }

@@ -44,17 +44,14 @@ static void add_stream(struct timeline *timeline, uint16_t stream)
         timeline->streams[timeline->stream_count++] = stream;
 }
 
-/* What there is to show: of a frozen screen the launches that it has. */
-static void collect(struct app *app, struct timeline *timeline, const struct report_cell *cell, bool other)
+static void collect(struct app *app, struct timeline *timeline, const struct report_cell *cell)
 {
     struct launches *launches = &timeline->launches;
-    const struct run *run = app_run(app);
-    if (!run)
+    const struct run *run = live_run_of(&app->live, cell);
+    if (run)
+        launches_follow(launches, &app->live, run);
+    else
         launches->count = 0;
-    else if (!app->paused)
-        launches_follow(launches, run);
-    else if (other || launches->run != run || !launches->copied)
-        launches_freeze(launches, run);
     if (launches->count == 0 && timeline->pass != NO_PASS)
         launches_of_report(launches, cell, timeline->pass);
 }
@@ -62,11 +59,11 @@ static void collect(struct app *app, struct timeline *timeline, const struct rep
 static void choose_launches(struct app *app, struct timeline *timeline, const struct report_cell *cell)
 {
     const int pass = app_pass(app, cell);
-    const bool other = timeline->run != cell->run_id || (!app_run(app) && timeline->pass != pass);
+    const bool other = timeline->run != cell->run_id || (!live_run_of(&app->live, cell) && timeline->pass != pass);
     uint64_t first, last;
     timeline->run = cell->run_id;
     timeline->pass = pass;
-    collect(app, timeline, cell, other);
+    collect(app, timeline, cell);
     launches_extent(&timeline->launches, &first, &last);
     if (other) {
         timeline->span = 0;

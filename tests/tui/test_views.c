@@ -1,5 +1,6 @@
 /* What keys do to the views of a document, on a canvas. */
 #include "document.h"
+#include "profiler/session_internal.h"
 #include "tui/plot.h"
 #include "view_screen.h"
 #include <locale.h>
@@ -139,15 +140,17 @@ static void test_frozen_groups(void **state)
     view_type(app, "2bbb"); /* by layer: of parts of kernels, which only the live entries know */
     char *moving = view_text(app, 40, 160);
     assert_non_null(strstr(moving, "3.0")); /* a median near 3 ms */
-    app->paused = true;
+    live_freeze(&app->live, app->report);
     char *frozen = view_text(app, 40, 160);
     for (size_t i = 0; i < cell->entry_count; i++)
         histogram_add_times(&live[i].histogram, 9000000, 5);
     char *later = view_text(app, 40, 160);
     assert_string_equal(frozen, later);
     view_type(app, "bbbbb"); /* made anew, from what stands still */
-    view_expect_not(app, "9.0");
-    app->paused = false;
+    free(later);
+    later = view_text(app, 40, 160);
+    assert_string_equal(frozen, later);
+    live_thaw(&app->live);
     view_expect(app, " 9.");
     for (size_t i = 0; i < cell->entry_count; i++) {
         histogram_release(&live[i].histogram);
@@ -157,6 +160,83 @@ static void test_frozen_groups(void **state)
     free(moving);
     free(frozen);
     free(later);
+    view_close(app);
+}
+
+/* Records of two kernels, of which those from `first` on take ten times as long and are of another pass. */
+static void run_goes_on(struct session *session, struct run *run, uint32_t first, uint32_t count, const char *doing)
+{
+    struct aggregate *aggregate = run_lead(run)->aggregate;
+    assert_true(aggregate_name(aggregate, 0, "gemm_tile") && aggregate_name(aggregate, 1, "row_softmax"));
+    for (uint32_t i = first; i < first + count; i++) {
+        const uint64_t start = 5000000000u + (uint64_t)i * 30000000u;
+        const struct record record = {.start = start,
+                                      .end = start + (first ? 20000000 : 2000000) + i % 3 * 100000,
+                                      .step = 1 + i / 10,
+                                      .sequence = i,
+                                      .name = i % 2,
+                                      .place = -1,
+                                      .kind = RECORD_KERNEL,
+                                      .pass = first ? PASS_FWD_BWD : PASS_FWD};
+        aggregate_add(aggregate, &record, 1);
+    }
+    snprintf(run->activity, sizeof run->activity, "%s", doing);
+    log_add(&session->log, run->id, false, doing, strlen(doing));
+    run->status = STATUS_RUNNING;
+    run->version++;
+}
+
+/* All lines but the one that counts what waits. */
+static char *without_badge(struct app *app)
+{
+    char *text = view_text(app, 40, 160), *badge = strstr(text, " PAUSED ");
+    assert_non_null(badge);
+    char *end = strchr(badge, '\n');
+    assert_non_null(end);
+    memmove(badge, end, strlen(end) + 1);
+    return text;
+}
+
+/* Z stops the whole screen: each view shows the same while the run goes on below it, and what only a key makes is of the moment
+ * of the freeze, too. */
+static void test_freeze(void **state)
+{
+    static const struct {
+        const char *there, *back;
+    } ways[] = {{"2", ""}, {"2w", "w"}, {"2bbb", "bb"}, {"4", ""}, {"4vv", "v"}, {"5", ""}, {"7", ""}, {"8", ""}};
+    enum { WAYS = sizeof ways / sizeof *ways };
+    struct app *app = view_open(report_init); /* no run yet */
+    struct session *session = view_session(app);
+    struct cell cell;
+    char *still[WAYS];
+    (void)state;
+    cell_default(&cell);
+    struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+    run_goes_on(session, run, 0, 40, "the forward pass alone");
+    view_type(app, "Z");
+    view_expect(app, " PAUSED +0 ");
+    for (int i = 0; i < WAYS; i++) {
+        view_type(app, ways[i].there);
+        still[i] = without_badge(app);
+        view_type(app, ways[i].back);
+    }
+    run_goes_on(session, run, 40, 40, "and then backward");
+    view_expect(app, " PAUSED +40 ");
+    for (int i = 0; i < WAYS; i++) {
+        view_type(app, ways[i].there);
+        char *after = without_badge(app);
+        assert_string_equal(after, still[i]);
+        free(after);
+        free(still[i]);
+        view_type(app, ways[i].back);
+    }
+    view_type(app, "Z");
+    report_update(app->report, session);
+    view_expect(app, "and then backward");
+    view_expect(app, " LIVE ");
+    view_type(app, "2");
+    view_expect(app, "fwd_bwd");
+    run->status = STATUS_PENDING;
     view_close(app);
 }
 
@@ -202,7 +282,7 @@ static void test_compare_window(void **state)
             (struct entry_second){.second = 13, .n = 4, .total = 4000, .min = 900, .max = 1100, .first = 900};
     }
     const struct kernel_query query = {
-        .pass = PASS_FWD_BWD, .scope = -1, .window = true, .baseline = app->report->cells.items[0]};
+        .pass = PASS_FWD_BWD, .scope = -1, .window = true, .live = &app->live, .baseline = app->report->cells.items[0]};
     kernel_rows_make(cell, NULL, &query, &rows);
     assert_int_equal(rows.count, 11);
     for (size_t i = 0; i < rows.count; i++) {
@@ -612,29 +692,18 @@ static void test_csv(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_groups_of_groups),
-        cmocka_unit_test(test_unattributed),
-        cmocka_unit_test(test_whole_run),
-        cmocka_unit_test(test_group_medians),
-        cmocka_unit_test(test_frozen_groups),
-        cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_compare_window),
-        cmocka_unit_test(test_remove_from_file),
-        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_setup),
-        cmocka_unit_test(test_histogram_hint),
-        cmocka_unit_test(test_zoom),
-        cmocka_unit_test(test_orders),
-        cmocka_unit_test(test_roofline_axis),
-        cmocka_unit_test(test_prompt),
-        cmocka_unit_test(test_csv),
-        cmocka_unit_test(test_lanes),
-        cmocka_unit_test(test_footer),
-        cmocka_unit_test(test_scales),
-        cmocka_unit_test(test_compare_groups),
-        cmocka_unit_test(test_selection),
-        cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_groups),         cmocka_unit_test(test_groups_of_groups),
+        cmocka_unit_test(test_unattributed),   cmocka_unit_test(test_whole_run),
+        cmocka_unit_test(test_group_medians),  cmocka_unit_test(test_frozen_groups),
+        cmocka_unit_test(test_freeze),         cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_compare_window), cmocka_unit_test(test_remove_from_file),
+        cmocka_unit_test(test_kept),           cmocka_unit_test(test_setup),
+        cmocka_unit_test(test_histogram_hint), cmocka_unit_test(test_zoom),
+        cmocka_unit_test(test_orders),         cmocka_unit_test(test_roofline_axis),
+        cmocka_unit_test(test_prompt),         cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_lanes),          cmocka_unit_test(test_footer),
+        cmocka_unit_test(test_scales),         cmocka_unit_test(test_compare_groups),
+        cmocka_unit_test(test_selection),      cmocka_unit_test(test_answer),
         cmocka_unit_test(test_filters),
     };
     setlocale(LC_ALL, "C.UTF-8");

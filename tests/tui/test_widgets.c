@@ -274,21 +274,30 @@ static void fill_launches(struct aggregate *aggregate, uint32_t from, uint32_t t
 
 static void test_launches(void **state)
 {
-    struct rank rank = {.index = 0}, *ranks[1] = {&rank};
-    struct run run = {.ranks = {.items = ranks, .count = 1}};
-    rank.aggregate = aggregate_create(1000, &rank.places);
+    const struct session_options options = {.program = "/bin/true", .timeline_records = 1000};
+    struct error error = {0};
+    struct session *session = session_create(&options, &error);
+    struct live live = {.session = session};
+    struct report report;
+    struct cell cell;
     struct launches launches = {0};
     uint64_t first, last;
     size_t begin, end;
     (void)state;
-    assert_non_null(rank.aggregate);
-    launches_follow(&launches, &run);
+    assert_non_null(session);
+    cell_default(&cell);
+    const struct run *run = session_find(session, session_add(session, &cell));
+    assert_non_null(run);
+    struct aggregate *aggregate = run_lead(run)->aggregate;
+    report_init(&report);
+    report_update(&report, session);
+    launches_follow(&launches, &live, run);
     launches_range(&launches, 0, 1000, &begin, &end);
     assert_int_equal(launches.count, 0);
     assert_int_equal(begin, end);
     assert_true(isnan(launches_step_ns(&launches)));
-    fill_launches(rank.aggregate, 0, 205);
-    launches_follow(&launches, &run);
+    fill_launches(aggregate, 0, 205);
+    launches_follow(&launches, &live, run);
     assert_int_equal(launches.count, 205);
     launches_extent(&launches, &first, &last);
     assert_int_equal(first, 1000);
@@ -300,19 +309,24 @@ static void test_launches(void **state)
     assert_int_equal(begin, 100);
     assert_int_equal(end, 114);
     /* A copy stands still while others come, and when the oldest have gone. */
-    launches_freeze(&launches, &run);
-    fill_launches(rank.aggregate, 205, 3000);
+    live_freeze(&live, &report);
+    fill_launches(aggregate, 205, 3000);
+    launches_follow(&launches, &live, run);
+    assert_int_equal(live_waiting(&live), 2795);
     assert_int_equal(launches.count, 205);
     assert_int_equal(launches_at(&launches, 0)->sequence, 0);
     assert_string_equal(launches_name(&launches, launches_at(&launches, 0)), "(unnamed)");
-    assert_true(aggregate_name(rank.aggregate, 0, "sgemm")); /* said late */
+    assert_true(aggregate_name(aggregate, 0, "sgemm")); /* said late */
     assert_string_equal(launches_name(&launches, launches_at(&launches, 0)), "sgemm");
-    launches_follow(&launches, &run);
+    live_thaw(&live);
+    assert_int_equal(live_waiting(&live), 0);
+    launches_follow(&launches, &live, run);
     assert_int_equal(launches.count, 1000);
     assert_int_equal(launches_at(&launches, 0)->sequence, 2000);
     assert_int_equal(launches_at(&launches, 999)->sequence, 2999);
     launches_release(&launches);
-    aggregate_free(rank.aggregate);
+    report_free(&report);
+    session_free(session);
 }
 
 static void test_editor(void **state)

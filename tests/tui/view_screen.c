@@ -30,6 +30,7 @@ struct session *view_session(struct app *app)
     struct error error = {0};
     app->session = session_create(&(struct session_options){.program = "/bin/true"}, &error);
     assert_non_null(app->session);
+    app->live.session = app->session;
     return app->session;
 }
 
