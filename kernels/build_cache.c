@@ -2,7 +2,10 @@
 #include "base/file.h"
 #include "base/sha256.h"
 #include "base/strbuf.h"
+#include "base/vec.h"
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -81,6 +84,7 @@ char *build_cache_read(const char *path, const char *key, size_t *size, char *wh
         memcpy(content, body + key_length, (size_t)stored_content);
         content[stored_content] = '\0';
         *size = (size_t)stored_content;
+        utimensat(AT_FDCWD, path, NULL, AT_SYMLINK_NOFOLLOW); /* a folder that is not ours to change keeps its times */
     }
 done:
     free(text);
@@ -102,4 +106,52 @@ bool build_cache_write(const char *path, const char *key, const void *content, s
     strbuf_release(&body);
     strbuf_release(&file);
     return done;
+}
+
+struct cached_file {
+    char *path;
+    uint64_t bytes;
+    struct timespec used;
+};
+
+static int older_first(const void *left, const void *right)
+{
+    const struct timespec a = ((const struct cached_file *)left)->used, b = ((const struct cached_file *)right)->used;
+    if (a.tv_sec != b.tv_sec)
+        return a.tv_sec < b.tv_sec ? -1 : 1;
+    return (a.tv_nsec > b.tv_nsec) - (a.tv_nsec < b.tv_nsec);
+}
+
+size_t build_cache_trim(const char *folder, const char *suffix, uint64_t most)
+{
+    VEC(struct cached_file) files = {0};
+    uint64_t bytes = 0;
+    size_t gone = 0;
+    DIR *stream = opendir(folder);
+    const struct dirent *entry;
+    while (stream && (entry = readdir(stream))) {
+        struct stat status;
+        const size_t length = strlen(entry->d_name), end = strlen(suffix);
+        if (length < end || strcmp(entry->d_name + length - end, suffix) != 0 ||
+            fstatat(dirfd(stream), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(status.st_mode))
+            continue;
+        struct strbuf path = {0};
+        strbuf_printf(&path, "%s/%s", folder, entry->d_name);
+        vec_push(&files,
+                 ((struct cached_file){.path = path.text, .bytes = (uint64_t)status.st_size, .used = status.st_mtim}));
+        bytes += (uint64_t)status.st_size;
+    }
+    if (stream)
+        closedir(stream);
+    if (files.count)
+        qsort(files.items, files.count, sizeof *files.items, older_first);
+    for (size_t i = 0; i < files.count; i++) {
+        if (bytes > most && unlink(files.items[i].path) == 0) {
+            bytes -= files.items[i].bytes;
+            gone++;
+        }
+        free(files.items[i].path);
+    }
+    vec_release(&files);
+    return gone;
 }

@@ -1,6 +1,7 @@
 #include "kernels/choice_cache.h"
 #include "kernels/build_cache.h"
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -41,54 +42,104 @@ void choice_cache_open(struct choice_cache *cache, const char *path, const char 
     free(stored);
     struct header header;
     size_t offset = 0;
-    while (record_at(&cache->records, offset, &header))
+    while (record_at(&cache->records, offset, &header)) {
+        vec_push(&cache->index, ((struct choice_record){.offset = offset}));
         offset += record_size(&header);
-    if (offset != cache->records.length) /* not ours after all */
+    }
+    if (offset != cache->records.length) { /* not ours after all */
         strbuf_release(&cache->records);
+        cache->index.count = 0;
+    }
 }
 
-bool choice_cache_find(const struct choice_cache *cache, const char *subject, const void *question,
-                       size_t question_size, void *answer, size_t answer_size)
+static struct choice_record *record_find(struct choice_cache *cache, const char *subject, const void *question,
+                                         size_t question_size, struct header *header)
+{
+    for (size_t i = cache->index.count; i-- > 0;) {
+        struct choice_record *record = &cache->index.items[i];
+        if (!record->gone && record_at(&cache->records, record->offset, header) &&
+            strcmp(header->subject, subject) == 0 && header->question_size == question_size &&
+            memcmp(cache->records.text + record->offset + sizeof *header, question, question_size) == 0)
+            return record;
+    }
+    return NULL;
+}
+
+bool choice_cache_find(struct choice_cache *cache, const char *subject, const void *question, size_t question_size,
+                       void *answer, size_t answer_size)
 {
     struct header header;
-    bool found = false;
-    for (size_t offset = 0; record_at(&cache->records, offset, &header); offset += record_size(&header)) {
-        const char *content = cache->records.text + offset + sizeof header;
-        if (strcmp(header.subject, subject) != 0 || header.question_size != question_size ||
-            header.answer_size != answer_size || memcmp(content, question, question_size) != 0)
-            continue;
-        memcpy(answer, content + question_size, answer_size);
-        found = true; /* a later one is newer */
-    }
-    return found;
+    struct choice_record *record = record_find(cache, subject, question, question_size, &header);
+    if (!record || header.answer_size != answer_size)
+        return false;
+    record->used = true;
+    memcpy(answer, cache->records.text + record->offset + sizeof header + question_size, answer_size);
+    return true;
 }
 
 void choice_cache_add(struct choice_cache *cache, const char *subject, const void *question, size_t question_size,
                       const void *answer, size_t answer_size)
 {
-    struct header header = {.question_size = (uint32_t)question_size, .answer_size = (uint32_t)answer_size};
+    struct header old, header = {.question_size = (uint32_t)question_size, .answer_size = (uint32_t)answer_size};
     if (!cache->path || strlen(subject) >= sizeof header.subject)
         return;
+    struct choice_record *before = record_find(cache, subject, question, question_size, &old);
+    if (before)
+        before->gone = true;
     memcpy(header.subject, subject, strlen(subject));
+    vec_push(&cache->index, ((struct choice_record){.offset = cache->records.length, .used = true}));
     strbuf_add(&cache->records, (const char *)&header, sizeof header);
     strbuf_add(&cache->records, question, question_size);
     strbuf_add(&cache->records, answer, answer_size);
     cache->added = true;
 }
 
-void choice_cache_close(struct choice_cache *cache)
+/* The records, those that this program used behind the others, without the oldest that there is no room for. */
+static size_t records_order(const struct choice_cache *cache, struct strbuf *text)
+{
+    struct header header;
+    size_t bytes = 0, dropped = 0;
+    for (int pass = 0; pass < 3; pass++) /* how much there is; what others used; what this program did */
+        for (size_t i = 0; i < cache->index.count; i++) {
+            const struct choice_record *record = &cache->index.items[i];
+            if (record->gone || !record_at(&cache->records, record->offset, &header))
+                continue;
+            if (pass == 0) {
+                bytes += record_size(&header);
+            } else if (record->used == (pass == 2)) {
+                if (bytes > CHOICE_CACHE_MOST) {
+                    bytes -= record_size(&header);
+                    dropped++;
+                } else {
+                    strbuf_add(text, cache->records.text + record->offset, record_size(&header));
+                }
+            }
+        }
+    return dropped;
+}
+
+size_t choice_cache_close(struct choice_cache *cache)
 {
     struct error ignored = {0};
-    struct header header;
-    size_t first = 0;
-    while (cache->added && cache->records.length - first > CHOICE_CACHE_MOST &&
-           record_at(&cache->records, first, &header))
-        first += record_size(&header);
-    if (cache->added)
-        build_cache_write(cache->path, cache->key, cache->records.text + first, cache->records.length - first,
-                          &ignored);
+    struct strbuf text = {0};
+    size_t dropped = 0;
+    if (cache->added) {
+        dropped = records_order(cache, &text);
+        build_cache_write(cache->path, cache->key, text.text, text.length, &ignored);
+    }
+    strbuf_release(&text);
     strbuf_release(&cache->records);
+    vec_release(&cache->index);
     free(cache->path);
     free(cache->key);
     memset(cache, 0, sizeof *cache);
+    return dropped;
+}
+
+const char *choice_cache_room(size_t dropped, char *text, size_t size)
+{
+    text[0] = 0;
+    if (dropped)
+        snprintf(text, size, "; the cache's %zu oldest made room", dropped);
+    return text;
 }

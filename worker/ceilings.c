@@ -8,6 +8,9 @@
 #include <string.h>
 #include <time.h>
 
+#define CEILINGS_MOST                                                                                                  \
+    ((uint64_t)1 << 20) /* bytes of all files: thousands of devices, precisions and numbers of threads */
+
 static bool is_good(const struct ceilings_kept *kept)
 {
     return is_known(kept->flops_per_s) && is_known(kept->bytes_per_s) && kept->flops_per_s > 0 &&
@@ -38,7 +41,9 @@ bool ceilings_keep(const char *cache_folder, const struct device_info *device, e
         }
     }
     free(read);
-    return build_cache_write(path, key, ceilings, sizeof *ceilings, error);
+    const bool written = build_cache_write(path, key, ceilings, sizeof *ceilings, error);
+    build_cache_trim(folder, "", CEILINGS_MOST);
+    return written;
 }
 
 void ceilings_text(const struct ceilings_kept *ceilings, char *text, size_t size)

@@ -75,7 +75,7 @@ static struct question question_of(const struct cuda_attention_candidate *const 
 }
 
 bool cuda_attention_recall(const struct cuda_attention_candidate *const *candidates, int count, uint64_t stamp,
-                           const struct choice_cache *cache, struct cuda_attention_choice *choice)
+                           struct choice_cache *cache, struct cuda_attention_choice *choice)
 {
     struct question question = question_of(candidates, count, stamp, choice);
     struct answer answer;

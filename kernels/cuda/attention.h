@@ -98,6 +98,6 @@ void cuda_attention_pick(const struct cuda_attention_candidate *const *candidate
 
 /* What the cache knows of it; `stamp` stands for the kernels' sources and libraries. False: it has to be timed. */
 bool cuda_attention_recall(const struct cuda_attention_candidate *const *candidates, int count, uint64_t stamp,
-                           const struct choice_cache *cache, struct cuda_attention_choice *choice);
+                           struct choice_cache *cache, struct cuda_attention_choice *choice);
 void cuda_attention_remember(const struct cuda_attention_candidate *const *candidates, int count, uint64_t stamp,
                              struct choice_cache *cache, const struct cuda_attention_choice *choice);

@@ -89,10 +89,10 @@ struct cuda_step {
 /* How the backward phase is issued, chosen by timing the whole step: a set of the first with one of the others or none. */
 enum cuda_arrangement {
     CUDA_IN_ORDER = 0,
-    CUDA_ASIDE = 1, /* what nobody waits for goes to the side stream */
-    CUDA_EARLY_NARROW = 2,    /* a piece of the optimizer runs as soon as its gradients are whole, on 24 multiprocessors */
-    CUDA_EARLY_HALF = 4,      /* on 48 */
-    CUDA_EARLY_WIDE = 6,      /* wherever there is room */
+    CUDA_ASIDE = 1,        /* what nobody waits for goes to the side stream */
+    CUDA_EARLY_NARROW = 2, /* a piece of the optimizer runs as soon as its gradients are whole, on 24 multiprocessors */
+    CUDA_EARLY_HALF = 4,   /* on 48 */
+    CUDA_EARLY_WIDE = 6,   /* wherever there is room */
     CUDA_OPTIMIZER_EARLY = 6, /* the mask of these three */
     CUDA_ARRANGEMENTS = 8
 };
@@ -100,7 +100,8 @@ enum cuda_arrangement {
 struct program {
     struct device *device;
     const struct plan *plan;
-    struct arena memory; /* names and notes */
+    struct arena memory;                    /* names and notes */
+    size_t builds_dropped, choices_dropped; /* that made room in the cache */
     bool compile;
     CUdeviceptr arena, workspace; /* the plan's arena; what the kernels need beyond it */
     uint64_t arena_bytes, workspace_bytes;

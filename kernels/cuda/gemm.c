@@ -297,7 +297,7 @@ static struct gemm_question question_of(const struct program *program, const str
 }
 
 /* False where nothing is known, or not what can still run. */
-static bool cache_apply(struct program *program, struct cuda_gemm *gemm, const struct choice_cache *cache)
+static bool cache_apply(struct program *program, struct cuda_gemm *gemm, struct choice_cache *cache)
 {
     const struct cuda_libraries *libraries = &program->device->libraries;
     struct gemm_question question = question_of(program, gemm);

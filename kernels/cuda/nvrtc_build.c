@@ -202,6 +202,16 @@ bool cuda_build_all(const struct cuda_libraries *libraries, struct cuda_build *b
     for (int i = 0; i < started; ++i)
         pthread_join(threads[i], NULL);
     pthread_mutex_destroy(&queue.lock);
+    bool wrote = false;
+    for (int i = 0; i < count; ++i)
+        wrote |= builds[i].image && !builds[i].from_cache;
+    if (options->dropped)
+        *options->dropped = 0;
+    if (wrote && queue.folder[0] && !options->report_resources) {
+        size_t dropped = build_cache_trim(queue.folder, ".cubin", CUDA_BUILD_KEPT);
+        if (options->dropped)
+            *options->dropped = dropped;
+    }
     if (queue.failed && error)
         *error = queue.error;
     return !queue.failed;

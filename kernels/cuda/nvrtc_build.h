@@ -27,11 +27,14 @@ struct cuda_build {
     char *log; /* NVRTC's, with the resource report when that was asked for; malloc'ed, NULL when there is none */
 };
 
+#define CUDA_BUILD_KEPT ((uint64_t)256 << 20) /* bytes of images that the cache holds: those used last */
+
 struct cuda_build_options {
     int architecture;         /* 90 */
     const char *cache_folder; /* NULL: none */
     int threads;              /* builds at a time; 0: one a core, at most 8 */
     bool report_resources;    /* registers and spills of each kernel into the log; skips the cache */
+    size_t *dropped;          /* gets how many of the cache's oldest images made room; may be NULL */
 };
 
 /* Builds all images that are not there yet, from the cache or by NVRTC in parallel. An error names the file, its

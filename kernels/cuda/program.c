@@ -232,22 +232,24 @@ static void describe_attention(struct program *program, struct prepare_report *r
 
 static void describe(struct program *program, struct prepare_report *report)
 {
-    char text[256];
+    char text[256], room[64];
     int cached = 0, timed = 0, known = 0;
     for (int32_t i = 0; i < program->build_count; ++i)
         cached += program->builds[i].from_cache;
-    snprintf(text, sizeof text, "%d for sm_%d by NVRTC %d.%d, %d of them from the cache", program->build_count,
+    snprintf(text, sizeof text, "%d for sm_%d by NVRTC %d.%d, %d of them from the cache%s", program->build_count,
              program->device->architecture, program->device->libraries.nvrtc_major,
-             program->device->libraries.nvrtc_minor, cached);
+             program->device->libraries.nvrtc_minor, cached,
+             choice_cache_room(program->builds_dropped, room, sizeof room));
     note(program, report, "kernel modules", text);
     describe_attention(program, report);
     for (int32_t i = 0; i < program->gemms.count; ++i) {
         timed += !program->gemms.items[i].from_cache && program->gemms.items[i].tried > 0;
         known += program->gemms.items[i].from_cache;
     }
-    snprintf(text, sizeof text, "cuBLASLt %zu, %d shapes: %d timed now, %d known from the cache, %d by first heuristic",
+    snprintf(text, sizeof text,
+             "cuBLASLt %zu, %d shapes: %d timed now, %d known from the cache, %d by first heuristic%s",
              program->device->libraries.blaslt_version, program->gemms.count, timed, known,
-             program->gemms.count - timed - known);
+             program->gemms.count - timed - known, choice_cache_room(program->choices_dropped, room, sizeof room));
     note(program, report, "matrix products", text);
     int unaligned = 0;
     int64_t size = 0;
@@ -341,7 +343,9 @@ bool cuda_program_load(struct program *program, const struct prepare_options *op
     launches_locate(program);
     if (own_bytes > 0 && !CUDA_OK(device, cuMemsetD8Async(program->own_scratch, 0, own_bytes, device->stream), error))
         return false;
-    struct cuda_build_options build = {.architecture = device->architecture, .cache_folder = options->cache_folder};
+    struct cuda_build_options build = {.architecture = device->architecture,
+                                       .cache_folder = options->cache_folder,
+                                       .dropped = &program->builds_dropped};
     return cuda_build_all(&device->libraries, program->builds, program->build_count, &build, error) &&
            launches_resolve(program, error);
 }
@@ -419,7 +423,7 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
         goto failed;
     if (options->compile)
         report->compile_ns = clock_now() - start - profiler_ns;
-    choice_cache_close(&choices);
+    program->choices_dropped = choice_cache_close(&choices);
     names_collect(program);
     describe(program, report);
     return program;

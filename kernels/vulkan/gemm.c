@@ -282,23 +282,13 @@ static bool gemm_measure(struct program *program, int32_t index, struct error *e
     return true;
 }
 
-/* What is kept on disk of one choice: what was chosen, which has no bytes between its members, and what the timing said. */
-struct gemm_choice {
-    struct vulkan_gemm_shape shape;
-    int32_t tile[5], splits;
-};
-struct gemm_record {
-    struct gemm_choice choice;
-    int32_t tried, pad;
+/* The question of a product is its shape, which has no bytes between its members; the answer names a tile by its sizes, since
+ * the table of tiles may change. */
+#define SUBJECT "product"
+struct gemm_answer {
+    int32_t tile[5], splits, tried, pad;
     double best_us;
 };
-
-static struct gemm_choice choice_of(const struct vulkan_gemm *gemm, const struct vulkan_candidate *candidate)
-{
-    const struct tile *tile = &tiles[candidate->tile];
-    return (struct gemm_choice){
-        gemm->shape, {tile->rows, tile->columns, tile->depth, tile->tall, tile->wide}, candidate->splits};
-}
 
 static bool cache_place(const struct device *device, const char *folder, char *path, size_t size, struct strbuf *key)
 {
@@ -307,79 +297,61 @@ static bool cache_place(const struct device *device, const char *folder, char *p
     const VkPhysicalDeviceProperties *p = &device->traits.properties;
     if (!folder || !build_cache_folder(folder, "vulkan", own, sizeof own, &ignored))
         return false;
-    strbuf_printf(key, "products 2, %x:%x %s, %s, driver %x\n", p->vendorID, p->deviceID, p->deviceName,
+    strbuf_printf(key, "products 3, %x:%x %s, %s, driver %x\n", p->vendorID, p->deviceID, p->deviceName,
                   device->traits.driver, p->driverVersion);
     snprintf(path, size, "%s/gemm-%x-%x.bin", own, p->vendorID, p->deviceID);
     return true;
 }
 
-static void cache_apply(struct program *program, const struct gemm_record *records, size_t count)
+static void answer_of(const struct vulkan_gemm *gemm, int candidate, struct gemm_answer *answer)
 {
-    for (size_t r = 0; r < count; ++r)
-        for (int32_t i = 0; i < program->gemms.count; ++i) {
-            struct vulkan_gemm *gemm = &program->gemms.items[i];
-            for (int c = 0; c < gemm->candidate_count && !gemm->from_cache; ++c) {
-                const struct gemm_choice choice = choice_of(gemm, &gemm->candidates[c]);
-                if (memcmp(&choice, &records[r].choice, sizeof choice) != 0)
-                    continue;
-                gemm->tried = records[r].tried;
-                gemm->best_us = records[r].best_us;
-                gemm->from_cache = true;
-                gemm_take(gemm, c);
-            }
-        }
+    const struct tile *tile = &tiles[gemm->candidates[candidate].tile];
+    *answer = (struct gemm_answer){.tile = {tile->rows, tile->columns, tile->depth, tile->tall, tile->wide},
+                                   .splits = gemm->candidates[candidate].splits,
+                                   .tried = gemm->tried,
+                                   .best_us = gemm->best_us};
 }
 
-static void cache_store(const struct program *program, const char *path, const char *key, const char *old,
-                        size_t old_size)
+/* False where nothing is known, or nothing that is still a candidate. */
+static bool cache_apply(struct vulkan_gemm *gemm, struct choice_cache *cache)
 {
-    struct strbuf content = {0};
-    struct error ignored = {0}; /* without the file the next start times again */
-    const size_t most = CHOICE_CACHE_MOST / sizeof(struct gemm_record) * sizeof(struct gemm_record);
-    if (old_size > most) { /* the oldest make room */
-        old += old_size - most;
-        old_size = most;
-    }
-    strbuf_add(&content, old, old_size);
-    for (int32_t i = 0; i < program->gemms.count; ++i) {
-        const struct vulkan_gemm *gemm = &program->gemms.items[i];
-        if (gemm->from_cache || gemm->tried == 0)
+    struct gemm_answer known, own;
+    if (!choice_cache_find(cache, SUBJECT, &gemm->shape, sizeof gemm->shape, &known, sizeof known))
+        return false;
+    for (int c = 0; c < gemm->candidate_count; ++c) {
+        answer_of(gemm, c, &own);
+        if (memcmp(own.tile, known.tile, sizeof own.tile) != 0 || own.splits != known.splits)
             continue;
-        const struct gemm_record record = {
-            .choice = choice_of(gemm, &gemm->candidates[gemm->chosen]), .tried = gemm->tried, .best_us = gemm->best_us};
-        strbuf_add(&content, (const char *)&record, sizeof record);
+        gemm->tried = known.tried;
+        gemm->best_us = known.best_us;
+        gemm_take(gemm, c);
+        return gemm->from_cache = true;
     }
-    build_cache_write(path, key, content.text ? content.text : "", content.length, &ignored);
-    strbuf_release(&content);
+    return false;
 }
 
 bool vulkan_gemm_choose(struct program *program, const char *cache_folder, bool measure, struct error *error)
 {
     struct strbuf key = {0};
-    char path[600], *stored = NULL;
-    size_t size = 0;
-    bool done = false, measured = false, cached = false;
-    if (measure && (cached = cache_place(program->device, cache_folder, path, sizeof path, &key))) {
-        stored = build_cache_read(path, key.text, &size, NULL, 0);
-        if (stored && size % sizeof(struct gemm_record) == 0)
-            cache_apply(program, (const struct gemm_record *)(const void *)stored, size / sizeof(struct gemm_record));
-        else
-            size = 0;
-    }
+    struct choice_cache cache;
+    struct gemm_answer answer;
+    char path[600];
+    bool done = false;
+    bool kept = measure && cache_place(program->device, cache_folder, path, sizeof path, &key);
+    choice_cache_open(&cache, kept ? path : NULL, key.text ? key.text : "");
     for (int32_t i = 0; i < program->gemms.count; ++i) {
         struct vulkan_gemm *gemm = &program->gemms.items[i];
-        if (gemm->from_cache)
-            continue;
         if (!measure || gemm->candidate_count == 1) {
             gemm_take(gemm, 0);
             continue;
         }
+        if (cache_apply(gemm, &cache))
+            continue;
         if (!gemm_measure(program, i, error))
             goto cleanup;
-        measured = true;
+        answer_of(gemm, gemm->chosen, &answer);
+        choice_cache_add(&cache, SUBJECT, &gemm->shape, sizeof gemm->shape, &answer, sizeof answer);
     }
-    if (measured && cached)
-        cache_store(program, path, key.text, stored ? stored : "", size);
     for (int32_t i = 0; i < program->gemms.count && program->compile; ++i) { /* once more, for this very shape */
         struct vulkan_gemm *gemm = &program->gemms.items[i];
         struct vulkan_candidate *chosen = &gemm->candidates[gemm->chosen];
@@ -387,7 +359,7 @@ bool vulkan_gemm_choose(struct program *program, const char *cache_folder, bool 
     }
     done = vulkan_pipelines_build(program->device, &program->pipelines, error);
 cleanup:
-    free(stored);
+    program->choices_dropped = choice_cache_close(&cache);
     strbuf_release(&key);
     return done;
 }

@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #define MAX_BUILD_THREADS 16
+#define BLOB_MOST ((size_t)24 << 20) /* bytes of a driver's pipelines beyond which they begin anew */
+#define BLOBS_MOST ((uint64_t)96 << 20)
 
 int32_t vulkan_pipeline_find(struct vulkan_pipelines *pipelines, const char *shader, const uint32_t *special)
 {
@@ -72,6 +74,11 @@ bool vulkan_pipelines_open(struct device *device, struct vulkan_pipelines *pipel
     size_t size = 0;
     if (cache_place(device, cache_folder, path, sizeof path, &key))
         stored = build_cache_read(path, key.text, &size, NULL, 0);
+    if (stored && size > BLOB_MOST) { /* the driver only ever adds to it */
+        free(stored);
+        stored = NULL;
+        pipelines->overfull = true;
+    }
     VkPipelineCacheCreateInfo info = {.sType = VK_STRUCTURE_TYPE_PIPELINE_CACHE_CREATE_INFO,
                                       .initialDataSize = stored ? size : 0,
                                       .pInitialData = stored};
@@ -178,8 +185,11 @@ void vulkan_pipelines_keep(struct device *device, struct vulkan_pipelines *pipel
     stored = build_cache_read(path, key.text, &old, NULL, 0);
     now = malloc(size);
     if (now && (!stored || old != size) &&
-        device->api.vkGetPipelineCacheData(device->handle, pipelines->cache, &size, now) == VK_SUCCESS)
-        build_cache_write(path, key.text, now, size, &ignored);
+        device->api.vkGetPipelineCacheData(device->handle, pipelines->cache, &size, now) == VK_SUCCESS &&
+        build_cache_write(path, key.text, now, size, &ignored)) {
+        *strrchr(path, '/') = 0;
+        build_cache_trim(path, ".pipelines", BLOBS_MOST); /* those of drivers and shaders that are gone */
+    }
 done:
     free(stored);
     free(now);

@@ -1,6 +1,7 @@
 /* A plan made ready for the device: memory, pipelines, choices, recordings; and the reading and writing of tensors. */
 #include "base/clock.h"
 #include "base/unknown.h"
+#include "kernels/choice_cache.h"
 #include "kernels/vulkan/vulkan_internal.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -187,11 +188,14 @@ static bool names_intern(struct program *program, const struct probe *probe, str
 
 static void describe(struct program *program, struct prepare_report *report)
 {
-    char text[256], key[64];
+    char text[256], key[64], room[64];
     int timed = 0, known = 0;
     const struct vulkan_traits *traits = &program->device->traits;
     snprintf(text, sizeof text, "%d for %.60s by %.60s%s", program->pipelines.count, traits->properties.deviceName,
-             traits->driver, program->pipelines.from_cache ? ", with its cache of an earlier run" : "");
+             traits->driver,
+             program->pipelines.from_cache ? ", with its cache of an earlier run"
+             : program->pipelines.overfull ? "; its cache had grown too large and begins anew"
+                                           : "");
     note(program, report, "pipelines", text);
     note(program, report, NOTE_COUNTER_TIER, "none");
     note(program, report, NOTE_COUNTER_TIER_WHY,
@@ -200,8 +204,9 @@ static void describe(struct program *program, struct prepare_report *report)
         timed += !program->gemms.items[i].from_cache && program->gemms.items[i].tried > 0;
         known += program->gemms.items[i].from_cache;
     }
-    snprintf(text, sizeof text, "%d shapes: %d timed now, %d known from the cache, %d by rule", program->gemms.count,
-             timed, known, program->gemms.count - timed - known);
+    snprintf(text, sizeof text, "%d shapes: %d timed now, %d known from the cache, %d by rule%s", program->gemms.count,
+             timed, known, program->gemms.count - timed - known,
+             choice_cache_room(program->choices_dropped, room, sizeof room));
     note(program, report, "matrix products", text);
     for (int32_t i = 0; i < program->gemms.count; ++i) {
         const struct vulkan_gemm *gemm = &program->gemms.items[i];

@@ -95,6 +95,7 @@ struct vulkan_pipelines {
     int32_t count, capacity;
     VkPipelineCache cache;
     bool from_cache; /* it was filled from disk */
+    bool overfull;   /* what is on disk had grown too large, and begins anew */
 };
 /* Index of the pipeline of this shader and these constants, made ready later. */
 int32_t vulkan_pipeline_find(struct vulkan_pipelines *pipelines, const char *shader, const uint32_t *special);
@@ -182,6 +183,7 @@ struct vulkan_recording {
 
 struct program {
     struct device *device;
+    size_t choices_dropped; /* answers of the cache that made room */
     const struct plan *plan;
     struct arena memory; /* names and notes */
     bool compile;

@@ -1,6 +1,7 @@
 /* The cache on disk: what comes back is what was asked for, or nothing. */
 #include "base/file.h"
 #include "kernels/build_cache.h"
+#include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -106,11 +107,42 @@ static void a_folder_that_others_can_write_to_is_not_used(void **state)
     assert_int_equal(unlink(folder), 0);
 }
 
+/* A folder of objects is bounded: those go that nobody read for longest, and another device's stay. */
+static void the_longest_unused_make_room(void **state)
+{
+    enum { OBJECTS = 20, BYTES = 1000 };
+    struct cache *cache = *state;
+    struct error error = {0};
+    char folder[128], path[160], content[BYTES] = "x";
+    size_t size = 0;
+    snprintf(folder, sizeof folder, "%s/fake", cache->folder);
+    for (int i = 0; i < OBJECTS; i++) {
+        snprintf(path, sizeof path, "%s/%d.cubin", folder, i);
+        assert_true(build_cache_write(path, "key", content, sizeof content, &error));
+        const struct timespec times[2] = {{.tv_sec = 1000 + i}, {.tv_sec = 1000 + i}};
+        assert_int_equal(utimensat(AT_FDCWD, path, times, 0), 0);
+    }
+    assert_true(build_cache_write(cache->path, "key", content, sizeof content, &error)); /* another suffix */
+    snprintf(path, sizeof path, "%s/0.cubin", folder);
+    char *read = build_cache_read(path, "key", &size, NULL, 0); /* the oldest is in use */
+    assert_non_null(read);
+    free(read);
+    assert_int_equal(build_cache_trim(folder, ".cubin", 5 * 1200), OBJECTS - 5);
+    for (int i = 0; i < OBJECTS; i++) {
+        snprintf(path, sizeof path, "%s/%d.cubin", folder, i);
+        assert_int_equal(access(path, F_OK), i == 0 || i >= OBJECTS - 4 ? 0 : -1);
+    }
+    assert_int_equal(access(cache->path, F_OK), 0);
+    assert_int_equal(build_cache_trim(folder, ".cubin", 5 * 1200), 0);
+    assert_int_equal(build_cache_trim("/nowhere", ".cubin", 0), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(an_object_comes_back_whole, cache_setup, cache_teardown),
         cmocka_unit_test_setup_teardown(a_damaged_object_counts_as_missing, cache_setup, cache_teardown),
+        cmocka_unit_test_setup_teardown(the_longest_unused_make_room, cache_setup, cache_teardown),
         cmocka_unit_test_setup_teardown(a_folder_that_others_can_write_to_is_not_used, cache_setup, cache_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -36,7 +36,7 @@ static void add(struct choice_cache *cache, const char *subject, int question, i
     choice_cache_add(cache, subject, &question, sizeof question, &answer, sizeof answer);
 }
 
-static int find(const struct choice_cache *cache, const char *subject, int question)
+static int find(struct choice_cache *cache, const char *subject, int question)
 {
     int answer = -1;
     return choice_cache_find(cache, subject, &question, sizeof question, &answer, sizeof answer) ? answer : -1;
@@ -93,25 +93,48 @@ static void another_key_or_no_records_start_empty(void **state)
     choice_cache_close(&cache);
 }
 
-/* A cache that is full takes new answers all the same: the oldest make room. */
+struct large {
+    int value;
+    char rest[3000];
+};
+
+static int find_large(struct choice_cache *cache, int question)
+{
+    struct large answer;
+    return choice_cache_find(cache, "gemm", &question, sizeof question, &answer, sizeof answer) ? answer.value : -1;
+}
+
+/* A cache that is full takes new answers all the same: the oldest make room, but what is in use is not old. */
 static void the_oldest_make_room(void **state)
 {
-    enum { ROUNDS = 4, EACH = 10000 };
+    enum { ROUNDS = 5, EACH = 200 };
     (void)state;
     struct choice_cache cache;
     struct stat status;
+    size_t dropped = 0;
+    char room[64];
     for (int round = 0; round < ROUNDS; round++) {
         choice_cache_open(&cache, path, "here");
-        for (int i = 0; i < EACH; i++)
-            add(&cache, "gemm", round * EACH + i, i);
-        choice_cache_close(&cache);
+        assert_int_equal(find_large(&cache, 1), round > 0 ? 1 : -1);
+        for (int i = 0; i < EACH; i++) {
+            const int question = round * EACH + i;
+            const struct large answer = {.value = i};
+            choice_cache_add(&cache, "gemm", &question, sizeof question, &answer, sizeof answer);
+        }
+        dropped += choice_cache_close(&cache);
         assert_int_equal(stat(path, &status), 0);
         assert_true((size_t)status.st_size < CHOICE_CACHE_MOST + 1024);
     }
+    const size_t record = CHOICE_SUBJECT_MAX + 2 * sizeof(uint32_t) + sizeof(int) + sizeof(struct large);
+    assert_int_equal(dropped, ROUNDS * EACH - CHOICE_CACHE_MOST / record);
+    assert_string_equal(choice_cache_room(12, room, sizeof room), "; the cache's 12 oldest made room");
+    assert_string_equal(choice_cache_room(0, room, sizeof room), "");
     choice_cache_open(&cache, path, "here");
-    assert_int_equal(find(&cache, "gemm", 0), -1);
-    assert_int_equal(find(&cache, "gemm", (ROUNDS - 1) * EACH), 0);
-    assert_int_equal(find(&cache, "gemm", ROUNDS * EACH - 1), EACH - 1);
+    assert_int_equal(find_large(&cache, 0), -1);
+    assert_int_equal(find_large(&cache, 1), 1);
+    assert_int_equal(find_large(&cache, 2), -1);
+    assert_int_equal(find_large(&cache, (ROUNDS - 1) * EACH), 0);
+    assert_int_equal(find_large(&cache, ROUNDS * EACH - 1), EACH - 1);
     choice_cache_close(&cache);
 }
 
