@@ -278,9 +278,16 @@ void zero1_optimizer(struct builder *builder)
     if (copy == TENSOR_NONE)
         return;
     const uint64_t copied = (uint64_t)tensor_elements(&builder->tensors.items[copy]);
-    struct node cast = node_elementwise(builder, OP_CAST, scope, copy);
-    cast.phase = PHASE_OPT;
-    cast.input[0] = stretch_view(builder, "parameters.copied", 0, parameters, 0, copied);
-    cast.output[0] = copy;
-    node_push(builder, &cast);
+    /* Each after its own gather, behind all updates: the last one alone has nothing beside it. */
+    for (size_t i = 0; i < builder->buckets.count; i++) {
+        const struct stretch *bucket = &builder->buckets.items[i];
+        const uint64_t end = bucket->end < copied ? bucket->end : copied;
+        if (bucket->start >= end)
+            continue;
+        struct node cast =
+            cast_node(builder, scope, stretch_view(builder, "parameters.copied", i, parameters, bucket->start, end),
+                      stretch_view(builder, "copies.bucket", i, copy, bucket->start, end));
+        cast.phase = PHASE_OPT;
+        node_push(builder, &cast);
+    }
 }

@@ -5,7 +5,7 @@
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/cuda/nccl.h"
 #include "kernels/schedule.h"
-#include <sched.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 
 struct cuda_ranks {
@@ -18,6 +18,12 @@ struct cuda_ranks {
     int32_t last;         /* the newest node issued aside that the main stream has not waited for; −1: none */
     uint64_t steps;
     bool failed;
+    _Atomic uint32_t *ended; /* the host's memory: the card writes the number of the step that it has ended */
+    struct turn *turns;      /* the optimizer's launches in the order in which they are issued; NULL: as they come */
+};
+
+struct turn {
+    int32_t launch, wait; /* wait: the node aside in backward whose end it needs; −1: none */
 };
 
 static bool is_collective(const struct node *node)
@@ -72,6 +78,11 @@ bool cuda_ranks_open(struct program *program, struct communicator *communicator,
         return false;
     if ((result = ranks->nccl.ncclCommInitRank(&ranks->handle, plan->ranks, id, plan->rank)) != NCCL_SUCCESS)
         return nccl_failed(&ranks->nccl, NULL, result, "joining the ranks", error);
+    void *ended = NULL;
+    if (!CUDA_OK(device, cuMemHostAlloc(&ended, sizeof *ranks->ended, CU_MEMHOSTALLOC_DEVICEMAP), error))
+        return false;
+    ranks->ended = ended;
+    atomic_init(ranks->ended, 0);
     int lowest = 0, highest = 0; /* a collective's few blocks must not wait behind a product's many */
     if (!CUDA_OK(device, cuCtxGetStreamPriorityRange(&lowest, &highest), error) ||
         !CUDA_OK(device, cuStreamCreateWithPriority(&ranks->stream, CU_STREAM_NON_BLOCKING, highest), error) ||
@@ -103,6 +114,9 @@ void cuda_ranks_close(struct program *program)
     }
     if (ranks->stream)
         libraries->cuStreamDestroy(ranks->stream);
+    if (ranks->ended)
+        libraries->cuMemFreeHost((void *)ranks->ended);
+    free(ranks->turns);
     free(ranks->done);
     free(ranks->wait);
     free(ranks);
@@ -133,6 +147,61 @@ bool cuda_ranks_join(struct program *program, struct error *error)
     const int32_t last = ranks->last;
     ranks->last = -1; /* the stream is in order: the last one covers those before */
     return CUDA_OK(program->device, cuStreamWaitEvent(program->device->stream, ranks->done[last], 0), error);
+}
+
+static bool turn_needs(const struct plan *plan, const struct cuda_launch *launch, const struct node *collective)
+{
+    if (!launch->piece)
+        return schedule_depends(plan, &plan->nodes[launch->node], collective);
+    for (int e = 0; e < 3; ++e)
+        if (launch->extent[e][1] && schedule_touches(plan, collective, launch->extent[e][0], launch->extent[e][1]))
+            return true;
+    return false;
+}
+
+bool cuda_ranks_place(struct program *program, struct error *error)
+{
+    const struct plan *plan = program->plan;
+    const int32_t first = program->phase_launch[PHASE_OPT], end = program->phase_launch[PHASE_OPT + 1];
+    bool in_order = false;
+    struct turn *turns = program->ranks->turns = calloc((size_t)(end - first) + 1, sizeof *turns);
+    if (!turns)
+        return error_set(error, ERROR_MEMORY, "out of memory on the host");
+    for (int32_t i = first; i < end; ++i) {
+        const struct cuda_launch *launch = &program->launches[i];
+        const enum op op = plan->nodes[launch->node].op;
+        turns[i - first] = (struct turn){i, -1};
+        for (int32_t n = plan->phase_first[PHASE_BWD]; n < plan->phase_first[PHASE_BWD + 1]; ++n)
+            if (plan->nodes[n].aside && turn_needs(plan, launch, &plan->nodes[n]))
+                turns[i - first].wait = n;
+        in_order |= op != OP_ADAMW && op != OP_ADAMW_ALL;
+    }
+    /* Updates of different weights know no order among themselves: the one whose gradients are whole first goes first. */
+    for (int32_t i = 1; i < end - first && !in_order; ++i) {
+        const struct turn turn = turns[i];
+        int32_t at = i;
+        for (; at > 0 && turns[at - 1].wait > turn.wait; --at)
+            turns[at] = turns[at - 1];
+        turns[at] = turn;
+    }
+    return true;
+}
+
+bool cuda_ranks_defers(const struct program *program)
+{
+    return program->ranks && program->ranks->turns;
+}
+
+bool cuda_ranks_turn(struct program *program, int32_t place, int32_t *launch, struct error *error)
+{
+    struct cuda_ranks *ranks = program->ranks;
+    const struct turn *turn = &ranks->turns[place - program->phase_launch[PHASE_OPT]];
+    *launch = turn->launch;
+    if (turn->wait < 0)
+        return true;
+    if (turn->wait == ranks->last)
+        ranks->last = -1;
+    return CUDA_OK(program->device, cuStreamWaitEvent(program->device->stream, ranks->done[turn->wait], 0), error);
 }
 
 bool cuda_ranks_issue(struct program *program, const struct cuda_launch *launch, struct error *error)
@@ -183,39 +252,53 @@ bool cuda_ranks_after_side(struct program *program, CUevent side, struct error *
 
 #define LOOK_NS 1000000u
 
+/* Why a step that has not ended will not: fills *error; false: it may yet end. */
+static bool step_is_lost(struct program *program, uint64_t until, struct error *error)
+{
+    struct cuda_ranks *ranks = program->ranks;
+    int asynchronous = NCCL_SUCCESS;
+    const int result = ranks->nccl.ncclCommGetAsyncError(ranks->handle, &asynchronous);
+    const int behind = communicator_behind(ranks->communicator);
+    const bool late = clock_now() > until;
+    if (result != NCCL_SUCCESS || (asynchronous != NCCL_SUCCESS && asynchronous != NCCL_IN_PROGRESS))
+        return !nccl_failed(&ranks->nccl, ranks->handle, result != NCCL_SUCCESS ? result : asynchronous, "in a step",
+                            error);
+    if (communicator_failed(ranks->communicator, error))
+        return true;
+    if (late && behind >= 0)
+        return !error_set(error, ERROR_DEVICE, "rank %d did not come to the step within %.0f s", behind,
+                          (double)communicator_limit_ns(ranks->communicator) / 1e9);
+    return late && !error_set(error, ERROR_DEVICE, "the step's collectives did not end within %.0f s",
+                              (double)communicator_limit_ns(ranks->communicator) / 1e9);
+}
+
+/* The host looks at its own memory, for each question to the driver is a record of the profiler's. */
 bool cuda_ranks_wait(struct program *program, struct error *error)
 {
     struct cuda_ranks *ranks = program->ranks;
     struct device *device = program->device;
     communicator_progress(ranks->communicator, ++ranks->steps);
+    const uint32_t step = (uint32_t)ranks->steps;
     const uint64_t until = clock_now() + communicator_limit_ns(ranks->communicator);
-    for (uint64_t look = clock_now() + LOOK_NS;;) {
+    if (!CUDA_OK(device, cuStreamWriteValue32(device->stream, (CUdeviceptr)(uintptr_t)ranks->ended, step, 0), error)) {
+        ranks->failed = true;
+        return false;
+    }
+    for (uint64_t look = clock_now() + LOOK_NS; atomic_load_explicit(ranks->ended, memory_order_acquire) != step;) {
+#ifdef __x86_64__
+        __builtin_ia32_pause();
+#endif
+        if (clock_now() < look)
+            continue;
+        look = clock_now() + LOOK_NS;
         const CUresult state = device->libraries.cuStreamQuery(device->stream);
         if (state == CUDA_SUCCESS)
-            return true;
+            break;
         if (state != CUDA_ERROR_NOT_READY) {
             ranks->failed = true;
             return cuda_failed(&device->libraries, state, "the step", error);
         }
-        const uint64_t now = clock_now();
-        if (now < look)
-            continue;
-        look = now + LOOK_NS;
-        int asynchronous = NCCL_SUCCESS;
-        const int result = ranks->nccl.ncclCommGetAsyncError(ranks->handle, &asynchronous);
-        const int behind = communicator_behind(ranks->communicator);
-        if (result != NCCL_SUCCESS || (asynchronous != NCCL_SUCCESS && asynchronous != NCCL_IN_PROGRESS))
-            nccl_failed(&ranks->nccl, ranks->handle, result != NCCL_SUCCESS ? result : asynchronous, "in a step",
-                        error);
-        else if (communicator_failed(ranks->communicator, error))
-            ;
-        else if (now > until && behind >= 0)
-            error_set(error, ERROR_DEVICE, "rank %d did not come to the step within %.0f s", behind,
-                      (double)communicator_limit_ns(ranks->communicator) / 1e9);
-        else if (now > until)
-            error_set(error, ERROR_DEVICE, "the step's collectives did not end within %.0f s",
-                      (double)communicator_limit_ns(ranks->communicator) / 1e9);
-        else
+        if (!step_is_lost(program, until, error))
             continue;
         ranks->failed = true;
         communicator_fail(ranks->communicator, error ? error->text : "a step failed");
@@ -225,4 +308,5 @@ bool cuda_ranks_wait(struct program *program, struct error *error)
         device->libraries.cuStreamSynchronize(device->stream);
         return false;
     }
+    return CUDA_OK(device, cuStreamSynchronize(device->stream), error);
 }

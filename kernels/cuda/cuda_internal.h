@@ -250,13 +250,17 @@ void lower_attention(struct lowering *lowering, const struct node *node);
 
 /* collectives.c: joins the ranks when the plan has collectives. Around a node's launches: before, on the main stream; issue in place
  * of a launch; a side product's event that the next collective aside must wait for; join, at a phase's end. wait, for a step's end:
- * not for ever. */
+ * not for ever. A captured optimizer need not wait for all of backward's collectives: place works out its order, defers says whether
+ * it did, and turn waits for what the launch at this place of the phase needs and says which launch it is. */
 bool cuda_ranks_open(struct program *program, struct communicator *communicator, struct error *error);
 void cuda_ranks_close(struct program *program);
 bool cuda_ranks_before(struct program *program, int32_t node, struct error *error);
 bool cuda_ranks_issue(struct program *program, const struct cuda_launch *launch, struct error *error);
 bool cuda_ranks_after_side(struct program *program, CUevent side, struct error *error);
 bool cuda_ranks_join(struct program *program, struct error *error);
+bool cuda_ranks_place(struct program *program, struct error *error);
+bool cuda_ranks_defers(const struct program *program);
+bool cuda_ranks_turn(struct program *program, int32_t place, int32_t *launch, struct error *error);
 bool cuda_ranks_wait(struct program *program, struct error *error);
 int cuda_ranks_version(const struct program *program);
 
@@ -291,10 +295,11 @@ bool cuda_measure_ceilings(struct device *device, enum precision precision, int 
                            double *bytes_per_s, struct error *error);
 
 /* Compile mode: plans what of the backward phase and of the optimizer may run beside the rest, times the step so and otherwise
- * on whatever the arena holds, which changes it, and issues the phase so, in capture. `optimizer`: its early pieces, too. */
+ * on whatever the arena holds, which changes it, and issues the phase so, in capture. `optimizer`: its early pieces, too; `join`: with all
+ * collectives waited for. */
 struct choice_cache;
 bool cuda_schedule(struct program *program, struct choice_cache *cache, struct error *error);
-bool cuda_schedule_issue(struct program *program, bool optimizer, struct error *error);
+bool cuda_schedule_issue(struct program *program, bool optimizer, bool join, struct error *error);
 void cuda_schedule_describe(const struct program *program, char *text, size_t size);
 bool cuda_schedule_is_early(const struct program *program, int32_t launch);
 void cuda_schedule_release(struct program *program);

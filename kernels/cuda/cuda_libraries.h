@@ -18,7 +18,7 @@
         X(cuDevicePrimaryCtxRelease) X(cuCtxSetCurrent) X(cuMemGetInfo) X(cuMemAlloc) X(cuMemFree)                     \
             X(cuMemcpyHtoDAsync) X(cuMemcpyDtoHAsync) X(cuMemcpyDtoDAsync) X(cuMemcpy2DAsync) X(cuMemsetD8Async)       \
                 X(cuMemsetD32Async) X(cuStreamCreate) X(cuStreamCreateWithPriority) X(cuCtxGetStreamPriorityRange)     \
-                    X(cuStreamDestroy) X(cuStreamWaitEvent) X(cuStreamSynchronize) X(cuStreamQuery) X(cuEventCreate) X(cuEventDestroy)  \
+                    X(cuStreamDestroy) X(cuStreamWaitEvent) X(cuStreamSynchronize) X(cuStreamQuery) X(cuStreamWriteValue32) X(cuMemHostAlloc) X(cuMemFreeHost) X(cuEventCreate) X(cuEventDestroy)  \
                         X(cuEventRecord) X(cuEventRecordWithFlags) X(cuEventSynchronize) X(cuEventElapsedTime)         \
                             X(cuModuleLoadData) X(cuModuleUnload) X(cuModuleGetFunction) X(cuFuncSetAttribute)         \
                                 X(cuFuncGetAttribute) X(cuLaunchKernel) X(cuTensorMapEncodeTiled)                      \

@@ -260,7 +260,9 @@ void lower_optimizer(struct lowering *lowering, const struct node *node)
     struct defines defines = {0};
     define_number(&defines, "VECTOR", vector);
     int32_t module = lower_module(lowering, "adamw.cu", &defines);
-    int64_t pieces = lowering->program->compile ? count / OPTIMIZER_LEAST : 1;
+    /* Pieces may go before the whole; a shard is small, and what it waits for is one bucket. */
+    bool shard = lowering->program->plan->ranks > 1 && node->op == OP_ADAMW;
+    int64_t pieces = lowering->program->compile && !shard ? count / OPTIMIZER_LEAST : 1;
     pieces = pieces < 1 ? 1 : pieces > OPTIMIZER_PIECES ? OPTIMIZER_PIECES : pieces;
     int64_t each = (count / pieces + OPTIMIZER_GRAIN - 1) / OPTIMIZER_GRAIN * OPTIMIZER_GRAIN;
     for (int64_t first = 0; first < count; first += each) {

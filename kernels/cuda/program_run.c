@@ -49,6 +49,9 @@ void cuda_source_node(struct program *program, int32_t node)
 bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct error *error)
 {
     int last = -1;
+    const bool deferred = capturing && program->steps && phases & PHASE_BIT(PHASE_BWD) &&
+                          phases & PHASE_BIT(PHASE_OPT) &&
+                          cuda_ranks_defers(program); /* what the optimizer waits for, it waits for launch by launch */
     for (int phase = 0; phase < PHASE_COUNT; ++phase) {
         if (!(phases & PHASE_BIT(phase)))
             continue;
@@ -58,11 +61,14 @@ bool cuda_issue(struct program *program, unsigned phases, bool capturing, struct
         bool optimizer = program->steps && phases & PHASE_BIT(PHASE_BWD) && phases & PHASE_BIT(PHASE_OPT) &&
                          program->arrangement & CUDA_OPTIMIZER_EARLY;
         if (capturing && phase == PHASE_BWD && program->steps) {
-            if (!cuda_schedule_issue(program, optimizer, error))
+            if (!cuda_schedule_issue(program, optimizer, !deferred, error))
                 return false;
             continue;
         }
-        for (int32_t i = program->phase_launch[phase]; i < program->phase_launch[phase + 1]; ++i) {
+        for (int32_t place = program->phase_launch[phase]; place < program->phase_launch[phase + 1]; ++place) {
+            int32_t i = place;
+            if (phase == PHASE_OPT && deferred && !cuda_ranks_turn(program, place, &i, error))
+                return false;
             const struct cuda_launch *launch = &program->launches[i];
             if (capturing && phase == PHASE_OPT && optimizer && cuda_schedule_is_early(program, i))
                 continue; /* it was issued with the backward phase */

@@ -64,7 +64,7 @@ static bool pieces_place(struct program *program, struct error *error)
     const struct plan *plan = program->plan;
     int32_t first = program->phase_launch[PHASE_OPT], end = program->phase_launch[PHASE_OPT + 1];
     if (program->ranks) /* gradients are whole when they have been to the other ranks */
-        return true;
+        return cuda_ranks_place(program, error);
     program->piece_after = calloc((size_t)(end - first) + 1, sizeof *program->piece_after);
     if (!program->piece_after)
         return error_set(error, ERROR_MEMORY, "out of memory on the host");
@@ -291,7 +291,7 @@ static bool pieces_issue(struct program *program, int32_t step, int32_t side, bo
     return true;
 }
 
-bool cuda_schedule_issue(struct program *program, bool optimizer, struct error *error)
+bool cuda_schedule_issue(struct program *program, bool optimizer, bool join, struct error *error)
 {
     struct device *device = program->device;
     int32_t side = -1;
@@ -306,7 +306,7 @@ bool cuda_schedule_issue(struct program *program, bool optimizer, struct error *
     }
     if (any && !CUDA_OK(device, cuEventRecord(program->optimizer_done, program->optimizer_stream), error))
         return false;
-    if (!cuda_ranks_join(program, error))
+    if (join && !cuda_ranks_join(program, error))
         return false;
     return side < 0 || CUDA_OK(device, cuStreamWaitEvent(device->stream, program->side_done[side], 0), error);
 }

@@ -67,6 +67,23 @@ static CUresult CUDAAPI fake_query(CUstream stream)
     (void)stream;
     return stream_state;
 }
+static CUresult CUDAAPI fake_write(CUstream stream, CUdeviceptr address, cuuint32_t value, unsigned flags)
+{
+    (void)stream, (void)flags;
+    if (stream_state == CUDA_SUCCESS)
+        *(cuuint32_t *)(uintptr_t)address = value; /* NOLINT(performance-no-int-to-ptr) */
+    return CUDA_SUCCESS;
+}
+static CUresult CUDAAPI fake_host_memory(void **memory, size_t bytes, unsigned flags)
+{
+    *memory = flags & CU_MEMHOSTALLOC_DEVICEMAP ? malloc(bytes) : NULL;
+    return *memory ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+static CUresult CUDAAPI fake_host_memory_end(void *memory)
+{
+    free(memory);
+    return CUDA_SUCCESS;
+}
 static CUresult CUDAAPI fake_synchronize(CUstream stream)
 {
     (void)stream;
@@ -84,6 +101,9 @@ static void fake_driver(struct device *device)
     *(void **)&device->libraries.cuEventRecord = (void *)fake_record;
     *(void **)&device->libraries.cuStreamWaitEvent = (void *)fake_wait;
     *(void **)&device->libraries.cuStreamQuery = (void *)fake_query;
+    *(void **)&device->libraries.cuStreamWriteValue32 = (void *)fake_write;
+    *(void **)&device->libraries.cuMemHostAlloc = (void *)fake_host_memory;
+    *(void **)&device->libraries.cuMemFreeHost = (void *)fake_host_memory_end;
     *(void **)&device->libraries.cuStreamSynchronize = (void *)fake_synchronize;
 }
 

@@ -351,8 +351,8 @@ static void one_way(const struct device_class *class, const struct plan_request 
         fail_msg("%s, %d ranks, fusions %x, %s: gradients %.2e, parameters %.2e, %s", name, request->ranks.ranks,
                  request->fusions, precision_name(request->precision), gradients, after,
                  same ? "same bits" : "other bits");
-    print_message("%-9s %-8s %d ranks %s%s: gradients %.1e, parameters after %d steps %.1e\n", class->name, name,
-                  request->ranks.ranks, request->fusions ? "fused" : "eager",
+    print_message("%-9s %-8s %d ranks %s %s%s: gradients %.1e, parameters after %d steps %.1e\n", class->name, name,
+                  request->ranks.ranks, precision_name(request->precision), request->fusions ? "fused" : "eager",
                   request->ranks.bf16_gradients ? ", bf16 gradients" : "", gradients, STEPS, after);
     team_free(&team);
     truth_release(&truth);
@@ -510,8 +510,11 @@ static void a_missing_rank_is_named(void **state)
     close(fd);
 }
 
-int main(void)
+/* With a name: the one test that is called so. */
+int main(int count, char **arguments)
 {
+    if (count > 1)
+        cmocka_set_test_filter(arguments[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_way_is_one_device_on_all_batches),
         cmocka_unit_test(the_cpu_does_it_too),

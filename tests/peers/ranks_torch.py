@@ -1,6 +1,7 @@
 """PyTorch beside several ranks on cards: plain NCCL's all-reduce by nccl-tests' method (20 in a row, 5 before), and DDP's whole step.
 ranks_torch.py allreduce RANKS MB... -> a line a size: MB ms busbw
-ranks_torch.py ddp RANKS D_MODEL D_FF LAYERS HEADS VOCAB BATCH CONTEXT -> ms a step of the slowest rank (bf16 autocast, fused AdamW)"""
+ranks_torch.py ddp|zero1|fsdp2 RANKS D_MODEL D_FF LAYERS HEADS VOCAB BATCH CONTEXT -> ms a step of the slowest rank and GB at most
+(DDP with fused AdamW, in bf16 by autocast; the same with ZeroRedundancyOptimizer; FSDP2 a block, bf16 on the wire)"""
 import os
 import sys
 import tempfile
@@ -75,8 +76,22 @@ def work(rank, what, ranks, numbers, file):
                 print(mb, f"{seconds * 1e3:.4f}", f"{mb * 1e6 / seconds / 1e9 * 2 * (ranks - 1) / ranks:.2f}", flush=True)
     else:
         d, ff, layers, heads, vocab, batch, context = numbers
-        model = nn.parallel.DistributedDataParallel(Model(d, ff, layers, heads, vocab).cuda(), device_ids=[rank])
-        adamw = torch.optim.AdamW(model.parameters(), fused=True)
+        model = Model(d, ff, layers, heads, vocab).cuda()
+        if what == "fsdp2":
+            from torch.distributed.fsdp import MixedPrecisionPolicy, fully_shard
+
+            policy = MixedPrecisionPolicy(param_dtype=torch.bfloat16, reduce_dtype=torch.float32)
+            for block in model.blocks:
+                fully_shard(block, mp_policy=policy)
+            fully_shard(model, mp_policy=policy)
+        else:
+            model = nn.parallel.DistributedDataParallel(model, device_ids=[rank])
+        if what == "zero1":
+            from torch.distributed.optim import ZeroRedundancyOptimizer
+
+            adamw = ZeroRedundancyOptimizer(model.parameters(), optimizer_class=torch.optim.AdamW, parameters_as_bucket_view=True, fused=True)
+        else:
+            adamw = torch.optim.AdamW(model.parameters(), fused=True)
         tokens = torch.randint(vocab, (batch, context), device="cuda")
 
         def step():
@@ -88,7 +103,7 @@ def work(rank, what, ranks, numbers, file):
 
         seconds = timed(step, 5, 20, 1)
         if rank == 0:
-            print(f"{seconds * 1e3:.3f}", flush=True)
+            print(f"{seconds * 1e3:.3f} {torch.cuda.max_memory_allocated() / 1e9:.2f}", flush=True)
     dist.destroy_process_group()
 
 

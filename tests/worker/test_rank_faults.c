@@ -10,12 +10,28 @@
 #include <unistd.h>
 
 #define MOMENTS 50
+#define APART_NS 12000000u
+
+/* On cards, by hand: STEPTOP_TEST_DEVICE=cuda:0 names them, STEPTOP_TEST_MOMENTS and STEPTOP_TEST_APART_MS how many moments, how far apart. */
+static int moments(void)
+{
+    const char *wanted = getenv("STEPTOP_TEST_MOMENTS");
+    return wanted ? atoi(wanted) : MOMENTS;
+}
+
+static uint64_t apart_ns(void)
+{
+    const char *wanted = getenv("STEPTOP_TEST_APART_MS");
+    return wanted ? (uint64_t)atoi(wanted) * 1000000 : APART_NS;
+}
 
 static struct cell ranks_cell(enum parallel parallel)
 {
     struct cell cell;
     struct error error = {0};
     cell_default(&cell);
+    if (getenv("STEPTOP_TEST_DEVICE"))
+        snprintf(cell.device, sizeof cell.device, "%s", getenv("STEPTOP_TEST_DEVICE"));
     assert_true(model_preset_find("tiny", &cell.model, &error));
     cell.model.num_layers = 2;
     cell.model.d_model = 64;
@@ -122,11 +138,11 @@ static void a_killed_rank_is_named(void **state)
     struct cell cell = ranks_cell(PARALLEL_OVERLAP);
     cell.steps = STEPS_FOREVER;
     cell.passes = PASS_BIT(PASS_TRAIN_STEP);
-    for (int moment = 0; moment < MOMENTS; moment++) {
+    for (int moment = 0; moment < moments(); moment++) {
         enum status status;
         char reason[256];
         cell.parallel = (enum parallel)(1 + moment % (PARALLEL_COUNT - 1));
-        struck((uint64_t)moment * 12000000u, SIGKILL, &cell, &status, reason);
+        struck((uint64_t)moment * apart_ns(), SIGKILL, &cell, &status, reason);
         if (status != STATUS_KILLED || strncmp(reason, "rank 1: ", 8) != 0)
             fail_msg("moment %d: %s: %s", moment, status_name(status), reason);
     }
@@ -176,6 +192,8 @@ int main(int argc, char **argv)
         signal(SIGUSR1, hang);
         return worker_main(3, 4);
     }
+    if (argc > 1)
+        cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_way_ends_well),
         cmocka_unit_test(a_killed_rank_is_named),
