@@ -5,6 +5,7 @@
 #include "kernels/communicator.h"
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/cuda/nccl.h"
+#include "kernels/schedule.h"
 #include "model/model.h"
 #include <dlfcn.h>
 #include <setjmp.h>
@@ -23,6 +24,8 @@
 #define RANKS_MOST 3
 
 static CUresult stream_state;
+static int events_made;
+static CUevent waited_for; /* the last event that a stream was told to wait for */
 
 static CUresult CUDAAPI fake_priorities(int *least, int *greatest)
 {
@@ -44,7 +47,9 @@ static CUresult CUDAAPI fake_stream_end(CUstream stream)
 static CUresult CUDAAPI fake_event(CUevent *event, unsigned flags)
 {
     (void)flags;
-    *event = (CUevent)malloc(1);
+    int *number = malloc(sizeof *number);
+    *number = events_made++;
+    *event = (CUevent)(void *)number;
     return CUDA_SUCCESS;
 }
 static CUresult CUDAAPI fake_event_end(CUevent event)
@@ -60,6 +65,7 @@ static CUresult CUDAAPI fake_record(CUevent event, CUstream stream)
 static CUresult CUDAAPI fake_wait(CUstream stream, CUevent event, unsigned flags)
 {
     (void)stream, (void)flags;
+    waited_for = event;
     return event ? CUDA_SUCCESS : CUDA_ERROR_INVALID_HANDLE;
 }
 static CUresult CUDAAPI fake_query(CUstream stream)
@@ -122,7 +128,7 @@ enum fault { FAULT_NONE, FAULT_MISSING_RANK, FAULT_ASYNC };
 
 struct rank_task {
     enum collective collective;
-    bool half, aside;
+    bool half, aside, turns;
     enum fault fault;
     int ranks, fd;
 };
@@ -224,6 +230,64 @@ static int rank_main(const struct rank_task *task, int rank)
     return 0;
 }
 
+/* AdamW in pieces, as a compiled program has it: each waits for the last bucket that holds gradients of its own, the ones that are
+ * whole first go first, and the first does not wait for the last bucket. */
+#define PIECES 8
+static int turns_main(const struct rank_task *task, int rank)
+{
+    struct error error = {0};
+    struct plan_request request = {.phases = PHASES_TRAIN_STEP, .batch = 1, .context = 16, .fusions = FUSE_ALL};
+    CHECK(model_preset_find("tiny", &request.model, &error), "%s", error.text);
+    request.ranks = (struct ranks_request){
+        .rank = rank, .ranks = task->ranks, .parallel = PARALLEL_BUCKET, .bucket_bytes = 1000000};
+    load("whole");
+    struct plan *plan = plan_build(&request, NULL, &error);
+    CHECK(plan, "%s", error.text);
+    struct communicator *communicator = communicator_join(task->fd, rank, &error);
+    CHECK(communicator, "%s", error.text);
+    struct device device;
+    fake_driver(&device);
+    struct cuda_launch launches[PIECES] = {0};
+    struct program program = {.device = &device, .plan = plan, .launches = launches, .launch_count = PIECES};
+    program.phase_launch[PHASE_OPT + 1] = PIECES;
+    const int32_t update = plan->phase_first[PHASE_OPT];
+    CHECK(plan->nodes[update].op == OP_ADAMW_ALL, "it is %s", op_info(plan->nodes[update].op)->name);
+    const struct tensor *gradients = &plan->tensors[plan->nodes[update].input[1]];
+    for (int i = 0; i < PIECES; i++) {
+        launches[i] = (struct cuda_launch){.node = update, .piece = true};
+        launches[i].extent[0][0] = gradients->offset + gradients->bytes / PIECES * (unsigned)i;
+        launches[i].extent[0][1] = gradients->bytes / PIECES;
+    }
+    CHECK(cuda_ranks_open(&program, communicator, &error), "%s", error.text);
+    CHECK(!cuda_ranks_defers(&program), "before its turns are known");
+    CHECK(cuda_ranks_place(&program, &error) && cuda_ranks_defers(&program), "%s", error.text);
+    bool seen[PIECES] = {false};
+    int before = -1, first = -1;
+    for (int i = 0; i < PIECES; i++) {
+        int32_t launch = -1;
+        waited_for = NULL;
+        CHECK(cuda_ranks_turn(&program, i, &launch, &error), "%s", error.text);
+        CHECK(launch >= 0 && launch < PIECES && !seen[launch], "launch %d", (int)launch);
+        CHECK(waited_for, "turn %d waits for nothing", i);
+        const int number = *(const int *)(const void *)waited_for;
+        CHECK(number >= before, "turn %d waits for less than the one before it", i);
+        int needed = -1; /* the first event is no bucket's; the buckets' are made in their order */
+        for (int32_t n = 0, event = 0; n < plan->node_count; n++)
+            if (plan->nodes[n].aside && ++event &&
+                schedule_touches(plan, &plan->nodes[n], launches[launch].extent[0][0], launches[launch].extent[0][1]))
+                needed = event;
+        CHECK(number == needed, "launch %d waits for bucket %d, not %d", (int)launch, number, needed);
+        seen[launch] = true;
+        before = number;
+        first = first < 0 ? number : first;
+    }
+    CHECK(first < before, "all wait for one bucket");
+    cuda_ranks_close(&program);
+    communicator_leave(communicator);
+    plan_free(plan);
+    return 0;
+}
+
 /* Every rank in a process; all must end well. `ends` gets what NCCL was told at the end. */
 static void ranks_run(struct rank_task task, char *ends, size_t size)
 {
@@ -235,7 +299,7 @@ static void ranks_run(struct rank_task task, char *ends, size_t size)
     setenv("FAKE_NCCL_ENDS", path, 1);
     for (int rank = 0; rank < task.ranks; rank++)
         if ((pids[rank] = fork()) == 0)
-            _exit(rank_main(&task, rank));
+            _exit(task.turns ? turns_main(&task, rank) : rank_main(&task, rank));
     int bad = 0;
     for (int rank = 0; rank < task.ranks; rank++) {
         int status = 0;
@@ -263,6 +327,13 @@ static void each_collective_goes_over_it(void **state)
     }
     char ends[256];
     ranks_run((struct rank_task){.collective = COLLECTIVE_REDUCE_SCATTER, .ranks = 3}, ends, sizeof ends);
+}
+
+static void the_optimizer_waits_bucket_by_bucket(void **state)
+{
+    (void)state;
+    char ends[256];
+    ranks_run((struct rank_task){.turns = true, .ranks = 2}, ends, sizeof ends);
 }
 
 static void a_missing_rank_ends_it(void **state)
@@ -323,9 +394,8 @@ static void what_is_wrong_with_it_is_said(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_is_wrong_with_it_is_said),
-        cmocka_unit_test(each_collective_goes_over_it),
-        cmocka_unit_test(a_missing_rank_ends_it),
+        cmocka_unit_test(what_is_wrong_with_it_is_said),        cmocka_unit_test(each_collective_goes_over_it),
+        cmocka_unit_test(the_optimizer_waits_bucket_by_bucket), cmocka_unit_test(a_missing_rank_ends_it),
         cmocka_unit_test(an_error_beside_the_step_ends_it),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

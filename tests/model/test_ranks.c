@@ -146,10 +146,10 @@ static void fill(const struct device_class *class, struct program *program, cons
             }
         if (i == plan->tokens || i == plan->targets)
             for (int64_t k = 0; k < tensor_elements(tensor); k++)
-                ((int32_t *)(void *)values)[k] =
-                    (int32_t)(((uint64_t)(first_row * plan->context + k) * 2654435761u + (i == plan->tokens ? 7 : 0)) >>
-                              7) %
-                    (int32_t)plan->vocab;
+                ((int32_t *)(void *)values)[k] = (int32_t)((((uint64_t)(first_row * plan->context + k) * 2654435761u +
+                                                             (i == plan->tokens ? 7 : 0)) >>
+                                                            7) %
+                                                           (uint64_t)plan->vocab);
         else if (!parts && (is_parameter(plan, i) || tensor->kind == TENSOR_CONSTANT))
             assert_true(model_initial_value(plan, i, SEED, values, &error));
         else
