@@ -4,6 +4,7 @@
 #include "attach/link.h"
 #include "attach/steps.h"
 #include "attach/torch.h"
+#include "attach/watch.h"
 #include "attach/where.h"
 #include "base/unknown.h"
 #include <dlfcn.h>
@@ -31,6 +32,8 @@ EXPORT int64_t steptop_attach_sequence(void);
 EXPORT void steptop_attach_learn(int on, int64_t sequence);
 EXPORT int steptop_attach_learned(int rounds);
 EXPORT int steptop_attach_watch(int ops);
+EXPORT void steptop_attach_compiled(uint64_t compilations, uint64_t breaks);
+EXPORT void steptop_attach_memory(uint64_t allocated, uint64_t reserved, uint64_t retries);
 EXPORT void steptop_attach_close(void);
 EXPORT int steptop_attach_python(void *none);
 EXPORT void *steptop_attach_enter(void *self, void *scope);
@@ -121,8 +124,19 @@ int steptop_attach_watch(int ops)
     return torch_watch(ops && !layers);
 }
 
+void steptop_attach_compiled(uint64_t compilations, uint64_t breaks)
+{
+    watch_compiled(compilations, breaks);
+}
+
+void steptop_attach_memory(uint64_t allocated, uint64_t reserved, uint64_t retries)
+{
+    watch_memory(allocated, reserved, retries);
+}
+
 void steptop_attach_close(void)
 {
+    watch_tell();
     torch_unwatch();
     cuda_flush();
     link_flush(FAREWELL_MS);

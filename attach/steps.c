@@ -1,6 +1,7 @@
 #include "attach/steps.h"
 #include "attach/book.h"
 #include "attach/link.h"
+#include "attach/watch.h"
 #include "base/clock.h"
 #include "base/unknown.h"
 #include <pthread.h>
@@ -105,6 +106,7 @@ static void next_step(uint64_t now)
         sample.phase_ns[phase] = ns ? ns : UNKNOWN_U64;
     }
     link_send(MESSAGE_SAMPLE, &sample, sizeof sample, NULL, 0);
+    watch_step(started, now, warmup);
     steps.of_rule++;
     const uint32_t next = atomic_fetch_add(&steps.step, 1) + 1;
     const bool still = steps.of_rule < 1 + link_settings()->skip;

@@ -2,6 +2,7 @@
 #include "attach/book.h"
 #include "attach/link.h"
 #include "attach/steps.h"
+#include "attach/watch.h"
 #include "attach/where.h"
 #include "base/clock.h"
 #include <dlfcn.h>
@@ -40,7 +41,7 @@ static struct {
     /* What PyTorch says of its own doings and is under way: some end on another thread than they began. By address. */
     struct {
         const void *_Atomic function;
-        uint64_t start;
+        uint64_t start, cpu;
         uint32_t name;
         uint8_t wait;
     } doings[DOINGS];
@@ -226,6 +227,7 @@ static void *user_begin(void **result, const void *function)
         if (!atomic_compare_exchange_strong(&torch.doings[i].function, &none, function))
             continue;
         torch.doings[i].start = clock_now();
+        torch.doings[i].cpu = wait == WAIT_DATA ? watch_thread_cpu() : 0;
         torch.doings[i].name = book_name(name);
         torch.doings[i].wait = (uint8_t)wait;
         break;
@@ -240,8 +242,11 @@ static void user_end(const void *function, void *context)
         if (atomic_load_explicit(&torch.doings[i].function, memory_order_acquire) != function)
             continue;
         struct where *where = where_self();
-        if (where && link_is_open())
+        if (where && link_is_open()) {
             where_wait(where, torch.doings[i].start, torch.doings[i].name, torch.doings[i].wait);
+            if (torch.doings[i].wait == WAIT_DATA)
+                watch_wait(clock_now() - torch.doings[i].start, watch_thread_cpu() - torch.doings[i].cpu);
+        }
         atomic_store_explicit(&torch.doings[i].function, NULL, memory_order_release);
         return;
     }

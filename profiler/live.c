@@ -313,6 +313,17 @@ static bool take_suspended(struct live_run *live, struct live_rank *rank, const 
     return true;
 }
 
+/* All of it is counts, bytes and ns. */
+static void take_program(struct program_facts *facts, const void *payload)
+{
+    uint64_t values[sizeof *facts / sizeof(uint64_t)];
+    _Static_assert(sizeof values == sizeof *facts, "nothing but such numbers");
+    memcpy(values, payload, sizeof values);
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        values[i] = believed(values[i]);
+    memcpy(facts, values, sizeof values);
+}
+
 bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, const void *payload, size_t length,
                   struct error *error)
 {
@@ -355,6 +366,9 @@ bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, 
     }
     case MESSAGE_TELEMETRY:
         take_telemetry(&rank->rank.telemetry, payload);
+        return true;
+    case MESSAGE_PROGRAM:
+        take_program(&rank->rank.program, payload);
         return true;
     case MESSAGE_COUNTERS:
         return take_counters(run, payload, error);

@@ -40,6 +40,7 @@ enum message_type {
     MESSAGE_COUNTERS, /* worker → front: struct message_counters, what the values of its records of counters are */
     /* worker → front */
     MESSAGE_SUSPENDED, /* struct message_suspended */
+    MESSAGE_PROGRAM, /* struct program_facts */
     MESSAGE_TYPE_COUNT
 };
 

@@ -43,6 +43,18 @@ struct note {
     char *key, *text;
 };
 
+/* What an attached process was seen to do over its measured steps, for the verdict. UNKNOWN_U64 where not known; times in ns. */
+struct program_facts {
+    uint64_t steps, wall_ns;              /* measured so far */
+    uint64_t compiled_steps, compiled_ns; /* of them, those in which a graph was compiled, and their time */
+    uint64_t graph_breaks;
+    uint64_t wait_ns, wait_cpu_ns;        /* for the data loader, on the thread that trains; its own computing in it */
+    uint64_t loader_workers;              /* processes of the loader */
+    uint64_t workers_ns, workers_cpu_ns, workers_disk_ns; /* how long they were watched; on a processor, waiting for a disk, of all */
+    uint64_t resident[3], device_bytes[3]; /* bytes of the process and of its tensors on the card: medians of the run's thirds */
+    uint64_t reserved_bytes, allocator_retries; /* of the card's allocator */
+};
+
 /* One process of a run: what it is, what it said, and what its records add up to. A cell of ours on one device is one rank. */
 struct rank {
     uint32_t index; /* in its run */
@@ -51,6 +63,7 @@ struct rank {
     struct aggregate *aggregate;
     struct device_info device; /* as the process opened it */
     struct device_telemetry telemetry;
+    struct program_facts program; /* of an attached one; no steps: nothing was said */
     VEC(struct sample) samples; /* bounded for STEPS_FOREVER: the newest SAMPLES_KEPT of each kind */
     struct running profiled_wall[PASS_COUNT]; /* ns, of all profiled steps: like the kernels' sums, not bounded */
     uint64_t resident_peak; /* bytes, of the process; UNKNOWN_U64 */

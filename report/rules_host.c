@@ -26,6 +26,37 @@ static double idle_share(const struct facts *facts, enum idle_reason reason)
     return idle->steps && facts->step > 0 ? share_of(facts, idle->ns[reason]) : UNKNOWN_DOUBLE;
 }
 
+/* What the loader does while it is waited for; "" where nobody watched. */
+static const char *loader_cause(const struct facts *facts, struct finding *finding)
+{
+    const struct program_facts *program = &facts->cell->program;
+    if (!program->steps || !program->wait_ns)
+        return "";
+    if (!program->loader_workers) {
+        const double computing = fmin(1, (double)program->wait_cpu_ns / (double)program->wait_ns);
+        evidence_add(facts, finding, "of the waiting, the loader computes on the thread that trains", computing * 100,
+                     "%", EVIDENCE_MEASURED);
+        finding->remedy = "num_workers, so that data is made beside the step, or less work for a sample";
+        return computing >= LOADER_BUSY ? ", which has no workers and computes on the thread that trains"
+                                        : ", which has no workers and mostly waits itself: a disk, a network, a lock";
+    }
+    const double all = (double)program->workers_ns * (double)program->loader_workers;
+    const double busy = all > 0 ? (double)program->workers_cpu_ns / all : UNKNOWN_DOUBLE;
+    const double disk = all > 0 ? (double)program->workers_disk_ns / all : UNKNOWN_DOUBLE;
+    evidence_add(facts, finding, "loader workers", (double)program->loader_workers, "", EVIDENCE_SAMPLED);
+    evidence_add(facts, finding, "their time on a processor", busy * 100, "%", EVIDENCE_SAMPLED);
+    evidence_add(facts, finding, "their time waiting for a disk", disk * 100, "%", EVIDENCE_SAMPLED);
+    if (busy >= LOADER_BUSY)
+        return sentence(facts, ", whose %llu worker%s compute%s all the time",
+                        (unsigned long long)program->loader_workers, program->loader_workers == 1 ? "" : "s",
+                        program->loader_workers == 1 ? "s" : "");
+    finding->remedy = disk >= LOADER_DISK ? "A faster disk, data in larger pieces, or data kept in memory"
+                                          : "What its workers wait for (network, locks, sleep), or more of them";
+    return sentence(facts, ", whose %llu worker%s mostly wait%s: %s", (unsigned long long)program->loader_workers,
+                    program->loader_workers == 1 ? "" : "s", program->loader_workers == 1 ? "s" : "",
+                    disk >= LOADER_DISK ? "for a disk" : "not for a processor, nor for a disk that the kernel counts");
+}
+
 /* A loader without workers runs its own operators, which are no waiting: all of what is outside of phases is what it can give. */
 static bool input(const struct facts *facts, struct finding *finding)
 {
@@ -40,8 +71,8 @@ static bool input(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "operators in that time", share_of(facts, phase_ns(facts, PHASE_NONE)) * 100,
                  "% of the step", EVIDENCE_MEASURED);
     if (is_known(data)) {
-        finding->sentence =
-            sentence(facts, "Input-bound: the host waits %.0f %% of the step for its data loader.", data * 100);
+        finding->sentence = sentence(facts, "Input-bound: the host waits %.0f %% of the step for its data loader%s.",
+                                     data * 100, loader_cause(facts, finding));
         finding->gain = facts->on_card || !(outside > data) ? data : outside;
     } else {
         finding->sentence =
@@ -129,6 +160,11 @@ static bool launch(const struct facts *facts, struct finding *finding)
     return true;
 }
 
+static bool is_pageable_copy(const struct report_kernel *kernel)
+{
+    return is_host_copy(kernel) && strstr(kernel->name, ", pageable");
+}
+
 static bool copies(const struct facts *facts, struct finding *finding)
 {
     const double share = share_of(facts, filtered_ns(facts, is_host_copy));
@@ -138,11 +174,10 @@ static bool copies(const struct facts *facts, struct finding *finding)
     finding->layer = largest_layer(facts, is_host_copy, &layer);
     finding->kernel = largest_kernel(facts, is_host_copy)->name;
     evidence_add(facts, finding, "copies between host and device", share * 100, "% of the step", EVIDENCE_MEASURED);
-    finding->sentence = sentence(
-        facts,
-        "Transfer-bound: copies between host and device take %.0f %% of the step. Cannot tell whether their memory is "
-        "pageable, because the record of a copy does not say it.",
-        share * 100);
+    const double pageable = share_of(facts, filtered_ns(facts, is_pageable_copy));
+    evidence_add(facts, finding, "of that, from or to pageable memory", pageable / share * 100, "%", EVIDENCE_MEASURED);
+    finding->sentence = sentence(facts, "Transfer-bound: copies between host and device take %.0f %% of the step%s.",
+                                 share * 100, pageable > 0.5 * share ? ", most from or to pageable memory" : "");
     finding->gain = share;
     finding->view = SHOWN_IN_TIMELINE;
     return true;

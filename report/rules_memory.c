@@ -75,10 +75,64 @@ static bool memory(const struct facts *facts, struct finding *finding)
     return true;
 }
 
+/* Bytes that are more in each third of the steps than in the one before. */
+static bool creep(const struct facts *facts, struct finding *finding)
+{
+    const struct program_facts *program = &facts->cell->program;
+    if (!program->steps)
+        return false;
+    const bool on_card = is_known_u64(program->device_bytes[0]) && is_known_u64(program->device_bytes[2]);
+    const uint64_t *thirds = on_card ? program->device_bytes : program->resident;
+    if (!is_known_u64(thirds[0]) || !is_known_u64(thirds[1]) || !is_known_u64(thirds[2]))
+        return false;
+    const double first = (double)thirds[0], middle = (double)thirds[1], last = (double)thirds[2];
+    const double grown = last - first;
+    if (!(grown >= GROWTH_LEAST * first) || !(grown >= GROWTH_LEAST_BYTES) || middle - first < 0.25 * grown ||
+        last - middle < 0.25 * grown)
+        return false;
+    const double step = grown / (2.0 / 3 * (double)program->steps);
+    evidence_add(facts, finding, "memory, first third of the steps", first / 0x1p20, "MiB", EVIDENCE_SAMPLED);
+    evidence_add(facts, finding, "last third", last / 0x1p20, "MiB", EVIDENCE_SAMPLED);
+    evidence_add(facts, finding, "growth", step / 0x1p20, "MiB a step", EVIDENCE_SAMPLED);
+    finding->sentence = sentence(
+        facts,
+        "Memory grows: %s holds %.0f MiB in the last third of the steps, %.0f in the first, %.3g MiB more a step.",
+        on_card ? "the card" : "the process", last / 0x1p20, first / 0x1p20, step / 0x1p20);
+    finding->view = SHOWN_IN_MEMORY;
+    return true;
+}
+
+static bool allocator(const struct facts *facts, struct finding *finding)
+{
+    const struct program_facts *program = &facts->cell->program;
+    if (!program->steps || !program->allocator_retries)
+        return false;
+    evidence_add(facts, finding, "times that the allocator gave its cache back", (double)program->allocator_retries, "",
+                 EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "reserved", (double)program->reserved_bytes / 0x1p20, "MiB", EVIDENCE_SAMPLED);
+    if (is_known_u64(program->device_bytes[2]))
+        evidence_add(facts, finding, "in tensors when a step ends", (double)program->device_bytes[2] / 0x1p20, "MiB",
+                     EVIDENCE_SAMPLED);
+    finding->sentence = sentence(facts,
+                                 "The card's memory is short or in pieces: %llu times the allocator gave its cache "
+                                 "back to go on, and waited for the card.",
+                                 (unsigned long long)program->allocator_retries);
+    finding->view = SHOWN_IN_MEMORY;
+    return true;
+}
+
 const struct rule rules_memory[] = {
     {"recompute", "work done again takes 5 % of the step and at most 60 % of free memory is planned",
      "No checkpointing, or of fewer blocks", "the run does not fit without it", false, recompute},
     {"memory", "out of memory, or 90 % of what was free is planned", "Checkpointing, or a smaller batch",
      "the run's peak stays below what is free for as long as it runs", true, memory},
+    {"creep",
+     "of an attached program, memory is 10 % and 32 MiB more in the last third of the steps than in the first, and in "
+     "between in the second",
+     "Look for lists that keep losses or outputs with their graphs: .item() or .detach() before they are kept",
+     "it stays level in a longer run", false, creep},
+    {"allocator", "the card's allocator gave its cache back to go on",
+     "A smaller batch, checkpointing, or PYTORCH_ALLOC_CONF=expandable_segments:True",
+     "the steps in which it happens take no longer", true, allocator},
 };
 RULE_TABLE(rules_memory);

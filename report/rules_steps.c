@@ -42,7 +42,8 @@ static bool stall(const struct facts *facts, struct finding *finding)
             longest = fmax(longest, (double)total->samples_ns[i]);
             count++;
         }
-    if (!count || 2 * count > total->sample_count)
+    const struct program_facts *program = &facts->cell->program;
+    if (!count || 2 * count > total->sample_count || program->compiled_steps >= count) /* `recompile` says those */
         return false;
     evidence_add(facts, finding, "steps that stand still", (double)count, "", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "the longest of them", longest * 1e-6, "ms", EVIDENCE_MEASURED);
@@ -51,9 +52,36 @@ static bool stall(const struct facts *facts, struct finding *finding)
     finding->gain = excess / samples_sum(total);
     finding->sentence = sentence(
         facts,
-        "%zu of %zu steps take %.0f medians and more, up to %.3g ms: %.0f %% of all time. Recompilation, garbage "
-        "collection, a checkpoint or the disk; cannot tell which, because a step's causes are not recorded.",
-        count, total->sample_count, STALL_TIMES, longest * 1e-6, finding->gain * 100);
+        "%zu of %zu steps take %.0f medians and more, up to %.3g ms: %.0f %% of all time. %sarbage collection, a "
+        "checkpoint, an evaluation or the disk; cannot tell which, because a step's causes are not recorded.",
+        count, total->sample_count, STALL_TIMES, longest * 1e-6, finding->gain * 100,
+        program->steps ? "Nothing was compiled in them: g" : "Recompilation, g");
+    finding->view = SHOWN_IN_TIMELINE;
+    return true;
+}
+
+/* Steps in which torch.compile made a graph anew, after warm-up: of them, what is above the median. */
+static bool recompile(const struct facts *facts, struct finding *finding)
+{
+    const struct report_phase *total = facts->total;
+    const struct program_facts *program = &facts->cell->program;
+    if (!program->steps || !program->compiled_steps)
+        return false;
+    const double excess = (double)program->compiled_ns - (double)program->compiled_steps * total->summary.median;
+    evidence_add(facts, finding, "steps in which a graph was compiled", (double)program->compiled_steps, "",
+                 EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "of", (double)program->steps, "steps", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "mean of those steps",
+                 (double)program->compiled_ns * 1e-6 / (double)program->compiled_steps, "ms", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "median step", total->summary.median * 1e-6, "ms", EVIDENCE_MEASURED);
+    evidence_interval(finding, total->summary.median_low * 1e-6, total->summary.median_high * 1e-6);
+    evidence_add(facts, finding, "graph breaks", (double)program->graph_breaks, "", EVIDENCE_MEASURED);
+    finding->gain = fmax(0, excess / (double)program->wall_ns);
+    finding->sentence =
+        sentence(facts,
+                 "Recompilation: in %llu of %llu steps after warm-up a graph was compiled anew, which takes %.0f %% of "
+                 "all time.",
+                 (unsigned long long)program->compiled_steps, (unsigned long long)program->steps, finding->gain * 100);
     finding->view = SHOWN_IN_TIMELINE;
     return true;
 }
@@ -140,6 +168,10 @@ const struct rule rules_steps[] = {
     {"stall", "some steps take 5 medians and more, the first one left out",
      "Find what those steps have in common in the timeline",
      "the long steps are those of a checkpoint or of an evaluation that is wanted", false, stall},
+    {"recompile", "of an attached program, torch.compile makes graphs anew after warm-up",
+     "Shapes that stay (pad, drop the last batch), mark_dynamic, or more warm-up; TORCH_LOGS=recompiles names the "
+     "guard",
+     "the steps are as long with the same shapes all along", false, recompile},
     {"warmup", "the first counted step is an outlier", "More warm-up steps",
      "the first step is long after more of them, too", false, warmup},
     {"drift", "the last third of the steps is slower than the first by 3 MADs and 3 %",

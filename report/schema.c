@@ -155,6 +155,30 @@ static const struct field telemetry_list[] = {
 };
 SET(telemetry, struct device_telemetry, "telemetry");
 
+#define FACT(member) FIELD_UNSIGNED, AT(struct program_facts, member)
+static const struct field program_list[] = {
+    {"steps", FACT(steps), "measured ones", .zero = true},
+    {"wall_ns", FACT(wall_ns), "of them"},
+    {"compiled_steps", FACT(compiled_steps), "of them, those in which a graph was compiled", .zero = true},
+    {"compiled_ns", FACT(compiled_ns), "time of those", .zero = true},
+    {"graph_breaks", FACT(graph_breaks), "since the program began", .zero = true},
+    {"wait_ns", FACT(wait_ns), "for the data loader", .zero = true},
+    {"wait_cpu_ns", FACT(wait_cpu_ns), "of that, computing in the loader on the same thread", .zero = true},
+    {"loader_workers", FACT(loader_workers), "processes of the loader", .zero = true},
+    {"workers_ns", FACT(workers_ns), "how long they were watched", .zero = true},
+    {"workers_cpu_ns", FACT(workers_cpu_ns), "on a processor, of all", .zero = true},
+    {"workers_disk_ns", FACT(workers_disk_ns), "waiting for a disk, of all", .zero = true},
+    {"resident_first", FACT(resident[0]), "sampled bytes of the process, median of the first third of the steps"},
+    {"resident_middle", FACT(resident[1]), "of the second"},
+    {"resident_last", FACT(resident[2]), "of the last"},
+    {"device_first", FACT(device_bytes[0]), "sampled bytes of tensors on the card, likewise"},
+    {"device_middle", FACT(device_bytes[1]), ""},
+    {"device_last", FACT(device_bytes[2]), ""},
+    {"reserved_bytes", FACT(reserved_bytes), "of the card's allocator, at the end", .zero = true},
+    {"allocator_retries", FACT(allocator_retries), "times that it gave its cache back to go on", .zero = true},
+};
+SET(program, struct program_facts, "the program");
+
 static const struct field ceilings_list[] = {
     {"flops_per_s", FIELD_DOUBLE, AT(struct report_ceilings, flops_per_s), "measured: best matmul rate"},
     {"bytes_per_s", FIELD_DOUBLE, AT(struct report_ceilings, bytes_per_s), "measured: best copy rate, read + written"},
@@ -461,6 +485,11 @@ static bool telemetry_present(const void *item)
     return is_known(telemetry->power_w) || is_known(telemetry->sm_clock_mhz) || is_known(telemetry->temperature_c);
 }
 
+static bool program_present(const void *item)
+{
+    return ((const struct program_facts *)item)->steps > 0;
+}
+
 static bool ceilings_present(const void *item)
 {
     const struct report_ceilings *ceilings = item;
@@ -552,6 +581,8 @@ static const struct field cell_list[] = {
      .fields = &effective_fields, .present = effective_present},
     {"device", FIELD_MAP, CELL(device), "as the worker opened it", .fields = &device_fields, .present = device_present},
     {"telemetry", FIELD_MAP, CELL(telemetry), "sampled", .fields = &telemetry_fields, .present = telemetry_present},
+    {"program", FIELD_MAP, CELL(program), "what an attached program was seen to do", .fields = &program_fields,
+     .present = program_present},
     {"ceilings", FIELD_MAP, CELL(ceilings), "measured in this run", .fields = &ceilings_fields,
      .present = ceilings_present},
     {"passes", FIELD_KEYED, CELL(passes), "times", .fields = &pass_fields, PASS_NAMES, .present = pass_present,

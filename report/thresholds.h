@@ -7,6 +7,8 @@
 #define IDLE_LEAST 0.10       /* idle time that is asked for its reason */
 #define PYTHON_LEAST 0.15     /* of an attached CPU program: time outside of operators, within its phases */
 #define INPUT_LEAST 0.10      /* time of the step before its forward pass */
+#define LOADER_BUSY 0.70      /* of a loader's time: it computes */
+#define LOADER_DISK 0.30      /* it waits for a disk */
 #define COPIES_LEAST 0.05     /* copies between host and device */
 #define LAYOUT_LEAST 0.08     /* copies, casts and transpositions on the device */
 #define FUSION_LEAST 0.10     /* elementwise, norm, softmax and copy kernels of a plan that is not fused */
@@ -32,4 +34,5 @@
 #define POWER_NEAR 0.97          /* of the power limit */
 #define CLOCK_LOW 0.90           /* of the highest clock, while busy */
 #define THREADS_OVER 1.01        /* threads over cores that may be used */
-#define GROWTH_LEAST 0.10        /* resident memory over the run */
+#define GROWTH_LEAST 0.10         /* memory, last third of the steps over the first, less 1 */
+#define GROWTH_LEAST_BYTES 0x1p25 /* and so many bytes: 32 MiB */

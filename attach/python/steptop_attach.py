@@ -3,10 +3,12 @@
 import ctypes
 import os
 import sys
+import time
 import weakref
 
 METH_NOARGS, METH_O = 4, 8
 CHECK_ROUNDS = 12
+MEMORY_EVERY_S = 0.1  # between two looks at the allocator: one takes some 50 µs
 
 
 class _Method(ctypes.Structure):
@@ -19,6 +21,8 @@ class Library:
         self.held = ctypes.PyDLL(path)  # keeps the interpreter's lock: short calls
         self.methods = []
         self.plain.steptop_attach_scope.argtypes = [ctypes.c_int32, ctypes.c_char_p, ctypes.c_int64]
+        self.held.steptop_attach_compiled.argtypes = [ctypes.c_uint64, ctypes.c_uint64]
+        self.held.steptop_attach_memory.argtypes = [ctypes.c_uint64] * 3
         self.plain.steptop_attach_note.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
         self.held.steptop_attach_python.argtypes = [ctypes.py_object]
         self.held.steptop_attach_sequence.restype = ctypes.c_int64
@@ -64,6 +68,8 @@ class Hook:
         self.roots = 0
         self.opened = None
         self.attribution = "none"
+        self.compiled = None
+        self.memory_at = 0.0
 
     # ---- scopes ----
 
@@ -221,11 +227,35 @@ class Hook:
 
         def after(which, arguments, keywords):
             if hook.opened:
+                hook.look()
                 end(which)
 
         if hasattr(optimizer, "register_optimizer_step_pre_hook"):
             optimizer.register_optimizer_step_pre_hook(before)
             optimizer.register_optimizer_step_post_hook(after)
+
+    # ---- what is looked at when a step ends ----
+
+    def look(self):
+        try:
+            utils = sys.modules.get("torch._dynamo.utils")
+            if utils is not None:
+                counters = utils.counters
+                now = (counters.get("stats", {}).get("unique_graphs", 0), sum(counters.get("graph_break", {}).values()))
+                if now != self.compiled:
+                    self.compiled = now
+                    self.library.held.steptop_attach_compiled(*now)
+            cuda = self.torch.cuda
+            if cuda.is_initialized():
+                now = time.monotonic()
+                if now - self.memory_at >= MEMORY_EVERY_S:
+                    self.memory_at = now
+                    stats = cuda.memory_stats_as_nested_dict()
+                    self.library.held.steptop_attach_memory(
+                        stats["allocated_bytes"]["all"]["current"], stats["reserved_bytes"]["all"]["current"], stats["num_alloc_retries"]
+                    )
+        except BaseException:
+            pass
 
 
 def install(torch):

@@ -93,13 +93,16 @@ static enum verdict host_activity(const struct conversion *conversion, const str
     return VERDICT_HOST;
 }
 
-static const char *copy_name(uint8_t kind)
+/* Of the host's side it matters whether its pages are pinned: the others go through a buffer of the driver's, and the host waits. */
+static const char *copy_name(const CUpti_ActivityMemcpy6 *copy)
 {
-    switch (kind) {
+    switch (copy->copyKind) {
     case CUPTI_ACTIVITY_MEMCPY_KIND_HTOD:
-        return "memcpy host to device";
+        return copy->srcKind == CUPTI_ACTIVITY_MEMORY_KIND_PAGEABLE ? "memcpy host to device, pageable"
+                                                                    : "memcpy host to device";
     case CUPTI_ACTIVITY_MEMCPY_KIND_DTOH:
-        return "memcpy device to host";
+        return copy->dstKind == CUPTI_ACTIVITY_MEMORY_KIND_PAGEABLE ? "memcpy device to host, pageable"
+                                                                    : "memcpy device to host";
     case CUPTI_ACTIVITY_MEMCPY_KIND_DTOD:
         return "memcpy device to device";
     case CUPTI_ACTIVITY_MEMCPY_KIND_HTOH:
@@ -183,7 +186,7 @@ static enum verdict copy_convert(const struct conversion *conversion, const CUpt
                                 .device = copy->deviceId};
     enum verdict verdict = device_activity(conversion, &activity, EVENT_COPY, event, step);
     if (is_handed_over(verdict)) {
-        event->name = name_cache_text(conversion->names, copy_name(copy->copyKind));
+        event->name = name_cache_text(conversion->names, copy_name(copy));
         event->bytes = copy->bytes;
     }
     return verdict;

@@ -166,6 +166,17 @@ static void test_copies_and_memsets(void **state)
     assert_int_equal(event.bytes, UINT64_C(5) << 32);
     assert_int_equal(event.stream, UINT16_MAX); /* held at the most, not wrapped round to another stream */
     assert_string_equal(interned[event.name], "memcpy host to device");
+    copy.srcKind = CUPTI_ACTIVITY_MEMORY_KIND_PAGEABLE;
+    copy.correlationId = 4000;
+    assert_int_equal(activity_convert(&tables->conversion, (CUpti_Activity *)&copy, &event, &step), VERDICT_EVENT);
+    assert_string_equal(interned[event.name], "memcpy host to device, pageable");
+    copy.copyKind = CUPTI_ACTIVITY_MEMCPY_KIND_DTOH;
+    copy.dstKind = CUPTI_ACTIVITY_MEMORY_KIND_PINNED;
+    assert_int_equal(activity_convert(&tables->conversion, (CUpti_Activity *)&copy, &event, &step), VERDICT_EVENT);
+    assert_string_equal(interned[event.name], "memcpy device to host");
+    copy.dstKind = CUPTI_ACTIVITY_MEMORY_KIND_PAGEABLE;
+    assert_int_equal(activity_convert(&tables->conversion, (CUpti_Activity *)&copy, &event, &step), VERDICT_EVENT);
+    assert_string_equal(interned[event.name], "memcpy device to host, pageable");
     CUpti_ActivityMemset4 set = {.kind = CUPTI_ACTIVITY_KIND_MEMSET,
                                  .start = 3200,
                                  .end = 3201,

@@ -220,6 +220,42 @@ static void make_stall(struct report *report, bool cured)
         cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[7] = (uint64_t)(STEP * 21);
 }
 
+/* Two steps of 40 that compile, each 10 medians more. */
+static void make_recompile(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 40);
+    attached(cell);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->program = (struct program_facts){.steps = 40, .wall_ns = (uint64_t)(STEP * 40)};
+    if (cured)
+        return;
+    cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[7] = (uint64_t)(STEP * 11);
+    cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[17] = (uint64_t)(STEP * 11);
+    cell->program.wall_ns = (uint64_t)(STEP * 60);
+    cell->program.compiled_steps = 2;
+    cell->program.compiled_ns = (uint64_t)(STEP * 22);
+}
+
+/* 100 MiB, then 300, then 500 over 30 steps: 20 MiB a step. */
+static void make_creep(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 30);
+    attached(cell);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->program = (struct program_facts){.steps = 30, .wall_ns = (uint64_t)(STEP * 30)};
+    for (int third = 0; third < 3; third++) {
+        cell->program.resident[third] = (uint64_t)(100 + (cured ? 0 : 200 * third)) << 20;
+        cell->program.device_bytes[third] = UNKNOWN_U64;
+    }
+}
+
+static void make_allocator(struct report *report, bool cured)
+{
+    make_creep(report, true);
+    card(report->cells.items[0]);
+    report->cells.items[0]->program.allocator_retries = cured ? 0 : 3;
+}
+
 static void make_warmup(struct report *report, bool cured)
 {
     struct report_cell *cell = document(report, 10);
@@ -434,7 +470,8 @@ static const struct ill ills[] = {
     {"straggler", 0.40, make_straggler}, {"bucket", 0.20, make_bucket},
     {"throttle", 0.24, make_throttle},   {"others", -1, make_others},
     {"steal", 0.12, make_steal},         {"eager", 0.50, make_eager},
-    {"dtype", 0.50, make_dtype},
+    {"dtype", 0.50, make_dtype},         {"recompile", 0.333, make_recompile},
+    {"creep", -1, make_creep},           {"allocator", -1, make_allocator},
 };
 
 static void test_each_rule_and_its_cure(void **state)
@@ -471,6 +508,86 @@ static void test_shape(void **state)
     }
 }
 
+/* Why a data loader is waited for, in words. */
+static void test_causes_of_a_loader(void **state)
+{
+    (void)state;
+    const struct {
+        struct program_facts program;
+        const char *says, *remedy;
+    } cases[] = {
+        {{.steps = 20, .wait_ns = 100, .wait_cpu_ns = 90},
+         "Input-bound: the host waits 40 % of the step for its data loader, which has no workers and computes on the "
+         "thread that trains.",
+         "num_workers"},
+        {{.steps = 20, .wait_ns = 100, .wait_cpu_ns = 10},
+         "mostly waits itself: a disk, a network, a lock.",
+         "num_workers"},
+        {{.steps = 20, .wait_ns = 100, .loader_workers = 2, .workers_ns = 1000, .workers_cpu_ns = 1900},
+         "whose 2 workers compute all the time.",
+         "More loader workers"},
+        {{.steps = 20,
+          .wait_ns = 100,
+          .loader_workers = 1,
+          .workers_ns = 1000,
+          .workers_cpu_ns = 100,
+          .workers_disk_ns = 800},
+         "whose 1 worker mostly waits: for a disk.",
+         "A faster disk"},
+        {{.steps = 20, .wait_ns = 100, .loader_workers = 4, .workers_ns = 1000, .workers_cpu_ns = 100},
+         "whose 4 workers mostly wait: not for a processor, nor for a disk that the kernel counts.",
+         "What its workers wait for"},
+        {{.steps = 0}, "for its data loader.", "More loader workers"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct arena arena = {0};
+        struct report report;
+        struct findings findings;
+        make_loader(&report, false);
+        report.cells.items[0]->program = cases[i].program;
+        cell_derive(report.cells.items[0]);
+        findings_make(&findings, &report, report.cells.items[0], &arena);
+        assert_string_equal(findings.items[0].rule, "input");
+        assert_non_null(strstr(findings.items[0].sentence, cases[i].says));
+        assert_int_equal(strncmp(findings.items[0].remedy, cases[i].remedy, strlen(cases[i].remedy)), 0);
+        arena_release(&arena);
+        report_free(&report);
+    }
+}
+
+/* From pageable memory or from pinned: the sentence says which. A stall in which nothing was compiled is no recompilation. */
+static void test_other_causes(void **state)
+{
+    (void)state;
+    for (int pageable = 0; pageable < 2; pageable++) {
+        struct arena arena = {0};
+        struct report report;
+        struct findings findings;
+        struct report_cell *cell = document(&report, 20);
+        card(cell);
+        kernel(cell, pageable ? "memcpy host to device, pageable" : "memcpy host to device", CLASS_COPY, PHASE_NONE,
+               0.3, 2);
+        kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.66, 20);
+        cell_derive(cell);
+        findings_make(&findings, &report, cell, &arena);
+        assert_string_equal(findings.items[0].rule, "copies");
+        assert_int_equal(strstr(findings.items[0].sentence, "pageable") != NULL, pageable);
+        assert_true(findings.items[0].evidence[1].value == (pageable ? 100 : 0));
+        arena_release(&arena);
+        report_free(&report);
+
+        make_stall(&report, false);
+        cell = report.cells.items[0];
+        cell->program.steps = pageable ? 40 : 0;
+        cell_derive(cell);
+        findings_make(&findings, &report, cell, &arena);
+        assert_string_equal(findings.items[0].rule, "stall");
+        assert_int_equal(strstr(findings.items[0].sentence, "Nothing was compiled in them") != NULL, pageable);
+        arena_release(&arena);
+        report_free(&report);
+    }
+}
+
 /* Steps that differ more than the remedy would give: no rule fires. With few steps it is said that they are few. */
 static void test_noise_and_few_steps(void **state)
 {
@@ -499,7 +616,8 @@ static void test_noise_and_few_steps(void **state)
     cell_derive(cell);
     findings_make(&findings, &report, cell, &arena);
     assert_int_equal(findings.count, 0);
-    assert_string_equal(findings.verdict, "Cannot tell what bounds the step: 3 steps were timed, and 5 are the least for that.");
+    assert_string_equal(findings.verdict,
+                        "Cannot tell what bounds the step: 3 steps were timed, and 5 are the least for that.");
     report_free(&report);
 
     report_init(&report);
@@ -603,6 +721,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_rule_and_its_cure),
         cmocka_unit_test(test_shape),
+        cmocka_unit_test(test_causes_of_a_loader),
+        cmocka_unit_test(test_other_causes),
         cmocka_unit_test(test_noise_and_few_steps),
         cmocka_unit_test(test_gain_in_words),
         cmocka_unit_test(test_files),

@@ -1,0 +1,232 @@
+#include "attach/watch.h"
+#include "attach/link.h"
+#include "base/clock.h"
+#include "base/unknown.h"
+#include <dirent.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TELL_EVERY_NS 1000000000u
+#define LOOK_EVERY_NS 10000000u /* at the process's memory: a few µs */
+#define HISTORY 64
+
+/* Values over the run, evenly spaced in steps: when it is full every second one goes. */
+struct history {
+    uint64_t values[HISTORY];
+    unsigned count, stride, seen;
+};
+
+static struct {
+    pthread_mutex_t lock;
+    struct program_facts facts;
+    struct history resident, device;
+    uint64_t told, looked;
+    uint64_t compiled, breaks;          /* of the hook's last word */
+    uint64_t compiled_before;           /* when the last step ended */
+    uint64_t workers_cpu, workers_disk; /* when the measured steps began */
+    uint64_t allocated;                 /* now; 0: not told */
+} watch = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+uint64_t watch_thread_cpu(void)
+{
+    struct timespec now;
+    return clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0
+               ? (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec
+               : 0;
+}
+
+static void history_add(struct history *history, uint64_t value)
+{
+    if (!history->stride)
+        history->stride = 1;
+    if (history->seen++ % history->stride != 0)
+        return;
+    history->values[history->count++] = value;
+    if (history->count < HISTORY)
+        return;
+    for (unsigned i = 0; i < HISTORY / 2; i++)
+        history->values[i] = history->values[2 * i];
+    history->count = HISTORY / 2;
+    history->stride *= 2;
+}
+
+static int ascending(const void *a, const void *b)
+{
+    const uint64_t x = *(const uint64_t *)a, y = *(const uint64_t *)b;
+    return x > y ? 1 : x < y ? -1 : 0;
+}
+
+static void thirds(const struct history *history, uint64_t medians[3])
+{
+    const unsigned third = history->count / 3;
+    for (unsigned part = 0; part < 3; part++) {
+        uint64_t sorted[HISTORY];
+        medians[part] = UNKNOWN_U64;
+        if (!third)
+            continue;
+        const unsigned first = part < 2 ? part * third : history->count - third;
+        memcpy(sorted, history->values + first, third * sizeof *sorted);
+        qsort(sorted, third, sizeof *sorted, ascending);
+        medians[part] = sorted[third / 2];
+    }
+}
+
+/* What `path` holds, ended by 0; its length, 0 when there is nothing. */
+static size_t contents(const char *path, char *text, size_t size)
+{
+    const int fd = open(path, O_RDONLY | O_CLOEXEC);
+    const ssize_t length = fd >= 0 ? read(fd, text, size - 1) : -1;
+    if (fd >= 0)
+        close(fd);
+    text[length > 0 ? length : 0] = 0;
+    return length > 0 ? (size_t)length : 0;
+}
+
+static uint64_t resident(void)
+{
+    char text[128];
+    unsigned long long pages;
+    return contents("/proc/self/statm", text, sizeof text) && sscanf(text, "%*u %llu", &pages) == 1
+               ? pages * (uint64_t)sysconf(_SC_PAGESIZE)
+               : UNKNOWN_U64;
+}
+
+/* Loader workers are forks of this process, with its command line, or say their name. */
+static bool is_worker(const char *pid, const char *own, size_t own_length)
+{
+    char path[64], text[512];
+    snprintf(path, sizeof path, "/proc/%.20s/comm", pid);
+    if (contents(path, text, sizeof text) && strncmp(text, "pt_data", 7) == 0)
+        return true;
+    snprintf(path, sizeof path, "/proc/%.20s/cmdline", pid);
+    return contents(path, text, sizeof text) == own_length && memcmp(text, own, own_length) == 0;
+}
+
+/* How many there are, and their time on a processor and waiting for a disk, ns (0 where the kernel does not count it). */
+static unsigned workers(uint64_t *cpu_ns, uint64_t *disk_ns)
+{
+    char path[64], children[4096], own[512], text[1024];
+    unsigned count = 0;
+    *cpu_ns = *disk_ns = 0;
+    const long ticks = sysconf(_SC_CLK_TCK);
+    const size_t own_length = contents("/proc/self/cmdline", own, sizeof own);
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *task; tasks && (task = readdir(tasks));) {
+        snprintf(path, sizeof path, "/proc/self/task/%.20s/children", task->d_name);
+        if (task->d_name[0] == '.' || !contents(path, children, sizeof children))
+            continue;
+        char *rest = NULL;
+        for (char *pid = strtok_r(children, " ", &rest); pid; pid = strtok_r(NULL, " ", &rest)) {
+            unsigned long long user, system, disk = 0;
+            if (!is_worker(pid, own, own_length))
+                continue;
+            snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
+            const char *after = contents(path, text, sizeof text) ? strrchr(text, ')') : NULL;
+            /* After the name: state is field 3, utime 14, stime 15, delayacct_blkio_ticks 42. */
+            if (!after ||
+                sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) != 2)
+                continue;
+            const char *field = after + 1;
+            for (int skip = 2; field && skip < 42; skip++)
+                field = strchr(field + 1, ' ');
+            if (field)
+                disk = strtoull(field, NULL, 10);
+            count++;
+            *cpu_ns += (user + system) * 1000000000u / (uint64_t)ticks;
+            *disk_ns += disk * 1000000000u / (uint64_t)ticks;
+        }
+    }
+    if (tasks)
+        closedir(tasks);
+    return count;
+}
+
+static void tell(uint64_t now)
+{
+    struct program_facts *facts = &watch.facts;
+    if (!facts->steps || !link_is_open())
+        return;
+    uint64_t cpu, disk;
+    const unsigned count = workers(&cpu, &disk);
+    if (count >= facts->loader_workers && cpu >= watch.workers_cpu) { /* those that ended take their time with them */
+        facts->loader_workers = count;
+        facts->workers_cpu_ns = cpu - watch.workers_cpu;
+        facts->workers_disk_ns = disk - watch.workers_disk;
+        facts->workers_ns = facts->wall_ns;
+    }
+    thirds(&watch.resident, facts->resident);
+    thirds(&watch.device, facts->device_bytes);
+    link_send(MESSAGE_PROGRAM, facts, sizeof *facts, NULL, 0);
+    watch.told = now;
+}
+
+void watch_step(uint64_t started, uint64_t now, bool warmup)
+{
+    pthread_mutex_lock(&watch.lock);
+    struct program_facts *facts = &watch.facts;
+    const bool compiled = watch.compiled > watch.compiled_before;
+    watch.compiled_before = watch.compiled;
+    if (warmup) {
+        facts->wait_ns = facts->wait_cpu_ns = 0;
+        if (now - watch.told >= TELL_EVERY_NS) {
+            workers(&watch.workers_cpu, &watch.workers_disk);
+            watch.told = now;
+        }
+    } else {
+        facts->steps++;
+        facts->wall_ns += now - started;
+        facts->graph_breaks = watch.breaks;
+        if (compiled) {
+            facts->compiled_steps++;
+            facts->compiled_ns += now - started;
+        }
+        if (now - watch.looked >= LOOK_EVERY_NS) {
+            watch.looked = now;
+            const uint64_t bytes = resident();
+            if (bytes != UNKNOWN_U64)
+                history_add(&watch.resident, bytes);
+            if (watch.allocated)
+                history_add(&watch.device, watch.allocated);
+        }
+        if (now - watch.told >= TELL_EVERY_NS)
+            tell(now);
+    }
+    pthread_mutex_unlock(&watch.lock);
+}
+
+void watch_wait(uint64_t wall_ns, uint64_t cpu_ns)
+{
+    pthread_mutex_lock(&watch.lock);
+    watch.facts.wait_ns += wall_ns;
+    watch.facts.wait_cpu_ns += cpu_ns;
+    pthread_mutex_unlock(&watch.lock);
+}
+
+void watch_compiled(uint64_t compilations, uint64_t breaks)
+{
+    pthread_mutex_lock(&watch.lock);
+    watch.compiled = compilations;
+    watch.breaks = breaks;
+    pthread_mutex_unlock(&watch.lock);
+}
+
+void watch_memory(uint64_t allocated, uint64_t reserved, uint64_t retries)
+{
+    pthread_mutex_lock(&watch.lock);
+    watch.allocated = allocated;
+    watch.facts.reserved_bytes = reserved;
+    watch.facts.allocator_retries = retries;
+    pthread_mutex_unlock(&watch.lock);
+}
+
+void watch_tell(void)
+{
+    pthread_mutex_lock(&watch.lock);
+    tell(clock_now());
+    pthread_mutex_unlock(&watch.lock);
+}

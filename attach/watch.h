@@ -1,0 +1,17 @@
+/* What is looked at beside the records, for the verdict's causes: who waited for data and why, what was compiled anew, how memory goes
+ * from step to step. Looked at when a step ends, and told to the front at most once a second. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+/* A step ended that took from `started` to `now` (ns of clock_now); warm-up is not counted. */
+void watch_step(uint64_t started, uint64_t now, bool warmup);
+/* This thread waited for its data loader so long, and computed so much of that time itself (ns). */
+void watch_wait(uint64_t wall_ns, uint64_t cpu_ns);
+uint64_t watch_thread_cpu(void); /* ns that this thread has computed */
+/* Counts since the program began: compilations of graphs, and where a graph was broken. */
+void watch_compiled(uint64_t compilations, uint64_t breaks);
+/* The framework's allocator on the card: bytes now, and how often it gave its cache back to go on. */
+void watch_memory(uint64_t allocated, uint64_t reserved, uint64_t retries);
+/* Tells what is known, whenever it was told last. */
+void watch_tell(void);
