@@ -1,0 +1,141 @@
+# One of the programs that findings.py runs: `findings_program.py CASE ill|cured`, bound in the way that CASE says, or not. DEVICE is cpu
+# or cuda. TOOL puts one of the rivals around the loop, as its documentation says: traceml, gpuprof. The last line on standard error is
+# the median of the steps by the program's own clock, in ms.
+import contextlib
+import os
+import statistics
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+tool = os.environ.get("TOOL", "")
+around, around_step = contextlib.nullcontext(), contextlib.nullcontext
+if tool == "traceml":
+    import traceml_ai
+
+    traceml_ai.init(mode="auto")
+    around_step = lambda: traceml_ai.trace_step(model)
+if tool == "gpuprof":
+    import gpuprof
+
+    around = gpuprof.profile("findings")
+
+torch.set_num_threads(1)
+torch.manual_seed(0)
+device = os.environ.get("DEVICE", "cpu")
+case, ill = sys.argv[1], sys.argv[2] == "ill"
+D, NARROW = 192, 16
+
+class Block(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.a, self.b = torch.nn.Linear(D, 4 * D), torch.nn.Linear(4 * D, D)
+    def forward(self, x):
+        if case == "layout" and ill:
+            for _ in range(60):
+                x = x.transpose(0, 1).contiguous().transpose(0, 1).contiguous()
+        if case == "launch" and ill:
+            until = time.perf_counter() + 0.02
+            while time.perf_counter() < until:
+                pass
+        if case == "sync" and ill:
+            x.sum().item()
+        return x + self.b(F.gelu(self.a(x)))
+
+class Attention(torch.nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.qkv, self.out = torch.nn.Linear(D, 3 * D), torch.nn.Linear(D, D)
+    def forward(self, x):
+        n, t, _ = x.shape
+        q, k, v = (y.view(n, t, 6, D // 6).transpose(1, 2) for y in self.qkv(x).split(D, 2))
+        if ill:
+            s = q @ k.transpose(-2, -1) / (D // 6) ** 0.5
+            s = s.masked_fill(torch.ones(t, t, dtype=torch.bool).triu(1), float("-inf"))
+            y = torch.softmax(s, -1) @ v
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return x + self.out(y.transpose(1, 2).reshape(n, t, D))
+
+blocks = [Block() for _ in range(1 if case == "optimizer" else 4)]
+if case == "attention":
+    blocks = [Attention() for _ in range(3)]
+if case == "optimizer":
+    blocks = [torch.nn.Sequential(*[torch.nn.Linear(D, D) for _ in range(40)])]
+if case == "loss":  # a narrow head over a large vocabulary
+    blocks.append(torch.nn.Linear(D, NARROW))
+model = torch.nn.Sequential(*blocks).to(device)
+head = torch.nn.Linear(NARROW if case == "loss" else D, 32000 if case == "loss" else 100).to(device)
+parameters = list(model.parameters()) + list(head.parameters())
+if case == "optimizer":
+    optimizer = torch.optim.AdamW(parameters, **({"foreach": False} if ill else {"fused": True}))
+else:
+    optimizer = torch.optim.SGD(parameters, lr=1e-3)
+shape = {"attention": (2, 512, D), "optimizer": (256, D), "loss": (256, D), "layout": (16, 64, D)}.get(case, (512, D))
+x = torch.randn(*shape)
+rows = x.numel() // D
+y = torch.randint(0, 100, (rows,))
+if case == "precision":
+    torch.set_float32_matmul_precision("highest" if ill else "high")
+if case != "copies" or not ill:
+    x = x.to(device)
+y = y.to(device)
+
+def work(seconds):
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
+
+class Data(torch.utils.data.Dataset):
+    def __len__(self):
+        return 60
+    def __getitem__(self, index):
+        if ill and case == "input":
+            time.sleep(0.04)
+        if ill and case == "starved":
+            work(0.15)
+        return index
+
+run = model
+if case == "recompile":
+    run = torch.compile(model, backend="aot_eager", dynamic=False)
+    for _ in range(3):  # its first graph is warm-up's
+        run(x).sum().backward()
+loader = None
+if case in ("input", "starved"):
+    loader = torch.utils.data.DataLoader(Data(), batch_size=None, num_workers=1 if case == "starved" else 0)
+kept = []
+
+
+def one(step):
+    if case == "outside" and ill:
+        time.sleep(0.04)
+    if case == "stall" and ill and step % 10 == 9:
+        time.sleep(0.5)
+    batch = x
+    if case == "recompile" and ill and step % 6 == 5:
+        batch = x[: rows - step]
+    h = run(batch.to(device)).reshape(len(batch) if case == "recompile" else rows, -1)
+    if case == "loss" and not ill:
+        logits, target = head(h)[:, :1000], y
+    else:
+        logits, target = head(h), y[: len(h)]
+    loss = F.cross_entropy(logits, target)
+    optimizer.zero_grad()
+    loss.backward()
+    if case == "creep" and ill:
+        kept.append(torch.ones(1 << 20) * step)
+    optimizer.step()
+
+
+times = []
+with around:
+    before = time.perf_counter()
+    for step in loader if loader else range(60):
+        with around_step():
+            one(step)
+        now = time.perf_counter()
+        times.append(now - before)
+        before = now
+print("%.3f" % (1e3 * statistics.median(times[5:])), file=sys.stderr)
