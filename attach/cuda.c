@@ -20,6 +20,7 @@ static struct {
     struct probe probe;
     pid_t pid;
     _Atomic bool watched;
+    bool seen; /* something has run on the card: this is a program of the card's, not one that merely looked for it */
     struct {
         int32_t context, place;
         uint8_t kernel_class;
@@ -53,9 +54,22 @@ static int32_t place_of(int32_t context, enum kernel_class kernel_class)
     return cuda.cache[at].place - 1;
 }
 
+static void say_device(void);
+
+/* Programs ask for cards and go on without: the device is the card, and operators of the processor are no records any more, from
+ * its first kernel on. */
+static void see(void)
+{
+    cuda.seen = true;
+    say_device();
+    where_record(false, false);
+}
+
 static void event(void *unused, uint64_t step, const struct kernel_event *event)
 {
     (void)unused;
+    if (!cuda.seen && (event->kind == EVENT_KERNEL || event->kind == EVENT_COPY || event->kind == EVENT_MEMSET))
+        see();
     static const uint8_t kinds[] = {[EVENT_KERNEL] = RECORD_KERNEL,
                                     [EVENT_COPY] = RECORD_COPY,
                                     [EVENT_MEMSET] = RECORD_MEMSET,
@@ -168,7 +182,6 @@ int InitializeInjection(void)
     snprintf(text, sizeof text, "CUPTI %u (%s); the program's own torch.profiler gets no rows of the GPU meanwhile",
              api.version, api.path);
     link_note("kernels", text);
-    say_device();
     cupti_source_watch(cuda.source);
     atomic_store(&cuda.watched, true);
     atexit(at_exit);

@@ -24,7 +24,6 @@ static struct {
 
 EXPORT int steptop_attach_open(void);
 EXPORT int steptop_attach_layers_only(void);
-EXPORT int steptop_attach_on_card(void);
 EXPORT int32_t steptop_attach_scope(int32_t parent, const char *name, int64_t parameter_bytes);
 EXPORT void steptop_attach_note(const char *key, const char *text);
 EXPORT int steptop_attach_find(char *why, unsigned size);
@@ -56,11 +55,6 @@ int steptop_attach_open(void)
 int steptop_attach_layers_only(void)
 {
     return link_settings()->layers_only;
-}
-
-int steptop_attach_on_card(void)
-{
-    return cuda_is_watched();
 }
 
 int32_t steptop_attach_scope(int32_t parent, const char *name, int64_t parameter_bytes)

@@ -98,11 +98,13 @@ static bool spread(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "median", summary->median * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_interval(finding, summary->median_low * 1e-6, summary->median_high * 1e-6);
     evidence_add(facts, finding, "mean", summary->mean * 1e-6, "ms", EVIDENCE_MEASURED);
-    finding->gain = fmax(0, 1 - summary->p5 / summary->mean);
-    finding->sentence = sentence(
-        facts,
-        "Steps spread: %s is %.2g times the median, and the mean step takes %.0f %% longer than the fastest ones.",
-        many ? "p99" : "p95", tail / summary->median, (summary->mean / summary->p5 - 1) * 100);
+    double above = 0;
+    for (size_t i = 0; i < facts->total->sample_count; i++)
+        above += fmax(0, (double)facts->total->samples_ns[i] - summary->median);
+    finding->gain = above / samples_sum(facts->total);
+    finding->sentence =
+        sentence(facts, "Steps spread: %s is %.2g times the median; what is above it takes %.0f %% of all time.",
+                 many ? "p99" : "p95", tail / summary->median, finding->gain * 100);
     finding->confidence = CONFIDENCE_POSSIBLE;
     finding->view = SHOWN_IN_TIMELINE;
     return true;
@@ -141,20 +143,37 @@ static const char *slower_kernel(const struct facts *facts)
     return name;
 }
 
+/* Median distance of samples from the median of their own third: what steps differ by apart from any drift. */
+static double noise_within(const struct facts *facts, const uint64_t *samples, size_t count, const double medians[3])
+{
+    uint64_t *distances = arena_array(facts->arena, uint64_t, count + 1);
+    const size_t third = count / 3;
+    for (size_t i = 0; i < count; i++) {
+        const double own = medians[i < third ? 0 : i < count - third ? 1 : 2];
+        distances[i] = (uint64_t)fabs((double)samples[i] - own);
+    }
+    return median_of(facts, distances, count);
+}
+
 static bool drift(const struct facts *facts, struct finding *finding)
 {
     const struct report_phase *total = facts->total;
     const size_t third = total->sample_count / 3;
-    if (third < 4 || !(total->summary.drift >= DRIFT_MADS))
+    if (third < 4)
         return false;
     const double first = median_of(facts, total->samples_ns, third);
+    const double middle = median_of(facts, total->samples_ns + third, total->sample_count - 2 * third);
     const double last = median_of(facts, total->samples_ns + total->sample_count - third, third);
-    if (!(last / first - 1 >= DRIFT_LEAST))
+    const double noise =
+        noise_within(facts, total->samples_ns, total->sample_count, (const double[]){first, middle, last});
+    /* What grows does so in the middle, too; a neighbour that begins makes a jump. */
+    if (!(last / first - 1 >= DRIFT_LEAST) || !(last - first >= DRIFT_MADS * noise) ||
+        middle - first < DRIFT_BETWEEN * (last - first) || last - middle < DRIFT_BETWEEN * (last - first))
         return false;
     finding->kernel = slower_kernel(facts);
     evidence_add(facts, finding, "first third", first * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "last third", last * 1e-6, "ms", EVIDENCE_MEASURED);
-    evidence_add(facts, finding, "drift", total->summary.drift, "MAD", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "what steps of a third differ by", noise * 1e-6, "ms", EVIDENCE_MEASURED);
     finding->gain = 1 - first / last;
     finding->sentence =
         sentence(facts, "The run becomes slower: the last third of its steps takes %.0f %% longer than the first%s%s.",
@@ -174,9 +193,9 @@ const struct rule rules_steps[] = {
      "the steps are as long with the same shapes all along", false, recompile},
     {"warmup", "the first counted step is an outlier", "More warm-up steps",
      "the first step is long after more of them, too", false, warmup},
-    {"drift", "the last third of the steps is slower than the first by 3 MADs and 3 %",
+    {"drift", "the last third of the steps is slower than the first by 3 MADs and 5 %, and the middle lies between",
      "Look for what grows: lists, graphs that are kept, memory, heat", "a longer run becomes fast again", false, drift},
-    {"spread", "of 20 steps and more, p99 (p95 below 100) is 1.3 times the median",
+    {"spread", "of 20 steps and more, p99 (p95 below 100) is 1.3 times the median, and 3 % of all time lies above it",
      "Pin threads, give the machine to this run alone, or make what steps do alike",
      "steps of the same work spread as far on an idle machine", false, spread},
 };

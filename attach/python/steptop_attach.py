@@ -134,7 +134,7 @@ class Hook:
                 return
             torch = self.torch
             self.library.note("program", "PyTorch %s, Python %s" % (torch.__version__, sys.version.split()[0]))
-            on_card = bool(self.library.plain.steptop_attach_on_card()) or torch.cuda.is_initialized()
+            on_card = torch.cuda.is_initialized()  # not merely asked for
             self.attribution = self.attribute(not on_card)
             self.library.note("attribution", self.attribution)
             self.opened = True

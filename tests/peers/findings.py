@@ -18,7 +18,7 @@ CASES = {  # rule: (ill, cured) arguments of a run of our own, or a program abov
     "sync": None, "copies": None, "precision": None,  # on a card: DEVICE=cuda
 }
 RULE = {"starved": "input"}  # where a case is not called as its rule
-WORDS = {"starved": "1 worker computes all the time", "input": "no workers and mostly waits itself"}  # that its sentence holds
+WORDS = {"starved": "1 worker computes all the time", "input": "no workers and computes on the thread"}  # that its sentence holds
 NO_GAIN = ("creep",)  # rules that cannot tell
 CARD = ("sync", "copies", "precision")
 TURNS = int(os.environ.get("TURNS", "3"))

@@ -25,7 +25,15 @@ torch.set_num_threads(1)
 torch.manual_seed(0)
 device = os.environ.get("DEVICE", "cpu")
 case, ill = sys.argv[1], sys.argv[2] == "ill"
-D, NARROW = 192, 16
+on_card = device == "cuda"
+D, NARROW, HEADS = (1024, 64, 8) if on_card else (192, 16, 6)
+if on_card:
+    torch.set_float32_matmul_precision("high")
+
+def work(seconds):
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        pass
 
 class Block(torch.nn.Module):
     def __init__(self):
@@ -36,12 +44,13 @@ class Block(torch.nn.Module):
             for _ in range(60):
                 x = x.transpose(0, 1).contiguous().transpose(0, 1).contiguous()
         if case == "launch" and ill:
-            until = time.perf_counter() + 0.02
-            while time.perf_counter() < until:
-                pass
+            work(0.002 if on_card else 0.02)
         if case == "sync" and ill:
             x.sum().item()
-        return x + self.b(F.gelu(self.a(x)))
+        y = F.gelu(self.a(x))
+        if case == "sync" and ill:
+            y[0, 0].item()
+        return x + self.b(y)
 
 class Attention(torch.nn.Module):
     def __init__(self):
@@ -49,30 +58,33 @@ class Attention(torch.nn.Module):
         self.qkv, self.out = torch.nn.Linear(D, 3 * D), torch.nn.Linear(D, D)
     def forward(self, x):
         n, t, _ = x.shape
-        q, k, v = (y.view(n, t, 6, D // 6).transpose(1, 2) for y in self.qkv(x).split(D, 2))
+        q, k, v = (y.view(n, t, HEADS, D // HEADS).transpose(1, 2) for y in self.qkv(x).split(D, 2))
         if ill:
-            s = q @ k.transpose(-2, -1) / (D // 6) ** 0.5
-            s = s.masked_fill(torch.ones(t, t, dtype=torch.bool).triu(1), float("-inf"))
+            s = q @ k.transpose(-2, -1) / (D // HEADS) ** 0.5
+            s = s.masked_fill(torch.ones(t, t, dtype=torch.bool, device=x.device).triu(1), float("-inf"))
             y = torch.softmax(s, -1) @ v
         else:
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return x + self.out(y.transpose(1, 2).reshape(n, t, D))
 
-blocks = [Block() for _ in range(1 if case == "optimizer" else 4)]
+blocks = [Block() for _ in range(12 if on_card else 4)]
 if case == "attention":
     blocks = [Attention() for _ in range(3)]
 if case == "optimizer":
-    blocks = [torch.nn.Sequential(*[torch.nn.Linear(D, D) for _ in range(40)])]
+    wide = 1024  # few products of many weights
+    blocks = [torch.nn.Linear(D, wide), *[torch.nn.Linear(wide, wide) for _ in range(40 if on_card else 8)], torch.nn.Linear(wide, D)]
 if case == "loss":  # a narrow head over a large vocabulary
     blocks.append(torch.nn.Linear(D, NARROW))
 model = torch.nn.Sequential(*blocks).to(device)
-head = torch.nn.Linear(NARROW if case == "loss" else D, 32000 if case == "loss" else 100).to(device)
+head = torch.nn.Linear(NARROW if case == "loss" else D, 32000 if case == "loss" and ill else 100).to(device)
 parameters = list(model.parameters()) + list(head.parameters())
 if case == "optimizer":
     optimizer = torch.optim.AdamW(parameters, **({"foreach": False} if ill else {"fused": True}))
 else:
     optimizer = torch.optim.SGD(parameters, lr=1e-3)
-shape = {"attention": (2, 512, D), "optimizer": (256, D), "loss": (256, D), "layout": (16, 64, D)}.get(case, (512, D))
+shape = {"attention": (2, 512, D), "optimizer": (64, D), "loss": (256, D), "layout": (16, 64, D)}.get(case, (512, D))
+if on_card:
+    shape = {"attention": (8, 1024, D), "layout": (64, 64, D)}.get(case, (4096, D))
 x = torch.randn(*shape)
 rows = x.numel() // D
 y = torch.randint(0, 100, (rows,))
@@ -82,19 +94,14 @@ if case != "copies" or not ill:
     x = x.to(device)
 y = y.to(device)
 
-def work(seconds):
-    until = time.perf_counter() + seconds
-    while time.perf_counter() < until:
-        pass
-
 class Data(torch.utils.data.Dataset):
     def __len__(self):
         return 60
     def __getitem__(self, index):
-        if ill and case == "input":
-            time.sleep(0.04)
-        if ill and case == "starved":
-            work(0.15)
+        if case == "input" and ill:
+            work(0.1)
+        if case == "starved":
+            work(0.3 if ill else 0.02)
         return index
 
 run = model
@@ -102,26 +109,20 @@ if case == "recompile":
     run = torch.compile(model, backend="aot_eager", dynamic=False)
     for _ in range(3):  # its first graph is warm-up's
         run(x).sum().backward()
-loader = None
-if case in ("input", "starved"):
-    loader = torch.utils.data.DataLoader(Data(), batch_size=None, num_workers=1 if case == "starved" else 0)
+loader = torch.utils.data.DataLoader(Data(), batch_size=None, num_workers=1 if case == "starved" else 0)
 kept = []
 
 
 def one(step):
     if case == "outside" and ill:
-        time.sleep(0.04)
+        work(0.1)
     if case == "stall" and ill and step % 10 == 9:
-        time.sleep(0.5)
+        time.sleep(1)
     batch = x
     if case == "recompile" and ill and step % 6 == 5:
         batch = x[: rows - step]
     h = run(batch.to(device)).reshape(len(batch) if case == "recompile" else rows, -1)
-    if case == "loss" and not ill:
-        logits, target = head(h)[:, :1000], y
-    else:
-        logits, target = head(h), y[: len(h)]
-    loss = F.cross_entropy(logits, target)
+    loss = F.cross_entropy(head(h), y[: len(h)])
     optimizer.zero_grad()
     loss.backward()
     if case == "creep" and ill:
@@ -132,7 +133,7 @@ def one(step):
 times = []
 with around:
     before = time.perf_counter()
-    for step in loader if loader else range(60):
+    for step in loader:
         with around_step():
             one(step)
         now = time.perf_counter()

@@ -268,8 +268,13 @@ static void make_drift(struct report *report, bool cured)
 {
     struct report_cell *cell = document(report, 30);
     kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
-    for (size_t i = 20; !cured && i < 30; i++)
-        cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[i] = (uint64_t)(STEP * 1.25);
+    for (size_t i = 10; i < 30; i++) { /* it grows; the twin jumps once, as when a neighbour begins */
+        const double grown = i < 20 ? 1.12 : 1.25;
+        cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[i] = (uint64_t)(STEP * (!cured   ? grown
+                                                                                             : i < 20 ? 1
+                                                                                                      : 1.25)) +
+                                                                          i * 7 % 5 * 5000;
+    }
 }
 
 static void make_spread(struct report *report, bool cured)
@@ -461,7 +466,7 @@ static const struct ill ills[] = {
     {"launch", 0.59, make_launch},       {"launch", 0.61, make_launch_card},
     {"copies", 0.30, make_copies},       {"threads", 0.48, make_threads},
     {"stall", 0.333, make_stall},        {"warmup", 0.50, make_warmup},
-    {"drift", 0.20, make_drift},         {"spread", 0.0917, make_spread},
+    {"drift", 0.20, make_drift},         {"spread", 0.0908, make_spread},
     {"layout", 0.30, make_layout},       {"optimizer", 0.40, make_optimizer},
     {"loss", 0.50, make_loss},           {"precision", 0.92, make_precision},
     {"attention", 0.50, make_attention}, {"fusion", 0.30, make_fusion},
