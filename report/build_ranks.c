@@ -9,9 +9,10 @@
 
 struct launch {
     uint64_t start, end;
-    uint32_t step;
+    uint32_t step, name;
     int32_t place;
-    bool collective;
+    bool collective, product, backward;
+    double flops;
 };
 
 struct launches {
@@ -34,9 +35,16 @@ static void take_launches(const struct rank *rank, int pass, struct launches *la
         const struct record *record = aggregate_record(rank->aggregate, first + i);
         if (record->pass != pass || !record_is_work(record->kind) || record->flags & RECORD_WARMUP)
             continue;
-        const bool collective = places_at(&rank->places, record->place)->kernel_class == CLASS_COLLECTIVE;
-        vec_push(&launches->list,
-                 ((struct launch){record->start, record->end, record->step, record->place, collective}));
+        const struct place *place = places_at(&rank->places, record->place);
+        vec_push(&launches->list, ((struct launch){.start = record->start,
+                                                   .end = record->end,
+                                                   .step = record->step,
+                                                   .name = record->name,
+                                                   .place = record->place,
+                                                   .collective = place->kernel_class == CLASS_COLLECTIVE,
+                                                   .product = place->kernel_class == CLASS_MATMUL,
+                                                   .backward = place->phase == PHASE_BWD,
+                                                   .flops = place->flops}));
     }
     if (launches->list.count)
         qsort(launches->list.items, launches->list.count, sizeof(struct launch), by_step_and_start);
@@ -54,14 +62,16 @@ static size_t step_launches(const struct launches *launches, uint32_t step, size
     return count;
 }
 
-/* Time in which at least one of the launches ran: of all, of collectives, of all others. They are in order of start. */
-enum which { ALL, COLLECTIVES, OTHERS };
+/* Time in which at least one of the launches ran: of all, of collectives, of all others, of those in backward. They are in order of
+ * start. */
+enum which { ALL, COLLECTIVES, OTHERS, BACKWARD };
 static uint64_t union_of(const struct launch *launches, size_t count, enum which which)
 {
     uint64_t total = 0, until = 0;
     for (size_t i = 0; i < count; i++) {
         const struct launch *launch = &launches[i];
-        if ((which == COLLECTIVES && !launch->collective) || (which == OTHERS && launch->collective))
+        if ((which == COLLECTIVES && !launch->collective) || (which >= OTHERS && launch->collective) ||
+            (which == BACKWARD && !launch->backward))
             continue;
         const uint64_t from = launch->start > until ? launch->start : until;
         if (launch->end > from)
@@ -124,6 +134,7 @@ static void add_step(struct report_cell *cell, const struct run *run, const stru
         row->steps++;
         row->communication_ns += (double)union_of(launches, count, COLLECTIVES);
         row->compute_ns += (double)others;
+        row->backward_ns += (double)union_of(launches, count, BACKWARD);
         row->exposed_ns += (double)(busy - others);
         for (size_t i = 0; i < count; i++) {
             const uint64_t last = launches[i].collective ? last_arrival(all, ranks, step, launches[i].place) : 0;
@@ -142,14 +153,70 @@ static void add_step(struct report_cell *cell, const struct run *run, const stru
     }
 }
 
+/* Products of one kernel and size, beside a collective and alone; what is beside one for a part of its time is neither. */
+struct products {
+    uint32_t name;
+    double flops, beside_ns, beside, alone_ns, alone;
+};
+
+static double product_slow(const struct launches *launches)
+{
+    VEC(struct products) groups = {0};
+    uint64_t from = 0, until = 0; /* the collectives so far, as far as they hang together */
+    uint32_t step = UINT32_MAX;
+    for (size_t i = 0; i < launches->list.count; i++) {
+        const struct launch *launch = &launches->list.items[i];
+        if (launch->step != step) {
+            step = launch->step;
+            from = until = 0;
+        }
+        if (launch->collective) {
+            from = launch->start > until ? launch->start : from;
+            until = launch->end > until ? launch->end : until;
+        }
+        if (!launch->product)
+            continue;
+        bool alone = launch->start >= until, beside = launch->start >= from && launch->end <= until;
+        for (size_t k = i + 1; k < launches->list.count && alone; k++) {
+            const struct launch *later = &launches->list.items[k];
+            if (later->step != step || later->start >= launch->end)
+                break;
+            alone = !later->collective;
+        }
+        if (!alone && !beside)
+            continue;
+        struct products *group = NULL;
+        for (size_t g = 0; g < groups.count && !group; g++)
+            if (groups.items[g].name == launch->name && groups.items[g].flops == launch->flops)
+                group = &groups.items[g];
+        if (!group) {
+            vec_push(&groups, ((struct products){.name = launch->name, .flops = launch->flops}));
+            group = &groups.items[groups.count - 1];
+        }
+        const double took = (double)(launch->end - launch->start);
+        if (beside)
+            group->beside_ns += took, group->beside++;
+        else
+            group->alone_ns += took, group->alone++;
+    }
+    double beside = 0, expected = 0;
+    for (size_t g = 0; g < groups.count; g++)
+        if (groups.items[g].beside > 0 && groups.items[g].alone > 0) {
+            beside += groups.items[g].beside_ns;
+            expected += groups.items[g].beside * groups.items[g].alone_ns / groups.items[g].alone;
+        }
+    vec_release(&groups);
+    return expected > 0 ? beside / expected : UNKNOWN_DOUBLE;
+}
+
 static void means(struct report_cell *cell, const struct run *run, int pass)
 {
     for (size_t r = 0; r < cell->rank_count; r++) {
         struct report_rank *row = &cell->ranks[r];
         const struct rank *rank = run_rank(run, r);
         const double steps = row->steps ? (double)row->steps : UNKNOWN_DOUBLE;
-        double *const sums[] = {&row->communication_ns, &row->compute_ns, &row->exposed_ns, &row->wait_ns,
-                                &row->transfer_ns};
+        double *const sums[] = {&row->communication_ns, &row->compute_ns,  &row->exposed_ns,
+                                &row->wait_ns,          &row->transfer_ns, &row->backward_ns};
         for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
             *sums[i] /= steps;
         double total = 0, timed = 0;
@@ -178,7 +245,7 @@ static void command_ranks(struct report_cell *cell, const struct run *run, int p
         row->steps = idle.steps;
         row->step_ns = wall->n ? (double)wall->total / (double)wall->n : UNKNOWN_DOUBLE;
         row->communication_ns = row->wait_ns = row->transfer_ns = UNKNOWN_DOUBLE;
-        row->compute_ns = row->exposed_ns = UNKNOWN_DOUBLE;
+        row->compute_ns = row->exposed_ns = row->backward_ns = row->product_slow = UNKNOWN_DOUBLE;
         if (!idle.steps)
             continue;
         uint64_t nothing = 0;
@@ -233,6 +300,8 @@ void cell_build_ranks(struct report_cell *cell, const struct run *run)
         i += step_launches(&all[0], step, &from);
     }
     means(cell, run, pass);
+    for (size_t r = 0; r < ranks; r++)
+        cell->ranks[r].product_slow = product_slow(&all[r]);
     for (size_t r = 0; r < ranks; r++)
         vec_release(&all[r].list);
     free(all);

@@ -1,4 +1,5 @@
 /* CSV, one row a cell, pass and phase: the statistics of its steps, for a spreadsheet or a data frame. */
+#include "report/axis.h"
 #include "report/emit.h"
 #include "report/escape.h"
 #include "report/fields.h"
@@ -116,6 +117,46 @@ static void put_resident(const struct csv_row *row, struct strbuf *out)
     put_bytes(out, row->cell->memory.resident_peak);
 }
 
+/* Of several ranks, where the pass is the one that they are told of: the longest. */
+static const struct report_cell *ranks_of(const struct csv_row *row)
+{
+    int last = PASS_COUNT - 1;
+    while (last > 0 && !row->cell->passes[last].present)
+        last--;
+    return row->phase && row->which == PHASE_COUNT && row->pass == last && row->cell->rank_count > 1 ? row->cell : NULL;
+}
+#define RANKS(name, member)                                                                                            \
+    static void name(const struct csv_row *row, struct strbuf *out)                                                    \
+    {                                                                                                                  \
+        const struct report_cell *cell = ranks_of(row);                                                                \
+        double sum = 0;                                                                                                \
+        for (size_t r = 0; cell && r < cell->rank_count; r++)                                                          \
+            sum += cell->ranks[r].member;                                                                              \
+        if (cell)                                                                                                      \
+            put_number(out, sum / (double)cell->rank_count);                                                           \
+    }
+RANKS(put_communication, communication_ns)
+RANKS(put_exposed, exposed_ns)
+RANKS(put_wait, wait_ns)
+RANKS(put_transfer, transfer_ns)
+RANKS(put_product_slow, product_slow)
+
+static void put_slowest(const struct csv_row *row, struct strbuf *out)
+{
+    const struct report_cell *cell = ranks_of(row);
+    double most = UNKNOWN_DOUBLE;
+    for (size_t r = 0; cell && r < cell->rank_count; r++)
+        most = most >= cell->ranks[r].step_ns ? most : cell->ranks[r].step_ns;
+    put_number(out, most);
+}
+
+static void put_tokens(const struct csv_row *row, struct strbuf *out)
+{
+    if (row->phase && row->which == PHASE_COUNT && row->phase->summary.n &&
+        row->cell->requested.collective == COLLECTIVE_NONE)
+        put_number(out, cell_tokens(row->cell) / row->phase->summary.mean * 1e9);
+}
+
 static const struct csv_column {
     const char *name;
     void (*put)(const struct csv_row *row, struct strbuf *out);
@@ -158,6 +199,13 @@ static const struct csv_column {
     {"p95_ns", put_p95},
     {"p99_ns", put_p99},
     {"overhead", put_overhead},
+    {"tokens_per_s", put_tokens},
+    {"slowest_rank_ns", put_slowest},
+    {"communication_ns", put_communication},
+    {"exposed_ns", put_exposed},
+    {"wait_ns", put_wait},
+    {"transfer_ns", put_transfer},
+    {"product_slow", put_product_slow},
     {"step_flops", put_flops},
     {"planned_bytes", put_planned},
     {"resident_peak_bytes", put_resident},

@@ -28,8 +28,8 @@ static double slowest_step(const struct report_cell *cell)
 
 static void rank_table(const struct report *report, struct strbuf *out)
 {
-    static const char *const numbers[] = {"rank",    "step ms",     "communication ms", "share %",
-                                          "wait ms", "transfer ms", "exposed ms",       "overlap %"};
+    static const char *const numbers[] = {"rank",        "step ms",    "communication ms", "share %",   "wait ms",
+                                          "transfer ms", "exposed ms", "overlap %",        "products x"};
     struct pipe_table table = {0};
     pipe_add_column(&table, "cell", PIPE_TEXT);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -52,9 +52,49 @@ static void rank_table(const struct report *report, struct strbuf *out)
             pipe_number(&table, "%.3f", ms(rank->exposed_ns));
             pipe_number(&table, "%.1f",
                         rank->communication_ns > 0 ? 100 * hidden / rank->communication_ns : UNKNOWN_DOUBLE);
+            pipe_number(&table, "%.2f", rank->product_slow);
         }
     }
     pipe_finish(&table, out);
+}
+
+/* Gradients can be on their way while backward makes others: where that is the whole of communication, is backward long enough, and
+ * if it is, is no more exposed than the last bucket and a tenth of the rest? */
+#define HIDDEN_REST 0.1
+
+static void hiding_said(const struct report *report, struct strbuf *out)
+{
+    for (size_t i = 0; i < report->cells.count; i++) {
+        const struct report_cell *cell = report->cells.items[i];
+        double transfer = 0, backward = 0, exposed = 0, wait = 0;
+        if (!has_ranks(cell) || !cell->collective_count ||
+            (cell->requested.parallel != PARALLEL_OVERLAP && cell->requested.parallel != PARALLEL_BUCKET))
+            continue;
+        for (size_t r = 0; r < cell->rank_count; r++) {
+            transfer += cell->ranks[r].transfer_ns / (double)cell->rank_count;
+            backward += cell->ranks[r].backward_ns / (double)cell->rank_count;
+            exposed += cell->ranks[r].exposed_ns / (double)cell->rank_count;
+            wait += cell->ranks[r].wait_ns / (double)cell->rank_count;
+        }
+        const double last = cell->collectives[cell->collective_count - 1].transfer_ns;
+        if (!is_known(transfer) || !is_known(backward) || !is_known(exposed))
+            continue;
+        strbuf_puts(out, "\n");
+        markdown_title(cell, out);
+        if (transfer > backward)
+            strbuf_printf(
+                out, ": communication cannot hide: it moves bytes for %.3f ms and backward computes for %.3f ms.%s\n",
+                ms(transfer), ms(backward),
+                cell->requested.gradient_dtype == GRADIENTS_FP32
+                    ? " Gradients in bf16 (--grad-dtype bf16) take half of the way."
+                    : "");
+        else
+            strbuf_printf(out,
+                          ": communication %s behind backward (%.3f ms): of its %.3f ms (%.3f of them wait for a "
+                          "rank) %.3f are exposed; the last one moves bytes for %.3f ms.\n",
+                          exposed <= last + HIDDEN_REST * (wait + transfer) ? "hides" : "could hide and does not",
+                          ms(backward), ms(wait + transfer), ms(wait), ms(exposed), ms(last));
+    }
 }
 
 #define MOST_COLLECTIVES 12
@@ -184,9 +224,11 @@ void markdown_ranks(const struct report *report, struct strbuf *out)
     strbuf_puts(out,
                 "\n## Several ranks\n\nMeans over the profiled steps that all ranks hold records of; step ms over the "
                 "timed ones. A collective's time is wait, until the last rank comes to it, and transfer. Exposed is "
-                "communication beside which the rank computes nothing; overlap is the rest of it. batch_size is a "
-                "rank's.\n\n");
+                "communication beside which the rank computes nothing; overlap is the rest of it; products x: how much "
+                "longer the "
+                "same matrix products take beside a collective than alone. batch_size is a rank's.\n\n");
     rank_table(report, out);
+    hiding_said(report, out);
     strbuf_puts(out,
                 "\nBus bandwidth is algbw times 2(n-1)/n for all-reduce, (n-1)/n for reduce-scatter and all-gather, by "
                 "the transfer time; the first collectives of a step.\n\n");

@@ -1,5 +1,6 @@
 /* What a reader wants who reads ten lines: where it ran, what each of the first cells took, what took most of it, and what may have
  * to be excused. */
+#include "report/axis.h"
 #include "report/compare.h"
 #include "report/contention.h"
 #include "report/escape.h"
@@ -89,8 +90,9 @@ static void cell_line(const struct report_cell *cell, struct strbuf *out)
     for (int phase = 0; phase < PHASE_COUNT; phase++)
         if (times->phases[phase].summary.n && pass != PASS_FWD)
             strbuf_printf(out, ", %s %.4g", phase_name((enum phase)phase), times->phases[phase].summary.median * 1e-6);
-    const double tokens = (double)cell->requested.batch_size * (double)cell->requested.context_length;
-    strbuf_printf(out, "; %.4g tokens/s", tokens / step * 1e9);
+    if (cell->requested.collective == COLLECTIVE_NONE)
+        strbuf_printf(out, "; %.4g tokens/s%s", cell_tokens(cell) / step * 1e9,
+                      cell->requested.ranks > 1 ? " of all ranks" : "");
     if (is_known(cell->flops[pass]))
         strbuf_printf(out, ", %.4g GFLOP/s (modelled)", cell->flops[pass] / step);
     if (is_known_u64(cell->memory.planned_total))

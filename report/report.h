@@ -122,6 +122,8 @@ struct report_rank {
     uint32_t rank;
     uint64_t steps;
     double step_ns, compute_ns, communication_ns, exposed_ns, wait_ns, transfer_ns;
+    double backward_ns;  /* of compute_ns, in backward */
+    double product_slow; /* matrix products beside a collective ÷ the same ones alone, by total time */
     uint64_t resident_peak;
 };
 /* A collective of the plan: means over its calls on all ranks. */

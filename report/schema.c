@@ -505,6 +505,8 @@ static const struct field rank_list[] = {
     {"exposed_ns", FIELD_DOUBLE, AT(struct report_rank, exposed_ns), "of that, beside nothing else"},
     {"wait_ns", FIELD_DOUBLE, AT(struct report_rank, wait_ns), "until the last rank came"},
     {"transfer_ns", FIELD_DOUBLE, AT(struct report_rank, transfer_ns), "from then on"},
+    {"backward_ns", FIELD_DOUBLE, AT(struct report_rank, backward_ns), "of compute_ns, in backward"},
+    {"product_slow", FIELD_DOUBLE, AT(struct report_rank, product_slow), "products beside a collective ÷ alone"},
     {"resident_peak", FIELD_UNSIGNED, AT(struct report_rank, resident_peak), "bytes of the process"},
 };
 SET(rank, struct report_rank, "a rank");

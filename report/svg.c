@@ -157,6 +157,8 @@ static const struct {
 } overviews[OVERVIEW_COUNT] = {
     [OVERVIEW_CELLS] = {"cells", "A step of every cell, by phase, on one scale (measured, medians)", draw_cells},
     [OVERVIEW_SWEEP] = {"sweep", "A step's time (measured) and memory (planned) over what was swept", draw_sweep},
+    [OVERVIEW_RANKS] = {"ranks", "What a rank computed and communicated in a step (measured), on one scale",
+                        draw_ranks},
 };
 
 const char *overview_name(enum overview overview)

@@ -8,8 +8,9 @@ const char *picture_name(enum picture picture); /* "classes", for file names */
 /* One picture of one cell, alone in an SVG document; false, and nothing appended, when the cell has no data for it. */
 bool picture_draw(enum picture picture, const struct report_cell *cell, struct strbuf *out);
 
-/* Pictures of the report as a whole: cells side by side on one scale, and lines over an axis that is swept. */
-enum overview { OVERVIEW_CELLS, OVERVIEW_SWEEP, OVERVIEW_COUNT };
+/* Pictures of the report as a whole: cells side by side on one scale, lines over an axis that is swept, and what
+ * ranks computed and communicated. */
+enum overview { OVERVIEW_CELLS, OVERVIEW_SWEEP, OVERVIEW_RANKS, OVERVIEW_COUNT };
 const char *overview_name(enum overview overview); /* "cells", for file names */
 bool overview_draw(enum overview overview, const struct report *report, struct strbuf *out);
 
@@ -38,9 +39,10 @@ double round_step(double most, int marks);
 double byte_unit(double most, const char **name);
 double time_unit(double most_ns, const char **name);
 
-/* Of the whole report: svg_overview.c. */
+/* Of the whole report: svg_overview.c, svg_ranks.c. */
 bool draw_cells(struct canvas *canvas, const struct report *report);
 bool draw_sweep(struct canvas *canvas, const struct report *report);
+bool draw_ranks(struct canvas *canvas, const struct report *report);
 
 /* Draws on a canvas whose width is set and sets its height; false without data. svg_charts.c, svg_memory.c. */
 bool draw_classes(struct canvas *canvas, const struct report_cell *cell);

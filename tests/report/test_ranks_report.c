@@ -2,7 +2,9 @@
  * exposed, and what is left out because not all ranks have it. */
 #include "profiler/live.h"
 #include "report/build.h"
+#include "report/emit.h"
 #include "report/markdown.h"
+#include "report/svg.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -78,6 +80,10 @@ static void waiting_and_transfer_are_told_apart(void **state)
     assert_true(first->compute_ns == 150 && first->exposed_ns == 50);
     assert_true(second->communication_ns == 50 && second->wait_ns == 0 && second->transfer_ns == 50);
     assert_true(second->compute_ns == 151 && second->exposed_ns == 49);
+    assert_true(first->backward_ns == 150 && second->backward_ns == 151);
+    /* Of rank 0 the product beside the collective takes 50 ns, the same alone 100; rank 1 has none wholly beside it. */
+    assert_true(first->product_slow == 0.5);
+    assert_false(is_known(second->product_slow));
     assert_int_equal(report.collective_count, 1);
     assert_int_equal(report.collectives[0].bytes, 1000000); /* read and written in place: 2 MB of traffic */
     assert_int_equal(report.collectives[0].calls, 2);
@@ -117,9 +123,112 @@ static void a_collective_is_a_row(void **state)
     report_free(&report);
 }
 
+static struct report_cell *bucket_cell(struct report *report, struct report_rank *ranks, double transfer,
+                                       double backward)
+{
+    static struct report_collective collectives[2] = {{.op = "all_reduce", .scope = "a", .bytes = 1000, .calls = 2},
+                                                      {.op = "all_reduce", .scope = "b", .bytes = 1000, .calls = 2}};
+    struct report_cell *cell = report_add_cell(report);
+    cell_default(&cell->requested);
+    cell->requested.ranks = 2;
+    cell->requested.parallel = PARALLEL_BUCKET;
+    cell->requested.passes = PASS_BIT(PASS_TRAIN_STEP);
+    for (int r = 0; r < 2; r++)
+        ranks[r] = (struct report_rank){.rank = (uint32_t)r,
+                                        .steps = 1,
+                                        .step_ns = 20e6 + r * 1e6,
+                                        .communication_ns = transfer + 1e6,
+                                        .wait_ns = 1e6,
+                                        .transfer_ns = transfer,
+                                        .exposed_ns = 2e6,
+                                        .compute_ns = 18e6,
+                                        .backward_ns = backward,
+                                        .product_slow = 1.25};
+    collectives[1].transfer_ns = 1.5e6;
+    cell->ranks = ranks;
+    cell->rank_count = 2;
+    cell->collectives = collectives;
+    cell->collective_count = 2;
+    cell->passes[PASS_TRAIN_STEP].present = true;
+    cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].summary = (struct summary){.n = 10, .mean = 20e6};
+    return cell;
+}
+
+/* Whether communication can hide, and whether it does; the figures of all ranks in a spreadsheet. */
+static void what_cannot_hide_is_said(void **state)
+{
+    (void)state;
+    static const struct {
+        double transfer, backward;
+        const char *said;
+    } cases[] = {
+        {12e6, 10e6,
+         ": communication cannot hide: it moves bytes for 12.000 ms and backward computes for 10.000 ms. "
+         "Gradients in bf16"},
+        {9e6, 10e6,
+         ": communication hides behind backward (10.000 ms): of its 10.000 ms (1.000 of them wait for a "
+         "rank) 2.000 are exposed; the last one moves bytes for 1.500 ms."},
+        {3e6, 10e6, ": communication could hide and does not behind backward (10.000 ms)"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct report report;
+        struct report_rank ranks[2];
+        struct strbuf text = {0}, csv = {0};
+        report_init(&report);
+        struct report_cell *cell = bucket_cell(&report, ranks, cases[i].transfer, cases[i].backward);
+        cell->requested.batch_size = 2;
+        cell->requested.context_length = 100;
+        markdown_ranks(&report, &text);
+        if (!strstr(text.text, cases[i].said))
+            fail_msg("no \"%s\" in\n%s", cases[i].said, text.text);
+        emit_csv(&report, &csv);
+        /* 400 tokens in 20 ms; the slowest rank; communication, exposed, wait, transfer, products. */
+        assert_non_null(strstr(csv.text,
+                               ",tokens_per_s,slowest_rank_ns,communication_ns,exposed_ns,wait_ns,transfer_ns,"
+                               "product_slow,"));
+        assert_non_null(strstr(csv.text, ",20000,21000000,"));
+        assert_non_null(strstr(csv.text, ",2000000,1000000,"));
+        assert_non_null(strstr(csv.text, ",1.25,"));
+        strbuf_release(&text);
+        strbuf_release(&csv);
+        report_free(&report);
+    }
+}
+
+/* A picture of what a rank computed and what it communicated; none where there is one rank. */
+static void the_two_lanes_are_drawn(void **state)
+{
+    (void)state;
+    struct report report;
+    struct report_rank ranks[2];
+    struct strbuf picture = {0};
+    report_init(&report);
+    struct report_cell *cell = bucket_cell(&report, ranks, 3e6, 10e6);
+    struct report_kernel kernels[2] = {{.name = "gemm", .kernel_class = CLASS_MATMUL},
+                                       {.name = "reduce", .kernel_class = CLASS_COLLECTIVE}};
+    struct report_launch launches[3] = {
+        {.start_ns = 0, .duration_ns = 5000000, .kernel = 0, .phase = PHASE_FWD, .pass = PASS_TRAIN_STEP},
+        {.start_ns = 5000000, .duration_ns = 9000000, .kernel = 0, .phase = PHASE_BWD, .pass = PASS_TRAIN_STEP},
+        {.start_ns = 6000000, .duration_ns = 10000000, .kernel = 1, .phase = PHASE_BWD, .pass = PASS_TRAIN_STEP}};
+    cell->kernels = kernels;
+    cell->kernel_count = 2;
+    cell->timeline = launches;
+    cell->launch_count = 3;
+    assert_true(overview_draw(OVERVIEW_RANKS, &report, &picture));
+    assert_non_null(strstr(picture.text, "2 ranks, bucket 25 MB"));
+    assert_non_null(strstr(picture.text, "communication, from 6.000 ms"));
+    assert_non_null(strstr(picture.text, "bwd, from 5.000 ms"));
+    cell->requested.ranks = 1;
+    picture.length = 0;
+    assert_false(overview_draw(OVERVIEW_RANKS, &report, &picture));
+    strbuf_release(&picture);
+    report_free(&report);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(waiting_and_transfer_are_told_apart),
-                                       cmocka_unit_test(a_collective_is_a_row)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(waiting_and_transfer_are_told_apart), cmocka_unit_test(what_cannot_hide_is_said),
+        cmocka_unit_test(the_two_lanes_are_drawn), cmocka_unit_test(a_collective_is_a_row)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
