@@ -52,6 +52,6 @@ void memory_exhausted(size_t count, const char *what)
 {
     char text[96];
     limit_text(text, sizeof text);
-    fprintf(stderr, "steptop: out of memory: %zu %s%s\n", count, what, text);
+    fprintf(stderr, "steptop: " OUT_OF_MEMORY ": %zu %s%s\n", count, what, text);
     abort();
 }

@@ -12,5 +12,6 @@ void error_name_limit(struct error *error);
 /* What the failure of a system call is: ERROR_MEMORY for ENOMEM, ERROR_SYSTEM for the others. */
 enum error_kind error_kind_of(int number);
 
-/* For what cannot go on without: says so on stderr, with the limit, and aborts. */
+#define OUT_OF_MEMORY "out of memory"
+/* For what cannot go on without: says OUT_OF_MEMORY on stderr, with the limit, and aborts. */
 _Noreturn void memory_exhausted(size_t count, const char *what);

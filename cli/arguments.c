@@ -9,19 +9,19 @@
 /* The first value of getopt's results that cannot be a letter. */
 #define LONG_BASE 1000
 
-static bool belongs(const struct option_info *info, enum command command)
+static bool belongs(const struct option_info *info, enum subcommand command)
 {
     return info->commands & (1u << command);
 }
 
 /* Words like "steptop report": for messages. */
-static const char *command_words(enum command command)
+static const char *command_words(enum subcommand command)
 {
-    const struct command_info *info = command_info(command);
+    const struct subcommand_info *info = subcommand_info(command);
     return info ? info->name : "steptop";
 }
 
-static bool unknown_option(const char *given, enum command command, struct error *error)
+static bool unknown_option(const char *given, enum subcommand command, struct error *error)
 {
     const char *names[OPTION_COUNT] = {0};
     const char *bare = given + strspn(given, "-");
@@ -35,10 +35,10 @@ static bool unknown_option(const char *given, enum command command, struct error
         else if (strcmp(info->name, word) == 0)
             elsewhere = info->commands;
     }
-    for (int i = 0; i < COMMAND_COUNT; i++) {
-        if (elsewhere & (1u << i) && command_info((enum command)i))
+    for (int i = 0; i < SUBCOMMAND_COUNT; i++) {
+        if (elsewhere & (1u << i) && subcommand_info((enum subcommand)i))
             return error_set(error, ERROR_USAGE, "--%s is an option of '%s', not of '%s'", word,
-                             command_words((enum command)i), command_words(command));
+                             command_words((enum subcommand)i), command_words(command));
     }
     /* getopt_long takes unambiguous beginnings; an ambiguous one lands here. */
     const char *begins[2] = {0};
@@ -56,7 +56,7 @@ static bool unknown_option(const char *given, enum command command, struct error
 
 static bool check_words(const struct arguments *arguments, struct error *error)
 {
-    const struct command_info *info = command_info(arguments->command);
+    const struct subcommand_info *info = subcommand_info(arguments->command);
     const int count = arguments->positional_count;
     if (!info)
         return true;
@@ -92,7 +92,7 @@ bool arguments_parse(int argc, char **argv, struct arguments *arguments, struct 
     struct option longs[OPTION_COUNT + 1] = {0};
     char shorts[2 * OPTION_COUNT + 3] = ":";
     size_t count = 0, used = 1;
-    if (arguments->command == COMMAND_ATTACH) { /* what comes after the command's first word is the command's */
+    if (arguments->command == SUBCOMMAND_ATTACH) { /* what comes after the command's first word is the command's */
         shorts[0] = '+';
         shorts[used++] = ':';
     }

@@ -19,22 +19,22 @@ enum exit_code {
     EXIT_TERMINATED = 143, /* 128 + SIGTERM */
 };
 
-enum command {
-    COMMAND_RUN,
-    COMMAND_ATTACH,
-    COMMAND_REPORT,
-    COMMAND_DIFF,
-    COMMAND_DEVICES,
-    COMMAND_PROFILES,
-    COMMAND_VERIFY,
-    COMMAND_VIEW,
-    COMMAND_REPLAY,
-    COMMAND_HELP,
-    COMMAND_VERSION,
-    COMMAND_WORKER,
-    COMMAND_COUNT
+enum subcommand {
+    SUBCOMMAND_RUN,
+    SUBCOMMAND_ATTACH,
+    SUBCOMMAND_REPORT,
+    SUBCOMMAND_DIFF,
+    SUBCOMMAND_DEVICES,
+    SUBCOMMAND_PROFILES,
+    SUBCOMMAND_VERIFY,
+    SUBCOMMAND_VIEW,
+    SUBCOMMAND_REPLAY,
+    SUBCOMMAND_HELP,
+    SUBCOMMAND_VERSION,
+    SUBCOMMAND_WORKER,
+    SUBCOMMAND_COUNT
 };
-#define FOR(command) (1u << COMMAND_##command)
+#define FOR(subcommand) (1u << SUBCOMMAND_##subcommand)
 
 enum option_id {
     /* what to measure; each is a key of the profile too */
@@ -114,7 +114,7 @@ struct option_info {
     char letter;      /* or 0 */
     enum argument_kind kind;
     const char *argument; /* "FILE"; NULL where there is none */
-    const char *choices;  /* of ARGUMENT_CHOICE, separated by spaces; also offered for lists */
+    const char *choices;  /* of ARGUMENT_CHOICE its own words, separated by spaces; NULL: option_choices finds them */
     const char *key;      /* the profile's key that it overrides, or NULL */
     const char *value;    /* the value that a flag without an argument stands for, where it has a key */
     unsigned commands;    /* FOR(...) mask */
@@ -122,7 +122,7 @@ struct option_info {
 };
 
 struct arguments {
-    enum command command;
+    enum subcommand command;
     const char *value[OPTION_COUNT]; /* NULL: not given; "" for an option without an argument */
     const char *const *positional;   /* what is left, positional_count of them */
     int positional_count;
@@ -130,7 +130,7 @@ struct arguments {
 
 /* How many words a subcommand takes is in its line of the table; those that are missing or too many are refused before the
  * function is called. `run` is given checked arguments and returns the exit code. */
-struct command_info {
+struct subcommand_info {
     const char *name;
     const char *positional; /* "[PROFILE]", for the usage line */
     int positional_min, positional_max;
@@ -140,8 +140,10 @@ struct command_info {
 };
 
 const struct option_info *option_info(enum option_id option);
-const struct command_info *command_info(enum command command); /* NULL: not in this build */
-bool command_find(const char *name, enum command *command);
+/* The words of ARGUMENT_CHOICE, separated by spaces, also offered for lists: its own, or those of the table that its value is of. */
+void option_choices(const struct option_info *info, struct strbuf *out);
+const struct subcommand_info *subcommand_info(enum subcommand command); /* NULL: not in this build */
+bool subcommand_find(const char *name, enum subcommand *command);
 
 /* Reads the command line after argv[0] and, where there is one, the subcommand's name. Unknown and repeated options, missing
  * arguments, options of other subcommands and wrong numbers of words are ERROR_USAGE. */
@@ -161,7 +163,7 @@ bool write_all(const char *path, const char *text, size_t length, struct error *
 
 /* help.c: what --help, the man page and the completions say, each made from the tables. */
 void help_usage(struct strbuf *out);
-void help_command(enum command command, struct strbuf *out);
+void help_command(enum subcommand command, struct strbuf *out);
 bool help_topic(const char *topic, struct strbuf *out,
                 struct error *error); /* "man", "bash", "zsh", "fish", a subcommand */
 

@@ -4,7 +4,7 @@
 
 static bool visible(int command)
 {
-    const struct command_info *info = command_info((enum command)command);
+    const struct subcommand_info *info = subcommand_info((enum subcommand)command);
     return info && !info->hidden;
 }
 
@@ -15,7 +15,7 @@ static bool takes(int command, int option)
 
 static bool takes_anywhere(int option)
 {
-    for (int i = 0; i < COMMAND_COUNT; i++) {
+    for (int i = 0; i < SUBCOMMAND_COUNT; i++) {
         if (takes(i, option))
             return true;
     }
@@ -56,20 +56,20 @@ static void bash_patterns(int option, struct strbuf *out)
         bash_pattern("*", info, out);
         return;
     }
-    for (int i = 0; i < COMMAND_COUNT; i++) {
+    for (int i = 0; i < SUBCOMMAND_COUNT; i++) {
         if (!takes(i, option))
             continue;
         strbuf_puts(out, separator);
-        bash_pattern(command_info((enum command)i)->name, info, out);
+        bash_pattern(subcommand_info((enum subcommand)i)->name, info, out);
         separator = "|";
     }
 }
 
 static void command_names(struct strbuf *out)
 {
-    for (int i = 0; i < COMMAND_COUNT; i++) {
+    for (int i = 0; i < SUBCOMMAND_COUNT; i++) {
         if (visible(i))
-            strbuf_printf(out, "%s%s", i ? " " : "", command_info((enum command)i)->name);
+            strbuf_printf(out, "%s%s", i ? " " : "", subcommand_info((enum subcommand)i)->name);
     }
 }
 
@@ -94,27 +94,30 @@ void completion_bash(struct strbuf *out)
                      "    case $command,$prev in\n");
     for (int i = 0; i < OPTION_COUNT; i++) {
         const struct option_info *info = option_info((enum option_id)i);
+        struct strbuf words = {0};
         if (info->kind == ARGUMENT_NONE || !takes_anywhere(i))
             continue;
+        option_choices(info, &words);
         strbuf_puts(out, "    ");
         bash_patterns(i, out);
         strbuf_puts(out, ") ");
         if (info->kind == ARGUMENT_FILE)
             strbuf_puts(out, "COMPREPLY=($(compgen -f -- \"$cur\")); ");
         else if (is_list(info)) /* the word after the last comma */
-            strbuf_printf(out, "COMPREPLY=($(compgen -P \"$before\" -W '%s' -- \"${cur##*,}\")); ", info->choices);
+            strbuf_printf(out, "COMPREPLY=($(compgen -P \"$before\" -W '%s' -- \"${cur##*,}\")); ", words.text);
         else if (info->kind == ARGUMENT_CHOICE)
-            strbuf_printf(out, "COMPREPLY=($(compgen -W '%s' -- \"$cur\")); ", info->choices);
+            strbuf_printf(out, "COMPREPLY=($(compgen -W '%s' -- \"$cur\")); ", words.text);
         strbuf_puts(out, "return ;;\n");
+        strbuf_release(&words);
     }
     strbuf_puts(out, "    esac\n    local options words=\n    case $command in\n");
-    for (int i = 0; i < COMMAND_COUNT; i++) {
+    for (int i = 0; i < SUBCOMMAND_COUNT; i++) {
         if (!visible(i))
             continue;
-        strbuf_printf(out, "    %s) options='", command_info((enum command)i)->name);
+        strbuf_printf(out, "    %s) options='", subcommand_info((enum subcommand)i)->name);
         option_names(i, out);
         strbuf_puts(out, "'");
-        if (i == COMMAND_HELP) {
+        if (i == SUBCOMMAND_HELP) {
             strbuf_puts(out, " words='");
             command_names(out);
             strbuf_puts(out, " " TOPICS "'");
@@ -159,6 +162,8 @@ static void quoted(const char *text, const char *special, struct strbuf *out)
 static void zsh_option(const struct option_info *info, struct strbuf *out)
 {
     /* '(-o --output)'{-o,--output}'[help]:FILE:_files' */
+    struct strbuf words = {0};
+    option_choices(info, &words);
     if (info->letter)
         strbuf_printf(out, "            '(-%c --%s)'{-%c,--%s}'[", info->letter, info->name, info->letter, info->name);
     else
@@ -168,23 +173,24 @@ static void zsh_option(const struct option_info *info, struct strbuf *out)
     if (info->kind == ARGUMENT_FILE)
         strbuf_printf(out, ":%s:_files", info->argument);
     else if (is_list(info))
-        strbuf_printf(out, ":%s:_sequence compadd - %s", info->argument, info->choices);
+        strbuf_printf(out, ":%s:_sequence compadd - %s", info->argument, words.text);
     else if (info->kind == ARGUMENT_CHOICE)
-        strbuf_printf(out, ":%s:(%s)", info->argument, info->choices);
+        strbuf_printf(out, ":%s:(%s)", info->argument, words.text);
     else if (info->kind == ARGUMENT_TEXT)
         strbuf_printf(out, ":%s: ", info->argument);
     strbuf_puts(out, "' \\\n");
+    strbuf_release(&words);
 }
 
 void completion_zsh(struct strbuf *out)
 {
     strbuf_puts(out, "#compdef steptop\n# zsh completion for steptop, made by `steptop help zsh`\n"
                      "_steptop() {\n    local -a commands\n    commands=(\n");
-    for (int i = 0; i < COMMAND_COUNT; i++) {
+    for (int i = 0; i < SUBCOMMAND_COUNT; i++) {
         if (!visible(i))
             continue;
-        strbuf_printf(out, "        '%s:", command_info((enum command)i)->name);
-        quoted(command_info((enum command)i)->help, ":", out);
+        strbuf_printf(out, "        '%s:", subcommand_info((enum subcommand)i)->name);
+        quoted(subcommand_info((enum subcommand)i)->help, ":", out);
         strbuf_puts(out, "'\n");
     }
     strbuf_puts(out, "    )\n"
@@ -193,19 +199,19 @@ void completion_zsh(struct strbuf *out)
                      "    local command=run\n"
                      "    if [[ $words[2] != -* ]]; then command=$words[2]; shift words; (( CURRENT-- )); fi\n"
                      "    case $command in\n");
-    for (int i = 0; i < COMMAND_COUNT; i++) {
+    for (int i = 0; i < SUBCOMMAND_COUNT; i++) {
         if (!visible(i))
             continue;
-        strbuf_printf(out, "    %s)\n        _arguments -s \\\n", command_info((enum command)i)->name);
+        strbuf_printf(out, "    %s)\n        _arguments -s \\\n", subcommand_info((enum subcommand)i)->name);
         for (int j = 0; j < OPTION_COUNT; j++) {
             if (takes(i, j))
                 zsh_option(option_info((enum option_id)j), out);
         }
-        if (i == COMMAND_HELP) {
+        if (i == SUBCOMMAND_HELP) {
             strbuf_puts(out, "            '1:topic:(");
             command_names(out);
             strbuf_puts(out, " " TOPICS ")' ;;\n");
-        } else if (i == COMMAND_PROFILES)
+        } else if (i == SUBCOMMAND_PROFILES)
             strbuf_puts(out, "            '1:action:(new)' '2:name: ' ;;\n");
         else
             strbuf_puts(out, "            '*:file:_files' ;;\n");
@@ -217,25 +223,27 @@ void completion_fish(struct strbuf *out)
 {
     strbuf_puts(out, "# fish completion for steptop, made by `steptop help fish`\n"
                      "complete -c steptop -n __fish_use_subcommand -f\n");
-    for (int i = 0; i < COMMAND_COUNT; i++) {
+    for (int i = 0; i < SUBCOMMAND_COUNT; i++) {
         if (!visible(i))
             continue;
         strbuf_printf(out, "complete -c steptop -n __fish_use_subcommand -a %s -d '",
-                      command_info((enum command)i)->name);
-        quoted(command_info((enum command)i)->help, "", out);
+                      subcommand_info((enum subcommand)i)->name);
+        quoted(subcommand_info((enum subcommand)i)->help, "", out);
         strbuf_puts(out, "'\n");
     }
     for (int i = 0; i < OPTION_COUNT; i++) {
         const struct option_info *info = option_info((enum option_id)i);
+        struct strbuf words = {0};
         if (!takes_anywhere(i))
             continue;
+        option_choices(info, &words);
         strbuf_puts(out, "complete -c steptop -n '");
-        if (takes(COMMAND_RUN, i))
+        if (takes(SUBCOMMAND_RUN, i))
             strbuf_puts(out, "__fish_use_subcommand; or ");
         strbuf_puts(out, "__fish_seen_subcommand_from");
-        for (int j = 0; j < COMMAND_COUNT; j++) {
+        for (int j = 0; j < SUBCOMMAND_COUNT; j++) {
             if (takes(j, i))
-                strbuf_printf(out, " %s", command_info((enum command)j)->name);
+                strbuf_printf(out, " %s", subcommand_info((enum subcommand)j)->name);
         }
         strbuf_printf(out, "' -l %s", info->name);
         if (info->letter)
@@ -243,14 +251,15 @@ void completion_fish(struct strbuf *out)
         if (info->kind == ARGUMENT_FILE)
             strbuf_puts(out, " -r -F");
         else if (is_list(info))
-            strbuf_printf(out, " -x -a '(__fish_append , %s)'", info->choices);
+            strbuf_printf(out, " -x -a '(__fish_append , %s)'", words.text);
         else if (info->kind == ARGUMENT_CHOICE)
-            strbuf_printf(out, " -x -a '%s'", info->choices);
+            strbuf_printf(out, " -x -a '%s'", words.text);
         else if (info->kind == ARGUMENT_TEXT)
             strbuf_puts(out, " -x");
         strbuf_puts(out, " -d '");
         quoted(info->help, "", out);
         strbuf_puts(out, "'\n");
+        strbuf_release(&words);
     }
     strbuf_puts(out, "complete -c steptop -n '__fish_seen_subcommand_from help' -f -a '" TOPICS " ");
     command_names(out);

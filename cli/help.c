@@ -71,7 +71,7 @@ static void pad_to(struct strbuf *out, size_t line_start, size_t column)
         strbuf_putc(out, ' ');
 }
 
-static void options_of(enum command command, struct strbuf *out)
+static void options_of(enum subcommand command, struct strbuf *out)
 {
     for (int i = 0; i < OPTION_COUNT; i++) {
         const struct option_info *info = option_info((enum option_id)i);
@@ -84,7 +84,10 @@ static void options_of(enum command command, struct strbuf *out)
         strbuf_puts(out, info->help);
         if (info->kind == ARGUMENT_CHOICE) {
             strbuf_puts(out, ":\n");
-            strbuf_printf(out, "%*s%s", HELP_COLUMN, "", info->choices);
+            struct strbuf words = {0};
+            option_choices(info, &words);
+            strbuf_printf(out, "%*s%s", HELP_COLUMN, "", words.text);
+            strbuf_release(&words);
         }
         strbuf_putc(out, '\n');
     }
@@ -96,28 +99,28 @@ void help_usage(struct strbuf *out)
                 "steptop: top for a training step. Runs a transformer's forward and backward passes on a device and\n"
                 "shows the time of every kernel and layer while they run.\n\n"
                 "usage: steptop [OPTION...]                       run the quickstart profile\n");
-    for (int i = 0; i < COMMAND_COUNT; i++) {
-        const struct command_info *info = command_info((enum command)i);
-        if (info && !info->hidden && i != COMMAND_HELP && i != COMMAND_VERSION)
+    for (int i = 0; i < SUBCOMMAND_COUNT; i++) {
+        const struct subcommand_info *info = subcommand_info((enum subcommand)i);
+        if (info && !info->hidden && i != SUBCOMMAND_HELP && i != SUBCOMMAND_VERSION)
             strbuf_printf(out, "       steptop %s [OPTION...]%s%s\n", info->name, info->positional[0] ? " " : "",
                           info->positional);
     }
     strbuf_puts(out, "\nsubcommands:\n");
-    for (int i = 0; i < COMMAND_COUNT; i++) {
-        const struct command_info *info = command_info((enum command)i);
+    for (int i = 0; i < SUBCOMMAND_COUNT; i++) {
+        const struct subcommand_info *info = subcommand_info((enum subcommand)i);
         if (info && !info->hidden)
             strbuf_printf(out, "  %-10s %s\n", info->name, info->help);
     }
     strbuf_puts(out, "\noptions of run (the others have theirs: steptop SUBCOMMAND --help):\n");
-    options_of(COMMAND_RUN, out);
+    options_of(SUBCOMMAND_RUN, out);
     strbuf_puts(out, "\nexit codes:\n");
     for (size_t i = 0; i < sizeof exit_codes / sizeof *exit_codes; i++)
         strbuf_printf(out, "  %3d  %s\n", exit_codes[i].code, exit_codes[i].meaning);
 }
 
-void help_command(enum command command, struct strbuf *out)
+void help_command(enum subcommand command, struct strbuf *out)
 {
-    const struct command_info *info = command_info(command);
+    const struct subcommand_info *info = subcommand_info(command);
     strbuf_printf(out, "usage: steptop %s [OPTION...]%s%s\n\n%s.\n\noptions:\n", info->name,
                   info->positional[0] ? " " : "", info->positional, info->help);
     options_of(command, out);
@@ -138,7 +141,7 @@ static void roff(const char *text, struct strbuf *out)
     }
 }
 
-static void man_options(enum command command, struct strbuf *out)
+static void man_options(enum subcommand command, struct strbuf *out)
 {
     for (int i = 0; i < OPTION_COUNT; i++) {
         const struct option_info *info = option_info((enum option_id)i);
@@ -156,7 +159,10 @@ static void man_options(enum command command, struct strbuf *out)
         roff(info->help, out);
         if (info->kind == ARGUMENT_CHOICE) {
             strbuf_puts(out, ": ");
-            roff(info->choices, out);
+            struct strbuf words = {0};
+            option_choices(info, &words);
+            roff(words.text, out);
+            strbuf_release(&words);
         }
         strbuf_puts(out, ".\n");
     }
@@ -166,8 +172,8 @@ static void help_man(struct strbuf *out)
 {
     strbuf_printf(out, ".TH STEPTOP 1 \"\" \"steptop %s\" \"User Commands\"\n", version_number());
     strbuf_puts(out, ".SH NAME\nsteptop \\- top for a training step\n.SH SYNOPSIS\n.B steptop\n[\\fIOPTION\\fR...]\n");
-    for (int i = 0; i < COMMAND_COUNT; i++) {
-        const struct command_info *info = command_info((enum command)i);
+    for (int i = 0; i < SUBCOMMAND_COUNT; i++) {
+        const struct subcommand_info *info = subcommand_info((enum subcommand)i);
         if (!info || info->hidden)
             continue;
         strbuf_printf(out, ".br\n.B steptop %s\n[\\fIOPTION\\fR...] ", info->name);
@@ -180,8 +186,8 @@ static void help_man(struct strbuf *out)
                 "of a profile, and shows the time of every kernel, layer and phase while they run. The same figures\n"
                 "are written as YAML and Markdown. Without a terminal, or with \\fB\\-\\-batch\\fR, progress goes to\n"
                 "standard error and the table to standard output.\n.SH SUBCOMMANDS\n");
-    for (int i = 0; i < COMMAND_COUNT; i++) {
-        const struct command_info *info = command_info((enum command)i);
+    for (int i = 0; i < SUBCOMMAND_COUNT; i++) {
+        const struct subcommand_info *info = subcommand_info((enum subcommand)i);
         if (!info || info->hidden)
             continue;
         strbuf_printf(out, ".SS steptop %s ", info->name);
@@ -189,7 +195,7 @@ static void help_man(struct strbuf *out)
         strbuf_putc(out, '\n');
         roff(info->help, out);
         strbuf_puts(out, ".\n");
-        man_options((enum command)i, out);
+        man_options((enum subcommand)i, out);
     }
     strbuf_puts(out, ".SH EXIT STATUS\n");
     for (size_t i = 0; i < sizeof exit_codes / sizeof *exit_codes; i++) {
@@ -230,7 +236,7 @@ static void help_findings(struct strbuf *out)
 
 bool help_topic(const char *topic, struct strbuf *out, struct error *error)
 {
-    enum command command;
+    enum subcommand command;
     if (strcmp(topic, "man") == 0)
         help_man(out);
     else if (strcmp(topic, "bash") == 0)
@@ -245,7 +251,7 @@ bool help_topic(const char *topic, struct strbuf *out, struct error *error)
         report_schema(out);
     else if (strcmp(topic, "findings") == 0)
         help_findings(out);
-    else if (command_find(topic, &command))
+    else if (subcommand_find(topic, &command))
         help_command(command, out);
     else
         return error_set(error, ERROR_USAGE,

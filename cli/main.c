@@ -68,12 +68,12 @@ static void fill_standard_descriptors(void)
 
 static bool unknown_command(const char *word, struct error *error)
 {
-    const char *names[COMMAND_COUNT] = {0};
-    for (int i = 0; i < COMMAND_COUNT; i++) {
-        const struct command_info *info = command_info((enum command)i);
+    const char *names[SUBCOMMAND_COUNT] = {0};
+    for (int i = 0; i < SUBCOMMAND_COUNT; i++) {
+        const struct subcommand_info *info = subcommand_info((enum subcommand)i);
         names[i] = info && !info->hidden ? info->name : NULL;
     }
-    const char *near = suggest(word, names, COMMAND_COUNT);
+    const char *near = suggest(word, names, SUBCOMMAND_COUNT);
     struct stat stat_;
     if (!near && stat(word, &stat_) == 0)
         return error_set(error, ERROR_USAGE, "'%s' is not a subcommand; to run a profile: steptop run %s", word, word);
@@ -83,7 +83,7 @@ static bool unknown_command(const char *word, struct error *error)
 
 int main(int argc, char **argv)
 {
-    struct arguments arguments = {.command = COMMAND_RUN};
+    struct arguments arguments = {.command = SUBCOMMAND_RUN};
     struct error error = {0};
     fill_standard_descriptors();
     setlocale(LC_ALL, "");
@@ -92,7 +92,7 @@ int main(int argc, char **argv)
     signal(SIGXFSZ, SIG_IGN); /* both are errors of a write */
     /* Without a subcommand: run. */
     const bool named = argc > 1 && argv[1][0] != '-';
-    if (named && !command_find(argv[1], &arguments.command)) {
+    if (named && !subcommand_find(argv[1], &arguments.command)) {
         unknown_command(argv[1], &error);
         return fail(&error);
     }
@@ -110,7 +110,7 @@ int main(int argc, char **argv)
         strbuf_release(&text);
         return printed ? EXIT_OK : fail(&error);
     }
-    const struct command_info *command = command_info(arguments.command);
+    const struct subcommand_info *command = subcommand_info(arguments.command);
     if (!command) {
         error_set(&error, ERROR_USAGE, "name a subcommand");
         return fail(&error);

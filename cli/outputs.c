@@ -127,17 +127,17 @@ static bool all_apart(const struct outputs *outputs, const struct arguments *arg
     VEC(struct named_file) files = {0};
     struct arena arena = {0};
     struct strbuf picture = {0};
-    const enum command command = arguments->command;
+    const enum subcommand command = arguments->command;
     const char *first = arguments->positional_count ? arguments->positional[0] : NULL;
-    const char *resumed = command == COMMAND_RUN ? arguments->value[OPTION_RESUME] : NULL;
-    const char *record = command == COMMAND_RUN ? arguments->value[OPTION_RECORD] : NULL;
+    const char *resumed = command == SUBCOMMAND_RUN ? arguments->value[OPTION_RESUME] : NULL;
+    const char *record = command == SUBCOMMAND_RUN ? arguments->value[OPTION_RECORD] : NULL;
     char profile[PATH_MAX], kept[PATH_MAX];
-    if (first && command == COMMAND_RUN && profile_path(first, profile, sizeof profile))
+    if (first && command == SUBCOMMAND_RUN && profile_path(first, profile, sizeof profile))
         vec_push(&files, ((struct named_file){.flag = "the profile", .path = profile}));
-    else if (first && command == COMMAND_REPORT && kept_path(first, kept, sizeof kept, NULL))
-        vec_push(&files, ((struct named_file){.flag = command_info(command)->name, .path = kept}));
-    else if (first && command != COMMAND_RUN)
-        vec_push(&files, ((struct named_file){.flag = command_info(command)->name, .path = first}));
+    else if (first && command == SUBCOMMAND_REPORT && kept_path(first, kept, sizeof kept, NULL))
+        vec_push(&files, ((struct named_file){.flag = subcommand_info(command)->name, .path = kept}));
+    else if (first && command != SUBCOMMAND_RUN)
+        vec_push(&files, ((struct named_file){.flag = subcommand_info(command)->name, .path = first}));
     if (resumed) /* what goes on from a report may go on in that file */
         vec_push(&files, ((struct named_file){.flag = "--resume", .path = resumed, .renewed = true}));
     if (record)

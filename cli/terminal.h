@@ -8,4 +8,5 @@
 
 void say(const char *format, ...) __attribute__((format(printf, 1, 2))); /* to stderr, with a line end */
 void say_over(const char *text); /* to stderr, in the place of the line that the cursor is in */
-bool print_all(const char *text, size_t length, struct error *error); /* to stdout; a reader that went away is no error */
+bool print_all(const char *text, size_t length,
+               struct error *error); /* to stdout; a reader that went away is no error */

@@ -18,6 +18,7 @@
 
 static const struct device_class *const builtin_classes[] = {&reference_device_class};
 static const char *const listed_classes[] = {"cpu", "cuda", "vulkan"};
+static const char *const host_classes[] = {"cpu", "reference"};
 
 /* What PyTorch calls the Apple GPU; on other systems there is none. */
 #define APPLE_GPU "mps"
@@ -26,6 +27,15 @@ int device_class_names(const char *const **names)
 {
     *names = listed_classes;
     return (int)(sizeof listed_classes / sizeof *listed_classes);
+}
+
+bool device_is_host(const char *name)
+{
+    const size_t length = strcspn(name, ":");
+    for (size_t i = 0; i < sizeof host_classes / sizeof *host_classes; i++)
+        if (strlen(host_classes[i]) == length && strncmp(host_classes[i], name, length) == 0)
+            return true;
+    return false;
 }
 
 /* "cuda:1" to "cuda" and 1; a name without a number is index 0. */

@@ -166,6 +166,9 @@ struct device_class {
  * from libdir) and the index. A plugin that is missing, of another ABI or that fails to load is ERROR_DEVICE. */
 const struct device_class *device_find(const char *name, int *index, struct error *error);
 
+/* Does a device of this name compute on the host's processors? Then it is one for all ranks of a run; others are one each. Known by
+ * the name alone, in a process that loads no driver. */
+bool device_is_host(const char *name);
 /* Classes that are worth listing: cpu, and each plugin known by name. */
 int device_class_names(const char *const **names);
 

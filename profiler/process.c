@@ -58,12 +58,12 @@ int process_threads(const struct cell *cell)
 
 #ifdef SYSTEM_LINUX
 /* The processors of one of several ranks on the CPU: as many as it has threads, beside those of the others. False: not enough for
- * that, or it is not the CPU that computes. */
+ * that, or it is not the processors that compute. */
 static bool rank_processors(const struct cell *cell, int rank, cpu_set_t *own)
 {
     cpu_set_t all;
     const int threads = process_threads(cell);
-    if (cell->ranks < 2 || strncmp(cell->device, "cpu", 3) != 0 || sched_getaffinity(0, sizeof all, &all) != 0 ||
+    if (cell->ranks < 2 || !device_is_host(cell->device) || sched_getaffinity(0, sizeof all, &all) != 0 ||
         CPU_COUNT(&all) < threads * cell->ranks)
         return false;
     CPU_ZERO(own);

@@ -287,6 +287,17 @@ void rank_end_output(struct session *session, struct link *link)
     log_stream_end(&link->errors, take_line, &errors);
 }
 
+/* Whoever cannot go on without memory says so in the last line before it aborts: we (memory_exhausted), libgomp, OpenBLAS, the loader
+ * and the C library in their own words. Nothing else tells it: no message can be sent then, and the exit is that of any crash. */
+static bool says_out_of_memory(const char *last_words)
+{
+    static const char *const words[] = {OUT_OF_MEMORY, "Out of memory", "annot allocate memory"};
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
+        if (strstr(last_words, words[i]))
+            return true;
+    return false;
+}
+
 /* How a rank is called whose process has ended: what it said, or what its exit tells. */
 static enum status verdict(const struct link *link, char *reason, size_t size)
 {
@@ -296,8 +307,7 @@ static enum status verdict(const struct link *link, char *reason, size_t size)
         snprintf(reason, size, "%s", rank->end_reason);
         return rank->end_status;
     }
-    /* Allocators that cannot go on say so in their last line before they abort. */
-    const bool memory = strstr(link->last_error, "out of memory") || strstr(link->last_error, "annot allocate memory");
+    const bool memory = says_out_of_memory(link->last_error);
     if (WIFEXITED(status)) {
         snprintf(reason, size, "the worker ended with exit code %d%s%.180s", WEXITSTATUS(status),
                  link->last_error[0] ? ": " : " and no word why", link->last_error);

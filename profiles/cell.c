@@ -138,7 +138,7 @@ void cell_rank_device(const struct cell *cell, int rank, char *device, size_t si
 {
     const size_t letters = strcspn(cell->device, ":");
     const int first = cell->device[letters] ? atoi(cell->device + letters + 1) : 0;
-    if (cell->ranks < 2 || strncmp(cell->device, "cpu", 3) == 0 || strncmp(cell->device, "reference", 9) == 0)
+    if (cell->ranks < 2 || device_is_host(cell->device))
         snprintf(device, size, "%s", cell->device);
     else
         snprintf(device, size, "%.*s:%d", (int)letters, cell->device, first + rank);

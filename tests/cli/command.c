@@ -137,8 +137,7 @@ void command_execute(const struct command *command, struct outcome *outcome)
     close(output[1]);
     close(errors[1]);
     struct stream streams[2] = {{.fd = output[0], .text = calloc(1, 1)}, {.fd = errors[0], .text = calloc(1, 1)}};
-    double signal_at = command->signal ? start + 1e-3 * command->signal_after_ms : 0;
-    int signals_left = command->signal ? 1 + (command->second_signal_after_ms > 0) : 0;
+    const char *signal_after = command->signal ? command->signal_after : NULL;
     while (streams[0].fd >= 0 || streams[1].fd >= 0) {
         struct pollfd wait[2] = {{.fd = streams[0].fd, .events = POLLIN}, {.fd = streams[1].fd, .events = POLLIN}};
         poll(wait, 2, 20);
@@ -146,10 +145,10 @@ void command_execute(const struct command *command, struct outcome *outcome)
             if (streams[i].fd >= 0 && wait[i].revents)
                 take(&streams[i]);
         }
-        if (signals_left && now() >= signal_at) {
+        if (signal_after && (strstr(streams[0].text, signal_after) || strstr(streams[1].text, signal_after)) &&
+            (signal_after != command->signal_after || workers_alive() > 0)) {
             kill(child, command->signal);
-            signals_left--;
-            signal_at = now() + 1e-3 * command->second_signal_after_ms;
+            signal_after = signal_after == command->signal_after ? command->second_signal_after : NULL;
         }
         if (now() > end) {
             fprintf(stderr, "killed after its time: %s\n", command->arguments[0]);

@@ -115,14 +115,30 @@ static void a_group_with_little_memory(void **state)
     outcome_release(&outcome);
 }
 
+/* Bytes that all in the group take, of either version. */
+static unsigned long long group_use(const char *group)
+{
+    static const char *const names[] = {"memory.usage_in_bytes", "memory.current"};
+    unsigned long long bytes = 0;
+    for (int i = 0; i < 2; i++) {
+        char path[200];
+        snprintf(path, sizeof path, "%s/%s", group, names[i]);
+        FILE *file = fopen(path, "re");
+        if (file && fscanf(file, "%llu", &bytes) != 1)
+            bytes = 0;
+        if (file)
+            fclose(file);
+    }
+    return bytes;
+}
+
 /* Takes memory in the group until the kernel must kill somebody: the largest, which is the worker. */
 static void hog(const char *group)
 {
     if (!put_number(group, "cgroup.procs", (unsigned)getpid()))
         _exit(2);
-    while (workers_alive() == 0)
+    while (group_use(group) < (unsigned long long)500 << 20) /* it has its parameters: of all it is the largest */
         usleep(10000);
-    sleep(2); /* until its steps */
     const size_t bytes = (size_t)900 << 20, piece = (size_t)4 << 20;
     char *memory = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     for (size_t at = 0; memory != MAP_FAILED && at < bytes && workers_alive() > 0; at += piece)
@@ -320,7 +336,8 @@ static void any_signal_keeps_the_report(void **state)
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
         struct outcome outcome;
         const char *const words[] = {TINY, "-n", "forever", NULL};
-        command_execute(&(struct command){.arguments = words, .signal = numbers[i], .signal_after_ms = 1500}, &outcome);
+        command_execute(&(struct command){.arguments = words, .signal = numbers[i], .signal_after = "[1/1] tiny"},
+                        &outcome);
         expect(&outcome, 128 + numbers[i], "interrupted", NULL);
         outcome_release(&outcome);
     }

@@ -14,6 +14,7 @@
 #include <cmocka.h>
 /* clang-format on */
 
+#define BEGUN "[1/1] tiny"
 /* The least there is to run. */
 #define SMALL "-m", "tiny", "-b", "1", "-c", "8", "-n", "1", "-w", "0", "-p", "fwd"
 
@@ -227,7 +228,8 @@ static void bad_input_runs_nothing(void **state)
         {{"run", "--dtype", "fp64"}, 2, "--dtype: 'fp64'"},
         {{"run", "--d-model", "100"}, 2, "d_model 100 is not a multiple of num_heads 12"},
         {{"run", "--context-length", "4294967296"}, 2, "--context-length: "},
-        {{"run", "--batch-size", "2147483647", "--context-length", "2147483647"}, 2,
+        {{"run", "--batch-size", "2147483647", "--context-length", "2147483647"},
+         2,
          "batch_size 2147483647 is out of range: it is a whole number from 1 to"},
         {{"run", "--format", "pdf", "-m", "tiny"}, 2, "pdf"},
         {{"run", "--timeout", "-1"}, 2, "--timeout: timeout_s -1"},
@@ -296,7 +298,7 @@ static void interrupted_runs_keep_what_they_have(void **state)
     char *yaml = path_in(*state, "r.yaml");
     const char *const words[] = {"run", "-m",  "tiny", "-b",      "1",  "-c", "8",  "-w",   "0",
                                  "-p",  "fwd", "-n",   "forever", "-o", yaml, "-f", "seed", NULL};
-    command_execute(&(struct command){.arguments = words, .signal = SIGINT, .signal_after_ms = 3000}, &outcome);
+    command_execute(&(struct command){.arguments = words, .signal = SIGINT, .signal_after = BEGUN}, &outcome);
     expect(&outcome, 130, "interrupted", "stopping the run");
     char *text = file_get(yaml);
     assert_non_null(text);
@@ -307,19 +309,20 @@ static void interrupted_runs_keep_what_they_have(void **state)
     steptop_run(&outcome, "run", SMALL, "--resume", yaml, "-f", "seed", NULL);
     expect(&outcome, 3, "", "none of its 1 cells");
     outcome_release(&outcome);
-    command_execute(&(struct command){.arguments = words, .signal = SIGTERM, .signal_after_ms = 2000}, &outcome);
+    command_execute(&(struct command){.arguments = words, .signal = SIGTERM, .signal_after = BEGUN}, &outcome);
     expect(&outcome, 143, "interrupted", NULL);
     assert_int_equal(workers_alive(), 0);
     outcome_release(&outcome);
     /* Twice: at once. */
     command_execute(
-        &(struct command){.arguments = words, .signal = SIGINT, .signal_after_ms = 2000, .second_signal_after_ms = 1},
+        &(struct command){
+            .arguments = words, .signal = SIGINT, .signal_after = BEGUN, .second_signal_after = "stopping the run"},
         &outcome);
     assert_int_equal(outcome.code, 130);
     assert_true(outcome.seconds < 6);
     outcome_release(&outcome);
     /* Killed outright: the worker goes too. */
-    command_execute(&(struct command){.arguments = words, .signal = SIGKILL, .signal_after_ms = 2000}, &outcome);
+    command_execute(&(struct command){.arguments = words, .signal = SIGKILL, .signal_after = BEGUN}, &outcome);
     assert_int_equal(outcome.code, 128 + SIGKILL);
     for (int i = 0; i < 10 && workers_alive(); i++)
         usleep(100000);

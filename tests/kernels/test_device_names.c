@@ -119,12 +119,25 @@ static void cpu_says_what_it_is(void **state)
     assert_true(strlen(info.why_not[PRECISION_BF16]) > 0);
 }
 
+/* What is one for all ranks is known by its whole name. */
+static void hosts_are_known_by_name(void **state)
+{
+    (void)state;
+    assert_true(device_is_host("cpu") && device_is_host("cpu:0") && device_is_host("reference"));
+    assert_false(device_is_host("cuda:0") || device_is_host("vulkan:0") || device_is_host("cpux") ||
+                 device_is_host("cp") || device_is_host(""));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_classes),        cmocka_unit_test(refuses_what_is_no_name),
-        cmocka_unit_test(says_where_it_looked), cmocka_unit_test(refuses_faulty_plugins),
-        cmocka_unit_test(cpu_says_what_it_is),  cmocka_unit_test(refuses_a_file_that_is_no_library),
+        cmocka_unit_test(hosts_are_known_by_name),
+        cmocka_unit_test(finds_classes),
+        cmocka_unit_test(refuses_what_is_no_name),
+        cmocka_unit_test(says_where_it_looked),
+        cmocka_unit_test(refuses_faulty_plugins),
+        cmocka_unit_test(cpu_says_what_it_is),
+        cmocka_unit_test(refuses_a_file_that_is_no_library),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
