@@ -1,5 +1,6 @@
 /* Kernels: where the time of a pass went, by kernel and phase; or by class, layer, phase; or within one layer. */
 #include "base/unknown.h"
+#include "model/model.h"
 #include "report/counted.h"
 #include "tui/app.h"
 #include "tui/cells.h"
@@ -30,6 +31,7 @@ enum column {
     OWN,
     BASE,
     RATIO,
+    BUS,
     SPARK,
     OP,
     IPC,
@@ -104,6 +106,17 @@ VALUE(max_value, known_ns(row->sum.max_ns))
 VALUE(cv_value, row->sum.cv)
 VALUE(bytes_value, rate_per_s(row->sum.bytes, (double)row->sum.total_ns))
 VALUE(flops_value, rate_per_s(row->sum.flops, (double)row->sum.total_ns))
+/* By nccl-tests' factor; what is read and written is the plan's: an all-reduce in place counts its bytes twice. */
+static double bus_bytes(const struct report_cell *cell, const struct kernel_row *row)
+{
+    const int ranks = (int)cell->requested.ranks;
+    if (row->kernel_class != CLASS_COLLECTIVE || ranks < 2 || !row->sum.op)
+        return UNKNOWN_DOUBLE;
+    const bool whole = strcmp(row->sum.op, "all_reduce") == 0 || strcmp(row->sum.op, "broadcast") == 0;
+    return (whole ? row->sum.bytes / 2 : row->sum.bytes * ranks / (ranks + 1.0)) *
+           collective_bus_factor(row->sum.op, ranks);
+}
+VALUE(bus_value, rate_per_s(bus_bytes(cell, row), (double)row->sum.total_ns))
 VALUE(own_value, row->own_ns)
 VALUE(base_value, row->base_ns)
 VALUE(ratio_value, row->ratio.median)
@@ -186,6 +199,9 @@ static const struct table_column columns[COLUMNS_COUNT] = {
               COLUMN_AUTOMATIC | COLUMN_HIDDEN, base_value, format_duration, NULL},
     [RATIO] = {"ratio", "vs baseline", "this over the baseline's, and whether that is beyond noise (95 % interval)", 14,
                2, COLUMN_LEFT | COLUMN_AUTOMATIC | COLUMN_HIDDEN, ratio_value, NULL, ratio_text},
+    [BUS] = {"bus", "bus B/s",
+             "of collectives: bus bandwidth (nccl-tests') over their time, waiting for ranks included", 8, 7,
+             COLUMN_AUTOMATIC | COLUMN_HIDDEN, bus_value, format_rate, NULL},
     [SPARK] = {"recent", "recent", "the last launches, oldest first, scaled to the longest", SPARK_WIDTH, 13,
                COLUMN_LEFT | COLUMN_SLOW, NULL, NULL, spark_text},
     [OP] = {"op", "op", "operation of the plan that it computes", 22, 18, COLUMN_LEFT | COLUMN_HIDDEN, NULL, NULL,
@@ -281,6 +297,9 @@ static void make_rows(struct app *app, struct kernels *kernels)
         kernels->table.shown |= COMPARED;
     else
         kernels->table.shown &= ~COMPARED;
+    kernels->table.shown &= ~(1u << BUS);
+    if (cell && cell->requested.ranks > 1)
+        kernels->table.shown |= 1u << BUS;
     kernels->rows.count = kernels->ids.count = 0;
     kernels->query = query;
     if (!cell || query.pass == NO_PASS)

@@ -1,7 +1,9 @@
 /* Runs: a row a cell of the matrix. Medians of the timed steps, profiler off. */
+#include "report/axis.h"
 #include "tui/answer.h"
 #include "tui/app.h"
 #include "tui/cells.h"
+#include "tui/rank_table.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -84,7 +86,7 @@ static double tokens_per_s(const struct row *row)
     const struct cell *cell = &row->cell->requested;
     if (cell->command[0])
         return UNKNOWN_DOUBLE;
-    return rate_per_s((double)(cell->batch_size * cell->context_length), median_of(row, PHASE_COUNT));
+    return rate_per_s(cell_tokens(row->cell), median_of(row, PHASE_COUNT));
 }
 
 static double flops_per_s(const struct row *row)
@@ -285,7 +287,8 @@ static const struct table_column columns[COLUMNS_COUNT] = {
                "total over the baseline's, where the shapes differ of a thousand tokens; and whether "
                "that is beyond noise (95 % interval)",
                14, 2, COLUMN_LEFT | COLUMN_AUTOMATIC | COLUMN_HIDDEN, ratio_value, NULL, ratio_text},
-    [TOKENS] = {"tokens", "tok/s", "tokens a second at the median", 8, 10, 0, tokens_value, format_rate, NULL},
+    [TOKENS] = {"tokens", "tok/s", "tokens a second at the median, of all ranks", 8, 10, 0, tokens_value, format_rate,
+                NULL},
     [THOUSAND] = {"thousand", "/1k tok", "time of a thousand tokens at the median", 8, 16, COLUMN_HIDDEN,
                   a_thousand_value, format_duration, NULL},
     [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs of the step over its median", 8, 11, 0, flops_value, format_rate,
@@ -332,8 +335,7 @@ static struct ratio compared(struct runs *runs, const struct report_cell *cell, 
                                      .pass = pass,
                                      .ratio = compare_phases(other, own)};
     }
-    const struct cell *a = &cell->requested, *b = &base->requested;
-    const double tokens = (double)(b->batch_size * b->context_length) / (double)(a->batch_size * a->context_length);
+    const double tokens = cell_tokens(base) / cell_tokens(cell);
     struct ratio ratio = found->ratio;
     ratio.median *= tokens;
     ratio.low *= tokens;
@@ -429,7 +431,14 @@ static void runs_draw(struct app *app, void *state, const struct area *area)
         area_text_fit(area, height - 1, x, area->width - x, STYLE_WARN, reason);
     }
     const int gap = low && height + 1 + ANSWER_LINES > area->height ? 0 : 1;
-    const struct area below = area_part(area, height + gap, 0, area->height - height - gap, area->width);
+    int top = height + gap;
+    const int ranks = any ? rank_table_height(runs->rows.items[index].cell) : 0;
+    if (!low && ranks && area->height - top - ranks - 1 >= ANSWER_LEAST_HEIGHT) {
+        const struct area lines = area_part(area, top, 0, ranks, area->width);
+        rank_table_draw(runs->rows.items[index].cell, &lines);
+        top += ranks + 1;
+    }
+    const struct area below = area_part(area, top, 0, area->height - top, area->width);
     answer_draw(runs->answer, &below, runs->in_answer);
     /* Lines that were made anew can be chosen again once they are drawn. */
     runs->in_answer = runs->in_answer && answer_selectable(runs->answer);

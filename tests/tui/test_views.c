@@ -60,6 +60,53 @@ static void test_groups_of_groups(void **state)
     view_close(app);
 }
 
+static struct report_rank both_ranks[2] = {{.rank = 0,
+                                            .steps = 3,
+                                            .step_ns = 42e6,
+                                            .communication_ns = 20e6,
+                                            .exposed_ns = 5e6,
+                                            .wait_ns = 3e6,
+                                            .transfer_ns = 17e6,
+                                            .product_slow = 1.5},
+                                           {.rank = 1,
+                                            .steps = 3,
+                                            .step_ns = 41e6,
+                                            .communication_ns = 16e6,
+                                            .exposed_ns = 4e6,
+                                            .wait_ns = 1e6,
+                                            .transfer_ns = 15e6,
+                                            .product_slow = UNKNOWN_DOUBLE}};
+
+/* Each rank of a run has a line under Runs; tokens are those of all; a collective has its bus bandwidth in Kernels. */
+static void test_ranks(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_cell *cell = app->report->cells.items[0];
+    (void)state;
+    view_expect_not(app, "communication");
+    view_type(app, "2");
+    view_expect_not(app, "bus B/s");
+    view_type(app, "1");
+    cell->requested.ranks = 2;
+    cell->ranks = both_ranks;
+    cell->rank_count = 2;
+    view_expect(app, "communication");
+    view_expect_order(app,
+                      "rank 0        42.00 ms       20.00 ms       5.000 ms       3.000 ms       17.00 ms           "
+                      "75.0          1.500",
+                      "rank 1        41.00 ms       16.00 ms       4.000 ms       1.000 ms       15.00 ms           "
+                      "75.0            n/a");
+
+    for (size_t k = 0; k < cell->kernel_count; k++)
+        if (strcmp(cell->kernels[k].name, "silu") == 0) {
+            cell->kernels[k].kernel_class = CLASS_COLLECTIVE;
+            cell->kernels[k].op = "all_reduce";
+        }
+    view_type(app, "2");
+    view_expect(app, "bus B/s");
+    view_close(app);
+}
+
 /* Kernels that no layer can be told for are a group of their own. */
 static void test_unattributed(void **state)
 {
@@ -692,18 +739,31 @@ static void test_csv(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_groups),         cmocka_unit_test(test_groups_of_groups),
-        cmocka_unit_test(test_unattributed),   cmocka_unit_test(test_whole_run),
-        cmocka_unit_test(test_group_medians),  cmocka_unit_test(test_frozen_groups),
-        cmocka_unit_test(test_freeze),         cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_compare_window), cmocka_unit_test(test_remove_from_file),
-        cmocka_unit_test(test_kept),           cmocka_unit_test(test_setup),
-        cmocka_unit_test(test_histogram_hint), cmocka_unit_test(test_zoom),
-        cmocka_unit_test(test_orders),         cmocka_unit_test(test_roofline_axis),
-        cmocka_unit_test(test_prompt),         cmocka_unit_test(test_csv),
-        cmocka_unit_test(test_lanes),          cmocka_unit_test(test_footer),
-        cmocka_unit_test(test_scales),         cmocka_unit_test(test_compare_groups),
-        cmocka_unit_test(test_selection),      cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_groups_of_groups),
+        cmocka_unit_test(test_ranks),
+        cmocka_unit_test(test_unattributed),
+        cmocka_unit_test(test_whole_run),
+        cmocka_unit_test(test_group_medians),
+        cmocka_unit_test(test_frozen_groups),
+        cmocka_unit_test(test_freeze),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_compare_window),
+        cmocka_unit_test(test_remove_from_file),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_setup),
+        cmocka_unit_test(test_histogram_hint),
+        cmocka_unit_test(test_zoom),
+        cmocka_unit_test(test_orders),
+        cmocka_unit_test(test_roofline_axis),
+        cmocka_unit_test(test_prompt),
+        cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_lanes),
+        cmocka_unit_test(test_footer),
+        cmocka_unit_test(test_scales),
+        cmocka_unit_test(test_compare_groups),
+        cmocka_unit_test(test_selection),
+        cmocka_unit_test(test_answer),
         cmocka_unit_test(test_filters),
     };
     setlocale(LC_ALL, "C.UTF-8");
