@@ -9,12 +9,13 @@ void launches_release(struct launches *launches)
     vec_release(&launches->copy);
 }
 
-void launches_follow(struct launches *launches, const struct live *live, const struct run *run)
+void launches_follow(struct launches *launches, const struct live *live, const struct run *run, size_t rank)
 {
     launches->run = run;
+    launches->rank = rank;
     launches->cell = NULL;
-    if (!live_launches(live, run, &launches->still, &launches->count))
-        launches->count = aggregate_kept(run_lead(run)->aggregate, &launches->first);
+    if (!live_launches(live, run, rank, &launches->still, &launches->count))
+        launches->count = aggregate_kept(run_rank(run, rank)->aggregate, &launches->first);
 }
 
 void launches_of_report(struct launches *launches, const struct report_cell *cell, int pass)
@@ -44,15 +45,16 @@ void launches_of_report(struct launches *launches, const struct report_cell *cel
 
 const struct record *launches_at(const struct launches *launches, size_t index)
 {
-    return launches->still ? &launches->still[index]
-                           : aggregate_record(run_lead(launches->run)->aggregate, launches->first + index);
+    return launches->still
+               ? &launches->still[index]
+               : aggregate_record(run_rank(launches->run, launches->rank)->aggregate, launches->first + index);
 }
 
 const char *launches_name(const struct launches *launches, const struct record *launch)
 {
     if (launches->cell)
         return launches->cell->kernels[launch->name].name;
-    const char *name = aggregate_name_text(run_lead(launches->run)->aggregate, launch->name);
+    const char *name = aggregate_name_text(run_rank(launches->run, launches->rank)->aggregate, launch->name);
     return name ? name : "(unnamed)";
 }
 
@@ -60,24 +62,24 @@ enum kernel_class launches_class(const struct launches *launches, const struct r
 {
     if (launches->cell)
         return launches->cell->kernels[launch->name].kernel_class;
-    return (enum kernel_class)places_at(&run_lead(launches->run)->places, launch->place)->kernel_class;
+    return (enum kernel_class)places_at(&run_rank(launches->run, launches->rank)->places, launch->place)->kernel_class;
 }
 
 int32_t launches_scope(const struct launches *launches, const struct record *launch)
 {
     return launches->cell ? launches->cell->timeline[launch->place].scope
-                          : places_at(&run_lead(launches->run)->places, launch->place)->scope;
+                          : places_at(&run_rank(launches->run, launches->rank)->places, launch->place)->scope;
 }
 
 int launches_phase(const struct launches *launches, const struct record *launch)
 {
     return launches->cell ? launches->cell->timeline[launch->place].phase
-                          : places_at(&run_lead(launches->run)->places, launch->place)->phase;
+                          : places_at(&run_rank(launches->run, launches->rank)->places, launch->place)->phase;
 }
 
 bool launches_lost_before(const struct launches *launches, size_t index)
 {
-    return launches->run && run_lead(launches->run)->dropped && index > 0 &&
+    return launches->run && run_rank(launches->run, launches->rank)->dropped && index > 0 &&
            launches_at(launches, index)->sequence > launches_at(launches, index - 1)->sequence + 1;
 }
 

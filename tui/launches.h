@@ -6,6 +6,7 @@
 
 struct launches {
     const struct run *run;          /* whose names and plan they speak of; NULL: the cell's */
+    size_t rank;                    /* of the run's */
     const struct report_cell *cell; /* of a report */
     const struct record *still;     /* those that do not move; NULL: the run's */
     VEC(struct record) copy;
@@ -14,8 +15,8 @@ struct launches {
 };
 
 void launches_release(struct launches *launches);
-/* Each makes them others, until the next call: the run's as the screen has them now; those of a pass in a report. */
-void launches_follow(struct launches *launches, const struct live *live, const struct run *run);
+/* Each makes them others, until the next call: those of a run's rank as the screen has them now; those of a pass in a report. */
+void launches_follow(struct launches *launches, const struct live *live, const struct run *run, size_t rank);
 void launches_of_report(struct launches *launches, const struct report_cell *cell, int pass);
 
 const struct record *launches_at(const struct launches *launches, size_t index);

@@ -30,12 +30,14 @@ static int newest_pass(const struct run *run)
 
 static void keep_run(struct live_kept *kept, const struct run *run)
 {
-    uint64_t first;
-    const struct aggregate *aggregate = run_lead(run)->aggregate;
-    const size_t count = aggregate_kept(aggregate, &first);
-    vec_reserve(&kept->launches, count);
-    for (size_t i = 0; i < count; i++)
-        vec_push(&kept->launches, *aggregate_record(aggregate, first + i));
+    for (size_t r = 0; r < LIVE_RANKS && r < run->ranks.count; r++) {
+        uint64_t first;
+        const struct aggregate *aggregate = run_rank(run, r)->aggregate;
+        const size_t count = aggregate_kept(aggregate, &first);
+        vec_reserve(&kept->launches[r].list, count);
+        for (size_t i = 0; i < count; i++)
+            vec_push(&kept->launches[r].list, *aggregate_record(aggregate, first + i));
+    }
     kept->newest_pass = newest_pass(run);
     memcpy(kept->activity, run->activity, sizeof kept->activity);
 }
@@ -90,7 +92,8 @@ void live_thaw(struct live *live)
                 histogram_release(&kept->entries.items[i].window_histogram[half]);
         }
         vec_release(&kept->entries);
-        vec_release(&kept->launches);
+        for (size_t rank = 0; rank < LIVE_RANKS; rank++)
+            vec_release(&kept->launches[rank].list);
     }
     vec_release(&live->runs);
     vec_release(&live->log);
@@ -117,11 +120,12 @@ const struct run *live_run_of(const struct live *live, const struct report_cell 
     return live->session ? session_find(live->session, cell->run_id) : NULL;
 }
 
-bool live_launches(const struct live *live, const struct run *run, const struct record **launches, size_t *count)
+bool live_launches(const struct live *live, const struct run *run, size_t rank, const struct record **launches,
+                   size_t *count)
 {
     const struct live_kept *kept = kept_of(live, run->id);
-    *launches = kept ? kept->launches.items : NULL;
-    *count = kept ? kept->launches.count : 0;
+    *launches = kept ? kept->launches[rank].list.items : NULL;
+    *count = kept ? kept->launches[rank].list.count : 0;
     return kept != NULL;
 }
 

@@ -7,11 +7,15 @@
 #include "profiler/session.h"
 #include "report/report.h"
 
+#define LIVE_RANKS 8 /* as many of a run's are shown beside each other */
+
 /* A run as it was when the screen was frozen. */
 struct live_kept {
     uint32_t run;
     VEC(struct entry) entries; /* in the order of the document's; their histograms are copies */
-    VEC(struct record) launches;
+    struct live_records {
+        VEC(struct record) list;
+    } launches[LIVE_RANKS]; /* of its first ranks */
     int newest_pass;
     char activity[sizeof((struct run *)0)->activity];
 };
@@ -35,8 +39,9 @@ uint64_t live_waiting(const struct live *live); /* records that came since the f
 const struct entry *live_entry(const struct live *live, const struct report_cell *cell, size_t index);
 /* The run of a cell, for what never changes of it: names, places; NULL. */
 const struct run *live_run_of(const struct live *live, const struct report_cell *cell);
-/* The launches that were copied of a run, oldest first; false: none were, those that the run keeps stand for themselves. */
-bool live_launches(const struct live *live, const struct run *run, const struct record **launches, size_t *count);
+/* The launches that were copied of a rank below LIVE_RANKS of a run, oldest first; false: none were, those that the run keeps stand for themselves. */
+bool live_launches(const struct live *live, const struct run *run, size_t rank, const struct record **launches,
+                   size_t *count);
 /* The pass that the newest launch of a cell that runs is of; -1: none. */
 int live_newest_pass(const struct live *live, const struct report_cell *cell);
 /* What a cell that runs is doing; "" when it did not say. */

@@ -17,14 +17,20 @@
 #define LEVELS 3    /* phase, block, module: above the lanes of kernels */
 #define FLAME_LEAST 14
 
-struct timeline {
+/* What one of several ranks ran: all of them on one clock, in rows of their own. */
+struct rank_lanes {
     struct launches launches;
     size_t begin, end; /* of these, all that the picture shows */
     uint16_t streams[STREAMS_MAX];
-    int stream_count, stream; /* of the rows the selected one: a stream, or a lane */
-    VEC(uint8_t) lane_of;     /* of each launch from `begin` on, where streams are packed into lanes */
+    int stream_count;
+    VEC(uint8_t) lane_of; /* of each launch from `begin` on, where streams are packed into lanes */
     int lane_count;
     bool packed;
+};
+
+struct timeline {
+    struct rank_lanes ranks[LIVE_RANKS], *own; /* own: the one that is spoken of; between frames the selected one */
+    int rank_count, rank, stream;              /* the selected row: a rank's stream, or lane */
     uint32_t run;
     int pass;
     uint64_t origin;   /* of the times shown */
@@ -37,23 +43,42 @@ struct timeline {
 
 static void add_stream(struct timeline *timeline, uint16_t stream)
 {
-    for (int i = 0; i < timeline->stream_count; i++)
-        if (timeline->streams[i] == stream)
+    for (int i = 0; i < timeline->own->stream_count; i++)
+        if (timeline->own->streams[i] == stream)
             return;
-    if (timeline->stream_count < STREAMS_MAX)
-        timeline->streams[timeline->stream_count++] = stream;
+    if (timeline->own->stream_count < STREAMS_MAX)
+        timeline->own->streams[timeline->own->stream_count++] = stream;
 }
 
 static void collect(struct app *app, struct timeline *timeline, const struct report_cell *cell)
 {
-    struct launches *launches = &timeline->launches;
     const struct run *run = live_run_of(&app->live, cell);
-    if (run)
-        launches_follow(launches, &app->live, run);
-    else
-        launches->count = 0;
-    if (launches->count == 0 && timeline->pass != NO_PASS)
-        launches_of_report(launches, cell, timeline->pass);
+    const size_t ranks = run ? run->ranks.count : 1;
+    timeline->rank_count = ranks < LIVE_RANKS ? (int)ranks : LIVE_RANKS;
+    timeline->ranks[0].launches.count = 0;
+    for (int r = 0; run && r < timeline->rank_count; r++)
+        launches_follow(&timeline->ranks[r].launches, &app->live, run, (size_t)r);
+    if (timeline->ranks[0].launches.count == 0 && timeline->pass != NO_PASS) { /* a report has those of the first */
+        launches_of_report(&timeline->ranks[0].launches, cell, timeline->pass);
+        timeline->rank_count = 1;
+    }
+    if (timeline->rank >= timeline->rank_count)
+        timeline->rank = timeline->stream = 0;
+    timeline->own = &timeline->ranks[timeline->rank];
+}
+
+/* First start and last end of all ranks. */
+static void extent(const struct timeline *timeline, uint64_t *first, uint64_t *last)
+{
+    launches_extent(&timeline->ranks[0].launches, first, last);
+    for (int r = 1; r < timeline->rank_count; r++) {
+        uint64_t own_first, own_last;
+        if (timeline->ranks[r].launches.count == 0)
+            continue;
+        launches_extent(&timeline->ranks[r].launches, &own_first, &own_last);
+        *first = own_first < *first ? own_first : *first;
+        *last = own_last > *last ? own_last : *last;
+    }
 }
 
 static void choose_launches(struct app *app, struct timeline *timeline, const struct report_cell *cell)
@@ -64,13 +89,16 @@ static void choose_launches(struct app *app, struct timeline *timeline, const st
     timeline->run = cell->run_id;
     timeline->pass = pass;
     collect(app, timeline, cell);
-    launches_extent(&timeline->launches, &first, &last);
+    extent(timeline, &first, &last);
     if (other) {
         timeline->span = 0;
         timeline->at_end = true;
-        timeline->stream_count = timeline->stream = 0;
+        timeline->rank = timeline->stream = 0;
+        timeline->own = timeline->ranks;
+        for (int r = 0; r < LIVE_RANKS; r++)
+            timeline->ranks[r].stream_count = 0;
     }
-    if (timeline->launches.count && (other || timeline->origin == 0 || first < timeline->origin))
+    if (timeline->own->launches.count && (other || timeline->origin == 0 || first < timeline->origin))
         timeline->origin = first;
 }
 
@@ -88,10 +116,10 @@ static uint64_t instant(const struct timeline *timeline, double place)
 /* What the picture shows, and the streams that it has met so far: these stay. */
 static void find_visible(struct timeline *timeline)
 {
-    launches_range(&timeline->launches, instant(timeline, timeline->from),
-                   instant(timeline, timeline->from + timeline->span) + 1, &timeline->begin, &timeline->end);
-    for (size_t i = timeline->begin; i < timeline->end; i++) {
-        const struct record *launch = launches_at(&timeline->launches, i);
+    launches_range(&timeline->own->launches, instant(timeline, timeline->from),
+                   instant(timeline, timeline->from + timeline->span) + 1, &timeline->own->begin, &timeline->own->end);
+    for (size_t i = timeline->own->begin; i < timeline->own->end; i++) {
+        const struct record *launch = launches_at(&timeline->own->launches, i);
         if (record_is_work(launch->kind))
             add_stream(timeline, launch->stream);
     }
@@ -99,17 +127,18 @@ static void find_visible(struct timeline *timeline)
 
 static int row_count(const struct timeline *timeline)
 {
-    return timeline->packed ? timeline->lane_count : timeline->stream_count;
+    return timeline->own->packed ? timeline->own->lane_count : timeline->own->stream_count;
 }
 
 static int row_of(const struct timeline *timeline, size_t index)
 {
-    if (timeline->packed)
-        return index >= timeline->begin && index < timeline->end ? timeline->lane_of.items[index - timeline->begin]
-                                                                 : -1;
-    const uint16_t stream = launches_at(&timeline->launches, index)->stream;
-    for (int i = 0; i < timeline->stream_count; i++)
-        if (timeline->streams[i] == stream)
+    if (timeline->own->packed)
+        return index >= timeline->own->begin && index < timeline->own->end
+                   ? timeline->own->lane_of.items[index - timeline->own->begin]
+                   : -1;
+    const uint16_t stream = launches_at(&timeline->own->launches, index)->stream;
+    for (int i = 0; i < timeline->own->stream_count; i++)
+        if (timeline->own->streams[i] == stream)
             return i;
     return -1;
 }
@@ -118,32 +147,32 @@ static int row_of(const struct timeline *timeline, size_t index)
 static void pack_lanes(struct timeline *timeline)
 {
     uint64_t busy_until[STREAMS_MAX] = {0};
-    timeline->packed = timeline->stream_count >= PACK_FROM;
-    timeline->lane_count = 0;
-    timeline->lane_of.count = 0;
-    for (size_t i = timeline->begin; timeline->packed && i < timeline->end; i++) {
-        const struct record *launch = launches_at(&timeline->launches, i);
+    timeline->own->packed = timeline->own->stream_count >= PACK_FROM;
+    timeline->own->lane_count = 0;
+    timeline->own->lane_of.count = 0;
+    for (size_t i = timeline->own->begin; timeline->own->packed && i < timeline->own->end; i++) {
+        const struct record *launch = launches_at(&timeline->own->launches, i);
         int lane = 0;
         if (record_is_work(launch->kind)) {
             while (lane + 1 < STREAMS_MAX && busy_until[lane] > launch->start)
                 lane++;
             busy_until[lane] = launch->end > busy_until[lane] ? launch->end : busy_until[lane];
-            timeline->lane_count = lane + 1 > timeline->lane_count ? lane + 1 : timeline->lane_count;
+            timeline->own->lane_count = lane + 1 > timeline->own->lane_count ? lane + 1 : timeline->own->lane_count;
         }
-        vec_push(&timeline->lane_of, (uint8_t)lane);
+        vec_push(&timeline->own->lane_of, (uint8_t)lane);
     }
-    if (timeline->stream >= row_count(timeline))
+    if (timeline->own == &timeline->ranks[timeline->rank] && timeline->stream >= row_count(timeline))
         timeline->stream = row_count(timeline) ? row_count(timeline) - 1 : 0;
 }
 
 static void place_window(struct timeline *timeline)
 {
     uint64_t earliest, latest;
-    launches_extent(&timeline->launches, &earliest, &latest);
+    extent(timeline, &earliest, &latest);
     const double first = since(timeline, earliest), last = since(timeline, latest);
     const double whole = last - first > LEAST_SPAN_NS ? last - first : LEAST_SPAN_NS;
     if (!(timeline->span > 0)) {
-        const double step_ns = launches_step_ns(&timeline->launches);
+        const double step_ns = launches_step_ns(&timeline->own->launches);
         timeline->span = step_ns > 0 ? step_ns * 1.02 : whole;
         timeline->from = timeline->cursor = last - timeline->span;
     }
@@ -179,15 +208,15 @@ static void fill_lane(const struct timeline *timeline, int row, struct lane *lan
 {
     const double scale = timeline->width / timeline->span;
     memset(lane, 0, sizeof *lane);
-    for (size_t i = timeline->begin; i < timeline->end; i++) {
-        const struct record *launch = launches_at(&timeline->launches, i);
+    for (size_t i = timeline->own->begin; i < timeline->own->end; i++) {
+        const struct record *launch = launches_at(&timeline->own->launches, i);
         const double start = (since(timeline, launch->start) - timeline->from) * scale;
         const double end = (since(timeline, launch->end) - timeline->from) * scale;
         if (!record_is_work(launch->kind) || (row >= 0 && row_of(timeline, i) != row) || end <= 0 ||
             start >= timeline->width)
             continue;
         const int first = start > 0 ? (int)start : 0;
-        if (launches_lost_before(&timeline->launches, i))
+        if (launches_lost_before(&timeline->own->launches, i))
             lane->lost[first] = true;
         for (int x = first; x < timeline->width && x < end; x++) {
             const double overlap = (end < x + 1 ? end : x + 1) - (start > x ? start : x);
@@ -206,8 +235,8 @@ static enum style launch_style(const struct timeline *timeline, const struct rec
     if (launch->kind != RECORD_KERNEL)
         return STYLE_DIM;
     if (!timeline->by_class)
-        return (enum style)(STYLE_PHASE + launches_phase(&timeline->launches, launch));
-    return (enum style)(STYLE_CLASS + launches_class(&timeline->launches, launch));
+        return (enum style)(STYLE_PHASE + launches_phase(&timeline->own->launches, launch));
+    return (enum style)(STYLE_CLASS + launches_class(&timeline->own->launches, launch));
 }
 
 static void draw_lane(const struct timeline *timeline, const struct area *area, int y, const struct lane *lane,
@@ -215,8 +244,13 @@ static void draw_lane(const struct timeline *timeline, const struct area *area, 
 {
     char idle[FORMAT_SIZE];
     const double idle_ns = timeline->span * (1 - lane->total / timeline->width);
-    area_printf(area, y, 0, selected ? STYLE_BOLD : STYLE_NORMAL, "%s%3d", selected ? "▶" : " ",
-                timeline->packed ? stream + 1 : timeline->streams[stream]);
+    const enum style style = selected ? STYLE_BOLD : STYLE_NORMAL;
+    if (timeline->rank_count > 1)
+        area_printf(area, y, 0, style, "%s%d.%d", selected ? "▶" : " ", (int)(timeline->own - timeline->ranks),
+                    stream + 1);
+    else
+        area_printf(area, y, 0, style, "%s%3d", selected ? "▶" : " ",
+                    timeline->own->packed ? stream + 1 : timeline->own->streams[stream]);
     for (int x = 0; x < timeline->width; x++) {
         const struct record *launch = lane->launch[x];
         if (lane->lost[x])
@@ -263,8 +297,8 @@ static const char *level_name(const struct timeline *timeline, const struct repo
                               const struct record *launch, int level)
 {
     if (level == 0)
-        return phase_name((enum phase)launches_phase(&timeline->launches, launch));
-    int32_t at = launches_scope(&timeline->launches, launch), path[64];
+        return phase_name((enum phase)launches_phase(&timeline->own->launches, launch));
+    int32_t at = launches_scope(&timeline->own->launches, launch), path[64];
     int depth = 0;
     for (; at >= 0 && (size_t)at < cell->layer_count && depth < 64; at = cell->layers[at].parent)
         path[depth++] = at;
@@ -309,7 +343,7 @@ static void draw_flame(const struct timeline *timeline, const struct report_cell
             name = own;
             from = x;
             if (launch)
-                style = (enum style)(STYLE_PHASE + launches_phase(&timeline->launches, launch));
+                style = (enum style)(STYLE_PHASE + launches_phase(&timeline->own->launches, launch));
         }
     }
     free(all);
@@ -317,16 +351,16 @@ static void draw_flame(const struct timeline *timeline, const struct report_cell
 
 static bool on_stream(const struct timeline *timeline, size_t index)
 {
-    const struct record *launch = launches_at(&timeline->launches, index);
+    const struct record *launch = launches_at(&timeline->own->launches, index);
     return row_of(timeline, index) == timeline->stream && record_is_work(launch->kind);
 }
 
 /* How long nothing runs round the cursor on the selected stream: infinite before its first launch and after its last. */
 static double gap_at_cursor(const struct timeline *timeline)
 {
-    const struct launches *launches = &timeline->launches;
+    const struct launches *launches = &timeline->own->launches;
     double before = -INFINITY, after = INFINITY;
-    size_t at = timeline->begin;
+    size_t at = timeline->own->begin;
     for (; at < launches->count && after == INFINITY; at++)
         if (on_stream(timeline, at) && since(timeline, launches_at(launches, at)->start) >= timeline->cursor)
             after = since(timeline, launches_at(launches, at)->start);
@@ -342,8 +376,8 @@ static const struct record *under_cursor(const struct timeline *timeline)
     const double tick = timeline->span / (timeline->width > 0 ? timeline->width : 1);
     const struct record *best = NULL;
     double best_overlap = 0;
-    for (size_t i = timeline->begin; i < timeline->end; i++) {
-        const struct record *launch = launches_at(&timeline->launches, i);
+    for (size_t i = timeline->own->begin; i < timeline->own->end; i++) {
+        const struct record *launch = launches_at(&timeline->own->launches, i);
         if (!on_stream(timeline, i))
             continue;
         const double start = since(timeline, launch->start), end = since(timeline, launch->end);
@@ -370,12 +404,13 @@ static void draw_cursor(const struct timeline *timeline, const struct report_cel
     format_duration(at, timeline->cursor);
     if (launch) {
         int x = area_printf(area, y, 0, STYLE_NORMAL, "at %s: ", at);
-        x += area_text_fit(area, y, x, area->width - x - 12, STYLE_BOLD, launches_name(&timeline->launches, launch));
+        x += area_text_fit(area, y, x, area->width - x - 12, STYLE_BOLD,
+                           launches_name(&timeline->own->launches, launch));
         x += area_printf(area, y, x, STYLE_NORMAL, "  %s",
                          format_duration(duration, (double)(launch->end - launch->start)));
         area_printf(area, y, x, STYLE_DIM, "  %s  %s",
-                    phase_name((enum phase)launches_phase(&timeline->launches, launch)),
-                    scope_path(cell, launches_scope(&timeline->launches, launch)));
+                    phase_name((enum phase)launches_phase(&timeline->own->launches, launch)),
+                    scope_path(cell, launches_scope(&timeline->own->launches, launch)));
     } else if (isfinite(gap)) {
         area_printf(area, y, 0, STYLE_NORMAL, "at %s: idle for %s", at, format_duration(duration, gap));
     } else {
@@ -394,19 +429,19 @@ static void draw_launches(const struct timeline *timeline, const struct report_c
     area_text_right(area, y, 0, 11, STYLE_HEAD, "from left");
     area_text_right(area, y, 12, 10, STYLE_HEAD, "duration");
     area_text(area, y++, 23, -1, STYLE_HEAD, "phase kernel                          layer");
-    for (size_t i = timeline->begin; i < timeline->launches.count && y < area->height; i++) {
-        const struct record *launch = launches_at(&timeline->launches, i);
+    for (size_t i = timeline->own->begin; i < timeline->own->launches.count && y < area->height; i++) {
+        const struct record *launch = launches_at(&timeline->own->launches, i);
         if (!on_stream(timeline, i) || since(timeline, launch->end) < timeline->cursor)
             continue;
         area_text_right(area, y, 0, 11, STYLE_NORMAL,
                         format_duration(start, since(timeline, launch->start) - timeline->from));
         area_text_right(area, y, 12, 10, STYLE_NORMAL,
                         format_duration(duration, (double)(launch->end - launch->start)));
-        area_text(area, y, 23, 5, (enum style)(STYLE_PHASE + launches_phase(&timeline->launches, launch)),
-                  phase_name((enum phase)launches_phase(&timeline->launches, launch)));
-        area_text_ends(area, y, 29, 31, STYLE_NORMAL, launches_name(&timeline->launches, launch), NULL);
+        area_text(area, y, 23, 5, (enum style)(STYLE_PHASE + launches_phase(&timeline->own->launches, launch)),
+                  phase_name((enum phase)launches_phase(&timeline->own->launches, launch)));
+        area_text_ends(area, y, 29, 31, STYLE_NORMAL, launches_name(&timeline->own->launches, launch), NULL);
         area_text_fit(area, y, 61, area->width - 61, STYLE_DIM,
-                      scope_path(cell, launches_scope(&timeline->launches, launch)));
+                      scope_path(cell, launches_scope(&timeline->own->launches, launch)));
         y++;
     }
 }
@@ -418,11 +453,39 @@ static void timeline_update(struct app *app, void *opaque)
         choose_launches(app, opaque, cell);
 }
 
+/* The selected row among those of all ranks. */
+static int selected_place(struct timeline *timeline)
+{
+    int place = timeline->stream;
+    for (int r = 0; r < timeline->rank; r++) {
+        timeline->own = &timeline->ranks[r];
+        place += row_count(timeline);
+    }
+    timeline->own = &timeline->ranks[timeline->rank];
+    return place;
+}
+
+/* To the row above or below, beyond a rank's rows to those of its neighbour. */
+static void select_row(struct timeline *timeline, int step)
+{
+    const int row = timeline->stream + step, rank = timeline->rank + step;
+    if (row >= 0 && row < row_count(timeline)) {
+        timeline->stream = row;
+        return;
+    }
+    if (rank < 0 || rank >= timeline->rank_count)
+        return;
+    struct rank_lanes *const next = &timeline->ranks[rank];
+    timeline->rank = rank;
+    timeline->own = next;
+    timeline->stream = step > 0 || row_count(timeline) == 0 ? 0 : row_count(timeline) - 1;
+}
+
 static void timeline_draw(struct app *app, void *opaque, const struct area *area)
 {
     struct timeline *timeline = opaque;
     const struct report_cell *cell = app_cell(app);
-    if (!cell || timeline->launches.count == 0) {
+    if (!cell || timeline->own->launches.count == 0) {
         area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, cell_has_none(app, cell, "launches"));
         return;
     }
@@ -432,8 +495,12 @@ static void timeline_draw(struct app *app, void *opaque, const struct area *area
     timeline->width = timeline->width > COLUMNS_MAX ? COLUMNS_MAX : timeline->width;
     timeline->plot_x = area->x + 5;
     place_window(timeline);
-    find_visible(timeline);
-    pack_lanes(timeline);
+    for (int r = 0; r < timeline->rank_count; r++) {
+        timeline->own = &timeline->ranks[r];
+        find_visible(timeline);
+        pack_lanes(timeline);
+    }
+    timeline->own = &timeline->ranks[timeline->rank];
     struct lane *lane = malloc(sizeof *lane);
     if (!lane)
         return;
@@ -444,11 +511,18 @@ static void timeline_draw(struct app *app, void *opaque, const struct area *area
         y += LEVELS;
     }
     const int most = area->height - 3;
-    const int first = timeline->stream >= most - y ? timeline->stream - (most - y) : 0;
-    for (int i = first; i < row_count(timeline) && y <= most; i++, y++) {
-        fill_lane(timeline, i, lane);
-        draw_lane(timeline, area, y, lane, i, i == timeline->stream);
+    const int place = selected_place(timeline);
+    int before = place >= most - y ? place - (most - y) : 0; /* rows above the picture */
+    for (int r = 0; r < timeline->rank_count; r++) {
+        timeline->own = &timeline->ranks[r];
+        for (int i = 0; i < row_count(timeline) && y <= most; i++) {
+            if (before-- > 0)
+                continue;
+            fill_lane(timeline, i, lane);
+            draw_lane(timeline, area, y++, lane, i, r == timeline->rank && i == timeline->stream);
+        }
     }
+    timeline->own = &timeline->ranks[timeline->rank];
     free(lane);
     const int cursor = scale_to((timeline->cursor - timeline->from) / timeline->span, timeline->width - 1);
     /* Marks above and below, so that what is under the cursor keeps its colour. */
@@ -463,10 +537,12 @@ static void timeline_draw(struct app *app, void *opaque, const struct area *area
 static void timeline_status(const struct app *app, const void *opaque, char *text, size_t size)
 {
     const struct timeline *timeline = opaque;
-    char span[FORMAT_SIZE];
-    snprintf(text, size, "%s, %zu launches%s, by %s%s", format_duration(span, timeline->span), timeline->launches.count,
-             timeline->packed ? ", streams packed" : "", timeline->by_class ? "class" : "phase",
-             timeline->at_end && app->session ? ", following" : "");
+    char span[FORMAT_SIZE], rank[32] = "";
+    if (timeline->rank_count > 1)
+        snprintf(rank, sizeof rank, ", rank %d", timeline->rank);
+    snprintf(text, size, "%s, %zu launches%s%s, by %s%s", format_duration(span, timeline->span),
+             timeline->own->launches.count, rank, timeline->own->packed ? ", streams packed" : "",
+             timeline->by_class ? "class" : "phase", timeline->at_end && app->session ? ", following" : "");
 }
 
 static void pan(struct timeline *timeline, double step)
@@ -507,8 +583,8 @@ static void open_launch(struct app *app, const struct timeline *timeline)
     struct focus focus = app->focus;
     focus.run = cell->run_id;
     focus.pass = launch->pass;
-    focus.kernel = kernel_id(launches_name(&timeline->launches, launch), launches_phase(&timeline->launches, launch),
-                             launch->pass);
+    focus.kernel = kernel_id(launches_name(&timeline->own->launches, launch),
+                             launches_phase(&timeline->own->launches, launch), launch->pass);
     app->follow = false;
     app_open(app, VIEW_HISTOGRAM, &focus);
 }
@@ -516,7 +592,7 @@ static void open_launch(struct app *app, const struct timeline *timeline)
 static bool timeline_command(struct app *app, void *opaque, enum command command)
 {
     struct timeline *timeline = opaque;
-    if (timeline->launches.count == 0)
+    if (timeline->own->launches.count == 0)
         return false;
     switch (command) {
     case COMMAND_OPEN:
@@ -529,10 +605,10 @@ static bool timeline_command(struct app *app, void *opaque, enum command command
         move_cursor(timeline, 1);
         return true;
     case COMMAND_UP:
-        timeline->stream -= timeline->stream > 0;
+        select_row(timeline, -1);
         return true;
     case COMMAND_DOWN:
-        timeline->stream += timeline->stream + 1 < row_count(timeline);
+        select_row(timeline, 1);
         return true;
     case COMMAND_PAGE_UP:
         pan(timeline, -timeline->span);
@@ -590,13 +666,17 @@ static void timeline_init(struct app *app, void *opaque)
     timeline->run = NO_RUN;
     timeline->pass = NO_PASS;
     timeline->at_end = true;
+    timeline->own = timeline->ranks;
+    timeline->rank_count = 1;
 }
 
 static void timeline_release(void *opaque)
 {
     struct timeline *timeline = opaque;
-    launches_release(&timeline->launches);
-    vec_release(&timeline->lane_of);
+    for (int r = 0; r < LIVE_RANKS; r++) {
+        launches_release(&timeline->ranks[r].launches);
+        vec_release(&timeline->ranks[r].lane_of);
+    }
 }
 
 const struct view_ops timeline_view = {

@@ -211,12 +211,12 @@ static void test_frozen_groups(void **state)
 }
 
 /* Records of two kernels, of which those from `first` on take ten times as long and are of another pass. */
-static void run_goes_on(struct session *session, struct run *run, uint32_t first, uint32_t count, const char *doing)
+static void rank_goes_on(const struct rank *rank, uint32_t first, uint32_t count, uint64_t later)
 {
-    struct aggregate *aggregate = run_lead(run)->aggregate;
+    struct aggregate *aggregate = rank->aggregate;
     assert_true(aggregate_name(aggregate, 0, "gemm_tile") && aggregate_name(aggregate, 1, "row_softmax"));
     for (uint32_t i = first; i < first + count; i++) {
-        const uint64_t start = 5000000000u + (uint64_t)i * 30000000u;
+        const uint64_t start = 5000000000u + (uint64_t)i * 30000000u + later;
         const struct record record = {.start = start,
                                       .end = start + (first ? 20000000 : 2000000) + i % 3 * 100000,
                                       .step = 1 + i / 10,
@@ -227,6 +227,11 @@ static void run_goes_on(struct session *session, struct run *run, uint32_t first
                                       .pass = first ? PASS_FWD_BWD : PASS_FWD};
         aggregate_add(aggregate, &record, 1);
     }
+}
+
+static void run_goes_on(struct session *session, struct run *run, uint32_t first, uint32_t count, const char *doing)
+{
+    rank_goes_on(run_lead(run), first, count, 0);
     snprintf(run->activity, sizeof run->activity, "%s", doing);
     log_add(&session->log, run->id, false, doing, strlen(doing));
     run->status = STATUS_RUNNING;
@@ -246,6 +251,39 @@ static char *without_badge(struct app *app)
 
 /* Z stops the whole screen: each view shows the same while the run goes on below it, and what only a key makes is of the moment
  * of the freeze, too. */
+/* Each rank has rows of its own on the same clock; the one chosen is the one whose launches are listed. */
+static void test_rank_lanes(void **state)
+{
+    struct app *app = view_open(report_init);
+    struct session *session = view_session(app);
+    struct cell cell;
+    (void)state;
+    cell_default(&cell);
+    cell.ranks = 2;
+    struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+    const struct rank *second = &live_rank_at((struct live_run *)run, 1)->rank;
+    rank_goes_on(second, 0, 40, 1000000);
+    run_goes_on(session, run, 0, 40, "both at it");
+    report_update(app->report, session);
+    view_type(app, "5");
+    view_expect_order(app, "▶0.1", " 1.1");
+    view_expect(app, ", rank 0,");
+    view_type(app, "<Down>");
+    view_expect_order(app, " 0.1", "▶1.1");
+    view_expect(app, ", rank 1,");
+    view_type(app, "Z"); /* what stands still is that of both */
+    char *still = without_badge(app);
+    rank_goes_on(second, 40, 40, 1000000);
+    char *after = without_badge(app);
+    assert_string_equal(after, still);
+    free(still);
+    free(after);
+    view_type(app, "Z<Up><Up>");
+    view_expect(app, ", rank 0,");
+    run->status = STATUS_PENDING;
+    view_close(app);
+}
+
 static void test_freeze(void **state)
 {
     static const struct {
@@ -739,31 +777,19 @@ static void test_csv(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_groups),
-        cmocka_unit_test(test_groups_of_groups),
-        cmocka_unit_test(test_ranks),
-        cmocka_unit_test(test_unattributed),
-        cmocka_unit_test(test_whole_run),
-        cmocka_unit_test(test_group_medians),
-        cmocka_unit_test(test_frozen_groups),
-        cmocka_unit_test(test_freeze),
-        cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_compare_window),
-        cmocka_unit_test(test_remove_from_file),
-        cmocka_unit_test(test_kept),
-        cmocka_unit_test(test_setup),
-        cmocka_unit_test(test_histogram_hint),
-        cmocka_unit_test(test_zoom),
-        cmocka_unit_test(test_orders),
-        cmocka_unit_test(test_roofline_axis),
-        cmocka_unit_test(test_prompt),
-        cmocka_unit_test(test_csv),
-        cmocka_unit_test(test_lanes),
-        cmocka_unit_test(test_footer),
-        cmocka_unit_test(test_scales),
-        cmocka_unit_test(test_compare_groups),
-        cmocka_unit_test(test_selection),
-        cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_groups),         cmocka_unit_test(test_groups_of_groups),
+        cmocka_unit_test(test_ranks),          cmocka_unit_test(test_unattributed),
+        cmocka_unit_test(test_whole_run),      cmocka_unit_test(test_group_medians),
+        cmocka_unit_test(test_frozen_groups),  cmocka_unit_test(test_freeze),
+        cmocka_unit_test(test_rank_lanes),     cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_compare_window), cmocka_unit_test(test_remove_from_file),
+        cmocka_unit_test(test_kept),           cmocka_unit_test(test_setup),
+        cmocka_unit_test(test_histogram_hint), cmocka_unit_test(test_zoom),
+        cmocka_unit_test(test_orders),         cmocka_unit_test(test_roofline_axis),
+        cmocka_unit_test(test_prompt),         cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_lanes),          cmocka_unit_test(test_footer),
+        cmocka_unit_test(test_scales),         cmocka_unit_test(test_compare_groups),
+        cmocka_unit_test(test_selection),      cmocka_unit_test(test_answer),
         cmocka_unit_test(test_filters),
     };
     setlocale(LC_ALL, "C.UTF-8");

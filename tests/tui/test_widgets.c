@@ -291,13 +291,13 @@ static void test_launches(void **state)
     struct aggregate *aggregate = run_lead(run)->aggregate;
     report_init(&report);
     report_update(&report, session);
-    launches_follow(&launches, &live, run);
+    launches_follow(&launches, &live, run, 0);
     launches_range(&launches, 0, 1000, &begin, &end);
     assert_int_equal(launches.count, 0);
     assert_int_equal(begin, end);
     assert_true(isnan(launches_step_ns(&launches)));
     fill_launches(aggregate, 0, 205);
-    launches_follow(&launches, &live, run);
+    launches_follow(&launches, &live, run, 0);
     assert_int_equal(launches.count, 205);
     launches_extent(&launches, &first, &last);
     assert_int_equal(first, 1000);
@@ -311,7 +311,7 @@ static void test_launches(void **state)
     /* A copy stands still while others come, and when the oldest have gone. */
     live_freeze(&live, &report);
     fill_launches(aggregate, 205, 3000);
-    launches_follow(&launches, &live, run);
+    launches_follow(&launches, &live, run, 0);
     assert_int_equal(live_waiting(&live), 2795);
     assert_int_equal(launches.count, 205);
     assert_int_equal(launches_at(&launches, 0)->sequence, 0);
@@ -320,7 +320,7 @@ static void test_launches(void **state)
     assert_string_equal(launches_name(&launches, launches_at(&launches, 0)), "sgemm");
     live_thaw(&live);
     assert_int_equal(live_waiting(&live), 0);
-    launches_follow(&launches, &live, run);
+    launches_follow(&launches, &live, run, 0);
     assert_int_equal(launches.count, 1000);
     assert_int_equal(launches_at(&launches, 0)->sequence, 2000);
     assert_int_equal(launches_at(&launches, 999)->sequence, 2999);
