@@ -111,6 +111,13 @@ static void note(void *context, const char *key, const char *text)
     link_note(key, text);
 }
 
+/* ---- pauses: of CUPTI's own work as well, which is most of what recording costs ---- */
+
+static void record_launches(bool on)
+{
+    on ? cupti_source_resume(cuda.source) : cupti_source_pause(cuda.source);
+}
+
 /* ---- the device ---- */
 
 /* By the driver's own functions, which are there when the driver calls us; nothing is initialised by us. */
@@ -183,6 +190,7 @@ int InitializeInjection(void)
              api.version, api.path);
     link_note("kernels", text);
     cupti_source_watch(cuda.source);
+    steps_pace(record_launches);
     atomic_store(&cuda.watched, true);
     atexit(at_exit);
     return 1;

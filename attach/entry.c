@@ -23,6 +23,7 @@ static struct {
 } python;
 
 EXPORT int steptop_attach_open(void);
+EXPORT void steptop_attach_expect(void);
 EXPORT int steptop_attach_layers_only(void);
 EXPORT int32_t steptop_attach_scope(int32_t parent, const char *name, int64_t parameter_bytes);
 EXPORT void steptop_attach_note(const char *key, const char *text);
@@ -50,6 +51,12 @@ int steptop_attach_open(void)
     if (first)
         steps_begin();
     return 1;
+}
+
+/* The hook is there: the program has modules. */
+void steptop_attach_expect(void)
+{
+    steps_expect_modules();
 }
 
 int steptop_attach_layers_only(void)

@@ -32,6 +32,7 @@ static struct {
     atomic_flag pushing;
     _Atomic uint64_t lost;
     struct attach_settings settings;
+    void (*_Atomic tick)(void);
     pid_t pid;
 } self = {.lock = PTHREAD_MUTEX_INITIALIZER,
           .changed = PTHREAD_COND_INITIALIZER,
@@ -262,6 +263,11 @@ static bool send_queue(void)
     }
 }
 
+void link_tick(void (*tick)(void))
+{
+    atomic_store(&self.tick, tick);
+}
+
 static void *link_thread(void *unused)
 {
     (void)unused;
@@ -273,6 +279,9 @@ static void *link_thread(void *unused)
             pollers[1].revents = 0; /* without it the period has to do */
         if (!send_queue() || (pollers[0].revents && !take_answer()))
             link_shut();
+        void (*tick)(void) = atomic_load(&self.tick);
+        if (tick)
+            tick();
     }
     pthread_mutex_lock(&self.lock);
     pthread_cond_broadcast(&self.changed);

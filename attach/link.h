@@ -25,6 +25,9 @@ void link_shut(void);
 /* Waits up to `wait_ms` until all that was said is sent; for the end of a process. */
 void link_flush(int wait_ms);
 
+/* Called from the link's thread every 20 ms while it is open. */
+void link_tick(void (*tick)(void));
+
 /* Queues one message; the link's own thread sends it. Too much queued breaks the link. */
 void link_send(uint32_t type, const void *first, size_t first_length, const void *second, size_t second_length);
 void link_note(const char *key, const char *text);

@@ -1,6 +1,7 @@
 #include "attach/steps.h"
 #include "attach/book.h"
 #include "attach/link.h"
+#include "attach/pace.h"
 #include "attach/watch.h"
 #include "base/clock.h"
 #include "base/unknown.h"
@@ -11,8 +12,9 @@
 
 #define ROOT_CALLS_ENOUGH 8 /* calls of the outermost module without an optimizer's step: there is none */
 #define OTHERS_ENOUGH 16    /* steps of other optimizers without the leading one: it is done with */
-#define UNRECORDED_EVERY 50
 #define CLOCK_STEP_NS 1000000000u
+#define MODULES_NS                                                                                                     \
+    30000000000u /* a program that has PyTorch is given so long to call a module before seconds are its steps */
 
 static const char *const rule_texts[] = {
     [STEPS_UNKNOWN] = "not known yet",
@@ -29,13 +31,26 @@ static struct {
     _Atomic uint8_t pass;
     _Atomic uint64_t started;
     _Atomic uint32_t measured_from; /* the first step that is no warm-up; UINT32_MAX: not yet known */
-    enum step_rule rule;
+    _Atomic enum step_rule rule;
+    _Atomic bool has_modules;                 /* there is PyTorch */
     uint32_t root_calls, counted[3], of_rule; /* samples by kind; steps that ended by the rule in force */
     char range[128];
     const void *lead; /* the optimizer whose steps count, where there are several */
     uint32_t others;  /* steps of others since it stepped */
     _Atomic uint64_t phase_ns[PHASE_COUNT];
-} steps = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    struct pace pace;
+    uint32_t pause_said;
+    pthread_mutex_t switching;       /* of `record`, which is called without `lock`: it may ask which step it is */
+    void (*_Atomic record)(bool on); /* NULL: nothing needs to be told */
+    bool on;
+} steps = {.lock = PTHREAD_MUTEX_INITIALIZER, .switching = PTHREAD_MUTEX_INITIALIZER, .on = true};
+
+/* Once seconds are the steps they end by themselves: in a pause there is nothing that would end them. */
+static void clock_goes_on(void)
+{
+    if (steps.rule == STEPS_CLOCK)
+        steps_clock();
+}
 
 void steps_begin(void)
 {
@@ -44,6 +59,12 @@ void steps_begin(void)
     atomic_store(&steps.recorded, true);
     atomic_store(&steps.pass, PASS_TRAIN_STEP);
     atomic_store(&steps.measured_from, UINT32_MAX);
+    link_tick(clock_goes_on);
+}
+
+void steps_expect_modules(void)
+{
+    atomic_store(&steps.has_modules, true);
 }
 
 uint32_t steps_now(void)
@@ -82,11 +103,54 @@ void steps_phase_time(int phase, uint64_t ns)
         atomic_fetch_add_explicit(&steps.phase_ns[phase], ns, memory_order_relaxed);
 }
 
+void steps_pace(void (*record)(bool on))
+{
+    pthread_mutex_lock(&steps.lock);
+    steps.pace.on = true;
+    pthread_mutex_unlock(&steps.lock);
+    atomic_store(&steps.record, record);
+}
+
+static void tell_recorder(void)
+{
+    void (*record)(bool) = atomic_load_explicit(&steps.record, memory_order_acquire);
+    if (!record)
+        return;
+    pthread_mutex_lock(&steps.switching);
+    if (steps.on != steps_recorded()) {
+        steps.on = !steps.on;
+        record(steps.on);
+    }
+    pthread_mutex_unlock(&steps.switching);
+}
+
 static void set_rule(enum step_rule rule)
 {
     steps.rule = rule;
     steps.of_rule = 0;
+    atomic_store(&steps.warmup, true);
+    atomic_store(&steps.measured_from, UINT32_MAX);
+    atomic_store(&steps.recorded, true);
     link_note("steps", rule_texts[rule]);
+}
+
+/* How many steps are recorded, when that has changed. */
+static void tell_pause(void)
+{
+    char text[256];
+    const uint32_t pause = steps.pace.left, said = steps.pause_said;
+    if (4 * pause < 5 * said && 5 * pause > 4 * said)
+        return;
+    steps.pause_said = pause;
+    const double cost = pace_cost(&steps.pace);
+    if (pause == 1)
+        snprintf(text, sizeof text, "all steps but one in %d", PACE_EVERY);
+    else if (cost > 0)
+        snprintf(text, sizeof text, "%d steps, then %u that are not: a recorded step takes %.0f %% longer", PACE_BURST,
+                 pause, 100 * cost);
+    else
+        snprintf(text, sizeof text, "%d steps, then %u that are not, to see what recording costs", PACE_BURST, pause);
+    link_note("recorded", text);
 }
 
 /* The step under way is over. Of the first of a rule nobody saw the beginning: it is warm-up, as are those that were asked to be. */
@@ -113,7 +177,13 @@ static void next_step(uint64_t now)
     if (warmup && !still)
         atomic_store(&steps.measured_from, next);
     atomic_store(&steps.warmup, still);
-    atomic_store(&steps.recorded, next % UNRECORDED_EVERY != 0 || atomic_load(&steps.warmup));
+    const bool recorded = kind != STEP_TIMED; /* a step that was warm-up says nothing of what recording costs */
+    if (still)
+        atomic_store(&steps.recorded, true);
+    else if (!warmup || !steps.pace.on)
+        atomic_store(&steps.recorded, pace_next(&steps.pace, next, recorded, now - started));
+    if (steps.pace.on && recorded && !steps_recorded())
+        tell_pause();
     atomic_store(&steps.pass, steps.rule == STEPS_MODULE ? PASS_FWD : PASS_TRAIN_STEP);
 }
 
@@ -131,6 +201,7 @@ void steps_optimizer(const void *optimizer)
         steps.others++;
     }
     pthread_mutex_unlock(&steps.lock);
+    tell_recorder();
 }
 
 void steps_root_module(void)
@@ -141,6 +212,7 @@ void steps_root_module(void)
     if (steps.rule == STEPS_MODULE)
         next_step(clock_now());
     pthread_mutex_unlock(&steps.lock);
+    tell_recorder();
 }
 
 void steps_range(const char *name)
@@ -158,12 +230,14 @@ void steps_range(const char *name)
         next_step(clock_now());
     }
     pthread_mutex_unlock(&steps.lock);
+    tell_recorder();
 }
 
 void steps_clock(void)
 {
     const uint64_t now = clock_now(), started = atomic_load(&steps.started);
-    if (steps.rule > STEPS_CLOCK || now - started < CLOCK_STEP_NS)
+    const uint64_t least = atomic_load(&steps.has_modules) && steps.rule < STEPS_CLOCK ? MODULES_NS : CLOCK_STEP_NS;
+    if (steps.rule > STEPS_CLOCK || now - started < least)
         return;
     pthread_mutex_lock(&steps.lock);
     if (steps.rule <= STEPS_CLOCK && steps.root_calls == 0 && now - atomic_load(&steps.started) >= CLOCK_STEP_NS) {
@@ -172,4 +246,5 @@ void steps_clock(void)
         next_step(now);
     }
     pthread_mutex_unlock(&steps.lock);
+    tell_recorder();
 }

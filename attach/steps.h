@@ -7,6 +7,7 @@
 enum step_rule { STEPS_UNKNOWN, STEPS_CLOCK, STEPS_RANGE, STEPS_MODULE, STEPS_OPTIMIZER };
 
 void steps_begin(void);                      /* the first: now */
+void steps_expect_modules(void);             /* the program has PyTorch */
 void steps_optimizer(const void *optimizer); /* it has stepped; of several the first one seen ends steps */
 void steps_root_module(void);                /* the outermost module is about to be called */
 void steps_range(const char *name);          /* an outermost range begins */
@@ -15,8 +16,10 @@ void steps_clock(void);                      /* now and then, from any thread: f
 uint32_t steps_now(void); /* id for records; one load */
 bool steps_is_warmup(void);
 bool steps_was_warmup(uint32_t step); /* of one that may be over */
-bool steps_recorded(void);            /* false in one step of fifty, which shows what recording costs */
-uint8_t steps_pass(void);             /* enum pass */
+bool steps_recorded(void);            /* false in one step of fifty, or in pauses (attach/pace.h) */
+/* Recording costs something: from here on there are pauses, and `record` is told when they begin and end, on the program's threads. */
+void steps_pace(void (*record)(bool on));
+uint8_t steps_pass(void); /* enum pass */
 /* Host time of a phase of the step under way, where the host runs it. */
 void steps_phase_time(int phase, uint64_t ns);
 enum step_rule steps_rule(void);

@@ -43,6 +43,20 @@ static uint64_t *copy_samples(const struct rank *rank, struct arena *arena, int 
     return values;
 }
 
+/* A command's steps are as they came, those that were recorded with the few that were not, which show what that costs. Where it costs
+ * so much that recording pauses (attach/pace.h), the steps of the pauses are the command's own, as timed ones are a cell's. */
+#define PACED 8 /* recorded steps to one that is not, at most */
+static int kind_that_counts(const struct run *run, const struct rank *rank, int pass)
+{
+    uint64_t kinds[STEP_KIND_COUNT] = {0};
+    if (!run->command)
+        return STEP_TIMED;
+    for (size_t i = 0; i < rank->samples.count; i++)
+        if (rank->samples.items[i].pass == pass && rank->samples.items[i].kind < STEP_KIND_COUNT)
+            kinds[rank->samples.items[i].kind]++;
+    return kinds[STEP_TIMED] * PACED >= kinds[STEP_PROFILED] && kinds[STEP_TIMED] >= 2 ? STEP_TIMED : -1;
+}
+
 static uint64_t sample_key(const struct rank *rank, int pass)
 {
     uint64_t key = 0;
@@ -109,14 +123,13 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
         pass->sample_key = key;
         pass->derived_at = now;
     }
+    const int counts = kind_that_counts(run, rank, which);
     for (int p = 0; p <= PHASE_COUNT; p++) {
         struct report_phase *phase = &pass->phases[p];
         if (fresh)
             fields_clear_phase(phase);
         phase->name = p == PHASE_COUNT ? "total" : phase_name((enum phase)p);
-        /* A command's steps are as they came: those that were recorded count, and the few that were not show what that costs. */
-        phase->samples_ns =
-            copy_samples(rank, &cell->arena, which, p, run->command ? -1 : STEP_TIMED, &phase->sample_count);
+        phase->samples_ns = copy_samples(rank, &cell->arena, which, p, counts, &phase->sample_count);
         phase->warmup_ns = copy_samples(rank, &cell->arena, which, p, STEP_WARMUP, &phase->warmup_count);
         phase->profiled_ns = copy_samples(rank, &cell->arena, which, p, STEP_PROFILED, &phase->profiled_count);
     }

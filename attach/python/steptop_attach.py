@@ -262,4 +262,6 @@ def install(torch):
     path = os.environ.get("STEPTOP_ATTACH_LIBRARY")
     if not path or not os.environ.get("STEPTOP_ATTACH_SOCKET"):
         return
-    Hook(torch, Library(path)).install()
+    library = Library(path)
+    library.plain.steptop_attach_expect()
+    Hook(torch, library).install()

@@ -244,6 +244,17 @@ void cupti_source_watch(struct cupti_source *source)
     cupti_source_start(source, 0);
 }
 
+void cupti_source_pause(struct cupti_source *source)
+{
+    if (source->tracing && !atomic_load(&source->broken))
+        tracing_off(source);
+}
+
+void cupti_source_resume(struct cupti_source *source)
+{
+    cupti_source_arm(source);
+}
+
 void cupti_source_stop(struct cupti_source *source)
 {
     if (!source || source->step == LAUNCH_STEP_NONE)

@@ -43,6 +43,10 @@ bool cupti_source_arm(struct cupti_source *source);
 
 /* For a program that is not ours: all that is launched from here to the end is traced, in the steps that options.step says. */
 void cupti_source_watch(struct cupti_source *source);
+/* In between nothing that is launched is traced, nor costs anything; what was launched before is still handed over. From any thread, but
+ * one at a time. */
+void cupti_source_pause(struct cupti_source *source);
+void cupti_source_resume(struct cupti_source *source);
 
 /* Between these two, on an idle device at both ends, launches are traced as step `step_id`. Tracing stays switched on after
  * stop, so that a run of profiled steps alone does not pay for switching; quiet switches it off. When CUPTI fails here, a
@@ -72,7 +76,7 @@ struct cupti_counts {
     uint64_t outside;      /* records of what ran between steps: not handed over */
     uint64_t unattributed; /* of `records`, those without a node */
     uint64_t invalid_no_time, invalid_backwards; /* the parts of `invalid` */
-    uint64_t buffers; /* allocated so far: flat memory means that this stops growing */
+    uint64_t buffers;                            /* allocated so far: flat memory means that this stops growing */
     uint64_t flushes, longest_flush_ns;
 };
 void cupti_source_counts(struct cupti_source *source, struct cupti_counts *counts);

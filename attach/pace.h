@@ -1,0 +1,26 @@
+/* Which steps are recorded. Where recording costs little, all but one in fifty, which shows what it costs. Where it costs more (each
+ * kernel on a card is watched as it is launched), bursts of steps with pauses between: so long that of the program's time recording
+ * takes no more than its share. What it costs is measured, by the steps of either kind. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+#define PACE_EVERY 50    /* one step of so many is not recorded where that is cheap */
+#define PACE_BURST 4     /* steps in a row: idle time is read from the second on */
+#define PACE_SHARE 0.05  /* of the program's time */
+#define PACE_PAUSE 120   /* steps, at most: a screen shall live */
+#define PACE_COMPARED 16 /* latest steps of either kind */
+
+struct pace {
+    bool on;       /* pauses are made */
+    uint32_t left; /* steps of the burst or the pause under way */
+    struct pace_walls {
+        uint64_t ns[PACE_COMPARED];
+        uint32_t count; /* ever */
+    } recorded, paused;
+};
+
+/* The step before number `step` took `wall_ns` and was `recorded` or not. Is `step`? */
+bool pace_next(struct pace *pace, uint32_t step, bool recorded, uint64_t wall_ns);
+/* By how much of an unrecorded step a recorded one is longer; 0 where that is not known. */
+double pace_cost(const struct pace *pace);
