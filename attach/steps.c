@@ -13,8 +13,10 @@
 #define ROOT_CALLS_ENOUGH 8 /* calls of the outermost module without an optimizer's step: there is none */
 #define OTHERS_ENOUGH 16    /* steps of other optimizers without the leading one: it is done with */
 #define CLOCK_STEP_NS 1000000000u
-#define MODULES_NS                                                                                                     \
-    30000000000u /* a program that has PyTorch is given so long to call a module before seconds are its steps */
+#define LONG_STEP_NS 3000000000u
+#define LONG_TOLD_NS 1000000000u
+/* A program that has PyTorch is given so long to call a module before seconds are its steps. */
+#define MODULES_NS 30000000000u
 
 static const char *const rule_texts[] = {
     [STEPS_UNKNOWN] = "not known yet",
@@ -33,6 +35,9 @@ static struct {
     _Atomic uint32_t measured_from; /* the first step that is no warm-up; UINT32_MAX: not yet known */
     _Atomic enum step_rule rule;
     _Atomic bool has_modules;                 /* there is PyTorch */
+    _Atomic uint32_t calls;                   /* of the outermost module in the step under way */
+    _Atomic bool told;                        /* that this step is long */
+    uint64_t told_at;                         /* the link's thread's */
     uint32_t root_calls, counted[3], of_rule; /* samples by kind; steps that ended by the rule in force */
     char range[128];
     const void *lead; /* the optimizer whose steps count, where there are several */
@@ -45,9 +50,26 @@ static struct {
     bool on;
 } steps = {.lock = PTHREAD_MUTEX_INITIALIZER, .switching = PTHREAD_MUTEX_INITIALIZER, .on = true};
 
-/* Once seconds are the steps they end by themselves: in a pause there is nothing that would end them. */
-static void clock_goes_on(void)
+/* Said while a step lasts so long that who looks wonders: an evaluation, a checkpoint, data that do not come. */
+static void tell_long_step(void)
 {
+    char text[160];
+    const uint64_t now = clock_now(), lasts = now - atomic_load(&steps.started);
+    const uint32_t calls = atomic_load_explicit(&steps.calls, memory_order_relaxed);
+    if (lasts < LONG_STEP_NS || steps.rule == STEPS_CLOCK || now - steps.told_at < LONG_TOLD_NS)
+        return;
+    steps.told_at = now;
+    atomic_store(&steps.told, true);
+    snprintf(text, sizeof text, "step %u lasts %.0f s so far, with %u forward pass%s in it%s", steps_now() + 1,
+             (double)lasts * 1e-9, calls, calls == 1 ? "" : "es",
+             calls > 1 && steps.rule != STEPS_MODULE ? ": evaluation?" : "");
+    link_send(MESSAGE_ACTIVITY, text, strlen(text), NULL, 0);
+}
+
+/* On the link's thread. Once seconds are the steps they end by themselves: in a pause there is nothing that would end them. */
+static void tick(void)
+{
+    tell_long_step();
     if (steps.rule == STEPS_CLOCK)
         steps_clock();
 }
@@ -59,7 +81,7 @@ void steps_begin(void)
     atomic_store(&steps.recorded, true);
     atomic_store(&steps.pass, PASS_TRAIN_STEP);
     atomic_store(&steps.measured_from, UINT32_MAX);
-    link_tick(clock_goes_on);
+    link_tick(tick);
 }
 
 void steps_expect_modules(void)
@@ -171,6 +193,9 @@ static void next_step(uint64_t now)
     }
     link_send(MESSAGE_SAMPLE, &sample, sizeof sample, NULL, 0);
     watch_step(started, now, warmup);
+    atomic_store(&steps.calls, 0);
+    if (atomic_exchange(&steps.told, false))
+        link_send(MESSAGE_ACTIVITY, "running", strlen("running"), NULL, 0);
     steps.of_rule++;
     const uint32_t next = atomic_fetch_add(&steps.step, 1) + 1;
     const bool still = steps.of_rule < 1 + link_settings()->skip;
@@ -211,6 +236,7 @@ void steps_root_module(void)
         set_rule(STEPS_MODULE);
     if (steps.rule == STEPS_MODULE)
         next_step(clock_now());
+    atomic_fetch_add(&steps.calls, 1);
     pthread_mutex_unlock(&steps.lock);
     tell_recorder();
 }

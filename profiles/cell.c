@@ -57,6 +57,34 @@ void cell_of_command(struct cell *cell, const char *command)
     }
 }
 
+static const char *last_part(const char *word)
+{
+    const char *end = word + strcspn(word, " "), *part = word;
+    for (const char *c = word; c < end; c++)
+        if (*c == '/' && c + 1 < end)
+            part = c + 1;
+    return part;
+}
+
+/* What a launcher launches: "python3 -u projects/adder/adder.py --steps 5" is "adder.py --steps 5" to who looks at it. The first script,
+ * else Python's last -m before anything that is no option, else the program. */
+void command_name(const char *command, char *text, size_t size)
+{
+    const char *name = last_part(command), *module = NULL;
+    for (const char *word = command; *word;) {
+        const size_t length = strcspn(word, " ");
+        if (length > 3 && strncmp(word + length - 3, ".py", 3) == 0) {
+            snprintf(text, size, "%s", last_part(word));
+            return;
+        }
+        const char *next = word + length + strspn(word + length, " ");
+        if (!module && strncmp(word, "-m ", 3) == 0 && strncmp(name, "python", 6) == 0)
+            module = next;
+        word = next;
+    }
+    snprintf(text, size, "%s", module ? module : name);
+}
+
 /* A model of own sizes is named by them: "own-d512-ff2048-L4-h8". */
 static void name_by_sizes(struct model_config *model)
 {
@@ -173,7 +201,9 @@ void cell_title(const struct cell *cell, bool ascii, char *text, size_t size)
     const char *dot = ascii ? ", " : " · ";
     struct strbuf title = {0};
     if (cell->command[0]) {
-        snprintf(text, size, "%s%s%s", cell->command, cell->device[0] ? dot : "", cell->device);
+        char name[sizeof cell->command];
+        command_name(cell->command, name, sizeof name);
+        snprintf(text, size, "%s%s%s", name, cell->device[0] ? dot : "", cell->device);
         return;
     }
     if (cell->collective != COLLECTIVE_NONE) {

@@ -58,6 +58,8 @@ struct cell {
 
 /* A command instead of a model: `passes` are those that it may turn out to take. */
 void cell_of_command(struct cell *cell, const char *command);
+/* A command as a table shows it: its script with what follows, without the interpreter and the folders. */
+void command_name(const char *command, char *text, size_t size);
 
 enum on_oom { ON_OOM_CONTINUE, ON_OOM_SKIP_LARGER };
 

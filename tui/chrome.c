@@ -12,7 +12,9 @@ static void describe(const struct report_cell *cell, char *text, size_t size)
 {
     const struct cell *c = &cell->requested;
     if (c->command[0]) {
-        snprintf(text, size, "%s%s%s", c->device, c->device[0] ? "  " : "", c->command);
+        char name[sizeof c->command];
+        command_name(c->command, name, sizeof name);
+        snprintf(text, size, "%s%s%s", c->device, c->device[0] ? "  " : "", name);
         return;
     }
     snprintf(text, size, "%s  %s%s%s  b%lld·c%lld  %s  %s", c->device, c->model.preset[0] ? c->model.preset : "",

@@ -177,7 +177,7 @@ static void model_text(const void *context, size_t index, struct cell_text *out)
     const struct cell *asked = &row_at(context, index)->cell->requested;
     const struct model_config *model = &asked->model;
     if (asked->command[0]) {
-        cell_string(out, asked->command);
+        command_name(asked->command, out->text, sizeof out->text);
         return;
     }
     snprintf(out->text, sizeof out->text, "%s%s%s", model->preset, model->preset[0] ? "/" : "", model->name);

@@ -416,6 +416,26 @@ static void digest_depends_on_what_is_asked_for_alone(void **state)
     assert_string_equal(hex, "9f4390f8d30c2dd92ec9f095b65e2b9ae9b0a925a5258e241c9f1e910f734318");
 }
 
+static void a_command_is_known_by_its_script(void **state)
+{
+    (void)state;
+    static const char *const names[][2] = {
+        {"/opt/venv/bin/python projects/adder/adder.py --lr 1e-3", "adder.py --lr 1e-3"},
+        {"python3 -u -m torch.distributed.run --nproc-per-node 2 /home/x/train.py a/b", "train.py a/b"},
+        {"/usr/bin/python3 -m package.train --steps 5", "package.train --steps 5"},
+        {"torchrun --nproc-per-node 2 train.py", "train.py"},
+        {"./build/bin/simulate --grid 4 data/in.bin", "simulate --grid 4 data/in.bin"},
+        {"/bin/make -m x", "make -m x"},
+        {"cd/", "cd/"},
+        {"", ""},
+    };
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        char text[128];
+        command_name(names[i][0], text, sizeof text);
+        assert_string_equal(text, names[i][1]);
+    }
+}
+
 int main(void)
 {
     setenv("XDG_CONFIG_HOME", "/no/such/folder", 1); /* a person's own profiles are listed, too */
@@ -433,6 +453,7 @@ int main(void)
         cmocka_unit_test(plan_request_follows_the_cell),
         cmocka_unit_test(template_is_the_quickstart),
         cmocka_unit_test(digest_depends_on_what_is_asked_for_alone),
+        cmocka_unit_test(a_command_is_known_by_its_script),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
