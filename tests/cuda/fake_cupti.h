@@ -46,3 +46,14 @@ struct fake_state {
     int callbacks_after_unsubscribe;
 };
 struct fake_state fake_state(void);
+
+/* All of that by one pointer, for a program that loads it (tests/attach/fake_libcupti.c exports `fake_device`). */
+struct fake_device {
+    void (*launch)(const char *name, enum fake_fault fault, bool nested);
+    void (*synchronize)(uint64_t nanoseconds);
+    void (*fatal)(const char *message);
+    struct fake_state (*state)(void);
+    void (*capture)(struct fake_graph *graph, const char *name);
+    void (*instantiate)(struct fake_graph *graph, bool created_last);
+    void (*graph_launch)(const struct fake_graph *graph);
+};

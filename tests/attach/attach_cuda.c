@@ -1,0 +1,107 @@
+/* A CUDA program of somebody else's without a GPU: its "driver" loads what CUDA_INJECTION64_PATH names, its CUPTI is FAKE_CUPTI. Two threads
+ * launch, each in ranges of its own, and a graph that one of them captured is launched in every step. A step takes 2 ms, and half as much
+ * again while anything is traced. attach_cuda STEPS [fatal] */
+#include "tests/cuda/fake_cupti.h"
+#include <dlfcn.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+static const struct fake_device *device;
+static atomic_bool over;
+
+/* ---- NVTX, as its header makes a program do it ---- */
+
+static int (*push_a)(const char *);
+static int (*pop)(void);
+static void **slots[16];
+
+static int table_of(int module, void ****table, unsigned *size)
+{
+    slots[9] = (void **)&push_a;
+    slots[11] = (void **)&pop;
+    *table = slots;
+    *size = 16;
+    return module == 1;
+}
+
+static const struct {
+    size_t size;
+    int (*table_of)(int, void ****, unsigned *);
+} callbacks = {sizeof callbacks, table_of};
+
+static const void *export_table(uint32_t id)
+{
+    return id == 1 ? &callbacks : NULL;
+}
+
+static void *load(const char *variable, int flags)
+{
+    const char *path = getenv(variable);
+    return path ? dlopen(path, RTLD_NOW | flags) : NULL;
+}
+
+static bool begin(void)
+{
+    void *cupti = load("FAKE_CUPTI", RTLD_GLOBAL), *driver = load("CUDA_INJECTION64_PATH", 0),
+         *nvtx = load("NVTX_INJECTION64_PATH", 0);
+    int (*inject)(void) = driver ? (int (*)(void))dlsym(driver, "InitializeInjection") : NULL;
+    int (*ranges)(const void *(*)(uint32_t)) =
+        nvtx ? (int (*)(const void *(*)(uint32_t)))dlsym(nvtx, "InitializeInjectionNvtx2") : NULL;
+    device = cupti ? dlsym(cupti, "fake_device") : NULL;
+    return device && inject && inject() && ranges && ranges(export_table) && push_a && pop;
+}
+
+static void rest(long ns)
+{
+    nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
+}
+
+static void *copies(void *unused)
+{
+    push_a("loader");
+    while (!atomic_load(&over)) {
+        device->launch("copy_kernel", FAKE_GOOD, false);
+        rest(100000);
+    }
+    pop();
+    return unused;
+}
+
+int main(int argc, char **argv)
+{
+    const int steps = argc > 1 ? atoi(argv[1]) : 10;
+    static struct fake_graph graph;
+    pthread_t thread;
+    if (!begin()) {
+        fprintf(stderr, "attach_cuda: no CUPTI, or nobody to inject\n");
+        return 1;
+    }
+    for (int step = 0; step < steps; step++) {
+        push_a("step");
+        if (step == 0) {
+            pthread_create(&thread, NULL, copies, NULL);
+            push_a("captured");
+            for (int i = 0; i < 3; i++)
+                device->capture(&graph, "node_kernel");
+            device->instantiate(&graph, false);
+            pop();
+        }
+        if (argc > 2 && strcmp(argv[2], "fatal") == 0 && step == steps / 2)
+            device->fatal("hardware");
+        push_a("encoder");
+        for (int i = 0; i < 10; i++)
+            device->launch("gemm_kernel", FAKE_GOOD, i % 2);
+        pop();
+        device->graph_launch(&graph);
+        rest(device->state().enabled_kinds ? 3000000 : 2000000);
+        pop();
+    }
+    atomic_store(&over, true);
+    pthread_join(thread, NULL);
+    printf("program: done\n");
+    return 0;
+}

@@ -1,0 +1,135 @@
+/* CUDA's way into a program, against a driver that injects and a CUPTI without a GPU: kernels of two threads and of a graph find their
+ * ranges, recording pauses so that it stays within its share, and a CUPTI that is taken or gives up costs the kernels alone. */
+#include "base/clock.h"
+#include "profiler/attach.h"
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+static struct session *run(const char *cupti, const char *steps, const char *mode)
+{
+    struct error error = {0};
+    const char *const command[] = {ATTACH_CUDA, steps, mode, NULL};
+    const struct attach_options options = {
+        .command = command, .library = STEPTOP_ATTACH_LIBRARY, .python_folder = STEPTOP_ATTACH_PYTHON};
+    setenv("FAKE_CUPTI", cupti, 1);
+    struct session *session = session_create(&(struct session_options){.program = STEPTOP_BINARY}, &error);
+    assert_non_null(session);
+    if (!session_attach(session, &options, &error))
+        fail_msg("%s", error.text);
+    const uint64_t end = clock_now() + 60000000000u;
+    while (!session_idle(session)) {
+        struct pollfd fds[600];
+        int timeout;
+        const int count = session_poll(session, fds, 600, &timeout);
+        poll(fds, (nfds_t)count, timeout);
+        session_step(session);
+        assert_true(clock_now() < end);
+    }
+    assert_int_equal(session_command_exit(session), 0);
+    return session;
+}
+
+static uint64_t records_of(const struct rank *rank, const char *path, const char *name)
+{
+    size_t count;
+    uint64_t records = 0;
+    const struct entry *entries = aggregate_entries(rank->aggregate, &count);
+    for (size_t i = 0; i < count; i++) {
+        const struct place *place = places_at(&rank->places, entries[i].place);
+        const char *where = place->scope >= 0 ? rank->places.scopes.items[place->scope].path : "";
+        if ((!path || strcmp(where, path) == 0) &&
+            strcmp(aggregate_name_text(rank->aggregate, entries[i].name), name) == 0)
+            records += entries[i].time.n + entries[i].warmup.n;
+    }
+    return records;
+}
+
+static const char *note_of(const struct run *run, const char *key)
+{
+    for (size_t i = 0; i < run->notes.count; i++)
+        if (strcmp(run->notes.items[i].key, key) == 0)
+            return run->notes.items[i].text;
+    return "";
+}
+
+struct kinds {
+    unsigned counts[STEP_KIND_COUNT];
+    double wall_ns[STEP_KIND_COUNT];
+};
+
+static struct kinds kinds_of(const struct rank *rank)
+{
+    struct kinds kinds = {0};
+    for (size_t i = 0; i < rank->samples.count; i++) {
+        kinds.counts[rank->samples.items[i].kind]++;
+        kinds.wall_ns[rank->samples.items[i].kind] += (double)rank->samples.items[i].wall_ns;
+    }
+    return kinds;
+}
+
+static void kernels_find_their_ranges(void **state)
+{
+    const char *cupti = *state;
+    struct session *session = run(cupti, "400", NULL);
+    const struct run *found = session_run(session, 0);
+    const struct rank *rank = run_lead(found);
+    const struct kinds kinds = kinds_of(rank);
+    assert_non_null(strstr(note_of(found, "kernels"), "CUPTI"));
+    /* Whole steps, each with all that it launched: what ended after the program's last word counts as well. */
+    const unsigned recorded = kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED];
+    const uint64_t launched = records_of(rank, "encoder", "gemm_kernel");
+    assert_true(launched == 10 * recorded || launched == 10 * (recorded + 1));
+    assert_int_equal(records_of(rank, NULL, "gemm_kernel"), launched);
+    assert_int_equal(records_of(rank, "captured", "node_kernel"), launched / 10 * 3);
+    assert_int_equal(records_of(rank, NULL, "node_kernel"), launched / 10 * 3);
+    /* The other thread's are its own. */
+    assert_true(records_of(rank, "loader", "copy_kernel") > 0);
+    assert_int_equal(records_of(rank, NULL, "copy_kernel"), records_of(rank, "loader", "copy_kernel"));
+    assert_int_equal(rank->dropped, 0);
+    /* Half as long again while it records: bursts of four, and some forty steps between. */
+    assert_true(kinds.counts[STEP_TIMED] > 5 * kinds.counts[STEP_PROFILED]);
+    assert_true(kinds.counts[STEP_PROFILED] >= 8);
+    assert_non_null(strstr(note_of(found, "recorded"), "4 steps, then "));
+    session_free(session);
+}
+
+static void a_cupti_that_is_taken_costs_the_kernels_alone(void **state)
+{
+    (void)state;
+    setenv("FAKE_CUPTI_BUSY", "1", 1);
+    struct session *session = run(CUPTI_13, "30", NULL);
+    unsetenv("FAKE_CUPTI_BUSY");
+    const struct run *found = session_run(session, 0);
+    assert_non_null(strstr(note_of(found, "kernels"), "error 39"));
+    assert_int_equal(records_of(run_lead(found), NULL, "gemm_kernel"), 0);
+    assert_true(kinds_of(run_lead(found)).counts[STEP_PROFILED] > 10);
+    session_free(session);
+}
+
+static void a_cupti_that_gives_up_is_left_alone(void **state)
+{
+    (void)state;
+    struct session *session = run(CUPTI_13, "40", "fatal");
+    const struct run *found = session_run(session, 0);
+    assert_non_null(strstr(note_of(found, "profiler"), "gave up"));
+    assert_true(records_of(run_lead(found), "encoder", "gemm_kernel") > 0);
+    session_free(session);
+}
+
+int main(void)
+{
+    static char thirteen[] = CUPTI_13, twelve[] = CUPTI_12;
+    const struct CMUnitTest tests[] = {
+        {"kernels find their ranges", kernels_find_their_ranges, NULL, NULL, thirteen},
+        {"kernels find their ranges by CUPTI 12", kernels_find_their_ranges, NULL, NULL, twelve},
+        cmocka_unit_test(a_cupti_that_is_taken_costs_the_kernels_alone),
+        cmocka_unit_test(a_cupti_that_gives_up_is_left_alone),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
