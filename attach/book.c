@@ -32,6 +32,7 @@ static struct {
 } book = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 #define CLASS_ROW (UINT32_MAX - 64) /* + a class: of places that are all of a class in a layer */
+#define KEPT_ROW (UINT32_MAX - 65)  /* of what a layer keeps for backward */
 
 static uint32_t hash_of(const char *text, uint32_t seed)
 {
@@ -98,7 +99,7 @@ enum kernel_class book_class(uint32_t name)
     return name < BOOK_NAMES ? (enum kernel_class)book.names[name].kernel_class : CLASS_OTHER;
 }
 
-static void say_place(int32_t context, uint32_t name)
+static void say_place(int32_t context, uint32_t name, uint64_t kept)
 {
     const enum kernel_class kernel_class = name >= CLASS_ROW ? (enum kernel_class)(name - CLASS_ROW) : book_class(name);
     const struct message_place message = {.scope = CONTEXT_SCOPE(context),
@@ -106,14 +107,14 @@ static void say_place(int32_t context, uint32_t name)
                                           .kernel_class = (uint8_t)kernel_class,
                                           .flops = UNKNOWN_DOUBLE,
                                           .bytes = UNKNOWN_DOUBLE,
-                                          .saved_bytes = UNKNOWN_U64};
+                                          .saved_bytes = kept};
     char text[PLACE_TEXT_MAX] = "";
     const char *op = name < BOOK_NAMES ? book.names[name].text : ""; /* beyond: a row of a class */
     const int length = snprintf(text, sizeof text - 1, "%.*s", PLACE_TEXT_MAX - 8, op);
     link_send(MESSAGE_PLACE, &message, sizeof message, text, (size_t)length + 1); /* no label */
 }
 
-int32_t book_place(int32_t context, uint32_t name)
+static int32_t place_of(int32_t context, uint32_t name, uint64_t kept)
 {
     int32_t found = BOOK_NONE;
     pthread_mutex_lock(&book.lock);
@@ -126,7 +127,7 @@ int32_t book_place(int32_t context, uint32_t name)
             found = *cell - 1;
         } else if (book.place_count < BOOK_PLACES) {
             book.places[book.place_count] = (struct place_row){context, name};
-            say_place(context, name);
+            say_place(context, name, kept);
             found = book.place_count++;
             *cell = found + 1;
         }
@@ -134,6 +135,16 @@ int32_t book_place(int32_t context, uint32_t name)
     }
     pthread_mutex_unlock(&book.lock);
     return found;
+}
+
+int32_t book_place(int32_t context, uint32_t name)
+{
+    return place_of(context, name, UNKNOWN_U64);
+}
+
+void book_kept(int32_t scope, uint64_t bytes)
+{
+    place_of(CONTEXT(scope, PHASE_FWD), KEPT_ROW, bytes);
 }
 
 int32_t book_place_of_class(int32_t context, enum kernel_class kernel_class)

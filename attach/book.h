@@ -22,3 +22,5 @@ enum kernel_class book_class(uint32_t name); /* guessed from the name by classes
 int32_t book_place(int32_t context, uint32_t name);
 /* The same for all of a class in a context: no op is named. CLASS_OTHER: the context as a whole. */
 int32_t book_place_of_class(int32_t context, enum kernel_class kernel_class);
+/* What a scope by itself keeps for its backward pass: said as a place in which nothing runs. Once a scope. */
+void book_kept(int32_t scope, uint64_t bytes);

@@ -1,5 +1,6 @@
 /* What the Python hook calls: plain functions through ctypes for what is rare, and functions in CPython's own calling convention,
  * which the hook makes callables of, for what happens at every module. Python's API is looked up in the process: nothing is linked. */
+#include "attach/book.h"
 #include "attach/cuda.h"
 #include "attach/link.h"
 #include "attach/steps.h"
@@ -8,6 +9,7 @@
 #include "attach/where.h"
 #include "base/unknown.h"
 #include <dlfcn.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -18,8 +20,11 @@
 
 static struct {
     long (*as_long)(void *);
+    void *(*from_long)(long);
     void (*take)(void *); /* Py_IncRef */
-    void *none;
+    void *none, *yes;
+    _Atomic bool memory; /* what modules keep for their backward pass is to be read, in one step */
+    struct where *_Atomic reading;
 } python;
 
 EXPORT int steptop_attach_open(void);
@@ -35,7 +40,10 @@ EXPORT int steptop_attach_watch(int ops);
 EXPORT void steptop_attach_compiled(uint64_t compilations, uint64_t breaks);
 EXPORT void steptop_attach_memory(uint64_t allocated, uint64_t reserved, uint64_t retries);
 EXPORT void steptop_attach_close(void);
-EXPORT int steptop_attach_python(void *none);
+EXPORT int steptop_attach_python(void *none, void *yes);
+EXPORT void steptop_attach_read_memory(void);
+EXPORT void steptop_attach_kept(int32_t scope, int64_t bytes);
+EXPORT void *steptop_attach_here(void *self, void *unused);
 EXPORT void *steptop_attach_enter(void *self, void *scope);
 EXPORT void *steptop_attach_leave(void *self, void *unused);
 EXPORT void *steptop_attach_enter_root(void *self, void *scope);
@@ -145,12 +153,20 @@ void steptop_attach_close(void)
 
 /* ---- CPython's calling convention ---- */
 
-int steptop_attach_python(void *none)
+int steptop_attach_python(void *none, void *yes)
 {
+    python.from_long = (void *(*)(long))dlsym(RTLD_DEFAULT, "PyLong_FromLong");
     python.as_long = (long (*)(void *))dlsym(RTLD_DEFAULT, "PyLong_AsLong");
     python.take = (void (*)(void *))dlsym(RTLD_DEFAULT, "Py_IncRef");
     python.none = none;
-    return python.as_long && python.take;
+    python.yes = yes;
+    return python.as_long && python.from_long && python.take;
+}
+
+static void *yes(void)
+{
+    python.take(python.yes);
+    return python.yes;
 }
 
 static void *none(void)
@@ -176,20 +192,52 @@ void *steptop_attach_enter(void *self, void *scope)
     return none();
 }
 
+/* True: this call of the outermost module is the one in which memory is read. */
 void *steptop_attach_enter_root(void *self, void *scope)
 {
     (void)self;
+    struct where *where = link_is_open() ? where_self() : NULL;
+    const bool outermost = where && !where_in_module(where) && !where_in_node(where);
     enter(scope, true);
-    return none();
+    if (!outermost || !atomic_load_explicit(&python.memory, memory_order_relaxed) || steps_rule() != STEPS_OPTIMIZER ||
+        !steps_is_warmup())
+        return none();
+    atomic_store(&python.memory, false);
+    atomic_store(&python.reading, where);
+    return yes();
 }
 
 void *steptop_attach_leave(void *self, void *unused)
 {
     (void)self, (void)unused;
     struct where *where = link_is_open() ? where_self() : NULL;
-    if (where)
-        where_leave(where, torch_sequence());
-    return none();
+    if (!where)
+        return none();
+    where_leave(where, torch_sequence());
+    if (where != atomic_load_explicit(&python.reading, memory_order_relaxed) || where_in_module(where))
+        return none();
+    atomic_store(&python.reading, NULL);
+    return yes(); /* the outermost module in which memory was read */
+}
+
+/* In the next call of the outermost module that an optimizer's step has gone before. */
+void steptop_attach_read_memory(void)
+{
+    atomic_store(&python.memory, true);
+    steps_second_is_warmup();
+}
+
+void steptop_attach_kept(int32_t scope, int64_t bytes)
+{
+    if (bytes >= 0)
+        book_kept(scope, (uint64_t)bytes);
+}
+
+/* The scope of the module that the calling thread is in, or −1. */
+void *steptop_attach_here(void *self, void *unused)
+{
+    (void)self, (void)unused;
+    return python.from_long(CONTEXT_SCOPE(where_context()));
 }
 
 void *steptop_attach_optimizer_begin(void *self, void *unused)

@@ -36,6 +36,7 @@ static struct {
     _Atomic enum step_rule rule;
     _Atomic bool has_modules;                 /* there is PyTorch */
     _Atomic uint32_t calls;                   /* of the outermost module in the step under way */
+    _Atomic bool second_too;                  /* the second step is warm-up as well as the first */
     _Atomic bool told;                        /* that this step is long */
     uint64_t told_at;                         /* the link's thread's */
     uint32_t root_calls, counted[3], of_rule; /* samples by kind; steps that ended by the rule in force */
@@ -198,7 +199,8 @@ static void next_step(uint64_t now)
         link_send(MESSAGE_ACTIVITY, "running", strlen("running"), NULL, 0);
     steps.of_rule++;
     const uint32_t next = atomic_fetch_add(&steps.step, 1) + 1;
-    const bool still = steps.of_rule < 1 + link_settings()->skip;
+    const bool second_too = atomic_load(&steps.second_too) && steps.rule == STEPS_OPTIMIZER;
+    const bool still = steps.of_rule < 1 + link_settings()->skip || (second_too && steps.of_rule < 2);
     if (warmup && !still)
         atomic_store(&steps.measured_from, next);
     atomic_store(&steps.warmup, still);
@@ -210,6 +212,11 @@ static void next_step(uint64_t now)
     if (steps.pace.on && recorded && !steps_recorded())
         tell_pause();
     atomic_store(&steps.pass, steps.rule == STEPS_MODULE ? PASS_FWD : PASS_TRAIN_STEP);
+}
+
+void steps_second_is_warmup(void)
+{
+    atomic_store(&steps.second_too, true);
 }
 
 void steps_optimizer(const void *optimizer)

@@ -19,6 +19,8 @@ bool steps_was_warmup(uint32_t step); /* of one that may be over */
 bool steps_recorded(void);            /* false in one step of fifty, or in pauses (attach/pace.h) */
 /* Recording costs something: from here on there are pauses, and `record` is told when they begin and end, on the program's threads. */
 void steps_pace(void (*record)(bool on));
+/* Something is to be read in the first step from one optimizer step to the next that disturbs it: it stays warm-up. */
+void steps_second_is_warmup(void);
 uint8_t steps_pass(void); /* enum pass */
 /* Host time of a phase of the step under way, where the host runs it. */
 void steps_phase_time(int phase, uint64_t ns);

@@ -282,6 +282,11 @@ bool where_in_module(const struct where *where)
     return where->module_depth > 0;
 }
 
+bool where_in_node(const struct where *where)
+{
+    return where->node_depth > 0;
+}
+
 /* ---- backward ---- */
 
 void where_node_begin(struct where *where, int64_t sequence)

@@ -17,6 +17,7 @@ uint16_t where_number(const struct where *where);
 void where_enter(struct where *where, int32_t scope, int64_t sequence);
 void where_leave(struct where *where, int64_t sequence);
 bool where_in_module(const struct where *where);
+bool where_in_node(const struct where *where); /* of the backward pass */
 
 /* A node of the backward pass: what was made between a module's borders belongs to it. A node without a number, or one that nobody
  * claims, stays where the thread was. */

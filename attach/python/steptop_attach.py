@@ -24,10 +24,11 @@ class Library:
         self.held.steptop_attach_compiled.argtypes = [ctypes.c_uint64, ctypes.c_uint64]
         self.held.steptop_attach_memory.argtypes = [ctypes.c_uint64] * 3
         self.plain.steptop_attach_note.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
-        self.held.steptop_attach_python.argtypes = [ctypes.py_object]
+        self.plain.steptop_attach_kept.argtypes = [ctypes.c_int32, ctypes.c_int64]
+        self.held.steptop_attach_python.argtypes = [ctypes.py_object, ctypes.py_object]
         self.held.steptop_attach_sequence.restype = ctypes.c_int64
         self.held.steptop_attach_learn.argtypes = [ctypes.c_int, ctypes.c_int64]
-        if not self.held.steptop_attach_python(None):
+        if not self.held.steptop_attach_python(None, True):
             raise RuntimeError("this Python does not export its API")
 
     def method(self, name, flags):
@@ -58,6 +59,67 @@ def bare(path):
     return "" if path + "." in STRIPPED else path
 
 
+class Memory:
+    # What modules keep for their backward pass: in one step the tensors that autograd saves are seen as they are saved, and handed on as
+    # they are. Each storage counts once, where it is saved first; parameters and buffers do not.
+    def __init__(self, torch, library, scopes):
+        self.torch, self.library, self.scopes = torch, library, scopes
+        self.here = library.method("steptop_attach_here", METH_NOARGS)
+        self.hooks = None
+
+    def allocated(self):
+        cuda = self.torch.cuda
+        return cuda.memory_allocated() if cuda.is_initialized() else None
+
+    def begin(self, module):
+        torch = self.torch
+        if not torch.is_grad_enabled() or compiled(torch):
+            return
+        # What lives longer than the step is no activation.
+        seen = {t.untyped_storage().data_ptr() for tensors in (module.parameters(), module.buffers()) for t in tensors}
+        kept = {}
+        here = self.here
+
+        def pack(tensor):
+            try:
+                storage = tensor.untyped_storage()
+                key = storage.data_ptr()
+                if key and key not in seen:
+                    seen.add(key)
+                    scope = here()
+                    kept[scope] = kept.get(scope, 0) + storage.nbytes()
+            except BaseException:
+                pass
+            return tensor
+
+        self.kept = kept
+        self.before = self.allocated()
+        hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+        hooks.__enter__()
+        self.hooks = hooks
+
+    def end(self):
+        if self.hooks is None:
+            return
+        self.hooks.__exit__()
+        self.hooks = None
+        after = self.allocated()
+        kept = self.kept
+        for scope in set(self.scopes.values()) | set(kept):
+            if scope >= 0:
+                self.library.plain.steptop_attach_kept(scope, kept.get(scope, 0))
+        text = "%.1f MiB kept for backward by modules, read in one step of warm-up" % (sum(kept.values()) / 1048576)
+        if after is not None and self.before is not None:
+            text += "; the allocator held %.1f MiB more after them than before" % ((after - self.before) / 1048576)
+        self.library.note("memory", text)
+
+
+def compiled(torch):
+    # Has anything been compiled? Hooks on saved tensors would be a reason to compile it again.
+    utils = sys.modules.get("torch._dynamo.utils")
+    return bool(utils and utils.counters.get("frames"))
+
+
 class Hook:
     def __init__(self, torch, library):
         self.torch = torch
@@ -70,6 +132,7 @@ class Hook:
         self.attribution = "none"
         self.compiled = None
         self.memory_at = 0.0
+        self.memory = None
 
     # ---- scopes ----
 
@@ -138,6 +201,8 @@ class Hook:
             self.attribution = self.attribute(not on_card)
             self.library.note("attribution", self.attribution)
             self.opened = True
+            if self.memory is not None:
+                self.library.plain.steptop_attach_read_memory()
         except BaseException:
             self.opened = False
 
@@ -191,13 +256,14 @@ class Hook:
                 if not hook.opened:
                     return
                 scope = learn(module)
-            enter(scope)
+            if enter(scope):
+                hook.read_memory(module)
 
         def after(module, arguments, output):
             if compiling():
                 return
-            if scopes:
-                leave()
+            if scopes and leave():
+                hook.memory_was_read()
 
         # torch.compile warns of global hooks, which are ours: the program never asked for them.
         import warnings
@@ -207,12 +273,26 @@ class Hook:
         modules.register_module_forward_pre_hook(before)
         try:
             modules.register_module_forward_hook(after, always_call=True)
+            if hasattr(torch.Tensor, "untyped_storage"):
+                self.memory = Memory(torch, library, scopes)
         except TypeError:  # before 2.0 a forward that raises is not told
             modules.register_module_forward_hook(after)
         self.install_optimizer()
         import atexit
 
         atexit.register(library.plain.steptop_attach_close)
+
+    def read_memory(self, module):
+        try:
+            self.memory.begin(module)
+        except BaseException:
+            self.memory.hooks = None
+
+    def memory_was_read(self):
+        try:
+            self.memory.end()
+        except BaseException:
+            pass
 
     def install_optimizer(self):
         library = self.library
