@@ -179,7 +179,7 @@ int InitializeInjection(void)
         steps_begin();
     cuda.pid = getpid();
     cuda.probe = (struct probe){.intern = intern, .event = event, .dropped = dropped, .note = note};
-    const struct source_options options = {.node = where_context, .step = step_now};
+    const struct source_options options = {.node = where_context, .step = step_now, .graph = steps_graph};
     if (!cupti_api_load_present(&api, &error) ||
         !(cuda.source = cupti_source_open_with(&api, &cuda.probe, &options, &error))) {
         link_note("kernels", error.text);

@@ -33,11 +33,13 @@ static struct {
     _Atomic uint64_t lost;
     struct attach_settings settings;
     void (*_Atomic tick)(void);
+    int output[2]; /* reading ends of the program's own output and errors; −1 where it does not go to the front */
     pid_t pid;
 } self = {.lock = PTHREAD_MUTEX_INITIALIZER,
           .changed = PTHREAD_COND_INITIALIZER,
           .fd = -1,
           .wake = -1,
+          .output = {-1, -1},
           .pushing = ATOMIC_FLAG_INIT};
 
 bool link_is_open(void)
@@ -66,6 +68,11 @@ static void after_fork(void)
     if (self.wake >= 0)
         close(self.wake);
     self.wake = -1;
+    for (int i = 0; i < 2; i++) {
+        if (self.output[i] >= 0)
+            close(self.output[i]);
+        self.output[i] = -1;
+    }
 }
 
 /* ---- the queue ---- */
@@ -209,7 +216,7 @@ static bool take_answer(void)
     } answer;
     union {
         struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(3 * sizeof(int))];
     } control = {0};
     struct iovec part = {&answer, sizeof answer};
     struct msghdr message = {
@@ -224,11 +231,14 @@ static bool take_answer(void)
         return answer.header.type != MESSAGE_STOP && got > 0;
     if (got != (ssize_t)sizeof answer || !head || head->cmsg_level != SOL_SOCKET || head->cmsg_type != SCM_RIGHTS)
         return false;
-    int fd;
-    memcpy(&fd, CMSG_DATA(head), sizeof fd);
-    struct ring *ring = ring_attach(fd, NULL);
+    int fds[3] = {-1, -1, -1};
+    const size_t length = head->cmsg_len - CMSG_LEN(0);
+    memcpy(fds, CMSG_DATA(head), length < sizeof fds ? length : sizeof fds);
+    self.output[0] = fds[1];
+    self.output[1] = fds[2];
+    struct ring *ring = ring_attach(fds[0], NULL);
     if (!ring) {
-        close(fd);
+        close(fds[0]);
         return false;
     }
     pthread_mutex_lock(&self.lock);
@@ -268,17 +278,35 @@ void link_tick(void (*tick)(void))
     atomic_store(&self.tick, tick);
 }
 
+/* The front is gone, and the program's output went to it: somebody must read on, or the program dies of its next line, or waits for ever
+ * when the pipe is full. What it says is lost, as it is on a closed terminal. */
+static void drain_output(void)
+{
+    char nothing[4096];
+    struct pollfd pollers[2] = {{.fd = self.output[0], .events = POLLIN}, {.fd = self.output[1], .events = POLLIN}};
+    while (pollers[0].fd >= 0 || pollers[1].fd >= 0) {
+        poll(pollers, 2, -1);
+        for (int i = 0; i < 2; i++)
+            if (pollers[i].fd >= 0 && pollers[i].revents && read(pollers[i].fd, nothing, sizeof nothing) <= 0 &&
+                errno != EAGAIN)
+                pollers[i].fd = -1;
+    }
+}
+
 static void *link_thread(void *unused)
 {
     (void)unused;
+    bool gone = false;
     while (link_is_open()) {
         struct pollfd pollers[2] = {{.fd = self.fd, .events = POLLIN}, {.fd = self.wake, .events = POLLIN}};
         uint64_t count;
         poll(pollers, 2, PERIOD_MS);
         if (pollers[1].revents && read(self.wake, &count, sizeof count) < 0 && errno != EAGAIN)
             pollers[1].revents = 0; /* without it the period has to do */
-        if (!send_queue() || (pollers[0].revents && !take_answer()))
+        if (!send_queue() || (pollers[0].revents && !take_answer())) {
+            gone = true;
             link_shut();
+        }
         void (*tick)(void) = atomic_load(&self.tick);
         if (tick)
             tick();
@@ -286,6 +314,8 @@ static void *link_thread(void *unused)
     pthread_mutex_lock(&self.lock);
     pthread_cond_broadcast(&self.changed);
     pthread_mutex_unlock(&self.lock);
+    if (gone)
+        drain_output();
     return NULL;
 }
 

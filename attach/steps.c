@@ -12,6 +12,7 @@
 
 #define ROOT_CALLS_ENOUGH 8 /* calls of the outermost module without an optimizer's step: there is none */
 #define OTHERS_ENOUGH 16    /* steps of other optimizers without the leading one: it is done with */
+#define GRAPHS_ENOUGH 8     /* launches of one graph with nothing else that ends a step between */
 #define CLOCK_STEP_NS 1000000000u
 #define LONG_STEP_NS 3000000000u
 #define LONG_TOLD_NS 1000000000u
@@ -24,6 +25,7 @@ static const char *const rule_texts[] = {
     [STEPS_RANGE] = "from one outermost range to the next of its name",
     [STEPS_MODULE] = "calls of the outermost module: no optimizer stepped",
     [STEPS_OPTIMIZER] = "from one optimizer step to the next",
+    [STEPS_GRAPH] = "from one launch of a CUDA graph to the next",
 };
 
 static struct {
@@ -41,6 +43,8 @@ static struct {
     uint64_t told_at;                         /* the link's thread's */
     uint32_t root_calls, counted[3], of_rule; /* samples by kind; steps that ended by the rule in force */
     char range[128];
+    const void *graph; /* the latest that was launched, so many times in a row */
+    uint32_t launches;
     const void *lead; /* the optimizer whose steps count, where there are several */
     uint32_t others;  /* steps of others since it stepped */
     _Atomic uint64_t phase_ns[PHASE_COUNT];
@@ -50,6 +54,19 @@ static struct {
     void (*_Atomic record)(bool on); /* NULL: nothing needs to be told */
     bool on;
 } steps = {.lock = PTHREAD_MUTEX_INITIALIZER, .switching = PTHREAD_MUTEX_INITIALIZER, .on = true};
+
+static void tell_recorder(void)
+{
+    void (*record)(bool) = atomic_load_explicit(&steps.record, memory_order_acquire);
+    if (!record)
+        return;
+    pthread_mutex_lock(&steps.switching);
+    if (steps.on != (steps_recorded() || steps.rule == STEPS_GRAPH)) {
+        steps.on = !steps.on;
+        record(steps.on);
+    }
+    pthread_mutex_unlock(&steps.switching);
+}
 
 /* Said while a step lasts so long that who looks wonders: an evaluation, a checkpoint, data that do not come. */
 static void tell_long_step(void)
@@ -73,6 +90,7 @@ static void tick(void)
     tell_long_step();
     if (steps.rule == STEPS_CLOCK)
         steps_clock();
+    tell_recorder();
 }
 
 void steps_begin(void)
@@ -128,23 +146,7 @@ void steps_phase_time(int phase, uint64_t ns)
 
 void steps_pace(void (*record)(bool on))
 {
-    pthread_mutex_lock(&steps.lock);
-    steps.pace.on = true;
-    pthread_mutex_unlock(&steps.lock);
     atomic_store(&steps.record, record);
-}
-
-static void tell_recorder(void)
-{
-    void (*record)(bool) = atomic_load_explicit(&steps.record, memory_order_acquire);
-    if (!record)
-        return;
-    pthread_mutex_lock(&steps.switching);
-    if (steps.on != steps_recorded()) {
-        steps.on = !steps.on;
-        record(steps.on);
-    }
-    pthread_mutex_unlock(&steps.switching);
 }
 
 static void set_rule(enum step_rule rule)
@@ -204,6 +206,7 @@ static void next_step(uint64_t now)
     if (warmup && !still)
         atomic_store(&steps.measured_from, next);
     atomic_store(&steps.warmup, still);
+    steps.pace.on = atomic_load(&steps.record) && steps.rule != STEPS_GRAPH;
     const bool recorded = kind != STEP_TIMED; /* a step that was warm-up says nothing of what recording costs */
     if (still)
         atomic_store(&steps.recorded, true);
@@ -211,7 +214,8 @@ static void next_step(uint64_t now)
         atomic_store(&steps.recorded, pace_next(&steps.pace, next, recorded, now - started));
     if (steps.pace.on && recorded && !steps_recorded())
         tell_pause();
-    atomic_store(&steps.pass, steps.rule == STEPS_MODULE ? PASS_FWD : PASS_TRAIN_STEP);
+    atomic_store(&steps.pass,
+                 steps.rule == STEPS_MODULE || (steps.rule == STEPS_GRAPH && !steps.lead) ? PASS_FWD : PASS_TRAIN_STEP);
 }
 
 void steps_second_is_warmup(void)
@@ -222,6 +226,7 @@ void steps_second_is_warmup(void)
 void steps_optimizer(const void *optimizer)
 {
     pthread_mutex_lock(&steps.lock);
+    steps.launches = 0;
     if (steps.rule != STEPS_OPTIMIZER)
         set_rule(STEPS_OPTIMIZER);
     if (!steps.lead || steps.others >= OTHERS_ENOUGH)
@@ -239,6 +244,7 @@ void steps_optimizer(const void *optimizer)
 void steps_root_module(void)
 {
     pthread_mutex_lock(&steps.lock);
+    steps.launches = 0;
     if (steps.rule < STEPS_MODULE && ++steps.root_calls > ROOT_CALLS_ENOUGH)
         set_rule(STEPS_MODULE);
     if (steps.rule == STEPS_MODULE)
@@ -246,6 +252,20 @@ void steps_root_module(void)
     atomic_fetch_add(&steps.calls, 1);
     pthread_mutex_unlock(&steps.lock);
     tell_recorder();
+}
+
+/* Within CUPTI's own callback: what records is told later, by the link's thread, and does not pause while these are the steps: a graph
+ * costs little to watch. */
+void steps_graph(const void *graph)
+{
+    pthread_mutex_lock(&steps.lock);
+    steps.launches = steps.graph == graph ? steps.launches + 1 : 1;
+    steps.graph = graph;
+    if (steps.rule != STEPS_GRAPH && steps.launches > GRAPHS_ENOUGH && steps.rule != STEPS_RANGE)
+        set_rule(STEPS_GRAPH);
+    if (steps.rule == STEPS_GRAPH && steps.launches)
+        next_step(clock_now());
+    pthread_mutex_unlock(&steps.lock);
 }
 
 void steps_range(const char *name)

@@ -1,16 +1,17 @@
 /* Which step it is. Steps end where the optimizer has stepped; in a program without one, where the outermost module is called again;
- * without modules, where the outermost range of a name returns; else each second of the clock is one, labelled so. */
+ * without modules, where the outermost range of a name returns; where all that happens is one CUDA graph, again and again, at its launches; else each second of the clock is one, labelled so. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
 
-enum step_rule { STEPS_UNKNOWN, STEPS_CLOCK, STEPS_RANGE, STEPS_MODULE, STEPS_OPTIMIZER };
+enum step_rule { STEPS_UNKNOWN, STEPS_CLOCK, STEPS_RANGE, STEPS_MODULE, STEPS_OPTIMIZER, STEPS_GRAPH };
 
 void steps_begin(void);                      /* the first: now */
 void steps_expect_modules(void);             /* the program has PyTorch */
 void steps_optimizer(const void *optimizer); /* it has stepped; of several the first one seen ends steps */
 void steps_root_module(void);                /* the outermost module is about to be called */
 void steps_range(const char *name);          /* an outermost range begins */
+void steps_graph(const void *graph);         /* a CUDA graph is about to be launched; calls nobody */
 void steps_clock(void);                      /* now and then, from any thread: for programs that say nothing */
 
 uint32_t steps_now(void); /* id for records; one load */

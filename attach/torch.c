@@ -213,12 +213,20 @@ static enum record_wait wait_of(const char *name)
     return 0;
 }
 
+/* What it says of the optimizer beside its step, whose hooks tell. */
+static bool is_of_optimizer(const char *name)
+{
+    return strncmp(name, "Optimizer.zero_grad#", 20) == 0;
+}
+
 static void *user_begin(void **result, const void *function)
 {
     *result = NULL;
     struct where *where = steps_recorded() && link_is_open() ? where_self() : NULL;
     const char *name = where ? torch.name(function) : NULL;
     const enum record_wait wait = name ? wait_of(name) : 0;
+    if (name && is_of_optimizer(name))
+        where_phase_begin(where, PHASE_OPT);
     /* A loader that a thread of its own runs ahead keeps nobody waiting. */
     if (!wait || (wait == WAIT_DATA && !where_runs_modules(where)))
         return result;
@@ -238,6 +246,8 @@ static void *user_begin(void **result, const void *function)
 static void user_end(const void *function, void *context)
 {
     (void)context;
+    if (where_in_phase() && is_of_optimizer(torch.name(function)))
+        where_phase_end(where_self());
     for (int i = 0; i < DOINGS; i++) {
         if (atomic_load_explicit(&torch.doings[i].function, memory_order_acquire) != function)
             continue;

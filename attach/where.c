@@ -338,6 +338,11 @@ void where_phase_end(struct where *where)
         move(where, NOWHERE);
 }
 
+bool where_in_phase(void)
+{
+    return mine && mine->phase_depth > 0;
+}
+
 /* ---- ops ----
  *
  * What an op does itself is its record: all of one that called no other; of one that did (a product that first copies its bias) the

@@ -27,6 +27,7 @@ void where_node_end(struct where *where);
 /* The optimizer's step. */
 void where_phase_begin(struct where *where, enum phase phase);
 void where_phase_end(struct where *where);
+bool where_in_phase(void); /* is the calling thread between those two? */
 
 /* An op that runs on this thread. Those that called no other become a record when `record` is set. */
 void where_op_begin(struct where *where, uint32_t name);

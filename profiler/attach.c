@@ -160,8 +160,12 @@ static void take_connections(struct attach *attach)
             close(fd);
 }
 
-static bool answer(const struct attach *attach, int fd, int ring)
+/* With the ring go the reading ends of the command's output, where it comes to us: should we end before it does, it would die of its next
+ * line (attach/link.c). */
+static bool answer(const struct attach *attach, const struct process *command, int fd, int ring)
 {
+    int fds[3] = {ring, command->output, command->errors};
+    const size_t count = fds[1] >= 0 && fds[2] >= 0 ? 3 : 1;
     struct {
         struct message_header header;
         struct message_attach attach;
@@ -169,14 +173,15 @@ static bool answer(const struct attach *attach, int fd, int ring)
               {.skip = attach->options.skip, .layers_only = attach->options.layers_only}};
     union {
         struct cmsghdr header;
-        char bytes[CMSG_SPACE(sizeof(int))];
+        char bytes[CMSG_SPACE(sizeof fds)];
     } control = {0};
     struct iovec part = {&text, sizeof text};
     struct msghdr message = {
-        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = CMSG_SPACE(count * sizeof *fds)};
     struct cmsghdr *head = CMSG_FIRSTHDR(&message);
-    *head = (struct cmsghdr){.cmsg_len = CMSG_LEN(sizeof(int)), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
-    memcpy(CMSG_DATA(head), &ring, sizeof ring);
+    *head =
+        (struct cmsghdr){.cmsg_len = CMSG_LEN(count * sizeof *fds), .cmsg_level = SOL_SOCKET, .cmsg_type = SCM_RIGHTS};
+    memcpy(CMSG_DATA(head), fds, count * sizeof *fds);
     return sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)sizeof text;
 }
 
@@ -231,7 +236,7 @@ static bool settle(struct session *session, struct live_run *live, int fd)
     else
         snprintf(note, sizeof note, "%u: %s", hello.process, text);
     live_note(live, name, note);
-    if (!answer(attach, fd, ring_fd(link->ring))) {
+    if (!answer(attach, &session->links.items[0]->process, fd, ring_fd(link->ring))) {
         link->exited = link->done = true;
         close(fd);
         link->process.control = -1;

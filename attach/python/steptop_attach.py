@@ -68,8 +68,9 @@ class Memory:
         self.hooks = None
 
     def allocated(self):
+        # What was asked for: what it holds is rounded up.
         cuda = self.torch.cuda
-        return cuda.memory_allocated() if cuda.is_initialized() else None
+        return cuda.memory_stats().get("requested_bytes.all.current") if cuda.is_initialized() else None
 
     def begin(self, module):
         torch = self.torch
@@ -92,13 +93,26 @@ class Memory:
                 pass
             return tensor
 
-        self.kept = kept
+        self.kept, self.seen = kept, seen
         self.before = self.allocated()
         hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
         hooks.__enter__()
         self.hooks = hooks
 
-    def end(self):
+    def outputs(self, output):
+        # What the outermost module gives back and nobody in it keeps: tensors in tuples, lists and dictionaries.
+        if isinstance(output, self.torch.Tensor):
+            storage = output.untyped_storage()
+            new = storage.data_ptr() not in self.seen
+            self.seen.add(storage.data_ptr())
+            return storage.nbytes() if new else 0
+        if isinstance(output, dict):
+            output = output.values()
+        elif not isinstance(output, (tuple, list)):
+            return 0
+        return sum(self.outputs(one) for one in output)
+
+    def end(self, output):
         if self.hooks is None:
             return
         self.hooks.__exit__()
@@ -108,9 +122,11 @@ class Memory:
         for scope in set(self.scopes.values()) | set(kept):
             if scope >= 0:
                 self.library.plain.steptop_attach_kept(scope, kept.get(scope, 0))
-        text = "%.1f MiB kept for backward by modules, read in one step of warm-up" % (sum(kept.values()) / 1048576)
-        if after is not None and self.before is not None:
-            text += "; the allocator held %.1f MiB more after them than before" % ((after - self.before) / 1048576)
+        total, outputs = sum(kept.values()), self.outputs(output)
+        text = "%.1f MiB kept for backward by modules, %.1f MiB of outputs, read in one step of warm-up" % (total / 1048576, outputs / 1048576)
+        if after is not None and self.before is not None and after > self.before:
+            grown = after - self.before
+            text += "; the allocator had given %.1f MiB more than before: %.1f %%" % (grown / 1048576, 100 * (total + outputs) / grown)
         self.library.note("memory", text)
 
 
@@ -263,7 +279,7 @@ class Hook:
             if compiling():
                 return
             if scopes and leave():
-                hook.memory_was_read()
+                hook.memory_was_read(output)
 
         # torch.compile warns of global hooks, which are ours: the program never asked for them.
         import warnings
@@ -288,9 +304,9 @@ class Hook:
         except BaseException:
             self.memory.hooks = None
 
-    def memory_was_read(self):
+    def memory_was_read(self, output):
         try:
-            self.memory.end()
+            self.memory.end(output)
         except BaseException:
             pass
 

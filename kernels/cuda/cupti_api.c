@@ -81,7 +81,7 @@ static bool functions_load(struct cupti_api *api, bool older, struct error *erro
 
 #define CUPTI_LOAD(field, function)                                                                                    \
     api->field = (__typeof__(api->field))dlsym(api->library, #function);                                               \
-    if (!api->field && !(is_older && api->subscribe_old && strcmp(#function, "cuptiSubscribe_v2") == 0)) {                                                                                              \
+    if (!api->field && !(is_older && api->subscribe_old && strcmp(#function, "cuptiSubscribe_v2") == 0)) {             \
         error_set(error, ERROR_DEVICE, "%s (CUPTI API %u) has no " #function, api->path, api->version);                \
         goto failed;                                                                                                   \
     }

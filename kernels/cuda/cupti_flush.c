@@ -111,7 +111,8 @@ static void buffer_convert(struct cupti_source *source, const struct conversion 
         if (verdict == VERDICT_EVENT && event.kind == EVENT_KERNEL && event.node != EVENT_NODE_NONE &&
             !source_is_foreign(&source->options))
             kernel_note(source, &event);
-        if (record->kind == CUPTI_ACTIVITY_KIND_OVERHEAD && source->api->version >= 10000) { /* CUPTI leaves its detail to us to free */
+        if (record->kind == CUPTI_ACTIVITY_KIND_OVERHEAD &&
+            source->api->version >= 10000) { /* CUPTI leaves its detail to us to free */
             CUpti_ActivityOverhead3 *overhead = (CUpti_ActivityOverhead3 *)record;
             free(overhead->overheadData);
             overhead->overheadData = NULL;
@@ -147,6 +148,19 @@ static void broken_tell(struct cupti_source *source)
     pthread_mutex_unlock(&source->lock);
     if (source->probe->note)
         source->probe->note(source->probe->context, "profiler", text);
+}
+
+/* Activities that the driver's calls do not explain: a CUPTI that numbers them by the runtime's. */
+static void runtime_too(struct cupti_source *source, const struct cupti_counts *counts)
+{
+    if (!source_is_foreign(&source->options) || atomic_load(&source->runtime) || counts->surplus < 100 ||
+        counts->surplus < counts->records)
+        return;
+    cupti_runtime_callbacks(source);
+    if (source->probe->note)
+        source->probe->note(
+            source->probe->context, "launches",
+            "the runtime's calls are watched as well as the driver's: this CUPTI numbers activities by them");
 }
 
 /* Asks CUPTI for what is complete (with `forced`: for all there is), converts it and gives the buffers back. */
@@ -189,6 +203,7 @@ static void source_drain(struct cupti_source *source, bool forced)
     pthread_mutex_lock(&source->lock);
     counts_add(&source->counts, &counts);
     pthread_mutex_unlock(&source->lock);
+    runtime_too(source, &counts);
 }
 
 /* Launches of which nothing has been heard yet; under the source's lock. */

@@ -44,6 +44,7 @@ struct source_options {
      * steps only as somebody tells. Both are asked on the launching thread; NULL: node and step are those of the source. */
     int32_t (*node)(void);
     uint64_t (*step)(void);
+    void (*graph)(const void *executable); /* one is about to be launched; NULL: nobody asks */
     /* Sees each filled buffer before it is reused, on the source's thread; for recordings. */
     void (*tap)(void *context, const struct cupti_source *source, const uint8_t *buffer, size_t valid);
     void *tap_context;
@@ -82,6 +83,7 @@ struct cupti_source {
 
     _Atomic uint64_t launched; /* activities issued in steps */
     _Atomic bool broken;       /* something failed for good: no tracing from here on */
+    _Atomic bool runtime;      /* the runtime's calls are watched as well as the driver's */
     _Atomic bool finalized;    /* CUPTI said that it gave up: no call into it at all */
 
     pthread_t thread;
@@ -119,3 +121,4 @@ void CUPTIAPI cupti_subscriber_callback(void *context, CUpti_CallbackDomain doma
                                         const void *data);
 CUptiResult cupti_standing_callbacks(struct cupti_source *source);        /* graphs and fatal errors: always on */
 CUptiResult cupti_launch_callbacks(struct cupti_source *source, bool on); /* switches all; the first failure */
+void cupti_runtime_callbacks(struct cupti_source *source);                /* on as well, while launches are watched */

@@ -1,5 +1,6 @@
 /* The CUPTI without a GPU of tests/cuda/fake_cupti.c as a library that a program loads, as PyTorch brings one: by CUPTI's own names. Built
- * as version 13 and as version 12, which has no cuptiSubscribe_v2. FAKE_CUPTI_BUSY in the environment: another tool holds it. */
+ * as version 13 and as version 12, which has no cuptiSubscribe_v2. In the environment, FAKE_CUPTI_BUSY: another tool holds it; FAKE_CUPTI_RUNTIME: activities
+ * bear the numbers of the runtime's calls. */
 #include "tests/cuda/fake_cupti.h"
 #include <stdlib.h>
 
@@ -11,6 +12,8 @@
 CUptiResult cuptiGetVersion(uint32_t *version)
 {
     fake_reset(); /* the first that is asked of it */
+    if (getenv("FAKE_CUPTI_RUNTIME"))
+        fake_numbers_by_runtime();
     *version = FAKE_VERSION;
     return CUPTI_SUCCESS;
 }

@@ -24,6 +24,7 @@ static struct {
     CUptiResult subscribe_result;
     const char *holder;
     int enables_left;
+    bool always_runtime;
     struct fake_state state;
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -58,6 +59,11 @@ void fake_subscribe_result(CUptiResult result, const char *holder)
 {
     fake.subscribe_result = result;
     fake.holder = holder;
+}
+
+void fake_numbers_by_runtime(void)
+{
+    fake.always_runtime = true;
 }
 
 void fake_enable_fails_after(int calls)
@@ -183,7 +189,9 @@ static void api_callback(CUpti_CallbackDomain domain, CUpti_CallbackId id, CUpti
 void fake_launch(const char *name, enum fake_fault fault, bool nested)
 {
     pthread_mutex_lock(&fake.lock);
-    uint32_t outer = ++fake.correlation, inner = nested ? ++fake.correlation : outer;
+    const bool runtime = fake.callbacks[CUPTI_CB_DOMAIN_RUNTIME_API][CUPTI_RUNTIME_TRACE_CBID_cudaLaunchKernel_v7000] ||
+                         fake.always_runtime;
+    uint32_t outer = ++fake.correlation, inner = nested && runtime ? ++fake.correlation : outer;
     int result = fault == FAKE_REFUSED;
     uint64_t launched = clock_now();
     if (nested)

@@ -20,6 +20,7 @@ const struct cupti_api *fake_api(void);
 /* What the next calls do. */
 void fake_subscribe_result(CUptiResult result, const char *holder);
 void fake_enable_fails_after(int calls); /* -1: never */
+void fake_numbers_by_runtime(void);      /* also where its calls are not watched */
 void fake_fatal(const char *message);    /* the state callback, as from a CUPTI that gives up */
 
 /* A stream launch of a kernel; `nested`: through the runtime, which calls the driver within. */
