@@ -293,20 +293,30 @@ static void drain_output(void)
     }
 }
 
+/* It may have asked for the program to be left alone, and goes on reading what the program says. */
+static void await_end_of_front(void)
+{
+    char nothing[256];
+    for (;;) {
+        struct pollfd poller = {.fd = self.fd, .events = POLLIN};
+        poll(&poller, 1, -1);
+        const ssize_t got = recv(self.fd, nothing, sizeof nothing, MSG_DONTWAIT);
+        if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
+            return;
+    }
+}
+
 static void *link_thread(void *unused)
 {
     (void)unused;
-    bool gone = false;
     while (link_is_open()) {
         struct pollfd pollers[2] = {{.fd = self.fd, .events = POLLIN}, {.fd = self.wake, .events = POLLIN}};
         uint64_t count;
         poll(pollers, 2, PERIOD_MS);
         if (pollers[1].revents && read(self.wake, &count, sizeof count) < 0 && errno != EAGAIN)
             pollers[1].revents = 0; /* without it the period has to do */
-        if (!send_queue() || (pollers[0].revents && !take_answer())) {
-            gone = true;
+        if (!send_queue() || (pollers[0].revents && !take_answer()))
             link_shut();
-        }
         void (*tick)(void) = atomic_load(&self.tick);
         if (tick)
             tick();
@@ -314,8 +324,10 @@ static void *link_thread(void *unused)
     pthread_mutex_lock(&self.lock);
     pthread_cond_broadcast(&self.changed);
     pthread_mutex_unlock(&self.lock);
-    if (gone)
+    if (self.output[0] >= 0 || self.output[1] >= 0) {
+        await_end_of_front();
         drain_output();
+    }
     return NULL;
 }
 

@@ -71,13 +71,15 @@ static bool begin_run(struct session *session, struct replay *replay, struct err
     if (begin->version != PROTOCOL_VERSION || begin->cell_bytes != sizeof(struct cell))
         return error_set(error, ERROR_INPUT, "the recording is of another version of steptop");
     if (!cell_from_bytes(&cell, &begin->cell, sizeof begin->cell, error) ||
-        !cell_check(&cell, warning, sizeof warning, error))
+        (!cell.command[0] && !cell_check(&cell, warning, sizeof warning, error))) /* a command has no model to check */
         return false;
     if (replay->live)
         session_finish(session, replay->live, STATUS_INTERRUPTED, "the recording does not hold its end");
     replay->live = session_append(session, &cell, error);
     if (!replay->live)
         return false;
+    if (cell.command[0] && !(replay->live->run.command = strdup(cell.command)))
+        return error_set(error, ERROR_MEMORY, "no memory for a command");
     replay->recorded_run = replay->frame.run;
     replay->live->run.replayed = true;
     replay->live->run.started = clock_now();

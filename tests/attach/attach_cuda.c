@@ -1,6 +1,7 @@
 /* A CUDA program of somebody else's without a GPU: its "driver" loads what CUDA_INJECTION64_PATH names, its CUPTI is FAKE_CUPTI. Two threads
  * launch, each in ranges of its own, and a graph that one of them captured is launched in every step. A step takes 2 ms, and half as much
- * again while anything is traced. attach_cuda STEPS [fatal] */
+ * again while anything is traced. attach_cuda STEPS [fatal|graph|nested]; graph: nothing but
+ * one graph, again and again; nested: all launches by the runtime, and many. */
 #include "tests/cuda/fake_cupti.h"
 #include <dlfcn.h>
 #include <pthread.h>
@@ -80,6 +81,18 @@ int main(int argc, char **argv)
         fprintf(stderr, "attach_cuda: no CUPTI, or nobody to inject\n");
         return 1;
     }
+    if (argc > 2 && strcmp(argv[2], "graph") == 0) {
+        push_a("captured");
+        for (int i = 0; i < 3; i++)
+            device->capture(&graph, "node_kernel");
+        device->instantiate(&graph, false);
+        pop();
+        for (int step = 0; step < steps; step++) {
+            device->graph_launch(&graph);
+            rest(2000000);
+        }
+        return 0;
+    }
     for (int step = 0; step < steps; step++) {
         push_a("step");
         if (step == 0) {
@@ -93,8 +106,9 @@ int main(int argc, char **argv)
         if (argc > 2 && strcmp(argv[2], "fatal") == 0 && step == steps / 2)
             device->fatal("hardware");
         push_a("encoder");
-        for (int i = 0; i < 10; i++)
-            device->launch("gemm_kernel", FAKE_GOOD, i % 2);
+        const bool nested = argc > 2 && strcmp(argv[2], "nested") == 0;
+        for (int i = 0; i < (nested ? 200 : 10); i++)
+            device->launch("gemm_kernel", FAKE_GOOD, nested || i % 2);
         pop();
         device->graph_launch(&graph);
         rest(device->state().enabled_kinds ? 3000000 : 2000000);

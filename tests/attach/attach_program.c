@@ -162,6 +162,12 @@ int main(int argc, char **argv)
         code = itt(count);
     else if (strcmp(mode, "nothing") != 0 && !nvtx_begin())
         code = 1;
+    for (int i = 0; !code && strcmp(mode, "chatty") == 0 && i < count; i++) {
+        step();
+        printf("%1023d\n", i);
+        fprintf(stderr, "%1023d\n", i);
+        code = fflush(stdout) != 0;
+    }
     if (!code && (strcmp(mode, "ranges") == 0 || strcmp(mode, "fork") == 0 || strcmp(mode, "kill") == 0))
         for (int i = 0; i < count; i++)
             step();

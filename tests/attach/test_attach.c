@@ -230,14 +230,89 @@ static void a_window_leaves_the_program_alone(void **state)
     session_free(session);
 }
 
-/* The front goes while the program runs: its descriptors are closed, and nobody drains the ring any more. */
+static void a_time_leaves_the_program_alone(void **state)
+{
+    (void)state;
+    const char *const command[] = {ATTACH_PROGRAM, "ranges", "1500", NULL};
+    struct session *session = attach(&(struct attach_options){.for_ns = 200000000, .skip = 3}, command);
+    const uint64_t start = clock_now();
+    uint64_t left_at = 0;
+    while (!session_idle(session) && clock_now() < start + 60000000000u) {
+        session_step(session);
+        left_at = left_at || !session_detached(session) ? left_at : clock_now();
+        usleep(1000);
+    }
+    assert_int_equal(session_command_exit(session), 0);
+    assert_true(has_line(session, "program: done", false));
+    assert_true(left_at >= start + 200000000u);
+    const struct rank *rank = run_lead(session_run(session, 0));
+    unsigned warmup = 0;
+    uint64_t last = 0;
+    for (size_t i = 0; i < rank->samples.count; i++) {
+        warmup += rank->samples.items[i].kind == STEP_WARMUP;
+        last = rank->samples.items[i].start;
+    }
+    assert_int_equal(warmup, 1 + 3);
+    /* A program of a second and more: what it did after it was left alone is not here. */
+    assert_true(rank->samples.count > 8 && rank->samples.count < 1400);
+    assert_true(last < left_at);
+    session_free(session);
+}
+
+/* What was attached to plays again: the same layers, steps and records. */
+static void a_recording_plays_again(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/steptop-test-XXXXXX", file[64];
+    assert_non_null(mkdtemp(folder));
+    snprintf(file, sizeof file, "%s/recording", folder);
+    struct error error = {0};
+    const char *const command[] = {ATTACH_PROGRAM, "ranges", "60", NULL};
+    struct session *session =
+        session_create(&(struct session_options){.program = STEPTOP_BINARY, .record_file = file}, &error);
+    assert_non_null(session);
+    const struct attach_options options = {
+        .command = command, .library = STEPTOP_ATTACH_LIBRARY, .python_folder = STEPTOP_ATTACH_PYTHON};
+    assert_int_not_equal(session_attach(session, &options, &error), 0);
+    run_to_end(session);
+    struct session *again = session_create(&(struct session_options){.program = STEPTOP_BINARY}, &error);
+    assert_non_null(again);
+    if (!session_replay(again, file, 0, &error))
+        fail_msg("%s", error.text);
+    run_to_end(again);
+    for (size_t i = 0; i < session_log_count(again); i++)
+        assert_null(strstr(session_log(again, i)->text, "recording"));
+    assert_int_equal(session_run_count(again), 1);
+    const struct run *a = session_run(session, 0), *b = session_run(again, 0);
+    assert_int_equal(a->status, b->status);
+    assert_true(b->replayed);
+    assert_string_equal(a->command, b->command);
+    assert_int_equal(run_lead(a)->samples.count, run_lead(b)->samples.count);
+    assert_memory_equal(run_lead(a)->samples.items, run_lead(b)->samples.items,
+                        run_lead(a)->samples.count * sizeof *run_lead(a)->samples.items);
+    assert_int_equal(run_lead(a)->places.scopes.count, run_lead(b)->places.scopes.count);
+    assert_int_equal(records_of(run_lead(b), "encoder", "encoder"), 58);
+    assert_int_equal(records_of(run_lead(b), "decoder.attention", "attention"), 58);
+    struct idle_total before, after;
+    aggregate_idle(run_lead(a)->aggregate, PASS_TRAIN_STEP, &before);
+    aggregate_idle(run_lead(b)->aggregate, PASS_TRAIN_STEP, &after);
+    assert_int_equal(before.steps, after.steps);
+    assert_int_equal(before.ns[IDLE_LAUNCH], after.ns[IDLE_LAUNCH]);
+    session_free(again);
+    session_free(session);
+    unlink(file);
+    rmdir(folder);
+}
+
+/* The front goes while the program runs: its descriptors are closed, and nobody drains the ring any more, nor reads what the program says,
+ * which is more than a pipe holds. */
 static void the_front_may_die(void **state)
 {
     (void)state;
     char folder[] = "/tmp/steptop-test-XXXXXX", script[400], file[64];
     assert_non_null(mkdtemp(folder));
     snprintf(file, sizeof file, "%s/code", folder);
-    snprintf(script, sizeof script, "'%s' ranges 2000 >/dev/null 2>&1; echo $? > %s", ATTACH_PROGRAM, file);
+    snprintf(script, sizeof script, "'%s' chatty 800; echo $? > %s", ATTACH_PROGRAM, file);
     const char *const command[] = {"/bin/sh", "-c", script, NULL};
     struct session *session = attach(NULL, command);
     const uint64_t end = clock_now() + 30000000000u;
@@ -273,6 +348,8 @@ int main(void)
         cmocka_unit_test(a_flood_is_counted_and_not_waited_for),
         cmocka_unit_test(lies_cost_the_liar_its_link_alone),
         cmocka_unit_test(a_window_leaves_the_program_alone),
+        cmocka_unit_test(a_time_leaves_the_program_alone),
+        cmocka_unit_test(a_recording_plays_again),
         cmocka_unit_test(the_front_may_die),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

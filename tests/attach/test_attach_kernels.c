@@ -122,6 +122,37 @@ static void a_cupti_that_gives_up_is_left_alone(void **state)
     session_free(session);
 }
 
+static void launches_of_one_graph_are_steps(void **state)
+{
+    (void)state;
+    struct session *session = run(CUPTI_13, "120", "graph");
+    const struct run *found = session_run(session, 0);
+    const struct rank *rank = run_lead(found);
+    const struct kinds kinds = kinds_of(rank);
+    assert_string_equal(note_of(found, "steps"), "from one launch of a CUDA graph to the next");
+    assert_true(kinds.counts[STEP_PROFILED] >= 100 && kinds.counts[STEP_PROFILED] < 120);
+    assert_true(kinds.counts[STEP_WARMUP] >= 1 && kinds.counts[STEP_TIMED] <= 3);
+    const uint64_t nodes = records_of(rank, "captured", "node_kernel");
+    assert_int_equal(nodes, records_of(rank, NULL, "node_kernel"));
+    /* But those of steps that were left out, and of the last, which did not end. */
+    assert_int_equal(nodes, 3 * (119 - kinds.counts[STEP_TIMED]));
+    session_free(session);
+}
+
+/* A CUPTI whose records bear the numbers of the runtime's calls, which are not watched at first. */
+static void activities_numbered_by_the_runtime_are_found(void **state)
+{
+    (void)state;
+    setenv("FAKE_CUPTI_RUNTIME", "1", 1);
+    struct session *session = run(CUPTI_13, "400", "nested");
+    unsetenv("FAKE_CUPTI_RUNTIME");
+    const struct run *found = session_run(session, 0);
+    assert_non_null(strstr(note_of(found, "launches"), "the runtime's calls are watched"));
+    const uint64_t all = records_of(run_lead(found), NULL, "gemm_kernel");
+    assert_true(records_of(run_lead(found), "encoder", "gemm_kernel") * 2 > all);
+    session_free(session);
+}
+
 int main(void)
 {
     static char thirteen[] = CUPTI_13, twelve[] = CUPTI_12;
@@ -130,6 +161,8 @@ int main(void)
         {"kernels find their ranges by CUPTI 12", kernels_find_their_ranges, NULL, NULL, twelve},
         cmocka_unit_test(a_cupti_that_is_taken_costs_the_kernels_alone),
         cmocka_unit_test(a_cupti_that_gives_up_is_left_alone),
+        cmocka_unit_test(launches_of_one_graph_are_steps),
+        cmocka_unit_test(activities_numbered_by_the_runtime_are_found),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
