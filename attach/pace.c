@@ -7,7 +7,7 @@ static void walls_add(struct pace_walls *walls, uint64_t ns)
 
 static double walls_median(const struct pace_walls *walls)
 {
-    uint64_t sorted[PACE_COMPARED];
+    uint64_t sorted[PACE_COMPARED] = {0};
     const uint32_t count = walls->count < PACE_COMPARED ? walls->count : PACE_COMPARED;
     for (uint32_t i = 0; i < count; i++) {
         uint32_t at = i;
