@@ -211,7 +211,8 @@ static void next_step(uint64_t now)
     if (still)
         atomic_store(&steps.recorded, true);
     else if (!warmup || !steps.pace.on)
-        atomic_store(&steps.recorded, pace_next(&steps.pace, next, recorded, now - started));
+        atomic_store(&steps.recorded,
+                     steps.rule == STEPS_GRAPH || pace_next(&steps.pace, next, recorded, now - started));
     if (steps.pace.on && recorded && !steps_recorded())
         tell_pause();
     atomic_store(&steps.pass,
@@ -255,7 +256,7 @@ void steps_root_module(void)
 }
 
 /* Within CUPTI's own callback: what records is told later, by the link's thread, and does not pause while these are the steps: a graph
- * costs little to watch. */
+ * costs little to watch, and CUPTI cannot be switched off here. */
 void steps_graph(const void *graph)
 {
     pthread_mutex_lock(&steps.lock);

@@ -193,11 +193,14 @@ static void source_break(struct cupti_source *source, const struct error *error)
 static void tracing_off(struct cupti_source *source)
 {
     struct error error;
-    CUptiResult first = cupti_launch_callbacks(source, false);
+    CUptiResult first = CUPTI_SUCCESS;
     for (size_t i = 0; i < TRACED_KINDS; i++) {
         CUptiResult result = source->api->disable(traced_kinds[i]);
         first = first == CUPTI_SUCCESS ? result : first;
     }
+    /* Last: what another thread launches meanwhile is traced with its place, or not at all. */
+    CUptiResult callbacks = cupti_launch_callbacks(source, false);
+    first = first == CUPTI_SUCCESS ? callbacks : first;
     source->tracing = false;
     if (!cupti_call(source, first, "switching CUPTI's tracing off", &error) && !atomic_load(&source->broken))
         source_break(source, &error);
