@@ -65,8 +65,24 @@ static const struct report_cell *subject(struct app *app)
     return app_cell(app);
 }
 
+#define ASKED_NS 5000000000u
+
+/* A program that is not ours is ended by the second of two keys: it may have run for days. */
+static bool may_end(struct app *app, const struct report_cell *cell)
+{
+    const bool asked = app->end_asked == cell->run_id && app->now - app->end_asked_at < ASKED_NS;
+    if (!cell->requested.command[0] || cell->status != STATUS_RUNNING || asked)
+        return true;
+    app->end_asked = cell->run_id;
+    app->end_asked_at = app->now;
+    app_message(app, STYLE_WARN, "x again ends the program; q leaves the screen and lets it go on");
+    return false;
+}
+
 static void stop(struct app *app, const struct report_cell *cell)
 {
+    if (!may_end(app, cell))
+        return;
     if (cell->status == STATUS_RUNNING || cell->status == STATUS_PENDING) {
         session_stop(app->session, cell->run_id);
         app_message(app, STYLE_WARN, "run %u stopped; its data are kept", cell->run_id);
@@ -75,8 +91,19 @@ static void stop(struct app *app, const struct report_cell *cell)
     }
 }
 
+/* What only a run of our own can be asked for. */
+static bool is_ours(struct app *app, const struct report_cell *cell)
+{
+    if (!cell->requested.command[0])
+        return true;
+    app_message(app, STYLE_WARN, "a program that was attached to is started again from the shell");
+    return false;
+}
+
 static void run_forever(struct app *app, const struct report_cell *cell)
 {
+    if (!is_ours(app, cell))
+        return;
     struct cell again = cell->requested;
     again.steps = STEPS_FOREVER;
     action_run_cell(app, &again);
@@ -86,12 +113,8 @@ static void run_forever(struct app *app, const struct report_cell *cell)
 static void rerun(struct app *app, const struct report_cell *cell)
 {
     struct cell again = cell->requested;
-    if (!needs_session(app))
+    if (!is_ours(app, cell) || !needs_session(app))
         return;
-    if (again.command[0]) { /* has no model to change */
-        action_run_cell(app, &again);
-        return;
-    }
     if (again.steps == STEPS_FOREVER && cell->status == STATUS_RUNNING)
         again.steps = 5;
     modal_open(app, form_create(&again, "batch_size"));
@@ -100,6 +123,8 @@ static void rerun(struct app *app, const struct report_cell *cell)
 /* Counters are a mode of their own: on a GPU each pass runs a few times more for them. */
 static void rerun_counted(struct app *app, const struct report_cell *cell)
 {
+    if (!is_ours(app, cell))
+        return;
     struct cell again = cell->requested;
     again.counters = again.counters == COUNTERS_ON ? COUNTERS_OFF : COUNTERS_ON;
     queue_cell(app, &again, again.counters == COUNTERS_ON ? " with hardware counters" : " without hardware counters");

@@ -95,6 +95,8 @@ struct app {
     bool resync;                     /* the document must follow the session at once: what it points to goes away */
     uint64_t generation[VIEW_COUNT]; /* of the document that a view was updated with */
     uint32_t baseline;               /* run id; NO_RUN */
+    uint32_t end_asked;              /* run that x was pressed for once; 0 */
+    uint64_t end_asked_at;
     double frame_share;              /* of one core that the front process took lately; NaN at first */
     int interrupts;                  /* ^C so far */
     uint64_t last_click;

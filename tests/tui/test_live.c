@@ -574,6 +574,26 @@ static void test_files(void **state)
     screen_close(screen);
 }
 
+/* A program that is not ours may have run for days: x asks, and only x again ends it. It is started again from the shell. */
+static void an_attached_program_is_ended_by_the_second_x(void **state)
+{
+    (void)state;
+    static const char *const attached[] = {STEPTOP_BINARY, "attach", "--", ATTACH_PROGRAM, "ranges", "100000", NULL};
+    const struct screen_options options = {.height = 30, .width = 120, .program = attached};
+    struct screen *screen = screen_open(&options, NULL);
+    expect(screen, "encoder");
+    screen_type(screen, "r");
+    expect(screen, "is started again from the shell");
+    screen_type(screen, "x");
+    expect(screen, "x again ends the program");
+    expect(screen, "running");
+    screen_type(screen, "x");
+    expect(screen, "interrupted");
+    screen_type(screen, "q");
+    expect_gone(screen, "Runs");
+    screen_close(screen);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -593,6 +613,7 @@ int main(void)
         cmocka_unit_test(test_queue),
         cmocka_unit_test(test_no_device),
         cmocka_unit_test(test_files),
+        cmocka_unit_test(an_attached_program_is_ended_by_the_second_x),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
