@@ -73,15 +73,14 @@ static void block_sum(const struct cpu_ranks *ranks, uint64_t offset, enum dtype
         sum[i] *= scale;
 }
 
-static void block_put(char *out, enum dtype dtype, const float *sum, int64_t count)
+/* The sums as they are stored: themselves, or rounded to `narrow`, once for all who get them. */
+static const void *block_pack(enum dtype dtype, const float *restrict sum, int64_t count, uint16_t *restrict narrow)
 {
-    if (dtype == DTYPE_F32) {
-        memcpy(out, sum, (size_t)count * sizeof *sum);
-        return;
-    }
-    uint16_t *restrict bits = (uint16_t *)(void *)out;
+    if (dtype == DTYPE_F32)
+        return sum;
     for (int64_t i = 0; i < count; i++)
-        bits[i] = bf16_make(sum[i]);
+        narrow[i] = bf16_make(sum[i]);
+    return narrow;
 }
 
 /* This rank's part of the work, by `threads` threads. */
@@ -103,16 +102,18 @@ static void collective_work(const struct program *program, const struct node *no
     {
         int64_t at, until;
         float sum[BLOCK];
+        uint16_t narrow[BLOCK];
         cpu_split(end - begin, 64, omp_get_thread_num(), omp_get_num_threads(), &at, &until);
         for (at += begin, until += begin; at < until; at += BLOCK) {
             const int64_t count = until - at < BLOCK ? until - at : BLOCK;
             if (reduces) {
                 block_sum(ranks, x->offset, dtype, at, count, node->scale, sum);
+                const void *packed = block_pack(dtype, sum, count, narrow);
                 if (node->op == OP_REDUCE_SCATTER)
-                    block_put((char *)program->arena + y->offset + (at - begin) * size, dtype, sum, count);
+                    memcpy((char *)program->arena + y->offset + (at - begin) * size, packed, (size_t)(count * size));
                 else
                     for (int64_t rank = 0; rank < world; rank++)
-                        block_put(ranks->arena[rank] + y->offset + at * size, dtype, sum, count);
+                        memcpy(ranks->arena[rank] + y->offset + at * size, packed, (size_t)(count * size));
                 continue;
             }
             const bool gathers = node->op == OP_ALL_GATHER;
