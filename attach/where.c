@@ -120,11 +120,6 @@ int32_t where_context(void)
     return mine ? mine->context : NOWHERE;
 }
 
-uint16_t where_number(const struct where *where)
-{
-    return where->number;
-}
-
 void where_record(bool ops, bool layers)
 {
     atomic_store(&shared.ranges, false); /* modules have come */

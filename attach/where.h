@@ -10,7 +10,6 @@ struct where; /* one thread's */
 /* This thread's; NULL where there is no memory for it. Made on its first asking. */
 struct where *where_self(void);
 int32_t where_context(void); /* of the calling thread, for a launch; CONTEXT(−1, PHASE_NONE) where nothing is known */
-uint16_t where_number(const struct where *where);
 
 /* A module's forward: `scope` as the front knows it, `sequence` the autograd number at its border (−1: not known). Inside a backward
  * node it is recomputation. */

@@ -153,8 +153,6 @@ bool arguments_parse(int argc, char **argv, struct arguments *arguments, struct 
  * Control characters in the text are shown as \xNN. */
 int fail(const struct error *error);
 
-/* True when neither --no-color nor NO_COLOR forbid colour and `fd` is a terminal that has it. */
-bool color_wanted(const struct arguments *arguments, int fd);
 /* TERM names a terminal that can be drawn on. */
 bool terminal_draws(void);
 

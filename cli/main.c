@@ -49,12 +49,6 @@ bool terminal_draws(void)
     return term && term[0] && strcmp(term, "dumb") != 0;
 }
 
-bool color_wanted(const struct arguments *arguments, int fd)
-{
-    const char *no_color = getenv("NO_COLOR");
-    return !arguments->value[OPTION_NO_COLOR] && !(no_color && no_color[0]) && isatty(fd) && terminal_draws();
-}
-
 /* A closed standard descriptor would be given to the next file that is opened, and progress lines would end up in a
  * report: fill the gaps with /dev/null, opened so that what is read from it or written to it fails as it would have. */
 static void fill_standard_descriptors(void)

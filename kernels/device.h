@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DEVICE_ABI 5u
+#define DEVICE_ABI 6u
 #define DEVICE_NAME_MAX 32
 
 struct device_info {
@@ -134,13 +134,11 @@ struct device_class {
     /* Hands over events that are still under way, waiting for them; optional (NULL: run leaves none). */
     bool (*flush)(struct program *program, const struct probe *probe, struct error *error);
 
-    bool (*synchronize)(struct device *device, struct error *error);
-
     /* Whole tensors, in the tensor's own dtype. Writing a parameter also renews its copies. */
     bool (*write)(struct program *program, int32_t tensor, const void *bytes, struct error *error);
     bool (*read)(struct program *program, int32_t tensor, void *bytes, struct error *error);
 
-    /* Name of the kernel that runs a node, or NULL. For dry runs and tests. */
+    /* Name of the kernel that runs a node, or NULL. For tests and benchmarks. */
     const char *(*kernel_name)(const struct program *program, int32_t node);
 
     /* Ceilings from a short measurement (about `budget_ms`): GEMM rate in FLOP/s at `precision` and copy bandwidth in

@@ -274,7 +274,7 @@ struct plan {
 struct op_info {
     const char *name; /* "linear_backward_weight" */
     enum kernel_class kernel_class;
-    int inputs, optional_inputs, outputs, optional_outputs;
+    int inputs, optional_inputs, outputs;
     double (*flops)(const struct plan *plan, const struct node *node);
     double (*bytes)(const struct plan *plan, const struct node *node);
 };

@@ -11,13 +11,16 @@
 enum model_kind { MODEL_LM, MODEL_ATTENTION }; /* attention: q, k, v, scores, softmax, values alone (handout 4.1) */
 
 struct model_config {
-    char name[MODEL_NAME_MAX];   /* "S", "tiny", or the user's own */
-    char preset[24];             /* "cs336-2025", "" for own sizes */
+    char name[MODEL_NAME_MAX]; /* "S", "tiny", or the user's own */
+    char preset[24];           /* "cs336-2025", "" for own sizes */
     enum model_kind kind;
     int64_t d_model, d_ff, num_layers, num_heads, vocab_size;
 };
 
-struct model_preset { const char *family; struct model_config config; };
+struct model_preset {
+    const char *family;
+    struct model_config config;
+};
 
 /* All presets, `count` of them: cs336-2025 (S M L XL 2p7), cs336-2026 (small medium large xl 10B), steptop (tiny). */
 const struct model_preset *model_presets(int *count);
@@ -33,22 +36,22 @@ bool model_preset_find(const char *name, struct model_config *config, struct err
 
 /* Refuses sizes that are impossible (d_model not a multiple of num_heads, an odd head_dim, zero, beyond int32 rows …) and
  * puts a warning (d_ff not a multiple of 8) in `warning`, "" when there is none. */
-bool model_config_check(const struct model_config *config, int64_t batch, int64_t context, char *warning, size_t warning_size,
-                        struct error *error);
+bool model_config_check(const struct model_config *config, int64_t batch, int64_t context, char *warning,
+                        size_t warning_size, struct error *error);
 
 uint64_t model_parameter_count(const struct model_config *config);
 
 /* Fusion passes of compile mode, in the order they run. Each is a function in model/fuse_*.c and a bit here. */
 enum fusion {
-    FUSE_QKV,            /* q, k, v projections in one GEMM */
-    FUSE_GATE_UP,        /* W1 and W3 in one GEMM */
-    FUSE_ATTENTION,      /* RoPE, scores, softmax, values in one kernel, forward and backward */
+    FUSE_QKV,       /* q, k, v projections in one GEMM */
+    FUSE_GATE_UP,   /* W1 and W3 in one GEMM */
+    FUSE_ATTENTION, /* RoPE, scores, softmax, values in one kernel, forward and backward */
     FUSE_SWIGLU,
-    FUSE_ADD_RMSNORM,    /* residual + norm; in backward the residual's gradient joins the norm's */
-    FUSE_CROSS_ENTROPY,  /* loss and gradient in one pass, in place */
-    FUSE_CAST,           /* bf16: norms and SwiGLU write bf16, weights have persistent bf16 copies */
-    FUSE_ADAMW,          /* all tensors in one launch */
-    FUSE_OVERLAP,        /* what weights' products read stays for some more nodes: a device may run them beside those */
+    FUSE_ADD_RMSNORM,   /* residual + norm; in backward the residual's gradient joins the norm's */
+    FUSE_CROSS_ENTROPY, /* loss and gradient in one pass, in place */
+    FUSE_CAST,          /* bf16: norms and SwiGLU write bf16, weights have persistent bf16 copies */
+    FUSE_ADAMW,         /* all tensors in one launch */
+    FUSE_OVERLAP,       /* what weights' products read stays for some more nodes: a device may run them beside those */
     FUSE_COUNT
 };
 /* All that make less work. FUSE_OVERLAP costs memory and is for devices that run nodes beside one another. */
@@ -59,8 +62,8 @@ struct left_out {
     char why[FUSE_COUNT][160];
 };
 /* The passes whose ops the device runs at this precision: what compile mode asks plan_build for. `left_out` may be NULL. */
-unsigned model_supported_fusions(const struct device_class *class, const struct device *device, enum precision precision,
-                                 struct left_out *left_out);
+unsigned model_supported_fusions(const struct device_class *class, const struct device *device,
+                                 enum precision precision, struct left_out *left_out);
 
 enum checkpoint { CHECKPOINT_NONE, CHECKPOINT_BLOCK, CHECKPOINT_COUNT };
 const char *checkpoint_name(enum checkpoint checkpoint);
@@ -78,7 +81,6 @@ enum parallel {
 };
 const char *parallel_name(enum parallel parallel);
 /* One line on what it does, for help and reports. */
-const char *parallel_about(enum parallel parallel);
 
 /* Megabytes (10⁶ bytes) of a bucket where nothing else is said: what PyTorch's DDP takes, whose unit is 2²⁰. */
 #define BUCKET_MB_DEFAULT 25
@@ -101,7 +103,8 @@ int collective_series(int64_t bytes);
 
 struct ranks_request {
     int32_t rank, ranks; /* 0, 0: one rank alone */
-    enum collective collective; /* then bucket_bytes are the whole's, and bf16_gradients is its type; of the model nothing is read */
+    enum collective
+        collective; /* then bucket_bytes are the whole's, and bf16_gradients is its type; of the model nothing is read */
     enum parallel parallel;
     int64_t bucket_bytes; /* of fp32 gradients; bucket and zero1. 0: BUCKET_MB_DEFAULT */
     bool bf16_gradients;  /* over the wire; the sums that AdamW reads are fp32 */
@@ -114,8 +117,8 @@ struct plan_request {
     struct model_config model;
     int64_t batch, context;
     enum precision precision;
-    unsigned fusions;  /* 0 is eager; a pass that does not apply does nothing */
-    unsigned phases;   /* PHASES_FWD … PHASES_TRAIN_STEP. The memory plan always is that of a training forward: saved
+    unsigned fusions; /* 0 is eager; a pass that does not apply does nothing */
+    unsigned phases;  /* PHASES_FWD … PHASES_TRAIN_STEP. The memory plan always is that of a training forward: saved
                           activations are kept even when only fwd runs, unless `inference` */
     bool inference;
     enum checkpoint checkpoint;
@@ -124,8 +127,8 @@ struct plan_request {
 };
 
 struct plan_result {
-    unsigned fired;                   /* fusions that changed the plan */
-    int32_t fired_count[FUSE_COUNT];  /* how often each */
+    unsigned fired;                  /* fusions that changed the plan */
+    int32_t fired_count[FUSE_COUNT]; /* how often each */
 };
 
 /* Builds the plan: forward from the module tree, autodiff over the op table, fusion, memory plan, FLOPs and bytes. The same

@@ -5,25 +5,19 @@
 #include <stdio.h>
 #include <string.h>
 
-static const struct {
-    const char *name, *about;
-} parallels[PARALLEL_COUNT] = {
-    [PARALLEL_NONE] = {"none", "each rank for itself, without communication"},
-    [PARALLEL_NAIVE] = {"naive", "after backward, one all-reduce a parameter"},
-    [PARALLEL_FLAT] = {"flat", "after backward, one all-reduce of all gradients"},
-    [PARALLEL_OVERLAP] = {"overlap", "an all-reduce a parameter, beside the rest of backward"},
-    [PARALLEL_BUCKET] = {"bucket", "an all-reduce a bucket of gradients, beside the rest of backward"},
-    [PARALLEL_ZERO1] = {"zero1", "reduce-scatter, AdamW on a shard, all-gather of the parameters"},
-    [PARALLEL_FSDP] = {"fsdp", "parameters in shards, gathered at most two layers ahead"},
+static const char *const parallels[PARALLEL_COUNT] = {
+    [PARALLEL_NONE] = "none",       /* each rank for itself, without communication */
+    [PARALLEL_NAIVE] = "naive",     /* after backward, one all-reduce a parameter */
+    [PARALLEL_FLAT] = "flat",       /* after backward, one all-reduce of all gradients */
+    [PARALLEL_OVERLAP] = "overlap", /* an all-reduce a parameter, beside the rest of backward */
+    [PARALLEL_BUCKET] = "bucket",   /* an all-reduce a bucket of gradients, beside the rest of backward */
+    [PARALLEL_ZERO1] = "zero1",     /* reduce-scatter, AdamW on a shard, all-gather of the parameters */
+    [PARALLEL_FSDP] = "fsdp",       /* parameters in shards, gathered at most two layers ahead */
 };
 
 const char *parallel_name(enum parallel parallel)
 {
-    return (unsigned)parallel < PARALLEL_COUNT ? parallels[parallel].name : "?";
-}
-const char *parallel_about(enum parallel parallel)
-{
-    return (unsigned)parallel < PARALLEL_COUNT ? parallels[parallel].about : "?";
+    return (unsigned)parallel < PARALLEL_COUNT ? parallels[parallel] : "?";
 }
 
 /* Places in a region start at multiples of this many elements, so that they are aligned in a bf16 copy as well. */

@@ -59,7 +59,8 @@ struct live_run *live_create(uint32_t id, const struct cell *cell, size_t timeli
                              .workspace_bytes = UNKNOWN_U64,
                              .prepare_ns = UNKNOWN_U64,
                              .ceiling_flops_per_s = UNKNOWN_DOUBLE,
-                             .ceiling_bytes_per_s = UNKNOWN_DOUBLE};
+                             .ceiling_bytes_per_s = UNKNOWN_DOUBLE,
+                             .machine = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE}};
     for (int rank = 0; rank < (cell->ranks > 1 ? cell->ranks : 1); rank++)
         if (!live_rank_add(live, error)) {
             live_free(live);
@@ -271,6 +272,15 @@ static void take_telemetry(struct device_telemetry *telemetry, const void *paylo
     text_clean(telemetry->throttle, strlen(telemetry->throttle));
 }
 
+static void take_machine(struct machine_load *machine, const void *payload)
+{
+    memcpy(machine, payload, sizeof *machine);
+    machine->load_average = believed_number(machine->load_average);
+    machine->steal = believed_number(machine->steal);
+    if (machine->steal > 1)
+        machine->steal = UNKNOWN_DOUBLE;
+}
+
 /* Each of letters, digits and _, none twice, none behind an unused one: they are names of columns. */
 static bool take_counters(struct run *run, const struct message_counters *message, struct error *error)
 {
@@ -382,6 +392,10 @@ bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, 
     }
     case MESSAGE_SUSPENDED:
         return take_suspended(live, rank, payload, error);
+    case MESSAGE_MACHINE:
+        if (rank->rank.index == 0)
+            take_machine(&run->machine, payload);
+        return true;
     case MESSAGE_END: {
         struct message_end end;
         memcpy(&end, payload, sizeof end);

@@ -35,12 +35,13 @@ enum message_type {
     MESSAGE_SCOPE, /* struct message_scope, text: its name. Its id is the number of scopes before it */
     MESSAGE_PLACE, /* struct message_place, text: the op, 0, the label. Its id is the number of places before it */
     /* between an attached process and the front */
-    MESSAGE_HELLO,  /* struct message_hello, text: its command; the first that it says */
-    MESSAGE_ATTACH, /* struct message_attach, the ring's descriptor beside it: the front's answer */
+    MESSAGE_HELLO,    /* struct message_hello, text: its command; the first that it says */
+    MESSAGE_ATTACH,   /* struct message_attach, the ring's descriptor beside it: the front's answer */
     MESSAGE_COUNTERS, /* worker → front: struct message_counters, what the values of its records of counters are */
     /* worker → front */
     MESSAGE_SUSPENDED, /* struct message_suspended */
-    MESSAGE_PROGRAM, /* struct program_facts */
+    MESSAGE_PROGRAM,   /* struct program_facts */
+    MESSAGE_MACHINE,   /* struct machine_load */
     MESSAGE_TYPE_COUNT
 };
 
@@ -53,7 +54,7 @@ struct message_cell {
     struct cell cell;
     char cache_folder[1024];                         /* "": none */
     double ceiling_flops_per_s, ceiling_bytes_per_s; /* NaN: measure them */
-    int32_t rank;    /* of cell.ranks */
+    int32_t rank;                                    /* of cell.ranks */
     int32_t meeting; /* descriptor of the ranks' meeting place (kernels/communicator.h); −1: one rank alone */
 };
 struct message_name {

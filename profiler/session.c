@@ -22,8 +22,8 @@ struct session *session_create(const struct session_options *options, struct err
         error_set(error, ERROR_MEMORY, "no memory for a session");
         return NULL;
     }
-    session->ring_records = options->ring_records ? options->ring_records : 1u << 17;
-    session->timeline_records = options->timeline_records ? options->timeline_records : 1u << 16;
+    session->ring_records = options->ring_records ? options->ring_records : RING_RECORDS;
+    session->timeline_records = options->timeline_records ? options->timeline_records : TIMELINE_RECORDS;
     session->meeting = -1;
     session->next_id = options->first_id;
     session->program = strdup(options->program);

@@ -88,6 +88,12 @@ struct suspension {
     uint32_t times, steps;
 };
 
+/* How busy others keep the machine: the part of its processors' time that the host took away since the run began, 0 to 1, and the load
+ * average of the last minute. NaN where not known. */
+struct machine_load {
+    double steal, load_average;
+};
+
 /* Everything known of one run, live. Owned by the session; readable between session_step calls. */
 struct run {
     uint32_t id; /* stable */
@@ -99,6 +105,7 @@ struct run {
     char activity[96];       /* "warm-up 1/1", "fwd_bwd 3/5 profiled", "preparing" */
     uint64_t started, ended; /* CLOCK_MONOTONIC ns, 0 */
     struct suspension suspended; /* of its ranks' processes */
+    struct machine_load machine; /* as the first rank saw it last */
     struct plan_named plan;
     uint64_t planned_bytes; /* before it began, by session_plan; UNKNOWN_U64 */
     uint64_t compile_ns, workspace_bytes, prepare_ns;
@@ -128,12 +135,15 @@ struct log_line {
     const char *text;
 };
 
+#define RING_RECORDS (1u << 17)
+#define TIMELINE_RECORDS ((size_t)1 << 16)
+
 struct session_options {
     const char *program;     /* this binary, to start workers: normally /proc/self/exe */
     const char *record_file; /* --record, or NULL */
     const char *cache_folder;
-    uint32_t ring_records;   /* 0: the default, 1 << 17; a power of two */
-    size_t timeline_records; /* 0: the default, 1 << 16 */
+    uint32_t ring_records;   /* 0: the default; a power of two */
+    size_t timeline_records; /* 0: the default */
     uint32_t first_id;       /* ids of runs begin after this one: a report that is resumed has them already */
 };
 

@@ -201,6 +201,7 @@ void cell_build(struct report_cell *cell, const struct run *run)
     cell->prepare_ns = run->prepare_ns;
     cell->device = rank->device;
     cell->telemetry = rank->telemetry;
+    cell->machine = run->machine;
     cell->program = rank->program;
     cell->ceilings = (struct report_ceilings){run->ceiling_flops_per_s, run->ceiling_bytes_per_s};
     cell->entries = NULL;

@@ -2,7 +2,6 @@
 #include "report/build.h"
 #include <stdlib.h>
 
-#define WINDOW (1u << 16)   /* records the aggregate keeps by default */
 #define MAX_LAUNCHES 20000u /* a pass; a longer step is left out */
 
 static const struct sample *latest_profiled(const struct rank *rank, int pass)
@@ -22,7 +21,7 @@ static int by_start(const void *a, const void *b)
 }
 
 static void add_step(struct report_cell *cell, const struct places *places, const struct record *records, size_t count,
-                     const struct sample *step, size_t *capacity)
+                     bool from_first, const struct sample *step, size_t *capacity)
 {
     size_t launches = 0;
     uint64_t origin = UNKNOWN_U64;
@@ -31,8 +30,8 @@ static void add_step(struct report_cell *cell, const struct places *places, cons
             launches++;
             origin = records[i].start < origin ? records[i].start : origin;
         }
-    /* A step that begins at the window's edge may have lost its first records. */
-    const bool whole = launches && (records[0].step != step->step_id || count < WINDOW);
+    /* A step that begins at the window's edge may have lost its first records, unless these are the run's first. */
+    const bool whole = launches && (records[0].step != step->step_id || from_first);
     if (!whole || launches > MAX_LAUNCHES || cell->launch_count + launches > *capacity)
         return;
     const size_t first = cell->launch_count;
@@ -62,16 +61,18 @@ static void add_step(struct report_cell *cell, const struct places *places, cons
 void cell_build_timeline(struct report_cell *cell, const struct run *run)
 {
     const struct rank *rank = run_lead(run);
-    struct record *records = malloc(WINDOW * sizeof *records);
+    uint64_t first;
+    const size_t kept = aggregate_kept(rank->aggregate, &first);
+    struct record *records = malloc((kept + 1) * sizeof *records);
     if (!records)
         return; /* the timeline is a luxury */
-    const size_t count = aggregate_recent(rank->aggregate, records, WINDOW);
+    const size_t count = aggregate_recent(rank->aggregate, records, kept);
     size_t capacity = count;
     cell->timeline = arena_array(&cell->arena, struct report_launch, capacity + 1);
     for (int pass = 0; count && pass < PASS_COUNT; pass++) {
         const struct sample *step = cell->passes[pass].present ? latest_profiled(rank, pass) : NULL;
         if (step)
-            add_step(cell, &rank->places, records, count, step, &capacity);
+            add_step(cell, &rank->places, records, count, first == 0, step, &capacity);
     }
     free(records);
 }

@@ -317,6 +317,17 @@ static bool finish_curve(struct file_cell *file, struct error *error)
     return true;
 }
 
+/* Reports from before the machine had fields of its own have a note alone: "3.20 %". */
+static void finish_machine(struct report_cell *cell)
+{
+    for (size_t n = 0; n < cell->note_count && !is_known(cell->machine.steal); n++) {
+        char *end;
+        const double percent = strtod(cell->notes[n].text, &end);
+        if (strcmp(cell->notes[n].key, "steal") == 0 && end != cell->notes[n].text && percent >= 0 && percent <= 100)
+            cell->machine.steal = percent / 100;
+    }
+}
+
 bool file_cell_finish(struct file_cell *file, struct error *error)
 {
     if (!file->cell.requested.model.name[0] && !file->cell.requested.command[0])
@@ -324,6 +335,7 @@ bool file_cell_finish(struct file_cell *file, struct error *error)
     if (!finish_layers(&file->cell, error) || !finish_rows(&file->cell, error) || !finish_histograms(file, error) ||
         !finish_counters(file, error) || !finish_curve(file, error))
         return false;
+    finish_machine(&file->cell);
     cell_derive(&file->cell);
     return true;
 }

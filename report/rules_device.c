@@ -35,7 +35,7 @@ static bool others(const struct facts *facts, struct finding *finding)
 
 static bool steal(const struct facts *facts, struct finding *finding)
 {
-    const double stolen = note_number(facts->cell, "steal") / 100;
+    const double stolen = facts->cell->machine.steal;
     if (facts->on_card || !(stolen >= STEAL_LEAST))
         return false;
     evidence_add(facts, finding, "time stolen", stolen * 100, "% of the processors'", EVIDENCE_SAMPLED);

@@ -155,6 +155,12 @@ static const struct field telemetry_list[] = {
 };
 SET(telemetry, struct device_telemetry, "telemetry");
 
+static const struct field machine_list[] = {
+    {"steal", FIELD_DOUBLE, AT(struct machine_load, steal), "of the processors' time, taken by the host: 0 to 1"},
+    {"load_average", FIELD_DOUBLE, AT(struct machine_load, load_average), "of the last minute, at the end"},
+};
+SET(machine, struct machine_load, "how busy the machine was");
+
 #define FACT(member) FIELD_UNSIGNED, AT(struct program_facts, member)
 static const struct field program_list[] = {
     {"steps", FACT(steps), "measured ones", .zero = true},
@@ -479,6 +485,12 @@ static bool device_present(const void *item)
     return ((const struct device_info *)item)->name[0] != 0;
 }
 
+static bool machine_present(const void *item)
+{
+    const struct machine_load *machine = item;
+    return is_known(machine->steal) || is_known(machine->load_average);
+}
+
 static bool telemetry_present(const void *item)
 {
     const struct device_telemetry *telemetry = item;
@@ -583,6 +595,7 @@ static const struct field cell_list[] = {
      .fields = &effective_fields, .present = effective_present},
     {"device", FIELD_MAP, CELL(device), "as the worker opened it", .fields = &device_fields, .present = device_present},
     {"telemetry", FIELD_MAP, CELL(telemetry), "sampled", .fields = &telemetry_fields, .present = telemetry_present},
+    {"machine", FIELD_MAP, CELL(machine), "sampled", .fields = &machine_fields, .present = machine_present},
     {"program", FIELD_MAP, CELL(program), "what an attached program was seen to do", .fields = &program_fields,
      .present = program_present},
     {"ceilings", FIELD_MAP, CELL(ceilings), "measured in this run", .fields = &ceilings_fields,

@@ -134,7 +134,7 @@ static void add_kernels(struct answer *answer, const struct report_cell *cell, d
         item->style = (enum style)(STYLE_PHASE + kernel->phase);
         item->target = kernel_id(kernel->name, kernel->phase, kernel->pass);
         snprintf(item->more, sizeof item->more, "%s", phase_name((enum phase)kernel->phase));
-        format_percent(item->right, roof);
+        format_roof(item->right, roof);
     }
     sort_from(answer, first);
 }

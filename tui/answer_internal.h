@@ -24,7 +24,7 @@ struct answer {
     uint32_t run;
     int pass;
     uint64_t version, made_at;
-    double steps[CURVE_MAX], step_low, step_high, step_median;
+    double steps[CURVE_MAX], step_low, step_high;
     int step_count;
     double kinds[TENSOR_KIND_COUNT], peak;
     char steps_text[160], memory_text[160], trust_text[320];

@@ -1,6 +1,7 @@
 /* The frame round the views: what runs, the badge, tabs, breadcrumb, footer, and the message for a tiny window. */
 #include "base/unknown.h"
 #include "report/compare.h"
+#include "report/contention.h"
 #include "report/rules.h"
 #include "tui/app.h"
 #include "tui/format.h"
@@ -136,6 +137,15 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
     const char *suspended = note_text(cell, "suspended");
     if (suspended) {
         snprintf(text, sizeof text, "suspended %s", suspended);
+        add_fact(area, &x, STYLE_WARN, text);
+    }
+    if (cell_is_stolen(cell)) {
+        snprintf(text, sizeof text, "steal %.1f %%", cell->machine.steal * 100);
+        add_fact(area, &x, STYLE_WARN, text);
+    }
+    const struct report_host *host = &app->report->host;
+    if (host_is_loaded(host)) {
+        snprintf(text, sizeof text, "load %.1f", host->load_average);
         add_fact(area, &x, STYLE_WARN, text);
     }
     const struct device_telemetry *state = &cell->telemetry;

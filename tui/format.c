@@ -121,6 +121,14 @@ const char *format_percent(char text[FORMAT_SIZE], double fraction)
     return text;
 }
 
+const char *format_roof(char text[FORMAT_SIZE], double share)
+{
+    if (!(share > 1) || !isfinite(share))
+        return format_percent(text, share);
+    strcpy(text, share > ROOF_MOST ? "cache?" : "≈100");
+    return text;
+}
+
 const char *format_ratio(char text[FORMAT_SIZE], double ratio)
 {
     if (!unknown(text, ratio))

@@ -11,7 +11,11 @@ const char *format_bytes(char text[FORMAT_SIZE], double bytes);      /* "1.23 Gi
 const char *format_rate(char text[FORMAT_SIZE], double per_second);  /* of FLOPs or bytes: "812 G" */
 const char *format_count(char text[FORMAT_SIZE], double count);      /* "1234", "12.3 k" from 100 000 on */
 const char *format_percent(char text[FORMAT_SIZE], double fraction); /* "12.3" */
-const char *format_ratio(char text[FORMAT_SIZE], double ratio);      /* "1.234" */
+/* A part of what the measured ceilings allow: "12.3"; a little above all of it "≈100", and more than ROOF_MOST of it, which only data
+ * in a cache can explain, "cache?". */
+#define ROOF_MOST 1.05
+const char *format_roof(char text[FORMAT_SIZE], double share);
+const char *format_ratio(char text[FORMAT_SIZE], double ratio); /* "1.234" */
 
 /* Bars in eighths of a column: the text of `columns` columns filled to `fraction`; UTF-8, at most 3·columns bytes. */
 void format_bar(char *text, size_t size, double fraction, int columns);

@@ -183,7 +183,7 @@ const struct table_column layers_columns[COLUMNS_COUNT] = {
     [FLOPS] = {"flops", "FLOP", "modelled FLOPs of a step, inclusive", 8, 8, 0, flops_value, format_rate, flops_text},
     [RATE] = {"rate", "FLOP/s", "modelled FLOPs over time, inclusive", 8, 7, 0, rate_value, format_rate, rate_text},
     [ROOF] = {"roof", "roof%", "of what the measured ceilings allow for its work as a whole", 6, 10, 0, roof_value,
-              format_percent, NULL},
+              format_roof, NULL},
     [SAVED] = {"saved", "saved", "activations kept for backward, planned, inclusive", 9, 11, 0, saved_value,
                format_bytes, saved_text},
     [PARAMETERS] = {"parameters", "params", "parameter memory, inclusive", 9, 12, 0, parameters_value, format_bytes,

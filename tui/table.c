@@ -604,7 +604,6 @@ void table_draw(struct table *table, const void *context, const struct area *are
     }
     table->head_y = area->y;
     table->body_y = area->y + 1;
-    table->body_x = area->x;
     table->page = area->height > 1 ? area->height - 1 : 0;
     if (table->items.count == 0) {
         area_text_fit(area, 2 < area->height ? 2 : 1, 1, area->width - 2, STYLE_DIM,

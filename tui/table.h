@@ -85,7 +85,7 @@ struct table {
     size_t position; /* of the selected in items */
     size_t top;
     int page;                                                       /* rows visible */
-    int body_y, body_x, head_y;                                     /* where it was drawn, for the mouse */
+    int body_y, head_y;                                             /* where it was drawn, for the mouse */
     int column_x[TABLE_COLUMNS_MAX], column_end[TABLE_COLUMNS_MAX]; /* -1: not drawn */
     int sort;
     bool ascending;

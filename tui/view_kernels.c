@@ -189,7 +189,7 @@ static const struct table_column columns[COLUMNS_COUNT] = {
     [CV] = {"cv", "CV%", "standard deviation over mean", 6, 10, 0, cv_value, format_percent, NULL},
     [BYTES] = {"bytes", "B/s", "modelled least traffic over time", 8, 11, 0, bytes_value, format_rate, NULL},
     [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs over time", 8, 7, 0, flops_value, format_rate, NULL},
-    [ROOF] = {"roof", "roof%", "of what the measured ceilings allow (sgemm, copy)", 6, 8, 0, roof_value, format_percent,
+    [ROOF] = {"roof", "roof%", "of what the measured ceilings allow (sgemm, copy)", 6, 8, 0, roof_value, format_roof,
               NULL},
     [OWN] = {"own", "this",
              "beside the baseline: the median launch of a kernel, of a group its time a step; where the "

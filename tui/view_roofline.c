@@ -111,7 +111,7 @@ static const struct table_column columns[COLUMNS_COUNT] = {
     [INTENSITY] = {"intensity", "FLOP/B", "modelled FLOPs over modelled least bytes", 7, 4, 0, intensity_value,
                    format_intensity, NULL},
     [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs over measured time", 7, 3, 0, flops_value, format_rate, NULL},
-    [ROOF] = {"roof", "roof%", "of what the ceilings allow", 6, 2, 0, roof_value, format_percent, NULL},
+    [ROOF] = {"roof", "roof%", "of what the ceilings allow", 6, 2, 0, roof_value, format_roof, NULL},
     [SHARE] = {"share", "self%", "of the kernel time of the pass", 6, 5, 0, share_value, format_percent, NULL},
     [GAIN] = {"gain", "gain%", "of that time, what would be saved at the ceilings: self% · (1 − roof)", 6, 1, 0,
               gain_value, format_percent, NULL},

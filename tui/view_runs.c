@@ -34,7 +34,7 @@ enum column {
 struct row {
     const struct report_cell *cell;
     int pass; /* the most complete one with timed steps */
-    bool is_base, compared;
+    bool is_base;
     struct ratio ratio;
     enum verdict verdict;
 };

@@ -24,6 +24,7 @@ static void tell_state(struct worker *worker, bool now)
                                          .other_processes = UINT32_MAX};
     if (worker->class->telemetry && worker->class->telemetry(worker->device, &telemetry))
         reporter_send(&worker->reporter, MESSAGE_TELEMETRY, &telemetry, sizeof telemetry, NULL, 0);
+    reporter_machine(&worker->reporter, &worker->began);
 }
 
 #define TRIES 4              /* of a step that the process is kept from again and again */

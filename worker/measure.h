@@ -20,7 +20,8 @@ struct worker {
     struct probe_state probe;
     struct watch watch;
     uint64_t resident_base;
-    uint64_t told; /* when memory and telemetry were sent last */
+    uint64_t told;              /* when memory, telemetry and the machine's load were sent last */
+    struct machine_ticks began; /* of the machine, when the run did */
     uint32_t step_id;
     bool stopped;
     struct error rank_error; /* why the ranks could not agree on the next step */

@@ -126,20 +126,31 @@ static double temperature(void)
     return hottest;
 }
 
+struct machine_load reporter_machine(struct reporter *reporter, const struct machine_ticks *before)
+{
+    struct machine_load load = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE};
+    double average[1];
+    if (getloadavg(average, 1) == 1)
+        load.load_average = average[0];
+    struct machine_ticks now;
+    machine_ticks(&now);
+    if (is_known_u64(now.total) && is_known_u64(before->total) && now.total > before->total &&
+        now.steal >= before->steal) /* the host's count may go back */
+        load.steal = (double)(now.steal - before->steal) / (double)(now.total - before->total);
+    reporter_send(reporter, MESSAGE_MACHINE, &load, sizeof load, NULL, 0);
+    return load;
+}
+
 void reporter_noise(struct reporter *reporter, const struct machine_ticks *before)
 {
     char line[256];
     if (first_line("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor", line, sizeof line))
         reporter_note(reporter, "governor", "%s", line);
-    double load[1];
-    if (getloadavg(load, 1) == 1)
-        reporter_note(reporter, "load_average", "%.2f", load[0]);
-    struct machine_ticks now;
-    machine_ticks(&now);
-    if (is_known_u64(now.total) && is_known_u64(before->total) && now.total > before->total &&
-        now.steal >= before->steal) /* the host's count may go back */
-        reporter_note(reporter, "steal", "%.2f %%",
-                      100.0 * (double)(now.steal - before->steal) / (double)(now.total - before->total));
+    const struct machine_load load = reporter_machine(reporter, before);
+    if (is_known(load.load_average))
+        reporter_note(reporter, "load_average", "%.2f", load.load_average);
+    if (is_known(load.steal))
+        reporter_note(reporter, "steal", "%.2f %%", 100.0 * load.steal);
     const double degrees = temperature();
     if (is_known(degrees))
         reporter_note(reporter, "temperature", "%.0f C", degrees);

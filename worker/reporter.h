@@ -29,6 +29,8 @@ struct machine_ticks {
 }; /* UNKNOWN_U64 where not known */
 void machine_ticks(struct machine_ticks *ticks);
 void reporter_noise(struct reporter *reporter, const struct machine_ticks *before);
+/* Of that what changes, as figures: steal and load. */
+struct machine_load reporter_machine(struct reporter *reporter, const struct machine_ticks *before);
 /* Of this process, in bytes; UNKNOWN_U64. */
 uint64_t resident_now(void);
 uint64_t resident_peak(void);

@@ -345,8 +345,7 @@ static enum status status_of(const struct worker *worker, const struct error *er
 static bool work(struct worker *worker, struct error *error)
 {
     struct message_cell message;
-    struct machine_ticks before;
-    machine_ticks(&before);
+    machine_ticks(&worker->began);
     if (!receive_cell(worker, &message, error) || !join_ranks(worker, &message, error) || !open_device(worker, error) ||
         !build_plan(worker, error) || !check_memory(worker, error))
         return false;
@@ -356,7 +355,7 @@ static bool work(struct worker *worker, struct error *error)
     const bool measured = measure_passes(worker, error) && !worker->rank_error.kind;
     if (worker->rank_error.kind)
         *error = worker->rank_error;
-    reporter_noise(&worker->reporter, &before);
+    reporter_noise(&worker->reporter, &worker->began);
     return measured;
 }
 

@@ -63,13 +63,6 @@ static bool cpu_supports(const struct device *device, enum op op, enum precision
     return false;
 }
 
-static bool cpu_synchronize(struct device *device, struct error *error)
-{
-    (void)device; /* run returns when its work is done */
-    (void)error;
-    return true;
-}
-
 static int cpu_host_threads(const struct device *device, int wanted, struct error *error)
 {
     (void)device;
@@ -91,7 +84,6 @@ const struct device_class cpu_device_class = {
     .prepare = cpu_prepare,
     .release = cpu_release,
     .run = cpu_run,
-    .synchronize = cpu_synchronize,
     .write = cpu_write,
     .read = cpu_read,
     .kernel_name = cpu_kernel_name,

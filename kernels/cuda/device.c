@@ -186,18 +186,12 @@ failed:
 
 static bool cuda_supports(const struct device *device, enum op op, enum precision precision, char *why, size_t why_size)
 {
-    (void)device; /* open refuses what is too old for any of it */
+    (void)device;    /* open refuses what is too old for any of it */
     (void)precision; /* each lowering takes the types that its tensors have */
     if (cuda_has_lowering(op))
         return true;
     snprintf(why, why_size, "the CUDA device has no kernel for it");
     return false;
-}
-
-static bool cuda_synchronize(struct device *device, struct error *error)
-{
-    return CUDA_OK(device, cuCtxSetCurrent(device->context), error) &&
-           CUDA_OK(device, cuStreamSynchronize(device->stream), error);
 }
 
 static bool cuda_telemetry(struct device *device, struct device_telemetry *out)
@@ -216,7 +210,6 @@ __attribute__((visibility("default"))) const struct device_class steptop_device_
     .release = cuda_release,
     .run = cuda_run,
     .flush = cuda_flush,
-    .synchronize = cuda_synchronize,
     .write = cuda_write,
     .read = cuda_read,
     .kernel_name = cuda_kernel_name,

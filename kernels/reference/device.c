@@ -241,13 +241,6 @@ static bool reference_run(struct program *program, unsigned phases, uint64_t ste
     return true;
 }
 
-static bool reference_synchronize(struct device *device, struct error *error)
-{
-    (void)device;
-    (void)error;
-    return true;
-}
-
 static float bf16_to_float(uint16_t bits)
 {
     const uint32_t wide = (uint32_t)bits << 16;
@@ -350,7 +343,6 @@ const struct device_class reference_device_class = {
     .prepare = reference_prepare,
     .release = reference_release,
     .run = reference_run,
-    .synchronize = reference_synchronize,
     .write = reference_write,
     .read = reference_read,
     .kernel_name = reference_kernel_name,

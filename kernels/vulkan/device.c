@@ -160,7 +160,6 @@ void vulkan_traits_fill(const struct vulkan_api *api, VkPhysicalDevice physical,
     VkPhysicalDeviceProperties2 more = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &maintenance};
     api->vkGetPhysicalDeviceProperties2(physical, &more);
     snprintf(traits->driver, sizeof traits->driver, "%.50s %.50s", driver.driverName, driver.driverInfo);
-    traits->subgroup = subgroup.subgroupSize;
     traits->arithmetic = (subgroup.supportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) != 0 &&
                          (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
     traits->largest_allocation = maintenance.maxMemoryAllocationSize;
@@ -367,11 +366,6 @@ bool vulkan_supports(const struct device *device, enum op op, enum precision pre
     return false;
 }
 
-static bool vulkan_synchronize(struct device *device, struct error *error)
-{
-    return VULKAN_OK(device, vkDeviceWaitIdle(device->handle), error);
-}
-
 __attribute__((visibility("default"))) const struct device_class steptop_device_class = {
     .abi = DEVICE_ABI,
     .name = "vulkan",
@@ -382,7 +376,6 @@ __attribute__((visibility("default"))) const struct device_class steptop_device_
     .prepare = vulkan_prepare,
     .release = vulkan_release,
     .run = vulkan_run,
-    .synchronize = vulkan_synchronize,
     .write = vulkan_write,
     .read = vulkan_read,
     .kernel_name = vulkan_kernel_name,

@@ -14,8 +14,8 @@ struct vulkan_traits {
     char driver[128]; /* "NVIDIA 580.159.04" */
     char kind[24];    /* "discrete GPU", "software" */
     bool software;
-    uint32_t subgroup, family; /* its subgroups' size; the queue family that is used */
-    uint32_t stamp_bits;       /* of a timestamp; 0: none */
+    uint32_t family;     /* the queue family that is used */
+    uint32_t stamp_bits; /* of a timestamp; 0: none */
     uint64_t memory_bytes, free_bytes, largest_allocation;
     uint32_t heap;
     bool addresses, arithmetic, narrow; /* buffer addresses, subgroup sums, 16-bit storage */

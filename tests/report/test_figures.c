@@ -238,7 +238,7 @@ static void test_contended(void **state)
     has(text, "contended: b was taken with up to 12.50 % of the processors' time stolen in 1 of 1 cells");
     free(text);
     parse(&a, "host: {cores: 8, load_average: 0.4}\n", fwd, "");
-    parse(&b, "", fwd, "    notes:\n      - {key: steal, text: 0.30 %}\n");
+    parse(&b, "", fwd, "    machine: {steal: 0.003, load_average: 7}\n");
     text = difference(&a, &b, &regression);
     has_not(text, "contended");
     free(text);

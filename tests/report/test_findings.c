@@ -424,7 +424,7 @@ static void make_steal(struct report *report, bool cured)
 {
     struct report_cell *cell = document(report, 20);
     kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
-    note(cell, "steal", cured ? "0.10 %" : "12.00 %");
+    cell->machine.steal = cured ? 0.001 : 0.12;
 }
 
 /* A second cell of the same sweep, half as long, that differs in what the rule looks at. */
@@ -655,7 +655,7 @@ static void test_files(void **state)
     struct report report, again;
     struct error error = {0};
     synthetic_report(&report, "tiny", false, 10, 1);
-    note(report.cells.items[0], "steal", "12.00 %");
+    report.cells.items[0]->machine.steal = 0.12;
     char *text = emitted(&report, FORMAT_YAML);
     assert_non_null(strstr(text, "    verdict: "));
     assert_non_null(strstr(text, "    findings:\n      - rule: "));

@@ -202,7 +202,7 @@ static void test_keys(void **state)
 static void test_pause(void **state)
 {
     (void)state;
-    struct screen *screen = started(forever, 24, 120);
+    struct screen *screen = started(forever, 24, 150);
     screen_type(screen, "Z");
     expect(screen, " PAUSED +");
     const double frozen = records(screen);
@@ -215,7 +215,7 @@ static void test_pause(void **state)
     const char *body_before = strstr(before, "kernel "), *body_after = strstr(after, "kernel ");
     assert_non_null(body_before);
     assert_non_null(body_after);
-    assert_memory_equal(body_before, body_after, strlen(body_before) - 120);
+    assert_memory_equal(body_before, body_after, strlen(body_before) - 150);
     assert_string_not_equal(before, after);
     free(before);
     free(after);
@@ -233,7 +233,7 @@ static void test_pause(void **state)
 static void test_interrupt(void **state)
 {
     (void)state;
-    struct screen *screen = started(forever, 24, 120);
+    struct screen *screen = started(forever, 24, 150);
     const pid_t worker = worker_of(screen_child(screen));
     screen_type(screen, "<^C>");
     expect(screen, "interrupted: stopped");
@@ -278,7 +278,7 @@ static void test_killed_worker(void **state)
     static const char *const said[] = {"killed by SIGKILL", "crashed with SIGABRT"};
     (void)state;
     for (size_t i = 0; i < 2; i++) {
-        struct screen *screen = started(forever, 24, 120);
+        struct screen *screen = started(forever, 24, 150);
         kill(worker_of(screen_child(screen)), signals[i]);
         expect(screen, said[i]);
         expect(screen, "sgemm_"); /* what it measured stays */
@@ -316,7 +316,7 @@ static void test_terminal_does_not_read(void **state)
 static void test_resize_storm(void **state)
 {
     (void)state;
-    struct screen *screen = started(forever, 24, 100);
+    struct screen *screen = started(forever, 24, 140);
     for (int i = 0; i < 300; i++) {
         screen_resize(screen, 1 + i % 50, 1 + i * 7 % 190);
         if (i % 10 == 0)
@@ -334,7 +334,7 @@ static void test_resize_storm(void **state)
 static void test_suspend(void **state)
 {
     (void)state;
-    struct screen *screen = started(forever, 24, 100);
+    struct screen *screen = started(forever, 24, 140);
     const pid_t worker = worker_of(screen_child(screen));
     screen_type(screen, "<^Z>");
     const uint64_t deadline = clock_now() + 5000000000u;
@@ -391,7 +391,7 @@ static void test_killed(void **state)
     static const int signals[] = {SIGTERM, SIGHUP, SIGPIPE, SIGQUIT, SIGSEGV, SIGABRT, SIGKILL};
     (void)state;
     for (size_t i = 0; i < sizeof signals / sizeof *signals; i++) {
-        struct screen *screen = started(forever, 24, 100);
+        struct screen *screen = started(forever, 24, 140);
         const pid_t worker = worker_of(screen_child(screen));
         kill(screen_child(screen), signals[i]);
         const int status = screen_wait(screen);
@@ -407,7 +407,7 @@ static void test_killed(void **state)
         assert_true(ends_soon(worker));
         screen_close(screen);
     }
-    struct screen *screen = started(forever, 24, 100);
+    struct screen *screen = started(forever, 24, 140);
     const pid_t worker = worker_of(screen_child(screen));
     screen_hang_up(screen);
     const int status = screen_wait(screen);
@@ -468,7 +468,7 @@ static void test_kept(void **state)
 static void test_devices(void **state)
 {
     (void)state;
-    struct screen *screen = started(forever, 30, 100);
+    struct screen *screen = started(forever, 30, 140);
     screen_type(screen, "D");
     expect(screen, "Devices");
     expect(screen, "cpu        ");
@@ -490,7 +490,7 @@ static void test_devices(void **state)
 static void test_queue(void **state)
 {
     (void)state;
-    struct screen *screen = started(forever, 24, 120);
+    struct screen *screen = started(forever, 24, 150);
     screen_type(screen, "Z");
     expect(screen, " PAUSED ");
     screen_type(screen, "r<Enter>");

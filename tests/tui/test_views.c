@@ -1,4 +1,5 @@
 /* What keys do to the views of a document, on a canvas. */
+#include "base/unknown.h"
 #include "document.h"
 #include "profiler/session_internal.h"
 #include "tui/plot.h"
@@ -322,6 +323,36 @@ static void test_freeze(void **state)
     view_type(app, "2");
     view_expect(app, "fwd_bwd");
     run->status = STATUS_PENDING;
+    view_close(app);
+}
+
+/* What others take of the machine is on line 2 from where it matters on; what only a cache explains is no share of the roof. */
+static void test_contended(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_cell *cell = app->report->cells.items[0];
+    (void)state;
+    app->report->host.cores = 2;
+    app->report->host.load_average = 0.9;
+    cell->machine = (struct machine_load){0.009, 9};
+    view_type(app, "2");
+    view_expect_not(app, "steal");
+    view_expect_not(app, "  load");
+    app->report->host.load_average = 1.25;
+    cell->machine.steal = 0.123;
+    view_expect(app, "  steal 12.3 %  load 1.2  ");
+    view_expect(app, " cache? "); /* rmsnorm, whose rows fit one */
+    cell->ceilings.bytes_per_s *= 10;
+    app->report->generation++;
+    view_type(app, "b"); /* other rows, made at once */
+    view_expect(app, "roof%");
+    view_expect_not(app, "cache?");
+    char text[FORMAT_SIZE];
+    assert_string_equal(format_roof(text, 0.9994), "99.9");
+    assert_string_equal(format_roof(text, 1.04), "≈100");
+    assert_string_equal(format_roof(text, 1.051), "cache?");
+    assert_string_equal(format_roof(text, UNKNOWN_DOUBLE), "n/a");
+    assert_string_equal(format_roof(text, INFINITY), "n/a");
     view_close(app);
 }
 
@@ -777,19 +808,33 @@ static void test_csv(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_groups),         cmocka_unit_test(test_groups_of_groups),
-        cmocka_unit_test(test_ranks),          cmocka_unit_test(test_unattributed),
-        cmocka_unit_test(test_whole_run),      cmocka_unit_test(test_group_medians),
-        cmocka_unit_test(test_frozen_groups),  cmocka_unit_test(test_freeze),
-        cmocka_unit_test(test_rank_lanes),     cmocka_unit_test(test_compare),
-        cmocka_unit_test(test_compare_window), cmocka_unit_test(test_remove_from_file),
-        cmocka_unit_test(test_kept),           cmocka_unit_test(test_setup),
-        cmocka_unit_test(test_histogram_hint), cmocka_unit_test(test_zoom),
-        cmocka_unit_test(test_orders),         cmocka_unit_test(test_roofline_axis),
-        cmocka_unit_test(test_prompt),         cmocka_unit_test(test_csv),
-        cmocka_unit_test(test_lanes),          cmocka_unit_test(test_footer),
-        cmocka_unit_test(test_scales),         cmocka_unit_test(test_compare_groups),
-        cmocka_unit_test(test_selection),      cmocka_unit_test(test_answer),
+        cmocka_unit_test(test_groups),
+        cmocka_unit_test(test_groups_of_groups),
+        cmocka_unit_test(test_ranks),
+        cmocka_unit_test(test_unattributed),
+        cmocka_unit_test(test_whole_run),
+        cmocka_unit_test(test_group_medians),
+        cmocka_unit_test(test_frozen_groups),
+        cmocka_unit_test(test_freeze),
+        cmocka_unit_test(test_contended),
+        cmocka_unit_test(test_rank_lanes),
+        cmocka_unit_test(test_compare),
+        cmocka_unit_test(test_compare_window),
+        cmocka_unit_test(test_remove_from_file),
+        cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_setup),
+        cmocka_unit_test(test_histogram_hint),
+        cmocka_unit_test(test_zoom),
+        cmocka_unit_test(test_orders),
+        cmocka_unit_test(test_roofline_axis),
+        cmocka_unit_test(test_prompt),
+        cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_lanes),
+        cmocka_unit_test(test_footer),
+        cmocka_unit_test(test_scales),
+        cmocka_unit_test(test_compare_groups),
+        cmocka_unit_test(test_selection),
+        cmocka_unit_test(test_answer),
         cmocka_unit_test(test_filters),
     };
     setlocale(LC_ALL, "C.UTF-8");
