@@ -262,41 +262,74 @@ class Hook:
         get = scopes.get
         hook = self
 
+        def first(module):
+            # Of a module that was not seen before; None: nobody is told.
+            if hook.opened is None:
+                hook.open()
+            return learn(module) if hook.opened else None
+
+        modules = torch.nn.modules.module
+        if hasattr(modules.Module, "_wrapped_call_impl"):
+            # From 2.1 on all calls go through one method. Global hooks would cost each of them PyTorch's fast path, three times what this does.
+            inner = modules.Module._call_impl
+
+            def _call_impl(self, *arguments, **keywords):
+                if compiling():
+                    return inner(self, *arguments, **keywords)
+                scope = get(id(self))
+                if scope is None:
+                    scope = first(self)
+                    if scope is None:
+                        return inner(self, *arguments, **keywords)
+                output = None
+                if enter(scope):
+                    hook.read_memory(self)
+                try:
+                    output = inner(self, *arguments, **keywords)
+                    return output
+                finally:
+                    if leave():
+                        hook.memory_was_read(output)
+
+            _call_impl.__qualname__ = inner.__qualname__
+            modules.Module._call_impl = _call_impl
+            if hasattr(torch.Tensor, "untyped_storage"):
+                self.memory = Memory(torch, library, scopes)
+        else:
+            self.install_hooks(modules, compiling, enter, leave, first)
+        self.install_optimizer()
+        import atexit
+
+        atexit.register(library.plain.steptop_attach_close)
+
+    def install_hooks(self, modules, compiling, enter, leave, first):
+        scopes = self.scopes
+
         def before(module, arguments):
             if compiling():
                 return
-            scope = get(id(module))
+            scope = scopes.get(id(module))
             if scope is None:
-                if hook.opened is None:
-                    hook.open()
-                if not hook.opened:
+                scope = first(module)
+                if scope is None:
                     return
-                scope = learn(module)
-            if enter(scope):
-                hook.read_memory(module)
+            enter(scope)
 
         def after(module, arguments, output):
             if compiling():
                 return
-            if scopes and leave():
-                hook.memory_was_read(output)
+            if scopes:
+                leave()
 
         # torch.compile warns of global hooks, which are ours: the program never asked for them.
         import warnings
 
         warnings.filterwarnings("ignore", message="Using `torch.compile\\(module\\)` when there are global hooks")
-        modules = torch.nn.modules.module
         modules.register_module_forward_pre_hook(before)
         try:
             modules.register_module_forward_hook(after, always_call=True)
-            if hasattr(torch.Tensor, "untyped_storage"):
-                self.memory = Memory(torch, library, scopes)
         except TypeError:  # before 2.0 a forward that raises is not told
             modules.register_module_forward_hook(after)
-        self.install_optimizer()
-        import atexit
-
-        atexit.register(library.plain.steptop_attach_close)
 
     def read_memory(self, module):
         try:
