@@ -173,6 +173,28 @@ double cgroup_processors_at(const char *membership, const char *mount)
     return least;
 }
 
+uint64_t cgroup_throttled_ns_at(const char *membership, const char *mount)
+{
+    struct group group;
+    uint64_t most = UNKNOWN_U64;
+    group_find(membership, mount, "cpu", &group);
+    if (!group.version)
+        return most;
+    do {
+        uint64_t ns = number_in(group.path, "cpu.stat", group.version == 2 ? "throttled_usec" : "throttled_time");
+        if (is_known_u64(ns) && group.version == 2)
+            ns *= 1000;
+        if (is_known_u64(ns) && (!is_known_u64(most) || ns > most))
+            most = ns;
+    } while (group_up(&group));
+    return most;
+}
+
+uint64_t cgroup_throttled_ns(void)
+{
+    return cgroup_throttled_ns_at(MEMBERSHIP, MOUNT);
+}
+
 double cgroup_processors(void)
 {
     return cgroup_processors_at(MEMBERSHIP, MOUNT);

@@ -54,6 +54,7 @@ struct live_run *live_create(uint32_t id, const struct cell *cell, size_t timeli
     live->run = (struct run){.id = id,
                              .cell = *cell,
                              .status = STATUS_PENDING,
+                             .use = MACHINE_UNKNOWN,
                              .planned_bytes = UNKNOWN_U64,
                              .compile_ns = UNKNOWN_U64,
                              .workspace_bytes = UNKNOWN_U64,
@@ -377,6 +378,12 @@ bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, 
     case MESSAGE_TELEMETRY:
         take_telemetry(&rank->rank.telemetry, payload);
         return true;
+    case MESSAGE_USE: {
+        struct machine_use use;
+        memcpy(&use, payload, sizeof use);
+        run->use = machine_believed(use);
+        return true;
+    }
     case MESSAGE_PROGRAM:
         take_program(&rank->rank.program, payload);
         return true;

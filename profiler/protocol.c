@@ -34,6 +34,7 @@ static const struct {
     [MESSAGE_HELLO] = {"hello", sizeof(struct message_hello), sizeof(struct message_hello) + 1024},
     [MESSAGE_ATTACH] = {"attach", sizeof(struct message_attach), sizeof(struct message_attach)},
     [MESSAGE_SUSPENDED] = {"suspended", sizeof(struct message_suspended), sizeof(struct message_suspended)},
+    [MESSAGE_USE] = {"use of processors", sizeof(struct machine_use), sizeof(struct machine_use)},
     [MESSAGE_PROGRAM] = {"program", sizeof(struct program_facts), sizeof(struct program_facts)},
     [MESSAGE_MACHINE] = {"machine", sizeof(struct machine_load), sizeof(struct machine_load)},
     [MESSAGE_SCOPE] = {"scope", sizeof(struct message_scope) + 1, sizeof(struct message_scope) + PLACE_TEXT_MAX},

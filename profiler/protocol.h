@@ -42,6 +42,7 @@ enum message_type {
     MESSAGE_SUSPENDED, /* struct message_suspended */
     MESSAGE_PROGRAM,   /* struct program_facts */
     MESSAGE_MACHINE,   /* struct machine_load */
+    MESSAGE_USE,       /* recordings alone: struct machine_use, before MESSAGE_RESULT */
     MESSAGE_TYPE_COUNT
 };
 

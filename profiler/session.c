@@ -1,5 +1,6 @@
 #include "profiler/session.h"
 #include "base/clock.h"
+#include "base/processors.h"
 #include "base/unknown.h"
 #include "profiler/attach_internal.h"
 #include <stdio.h>
@@ -188,6 +189,10 @@ static void skip_larger(struct session *session, const struct run *failed)
 void session_finish(struct session *session, struct live_run *live, enum status status, const char *reason)
 {
     if (live->run.started && !live->run.replayed) {
+        struct machine_look now;
+        machine_look(&now);
+        live->run.use = machine_between(&session->began, &now, processors_allowed().allowed);
+        session_record(session, live->run.id, 0, MESSAGE_USE, &live->run.use, sizeof live->run.use, NULL, 0);
         const struct message_result result = {.status = status, .dropped = run_lead(&live->run)->dropped};
         session_record(session, live->run.id, 0, MESSAGE_RESULT, &result, sizeof result, reason, strlen(reason));
         struct error error = {0};

@@ -4,6 +4,7 @@
 #include "base/error.h"
 #include "kernels/device.h"
 #include "profiler/aggregate.h"
+#include "profiler/machine.h"
 #include "profiler/places.h"
 #include "profiler/statistics.h"
 #include "profiles/profile.h"
@@ -103,6 +104,7 @@ struct run {
     enum status status;
     char reason[256];        /* one line, no '|' */
     char activity[96];       /* "warm-up 1/1", "fwd_bwd 3/5 profiled", "preparing" */
+    struct machine_use use; /* of the processors, while it went on; known when it has ended */
     uint64_t started, ended; /* CLOCK_MONOTONIC ns, 0 */
     struct suspension suspended; /* of its ranks' processes */
     struct machine_load machine; /* as the first rank saw it last */

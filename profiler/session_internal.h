@@ -62,6 +62,7 @@ struct session {
     struct live_run *active;
     VEC(struct link *) links; /* of active: one a rank */
     struct ending ending;     /* of active */
+    struct machine_look began; /* when active did */
     int meeting;              /* where its ranks meet; −1: it has one */
     struct record *batch;
     struct log log;

@@ -201,8 +201,9 @@ void cell_build(struct report_cell *cell, const struct run *run)
     cell->prepare_ns = run->prepare_ns;
     cell->device = rank->device;
     cell->telemetry = rank->telemetry;
-    cell->machine = run->machine;
+    cell->use = run->use;
     cell->program = rank->program;
+    cell->machine = run->machine;
     cell->ceilings = (struct report_ceilings){run->ceiling_flops_per_s, run->ceiling_bytes_per_s};
     cell->entries = NULL;
     cell->kernels = NULL;

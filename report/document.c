@@ -120,6 +120,8 @@ struct report_cell *report_add_cell(struct report *report)
     struct report_cell *cell = calloc(1, sizeof *cell);
     if (!cell)
         abort();
+    cell->machine = (struct machine_load){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE};
+    cell->use = MACHINE_UNKNOWN;
     vec_push(&report->cells, cell);
     return cell;
 }

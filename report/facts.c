@@ -77,6 +77,11 @@ const char *note_text(const struct report_cell *cell, const char *key)
     return NULL;
 }
 
+double steal_of(const struct report_cell *cell)
+{
+    return is_known(cell->machine.steal) ? cell->machine.steal : cell->use.steal;
+}
+
 double note_number(const struct report_cell *cell, const char *key)
 {
     const char *text = note_text(cell, key);

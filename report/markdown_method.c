@@ -74,6 +74,28 @@ static void host_lines(const struct report *report, struct strbuf *out)
     }
 }
 
+/* "this run 71 %, other programs 3 %, idle 26 %, stolen 0.0 %" */
+static void machine_line(const struct machine_use *use, struct strbuf *out)
+{
+    const double own = 1 - use->others - use->idle - use->steal;
+    const struct {
+        const char *name;
+        double share;
+    } shares[] = {{"this run", own},
+                  {"other programs", use->others},
+                  {"idle", use->idle},
+                  {"stolen by the host", use->steal},
+                  {"stopped by a quota", use->throttled > 0 ? use->throttled : UNKNOWN_DOUBLE}};
+    struct strbuf text = {0};
+    for (size_t i = 0; i < sizeof shares / sizeof *shares; i++)
+        if (is_known(shares[i].share))
+            strbuf_printf(&text, "%s%s %.1f %%", text.length ? ", " : "", shares[i].name,
+                          fmax(0, shares[i].share) * 100);
+    if (text.length)
+        line(out, "processors' time", text.text);
+    strbuf_release(&text);
+}
+
 static void telemetry_line(const struct device_telemetry *telemetry, struct strbuf *out)
 {
     struct strbuf text = {0};
@@ -197,6 +219,7 @@ static void cell_lines(const struct report_cell *cell, struct strbuf *out)
     strbuf_release(&records);
     ceilings_line(cell, out);
     telemetry_line(&cell->telemetry, out);
+    machine_line(&cell->use, out);
     for (size_t n = 0; n < cell->note_count; n++) {
         struct strbuf key = {0};
         escape_markdown_cell(&key, cell->notes[n].key);

@@ -160,6 +160,7 @@ struct report_cell {
     struct device_info device;
     struct device_telemetry telemetry;
     struct machine_load machine;
+    struct machine_use use; /* of the processors, while the run went on */
     struct program_facts program; /* of an attached one; no steps: nothing is known */
     struct build_rows *rows;    /* what kernels and entries are made of, kept between updates; NULL in one that was read */
     struct arena arena;         /* of this cell's other data; made anew by report_update */

@@ -58,6 +58,8 @@ void evidence_interval(struct finding *finding, double low, double high); /* of 
 const char *sentence(const struct facts *facts, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* The text of a note, or NULL; the number that it begins with, or NaN. */
 const char *note_text(const struct report_cell *cell, const char *key);
+/* Share of the processors' time that the host took: as the worker saw it, else (a command of the user's) as the front did. */
+double steal_of(const struct report_cell *cell);
 double note_number(const struct report_cell *cell, const char *key);
 
 /* The module over all blocks ("layers.*.ffn") in which the kernels that `wanted` says yes to take most time: its path, or "". Without

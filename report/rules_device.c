@@ -35,13 +35,45 @@ static bool others(const struct facts *facts, struct finding *finding)
 
 static bool steal(const struct facts *facts, struct finding *finding)
 {
-    const double stolen = facts->cell->machine.steal;
+    const double stolen = steal_of(facts->cell);
     if (facts->on_card || !(stolen >= STEAL_LEAST))
         return false;
-    evidence_add(facts, finding, "time stolen", stolen * 100, "% of the processors'", EVIDENCE_SAMPLED);
+    evidence_add(facts, finding, "time stolen", stolen * 100, "% of the processors'", EVIDENCE_MEASURED);
     finding->sentence =
         sentence(facts, "The machine is shared: %.1f %% of the processors' time went to other guests.", stolen * 100);
     finding->gain = stolen;
+    finding->view = SHOWN_IN_RUNS;
+    return true;
+}
+
+/* Other programs on this machine, where they leave no processor idle: what they took is the most that the run can have lost. */
+static bool neighbours(const struct facts *facts, struct finding *finding)
+{
+    const struct machine_use *use = &facts->cell->use;
+    const double own = 1 - use->others - use->idle - use->steal;
+    if (facts->on_card || !(use->others >= OTHERS_LEAST) || !(use->idle <= IDLE_CROWDED) || !(own > 0))
+        return false;
+    evidence_add(facts, finding, "other programs", use->others * 100, "% of the processors' time", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "this run", own * 100, "% of it", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "idle", use->idle * 100, "% of it", EVIDENCE_MEASURED);
+    finding->sentence = sentence(
+        facts,
+        "Other programs use %.0f %% of the processors' time and leave %.0f %% idle, so that the run waits for them.",
+        use->others * 100, use->idle * 100);
+    finding->gain = use->others / (own + use->others);
+    finding->view = SHOWN_IN_RUNS;
+    return true;
+}
+
+static bool quota(const struct facts *facts, struct finding *finding)
+{
+    const double stopped = facts->cell->use.throttled;
+    if (!(stopped >= QUOTA_LEAST))
+        return false;
+    evidence_add(facts, finding, "stopped by the quota", stopped * 100, "% of the time", EVIDENCE_MEASURED);
+    finding->sentence = sentence(
+        facts, "The control group's quota of processors stops the run for %.0f %% of the time.", stopped * 100);
+    finding->gain = stopped;
     finding->view = SHOWN_IN_RUNS;
     return true;
 }
@@ -53,5 +85,10 @@ const struct rule rules_device[] = {
      false, others},
     {"steal", "of a virtual machine at least 2 % of the processors' time is taken", "A machine that is not shared",
      "steal is as high while nothing runs", false, steal},
+    {"neighbours", "other programs take 5 % of the processors' time and leave at most 15 % idle",
+     "The machine for this run alone", "the step takes as long without them", false, neighbours},
+    {"quota", "a control group's quota stops the run for 5 % of the time",
+     "A larger quota, or no more threads and loader workers than it feeds",
+     "the step takes as long with a larger quota", false, quota},
 };
 RULE_TABLE(rules_device);

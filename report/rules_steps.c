@@ -86,6 +86,14 @@ static bool recompile(const struct facts *facts, struct finding *finding)
     return true;
 }
 
+/* Others take processors away: steps differ for that reason, whatever else there may be. */
+static bool machine_is_shared(const struct facts *facts)
+{
+    const struct machine_use *use = &facts->cell->use;
+    return !facts->on_card && ((use->others >= OTHERS_LEAST && use->idle <= IDLE_CROWDED) ||
+                               steal_of(facts->cell) >= STEAL_LEAST || use->throttled >= QUOTA_LEAST);
+}
+
 static bool spread(const struct facts *facts, struct finding *finding)
 {
     const struct summary *summary = &facts->total->summary;
@@ -93,6 +101,8 @@ static bool spread(const struct facts *facts, struct finding *finding)
     const double tail = many ? summary->p99 : summary->p95;
     if (!(summary->n >= 20) || !(tail / summary->median >= SPREAD_P99) ||
         !(summary->p95 < STALL_TIMES * summary->median))
+        return false;
+    if (machine_is_shared(facts)) /* `neighbours`, `steal` or `quota` says why */
         return false;
     evidence_add(facts, finding, many ? "p99" : "p95", tail * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "median", summary->median * 1e-6, "ms", EVIDENCE_MEASURED);

@@ -161,6 +161,15 @@ static const struct field machine_list[] = {
 };
 SET(machine, struct machine_load, "how busy the machine was");
 
+static const struct field use_list[] = {
+    {"steal", FIELD_DOUBLE, AT(struct machine_use, steal), "share that the host of a virtual machine took"},
+    {"others", FIELD_DOUBLE, AT(struct machine_use, others), "share of programs that are not this run's"},
+    {"idle", FIELD_DOUBLE, AT(struct machine_use, idle), "share that nobody used"},
+    {"throttled", FIELD_DOUBLE, AT(struct machine_use, throttled),
+     "share, of the processors that are allowed, for which a control group's quota stopped it"},
+};
+SET(use, struct machine_use, "the processors");
+
 #define FACT(member) FIELD_UNSIGNED, AT(struct program_facts, member)
 static const struct field program_list[] = {
     {"steps", FACT(steps), "measured ones", .zero = true},
@@ -497,6 +506,12 @@ static bool telemetry_present(const void *item)
     return is_known(telemetry->power_w) || is_known(telemetry->sm_clock_mhz) || is_known(telemetry->temperature_c);
 }
 
+static bool use_present(const void *item)
+{
+    const struct machine_use *use = item;
+    return is_known(use->steal) || is_known(use->others) || is_known(use->idle) || is_known(use->throttled);
+}
+
 static bool program_present(const void *item)
 {
     return ((const struct program_facts *)item)->steps > 0;
@@ -596,6 +611,8 @@ static const struct field cell_list[] = {
     {"device", FIELD_MAP, CELL(device), "as the worker opened it", .fields = &device_fields, .present = device_present},
     {"telemetry", FIELD_MAP, CELL(telemetry), "sampled", .fields = &telemetry_fields, .present = telemetry_present},
     {"machine", FIELD_MAP, CELL(machine), "sampled", .fields = &machine_fields, .present = machine_present},
+    {"processors", FIELD_MAP, CELL(use), "measured shares of all processors' time while the run went on",
+     .fields = &use_fields, .present = use_present},
     {"program", FIELD_MAP, CELL(program), "what an attached program was seen to do", .fields = &program_fields,
      .present = program_present},
     {"ceilings", FIELD_MAP, CELL(ceilings), "measured in this run", .fields = &ceilings_fields,

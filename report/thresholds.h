@@ -32,6 +32,9 @@
 #define STRAGGLER_LEAST 0.10 /* slowest rank's work over the median's, less 1 */
 #define COLLECTIVE_SMALL 1000000 /* bytes; below it a collective is latency alone */
 #define STEAL_LEAST 0.02         /* of the processors' time, taken by other guests */
+#define OTHERS_LEAST 0.05         /* of the processors' time, used by other programs */
+#define IDLE_CROWDED 0.15         /* of it, left to nobody: above it there was room */
+#define QUOTA_LEAST 0.05          /* of the time, stopped by a control group's quota */
 #define POWER_NEAR 0.97          /* of the power limit */
 #define CLOCK_LOW 0.90           /* of the highest clock, while busy */
 #define THREADS_OVER 1.01        /* threads over cores that may be used */

@@ -236,7 +236,14 @@ static void add_trust(struct answer *answer, const struct report_cell *cell)
     }
     overhead_text(overhead, value, sizeof value);
     put_fact(text, size, "profiler's overhead", value);
-    put_fact(text, size, "steal", note_of(cell, "steal"));
+    if (is_known(cell->machine.steal)) {
+        snprintf(value, sizeof value, "%.2f %%", 100 * cell->machine.steal);
+        put_fact(text, size, "steal", value);
+    }
+    if (cell->use.others >= 0.01) {
+        snprintf(value, sizeof value, "%.0f %% of the processors", 100 * cell->use.others);
+        put_fact(text, size, "other programs", value);
+    }
     put_fact(text, size, "load", note_of(cell, "load_average"));
     put_fact(text, size, "governor", note_of(cell, "governor"));
     if (is_known(state->sm_clock_mhz) && state->sm_clock_mhz > 0) {

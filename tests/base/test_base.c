@@ -324,6 +324,28 @@ static void the_least_quota_of_the_groups_above(void **state)
     assert_true(quota_of(folder) == 3);
 }
 
+static uint64_t throttled_of(const char *folder)
+{
+    char membership[4200];
+    snprintf(membership, sizeof membership, "%s/membership", folder);
+    return cgroup_throttled_ns_at(membership, folder);
+}
+
+/* The worst of the groups on the way up: one that stops stops all below it. */
+static void time_stopped_by_a_quota(void **state)
+{
+    const char *folder = *state;
+    assert_true(throttled_of(folder) == UNKNOWN_U64);
+    tree_put(folder, "membership", "0::/t/u\n");
+    tree_put(folder, "t/u/cpu.stat", "usage_usec 5\nnr_throttled 2\nthrottled_usec 700\n");
+    assert_true(throttled_of(folder) == 700000);
+    tree_put(folder, "t/cpu.stat", "throttled_usec 9000\n");
+    assert_true(throttled_of(folder) == 9000000);
+    tree_put(folder, "membership", "3:cpu,cpuacct:/t\n");
+    tree_put(folder, "cpu,cpuacct/t/cpu.stat", "nr_periods 1\nnr_throttled 1\nthrottled_time 123\n");
+    assert_true(throttled_of(folder) == 123);
+}
+
 static bool frozen_in(const char *folder)
 {
     char membership[4200];
@@ -427,6 +449,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(directories_are_made_with_parents, folder_make, folder_remove),
         cmocka_unit_test(xdg_counts_only_absolute_paths),
         cmocka_unit_test_setup_teardown(the_least_limit_of_the_groups_above, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(time_stopped_by_a_quota, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(the_least_quota_of_the_groups_above, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(frozen_groups, folder_make, folder_remove),
         cmocka_unit_test(processors_are_the_lesser_of_mask_and_quota),

@@ -187,6 +187,7 @@ struct run *synthetic_watched(const char *model, bool compile, uint32_t steps, d
     rank->device.clock_mhz = UNKNOWN_DOUBLE;
     rank->telemetry = (struct device_telemetry){
         UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UINT32_MAX, ""};
+    run->use = MACHINE_UNKNOWN;
     run->ceiling_flops_per_s = 60e9;
     run->ceiling_bytes_per_s = 12e9;
     rank->resident_peak = 123 << 20;

@@ -420,6 +420,21 @@ static void make_others(struct report *report, bool cured)
     cell->telemetry.other_processes = cured ? 0 : 2;
 }
 
+/* Others take 40 % where the run has 55: without them it could have had at most 95. The twin's leave room. */
+static void make_neighbours(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->use = (struct machine_use){0, 0.4, cured ? 0.3 : 0.05, UNKNOWN_DOUBLE};
+}
+
+static void make_quota(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->use = (struct machine_use){0, 0, 0.5, cured ? 0.01 : 0.35};
+}
+
 static void make_steal(struct report *report, bool cured)
 {
     struct report_cell *cell = document(report, 20);
@@ -461,22 +476,40 @@ static void make_dtype(struct report *report, bool cured)
 }
 
 static const struct ill ills[] = {
-    {"input", 0.60, make_input},         {"input", 0.40, make_loader},
-    {"outside", 0.60, make_outside},     {"sync", 0.30, make_sync},
-    {"launch", 0.59, make_launch},       {"launch", 0.61, make_launch_card},
-    {"copies", 0.30, make_copies},       {"threads", 0.48, make_threads},
-    {"stall", 0.333, make_stall},        {"warmup", 0.50, make_warmup},
-    {"drift", 0.20, make_drift},         {"spread", 0.0908, make_spread},
-    {"layout", 0.30, make_layout},       {"optimizer", 0.40, make_optimizer},
-    {"loss", 0.50, make_loss},           {"precision", 0.92, make_precision},
-    {"attention", 0.50, make_attention}, {"fusion", 0.30, make_fusion},
-    {"products", 0.76, make_products},   {"recompute", 0.25, make_recompute},
-    {"memory", -1, make_memory},         {"communication", 0.35, make_communication},
-    {"straggler", 0.40, make_straggler}, {"bucket", 0.20, make_bucket},
-    {"throttle", 0.24, make_throttle},   {"others", -1, make_others},
-    {"steal", 0.12, make_steal},         {"eager", 0.50, make_eager},
-    {"dtype", 0.50, make_dtype},         {"recompile", 0.333, make_recompile},
-    {"creep", -1, make_creep},           {"allocator", -1, make_allocator},
+    {"input", 0.60, make_input},
+    {"input", 0.40, make_loader},
+    {"outside", 0.60, make_outside},
+    {"sync", 0.30, make_sync},
+    {"launch", 0.59, make_launch},
+    {"launch", 0.61, make_launch_card},
+    {"copies", 0.30, make_copies},
+    {"threads", 0.48, make_threads},
+    {"stall", 0.333, make_stall},
+    {"warmup", 0.50, make_warmup},
+    {"drift", 0.20, make_drift},
+    {"spread", 0.0908, make_spread},
+    {"layout", 0.30, make_layout},
+    {"optimizer", 0.40, make_optimizer},
+    {"loss", 0.50, make_loss},
+    {"precision", 0.92, make_precision},
+    {"attention", 0.50, make_attention},
+    {"fusion", 0.30, make_fusion},
+    {"products", 0.76, make_products},
+    {"recompute", 0.25, make_recompute},
+    {"memory", -1, make_memory},
+    {"communication", 0.35, make_communication},
+    {"straggler", 0.40, make_straggler},
+    {"bucket", 0.20, make_bucket},
+    {"throttle", 0.24, make_throttle},
+    {"others", -1, make_others},
+    {"steal", 0.12, make_steal},
+    {"eager", 0.50, make_eager},
+    {"dtype", 0.50, make_dtype},
+    {"recompile", 0.333, make_recompile},
+    {"creep", -1, make_creep},
+    {"allocator", -1, make_allocator},
+    {"neighbours", 0.42, make_neighbours},
+    {"quota", 0.35, make_quota},
 };
 
 static void test_each_rule_and_its_cure(void **state)
@@ -591,6 +624,26 @@ static void test_other_causes(void **state)
         arena_release(&arena);
         report_free(&report);
     }
+}
+
+/* Steps that spread while others take the processors: that is said, and no spread beside it. */
+static void test_spread_has_a_cause(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct report report;
+    struct findings findings;
+    make_spread(&report, false);
+    report.cells.items[0]->use = (struct machine_use){0, 0.4, 0.05, UNKNOWN_DOUBLE};
+    cell_derive(report.cells.items[0]);
+    findings_make(&findings, &report, report.cells.items[0], &arena);
+    assert_int_equal(findings.count, 1);
+    assert_string_equal(findings.items[0].rule, "neighbours");
+    assert_string_equal(
+        findings.items[0].sentence,
+        "Other programs use 40 % of the processors' time and leave 5 % idle, so that the run waits for them.");
+    arena_release(&arena);
+    report_free(&report);
 }
 
 /* Steps that differ more than the remedy would give: no rule fires. With few steps it is said that they are few. */
@@ -727,6 +780,7 @@ int main(void)
         cmocka_unit_test(test_each_rule_and_its_cure),
         cmocka_unit_test(test_shape),
         cmocka_unit_test(test_causes_of_a_loader),
+        cmocka_unit_test(test_spread_has_a_cause),
         cmocka_unit_test(test_other_causes),
         cmocka_unit_test(test_noise_and_few_steps),
         cmocka_unit_test(test_gain_in_words),

@@ -31,6 +31,8 @@ static struct report_cell *new_cell(struct report *report, const char *device, b
     cell->status = status;
     cell->reason = "";
     cell->version = 1;
+    cell->machine = (struct machine_load){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE};
+    cell->use = MACHINE_UNKNOWN;
     cell->ceilings = (struct report_ceilings){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE};
     cell->memory.planned_total = cell->memory.planned_peak_live = cell->memory.workspace = UNKNOWN_U64;
     cell->memory.resident_peak = cell->memory.resident_base = cell->memory.device_free = UNKNOWN_U64;

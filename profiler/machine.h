@@ -1,0 +1,28 @@
+/* Who used the machine's processors while a run went on: the run, other programs, the host of a virtual machine, nobody. The front
+ * looks when a run begins and when it has ended and its processes were waited for. */
+#pragma once
+#include <stdbool.h>
+#include <stdint.h>
+
+/* Counted since the machine started; UNKNOWN_U64 where the system does not tell. */
+struct machine_look {
+    uint64_t total, busy, idle, steal; /* processor time, ns, of all processors together */
+    uint64_t own;                      /* of that, the front's and its ended children's */
+    uint64_t throttled;                /* ns that this control group was stopped by its quota, of all its processors */
+};
+
+/* Shares of the processors' time, 0 to 1; NaN where not known. Measured. */
+struct machine_use {
+    double steal, others, idle;
+    double throttled; /* of the time of as many processors as the quota allows */
+};
+
+void machine_look(struct machine_look *look);
+/* `allowed`: processors that the control group and the mask allow (base/processors.h). */
+struct machine_use machine_between(const struct machine_look *before, const struct machine_look *now, int allowed);
+/* Numbers that came from elsewhere: what is no share is not known. */
+struct machine_use machine_believed(struct machine_use use);
+#define MACHINE_UNKNOWN ((struct machine_use){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE})
+
+/* For tests: what the text of /proc/stat says, `hertz` ticks a second. */
+bool machine_read(struct machine_look *look, const char *stat, long hertz);
