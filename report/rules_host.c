@@ -19,6 +19,18 @@ static double outside_phases(const struct facts *facts)
     return sum > 0 ? fmax(0, facts->total->summary.median - sum) : UNKNOWN_DOUBLE;
 }
 
+/* At most: a step without what is outside of its phases, whose phases are as short as the shortest. After a wait they run slower, with
+ * caches that others have used. Share of the median step. */
+static double outside_at_most(const struct facts *facts)
+{
+    const struct report_pass *pass = &facts->cell->passes[facts->pass];
+    double least = 0;
+    for (int phase = 0; phase < PHASE_COUNT; phase++)
+        if (pass->phases[phase].summary.n && is_known(pass->phases[phase].summary.p5))
+            least += pass->phases[phase].summary.p5;
+    return least > 0 ? fmax(0, 1 - least / facts->total->summary.median) : UNKNOWN_DOUBLE;
+}
+
 /* Of the step, by reason; NaN in a document from before idle time had reasons. */
 static double idle_share(const struct facts *facts, enum idle_reason reason)
 {
@@ -73,7 +85,7 @@ static bool input(const struct facts *facts, struct finding *finding)
     if (is_known(data)) {
         finding->sentence = sentence(facts, "Input-bound: the host waits %.0f %% of the step for its data loader%s.",
                                      data * 100, loader_cause(facts, finding));
-        finding->gain = facts->on_card || !(outside > data) ? data : outside;
+        finding->gain = facts->on_card || !(outside > data) ? data : fmax(outside, outside_at_most(facts));
     } else {
         finding->sentence =
             sentence(facts,
@@ -101,7 +113,7 @@ static bool outside(const struct facts *facts, struct finding *finding)
     finding->sentence = sentence(
         facts, "%.0f %% of the step passes outside forward, loss, backward and optimizer, and not in a data loader.",
         beside * 100);
-    finding->gain = beside;
+    finding->gain = fmax(beside, outside_at_most(facts));
     finding->view = SHOWN_IN_TIMELINE;
     return true;
 }
@@ -117,9 +129,13 @@ static bool synchronisation(const struct facts *facts, struct finding *finding)
     if (*finding->layer)
         evidence_add(facts, finding, "of that, asked for by this layer",
                      idle->sync_layer_ns / idle->ns[IDLE_SYNC] * 100, "%", EVIDENCE_MEASURED);
+    /* With nothing queued each kernel after a wait comes as late as its launch, until the host is ahead again. */
+    const double behind = fmax(0, idle_share(facts, IDLE_LAUNCH));
+    evidence_add(facts, finding, "idle for launches, which have no queue behind them after each wait", behind * 100,
+                 "% of the step", EVIDENCE_MEASURED);
     finding->sentence = sentence(facts, "The GPU waits %.0f %% of the step after the host waited for it%s%s.",
                                  share * 100, *finding->layer ? ", most in " : "", finding->layer);
-    finding->gain = share;
+    finding->gain = fmin(1, share + behind);
     finding->view = SHOWN_IN_TIMELINE;
     return true;
 }
@@ -178,7 +194,12 @@ static bool copies(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "of that, from or to pageable memory", pageable / share * 100, "%", EVIDENCE_MEASURED);
     finding->sentence = sentence(facts, "Transfer-bound: copies between host and device take %.0f %% of the step%s.",
                                  share * 100, pageable > 0.5 * share ? ", most from or to pageable memory" : "");
-    finding->gain = share;
+    /* Of pageable memory the host makes a copy first, and launches nothing meanwhile: it takes about as long again. */
+    const double staged =
+        fmin(fmax(0, idle_share(facts, IDLE_LAUNCH)) + fmax(0, idle_share(facts, IDLE_SYNC)), pageable);
+    if (staged > 0)
+        evidence_add(facts, finding, "idle meanwhile, at most", staged * 100, "% of the step", EVIDENCE_MODELLED);
+    finding->gain = fmin(1, share + (staged > 0 ? staged : 0));
     finding->view = SHOWN_IN_TIMELINE;
     return true;
 }

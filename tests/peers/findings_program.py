@@ -76,7 +76,7 @@ if case == "optimizer":
 if case == "loss":  # a narrow head over a large vocabulary
     blocks.append(torch.nn.Linear(D, NARROW))
 model = torch.nn.Sequential(*blocks).to(device)
-head = torch.nn.Linear(NARROW if case == "loss" else D, 32000 if case == "loss" and ill else 100).to(device)
+head = torch.nn.Linear(NARROW if case == "loss" else D, 32000 if case == "loss" else 100).to(device)
 parameters = list(model.parameters()) + list(head.parameters())
 if case == "optimizer":
     optimizer = torch.optim.AdamW(parameters, **({"foreach": False} if ill else {"fused": True}))
@@ -122,7 +122,8 @@ def one(step):
     if case == "recompile" and ill and step % 6 == 5:
         batch = x[: rows - step]
     h = run(batch.to(device)).reshape(len(batch) if case == "recompile" else rows, -1)
-    loss = F.cross_entropy(head(h), y[: len(h)])
+    logits = head(h)
+    loss = logits.square().mean() if case == "loss" and not ill else F.cross_entropy(logits, y[: len(h)])
     optimizer.zero_grad()
     loss.backward()
     if case == "creep" and ill:

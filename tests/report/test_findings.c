@@ -626,6 +626,41 @@ static void test_other_causes(void **state)
     }
 }
 
+/* What follows from a cause is in its gain: launches without a queue after each synchronisation; the host's own copy of pageable
+ * memory; phases that run slower after a wait. */
+static void test_what_follows_from_a_cause(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct report report;
+    struct findings findings;
+    struct report_cell *cell = document(&report, 20);
+    card(cell);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.6, 20);
+    reason(cell, IDLE_SYNC, 0.15);
+    cell->passes[PASS_TRAIN_STEP].idle.ns[IDLE_LAUNCH] = 0.25 * STEP;
+    cell_derive(cell);
+    findings_make(&findings, &report, cell, &arena);
+    assert_string_equal(findings.items[0].rule, "sync"); /* not launch, with its 25 % */
+    assert_true(fabs(findings.items[0].gain - 0.40) < 0.001);
+    report_free(&report);
+
+    for (int pageable = 0; pageable < 2; pageable++) {
+        cell = document(&report, 20);
+        card(cell);
+        kernel(cell, pageable ? "memcpy host to device, pageable" : "memcpy host to device", CLASS_COPY, PHASE_NONE,
+               0.2, 2);
+        kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.71, 20);
+        reason(cell, IDLE_LAUNCH, 0.08);
+        cell_derive(cell);
+        findings_make(&findings, &report, cell, &arena);
+        assert_string_equal(findings.items[0].rule, "copies");
+        assert_true(fabs(findings.items[0].gain - (pageable ? 0.28 : 0.20)) < 0.001);
+        report_free(&report);
+    }
+    arena_release(&arena);
+}
+
 /* Steps that spread while others take the processors: that is said, and no spread beside it. */
 static void test_spread_has_a_cause(void **state)
 {
@@ -780,6 +815,7 @@ int main(void)
         cmocka_unit_test(test_each_rule_and_its_cure),
         cmocka_unit_test(test_shape),
         cmocka_unit_test(test_causes_of_a_loader),
+        cmocka_unit_test(test_what_follows_from_a_cause),
         cmocka_unit_test(test_spread_has_a_cause),
         cmocka_unit_test(test_other_causes),
         cmocka_unit_test(test_noise_and_few_steps),
