@@ -62,6 +62,8 @@ struct live_run *live_create(uint32_t id, const struct cell *cell, size_t timeli
                              .ceiling_flops_per_s = UNKNOWN_DOUBLE,
                              .ceiling_bytes_per_s = UNKNOWN_DOUBLE,
                              .machine = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE}};
+    for (int c = 0; c < RUN_COUNTERS; c++)
+        live->run.counter_own[c] = UNKNOWN_U64;
     for (int rank = 0; rank < (cell->ranks > 1 ? cell->ranks : 1); rank++)
         if (!live_rank_add(live, error)) {
             live_free(live);
@@ -283,7 +285,7 @@ static void take_machine(struct machine_load *machine, const void *payload)
 }
 
 /* Each of letters, digits and _, none twice, none behind an unused one: they are names of columns. */
-static bool take_counters(struct run *run, const struct message_counters *message, struct error *error)
+static bool take_counters(struct run *run, const struct message_counters *message, size_t length, struct error *error)
 {
     char names[RUN_COUNTERS][RUN_COUNTER_NAME];
     memcpy(names, message->names, sizeof names);
@@ -297,6 +299,8 @@ static bool take_counters(struct run *run, const struct message_counters *messag
             return error_set(error, ERROR_INTERNAL, "the worker counts what has no good name");
     }
     memcpy(run->counter_names, names, sizeof names);
+    for (int c = 0; c < RUN_COUNTERS; c++)
+        run->counter_own[c] = length == sizeof *message ? message->own[c] : UNKNOWN_U64;
     return true;
 }
 
@@ -388,7 +392,7 @@ bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, 
         take_program(&rank->rank.program, payload);
         return true;
     case MESSAGE_COUNTERS:
-        return take_counters(run, payload, error);
+        return take_counters(run, payload, length, error);
     case MESSAGE_CEILINGS: {
         const struct message_ceilings *ceilings = payload;
         if (rank->rank.index > 0)

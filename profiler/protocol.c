@@ -39,7 +39,7 @@ static const struct {
     [MESSAGE_MACHINE] = {"machine", sizeof(struct machine_load), sizeof(struct machine_load)},
     [MESSAGE_SCOPE] = {"scope", sizeof(struct message_scope) + 1, sizeof(struct message_scope) + PLACE_TEXT_MAX},
     [MESSAGE_PLACE] = {"place", sizeof(struct message_place) + 1, sizeof(struct message_place) + 2 * PLACE_TEXT_MAX},
-    [MESSAGE_COUNTERS] = {"counters", sizeof(struct message_counters), sizeof(struct message_counters)},
+    [MESSAGE_COUNTERS] = {"counters", offsetof(struct message_counters, own), sizeof(struct message_counters)},
 };
 
 const char *message_name(uint32_t type)

@@ -88,6 +88,7 @@ struct message_ceilings {
 };
 struct message_counters {
     char names[RUN_COUNTERS][RUN_COUNTER_NAME]; /* "cycles" …; "" behind the last */
+    uint64_t own[RUN_COUNTERS]; /* what one reading alone counts of each; UNKNOWN_U64. Older recordings end before it */
 };
 /* The process was kept from running (stopped, frozen, asleep): either how long, or a step that this fell into, which is left out:
  * no sample comes of it, and its launches are taken back. */

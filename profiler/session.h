@@ -113,6 +113,7 @@ struct run {
     uint64_t compile_ns, workspace_bytes, prepare_ns;
     VEC(struct note) notes;     /* effective configuration, counter tier and reason … */
     char counter_names[RUN_COUNTERS][RUN_COUNTER_NAME]; /* as its process said; all "" where nothing is counted */
+    uint64_t counter_own[RUN_COUNTERS]; /* of each value, what the reading of it alone counts; UNKNOWN_U64 */
     double ceiling_flops_per_s; /* measured on this device at the cell's precision; NaN unknown */
     double ceiling_bytes_per_s;
     bool replayed;    /* fed from a recording, not from a worker */

@@ -164,8 +164,10 @@ static void build_notes(struct report_cell *cell, const struct run *run)
 {
     cell->notes = arena_array(&cell->arena, struct report_note, run->notes.count + 1);
     _Static_assert(REPORT_COUNTERS == RUN_COUNTERS, "a name a value");
-    for (int c = 0; c < REPORT_COUNTERS; c++)
+    for (int c = 0; c < REPORT_COUNTERS; c++) {
         cell->counter_names[c] = run->counter_names[c][0] ? arena_strdup(&cell->arena, run->counter_names[c]) : "";
+        cell->counter_own[c] = run->counter_own[c];
+    }
     for (size_t i = 0; i < run->notes.count; i++) {
         const struct note *note = &run->notes.items[i];
         cell->notes[cell->note_count++] =

@@ -23,6 +23,14 @@ double counted_mean(const struct report_cell *cell, const struct report_kernel *
     return is_known(sum) && kernel->counters->samples ? sum / (double)kernel->counters->samples : UNKNOWN_DOUBLE;
 }
 
+bool counted_mostly_own(const struct report_cell *cell, const struct report_kernel *kernel, const char *name)
+{
+    const int c = find(cell, name);
+    const double mean = counted_mean(cell, kernel, name);
+    return is_known(mean) && is_known_u64(cell->counter_own[c]) && cell->counter_own[c] > 0 &&
+           mean < 2 * (double)cell->counter_own[c];
+}
+
 bool counted_work(const struct report_cell *cell)
 {
     return find(cell, "dram_bytes") >= 0 && find(cell, "flops") >= 0 && find(cell, "gpu_ns") >= 0;
@@ -31,6 +39,8 @@ bool counted_work(const struct report_cell *cell)
 double counted_ipc(const struct report_cell *cell, const struct report_kernel *kernel)
 {
     const double cycles = counted_sum(cell, kernel, "cycles");
+    if (counted_mostly_own(cell, kernel, "cycles") || counted_mostly_own(cell, kernel, "instructions"))
+        return UNKNOWN_DOUBLE;
     return cycles > 0 ? counted_sum(cell, kernel, "instructions") / cycles : UNKNOWN_DOUBLE;
 }
 

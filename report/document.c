@@ -1,5 +1,6 @@
 /* The document's life: what machine and program it comes from, and its cells. */
 #include "base/system.h"
+#include "base/unknown.h"
 #include "base/version.h"
 #include "report/build.h"
 #include "report/escape.h"
@@ -122,6 +123,8 @@ struct report_cell *report_add_cell(struct report *report)
         abort();
     cell->machine = (struct machine_load){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE};
     cell->use = MACHINE_UNKNOWN;
+    for (int c = 0; c < REPORT_COUNTERS; c++)
+        cell->counter_own[c] = UNKNOWN_U64;
     vec_push(&report->cells, cell);
     return cell;
 }

@@ -69,7 +69,7 @@ struct report_histogram_row {
 struct report_counter_row {
     uint32_t kernel;
     const char *counter;
-    uint64_t value, samples;
+    uint64_t value, samples, own;
 };
 struct report_curve_row {
     uint32_t node;

@@ -122,8 +122,8 @@ static void make_counters(struct file_cell *file, struct arena *arena)
             const struct report_counters *counters = cell->kernels[k].counters;
             const char *name = cell->counter_names[c];
             if (name && *name && is_known_u64(counters->values[c]))
-                file->counters[file->counter_count++] =
-                    (struct report_counter_row){(uint32_t)k, name, counters->values[c], counters->samples};
+                file->counters[file->counter_count++] = (struct report_counter_row){
+                    (uint32_t)k, name, counters->values[c], counters->samples, cell->counter_own[c]};
         }
 }
 
@@ -279,6 +279,7 @@ static bool finish_counters(struct file_cell *file, struct error *error)
         counters = (struct report_counters *)(uintptr_t)kernel->counters; /* this cell's own, made above */
         counters->values[which] = row->value;
         counters->samples = row->samples;
+        cell->counter_own[which] = row->own;
     }
     return true;
 }

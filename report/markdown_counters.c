@@ -2,6 +2,7 @@
 #include "report/escape.h"
 #include "report/markdown.h"
 #include "report/pipe_table.h"
+#include <stdio.h>
 #include <string.h>
 
 static bool counts_cycles(const struct report_cell *cell)
@@ -36,6 +37,19 @@ static void add_columns(struct pipe_table *table, const struct report_cell *cell
         pipe_add_column(table, "instructions a cycle", PIPE_NUMBER);
 }
 
+/* What is mostly the counter's own reading is no measurement of the kernel: it is less than that. */
+static void add_mean(struct pipe_table *table, const struct report_cell *cell, const struct report_kernel *kernel,
+                     const char *name)
+{
+    const double mean = counted_mean(cell, kernel, name);
+    char text[40];
+    snprintf(text, sizeof text, "≤ %.6g", mean);
+    if (counted_mostly_own(cell, kernel, name))
+        pipe_text(table, text);
+    else
+        pipe_number(table, "%.6g", mean);
+}
+
 static void add_row(struct pipe_table *table, const struct report_cell *cell, const struct report_kernel *kernel)
 {
     pipe_text(table, phase_name((enum phase)kernel->phase));
@@ -44,7 +58,7 @@ static void add_row(struct pipe_table *table, const struct report_cell *cell, co
     if (!counted_work(cell)) {
         for (int c = 0; c < REPORT_COUNTERS; c++)
             if (cell->counter_names[c] && cell->counter_names[c][0])
-                pipe_number(table, "%.6g", counted_mean(cell, kernel, cell->counter_names[c]));
+                add_mean(table, cell, kernel, cell->counter_names[c]);
         if (counts_cycles(cell))
             pipe_number(table, "%.2f", counted_ipc(cell, kernel));
         return;
@@ -92,7 +106,8 @@ void markdown_counters(const struct report *report, struct strbuf *out)
             if (!any)
                 strbuf_puts(out,
                             "\n## Counters\n\nThe mean launch of those that were counted (not the warm-up), measured; "
-                            "n/a where the machine does not tell. Which tier they come from is said at the end.\n");
+                            "n/a where the machine does not tell, ≤ where more than half is the reading of the counter "
+                            "itself. Which tier they come from is said at the end.\n");
             any = true;
             strbuf_puts(out, "\n### ");
             markdown_title(cell, out);

@@ -154,6 +154,7 @@ struct report_cell {
     struct report_launch *timeline; size_t launch_count;
     struct report_ceilings ceilings;
     const char *counter_names[REPORT_COUNTERS]; /* "cycles", "dram_bytes" …; "" for an unused one */
+    uint64_t counter_own[REPORT_COUNTERS]; /* what the reading of it counts itself, a launch; UNKNOWN_U64 */
     uint64_t compile_ns, prepare_ns;
     uint64_t records, dropped, invalid, unattributed;
     double flops[PASS_COUNT];   /* modelled, a step */

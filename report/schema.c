@@ -466,6 +466,7 @@ static const struct field counter_list[] = {
     {"counter", FIELD_WORD, AT(struct report_counter_row, counter), "one of counter_names", .required = true},
     {"value", FIELD_UNSIGNED, AT(struct report_counter_row, value), "measured: sum over the samples", .required = true},
     {"samples", FIELD_UNSIGNED, AT(struct report_counter_row, samples), "launches that were counted"},
+    {"own", FIELD_UNSIGNED, AT(struct report_counter_row, own), "measured: what the reading itself counts, a launch"},
 };
 SET(counter, struct report_counter_row, "a counter");
 

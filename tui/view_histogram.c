@@ -66,7 +66,8 @@ static void counters_text(const struct report_cell *cell, const struct report_ke
         const bool time = length > 3 && strcmp(words + length - 3, " ns") == 0;
         if (time)
             words[length - 3] = 0;
-        used += (size_t)snprintf(text + used, size - used, "%s%s %s", shown++ ? ", " : "", words,
+        used += (size_t)snprintf(text + used, size - used, "%s%s %s%s", shown++ ? ", " : "", words,
+                                 counted_mostly_own(cell, kernel, name) ? "< " : "",
                                  time ? format_duration(value, mean) : format_count(value, mean));
     }
     const double ipc = counted_ipc(cell, kernel);

@@ -121,7 +121,8 @@ VALUE(own_value, row->own_ns)
 VALUE(base_value, row->base_ns)
 VALUE(ratio_value, row->ratio.median)
 COUNTED(ipc_value, counted_ipc(cell, kernel))
-COUNTED(misses_value, counted_mean(cell, kernel, "cache_misses"))
+COUNTED(misses_value,
+        counted_mostly_own(cell, kernel, "cache_misses") ? UNKNOWN_DOUBLE : counted_mean(cell, kernel, "cache_misses"))
 COUNTED(dram_value, rate_per_s(counted_sum(cell, kernel, "dram_bytes"), counted_sum(cell, kernel, "gpu_ns")))
 COUNTED(occupancy_value, counted_occupancy(cell, kernel))
 

@@ -1,10 +1,10 @@
 /* The worker's probe: what a device reports of its kernels becomes records in the ring. */
 #pragma once
 #include "kernels/device.h"
+#include "profiler/ring.h"
 #include "worker/perf_events.h"
 #include "worker/reporter.h"
 #include "worker/watch.h"
-#include "profiler/ring.h"
 
 #define PROBE_STEPS 1024 /* how many steps back an event may come late */
 
@@ -33,6 +33,9 @@ struct probe_state {
     struct name_slot *names; /* open addressing; the id is the order of coming */
     uint32_t name_count, name_slots;
 };
+
+/* What one reading of the counters alone counts, the median of some: a launch whose figure is no larger was hardly measured. */
+bool probe_count_own(struct counters *counters, uint64_t own[COUNTERS_PER_KERNEL]);
 
 bool probe_init(struct probe_state *state, struct ring *ring, struct reporter *reporter, const struct plan *plan,
                 struct error *error);

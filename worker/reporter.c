@@ -43,7 +43,7 @@ void reporter_place(struct reporter *reporter, const struct place *place)
     reporter_send(reporter, MESSAGE_PLACE, &head, sizeof head, texts, op + label);
 }
 
-void reporter_counters(struct reporter *reporter, const char *const names[DEVICE_COUNTERS])
+void reporter_counters(struct reporter *reporter, const char *const names[DEVICE_COUNTERS], const uint64_t *own)
 {
     _Static_assert(RUN_COUNTERS == DEVICE_COUNTERS, "a name a value");
     struct message_counters message = {0};
@@ -51,6 +51,7 @@ void reporter_counters(struct reporter *reporter, const char *const names[DEVICE
     size_t used = 0;
     for (int c = 0; c < DEVICE_COUNTERS && names[c]; c++) {
         snprintf(message.names[c], sizeof message.names[c], "%s", names[c]);
+        message.own[c] = own ? own[c] : UNKNOWN_U64;
         used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", c ? "," : "", message.names[c]);
     }
     reporter_note(reporter, "counters", "%s", text);

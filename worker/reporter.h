@@ -13,8 +13,9 @@ struct reporter {
 void reporter_send(struct reporter *reporter, enum message_type type, const void *first, size_t first_length,
                    const void *second, size_t second_length);
 void reporter_activity(struct reporter *reporter, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* What the four values of its records of counters are; NULL behind the last. As fields, and as a note for people. */
-void reporter_counters(struct reporter *reporter, const char *const names[DEVICE_COUNTERS]);
+/* What the four values of its records of counters are; NULL behind the last. As fields, and as a note for people. `own`: what one
+ * reading itself counts of each; NULL when not known. */
+void reporter_counters(struct reporter *reporter, const char *const names[DEVICE_COUNTERS], const uint64_t *own);
 void reporter_note(struct reporter *reporter, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -228,7 +228,9 @@ static bool open_counters(struct worker *worker, struct error *error)
     if (counters_reason(counters)[0])
         reporter_note(&worker->reporter, NOTE_COUNTER_TIER_WHY, "%s", counters_reason(counters));
     if (tier != TIER_CLOCK) {
-        reporter_counters(&worker->reporter, counters_names(counters));
+        uint64_t own[COUNTERS_PER_KERNEL];
+        const bool known = probe_count_own(counters, own);
+        reporter_counters(&worker->reporter, counters_names(counters), known ? own : NULL);
         reporter_note(&worker->reporter, "counted threads", "%d of %d", counters_threads(counters), pool);
     }
     return true;

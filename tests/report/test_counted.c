@@ -163,9 +163,58 @@ static void overhead_pairs_neighbours(void **state)
     assert_false(is_known(none.overhead.median));
 }
 
+/* A figure that is mostly the counter's own reading says no more than that the kernel's is less. */
+static void mostly_the_reading_is_marked(void **state)
+{
+    (void)state;
+    struct run *run = synthetic_run("tiny", true, 3, 1);
+    struct report report, read;
+    struct error error = {0};
+    struct strbuf markdown = {0};
+    assert_non_null(run);
+    strcpy(run->counter_names[0], "task_clock_ns");
+    strcpy(run->counter_names[1], "page_faults");
+    synthetic_counters(run, "task_clock_ns,page_faults");
+    report_init(&report);
+    struct report_cell *cell = report_add_cell(&report);
+    assert_false(is_known_u64(cell->counter_own[0]));
+    run->counter_own[0] = run->counter_own[1] = UNKNOWN_U64;
+    cell_build(cell, run);
+    const struct report_kernel *kernel = &cell->kernels[0];
+    const double mean = counted_mean(cell, kernel, "task_clock_ns");
+    assert_true(mean > 0);
+    assert_false(counted_mostly_own(cell, kernel, "task_clock_ns")); /* nobody knows */
+    run->counter_own[0] = (uint64_t)(mean / 2);
+    run->counter_own[1] = 0;
+    cell_build(cell, run);
+    kernel = &cell->kernels[0];
+    assert_false(counted_mostly_own(cell, kernel, "task_clock_ns"));
+    run->counter_own[0] = (uint64_t)(mean / 2) + 1;
+    cell_build(cell, run);
+    kernel = &cell->kernels[0];
+    assert_true(counted_mostly_own(cell, kernel, "task_clock_ns"));
+    assert_false(counted_mostly_own(cell, kernel, "page_faults"));
+    report_emit(&report, FORMAT_MARKDOWN, &markdown);
+    char text[64];
+    snprintf(text, sizeof text, "≤ %.6g", mean);
+    assert_non_null(strstr(markdown.text, text));
+    /* It goes through the file. */
+    char *yaml = emit(&report);
+    if (!report_parse(yaml, strlen(yaml), "test.yaml", &read, &error))
+        fail_msg("%s", error.text);
+    assert_int_equal(read.cells.items[0]->counter_own[0], run->counter_own[0]);
+    assert_true(counted_mostly_own(read.cells.items[0], &read.cells.items[0]->kernels[0], "task_clock_ns"));
+    strbuf_release(&markdown);
+    free(yaml);
+    report_free(&read);
+    report_free(&report);
+    synthetic_free(run);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(mostly_the_reading_is_marked),
         cmocka_unit_test(reach_their_kernels),
         cmocka_unit_test(in_markdown),
         cmocka_unit_test(overhead_pairs_neighbours),
