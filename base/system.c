@@ -1,4 +1,5 @@
 #include "base/system.h"
+#include "base/limits.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
@@ -7,6 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #ifdef __APPLE__
 #include <mach-o/dyld.h>
@@ -53,6 +55,29 @@ int memory_file(const char *what, struct error *error)
     if (fd < 0)
         error_set(error, ERROR_SYSTEM, "cannot make the memory file %s: %s", what, strerror(errno));
     return fd;
+}
+
+bool memory_file_size(int fd, size_t bytes, const char *what, struct error *error)
+{
+    struct rlimit limit = {0};
+    const bool low = getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY && limit.rlim_cur < bytes;
+    const struct rlimit lifted = {.rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max};
+    if (low)
+        setrlimit(RLIMIT_FSIZE, &lifted);
+    const bool done = ftruncate(fd, (off_t)bytes) == 0;
+    const int number = errno;
+    if (low)
+        setrlimit(RLIMIT_FSIZE, &limit);
+    if (done)
+        return true;
+    if (number == EFBIG && low)
+        return error_set(
+            error, ERROR_SYSTEM,
+            "%s takes %.1f MiB of shared memory, and files are limited to %llu bytes here (ulimit -f), which counts "
+            "for it, too",
+            what, (double)bytes / 0x1p20, (unsigned long long)limit.rlim_cur);
+    return error_set(error, error_kind_of(number), "%s: no %.1f MiB of shared memory: %s", what, (double)bytes / 0x1p20,
+                     strerror(number));
 }
 
 int signals_that_end(int *numbers, int max)

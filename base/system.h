@@ -16,6 +16,9 @@ const char *program_self(char *path, size_t size);
 
 /* A file without a name, that only its descriptors hold; -1 with the reason. On Linux its size can be sealed. */
 int memory_file(const char *what, struct error *error);
+/* Its size. The limit of files (`ulimit -f`) is the kernel's for these, too: where only the lower of its two values is in the way
+ * it is lifted for the moment, else the error names it. */
+bool memory_file_size(int fd, size_t bytes, const char *what, struct error *error);
 
 /* The signals whose default ends a process, but for crashes, SIGKILL, and SIGPIPE and SIGXFSZ, which are errors of a write:
  * their numbers, at most `max`, and how many. */

@@ -1,5 +1,6 @@
 /* steptop diff BEFORE AFTER: what became slower or faster, and whether that is more than noise. */
 #include "report/diff.h"
+#include "base/limits.h"
 #include "cli/cli.h"
 #include "cli/kept.h"
 #include "cli/kind.h"
@@ -68,13 +69,13 @@ static int diff_cells(const struct arguments *arguments, double threshold)
     struct strbuf text = {0}, names = {0};
     int code = EXIT_OK;
     if (!reports)
-        abort();
+        memory_exhausted((size_t)count * sizeof *reports, "bytes for reports");
     bool done = axis && (!to_file || check_path("--output", path, &error));
     for (int i = 0; done && i < count; i++) {
         char file[PATH_MAX];
         const struct named_file files[] = {{"diff", file, false, false}, {"--output", path, true, false}};
         done = kept_path(arguments->positional[i], file, sizeof file, &error) &&
-               (!to_file || files_apart(files, 2, &error)) && file_is(file, KIND_REPORT, &error) &&
+               files_apart(files, to_file ? 2 : 1, &error) && file_is(file, KIND_REPORT, &error) &&
                report_read(file, &reports[i], &error);
         if (done && i > 0)
             report_join(&reports[0], &reports[i], arguments->positional[i]);
@@ -133,7 +134,7 @@ int command_diff(const struct arguments *arguments)
     const bool to_file = path && strcmp(path, "-") != 0;
     const struct named_file files[] = {
         {"diff", before.path, false, false}, {"diff", after.path, false, false}, {"--output", path, true, false}};
-    if (to_file && (!check_path("--output", path, &error) || !files_apart(files, 3, &error)))
+    if ((to_file && !check_path("--output", path, &error)) || !files_apart(files, to_file ? 3 : 2, &error))
         return fail(&error);
     if (!read_both(&before, &after, &error)) {
         code = fail(&error);

@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define STDOUT_PATH "/dev/stdout"
 #define TEMPORARY_SUFFIX 7 /* what file_write_atomic adds to a name */
 
 /* The checks of file_write_atomic, before an hour of measuring and not after it. */
@@ -84,10 +85,22 @@ static bool same_file(const struct identity *a, const struct identity *b)
     return a->folder[0] && strcmp(a->folder, b->folder) == 0 && strcmp(a->base, b->base) == 0;
 }
 
-bool files_apart(const struct named_file *files, int count, struct error *error)
+/* Where standard output is a plain file, it is one of those that are written: a file that is renamed over it would be all that is left. */
+static bool to_plain_file(void)
 {
+    struct stat status;
+    return fstat(STDOUT_FILENO, &status) == 0 && S_ISREG(status.st_mode);
+}
+
+bool files_apart(const struct named_file *named, int count, struct error *error)
+{
+    struct named_file *files = calloc((size_t)count + 1, sizeof *files);
     struct identity *identities = calloc((size_t)count + 1, sizeof *identities);
-    bool apart = identities || error_set(error, ERROR_MEMORY, "no memory for %d names", count);
+    bool apart = (files && identities) || error_set(error, ERROR_MEMORY, "no memory for %d names", count);
+    if (apart && count)
+        memcpy(files, named, (size_t)count * sizeof *files);
+    if (apart && to_plain_file())
+        files[count++] = (struct named_file){.flag = "standard output", .path = STDOUT_PATH, .written = true};
     for (int i = 0; apart && i < count; i++)
         identify(files[i].path, &identities[i]);
     for (int i = 0; apart && i < count; i++)
@@ -108,6 +121,7 @@ bool files_apart(const struct named_file *files, int count, struct error *error)
                                   b->path, a->flag);
         }
     free(identities);
+    free(files);
     return apart;
 }
 
@@ -120,11 +134,28 @@ static bool add(struct outputs *outputs, enum report_format format, const char *
     return true;
 }
 
+struct file_list {
+    struct named_file *items;
+    size_t count, capacity;
+};
+
+/* A word of the user's command may be a file that it reads or its own, so may be what stands behind a =. */
+static void command_word(const char *word, struct file_list *files)
+{
+    struct stat status;
+    const char *const parts[] = {word, strchr(word, '=')};
+    for (int i = 0; i < 2; i++) {
+        const char *path = parts[i] && i ? parts[i] + 1 : parts[i];
+        if (path && stat(path, &status) == 0 && S_ISREG(status.st_mode))
+            vec_push(files, ((struct named_file){.flag = "the command", .path = path}));
+    }
+}
+
 /* All that this command reads and writes, the pictures beside a Markdown file among it. */
 static bool all_apart(const struct outputs *outputs, const struct arguments *arguments,
                       const char *const flags[OUTPUTS_MOST], struct error *error)
 {
-    VEC(struct named_file) files = {0};
+    struct file_list files = {0};
     struct arena arena = {0};
     struct strbuf picture = {0};
     const enum subcommand command = arguments->command;
@@ -132,11 +163,13 @@ static bool all_apart(const struct outputs *outputs, const struct arguments *arg
     const char *resumed = command == SUBCOMMAND_RUN ? arguments->value[OPTION_RESUME] : NULL;
     const char *record = command == SUBCOMMAND_RUN ? arguments->value[OPTION_RECORD] : NULL;
     char profile[PATH_MAX], kept[PATH_MAX];
+    for (int i = 0; command == SUBCOMMAND_ATTACH && i < arguments->positional_count; i++)
+        command_word(arguments->positional[i], &files);
     if (first && command == SUBCOMMAND_RUN && profile_path(first, profile, sizeof profile))
         vec_push(&files, ((struct named_file){.flag = "the profile", .path = profile}));
     else if (first && command == SUBCOMMAND_REPORT && kept_path(first, kept, sizeof kept, NULL))
         vec_push(&files, ((struct named_file){.flag = subcommand_info(command)->name, .path = kept}));
-    else if (first && command != SUBCOMMAND_RUN)
+    else if (first && command != SUBCOMMAND_RUN && command != SUBCOMMAND_ATTACH)
         vec_push(&files, ((struct named_file){.flag = subcommand_info(command)->name, .path = first}));
     if (resumed) /* what goes on from a report may go on in that file */
         vec_push(&files, ((struct named_file){.flag = "--resume", .path = resumed, .renewed = true}));

@@ -63,7 +63,11 @@ int communicator_file(int world, struct error *error)
     const struct {
         uint32_t magic, world;
     } head = {MEETING_MAGIC, (uint32_t)world};
-    if (ftruncate(fd, (off_t)MEETING_BYTES) < 0 || pwrite(fd, &head, sizeof head, 0) != (ssize_t)sizeof head) {
+    if (!memory_file_size(fd, MEETING_BYTES, "the place where ranks meet", error)) {
+        close(fd);
+        return -1;
+    }
+    if (pwrite(fd, &head, sizeof head, 0) != (ssize_t)sizeof head) {
         error_set(error, ERROR_SYSTEM, "cannot make room for the ranks to meet: %s", strerror(errno));
         close(fd);
         return -1;
@@ -283,10 +287,9 @@ bool communicator_share(struct communicator *communicator, uint64_t bytes, void 
                              "rank %d has memory of %llu bytes and rank %d of %llu: the ranks do not run the same plan",
                              communicator->rank, (unsigned long long)bytes, rank, (unsigned long long)theirs);
     }
-    if (communicator->rank == 0 && ftruncate(communicator->fd, (off_t)(start + total)) < 0) {
-        communicator_fail(communicator, strerror(errno));
-        return error_set(error, ERROR_MEMORY, "no memory that %d ranks share, %.1f MiB each: %s", communicator->world,
-                         (double)bytes / 0x1p20, strerror(errno));
+    if (communicator->rank == 0 && !memory_file_size(communicator->fd, start + total, "what the ranks share", error)) {
+        communicator_fail(communicator, error ? error->text : "no memory that the ranks share");
+        return false;
     }
     if (!communicator_meet(communicator, "share its memory", error))
         return false;

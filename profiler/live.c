@@ -311,7 +311,7 @@ static bool take_suspended(struct live_run *live, struct live_rank *rank, const 
     if (message->is_step) {
         if (message->pass >= PASS_COUNT || message->kind >= STEP_KIND_COUNT)
             return error_set(error, ERROR_INTERNAL, "the worker was kept from a step of a pass that there is not");
-        suspended->steps++;
+        suspended->steps += rank->rank.index == 0; /* all ranks leave it out */
         struct step_cover cover;
         aggregate_cover(rank->rank.aggregate, message->pass, &cover);
         if (message->kind == STEP_PROFILED && cover.steps && cover.last_step == message->step_id)

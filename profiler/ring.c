@@ -75,11 +75,8 @@ struct ring *ring_create(uint32_t capacity, struct error *error)
     if (fd < 0)
         return NULL;
     struct ring *ring = NULL;
-    if (ftruncate(fd, (off_t)ring_bytes(capacity))) {
-        error_set(error, error_kind_of(errno), "cannot size the record ring to %zu bytes: %s", ring_bytes(capacity),
-                  strerror(errno));
+    if (!memory_file_size(fd, ring_bytes(capacity), "the ring of records", error))
         goto failed;
-    }
 #ifdef SYSTEM_LINUX
     /* Without the seals a worker could cut the file short under the front's mapping, and the next drain would be SIGBUS. */
     if (fcntl(fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL)) {

@@ -30,6 +30,7 @@ struct link {
     char last_error[256]; /* the newest line on its stderr: often the reason */
     bool stopped;         /* by a signal, and not continued yet */
     uint64_t credited;    /* ns of the suspension under way that timeouts have been moved by */
+    uint64_t exit_by;     /* after its last word: when it is ended if it has not; 0 before that */
     bool exited;          /* it has ended; what it left is being taken */
     bool done;            /* and all of that was taken, and its end judged */
     int exit_status;
@@ -70,7 +71,7 @@ struct session {
     VEC(struct ceiling) ceilings; /* measured once a device, precision and number of threads */
     VEC(struct replay *) replays;
     struct attach *attach; /* attach.c; NULL: no command */
-    bool recording_cut; /* a recording was broken, or ended before its run did */
+    bool recording_cut;    /* a recording was broken, or ended before its run did */
 };
 
 /* supervise.c: the ranks of session->active. */

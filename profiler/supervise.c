@@ -172,6 +172,13 @@ static void take_suspended(struct session *session, struct link *link, struct li
     link->credited = 0;
 }
 
+/* It has nothing more to say: what is left to it is to end. The other ranks may have much to do yet. */
+static void leaves(struct link *link)
+{
+    if (!link->exit_by)
+        link->exit_by = clock_now() + EXIT_GRACE_NS;
+}
+
 static bool take_messages(struct session *session, struct link *link, struct live_run *live)
 {
     for (int i = 0; i < MESSAGES_A_STEP; i++) {
@@ -185,8 +192,7 @@ static bool take_messages(struct session *session, struct link *link, struct liv
             return i > 0;
         case INBOX_CLOSED:
             close_descriptor(&link->process.control);
-            if (!session->ending.kill_at)
-                session->ending.kill_at = clock_now() + EXIT_GRACE_NS;
+            leaves(link);
             return true;
         case INBOX_BROKEN:
             error_set(&error, ERROR_INTERNAL, "the worker sent what is no message (type %u, %u bytes)", header.type,
@@ -198,8 +204,8 @@ static bool take_messages(struct session *session, struct link *link, struct liv
             if (live_message(live, link->rank, header.type, payload, header.length, &error)) {
                 session_record(session, live->run.id, link->rank->rank.index, header.type, payload, header.length, NULL,
                                0);
-                if (link->rank->ended && !session->ending.kill_at)
-                    session->ending.kill_at = clock_now() + EXIT_GRACE_NS;
+                if (link->rank->ended)
+                    leaves(link);
                 continue;
             }
             break;
@@ -426,6 +432,8 @@ static void move_ends(struct session *session, uint64_t now)
         struct link *link = session->links.items[i];
         if (link->stopped)
             link->credited += passed;
+        if (link->exit_by && (held || link->stopped))
+            link->exit_by += passed;
         held |= link->stopped;
     }
     if (held)
@@ -467,10 +475,16 @@ bool ranks_step(struct session *session)
         ranks_stop(session, STATUS_TIMEOUT, reason, true);
         changed = true;
     }
-    if (ending->kill_at && now >= ending->kill_at) {
+    const bool all = ending->kill_at && now >= ending->kill_at;
+    if (all)
         ending->kill_at = now + EXIT_GRACE_NS; /* once more then, should one still be there */
-        for (size_t i = 0; i < session->links.count; i++)
-            process_kill(&session->links.items[i]->process);
+    for (size_t i = 0; i < session->links.count; i++) {
+        struct link *link = session->links.items[i];
+        const bool late = link->exit_by && now >= link->exit_by && !link->exited;
+        if (late)
+            link->exit_by = now + EXIT_GRACE_NS;
+        if (all || late)
+            process_kill(&link->process);
     }
     return changed;
 }

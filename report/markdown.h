@@ -10,7 +10,8 @@
 void markdown_compose(const struct report *report, const char *first, const char *rest, struct strbuf *out);
 
 /* markdown_summary.c */
-void markdown_summary(const struct report *report, struct strbuf *out); /* at most ten lines, to be read without the tables */
+void markdown_summary(const struct report *report,
+                      struct strbuf *out); /* at most ten lines, to be read without the tables */
 
 /* markdown_findings.c */
 void markdown_verdict(const struct report *report, struct strbuf *out);  /* the one sentence, of up to three cells */
@@ -19,7 +20,7 @@ void markdown_findings(const struct report *report, struct strbuf *out); /* each
 /* markdown_steps.c */
 void markdown_steps(const struct report *report, struct strbuf *out);  /* phases: median, interval, spread, warnings */
 void markdown_warmup(const struct report *report, struct strbuf *out); /* the first steps, one after the other */
-void markdown_idle(const struct report *report, struct strbuf *out);     /* idle time by its reason */
+void markdown_idle(const struct report *report, struct strbuf *out);   /* idle time by its reason */
 void markdown_overhead(const struct report *report, struct strbuf *out); /* wall, busy, idle, attributed, overhead */
 
 /* markdown_kernels.c */
@@ -29,9 +30,11 @@ void markdown_layers(const struct report *report, struct strbuf *out);    /* by 
 void markdown_attention(const struct report *report, struct strbuf *out); /* softmax against matmul: time, FLOPs */
 
 /* markdown_counters.c */
-void markdown_counters(const struct report *report, struct strbuf *out); /* what hardware counted of the largest kernels */
+void markdown_counters(const struct report *report,
+                       struct strbuf *out); /* what hardware counted of the largest kernels */
 
 /* markdown_memory.c */
+double markdown_mib(uint64_t bytes); /* NaN when unknown */
 void markdown_memory(const struct report *report, struct strbuf *out);
 /* Its parts, without a heading. */
 void markdown_memory_peaks(const struct report *report, struct strbuf *out);   /* by phase */

@@ -276,11 +276,6 @@ static double median_ms(const struct report_phase *phase)
     return phase->summary.n ? phase->summary.median * 1e-6 : UNKNOWN_DOUBLE;
 }
 
-static double mib(uint64_t bytes)
-{
-    return is_known_u64(bytes) ? (double)bytes / 0x1p20 : UNKNOWN_DOUBLE;
-}
-
 static void attention_row(struct pipe_table *table, const struct report_cell *cell, const bool varies[SETTINGS])
 {
     const struct cell *asked = &cell->requested;
@@ -299,8 +294,8 @@ static void attention_row(struct pipe_table *table, const struct report_cell *ce
     pipe_number(table, "%.3f", median_ms(&cell->passes[PASS_FWD].phases[PHASE_COUNT]));
     pipe_number(table, "%.3f", median_ms(&both->phases[PHASE_BWD]));
     pipe_number(table, "%.3f", median_ms(&both->phases[PHASE_COUNT]));
-    pipe_number(table, "%.1f", mib(cell->memory.by_kind[TENSOR_SAVED]));
-    pipe_number(table, "%.1f", mib(cell->memory.planned_total));
+    pipe_number(table, "%.1f", markdown_mib(cell->memory.by_kind[TENSOR_SAVED]));
+    pipe_number(table, "%.1f", markdown_mib(cell->memory.planned_total));
     pipe_text(table, status_name(cell->status));
 }
 

@@ -173,8 +173,8 @@ static void layer_table(const struct report_cell *cell, int pass, struct strbuf 
                     module->forward_flops > 0 ? module->forward_flops / module->forward_ns : UNKNOWN_DOUBLE);
         pipe_number(&table, "%.1f",
                     module->backward_flops > 0 ? module->backward_flops / module->backward_ns : UNKNOWN_DOUBLE);
-        pipe_number(&table, "%.2f", (double)module->saved / 0x1p20);
-        pipe_number(&table, "%.2f", (double)module->parameters / 0x1p20);
+        pipe_number(&table, "%.2f", markdown_mib(module->saved));
+        pipe_number(&table, "%.2f", markdown_mib(module->parameters));
     }
     pipe_finish(&table, out);
     modules_release(&modules);

@@ -6,7 +6,7 @@
 
 #define MIB 0x1p20
 
-static double mib(uint64_t bytes)
+double markdown_mib(uint64_t bytes)
 {
     return is_known_u64(bytes) ? (double)bytes / MIB : UNKNOWN_DOUBLE;
 }
@@ -44,11 +44,11 @@ static void peak_table(const struct report *report, struct strbuf *out)
         if (!is_known_u64(memory->planned_total))
             continue;
         pipe_text(&table, title);
-        pipe_number(&table, "%.1f", mib(memory->planned_total));
+        pipe_number(&table, "%.1f", markdown_mib(memory->planned_total));
         for (int phase = 0; phase < PHASE_COUNT; phase++)
             pipe_number(&table, "%.1f", phase_peak(memory, phase));
-        pipe_number(&table, "%.1f", mib(memory->workspace));
-        pipe_number(&table, "%.1f", mib(memory->resident_peak));
+        pipe_number(&table, "%.1f", markdown_mib(memory->workspace));
+        pipe_number(&table, "%.1f", markdown_mib(memory->resident_peak));
         pipe_text(&table, memory->peak_at ? memory->peak_at : "");
         pipe_text(&table, status_name(cell->status));
     }
@@ -71,7 +71,7 @@ static void kind_table(const struct report *report, struct strbuf *out)
             continue;
         pipe_text(&table, title);
         for (int kind = 0; kind < TENSOR_KIND_COUNT; kind++)
-            pipe_number(&table, "%.1f", mib(cell->memory.by_kind[kind]));
+            pipe_number(&table, "%.1f", markdown_mib(cell->memory.by_kind[kind]));
         /* (B, T, C) in fp32: the residual stream keeps full precision in every mode. */
         const struct cell *asked = &cell->requested;
         const bool whole = asked->model.kind == MODEL_LM;
@@ -82,7 +82,7 @@ static void kind_table(const struct report *report, struct strbuf *out)
         double block = UNKNOWN_DOUBLE;
         for (size_t l = 0; l < cell->layer_count; l++)
             if (strcmp(cell->layers[l].path, "layers.0") == 0)
-                block = mib(cell->layers[l].saved_bytes);
+                block = markdown_mib(cell->layers[l].saved_bytes);
         pipe_number(&table, "%.3f", block);
     }
     pipe_finish(&table, out);
@@ -105,7 +105,7 @@ static void block_table(const struct report_cell *cell, struct strbuf *out)
             block = (int32_t)l;
     if (block < 0)
         return;
-    const double whole = mib(cell->layers[block].saved_bytes);
+    const double whole = markdown_mib(cell->layers[block].saved_bytes);
     pipe_add_column(&table, "in layers.0", PIPE_INDENTED);
     if (backward) {
         pipe_add_column(&table, "saved MiB", PIPE_NUMBER);
@@ -120,10 +120,10 @@ static void block_table(const struct report_cell *cell, struct strbuf *out)
         snprintf(label, sizeof label, "%*s%.200s", 2 * (layer->depth - cell->layers[block].depth), "", layer->name);
         pipe_text(&table, label);
         if (backward) {
-            pipe_number(&table, "%.3f", mib(layer->saved_bytes));
-            pipe_number(&table, "%.1f", whole > 0 ? mib(layer->saved_bytes) / whole * 100 : UNKNOWN_DOUBLE);
+            pipe_number(&table, "%.3f", markdown_mib(layer->saved_bytes));
+            pipe_number(&table, "%.1f", whole > 0 ? markdown_mib(layer->saved_bytes) / whole * 100 : UNKNOWN_DOUBLE);
         }
-        pipe_number(&table, "%.3f", (backward ? 2 : 1) * mib(layer->parameter_bytes));
+        pipe_number(&table, "%.3f", (backward ? 2 : 1) * markdown_mib(layer->parameter_bytes));
     }
     pipe_finish(&table, out);
 }
@@ -139,7 +139,7 @@ static void largest_table(const struct report_cell *cell, struct strbuf *out)
         const struct report_tensor *tensor = &cell->memory.largest[i];
         pipe_text(&table, tensor->name);
         pipe_text(&table, tensor_kind_name(tensor->kind));
-        pipe_number(&table, "%.3f", mib(tensor->bytes));
+        pipe_number(&table, "%.3f", markdown_mib(tensor->bytes));
         pipe_text(&table, tensor->scope >= 0 && (size_t)tensor->scope < cell->layer_count
                               ? cell->layers[tensor->scope].path
                               : "");

@@ -392,8 +392,8 @@ static const struct field layer_list[] = {
     {"parent", FIELD_INDEX, AT(struct report_layer, parent), "id of the layer it is in"},
     {"fwd_ns", FIELD_DERIVED, .derive = layer_forward, .about = "a profiled step of the longest pass, inclusive"},
     {"bwd_ns", FIELD_DERIVED, .derive = layer_backward, .about = "a profiled step of the longest pass, inclusive"},
-    {"saved_bytes", FIELD_UNSIGNED, AT(struct report_layer, saved_bytes), "kept for backward, inclusive", .zero = true},
-    {"parameter_bytes", FIELD_UNSIGNED, AT(struct report_layer, parameter_bytes), "inclusive", .zero = true},
+    {"saved_bytes", FIELD_UNSIGNED, AT(struct report_layer, saved_bytes), "kept for backward, inclusive"},
+    {"parameter_bytes", FIELD_UNSIGNED, AT(struct report_layer, parameter_bytes), "inclusive"},
     {"path", FIELD_REST, AT(struct report_layer, path), "module path", .required = true},
 };
 SET(layer, struct report_layer, "a layer");

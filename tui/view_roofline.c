@@ -110,7 +110,11 @@ static const struct table_column columns[COLUMNS_COUNT] = {
     [NAME] = {"point", "point", "kernel or layer", 0, 0, COLUMN_LEFT, NULL, NULL, name_text},
     [INTENSITY] = {"intensity", "FLOP/B", "modelled FLOPs over modelled least bytes", 7, 4, 0, intensity_value,
                    format_intensity, NULL},
-    [FLOPS] = {"flops", "FLOP/s", "modelled FLOPs over measured time", 7, 3, 0, flops_value, format_rate, NULL},
+    [FLOPS] = {"flops", "FLOP/s",
+               "modelled FLOPs over measured time; attention counts the causal half, T(T + 1)/2 pairs a head: where a "
+               "paper or a course "
+               "counts all T x T, its figure is 2T/(T + 1) times this one, about twice",
+               7, 3, 0, flops_value, format_rate, NULL},
     [ROOF] = {"roof", "roof%", "of what the ceilings allow", 6, 2, 0, roof_value, format_roof, NULL},
     [SHARE] = {"share", "self%", "of the kernel time of the pass", 6, 5, 0, share_value, format_percent, NULL},
     [GAIN] = {"gain", "gain%", "of that time, what would be saved at the ceilings: self% · (1 − roof)", 6, 1, 0,

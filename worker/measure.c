@@ -30,10 +30,15 @@ static void tell_state(struct worker *worker, bool now)
 #define TRIES 4              /* of a step that the process is kept from again and again */
 #define DRAINED_NS 100000000 /* until the front has taken a step's records */
 
-/* False: the step was begun and the process kept from running meanwhile. */
-static bool tell_sample(struct worker *worker, const struct sample *sample)
+/* *counts is false when the step was begun and the process kept from running meanwhile, or that of another rank, for which this one
+ * waited in it: all of them leave it out, and do it again together. */
+static bool tell_sample(struct worker *worker, const struct sample *sample, bool *counts, struct error *error)
 {
-    if (!watch_gap_in(&worker->watch, sample->start, sample->start + sample->wall_ns)) {
+    bool gap = watch_gap_in(&worker->watch, sample->start, sample->start + sample->wall_ns);
+    if (worker->communicator && !communicator_any(worker->communicator, gap, "end the step", &gap, error))
+        return false;
+    *counts = !gap;
+    if (!gap) {
         reporter_send(&worker->reporter, MESSAGE_SAMPLE, sample, sizeof *sample, NULL, 0);
         return true;
     }
@@ -41,7 +46,7 @@ static bool tell_sample(struct worker *worker, const struct sample *sample)
         .is_step = 1, .step_id = sample->step_id, .pass = sample->pass, .kind = sample->kind};
     reporter_send(&worker->reporter, MESSAGE_SUSPENDED, &message, sizeof message, NULL, 0);
     nanosleep(&(struct timespec){.tv_nsec = DRAINED_NS}, NULL); /* its launches are taken back while it is the newest */
-    return false;
+    return true;
 }
 
 /* *told: its sample went to the front. */
@@ -62,7 +67,8 @@ static bool try_step(struct worker *worker, enum pass pass, enum step_kind kind,
     sample.wall_ns = times.end - times.start;
     for (int phase = 0; phase < PHASE_COUNT; phase++)
         sample.phase_ns[phase] = times.phase_ns[phase];
-    *told = tell_sample(worker, &sample);
+    if (!tell_sample(worker, &sample, told, error))
+        return error_prefix(error, "step %u of %s", index + 1, pass_name(pass));
     tell_state(worker, index == 0);
     return true;
 }

@@ -1,6 +1,9 @@
 /* The thread pool: how large, and whether it can be. */
+#include "base/limits.h"
 #include "base/processors.h"
+#include "base/unknown.h"
 #include "kernels/cpu/cpu.h"
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,8 +45,10 @@ bool cpu_threads_start(int threads, struct error *error)
     free(started);
     if (!failure)
         return true;
-    error_set(error, ERROR_MEMORY, "%d threads cannot be started, only %d: %s", threads, count + 1, strerror(failure));
-    return false;
+    /* The same number where a stack finds no room and where there may be no more processes: only the first is memory. */
+    const bool stacks = failure == ENOMEM || is_known_u64(address_space_limit());
+    return error_set(error, stacks ? ERROR_MEMORY : ERROR_SYSTEM, "%d threads cannot be started, only %d: %s", threads,
+                     count + 1, strerror(failure));
 }
 
 void cpu_each_thread(int threads, void (*body)(void *argument, int thread), void *argument)

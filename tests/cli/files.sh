@@ -43,6 +43,29 @@ code 2 "the name is too long" $run -o "$(printf 'n%.0s' $(seq 1 252))"
 code 2 "there is no folder" $run --record q.yaml/x
 "$steptop" report - -o q.yaml < q.yaml > out 2> err
 [ $? -eq 2 ] || { echo "standard input is the output"; cat err; bad=1; }
+# What an attached command is given may be its input, and it is one itself; standard output may be one of the files, too.
+printf '#!/bin/sh\n' > script.sh && chmod +x script.sh && cp script.sh script.kept
+code 2 "that is the file that the command reads" attach -o p.yaml -- sh p.yaml
+code 2 "that is the file that the command reads" attach -o r.yaml --markdown hard.yaml -- cat q.yaml p.yaml
+code 2 "that is the file that the command reads" attach -o p.yaml -- true --config=sub/../p.yaml
+code 2 "that is the file that the command reads" attach -o script.sh -- ./script.sh
+code 2 "--record is an option of" attach --record p.yaml -- true
+mkdir -p state/steptop/reports && cp q.yaml state/steptop/reports/20200101T000000Z-1.yaml
+code 2 "that is the file that report reads" report last -o state/steptop/reports/20200101T000000Z-1.yaml
+code 2 "that is the file that diff reads" diff x.yaml last -o state/steptop/reports/20200101T000000Z-1.yaml
+onto() {
+    file=$1 words=$2
+    shift 2
+    "$steptop" "$@" >> "$file" 2> err < /dev/null
+    [ $? -eq 2 ] && grep -qF -- "$words" err || { echo "steptop $* >> $file:"; cat err; bad=1; }
+}
+onto q.yaml "standard output" report q.yaml
+onto x.yaml "standard output" diff q.yaml x.yaml
+onto p.yaml "standard output" $run
+onto log "standard output" $run -o log
+[ -s log ] && { echo "both were written"; bad=1; }
+cmp -s script.sh script.kept && cmp -s x.yaml "$report" || { echo "an input was changed"; bad=1; }
+rm -r state/steptop/reports log
 cmp -s p.yaml kept.yaml && cmp -s q.yaml "$report" || { echo "an input was changed"; bad=1; }
 [ ! -e new ] && [ ! -e rr ] || { echo "something was written"; bad=1; }
 # A resumed report goes on in its own file.

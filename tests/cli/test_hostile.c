@@ -309,6 +309,31 @@ static void small_address_spaces(void **state)
     free(cache);
 }
 
+/* A limit of files is told of: it holds for what a run shares with its worker, too. Only its lower value is no hindrance. */
+static void a_limit_of_files(void **state)
+{
+    struct outcome outcome;
+    char *yaml = path_in(*state, "r.yaml"), *text;
+    const char *const words[] = {TINY, "-n", "2", "-o", yaml, NULL};
+    file_put(yaml, "before");
+    command_execute(&(struct command){.arguments = words, .file_limit = 10240}, &outcome);
+    expect(&outcome, 1, "| error", "files are limited to 10240 bytes here (ulimit -f)");
+    outcome_release(&outcome);
+    text = file_get(yaml);
+    assert_non_null(strstr(text, "files are limited to 10240 bytes"));
+    free(text);
+    char line[600];
+    snprintf(line, sizeof line,
+             "exec >/dev/null 2>&1; ulimit -S -f 200; exec %s run -m tiny -b 1 -c 16 -p fwd -w 1 -n 2 -B -o %s",
+             STEPTOP_BINARY, yaml);
+    assert_int_equal(system(line), 0);
+    text = file_get(yaml);
+    if (!strstr(text, "status: ok") && !strstr(text, "status: unreliable"))
+        fail_msg("%.800s", text);
+    free(text);
+    free(yaml);
+}
+
 /* Without descriptors it is no device that is missing. */
 static void few_descriptors(void **state)
 {
@@ -352,6 +377,7 @@ int main(void)
         TEST(any_signal_keeps_the_report),
         TEST(small_address_spaces),
         TEST(few_descriptors),
+        TEST(a_limit_of_files),
         TEST(a_group_with_little_memory),
         TEST(the_kernel_kills_for_memory),
         TEST(the_clock_is_set_again_and_again),

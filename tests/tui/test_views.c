@@ -772,6 +772,9 @@ static void test_footer(void **state)
     view_expect(app, "run 1 is the baseline");
     app->message_until = 0;
     view_expect(app, "=Compare");
+    view_type(app, "7?G"); /* whose FLOPs of attention these are stands where a rate is explained */
+    view_expect(app, "causal half, T(T + 1)/2 pairs a head");
+    view_expect(app, "T x T");
     view_close(app);
 }
 

@@ -170,6 +170,70 @@ static void a_hung_rank_does_not_keep_the_others(void **state)
     assert_int_equal(status, STATUS_TIMEOUT);
 }
 
+static bool rank_has_steps(const struct session *session)
+{
+    return run_lead(session_run(session, 0))->samples.count > 20;
+}
+
+static bool never(const struct session *session)
+{
+    (void)session;
+    return false;
+}
+
+/* All ranks leave out the step in which one was stopped: the others waited in it. They do it again together, and end well. */
+static void a_stopped_rank_is_in_nobodys_step(void **state)
+{
+    (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip();
+#endif
+    struct session *session = session_of("/proc/self/exe", NULL);
+    struct cell cell = ranks_cell(PARALLEL_NAIVE);
+    cell.steps = 1000;
+    cell.passes = PASS_BIT(PASS_TRAIN_STEP);
+    session_add(session, &cell);
+    const struct run *run = session_run(session, 0);
+    assert_true(session_until(session, 60, rank_has_steps, NULL));
+    kill(run_rank(run, 1)->process, SIGSTOP);
+    session_until(session, 2, never, NULL);
+    kill(run_rank(run, 1)->process, SIGCONT);
+    assert_true(session_until(session, 100, session_idle, NULL));
+    if (run->status != STATUS_OK && run->status != STATUS_UNRELIABLE)
+        fail_msg("%s: %s", status_name(run->status), run->reason);
+    assert_true(run->suspended.times >= 1 && run->suspended.steps >= 1);
+    for (size_t r = 0; r < 2; r++) {
+        const struct rank *rank = run_rank(run, r);
+        for (size_t i = 0; i < rank->samples.count; i++)
+            assert_true(rank->samples.items[i].wall_ns < 1900000000u);
+        size_t entries;
+        const struct entry *entry = aggregate_entries(rank->aggregate, &entries);
+        for (size_t i = 0; i < entries; i++)
+            assert_true(entry[i].time.n == 0 || entry[i].time.max < 1900000000u);
+    }
+    session_free(session);
+}
+
+/* One that goes on when the others have ended has all the time it needs. */
+static void a_slow_rank_outlives_the_others(void **state)
+{
+    (void)state;
+    struct session *session = session_of("/proc/self/exe", NULL);
+    struct cell cell = ranks_cell(PARALLEL_NONE);
+    session_add(session, &cell);
+    session_step(session);
+    const struct run *run = session_run(session, 0);
+    assert_true(run_rank(run, 1)->process > 0);
+    kill(run_rank(run, 1)->process, SIGSTOP);
+    session_until(session, 7, session_idle, NULL);
+    assert_int_equal(run->status, STATUS_RUNNING);
+    kill(run_rank(run, 1)->process, SIGCONT);
+    assert_true(session_until(session, 100, session_idle, NULL));
+    if (run->status != STATUS_OK && run->status != STATUS_UNRELIABLE)
+        fail_msg("%s: %s", status_name(run->status), run->reason);
+    session_free(session);
+}
+
 /* A cell on devices that are not there. */
 static void a_card_too_few_is_a_sentence(void **state)
 {
@@ -198,6 +262,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(every_way_ends_well),
         cmocka_unit_test(a_killed_rank_is_named),
         cmocka_unit_test(a_hung_rank_does_not_keep_the_others),
+        cmocka_unit_test(a_stopped_rank_is_in_nobodys_step),
+        cmocka_unit_test(a_slow_rank_outlives_the_others),
         cmocka_unit_test(a_card_too_few_is_a_sentence),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
