@@ -1,4 +1,5 @@
 #include "attach/link.h"
+#include "attach/away.h"
 #include "base/clock.h"
 #include "profiler/ring.h"
 #include <errno.h>
@@ -309,10 +310,12 @@ static void await_end_of_front(void)
 static void *link_thread(void *unused)
 {
     (void)unused;
+    away_begin();
     while (link_is_open()) {
         struct pollfd pollers[2] = {{.fd = self.fd, .events = POLLIN}, {.fd = self.wake, .events = POLLIN}};
         uint64_t count;
         poll(pollers, 2, PERIOD_MS);
+        away_look();
         if (pollers[1].revents && read(self.wake, &count, sizeof count) < 0 && errno != EAGAIN)
             pollers[1].revents = 0; /* without it the period has to do */
         if (!send_queue() || (pollers[0].revents && !take_answer()))

@@ -1,4 +1,5 @@
 #include "attach/steps.h"
+#include "attach/away.h"
 #include "attach/book.h"
 #include "attach/link.h"
 #include "attach/pace.h"
@@ -194,7 +195,13 @@ static void next_step(uint64_t now)
         const uint64_t ns = atomic_exchange(&steps.phase_ns[phase], 0);
         sample.phase_ns[phase] = ns ? ns : UNKNOWN_U64;
     }
-    link_send(MESSAGE_SAMPLE, &sample, sizeof sample, NULL, 0);
+    if (away_in(started, now)) {
+        const struct message_suspended suspended = {
+            .is_step = 1, .step_id = sample.step_id, .pass = sample.pass, .kind = sample.kind};
+        link_send(MESSAGE_SUSPENDED, &suspended, sizeof suspended, NULL, 0);
+    } else {
+        link_send(MESSAGE_SAMPLE, &sample, sizeof sample, NULL, 0);
+    }
     watch_step(started, now, warmup);
     atomic_store(&steps.calls, 0);
     if (atomic_exchange(&steps.told, false))

@@ -1,4 +1,5 @@
 #include "attach/where.h"
+#include "attach/away.h"
 #include "attach/link.h"
 #include "attach/steps.h"
 #include "base/clock.h"
@@ -149,6 +150,8 @@ void where_counts(struct where_counts *counts)
 
 static void record(struct where *where, uint64_t start, uint64_t end, int32_t place, uint32_t name)
 {
+    if (away_in(start, end)) /* what the program was kept from has no time of its own */
+        return;
     struct record one = {.start = start,
                          .end = end,
                          .launch = start,

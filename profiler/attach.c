@@ -277,6 +277,8 @@ static bool take_messages(struct session *session, struct link *link, struct liv
                       (int)link->rank->rank.process, header.type, header.length);
             break;
         case INBOX_MESSAGE:
+            while (header.type == MESSAGE_SUSPENDED && rank_take_records(session, link, live))
+                ; /* a step is taken back while it is the newest */
             if (header.type != MESSAGE_END && header.type != MESSAGE_PLAN &&
                 live_message(live, link->rank, header.type, payload, header.length, &error)) {
                 session_record(session, live->run.id, link->rank->rank.index, header.type, payload, header.length, NULL,

@@ -1,12 +1,9 @@
 #include "worker/watch.h"
-#include "base/clock.h"
 #include <signal.h>
 #include <string.h>
 #include <time.h>
 
 #define LOOK_NS 50000000u
-#define GAP_NS 400000000u /* a busy machine keeps a thread that slept waiting for less */
-#define SLEPT_NS 50000000u
 
 static volatile sig_atomic_t continued; /* how often SIGCONT came */
 
@@ -16,37 +13,18 @@ static void on_continue(int number)
     continued = continued + 1;
 }
 
-static uint64_t read_clock(clockid_t id)
-{
-    struct timespec time;
-    return clock_gettime(id, &time) == 0 ? (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec : 0;
-}
-
-bool watch_is_gap(uint64_t passed, uint64_t used, uint64_t slept, bool was_continued)
-{
-    return was_continued || slept > SLEPT_NS || (passed > GAP_NS && used < passed / 8);
-}
-
 /* With the lock. */
 static void look(struct watch *watch)
 {
-    const uint64_t now = clock_now(), used = read_clock(CLOCK_PROCESS_CPUTIME_ID);
-    uint64_t slept = 0;
-#ifdef CLOCK_BOOTTIME
-    const uint64_t boot = read_clock(CLOCK_BOOTTIME);
-    slept = boot > now ? boot - now : 0;
-#endif
     const int seen = continued;
-    const uint64_t passed = now - watch->looked, asleep = slept > watch->slept ? slept - watch->slept : 0;
-    if (watch_is_gap(passed, used - watch->used, asleep, seen != watch->continued)) {
-        watch->gaps[watch->gap_count % WATCH_KEPT].start = watch->looked;
-        watch->gaps[watch->gap_count++ % WATCH_KEPT].end = now;
-        const struct message_suspended message = {.ns = passed + asleep};
+    uint64_t start, end;
+    const uint64_t ns = gap_look(&watch->clocks, seen != watch->continued, &start, &end);
+    if (ns) {
+        watch->gaps[watch->gap_count % WATCH_KEPT].start = start;
+        watch->gaps[watch->gap_count++ % WATCH_KEPT].end = end;
+        const struct message_suspended message = {.ns = ns};
         reporter_send(watch->reporter, MESSAGE_SUSPENDED, &message, sizeof message, NULL, 0);
     }
-    watch->looked = now;
-    watch->used = used;
-    watch->slept = slept;
     watch->continued = seen;
 }
 
@@ -69,12 +47,7 @@ void watch_start(struct watch *watch, struct reporter *reporter)
     sigaction(SIGCONT, &action, NULL);
     watch->reporter = reporter;
     pthread_mutex_init(&watch->lock, NULL);
-    watch->looked = clock_now();
-    watch->used = read_clock(CLOCK_PROCESS_CPUTIME_ID);
-#ifdef CLOCK_BOOTTIME
-    const uint64_t boot = read_clock(CLOCK_BOOTTIME);
-    watch->slept = boot > watch->looked ? boot - watch->looked : 0;
-#endif
+    gap_begin(&watch->clocks);
     watch->continued = continued;
     /* Without the thread the steps' own looks are all there is. */
     atomic_store(&watch->runs, pthread_create(&watch->thread, NULL, look_on, watch) == 0);

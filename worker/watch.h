@@ -2,6 +2,7 @@
  * machine? Told by clocks: a thread that looks at them twenty times a second finds a gap in which the process used no processor
  * time; by SIGCONT; and by the clock that goes on while the machine sleeps. */
 #pragma once
+#include "base/gap.h"
 #include "worker/reporter.h"
 
 #define WATCH_KEPT 16
@@ -11,8 +12,8 @@ struct watch {
     pthread_t thread;
     pthread_mutex_t lock;
     atomic_bool ends, runs;
-    uint64_t looked, used, slept; /* at the last look: CLOCK_MONOTONIC, processor time, time asleep; ns */
-    int continued;                /* how often SIGCONT had come */
+    struct gap_clocks clocks;
+    int continued; /* how often SIGCONT had come */
     struct {
         uint64_t start, end;
     } gaps[WATCH_KEPT]; /* the latest */
@@ -24,6 +25,3 @@ void watch_start(struct watch *watch, struct reporter *reporter);
 void watch_stop(struct watch *watch);
 /* Does a gap meet this time? Looks anew first. */
 bool watch_gap_in(struct watch *watch, uint64_t start, uint64_t end);
-
-/* Of one look: has the process been kept from running? For tests. ns since the last look, processor time and time asleep within. */
-bool watch_is_gap(uint64_t passed, uint64_t used, uint64_t slept, bool continued);

@@ -4,8 +4,10 @@
 #include "base/unknown.h"
 #include "profiler/attach.h"
 #include <setjmp.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,6 +113,44 @@ static void a_host_that_sleeps_is_why_nothing_runs(void **state)
         nothing += idle.ns[reason];
     assert_true(nothing + idle.steps * 500000 <= idle.wall_ns);
     assert_true(idle.ns[IDLE_LAUNCH] * 10 >= nothing * 9);
+    session_free(session);
+}
+
+/* Goes on until the first process has so many samples, or for so long. */
+static void run_for(struct session *session, size_t samples, uint64_t ns)
+{
+    const uint64_t until = clock_now() + ns;
+    while (clock_now() < until &&
+           (!session_run_count(session) || run_lead(session_run(session, 0))->samples.count < samples))
+        if (!session_step(session))
+            usleep(1000);
+}
+
+/* Time in which the program was stopped is in no step and no range, and is told. */
+static void stopped_time_is_no_step(void **state)
+{
+    (void)state;
+#ifdef __SANITIZE_THREAD__
+    skip();
+#endif
+    const char *const command[] = {ATTACH_PROGRAM, "ranges", "3000", NULL};
+    struct session *session = attach(NULL, command);
+    run_for(session, 50, 60000000000u);
+    const struct run *found = session_run(session, 0);
+    const struct rank *rank = run_lead(found);
+    assert_int_equal(kill(rank->process, SIGSTOP), 0);
+    run_for(session, SIZE_MAX, 2000000000u);
+    assert_int_equal(kill(rank->process, SIGCONT), 0);
+    run_to_end(session);
+    assert_int_equal(found->status, STATUS_OK);
+    assert_true(found->suspended.times >= 1 && found->suspended.ns >= 1900000000u);
+    assert_true(found->suspended.steps >= 1);
+    for (size_t i = 0; i < rank->samples.count; i++)
+        assert_true(rank->samples.items[i].wall_ns < 1900000000u);
+    size_t count;
+    const struct entry *entries = aggregate_entries(rank->aggregate, &count);
+    for (size_t i = 0; i < count; i++)
+        assert_true(entries[i].time.n == 0 || entries[i].time.max < 1900000000u);
     session_free(session);
 }
 
@@ -340,6 +380,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranges_become_layers_and_steps),
         cmocka_unit_test(a_host_that_sleeps_is_why_nothing_runs),
+        cmocka_unit_test(stopped_time_is_no_step),
         cmocka_unit_test(itt_tasks_are_ranges),
         cmocka_unit_test(exit_codes_are_the_programs),
         cmocka_unit_test(a_forked_child_is_quiet),

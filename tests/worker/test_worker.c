@@ -1,4 +1,5 @@
 /* Sessions with the real worker, on `tiny`: this program is its own worker. */
+#include "base/gap.h"
 #include "base/unknown.h"
 #include "tests/profiler/session_helpers.h"
 #include "worker/watch.h"
@@ -238,12 +239,12 @@ static void gaps(void **state)
 {
     (void)state;
     const uint64_t ms = 1000000;
-    assert_true(watch_is_gap(3000 * ms, 10 * ms, 0, false));       /* frozen */
-    assert_true(watch_is_gap(60 * ms, 10 * ms, 0, true));          /* stopped for a moment */
-    assert_true(watch_is_gap(50 * ms, 10 * ms, 8000 * ms, false)); /* the machine slept */
-    assert_false(watch_is_gap(50 * ms, 90 * ms, 0, false));
-    assert_false(watch_is_gap(300 * ms, 0, 0, false));        /* throttled by a quota */
-    assert_false(watch_is_gap(900 * ms, 700 * ms, 0, false)); /* the look came late, the work went on */
+    assert_true(gap_is(3000 * ms, 10 * ms, 0, false));       /* frozen */
+    assert_true(gap_is(60 * ms, 10 * ms, 0, true));          /* stopped for a moment */
+    assert_true(gap_is(50 * ms, 10 * ms, 8000 * ms, false)); /* the machine slept */
+    assert_false(gap_is(50 * ms, 90 * ms, 0, false));
+    assert_false(gap_is(300 * ms, 0, 0, false));        /* throttled by a quota */
+    assert_false(gap_is(900 * ms, 700 * ms, 0, false)); /* the look came late, the work went on */
 }
 
 int main(int argc, char **argv)
