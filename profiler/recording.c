@@ -9,7 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-static const char recording_magic[32] = "steptop recording 1\n";
+#define MAGIC "steptop recording "
+static const char recording_magic[32] = MAGIC "2\n"; /* 1 is 0.1's, whose cells are of another size */
 
 struct recording_writer {
     FILE *file;
@@ -130,6 +131,14 @@ void recording_close(struct recording_writer *writer)
     free(writer);
 }
 
+/* 0: none. */
+static int reader_version(const char magic[sizeof recording_magic])
+{
+    char text[sizeof recording_magic + 1] = "";
+    memcpy(text, magic, sizeof recording_magic);
+    return strncmp(text, MAGIC, strlen(MAGIC)) == 0 ? atoi(text + strlen(MAGIC)) : 0;
+}
+
 struct recording_reader *recording_open(const char *path, struct error *error)
 {
     const int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
@@ -151,9 +160,17 @@ struct recording_reader *recording_open(const char *path, struct error *error)
         recording_reader_close(reader);
         return NULL;
     }
-    char magic[sizeof recording_magic];
+    char magic[sizeof recording_magic] = "";
     if (fread(magic, sizeof magic, 1, reader->file) != 1 || memcmp(magic, recording_magic, sizeof magic) != 0) {
-        error_set(error, ERROR_INPUT, "%s is not a recording of this version of steptop", path);
+        const int other = reader_version(magic);
+        if (other > 0)
+            error_set(
+                error, ERROR_INPUT,
+                "%s is a recording in version %d of the format, of another steptop; this one replays version 2: record "
+                "anew, or use the steptop that made it",
+                path, other);
+        else
+            error_set(error, ERROR_INPUT, "%s is not a recording", path);
         recording_reader_close(reader);
         return NULL;
     }

@@ -66,7 +66,8 @@ static void plays_what_was_recorded(void **state)
     for (size_t i = 0; i < 2; i++) {
         const struct run *a = session_run(session, i), *b = session_run(again, i);
         /* On a busy machine three steps may well vary more than backward takes. */
-        assert_true(i == 0 ? a->status == STATUS_OK || a->status == STATUS_UNRELIABLE : a->status == STATUS_UNSUPPORTED);
+        assert_true(i == 0 ? a->status == STATUS_OK || a->status == STATUS_UNRELIABLE
+                           : a->status == STATUS_UNSUPPORTED);
         assert_int_equal(a->status, b->status);
         assert_string_equal(a->reason, b->reason);
         assert_true(b->replayed && !a->replayed);
@@ -242,6 +243,10 @@ static void refuses_what_is_no_recording(void **state)
     write_all(path_of("text"), "schema: steptop/report/1\n", 25);
     assert_null(recording_open(path_of("text"), &error));
     assert_non_null(strstr(error.text, "not a recording"));
+    char old[64] = "steptop recording 1\n"; /* 0.1's */
+    write_all(path_of("old"), old, sizeof old);
+    assert_null(recording_open(path_of("old"), &error));
+    assert_non_null(strstr(error.text, "version 1 of the format"));
     assert_null(recording_create(folder, &error));
     assert_null(recording_create("/dev/null", &error));
     char target[128];
