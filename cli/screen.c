@@ -23,8 +23,14 @@ bool screen_wanted(const struct arguments *arguments)
     bool known = true;
     if (arguments->value[OPTION_BATCH] || arguments->value[OPTION_FORMAT])
         return false;
-    if (screen_possible(&known))
-        return true;
+    struct error error = {0};
+    if (screen_possible(&known)) {
+        if (terminal_fits(&error))
+            return true;
+        if (!arguments->value[OPTION_QUIET])
+            say("steptop: no screen: %s", error.text);
+        return false;
+    }
     if (!known && !arguments->value[OPTION_QUIET])
         say("steptop: no screen: this system does not know how to draw on TERM=%s; most terminals work with "
             "TERM=xterm-256color",

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <term.h>
 #include <termios.h>
 #include <unistd.h>
@@ -23,6 +24,8 @@
 #define ESCAPE_MS 25 /* how long after an ESC the rest of a sequence may come */
 #define ROWS_MOST 500
 #define COLUMNS_MOST 1000
+#define FRAME_BYTES                                                                                                    \
+    (4u << 20) /* the most that curses writes at a time: a hundred thousand characters, each with its attributes */
 
 struct terminal {
     SCREEN *screen;
@@ -254,6 +257,17 @@ static void describe_keys(struct input *input)
     }
 }
 
+bool terminal_fits(struct error *error)
+{
+    struct rlimit limit;
+    if (getrlimit(RLIMIT_FSIZE, &limit) != 0 || limit.rlim_cur == RLIM_INFINITY || limit.rlim_cur >= FRAME_BYTES)
+        return true;
+    return error_set(
+        error, ERROR_USAGE,
+        "files are limited to %llu bytes here (ulimit -f), and the screen is drawn into one in memory, of up to %u MiB",
+        (unsigned long long)limit.rlim_cur, FRAME_BYTES >> 20);
+}
+
 struct terminal *terminal_open(const struct terminal_options *options, struct error *error)
 {
     struct terminal *terminal = calloc(1, sizeof *terminal);
@@ -282,7 +296,7 @@ struct terminal *terminal_open(const struct terminal_options *options, struct er
     setlocale(LC_CTYPE, "");
     const bool utf8 = strcmp(nl_langinfo(CODESET), "UTF-8") == 0;
     terminal->ascii = options->ascii || !utf8;
-    const int fd = memory_file("steptop-screen", error);
+    const int fd = terminal_fits(error) ? memory_file("steptop-screen", error) : -1;
     if (fd < 0)
         goto fail;
     terminal->memory = fdopen(fd, "w");

@@ -43,6 +43,8 @@ struct mouse {
 
 /* Does the system know what TERM names, and can the screen be drawn there? */
 bool terminal_type_works(void);
+/* May a file hold what is drawn on its way to the terminal? Else the error names the limit. */
+bool terminal_fits(struct error *error);
 
 /* Takes over standard input and output; installs the signal handlers. NULL with the reason when they are no terminal or
  * its type is unknown. One at a time. */

@@ -385,6 +385,31 @@ static void test_unknown_terminal(void **state)
     screen_close(screen);
 }
 
+/* The screen is drawn into a file in memory, for which the limit of files holds: half a screen is none. */
+static void test_limit_of_files(void **state)
+{
+    static const char *const view[] = {
+        "/bin/sh", "-c", "ulimit -f 20; exec '" STEPTOP_BINARY "' view '" TEST_SOURCE_DIR "/report/seed.yaml' 2>&1",
+        NULL};
+    static const char *const run[] = {"/bin/sh", "-c",
+                                      "ulimit -f 20; exec '" STEPTOP_BINARY "' run tiny --dry-run 2>&1", NULL};
+    const struct screen_options options = {.height = 40, .width = 240, .program = view},
+                                batch = {.height = 40, .width = 240, .program = run};
+    (void)state;
+    struct screen *screen = screen_open(&options, NULL);
+    int status = screen_wait(screen);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 2);
+    expect(screen, "files are limited to 10240 bytes here (ulimit -f)");
+    screen_close(screen);
+    screen = screen_open(&batch, NULL);
+    status = screen_wait(screen);
+    assert_true(WIFEXITED(status));
+    size_t length;
+    const char *bytes = screen_bytes(screen, &length);
+    assert_null(memmem(bytes, length, "\033[?1049h", 8));
+    screen_close(screen);
+}
+
 /* However the program ends, its worker does, and the terminal is as it was. */
 static void test_killed(void **state)
 {
@@ -598,6 +623,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unknown_terminal),
+        cmocka_unit_test(test_limit_of_files),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_interrupt),
