@@ -111,7 +111,19 @@ static const char *markdown_replacement(char c)
 
 #define BREAK "&#8203;" /* a space without width: it keeps a word from being what it looks like */
 
-/* What is written at `text` that a forge would make a link or a call of without being asked: @somebody, #12, GH-12, ://, www. The
+/* :name:, of which a forge makes a picture. Times such as 12:30:05 are none, and nor is what stands between two of C++'s. */
+static bool is_picture_name(const char *text)
+{
+    size_t length = 1;
+    if (text[0] != ':' || !(islower((unsigned char)text[1]) || text[1] == '+' || text[1] == '-'))
+        return false;
+    while (islower((unsigned char)text[length]) || isdigit((unsigned char)text[length]) ||
+           (text[length] && strchr("_+-\\", text[length])))
+        length++;
+    return text[length] == ':';
+}
+
+/* What is written at `text` that a forge would make a link, a call or a picture of without being asked: @somebody, #12, GH-12, ://, www, :x:. The
  * bytes after which it is broken up; 0: nothing. `before` is the character in front, 0 at the beginning. */
 static size_t summons(char before, const char *text)
 {
@@ -122,7 +134,7 @@ static size_t summons(char before, const char *text)
         return 1;
     if (!inside && strncasecmp(text, "gh-", 3) == 0 && isdigit((unsigned char)text[3]))
         return 3;
-    if (strncmp(text, "://", 3) == 0)
+    if (strncmp(text, "://", 3) == 0 || (before != ':' && is_picture_name(text)))
         return 1;
     if (!inside && strncasecmp(text, "www.", 4) == 0)
         return 3;

@@ -377,6 +377,8 @@ static void test_strangers_text_in_markdown(void **state)
         {"$x$", "\\$x\\$"},
         {"at::native::k<float>", "at::native::k&lt;float&gt;"},
         {"C# @ 5 # 3", "C# @ 5 # 3"},
+        {"a :tada: :+1:", "a :&#8203;tada: :&#8203;+1:"},
+        {"2026-11-27T08:43:32Z cuda:0", "2026-11-27T08:43:32Z cuda:0"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         struct strbuf out = {0};
