@@ -347,7 +347,7 @@ static int list_columns(const struct roofline *state)
 {
     int name = NAME_LEAST, sum = 0;
     for (size_t i = 0; i < state->rows.count; i++) {
-        struct cell_text cell;
+        struct cell_text cell = {0};
         name_text(state, i, &cell);
         const int own = text_columns(cell.text, false);
         name = own > name ? own : name;
