@@ -94,7 +94,7 @@ static const struct option_info options[OPTION_COUNT] = {
                       "How many times as fast as it was recorded (default 1 on a screen, else max)"},
     [OPTION_FORMAT] = {"format", 'f', ARGUMENT_CHOICE, "FORMAT", NULL, NULL, NULL,
                        FOR(RUN) | FOR(ATTACH) | FOR(REPORT) | FOR(REPLAY),
-                       "Format of the report on stdout (default markdown)"},
+                       "Format of the report on stdout (default markdown); kernels is their CSV"},
     [OPTION_DEVICES_FORMAT] = {"format", 'f', ARGUMENT_CHOICE, "FORMAT", "markdown csv", NULL, NULL, FOR(DEVICES),
                                "Format of the list on stdout (default markdown)"},
     [OPTION_DIFF_FORMAT] = {"format", 'f', ARGUMENT_CHOICE, "FORMAT", "text markdown", NULL, NULL, FOR(DIFF),

@@ -11,15 +11,15 @@
 #define DEVICE_NAME_MAX 32
 
 struct device_info {
-    char name[DEVICE_NAME_MAX]; /* "cpu", "cuda:0" */
-    char model[96];             /* "AMD EPYC", "NVIDIA H200" */
-    char architecture[32];      /* "x86-64-v3", "sm_90" */
-    char driver[64];            /* driver, or for the CPU the BLAS: "OpenBLAS 0.3.21, 2 threads" */
-    uint64_t memory_bytes;      /* total; UNKNOWN_U64 where not known */
-    uint64_t free_bytes;        /* now */
-    uint32_t units;             /* cores, multiprocessors */
-    double clock_mhz;           /* highest; NaN where not known */
-    uint32_t precisions;        /* bit (1 << precision) for each that works */
+    char name[DEVICE_NAME_MAX];         /* "cpu", "cuda:0" */
+    char model[96];                     /* "AMD EPYC", "NVIDIA H200" */
+    char architecture[32];              /* "x86-64-v3", "sm_90" */
+    char driver[64];                    /* driver, or for the CPU the BLAS: "OpenBLAS 0.3.21, 2 threads" */
+    uint64_t memory_bytes;              /* total; UNKNOWN_U64 where not known */
+    uint64_t free_bytes;                /* now */
+    uint32_t units;                     /* cores, multiprocessors */
+    double clock_mhz;                   /* highest; NaN where not known */
+    uint32_t precisions;                /* bit (1 << precision) for each that works */
     char why_not[PRECISION_COUNT][160]; /* for the others, the reason */
 };
 
@@ -36,7 +36,7 @@ enum kernel_event_kind {
     EVENT_MEMSET,
     EVENT_SYNC,     /* the host waits; no node */
     EVENT_OVERHEAD, /* the profiler's or the driver's own; no node */
-    EVENT_COUNTERS  /* no times: start, end, launch and bytes are four values of the node's hardware counters, UNKNOWN_U64
+    EVENT_COUNTERS /* no times: start, end, launch and bytes are four values of the node's hardware counters, UNKNOWN_U64
                        where not known; the probe's `counters` was told their names */
 };
 #define EVENT_NODE_NONE (-1) /* not one of the plan's nodes: unattributed */
@@ -46,11 +46,11 @@ struct kernel_event {
     uint64_t launch;      /* when the host issued it; equals start on the CPU */
     uint32_t correlation; /* launch id; 0 where the device has none */
     int32_t node;
-    uint32_t name;        /* from probe->intern */
-    uint16_t stream;      /* stream, or thread */
+    uint32_t name;   /* from probe->intern */
+    uint16_t stream; /* stream, or thread */
     uint8_t kind;
-    uint8_t device;       /* of a program that uses several; else 0 */
-    uint64_t bytes;       /* copies; of a synchronisation 1 where the host waits */
+    uint8_t device; /* of a program that uses several; else 0 */
+    uint64_t bytes; /* copies; of a synchronisation 1 where the host waits */
 };
 
 /* Where a profiled run sends its events. All callbacks come from one thread at a time. */
@@ -76,39 +76,52 @@ struct probe {
 struct communicator;
 struct prepare_options {
     struct communicator *communicator; /* kernels/communicator.h; NULL: one rank alone. Outlives the program */
-    bool compile;             /* packing, algorithm timing, generated kernels, captured graph allowed */
-    int threads;              /* CPU: 0 = all */
-    const char *cache_folder; /* NULL: no cache on disk */
-    const struct probe *probe; /* for interning names; NULL when nothing will be profiled */
-    bool counters;            /* hardware counters of the device wanted, where it can */
+    bool compile;                      /* packing, algorithm timing, generated kernels, captured graph allowed */
+    int threads;                       /* CPU: 0 = all */
+    const char *cache_folder;          /* NULL: no cache on disk */
+    const struct probe *probe;         /* for interning names; NULL when nothing will be profiled */
+    bool counters;                     /* hardware counters of the device wanted, where it can */
+    /* What prepare is at, "building kernels", piece by piece: `done` of `total` are there. May come from any thread, one at a time;
+     * NULL: nobody asks. */
+    void (*progress)(void *context, const char *what, int done, int total);
+    void *progress_context;
 };
 
+static inline void prepare_progress(const struct prepare_options *options, const char *what, int done, int total)
+{
+    if (options->progress)
+        options->progress(options->progress_context, what, done, total);
+}
+
 /* What prepare did: goes to the report as the effective configuration. */
-struct prepare_note { const char *key, *text; };
+struct prepare_note {
+    const char *key, *text;
+};
 struct prepare_report {
-    uint64_t compile_ns;      /* spent on what compile mode adds; 0 in eager */
-    uint64_t workspace_bytes; /* beyond the plan's arena */
+    uint64_t compile_ns;        /* spent on what compile mode adds; 0 in eager */
+    uint64_t workspace_bytes;   /* beyond the plan's arena */
     uint64_t device_free_bytes; /* before allocating; UNKNOWN_U64 */
-    struct prepare_note notes[32]; /* e.g. {"gemm layers.*.ffn.w1", "own 6x16, 2 threads"}; strings live in the program */
+    struct prepare_note
+        notes[32]; /* e.g. {"gemm layers.*.ffn.w1", "own 6x16, 2 threads"}; strings live in the program */
     int note_count;
 };
 
 struct step_times {
-    uint64_t start, end;           /* of the whole call, device synchronised at both ends */
+    uint64_t start, end;            /* of the whole call, device synchronised at both ends */
     uint64_t phase_ns[PHASE_COUNT]; /* UNKNOWN_U64 where not run or not known */
 };
 
 struct device_telemetry {
     double sm_clock_mhz, memory_clock_mhz, power_w, power_limit_w, temperature_c;
-    uint32_t other_processes;  /* on the device; UINT32_MAX where not known */
-    char throttle[96];         /* "" or the reasons */
+    uint32_t other_processes; /* on the device; UINT32_MAX where not known */
+    char throttle[96];        /* "" or the reasons */
 };
 
-struct device;  /* each device's own */
+struct device; /* each device's own */
 struct program;
 
 struct device_class {
-    uint32_t abi; /* DEVICE_ABI */
+    uint32_t abi;     /* DEVICE_ABI */
     const char *name; /* "cpu", "cuda" */
 
     /* Fills up to `max` infos and the count. An empty machine is ERROR_DEVICE with a sentence that says what is missing. */

@@ -1,6 +1,8 @@
 #include "profiler/log.h"
 #include "base/clock.h"
 #include "profiler/protocol.h"
+#include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -23,6 +25,18 @@ void log_add(struct log *log, uint32_t run, bool is_error, const char *text, siz
         log->count++;
     }
     *place = (struct log_line){.time = clock_now(), .run = run, .is_error = is_error, .text = copy};
+}
+
+void log_event(struct log *log, uint32_t run, const char *format, ...)
+{
+    char text[LOG_LINE_MAX];
+    va_list list;
+    va_start(list, format);
+    vsnprintf(text, sizeof text, format, list);
+    va_end(list);
+    log_add(log, run, false, text, strlen(text));
+    if (log->count)
+        log->lines[(log->first + log->count - 1) % LOG_LINES].is_event = true;
 }
 
 const struct log_line *log_line_at(const struct log *log, size_t index)

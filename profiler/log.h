@@ -13,6 +13,8 @@ struct log {
 /* A copy of the text, cleaned and cut to LOG_LINE_MAX. */
 void log_add(struct log *log, uint32_t run, bool is_error, const char *text, size_t length);
 const struct log_line *log_line_at(const struct log *log, size_t index); /* 0: the oldest; NULL beyond */
+/* What a run is at, or was and for how long: an event of ours among its lines. */
+void log_event(struct log *log, uint32_t run, const char *format, ...) __attribute__((format(printf, 3, 4)));
 void log_release(struct log *log);
 
 /* Bytes of a stream on their way to lines. A line without an end is handed on when it reaches LOG_LINE_MAX. */

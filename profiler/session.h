@@ -49,10 +49,12 @@ struct program_facts {
     uint64_t steps, wall_ns;              /* measured so far */
     uint64_t compiled_steps, compiled_ns; /* of them, those in which a graph was compiled, and their time */
     uint64_t graph_breaks;
-    uint64_t wait_ns, wait_cpu_ns;        /* for the data loader, on the thread that trains; its own computing in it */
-    uint64_t loader_workers;              /* processes of the loader */
-    uint64_t workers_ns, workers_cpu_ns, workers_disk_ns; /* how long they were watched; on a processor, waiting for a disk, of all */
-    uint64_t resident[3], device_bytes[3]; /* bytes of the process and of its tensors on the card: medians of the run's thirds */
+    uint64_t wait_ns, wait_cpu_ns; /* for the data loader, on the thread that trains; its own computing in it */
+    uint64_t loader_workers;       /* processes of the loader */
+    uint64_t workers_ns, workers_cpu_ns,
+        workers_disk_ns; /* how long they were watched; on a processor, waiting for a disk, of all */
+    uint64_t resident[3],
+        device_bytes[3]; /* bytes of the process and of its tensors on the card: medians of the run's thirds */
     uint64_t reserved_bytes, allocator_retries; /* of the card's allocator */
 };
 
@@ -64,12 +66,12 @@ struct rank {
     struct aggregate *aggregate;
     struct device_info device; /* as the process opened it */
     struct device_telemetry telemetry;
-    struct program_facts program; /* of an attached one; no steps: nothing was said */
-    VEC(struct sample) samples; /* bounded for STEPS_FOREVER: the newest SAMPLES_KEPT of each kind */
+    struct program_facts program;             /* of an attached one; no steps: nothing was said */
+    VEC(struct sample) samples;               /* bounded for STEPS_FOREVER: the newest SAMPLES_KEPT of each kind */
     struct running profiled_wall[PASS_COUNT]; /* ns, of all profiled steps: like the kernels' sums, not bounded */
-    uint64_t resident_peak; /* bytes, of the process; UNKNOWN_U64 */
-    uint64_t resident_base; /* before the arena was allocated */
-    uint64_t dropped;       /* records lost, ring and device */
+    uint64_t resident_peak;                   /* bytes, of the process; UNKNOWN_U64 */
+    uint64_t resident_base;                   /* before the arena was allocated */
+    uint64_t dropped;                         /* records lost, ring and device */
 };
 
 /* What the worker said of its plan. With the cell it is enough to build the plan again (report/, for the ledger of memory). */
@@ -97,7 +99,7 @@ struct machine_load {
 
 /* Everything known of one run, live. Owned by the session; readable between session_step calls. */
 struct run {
-    uint32_t id; /* stable */
+    uint32_t id;         /* stable */
     const char *command; /* the subject: a command of the user's, as a person would type it; NULL: the cell */
     struct cell cell;
     VEC(struct rank *) ranks; /* one at least, from the beginning */
@@ -111,7 +113,7 @@ struct run {
     struct plan_named plan;
     uint64_t planned_bytes; /* before it began, by session_plan; UNKNOWN_U64 */
     uint64_t compile_ns, workspace_bytes, prepare_ns;
-    VEC(struct note) notes;     /* effective configuration, counter tier and reason … */
+    VEC(struct note) notes;                             /* effective configuration, counter tier and reason … */
     char counter_names[RUN_COUNTERS][RUN_COUNTER_NAME]; /* as its process said; all "" where nothing is counted */
     uint64_t counter_own[RUN_COUNTERS]; /* of each value, what the reading of it alone counts; UNKNOWN_U64 */
     double ceiling_flops_per_s; /* measured on this device at the cell's precision; NaN unknown */
@@ -135,6 +137,7 @@ struct log_line {
     uint64_t time;
     uint32_t run;
     bool is_error;
+    bool is_event; /* the session's own word of what the run is at, printed by nobody */
     const char *text;
 };
 
@@ -170,7 +173,8 @@ void session_remove(struct session *session, uint32_t id);
  * 1 is that of the recording, 10 ten times as fast, 0 as fast as it is read. Several may be given; they play one after the
  * other. The file is checked as it is read: a broken one ends its run as an error that names the place. */
 bool session_replay(struct session *session, const char *path, double speed, struct error *error);
-bool session_recording_cut(const struct session *session); /* one that was played was not whole; its run's reason says how */
+bool session_recording_cut(
+    const struct session *session); /* one that was played was not whole; its run's reason says how */
 
 /* Descriptors to poll (up to max) and the longest time to wait in ms (-1: any). */
 int session_poll(const struct session *session, struct pollfd *fds, int max, int *timeout_ms);

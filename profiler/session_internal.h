@@ -27,6 +27,8 @@ struct link {
     struct ring *ring;
     struct inbox inbox;
     struct log_stream output, errors;
+    char stage[96];       /* what it is at, "preparing: timing products", without how far, */
+    uint64_t stage_at;    /* and since when */
     char last_error[256]; /* the newest line on its stderr: often the reason */
     bool stopped;         /* by a signal, and not continued yet */
     uint64_t credited;    /* ns of the suspension under way that timeouts have been moved by */

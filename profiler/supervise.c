@@ -179,6 +179,31 @@ static void leaves(struct link *link)
         link->exit_by = clock_now() + EXIT_GRACE_NS;
 }
 
+/* Each thing that the first rank was at goes to the log with its time when the next one begins; how far it is, is none. */
+static void end_stage(struct session *session, const struct link *link)
+{
+    if (link->stage[0])
+        log_event(&session->log, session->active->run.id, "%s: %.2f s", link->stage,
+                  (double)(clock_now() - link->stage_at) / 1e9);
+}
+
+static void take_stage(struct session *session, struct link *link, const char *text, size_t length)
+{
+    char stage[sizeof link->stage];
+    text_copy(stage, sizeof stage, text, length);
+    stage[strcspn(stage, "0123456789")] = 0;
+    for (size_t end = strlen(stage); end > 0 && strchr(" :", stage[end - 1]);)
+        stage[--end] = 0;
+    for (int pass = 0; pass < PASS_COUNT; pass++) /* which take turns, in a run without end for ever */
+        if (strncmp(stage, pass_name((enum pass)pass), strlen(pass_name((enum pass)pass))) == 0)
+            snprintf(stage, sizeof stage, "steps");
+    if (link->rank->rank.index > 0 || strcmp(stage, link->stage) == 0)
+        return;
+    end_stage(session, link);
+    memcpy(link->stage, stage, sizeof stage);
+    link->stage_at = clock_now();
+}
+
 static bool take_messages(struct session *session, struct link *link, struct live_run *live)
 {
     for (int i = 0; i < MESSAGES_A_STEP; i++) {
@@ -201,6 +226,8 @@ static bool take_messages(struct session *session, struct link *link, struct liv
         case INBOX_MESSAGE:
             if (header.type == MESSAGE_SUSPENDED)
                 take_suspended(session, link, live, payload);
+            if (header.type == MESSAGE_ACTIVITY)
+                take_stage(session, link, payload, header.length);
             if (live_message(live, link->rank, header.type, payload, header.length, &error)) {
                 session_record(session, live->run.id, link->rank->rank.index, header.type, payload, header.length, NULL,
                                0);
@@ -375,6 +402,10 @@ static void finish(struct session *session, struct live_run *live)
         status = ending->forced;
         snprintf(reason, sizeof reason, "%s", ending->forced_reason);
     }
+    if (session->links.count)
+        end_stage(session, session->links.items[0]);
+    log_event(&session->log, live->run.id, "%s%s%s after %.1f s", status_name(status), reason[0] ? ": " : "", reason,
+              (double)(clock_now() - live->run.started) / 1e9);
     ranks_release(session);
     session_finish(session, live, status, reason);
 }

@@ -22,6 +22,7 @@ static const struct format {
     [FORMAT_SVG] = {"svg", emit_svg},
     [FORMAT_SEED] = {"seed", emit_seed},
     [FORMAT_HTML] = {"html", emit_html},
+    [FORMAT_KERNELS] = {"kernels", emit_kernels},
 };
 
 const char *report_format_name(enum report_format format)

@@ -9,4 +9,5 @@ void emit_csv(const struct report *report, struct strbuf *out);
 void emit_markdown(const struct report *report, struct strbuf *out);
 void emit_perfetto(const struct report *report, struct strbuf *out);
 void emit_html(const struct report *report, struct strbuf *out);
+void emit_kernels(const struct report *report, struct strbuf *out);
 void emit_svg(const struct report *report, struct strbuf *out);

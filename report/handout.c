@@ -344,6 +344,50 @@ static void csv_steps(const struct report_cell *cell, struct strbuf *out)
     }
 }
 
+/* The largest tensors with their makers; what block 0 keeps, the five modules of it that keep most, and its gradients. */
+static void csv_memory(const struct report_cell *cell, struct strbuf *out)
+{
+    char what[360];
+    const struct report_memory *memory = &cell->memory;
+    for (size_t i = 0; i < memory->largest_count && i < 10; i++) {
+        const struct report_tensor *tensor = &memory->largest[i];
+        const bool made = tensor->scope >= 0 && (size_t)tensor->scope < cell->layer_count;
+        snprintf(what, sizeof what, "tensor %.120s (%s%s%.160s, modelled)", tensor->name,
+                 tensor_kind_name(tensor->kind), made ? ", " : "", made ? cell->layers[tensor->scope].path : "");
+        csv_row(out, "2.1.6 e", cell, what, (double)tensor->bytes, "bytes");
+    }
+    size_t block = 0;
+    while (block < cell->layer_count && strcmp(cell->layers[block].path, "layers.0") != 0)
+        block++;
+    if (block == cell->layer_count || !is_known_u64(cell->layers[block].saved_bytes) ||
+        !cell->layers[block].saved_bytes)
+        return;
+    csv_row(out, "2.1.6 f", cell, "layers.0 keeps for backward (modelled)", (double)cell->layers[block].saved_bytes,
+            "bytes");
+    csv_row(out, "2.1.6 f", cell, "gradients of layers.0 (modelled)",
+            is_known_u64(cell->layers[block].parameter_bytes) ? (double)cell->layers[block].parameter_bytes
+                                                              : UNKNOWN_DOUBLE,
+            "bytes");
+    const struct report_layer *before = NULL; /* the one that was written last: the next keeps no more than it */
+    for (int top = 0; top < 5; top++) {
+        const struct report_layer *best = NULL;
+        for (size_t l = block + 1; l < cell->layer_count && cell->layers[l].depth > cell->layers[block].depth; l++) {
+            const struct report_layer *layer = &cell->layers[l];
+            const bool leaf = l + 1 == cell->layer_count || cell->layers[l + 1].depth <= layer->depth;
+            const bool after = !before || layer->saved_bytes < before->saved_bytes ||
+                               (layer->saved_bytes == before->saved_bytes && layer > before);
+            if (leaf && after && is_known_u64(layer->saved_bytes) && layer->saved_bytes &&
+                (!best || layer->saved_bytes > best->saved_bytes))
+                best = layer;
+        }
+        if (!best)
+            return;
+        snprintf(what, sizeof what, "%.200s keeps for backward (modelled)", best->path);
+        csv_row(out, "2.1.6 f", cell, what, (double)best->saved_bytes, "bytes");
+        before = best;
+    }
+}
+
 static void handout_csv(const struct report *report, struct strbuf *out)
 {
     strbuf_puts(out, "question,cell,figure,value,unit\r\n");
@@ -356,6 +400,7 @@ static void handout_csv(const struct report *report, struct strbuf *out)
                     "bytes");
         if (is_known_u64(memory->resident_peak))
             csv_row(out, "2.1.6 b", cell, "resident peak (measured)", (double)memory->resident_peak, "bytes");
+        csv_memory(cell, out);
         for (size_t r = 0; r < cell->rank_count; r++) {
             const struct report_rank *rank = &cell->ranks[r];
             const struct {

@@ -214,7 +214,7 @@ void report_cell_free(struct report_cell *cell); /* of one that was taken out of
 bool report_read(const char *path, struct report *report, struct error *error);
 bool report_parse(const char *text, size_t length, const char *file_name, struct report *report, struct error *error);
 
-enum report_format { FORMAT_YAML, FORMAT_MARKDOWN, FORMAT_SEED, FORMAT_JSON, FORMAT_CSV, FORMAT_PERFETTO, FORMAT_SVG, FORMAT_HTML, FORMAT_COUNT };
+enum report_format { FORMAT_YAML, FORMAT_MARKDOWN, FORMAT_SEED, FORMAT_JSON, FORMAT_CSV, FORMAT_PERFETTO, FORMAT_SVG, FORMAT_HTML, FORMAT_KERNELS, FORMAT_COUNT };
 const char *report_format_name(enum report_format format);
 bool report_format_parse(const char *text, enum report_format *format, struct error *error);
 /* The course's handout: for each of its questions, in its order, the tables that answer it, or the command that would. */

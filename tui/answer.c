@@ -139,24 +139,75 @@ static void add_kernels(struct answer *answer, const struct report_cell *cell, d
     sort_from(answer, first);
 }
 
-static void add_steps(struct answer *answer, const struct report_phase *total, bool running)
+static void add_step(struct answer *answer, double at, double ns)
 {
-    const size_t count = total->sample_count < CURVE_MAX ? total->sample_count : CURVE_MAX;
-    char low[FORMAT_SIZE], high[FORMAT_SIZE], median[FORMAT_SIZE];
-    answer->step_count = (int)count;
-    answer->step_low = INFINITY;
-    answer->step_high = 0;
-    for (size_t i = 0; i < count; i++) {
-        answer->steps[i] = (double)total->samples_ns[total->sample_count - count + i];
-        answer->step_low = fmin(answer->step_low, answer->steps[i]);
-        answer->step_high = fmax(answer->step_high, answer->steps[i]);
+    answer->steps[answer->step_count] = ns;
+    answer->step_at[answer->step_count++] = at;
+    answer->step_low = fmin(answer->step_low, ns);
+    answer->step_high = fmax(answer->step_high, ns);
+    answer->step_end = fmax(answer->step_end, at + ns);
+}
+
+/* The timed steps of the last minutes as they came, with what was done between them left open. */
+static void take_live_steps(struct answer *answer, const struct rank *rank)
+{
+    size_t first = rank->samples.count, kept = 0;
+    const struct sample *samples = rank->samples.items;
+    uint64_t newest = 0;
+    while (first > 0 && kept < CURVE_MAX) {
+        const struct sample *sample = &samples[first - 1];
+        if (sample->pass == answer->pass && sample->kind == STEP_TIMED) {
+            newest = newest ? newest : sample->start;
+            if (sample->start + CURVE_NS < newest)
+                break;
+            kept++;
+        }
+        first--;
     }
-    if (count)
+    uint64_t begin = 0;
+    for (size_t i = first; i < rank->samples.count; i++)
+        if (samples[i].pass == answer->pass && samples[i].kind == STEP_TIMED) {
+            begin = begin ? begin : samples[i].start;
+            add_step(answer, (double)(samples[i].start - begin), (double)samples[i].wall_ns);
+        }
+}
+
+/* A report knows how long they took, and puts one behind the other. */
+static void take_steps(struct answer *answer, const struct report_phase *total)
+{
+    size_t first = total->sample_count;
+    double length = 0;
+    while (first > 0 && total->sample_count - first < CURVE_MAX && length < CURVE_NS)
+        length += (double)total->samples_ns[--first];
+    double at = 0;
+    for (size_t i = first; i < total->sample_count; i++) {
+        add_step(answer, at, (double)total->samples_ns[i]);
+        at += (double)total->samples_ns[i];
+    }
+}
+
+static void add_steps(struct answer *answer, const struct app *app, const struct report_cell *cell)
+{
+    const struct report_phase *total = &cell->passes[answer->pass].phases[PHASE_COUNT];
+    const struct run *run = app->live.frozen ? NULL : live_run_of(&app->live, cell);
+    char low[FORMAT_SIZE], high[FORMAT_SIZE], median[FORMAT_SIZE], span[FORMAT_SIZE];
+    answer->step_count = 0;
+    answer->step_low = INFINITY;
+    answer->step_high = answer->step_end = 0;
+    if (run)
+        take_live_steps(answer, run_lead(run));
+    answer->live = answer->step_count > 0;
+    if (!answer->live)
+        take_steps(answer, total);
+    if (answer->step_count)
         snprintf(answer->steps_text, sizeof answer->steps_text, "%zu timed, median %s, %s to %s", total->sample_count,
                  format_duration(median, total->summary.median), format_duration(low, answer->step_low),
                  format_duration(high, answer->step_high));
     else
-        snprintf(answer->steps_text, sizeof answer->steps_text, running ? "no timed step yet" : "no step was timed");
+        snprintf(answer->steps_text, sizeof answer->steps_text,
+                 cell->status == STATUS_RUNNING ? "no timed step yet" : "no step was timed");
+    snprintf(answer->span_text, sizeof answer->span_text, answer->live ? "; the last %s" : "; %s in all",
+             format_duration(span, answer->step_end));
     add(answer, STEPS, "steps", UNKNOWN_DOUBLE);
 }
 
@@ -267,8 +318,9 @@ static void add_trust(struct answer *answer, const struct report_cell *cell)
     add(answer, TRUST, "trust", UNKNOWN_DOUBLE);
 }
 
-static void make(struct answer *answer, const struct report *report, const struct report_cell *cell)
+static void make(struct answer *answer, const struct app *app, const struct report_cell *cell)
 {
+    const struct report *report = app->report;
     char kept[sizeof((struct item *)0)->label] = "";
     enum section section = SECTION_COUNT;
     if (answer->selected < (int)answer->items.count) {
@@ -288,7 +340,7 @@ static void make(struct answer *answer, const struct report *report, const struc
             add_kernels(answer, cell, total);
         }
         if (total > 0 || cell->passes[answer->pass].phases[PHASE_COUNT].sample_count)
-            add_steps(answer, &cell->passes[answer->pass].phases[PHASE_COUNT], cell->status == STATUS_RUNNING);
+            add_steps(answer, app, cell);
         add_memory(answer, &cell->memory);
         if (total > 0)
             add_trust(answer, cell);
@@ -306,6 +358,7 @@ bool answer_update(struct answer *answer, const struct app *app, const struct re
     const int pass = app_pass(app, cell);
     const bool other = run != answer->run || pass != answer->pass || !answer->made_at;
     const uint64_t version = cell ? cell->version : 0;
+    answer->braille = app->config.braille;
     if (!other && version == answer->version)
         return false;
     if (!other && cell && app->now - answer->made_at < RENEW_NS && cell->status == STATUS_RUNNING)
@@ -314,7 +367,7 @@ bool answer_update(struct answer *answer, const struct app *app, const struct re
     answer->pass = pass;
     answer->version = version;
     answer->made_at = app->now ? app->now : 1;
-    make(answer, app->report, cell);
+    make(answer, app, cell);
     return false;
 }
 

@@ -6,7 +6,7 @@
 #include "tui/keys.h"
 
 #define ANSWER_LEAST_HEIGHT 7
-#define ANSWER_LINES 3 /* of the short form, which is drawn where it is lower */
+#define ANSWER_LINES 4 /* of the short form, which is drawn where it is lower: the verdict, phases, modules, kernels */
 
 struct app;
 struct answer;

@@ -4,7 +4,10 @@
 #include "tui/plot.h"
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+
+#define CURVE_ROWS 13 /* with the time below it */
 
 static void place(struct item *item, const struct area *area, int y, int x, int height, int width)
 {
@@ -103,23 +106,94 @@ static int draw_title(const struct answer *answer, const struct area *area, int 
     return 8 + area_text_fit(area, y, 8, area->width - 8, selected ? STYLE_SELECTED : style, text);
 }
 
-/* The newest steps, a column each or several the mean of a column, between the shortest and the longest. */
+/* Each step from where it began to where it ended, as high as it was long; of several in one column the mean. The last fits the
+ * column that time ends in. */
 static void draw_curve(const struct answer *answer, const struct area *area)
 {
     const double range = answer->step_high - answer->step_low;
-    const int columns = answer->step_count < area->width ? answer->step_count : area->width;
-    const int wide = columns && area->width / columns >= 2 ? 2 : 1;
+    const bool braille = answer->braille && !area->canvas->ascii && area->height > 1;
+    const int columns = braille ? area->width * 2 : area->width;
+    double *sums = calloc(2 * (size_t)(columns > 0 ? columns : 0) + 1, sizeof *sums);
+    if (!sums)
+        abort();
+    double *counts = sums + columns;
+    for (int i = 0; i < answer->step_count && columns > 0; i++) {
+        const double end = answer->step_at[i] + answer->steps[i];
+        const int from = scale_to(answer->step_at[i] / answer->step_end, columns),
+                  to = scale_to(end / answer->step_end, columns);
+        for (int x = from < columns ? from : columns - 1; x < (to > from ? to : from + 1) && x < columns; x++) {
+            sums[x] += range > 0 ? (answer->steps[i] - answer->step_low) / range : 0.5;
+            counts[x]++;
+        }
+    }
+    struct dots dots;
+    dots_init(&dots, area->height, area->width, true);
     for (int x = 0; x < columns; x++) {
-        const int from = (int)((int64_t)x * answer->step_count / columns),
-                  to = (int)((int64_t)(x + 1) * answer->step_count / columns);
-        double sum = 0;
-        for (int i = from; i < to; i++)
-            sum += answer->steps[i];
-        const double level = range > 0 ? (sum / (to - from) - answer->step_low) / range : 0.5;
+        if (!(counts[x] > 0))
+            continue;
+        const double level = sums[x] / counts[x];
+        if (braille) {
+            dots_put(&dots, (x + 0.5) / columns, level, STYLE_BAR);
+            /* Down from what a step begins above to where the one before was, so that it reads as one line. */
+            const double before = x > 0 && counts[x - 1] > 0 ? sums[x - 1] / counts[x - 1] : level;
+            for (int k = 0; k <= area->height * 4; k++) {
+                const double y = (double)k / (area->height * 4);
+                if ((y > before) != (y > level))
+                    dots_put(&dots, (x + 0.5) / columns, y, STYLE_BAR);
+            }
+            continue;
+        }
         int eighths = 1 + scale_to(level, area->height * 8 - 1);
         for (int y = area->height - 1; y >= 0 && eighths > 0; y--, eighths -= 8)
-            area_fill(area, y, x * wide, 1, wide, STYLE_BAR, eighths >= 8 ? 0x2588 : 0x2580 + eighths);
+            area_put(area, y, x, STYLE_BAR, eighths >= 8 ? 0x2588 : 0x2580 + eighths);
     }
+    if (braille)
+        dots_draw(&dots, area, 0x2588);
+    dots_release(&dots);
+    free(sums);
+}
+
+/* Between two marks there is room for a word and air. */
+static void draw_minutes(const struct answer *answer, const struct area *area)
+{
+    static const double seconds[] = {0.001, 0.01, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120};
+    const int count = sizeof seconds / sizeof *seconds;
+    int at = 0;
+    while (at < count - 1 && seconds[at] * 1e9 / answer->step_end * area->width < 12)
+        at++;
+    for (int i = 0;; i++) {
+        const double ago = i * seconds[at];
+        const int x = area->width - 1 - scale_to(ago * 1e9 / answer->step_end, area->width - 1);
+        char text[32];
+        if (ago * 1e9 > answer->step_end || x < 0)
+            return;
+        snprintf(text, sizeof text,
+                 i == 0 && answer->live ? "now│"
+                 : i == 0               ? "end│"
+                 : ago >= 60            ? "-%g min│"
+                                        : "-%g s│",
+                 ago >= 60 ? ago / 60 : ago);
+        const int columns = text_columns(text, area->canvas->ascii);
+        if (x - columns + 1 >= 0)
+            area_text(area, 0, x - columns + 1, -1, STYLE_AXIS, text);
+    }
+}
+
+/* The curve under its title: longest and shortest step beside it, and where there is room the time below it. */
+static void draw_steps(const struct answer *answer, const struct area *area)
+{
+    char text[FORMAT_SIZE];
+    const int ticks = area->height >= 3 && answer->step_count > 1;
+    const struct area plot = area_part(area, 0, 9, area->height - ticks, area->width - 9);
+    if (!answer->step_count)
+        return;
+    draw_curve(answer, &plot);
+    area_text_right(area, 0, 0, 8, STYLE_AXIS, format_duration(text, answer->step_high));
+    if (plot.height > 1)
+        area_text_right(area, plot.height - 1, 0, 8, STYLE_AXIS, format_duration(text, answer->step_low));
+    const struct area below = area_part(area, plot.height, 9, 1, area->width - 9);
+    if (ticks)
+        draw_minutes(answer, &below);
 }
 
 /* What is live at the peak, largest first: a stretch of the line each, with its name where it has room. */
@@ -160,10 +234,17 @@ static void draw_bottom(struct answer *answer, const struct area *area, bool act
     const int curve = area->height >= 8 ? area->height - 5 : area->height >= 5 ? 1 : 0;
     int y = 0;
     if (steps && y < area->height) {
-        const int x = draw_title(answer, area, y, steps, answer->steps_text, STYLE_NORMAL, active);
-        const struct area plot = curve ? area_part(area, y + 1, 8, curve, area->width - 8)
-                                       : area_part(area, y, x + 2, 1, area->width - x - 2);
-        draw_curve(answer, &plot);
+        char text[sizeof answer->steps_text + sizeof answer->span_text];
+        snprintf(text, sizeof text, "%s%s", answer->steps_text,
+                 curve > 1 && answer->step_count ? answer->span_text : "");
+        const int x = draw_title(answer, area, y, steps, text, STYLE_NORMAL, active);
+        const struct area below = area_part(area, y + 1, 0, curve, area->width),
+                          line = area_part(area, y + 1, 8, 1, area->width - 8),
+                          beside = area_part(area, y, x + 2, 1, area->width - x - 2);
+        if (curve > 1)
+            draw_steps(answer, &below);
+        else
+            draw_curve(answer, curve ? &line : &beside);
         place(steps, area, y, 0, 1 + curve, area->width);
         y += 1 + curve;
     }
@@ -181,44 +262,9 @@ static void draw_bottom(struct answer *answer, const struct area *area, bool act
     }
 }
 
-/* Phases, modules and kernels, a line each: names and shares, as many as have room. */
-static void draw_short(struct answer *answer, const struct area *area, bool active)
+/* Lines of findings, up to `most`; the lines used. */
+static int draw_findings(struct answer *answer, const struct area *area, int most, bool active)
 {
-    static const enum section lines[ANSWER_LINES] = {PHASES, MODULES, KERNELS};
-    const bool ascii = area->canvas->ascii;
-    for (int y = 0; y < ANSWER_LINES && y < area->height; y++) {
-        int x = 0;
-        for (size_t i = 0; i < answer->items.count; i++) {
-            struct item *item = &answer->items.items[i];
-            char percent[FORMAT_SIZE];
-            if (item->section != lines[y])
-                continue;
-            format_percent(percent, item->fraction);
-            const int name = text_columns(item->label, ascii), label = name < 24 ? name : 24;
-            const int more = item->more[0] ? text_columns(item->more, ascii) + 1 : 0;
-            const int columns = more + label + 1 + (int)strlen(percent);
-            if (x + columns > area->width)
-                break;
-            const bool selected = active && item == &answer->items.items[answer->selected];
-            if (selected)
-                area_fill(area, y, x, 1, columns, STYLE_SELECTED, L' ');
-            place(item, area, y, x, 1, columns);
-            area_text(area, y, x, more, selected ? STYLE_SELECTED : item->style, item->more);
-            area_text_ends(area, y, x + more, label,
-                           selected             ? STYLE_SELECTED
-                           : lines[y] == PHASES ? item->style
-                                                : STYLE_NORMAL,
-                           item->label, NULL);
-            area_text(area, y, x + more + label + 1, -1, selected ? STYLE_SELECTED : STYLE_BOLD, percent);
-            x += columns + 2;
-        }
-    }
-}
-
-/* As many lines of findings as the height allows; the lines used. */
-static int draw_findings(struct answer *answer, const struct area *area, bool active)
-{
-    const int most = area->height >= 30 ? 4 : area->height >= 16 ? 1 : 0;
     int y = 0;
     for (size_t i = 0; i < answer->items.count && y < most; i++) {
         struct item *item = &answer->items.items[i];
@@ -234,6 +280,53 @@ static int draw_findings(struct answer *answer, const struct area *area, bool ac
     return y;
 }
 
+/* The verdict, then phases, modules and kernels, a line each: names and shares, as many as have room. */
+static void draw_short(struct answer *answer, const struct area *area, bool active)
+{
+    static const enum section lines[ANSWER_LINES] = {FINDINGS, PHASES, MODULES, KERNELS};
+    const bool ascii = area->canvas->ascii;
+    /* The figures first, if there is no room for all. */
+    const int skip = area->height < ANSWER_LINES;
+    if (!skip)
+        draw_findings(answer, area, 1, active);
+    for (int y = !skip; y + skip < ANSWER_LINES && y < area->height; y++) {
+        int x = 0;
+        for (size_t i = 0; i < answer->items.count; i++) {
+            struct item *item = &answer->items.items[i];
+            char percent[FORMAT_SIZE];
+            if (item->section != lines[y + skip])
+                continue;
+            format_percent(percent, item->fraction);
+            const int name = text_columns(item->label, ascii), label = name < 24 ? name : 24;
+            const int more = item->more[0] ? text_columns(item->more, ascii) + 1 : 0;
+            const int columns = more + label + 1 + (int)strlen(percent);
+            if (x + columns > area->width)
+                break;
+            const bool selected = active && item == &answer->items.items[answer->selected];
+            if (selected)
+                area_fill(area, y, x, 1, columns, STYLE_SELECTED, L' ');
+            place(item, area, y, x, 1, columns);
+            area_text(area, y, x, more, selected ? STYLE_SELECTED : item->style, item->more);
+            area_text_ends(area, y, x + more, label,
+                           selected                    ? STYLE_SELECTED
+                           : lines[y + skip] == PHASES ? item->style
+                                                       : STYLE_NORMAL,
+                           item->label, NULL);
+            area_text(area, y, x + more + label + 1, -1, selected ? STYLE_SELECTED : STYLE_BOLD, percent);
+            x += columns + 2;
+        }
+    }
+}
+
+/* Lines of the longest column. */
+static int longest_list(const struct answer *answer, int width)
+{
+    const int sums = count_of(answer, PHASES) + count_of(answer, CLASSES) + 3;
+    const int modules = count_of(answer, MODULES) + 1, kernels = count_of(answer, KERNELS) + 1;
+    const int right = width >= 120 ? (modules > kernels ? modules : kernels) : modules + kernels + 1;
+    return sums > right ? sums : right;
+}
+
 void answer_draw(struct answer *answer, const struct area *whole, bool active)
 {
     for (size_t i = 0; i < answer->items.count; i++)
@@ -244,10 +337,13 @@ void answer_draw(struct answer *answer, const struct area *whole, bool active)
         draw_short(answer, whole, active);
         return;
     }
-    const int findings = draw_findings(answer, whole, active);
+    const int findings = draw_findings(answer, whole, whole->height >= 30 ? 4 : whole->height >= 16 ? 1 : 0, active);
     const struct area rest = area_part(whole, findings, 0, whole->height - findings, whole->width), *area = &rest;
     const int lone = count_of(answer, STEPS) + count_of(answer, MEMORY) + count_of(answer, TRUST);
-    const int bottom = area->height >= 30 ? 9 : area->height >= 18 ? 5 : lone;
+    const int least = area->height >= 30 ? 9 : area->height >= 18 ? 5 : lone;
+    /* What the lists do not need is the curve's. */
+    const int spare = area->height - longest_list(answer, area->width) - 2;
+    const int bottom = area->height < 18 || spare < least ? least : spare < CURVE_ROWS + 5 ? spare : CURVE_ROWS + 5;
     const int lists = area->height - bottom - (area->height > 12);
     const struct area below = area_part(area, area->height - bottom, 0, bottom, area->width);
     draw_bottom(answer, &below, active);

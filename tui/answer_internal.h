@@ -5,6 +5,7 @@
 #include "tui/format.h"
 
 #define CURVE_MAX 512
+#define CURVE_NS 300000000000u /* the last minutes of the steps */
 #define LIST_MAX 32
 
 enum section { FINDINGS, PHASES, CLASSES, MODULES, KERNELS, STEPS, MEMORY, TRUST, SECTION_COUNT };
@@ -25,8 +26,10 @@ struct answer {
     int pass;
     uint64_t version, made_at;
     double steps[CURVE_MAX], step_low, step_high;
+    double step_at[CURVE_MAX], step_end; /* when each began, of the time that is shown: ns from the first's beginning */
     int step_count;
+    bool braille, live;
     double kinds[TENSOR_KIND_COUNT], peak;
-    char steps_text[160], memory_text[160], trust_text[320];
+    char steps_text[160], span_text[64], memory_text[160], trust_text[320];
     enum style trust_style;
 };

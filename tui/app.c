@@ -36,6 +36,20 @@ void app_save_config(struct app *app)
         app_message(app, STYLE_WARN, "not kept for next time: %s", error.text);
 }
 
+int app_kept_choice(const struct app *app, enum view_id view, int count)
+{
+    return app->session && app->config.choice[view] < count ? app->config.choice[view] : 0;
+}
+
+void app_keep_choice(struct app *app, enum view_id view, int choice)
+{
+    /* As with an order: what somebody did in a file is no wish for the next run. */
+    if (!app->session || app->config.choice[view] == choice)
+        return;
+    app->config.choice[view] = choice;
+    app_save_config(app);
+}
+
 void app_keep_order(struct app *app, const struct table *table)
 {
     const int slot = table->ops->slot;
@@ -65,6 +79,7 @@ void app_init(struct app *app, const struct tui_options *options, struct termina
     };
     struct error error = {0};
     config_load(&app->config, &error);
+    app->focus.grouping = (enum grouping)app_kept_choice(app, VIEW_KERNELS, GROUPING_COUNT);
     for (int view = 0; view < VIEW_COUNT; view++) {
         app->states[view] = calloc(1, view_ops((enum view_id)view)->state_size);
         if (!app->states[view])
@@ -471,6 +486,14 @@ void app_command(struct app *app, enum command command, int key)
     action_command(app, command);
 }
 
+static const struct footer_key *footer_hit(const struct app *app, const struct mouse *mouse)
+{
+    for (int i = 0; mouse->y == app->footer_y && i < app->footer_count; i++)
+        if (mouse->x >= app->footer[i].x && mouse->x < app->footer[i].end)
+            return &app->footer[i];
+    return NULL;
+}
+
 static void mouse_command(struct app *app, const struct mouse *mouse)
 {
     struct table *table = view_table(app, app->view);
@@ -484,11 +507,10 @@ static void mouse_command(struct app *app, const struct mouse *mouse)
             app_switch(app, (enum view_id)view);
             return;
         }
-    for (int i = 0; mouse->y == app->footer_y && i < app->footer_count; i++)
-        if (mouse->x >= app->footer[i].x && mouse->x < app->footer[i].end) {
-            app_command(app, app->footer[i].command, 0);
-            return;
-        }
+    if (footer_hit(app, mouse)) {
+        app_command(app, footer_hit(app, mouse)->command, 0);
+        return;
+    }
     if (table && table_click(table, mouse->y, mouse->x, app->now)) {
         /* A second click on the same row opens it. */
         if (app->now - app->last_click < 500000000u && app->last_click_y == mouse->y)
@@ -544,6 +566,8 @@ void app_key(struct app *app, int key, const struct mouse *mouse)
             app->modal->ops->key(app, app->modal, key);
         else if (mouse->action == MOUSE_WHEEL_UP || mouse->action == MOUSE_WHEEL_DOWN)
             app->modal->ops->key(app, app->modal, mouse->action == MOUSE_WHEEL_UP ? KEY_CODE_UP : KEY_CODE_DOWN);
+        else if (footer_hit(app, mouse))
+            app->modal->ops->key(app, app->modal, footer_hit(app, mouse)->code);
     } else if (key == KEY_CODE_MOUSE) {
         mouse_command(app, mouse);
     } else {

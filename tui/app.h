@@ -65,6 +65,7 @@ struct prompt {
 struct footer_key {
     int x, end;
     enum command command;
+    int code; /* what is on top gets this key; 0: a command of the view */
 };
 
 struct app {
@@ -147,6 +148,9 @@ void app_switch(struct app *app, enum view_id view);
  * written. */
 void app_configure_table(const struct app *app, struct table *table);
 void app_keep_order(struct app *app, const struct table *table);
+/* How a view shows things (its group, mode, split or colours) is kept for next time, too, of a screen with runs of its own. */
+void app_keep_choice(struct app *app, enum view_id view, int choice);
+int app_kept_choice(const struct app *app, enum view_id view, int count); /* 0 … count − 1 */
 void app_save_config(struct app *app);
 void app_message(struct app *app, enum style style, const char *format, ...) __attribute__((format(printf, 3, 4)));
 

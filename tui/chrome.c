@@ -23,6 +23,15 @@ static void describe(const struct report_cell *cell, char *text, size_t size)
              precision_name(cell->effective_dtype), cell_mode(cell));
 }
 
+/* Before the first kernel it is the time that one wonders about. */
+static void put_doing(const struct app *app, const struct report_cell *cell, const char *doing, char *text, size_t size)
+{
+    const struct run *run = live_run_of(&app->live, cell);
+    const int used = snprintf(text, size, "%s", doing[0] ? doing : "starting");
+    if (!cell->kernel_count && !app->live.frozen && run->started && app->now > run->started + 1000000000u)
+        snprintf(text + used, size - (size_t)used, ", %.0f s", (double)(app->now - run->started) / 1e9);
+}
+
 static void draw_title(const struct app *app, const struct area *area)
 {
     const struct report_cell *cell = app_cell(app);
@@ -37,7 +46,7 @@ static void draw_title(const struct app *app, const struct area *area)
     char activity[360];
     const char *doing = live_doing(&app->live, cell);
     if (cell->status == STATUS_RUNNING && live_run_of(&app->live, cell))
-        snprintf(activity, sizeof activity, "%s", doing[0] ? doing : "starting");
+        put_doing(app, cell, doing, activity, sizeof activity);
     else
         snprintf(activity, sizeof activity, "%s%s%s", status_name(cell->status),
                  cell->reason && cell->reason[0] ? ": " : "", cell->reason ? cell->reason : "");
@@ -239,7 +248,8 @@ static void crumb_text(const struct app *app, enum view_id view, const struct fo
     if (view == VIEW_HISTOGRAM && cell && focus->kernel && kernel_find(cell, focus->kernel) >= 0)
         used += (size_t)snprintf(text + used, size - used, " of %.40s",
                                  cell->kernels[kernel_find(cell, focus->kernel)].name);
-    if ((view == VIEW_KERNELS || view == VIEW_LAYERS || view == VIEW_HISTOGRAM) && focus->compare && used < size)
+    if ((view == VIEW_KERNELS || view == VIEW_LAYERS || view == VIEW_HISTOGRAM || view == VIEW_MEMORY) &&
+        focus->compare && used < size)
         snprintf(text + used, size - used, " against run %u", app->baseline);
 }
 
@@ -264,28 +274,112 @@ static void draw_breadcrumb(const struct app *app, const struct area *area)
     area_text_right(area, 0, area->width - columns, columns, STYLE_DIM, status);
 }
 
+/* Passes that the cell has, and phases that ran in the one that is shown. */
+static int count_passes(const struct report_cell *cell)
+{
+    int count = 0;
+    for (int pass = 0; cell && pass < PASS_COUNT; pass++)
+        count += cell->passes[pass].present;
+    return count;
+}
+
+static bool has_phases(const struct report_cell *cell, int pass)
+{
+    unsigned ran = 0;
+    for (size_t i = 0; cell && i < cell->kernel_count; i++)
+        if (cell->kernels[i].pass == pass && cell->kernels[i].calls)
+            ran |= 1u << cell->kernels[i].phase;
+    return (ran & (ran - 1)) != 0;
+}
+
+static bool any_running(const struct app *app)
+{
+    for (size_t i = 0; i < app->report->cells.count; i++)
+        if (app->report->cells.items[i]->status == STATUS_RUNNING ||
+            app->report->cells.items[i]->status == STATUS_PENDING)
+            return app->session != NULL;
+    return false;
+}
+
 /* A key that would only say why not is not offered. */
 static bool does_something(const struct app *app, enum command command)
 {
     const struct table *table = view_table(app, app->view);
+    const struct report_cell *cell = app_cell(app);
+    const bool rows = table && (table->items.count || table->filter[0]);
     switch (command) {
     case COMMAND_NEW:
+    case COMMAND_PROFILES:
+    case COMMAND_FOLLOW:
+        return app->session != NULL;
     case COMMAND_STOP:
+        return any_running(app);
+    case COMMAND_PAUSE:
+    case COMMAND_WINDOW:
+        return any_running(app) || app->live.frozen;
     case COMMAND_RERUN:
     case COMMAND_CONTINUOUS:
     case COMMAND_COUNTERS:
-    case COMMAND_PROFILES:
-    case COMMAND_PAUSE:
-    case COMMAND_FOLLOW:
-    case COMMAND_WINDOW:
-        return app->session != NULL;
+        return app->session && cell;
     case COMMAND_BACK:
         return app->crumb_count > 0 || (table && (table->search[0] || table->filter[0]));
+    case COMMAND_OPEN:
+        return table ? table->items.count > 0 : cell && cell->kernel_count;
+    case COMMAND_FILTER:
+    case COMMAND_SEARCH:
+    case COMMAND_COPY:
+    case COMMAND_TAG:
+    case COMMAND_EXPAND:
+    case COMMAND_COLLAPSE:
+    case COMMAND_FOLD_ALL:
+        return rows;
+    case COMMAND_SORT_PICK:
+        return rows && table->ops->order != ORDER_OWN;
+    case COMMAND_THRESHOLD:
+        return rows || app->config.threshold > 0;
+    case COMMAND_PASS:
+        return count_passes(cell) > 1;
+    case COMMAND_PHASE:
+        return app_phase(app) >= 0 || has_phases(cell, app_pass(app, cell));
+    case COMMAND_ANSWER:
+    case COMMAND_GROUP:
+    case COMMAND_SPLIT:
+    case COMMAND_WARMUP:
+    case COMMAND_MODE:
+    case COMMAND_ZOOM_IN:
+    case COMMAND_ZOOM_OUT:
+        return cell && (cell->kernel_count || cell->memory.curve_count);
+    case COMMAND_BASELINE:
+        return app->report->cells.count > 1 || app->baseline != NO_RUN;
     case COMMAND_COMPARE:
-        return app->baseline != NO_RUN;
+        return app->baseline != NO_RUN && cell && (app->focus.compare || cell->run_id != app->baseline);
+    case COMMAND_EXPORT:
+        return cell != NULL;
     default:
         return true;
     }
+}
+
+static bool put_key(struct app *app, const struct area *area, int *x, const char *key, const char *label,
+                    enum command command, int code)
+{
+    const int columns = text_columns(key, area->canvas->ascii) + (int)strlen(label);
+    if (*x + columns > area->width || app->footer_count == FOOTER_MAX)
+        return false;
+    app->footer[app->footer_count++] = (struct footer_key){area->x + *x, area->x + *x + columns, command, code};
+    *x += area_text(area, 0, *x, -1, STYLE_KEY, key);
+    *x += area_text(area, 0, *x, -1, STYLE_LABEL, label) + 1;
+    return true;
+}
+
+/* What one needs anywhere, then what is this view's own, then the rest; in Runs the runs' keys are its own. */
+static int footer_turn(const struct app *app, const struct binding *binding)
+{
+    const bool everywhere = binding->views == (1u << VIEW_COUNT) - 1;
+    if (binding->command == COMMAND_HELP || binding->command == COMMAND_QUIT || binding->command == COMMAND_OPEN ||
+        binding->command == COMMAND_BACK)
+        return 0;
+    return !everywhere || (app->view == VIEW_RUNS && strcmp(binding->group, "Runs") == 0) ? 1 : 2;
 }
 
 static void draw_footer(struct app *app, const struct area *area)
@@ -303,18 +397,19 @@ static void draw_footer(struct app *app, const struct area *area)
     int count, x = 0;
     const struct binding *bindings = key_bindings(&count);
     app->footer_y = area->y;
-    for (int i = 0; i < count && app->footer_count < FOOTER_MAX; i++) {
-        if (!bindings[i].label || !(bindings[i].views & 1u << app->view) || !does_something(app, bindings[i].command))
-            continue;
-        char key[16];
-        key_first_name(&bindings[i], key, sizeof key);
-        const int columns = text_columns(key, area->canvas->ascii) + (int)strlen(bindings[i].label);
-        if (x + columns > area->width)
-            continue;
-        app->footer[app->footer_count++] = (struct footer_key){area->x + x, area->x + x + columns, bindings[i].command};
-        x += area_text(area, 0, x, -1, STYLE_KEY, key);
-        x += area_text(area, 0, x, -1, STYLE_LABEL, bindings[i].label) + 1;
+    if (app->modal) {
+        for (const struct modal_key *key = app->modal->ops->keys; key->name; key++)
+            put_key(app, area, &x, key->name, key->label, COMMAND_NONE, key->code);
+        return;
     }
+    for (int turn = 0; turn < 3; turn++)
+        for (int i = 0; i < count; i++) {
+            char key[16];
+            if (bindings[i].label && bindings[i].views & 1u << app->view && footer_turn(app, &bindings[i]) == turn &&
+                does_something(app, bindings[i].command))
+                put_key(app, area, &x, key_first_name(&bindings[i], key, sizeof key), bindings[i].label,
+                        bindings[i].command, 0);
+        }
 }
 
 static void draw_tiny(const struct area *area)

@@ -17,7 +17,7 @@ static const char *const table_keys[CONFIG_TABLES] = {VIEWS(VIEW_NAME) "memory_t
 
 void config_default(struct config *config)
 {
-    *config = (struct config){.theme = -1, .mouse = true};
+    *config = (struct config){.theme = -1, .mouse = true, .refresh_ms = 100};
     for (int table = 0; table < CONFIG_TABLES; table++)
         config->sort[table] = -1;
 }
@@ -37,6 +37,13 @@ static bool set_line(struct config *config, const char *key, const char *value)
         return config->mouse || strcmp(value, "off") == 0;
     }
     char *end;
+    if (strcmp(key, "refresh_ms") == 0) {
+        const long refresh = strtol(value, &end, 10);
+        if (*end || refresh < 100 || refresh > 10000)
+            return false;
+        config->refresh_ms = (int)refresh;
+        return true;
+    }
     if (strcmp(key, "threshold_percent") == 0) {
         const double percent = strtod(value, &end);
         if (*end || !(percent >= 0 && percent <= 100))
@@ -52,6 +59,13 @@ static bool set_line(struct config *config, const char *key, const char *value)
         if (strcmp(what, "columns") == 0) {
             config->columns[table] = (uint32_t)strtoul(value, &end, 16);
             return !*end;
+        }
+        if (strcmp(what, "shows") == 0 && table < VIEW_COUNT) {
+            const long choice = strtol(value, &end, 10);
+            if (*end || choice < 0 || choice > 99)
+                return false;
+            config->choice[table] = (int)choice;
+            return true;
         }
         if (strcmp(what, "sort") == 0) {
             config->ascending[table] = value[0] == '+';
@@ -105,8 +119,12 @@ bool config_save(const struct config *config, struct error *error)
     strbuf_puts(&out, "# steptop's screen; written by its setup page\n");
     if (config->theme >= 0)
         strbuf_printf(&out, "theme %s\n", theme_names[config->theme]);
-    strbuf_printf(&out, "plots %s\nmouse %s\nthreshold_percent %g\n", config->braille ? "braille" : "blocks",
-                  config->mouse ? "on" : "off", config->threshold * 100);
+    strbuf_printf(&out, "plots %s\nmouse %s\nrefresh_ms %d\nthreshold_percent %g\n",
+                  config->braille ? "braille" : "blocks", config->mouse ? "on" : "off", config->refresh_ms,
+                  config->threshold * 100);
+    for (int view = 0; view < VIEW_COUNT; view++)
+        if (config->choice[view])
+            strbuf_printf(&out, "%s.shows %d\n", table_keys[view], config->choice[view]);
     for (int table = 0; table < CONFIG_TABLES; table++) {
         if (config->columns[table])
             strbuf_printf(&out, "%s.columns %x\n", table_keys[table], config->columns[table]);

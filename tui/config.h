@@ -14,7 +14,9 @@ struct config {
     uint32_t columns[CONFIG_TABLES]; /* bit a column; 0: the view's own choice */
     int sort[CONFIG_TABLES];         /* −1: the view's own choice */
     bool ascending[CONFIG_TABLES];
-    double threshold; /* share below which kernels and layers are hidden; 0: none */
+    int choice[VIEW_COUNT]; /* how a view shows things: its group, mode, split; 0: as at first */
+    int refresh_ms;         /* how often data are drawn, 100 … 10000 */
+    double threshold;       /* share below which kernels and layers are hidden; 0: none */
 };
 
 void config_default(struct config *config);

@@ -3,6 +3,7 @@
 #include "base/strbuf.h"
 #include "profiles/keys.h"
 #include "tui/app.h"
+#include "tui/form_estimate.h"
 #include "tui/format.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,6 +12,7 @@
 /* One row a key that a cell has: the profile's table says what there is, in its order. */
 #define FIELDS_MAX PROFILE_KEY_MAX
 #define CHOICES_MAX 32
+#define CELLS_MAX 64 /* that lists may make */
 
 struct form {
     struct modal modal;
@@ -19,7 +21,10 @@ struct form {
     int count;
     struct edit edits[FIELDS_MAX];
     char refused[FIELDS_MAX][256];
+    bool listed[FIELDS_MAX]; /* "1,2,4": a run of each, of all combinations */
     char problem[512], warning[256];
+    char says[FORM_LINES][FORM_LINE];
+    bool stale; /* what it says */
     int selected, top;
     bool touched; /* the selected field was typed in: what is typed first takes the place of what it held */
 };
@@ -28,7 +33,7 @@ struct form {
 static void show_cell(struct form *form, int but)
 {
     for (int i = 0; i < form->count; i++) {
-        if (i == but || form->refused[i][0])
+        if (i == but || form->refused[i][0] || form->listed[i])
             continue;
         struct strbuf text = {0};
         key_text(form->keys[i], &form->cell, &text);
@@ -38,23 +43,99 @@ static void show_cell(struct form *form, int but)
     }
 }
 
+static int count_parts(const char *text)
+{
+    int count = 1;
+    for (; *text; text++)
+        count += *text == ',';
+    return count;
+}
+
+/* Part `index` of "a,b,c". */
+static void part_of(const char *text, int index, char *part, size_t size)
+{
+    for (; index > 0; index--)
+        text += strcspn(text, ",") + 1;
+    const int length = (int)strcspn(text, ",");
+    snprintf(part, size, "%.*s", length, text);
+}
+
+static int count_cells(const struct form *form)
+{
+    int count = 1;
+    for (int i = 0; i < form->count && count <= CELLS_MAX; i++)
+        count *= form->listed[i] ? count_parts(form->edits[i].text) : 1;
+    return count;
+}
+
+/* One of the combinations; the last list turns fastest. */
+static bool take_cell(const struct form *form, int number, struct cell *cell, struct error *error)
+{
+    int index[FIELDS_MAX] = {0};
+    for (int i = form->count - 1; i >= 0; i--)
+        if (form->listed[i]) {
+            index[i] = number % count_parts(form->edits[i].text);
+            number /= count_parts(form->edits[i].text);
+        }
+    *cell = form->cell;
+    for (int i = 0; i < form->count; i++) {
+        char part[sizeof form->edits->text];
+        if (!form->listed[i])
+            continue;
+        part_of(form->edits[i].text, index[i], part, sizeof part);
+        if (!cell_set(cell, form->keys[i]->name, part, error))
+            return false;
+    }
+    return true;
+}
+
 static void check(struct form *form)
 {
     struct error error = {0};
+    struct cell cell;
     form->problem[0] = form->warning[0] = 0;
+    form->stale = true;
     for (int i = 0; i < form->count; i++)
         if (form->refused[i][0])
             return;
-    if (!cell_check(&form->cell, form->warning, sizeof form->warning, &error))
-        snprintf(form->problem, sizeof form->problem, "%.500s", error.text);
+    const int count = count_cells(form);
+    if (count > CELLS_MAX)
+        snprintf(form->problem, sizeof form->problem,
+                 "these lists are more than %d runs; a profile is made for that (O)", CELLS_MAX);
+    for (int i = 0; i < count && count <= CELLS_MAX && !form->problem[0]; i++)
+        if (!take_cell(form, i, &cell, &error) || !cell_check(&cell, form->warning, sizeof form->warning, &error))
+            snprintf(form->problem, sizeof form->problem, "%.500s", error.text);
+}
+
+/* A list is what its parts are, each as good as if it stood alone; a key that takes a list itself (passes) has one value. */
+static bool take_list(struct form *form, int field, struct error *error)
+{
+    const char *text = form->edits[field].text;
+    struct cell cell = form->cell;
+    char part[sizeof form->edits->text];
+    for (int i = count_parts(text) - 1; i >= 0; i--) {
+        part_of(text, i, part, sizeof part);
+        cell = form->cell;
+        if (!cell_set(&cell, form->keys[field]->name, part, error))
+            return false;
+    }
+    form->cell = cell;
+    return true;
 }
 
 static void field_changed(struct form *form, int field)
 {
-    struct error error = {0};
+    struct error error = {0}, alone = {0};
     form->refused[field][0] = 0;
-    if (!cell_set(&form->cell, form->keys[field]->name, form->edits[field].text, &error))
-        snprintf(form->refused[field], sizeof form->refused[field], "%.250s", error.text);
+    form->listed[field] = false;
+    struct cell cell = form->cell;
+    const bool single = cell_set(&cell, form->keys[field]->name, form->edits[field].text, &alone);
+    if (single)
+        form->cell = cell;
+    else
+        form->listed[field] = strchr(form->edits[field].text, ',') && take_list(form, field, &error);
+    if (!single && !form->listed[field])
+        snprintf(form->refused[field], sizeof form->refused[field], "%.250s", error.text[0] ? error.text : alone.text);
     else
         show_cell(form, field);
     check(form);
@@ -93,10 +174,26 @@ static void draw_field(const struct form *form, const struct area *box, int y, i
         area_text_fit(box, y, x, room, STYLE_DIM, chosen ? "← → choose" : key->help);
 }
 
+static void renew_estimate(const struct app *app, struct form *form)
+{
+    struct cell cells[CELLS_MAX];
+    struct error error = {0};
+    int count = 0;
+    form->stale = false;
+    memset(form->says, 0, sizeof form->says);
+    if (form->problem[0])
+        return;
+    for (int i = 0; i < form->count; i++)
+        if (form->refused[i][0])
+            return;
+    for (int i = 0; i < count_cells(form); i++)
+        count += take_cell(form, i, &cells[count], &error);
+    form_estimate(app->report, cells, count, form->says);
+}
+
 static void form_draw(struct app *app, struct modal *modal, const struct area *screen)
 {
     struct form *form = (struct form *)modal;
-    (void)app;
     const int width = screen->width < 100 ? screen->width : 100;
     const int height = screen->height < form->count + 6 ? screen->height : form->count + 6;
     const struct area box =
@@ -112,7 +209,9 @@ static void form_draw(struct app *app, struct modal *modal, const struct area *s
     for (int row = 0; row < page && form->top + row < form->count; row++)
         draw_field(form, &box, 1 + row, form->top + row);
     const int foot = box.height - 4;
-    char parameters[FORMAT_SIZE];
+    if (form->stale)
+        renew_estimate(app, form);
+    area_text_fit(&box, foot + 1, 2, box.width - 4, STYLE_DIM, form->says[1]);
     if (form->refused[form->selected][0])
         area_text_fit(&box, foot, 2, box.width - 4, STYLE_BAD, form->refused[form->selected]);
     else if (form->problem[0])
@@ -120,11 +219,11 @@ static void form_draw(struct app *app, struct modal *modal, const struct area *s
     else if (form->warning[0])
         area_text_fit(&box, foot, 2, box.width - 4, STYLE_WARN, form->warning);
     else
-        area_printf(&box, foot, 2, STYLE_DIM, "%s parameters",
-                    format_rate(parameters, (double)model_parameter_count(&form->cell.model)));
+        area_text_fit(&box, foot, 2, box.width - 4, STYLE_DIM, form->says[0]);
     area_text_fit(&box, box.height - 2, 2, box.width - 4, STYLE_KEY,
-                  form->top + page < form->count ? "Enter starts  Esc leaves  Tab next  (more fields below)"
-                                                 : "Enter starts   Esc leaves   Tab ↑ ↓ next field   ← → choose");
+                  form->top + page < form->count
+                      ? "Enter starts  Esc leaves  Tab next  (more fields below)"
+                      : "Enter starts   Esc leaves   Tab ↑ ↓ next field   ← → choose   1,2,4: a run of each");
 }
 
 static void start(struct app *app, struct form *form)
@@ -136,9 +235,16 @@ static void start(struct app *app, struct form *form)
         }
     if (form->problem[0])
         return;
-    const struct cell cell = form->cell;
+    struct cell cells[CELLS_MAX];
+    struct error error = {0};
+    int count = 0;
+    for (int i = 0; i < count_cells(form); i++)
+        count += take_cell(form, i, &cells[count], &error);
     modal_close(app);
-    action_run_cell(app, &cell);
+    for (int i = 0; i < count; i++)
+        action_run_cell(app, &cells[i]);
+    if (count > 1)
+        app_message(app, STYLE_GOOD, "%d runs queued", count);
 }
 
 static void form_key(struct app *app, struct modal *modal, int key)
@@ -190,7 +296,12 @@ static void form_release(struct modal *modal)
 
 struct modal *form_create(const struct cell *cell, const char *key)
 {
-    static const struct modal_ops ops = {form_draw, form_key, form_release};
+    static const struct modal_key form_keys[] = {{"Enter", "Start", KEY_CODE_ENTER},
+                                                 {"Esc", "Leave", KEY_CODE_ESCAPE},
+                                                 {"Tab", "Next field", KEY_CODE_TAB},
+                                                 {"BackTab", "Field before", KEY_CODE_BACKTAB},
+                                                 {0}};
+    static const struct modal_ops ops = {form_draw, form_key, form_release, form_keys};
     struct form *form = calloc(1, sizeof *form);
     if (!form)
         abort();

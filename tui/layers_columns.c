@@ -142,7 +142,7 @@ QUIET(calls_text, calls_value, STYLE_NORMAL)
 
 static void bar_text(const void *context, size_t index, struct cell_text *out)
 {
-    format_bar(out->text, sizeof out->text, share_value(context, index), BAR_WIDTH);
+    format_bar(out->text, sizeof out->text, share_value(context, index), out->width);
     out->style = STYLE_BAR;
 }
 
@@ -179,7 +179,7 @@ const struct table_column layers_columns[COLUMNS_COUNT] = {
     [SELF] = {"self", "self", "all phases, exclusive", 9, 14, COLUMN_HIDDEN, self_value, format_duration, self_text},
     [SHARE] = {"share", "%", "of the step's kernel time, or of that of the phase that is shown; inclusive", 5, 1, 0,
                share_value, format_percent, share_text},
-    [BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 9, COLUMN_LEFT, share_value, NULL, bar_text},
+    [BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 9, COLUMN_LEFT | COLUMN_WIDE, share_value, NULL, bar_text},
     [FLOPS] = {"flops", "FLOP", "modelled FLOPs of a step, inclusive", 8, 8, 0, flops_value, format_rate, flops_text},
     [RATE] = {"rate", "FLOP/s", "modelled FLOPs over time, inclusive", 8, 7, 0, rate_value, format_rate, rate_text},
     [ROOF] = {"roof", "roof%", "of what the measured ceilings allow for its work as a whole", 6, 10, 0, roof_value,

@@ -1,4 +1,4 @@
-/* The one loop: terminal, signals, session, clock. Data are drawn at most ten times a second, keys at once. */
+/* The one loop: terminal, signals, session, clock. Data are drawn at most ten times a second, or as seldom as was set; keys at once. */
 #include "base/clock.h"
 #include "base/unknown.h"
 #include "tui/app.h"
@@ -10,7 +10,6 @@
 #include <string.h>
 #include <sys/resource.h>
 
-#define FRAME_NS 100000000u
 #define OWN_FDS 4
 #define SESSION_FDS 60
 
@@ -24,6 +23,12 @@ struct loop {
     bool session_changed; /* since the last frame */
     int signal;
 };
+
+/* From one picture of the data to the next. */
+static uint64_t frame_ns(const struct app *app)
+{
+    return (uint64_t)app->config.refresh_ms * 1000000u;
+}
 
 /* Processor time of this thread, for the statistics. */
 static uint64_t thread_time(void)
@@ -77,11 +82,11 @@ static void draw(struct loop *loop)
     app_draw(&loop->app, &loop->canvas);
 }
 
-/* Data are brought up to date ten times a second; a key that comes between is answered from what there is. */
+/* Data are brought up to date once a frame; a key that comes between is answered from what there is. */
 static void update(struct loop *loop, uint64_t now)
 {
     struct app *app = &loop->app;
-    const bool due = loop->session_changed && !app->live.frozen && now - loop->last_update >= FRAME_NS;
+    const bool due = loop->session_changed && !app->live.frozen && now - loop->last_update >= frame_ns(app);
     if (!app->session || (!due && !app->resync))
         return;
     const uint64_t before = thread_time();
@@ -193,14 +198,14 @@ static int until_frame(const struct loop *loop, uint64_t now)
         return 0;
     uint64_t due = 0;
     if (loop->session_changed && !app->live.frozen)
-        due = loop->last_update + FRAME_NS;
-    if ((app->live.frozen || app->pending) && (!due || loop->last_frame + FRAME_NS < due))
-        due = loop->last_frame + FRAME_NS;
+        due = loop->last_update + frame_ns(app);
+    if ((app->live.frozen || app->pending) && (!due || loop->last_frame + frame_ns(app) < due))
+        due = loop->last_frame + frame_ns(app);
     if (app->message_until > now && (!due || app->message_until < due))
         due = app->message_until;
     /* The sort order stops resting, clocks on the screen go on. */
     if (app->session && !session_idle(app->session) && !due)
-        due = loop->last_frame + 10u * FRAME_NS;
+        due = loop->last_frame + 1000000000u;
     if (!due)
         return -1;
     return due <= now ? 0 : (int)((due - now + 999999) / 1000000);

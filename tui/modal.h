@@ -6,10 +6,17 @@ struct app;
 struct modal;
 struct cell;
 
+/* A key of what lies on top, for the footer: it is shown, and a click on it is the key. */
+struct modal_key {
+    const char *name, *label;
+    int code;
+};
+
 struct modal_ops {
     void (*draw)(struct app *app, struct modal *modal, const struct area *screen);
     void (*key)(struct app *app, struct modal *modal, int key); /* may close it: modal_close */
     void (*release)(struct modal *modal);
+    const struct modal_key *keys; /* ends with a name of NULL */
 };
 struct modal {
     const struct modal_ops *ops;
@@ -32,7 +39,8 @@ struct picker_item {
 typedef bool picker_choose(struct app *app, struct modal *modal, int index, int key); /* true: stay open */
 struct modal *picker_create(const char *title, const char *hint, picker_choose *choose);
 void picker_add(struct modal *modal, const char *label, const char *detail, bool enabled, int mark);
-void picker_set_value(struct modal *modal, const char *value); /* of the item that was added last */
+void picker_label(struct modal *modal, int index, const char *label); /* another one */
+void picker_set_value(struct modal *modal, const char *value);        /* of the item that was added last */
 void picker_select(struct modal *modal, int index);
 struct picker_item *picker_item(struct modal *modal, int index);
 

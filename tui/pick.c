@@ -31,7 +31,8 @@ void pick_sort(struct app *app)
 }
 
 /* The setup page: theme, plots, mouse, then the columns of the table that is shown. */
-enum { SETUP_PLOTS = THEME_COUNT, SETUP_MOUSE, SETUP_COLUMNS };
+enum { SETUP_PLOTS = THEME_COUNT, SETUP_MOUSE, SETUP_REFRESH, SETUP_COLUMNS };
+static const int refreshes[] = {100, 200, 500, 1000, 2000, 5000};
 
 /* What is in force, whether it was kept, asked for on the command line or is all that this terminal can do. */
 static void mark_setup(struct app *app, struct modal *modal)
@@ -42,6 +43,9 @@ static void mark_setup(struct app *app, struct modal *modal)
         picker_item(modal, i)->mark = i == theme;
     picker_item(modal, SETUP_PLOTS)->mark = app->config.braille && !terminal_is_ascii(app->terminal);
     picker_item(modal, SETUP_MOUSE)->mark = terminal_mouse(app->terminal);
+    char label[64];
+    snprintf(label, sizeof label, "refresh every %g s", app->config.refresh_ms / 1000.0);
+    picker_label(modal, SETUP_REFRESH, label);
     for (int i = 0; table && i < table->ops->column_count; i++)
         picker_item(modal, SETUP_COLUMNS + i)->mark = (table->shown >> i & 1) != 0;
 }
@@ -59,6 +63,12 @@ static bool choose_setup(struct app *app, struct modal *modal, int index, int ke
     } else if (index == SETUP_MOUSE) {
         app->config.mouse = !terminal_mouse(app->terminal);
         terminal_set_mouse(app->terminal, app->config.mouse);
+    } else if (index == SETUP_REFRESH) {
+        const int count = sizeof refreshes / sizeof *refreshes;
+        int at = 0;
+        while (at < count && refreshes[at] <= app->config.refresh_ms)
+            at++;
+        app->config.refresh_ms = refreshes[at % count];
     } else {
         table->shown ^= 1u << (index - SETUP_COLUMNS);
         app->config.columns[table->ops->slot] = table->shown & ~table_automatic(table->ops);
@@ -105,11 +115,12 @@ void pick_setup(struct app *app)
     const bool ascii = terminal_is_ascii(app->terminal);
     struct modal *modal = picker_create("Setup", "Space or Enter changes it, kept at once  Esc leaves", choose_setup);
     add_themes(app, modal);
-    picker_add(modal, "ceilings in braille",
+    picker_add(modal, "curves in braille",
                ascii ? "not available: the screen is drawn in ASCII"
-                     : "of the roofline: finer, where the font has them",
+                     : "ceilings, steps, the edge of memory: finer, where the font has them",
                !ascii, 0);
     picker_add(modal, "mouse", "off leaves selecting text to the terminal", true, 0);
+    picker_add(modal, "", "how often figures are drawn anew; keys are answered at once", true, -1);
     if (table)
         add_columns(table, modal);
     mark_setup(app, modal);

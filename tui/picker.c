@@ -150,7 +150,12 @@ static char *copy(const char *text)
 
 struct modal *picker_create(const char *title, const char *hint, picker_choose *choose)
 {
-    static const struct modal_ops ops = {picker_draw, picker_key, picker_release};
+    static const struct modal_key picker_keys[] = {{"Enter", "Choose", KEY_CODE_ENTER},
+                                                   {"Esc", "Leave", KEY_CODE_ESCAPE},
+                                                   {"Up", "Up", KEY_CODE_UP},
+                                                   {"Down", "Down", KEY_CODE_DOWN},
+                                                   {0}};
+    static const struct modal_ops ops = {picker_draw, picker_key, picker_release, picker_keys};
     struct picker *picker = calloc(1, sizeof *picker);
     if (!picker)
         abort();
@@ -166,6 +171,13 @@ void picker_add(struct modal *modal, const char *label, const char *detail, bool
     struct picker *picker = (struct picker *)modal;
     const struct picker_item item = {copy(label), copy(detail), NULL, enabled, mark};
     vec_push(&picker->items, item);
+}
+
+void picker_label(struct modal *modal, int index, const char *label)
+{
+    struct picker_item *item = picker_item(modal, index);
+    free(item->label);
+    item->label = copy(label);
 }
 
 void picker_set_value(struct modal *modal, const char *value)

@@ -32,8 +32,9 @@ void plot_bars(const struct area *area, const double *heights, int count, enum s
 }
 
 void plot_stack(const struct area *area, const double *values, int columns, int kinds, double top, enum style first,
-                const wchar_t *glyphs)
+                const wchar_t *glyphs, bool braille)
 {
+    static const wchar_t quarters[] = {0x2800, 0x28c0, 0x28e4, 0x28f6, 0x28ff}; /* rows of dots from below */
     if (!(top > 0))
         return;
     for (int x = 0; x < columns && x < area->width; x++) {
@@ -52,7 +53,10 @@ void plot_stack(const struct area *area, const double *values, int columns, int 
                 below += column[kind++];
             const int eighths = sum >= high ? 8 : scale_to((sum - low) / (high - low), 8);
             if (eighths > 0)
-                area_put(area, y, x, (enum style)(first + kind), eighths >= 8 ? glyphs[kind] : 0x2580 + eighths);
+                area_put(area, y, x, (enum style)(first + kind),
+                         eighths >= 8 ? glyphs[kind]
+                         : braille    ? quarters[(eighths + 1) / 2]
+                                      : 0x2580 + eighths);
         }
     }
 }

@@ -15,8 +15,9 @@ void plot_bars(const struct area *area, const double *heights, int count, enum s
 
 /* One value stacked over another: values[column × kinds + kind], scaled so that `top` fills the height. */
 /* Whole cells are filled with `glyphs` [kind]. */
+/* With `braille` the edge is drawn in dots of a quarter of a cell. */
 void plot_stack(const struct area *area, const double *values, int columns, int kinds, double top, enum style first,
-                const wchar_t *glyphs);
+                const wchar_t *glyphs, bool braille);
 
 /* A picture of 2×4 dots a cell (braille) or one mark a cell, for curves and points. */
 struct dots {

@@ -38,6 +38,7 @@ void table_cell(const struct table *table, const void *context, size_t index, in
     const struct table_column *about = &table->ops->columns[column];
     out->text[0] = 0;
     out->style = STYLE_NORMAL;
+    out->width = table->width[column] > about->width ? table->width[column] : about->width;
     if (about->format && about->value) {
         char text[FORMAT_SIZE];
         const double value = about->value(context, index);
@@ -421,32 +422,6 @@ bool table_click(struct table *table, int y, int x, uint64_t now)
     return again;
 }
 
-/* Columns leave by priority until the rest fits; the flexible one keeps at least its minimum, and where names are long a tenth
- * of what the window has beyond 80 columns: a wide one shows whole names before it shows the last figures. */
-static int layout_columns(const struct table *table, int width, uint32_t *drawn)
-{
-    int least = table->ops->flexible_least ? table->ops->flexible_least : 12;
-    if (table->ops->long_names && width > 80)
-        least += (width - 80) / 10;
-    *drawn = table->shown;
-    for (;;) {
-        int used = 0, worst = -1, flexible = 0;
-        for (int i = 0; i < table->ops->column_count; i++) {
-            if (!(*drawn & 1u << i))
-                continue;
-            const struct table_column *column = &table->ops->columns[i];
-            used += (column->width ? column->width : least) + 1;
-            flexible += column->width == 0;
-            if (column->priority > 0 && (worst < 0 || column->priority >= table->ops->columns[worst].priority))
-                worst = i;
-        }
-        used -= 1;
-        if (used <= width || worst < 0)
-            return flexible && width > used ? least + (width - used) / flexible : least;
-        *drawn &= ~(1u << worst);
-    }
-}
-
 static void draw_title(const struct table *table, const struct area *area, int column, int x, int width)
 {
     const struct table_column *about = &table->ops->columns[column];
@@ -558,9 +533,11 @@ static void draw_row(const struct table *table, struct line *line, const struct 
 }
 
 /* The visible rows from their lines, of which those that are due are made anew. */
-static void draw_rows(struct table *table, const void *context, const struct area *area, uint32_t columns, const int *x,
-                      const int *width)
+static void draw_rows(struct table *table, const void *context, const struct area *area,
+                      const struct table_layout *layout)
 {
+    const uint32_t columns = layout->drawn;
+    const int *x = layout->x, *width = layout->width;
     size_t count = table->items.count - table->top;
     if (count > (size_t)table->page)
         count = (size_t)table->page;
@@ -569,7 +546,7 @@ static void draw_rows(struct table *table, const void *context, const struct are
     for (size_t row = 0; row < count; row++) {
         struct line *line = lines_place(&table->lines, row, items[row].id);
         const uint64_t version = table->ops->version ? table->ops->version(context, items[row].index) : 0;
-        if (table->refresh || !table->ops->version || line->columns != columns)
+        if (table->refresh || layout->changed || !table->ops->version || line->columns != columns)
             line->slow_at = line->shown_at = 0;
         line->stale = !line->shown_at || line->version != version;
     }
@@ -586,21 +563,17 @@ static void draw_rows(struct table *table, const void *context, const struct are
 
 void table_draw(struct table *table, const void *context, const struct area *area, const char *empty)
 {
-    uint32_t drawn;
-    int x[TABLE_COLUMNS_MAX] = {0}, width[TABLE_COLUMNS_MAX] = {0};
-    const int flexible = layout_columns(table, area->width, &drawn);
+    struct table_layout layout;
+    table_lay_out(table, context, area->width, &layout);
     area_fill(area, 0, 0, 1, area->width, STYLE_HEAD, L' ');
-    int at = 0;
     for (int column = 0; column < table->ops->column_count; column++) {
+        const int at = layout.x[column], width = layout.width[column];
         table->column_x[column] = -1;
-        if (!(drawn & 1u << column))
+        if (!(layout.drawn & 1u << column))
             continue;
-        x[column] = at;
-        width[column] = table->ops->columns[column].width ? table->ops->columns[column].width : flexible;
-        draw_title(table, area, column, at, width[column]);
+        draw_title(table, area, column, at, width);
         table->column_x[column] = area->x + at;
-        table->column_end[column] = area->x + at + width[column];
-        at += width[column] + 1;
+        table->column_end[column] = area->x + at + width;
     }
     table->head_y = area->y;
     table->body_y = area->y + 1;
@@ -618,7 +591,7 @@ void table_draw(struct table *table, const void *context, const struct area *are
         table->top = table->position - page + 1;
     if (table->top + page > table->items.count)
         table->top = table->items.count > page ? table->items.count - page : 0;
-    draw_rows(table, context, area, drawn, x, width);
+    draw_rows(table, context, area, &layout);
     table->refresh = false;
 }
 

@@ -11,6 +11,7 @@
 struct cell_text {
     char text[512];
     enum style style; /* STYLE_NORMAL unless the view says otherwise */
+    int width;        /* that the column has on the screen: for pictures */
 };
 
 enum column_flag {
@@ -18,7 +19,9 @@ enum column_flag {
     COLUMN_HIDDEN = 2,    /* unless chosen */
     COLUMN_AUTOMATIC = 4, /* the view shows it while there is something in it, and nobody else does */
     COLUMN_SLOW = 8,      /* costs a picture rather than a figure: made anew once a second at most */
+    COLUMN_WIDE = 16,     /* a picture: up to COLUMN_WIDEST columns where the window has room */
 };
+#define COLUMN_WIDEST 32
 
 typedef const char *format_function(char text[FORMAT_SIZE], double value);
 
@@ -87,6 +90,8 @@ struct table {
     int page;                                                       /* rows visible */
     int body_y, head_y;                                             /* where it was drawn, for the mouse */
     int column_x[TABLE_COLUMNS_MAX], column_end[TABLE_COLUMNS_MAX]; /* -1: not drawn */
+    int width[TABLE_COLUMNS_MAX];                                   /* as it was drawn last */
+    int name_need;                                                  /* columns of the longest name; 0: not known yet */
     int sort;
     bool ascending;
     uint32_t shown;      /* bit a column */
@@ -100,6 +105,14 @@ struct table {
     char filter[128], search[128];
     size_t total; /* rows before the filter */
 };
+
+/* Which columns are drawn, where and how wide (table_layout.c). */
+struct table_layout {
+    uint32_t drawn; /* bit a column */
+    int x[TABLE_COLUMNS_MAX], width[TABLE_COLUMNS_MAX];
+    bool changed; /* since the frame before */
+};
+void table_lay_out(struct table *table, const void *context, int width, struct table_layout *layout);
 
 #define TABLE_REST_NS 2000000000u
 #define TABLE_SORT_NS 1000000000u /* a live order changes once a second at most */

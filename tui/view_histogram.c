@@ -601,6 +601,7 @@ static bool histogram_command(struct app *app, void *opaque, enum command comman
         return true;
     case COMMAND_SPLIT:
         state->split = (enum split)((state->split + 1) % SPLIT_COUNT);
+        app_keep_choice(app, VIEW_HISTOGRAM, (int)state->split);
         state->top = 0;
         return true;
     case COMMAND_OPEN:
@@ -625,10 +626,11 @@ static bool histogram_click(struct app *app, void *opaque, int y, int x)
 
 static void histogram_init(struct app *app, void *opaque)
 {
-    (void)app;
-    ((struct histogram_state *)opaque)->cursor = -1;
-    ((struct histogram_state *)opaque)->per_column = 1;
-    ((struct histogram_state *)opaque)->column_width = 1;
+    struct histogram_state *state = opaque;
+    state->split = (enum split)app_kept_choice(app, VIEW_HISTOGRAM, SPLIT_COUNT);
+    state->cursor = -1;
+    state->per_column = 1;
+    state->column_width = 1;
 }
 
 const struct view_ops histogram_view = {

@@ -150,7 +150,7 @@ static void class_text(const void *context, size_t index, struct cell_text *out)
 static void spark_text(const void *context, size_t index, struct cell_text *out)
 {
     const struct kernel_row *row = row_at(context, index);
-    format_spark(out->text, sizeof out->text, row->sum.recent, row->sum.recent_count, SPARK_WIDTH);
+    format_spark(out->text, sizeof out->text, row->sum.recent, row->sum.recent_count, out->width);
     out->style = STYLE_BAR;
 }
 
@@ -204,7 +204,7 @@ static const struct table_column columns[COLUMNS_COUNT] = {
              "of collectives: bus bandwidth (nccl-tests') over their time, waiting for ranks included", 8, 7,
              COLUMN_AUTOMATIC | COLUMN_HIDDEN, bus_value, format_rate, NULL},
     [SPARK] = {"recent", "recent", "the last launches, oldest first, scaled to the longest", SPARK_WIDTH, 13,
-               COLUMN_LEFT | COLUMN_SLOW, NULL, NULL, spark_text},
+               COLUMN_LEFT | COLUMN_SLOW | COLUMN_WIDE, NULL, NULL, spark_text},
     [OP] = {"op", "op", "operation of the plan that it computes", 22, 18, COLUMN_LEFT | COLUMN_HIDDEN, NULL, NULL,
             op_text},
     [IPC] = {"ipc", "ins/cy", "instructions a cycle, counted", 6, 19, COLUMN_HIDDEN, ipc_value, format_ratio, NULL},
@@ -406,6 +406,7 @@ static bool kernels_command(struct app *app, void *state, enum command command)
         return true;
     case COMMAND_GROUP:
         app->focus.grouping = (enum grouping)((app->focus.grouping + 1) % GROUPING_COUNT);
+        app_keep_choice(app, VIEW_KERNELS, (int)app->focus.grouping);
         return true;
     case COMMAND_WINDOW:
         if (!app->session)

@@ -221,6 +221,7 @@ static void layers_init(struct app *app, void *state)
     table_init(&layers->table, &ops, NAME);
     layers->table.ascending = true;
     app_configure_table(app, &layers->table);
+    layers->blocks_apart = app_kept_choice(app, VIEW_LAYERS, 2);
 }
 
 static void layers_release(void *state)
@@ -446,6 +447,7 @@ static bool layers_command(struct app *app, void *state, enum command command)
         return true;
     case COMMAND_GROUP:
         toggle_blocks(app, layers);
+        app_keep_choice(app, VIEW_LAYERS, layers->blocks_apart);
         return true;
     default:
         return false;

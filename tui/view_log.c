@@ -34,13 +34,15 @@ static void run_text(const void *context, size_t index, struct cell_text *out)
 static void line_text(const void *context, size_t index, struct cell_text *out)
 {
     cell_string(out, line_at(context, index)->text);
-    out->style = line_at(context, index)->is_error ? STYLE_WARN : STYLE_NORMAL;
+    const struct log_line *line = line_at(context, index);
+    out->style = line->is_event ? STYLE_DIM : line->is_error ? STYLE_WARN : STYLE_NORMAL;
 }
 
 static const struct table_column columns[COLUMNS_COUNT] = {
     [TIME] = {"time", "time", "seconds since the first line", 9, 2, 0, NULL, NULL, time_text},
     [RUN] = {"run", "run", "run that printed it", 4, 1, 0, NULL, NULL, run_text},
-    [TEXT] = {"text", "text", "the line; what came on stderr is marked", 0, 0, COLUMN_LEFT, NULL, NULL, line_text},
+    [TEXT] = {"text", "text", "the line; what came on stderr is marked, what a run was at and for how long is dim", 0,
+              0, COLUMN_LEFT, NULL, NULL, line_text},
 };
 
 static const struct table_ops ops = {

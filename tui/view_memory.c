@@ -12,19 +12,40 @@ static const char *const mode_names[MODE_COUNT] = {"over the step", "saved by la
 #define BAR_WIDTH 20
 #define LEAST_NODES 8 /* that a picture zooms in to */
 
-enum layer_column { LAYER, LAYER_SAVED, LAYER_SHARE, LAYER_BAR, LAYER_PARAMETERS, LAYER_COLUMNS };
-enum tensor_column { TENSOR, TENSOR_KIND, TENSOR_BYTES, TENSOR_BAR, TENSOR_LAYER, TENSOR_COLUMNS };
+enum layer_column {
+    LAYER,
+    LAYER_SAVED,
+    LAYER_BASE,
+    LAYER_RATIO,
+    LAYER_SHARE,
+    LAYER_BAR,
+    LAYER_PARAMETERS,
+    LAYER_COLUMNS
+};
+enum tensor_column {
+    TENSOR,
+    TENSOR_KIND,
+    TENSOR_BYTES,
+    TENSOR_BASE,
+    TENSOR_RATIO,
+    TENSOR_BAR,
+    TENSOR_LAYER,
+    TENSOR_COLUMNS
+};
+#define COMPARED_LAYERS (1u << LAYER_BASE | 1u << LAYER_RATIO)
+#define COMPARED_TENSORS (1u << TENSOR_BASE | 1u << TENSOR_RATIO)
 
 struct memory {
     enum mode mode;
     struct table layers, tensors;
     VEC(int32_t) layer_rows;
     VEC(uint64_t) ids;
-    const struct report_cell *cell;
-    double cursor; /* 0 … 1 over the nodes */
+    const struct report_cell *cell, *base; /* base: what it is compared with; NULL */
+    double cursor;                         /* 0 … 1 over the nodes */
     int zoom;
     int first, last; /* nodes that are drawn */
     int plot_x, plot_width;
+    bool braille;
 };
 
 static const struct report_layer *layer_at(const void *context, size_t index)
@@ -43,6 +64,39 @@ static double saved_share(const void *context, size_t index)
     return saved_value(context, index) / known_or_nan(((const struct memory *)context)->cell->layers[0].saved_bytes);
 }
 
+/* What the module of the same path keeps in the baseline. */
+static double saved_base(const void *context, size_t index)
+{
+    const struct report_cell *base = ((const struct memory *)context)->base;
+    for (size_t i = 0; base && i < base->layer_count; i++)
+        if (strcmp(base->layers[i].path, layer_at(context, index)->path) == 0)
+            return known_or_nan(base->layers[i].saved_bytes);
+    return UNKNOWN_DOUBLE;
+}
+
+static double ratio_of(double own, double base)
+{
+    return base > 0 ? own / base : UNKNOWN_DOUBLE;
+}
+
+static void ratio_style(double ratio, struct cell_text *out)
+{
+    if (ratio > 1)
+        out->style = STYLE_BAD;
+    else if (ratio < 1)
+        out->style = STYLE_GOOD;
+}
+
+static double saved_ratio(const void *context, size_t index)
+{
+    return ratio_of(saved_value(context, index), saved_base(context, index));
+}
+
+static void saved_ratio_text(const void *context, size_t index, struct cell_text *out)
+{
+    ratio_style(saved_ratio(context, index), out);
+}
+
 static double parameters_value(const void *context, size_t index)
 {
     return known_or_nan(layer_at(context, index)->parameter_bytes);
@@ -56,7 +110,7 @@ static void layer_text(const void *context, size_t index, struct cell_text *out)
 
 static void saved_bar(const void *context, size_t index, struct cell_text *out)
 {
-    format_bar(out->text, sizeof out->text, saved_share(context, index), BAR_WIDTH);
+    format_bar(out->text, sizeof out->text, saved_share(context, index), out->width);
     out->style = (enum style)(STYLE_KIND + TENSOR_SAVED);
 }
 
@@ -64,8 +118,12 @@ static const struct table_column layer_columns[LAYER_COLUMNS] = {
     [LAYER] = {"layer", "layer", "module of the model", 0, 0, COLUMN_LEFT, NULL, NULL, layer_text},
     [LAYER_SAVED] = {"saved", "saved", "activations kept for backward, inclusive", 10, 1, 0, saved_value, format_bytes,
                      NULL},
+    [LAYER_BASE] = {"base", "base", "what the same module keeps in the baseline", 10, 1,
+                    COLUMN_AUTOMATIC | COLUMN_HIDDEN, saved_base, format_bytes, NULL},
+    [LAYER_RATIO] = {"ratio", "ratio", "saved over the baseline's", 6, 1, COLUMN_AUTOMATIC | COLUMN_HIDDEN, saved_ratio,
+                     format_ratio, saved_ratio_text},
     [LAYER_SHARE] = {"share", "%", "of all that is saved", 6, 2, 0, saved_share, format_percent, NULL},
-    [LAYER_BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 4, COLUMN_LEFT, NULL, NULL, saved_bar},
+    [LAYER_BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 4, COLUMN_LEFT | COLUMN_WIDE, NULL, NULL, saved_bar},
     [LAYER_PARAMETERS] = {"parameters", "params", "parameter memory, inclusive", 10, 3, 0, parameters_value,
                           format_bytes, NULL},
 };
@@ -78,6 +136,26 @@ static const struct report_tensor *tensor_at(const void *context, size_t index)
 static double bytes_value(const void *context, size_t index)
 {
     return (double)tensor_at(context, index)->bytes;
+}
+
+/* Of a tensor that is not among the baseline's largest nobody knows. */
+static double bytes_base(const void *context, size_t index)
+{
+    const struct report_cell *base = ((const struct memory *)context)->base;
+    for (size_t i = 0; base && i < base->memory.largest_count; i++)
+        if (strcmp(base->memory.largest[i].name, tensor_at(context, index)->name) == 0)
+            return (double)base->memory.largest[i].bytes;
+    return UNKNOWN_DOUBLE;
+}
+
+static double bytes_ratio(const void *context, size_t index)
+{
+    return ratio_of(bytes_value(context, index), bytes_base(context, index));
+}
+
+static void bytes_ratio_text(const void *context, size_t index, struct cell_text *out)
+{
+    ratio_style(bytes_ratio(context, index), out);
 }
 
 static void tensor_text(const void *context, size_t index, struct cell_text *out)
@@ -94,7 +172,7 @@ static void kind_text(const void *context, size_t index, struct cell_text *out)
 
 static void tensor_bar(const void *context, size_t index, struct cell_text *out)
 {
-    format_bar(out->text, sizeof out->text, bytes_value(context, index) / bytes_value(context, 0), BAR_WIDTH);
+    format_bar(out->text, sizeof out->text, bytes_value(context, index) / bytes_value(context, 0), out->width);
     out->style = (enum style)(STYLE_KIND + tensor_at(context, index)->kind);
 }
 
@@ -109,7 +187,11 @@ static const struct table_column tensor_columns[TENSOR_COLUMNS] = {
     [TENSOR] = {"tensor", "tensor", "name in the plan", 0, 0, COLUMN_LEFT, NULL, NULL, tensor_text},
     [TENSOR_KIND] = {"kind", "kind", "parameter, gradient, saved …", 15, 2, COLUMN_LEFT, NULL, NULL, kind_text},
     [TENSOR_BYTES] = {"bytes", "bytes", "size", 10, 1, 0, bytes_value, format_bytes, NULL},
-    [TENSOR_BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 4, COLUMN_LEFT, NULL, NULL, tensor_bar},
+    [TENSOR_BASE] = {"base", "base", "size of the same tensor in the baseline", 10, 1, COLUMN_AUTOMATIC | COLUMN_HIDDEN,
+                     bytes_base, format_bytes, NULL},
+    [TENSOR_RATIO] = {"ratio", "ratio", "size over the baseline's", 6, 1, COLUMN_AUTOMATIC | COLUMN_HIDDEN, bytes_ratio,
+                      format_ratio, bytes_ratio_text},
+    [TENSOR_BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 4, COLUMN_LEFT | COLUMN_WIDE, NULL, NULL, tensor_bar},
     [TENSOR_LAYER] = {"layer", "layer", "module that made it", 24, 3, COLUMN_LEFT, NULL, NULL, maker_text},
 };
 
@@ -133,6 +215,7 @@ static void memory_init(struct app *app, void *state)
     table_init(&memory->tensors, &tensor_ops, TENSOR);
     app_configure_table(app, &memory->layers);
     app_configure_table(app, &memory->tensors);
+    memory->mode = (enum mode)app_kept_choice(app, VIEW_MEMORY, MODE_COUNT);
     memory->cursor = 0.5;
 }
 
@@ -191,6 +274,11 @@ static int cursor_column(const struct memory *state)
     return x < 0 ? 0 : x >= state->plot_width ? state->plot_width - 1 : x;
 }
 
+static int legend_width(const struct memory *state)
+{
+    return state->base ? 49 : 39;
+}
+
 static void draw_legend(const struct memory *state, const struct area *area, int node)
 {
     const struct report_memory *memory = &state->cell->memory;
@@ -198,7 +286,11 @@ static void draw_legend(const struct memory *state, const struct area *area, int
     int y = 0;
     area_text(area, y, 2, -1, STYLE_HEAD, "category        ");
     area_text_right(area, y, 18, 10, STYLE_HEAD, "at cursor");
-    area_text_right(area, y++, 28, 10, STYLE_HEAD, "highest");
+    area_text_right(area, y, 28, 10, STYLE_HEAD, "highest");
+    const struct report_memory *base = state->base ? &state->base->memory : NULL;
+    if (base)
+        area_text_right(area, y, 38, 10, STYLE_HEAD, "base");
+    y++;
     for (int kind = TENSOR_KIND_COUNT - 1; kind >= 0 && y < area->height; kind--) {
         if (!memory->by_kind[kind])
             continue;
@@ -206,17 +298,25 @@ static void draw_legend(const struct memory *state, const struct area *area, int
         area_text(area, y, 2, 16, STYLE_NORMAL, tensor_kind_name((enum tensor_kind)kind));
         area_text_right(area, y, 18, 10, STYLE_NORMAL,
                         format_bytes(at, (double)memory->curve[(size_t)node * TENSOR_KIND_COUNT + (size_t)kind]));
-        area_text_right(area, y++, 28, 10, STYLE_DIM, format_bytes(highest, (double)memory->by_kind[kind]));
+        area_text_right(area, y, 28, 10, STYLE_DIM, format_bytes(highest, (double)memory->by_kind[kind]));
+        if (base)
+            area_text_right(area, y, 38, 10, STYLE_DIM, format_bytes(highest, (double)base->by_kind[kind]));
+        y++;
     }
     area_text(area, y, 2, 16, STYLE_BOLD, "live");
     area_text_right(area, y, 18, 10, STYLE_BOLD, format_bytes(at, (double)node_sum(memory, node)));
-    area_text_right(area, y++, 28, 10, STYLE_BOLD, format_bytes(highest, known_or_nan(memory->planned_peak_live)));
+    area_text_right(area, y, 28, 10, STYLE_BOLD, format_bytes(highest, known_or_nan(memory->planned_peak_live)));
+    if (base)
+        area_text_right(area, y, 38, 10, STYLE_BOLD, format_bytes(highest, known_or_nan(base->planned_peak_live)));
+    y++;
     area_text(area, y, 2, 16, STYLE_NORMAL, "arena + work");
     area_text_right(area, y++, 28, 10, STYLE_NORMAL,
                     format_bytes(highest, known_or_nan(memory->planned_total) +
                                               (is_known_u64(memory->workspace) ? (double)memory->workspace : 0)));
     area_text(area, y, 2, 16, STYLE_NORMAL, "resident (meas.)");
     area_text_right(area, y, 28, 10, STYLE_NORMAL, format_bytes(highest, known_or_nan(memory->resident_peak)));
+    if (base)
+        area_text_right(area, y, 38, 10, STYLE_NORMAL, format_bytes(highest, known_or_nan(base->resident_peak)));
 }
 
 /* Where each phase begins, under the picture. */
@@ -240,7 +340,8 @@ static void draw_curve(struct memory *state, const struct area *area)
     const bool wide = area->width >= 96;
     const int axis = 10;
     char text[FORMAT_SIZE];
-    const struct area plot = area_part(area, 1, axis, area->height - 4, area->width - axis - (wide ? 41 : 1));
+    const struct area plot =
+        area_part(area, 1, axis, area->height - 4, area->width - axis - (wide ? legend_width(state) + 2 : 1));
     state->plot_width = plot.width < 1024 ? plot.width : 1024;
     state->plot_x = plot.x;
     choose_nodes(state);
@@ -259,7 +360,8 @@ static void draw_curve(struct memory *state, const struct area *area)
     wchar_t glyphs[TENSOR_KIND_COUNT];
     for (int kind = 0; kind < TENSOR_KIND_COUNT; kind++)
         glyphs[kind] = kind_shade((enum tensor_kind)kind, area->canvas->ascii);
-    plot_stack(&plot, values, state->plot_width, TENSOR_KIND_COUNT, top, (enum style)STYLE_KIND, glyphs);
+    plot_stack(&plot, values, state->plot_width, TENSOR_KIND_COUNT, top, (enum style)STYLE_KIND, glyphs,
+               state->braille && !area->canvas->ascii);
     free(values);
     const int cursor = cursor_column(state);
     const int node = scale_to(state->cursor, memory->curve_count - 1);
@@ -273,7 +375,8 @@ static void draw_curve(struct memory *state, const struct area *area)
     area_printf(area, 0, 0, STYLE_NORMAL, "node %d of %d, %s live; planned peak %s", node + 1, memory->curve_count,
                 format_bytes(text, (double)node_sum(memory, node)), memory->peak_at ? memory->peak_at : "n/a");
     if (wide) {
-        const struct area legend = area_part(area, 1, area->width - 39, area->height - 2, 39);
+        const struct area legend =
+            area_part(area, 1, area->width - legend_width(state), area->height - 2, legend_width(state));
         draw_legend(state, &legend, node);
         return;
     }
@@ -325,6 +428,12 @@ static void memory_update(struct app *app, void *opaque)
 {
     struct memory *state = opaque;
     state->cell = app_cell(app);
+    state->base = app->focus.compare && app->baseline != NO_RUN ? app_find_cell(app, app->baseline) : NULL;
+    if (state->base == state->cell)
+        state->base = NULL;
+    state->layers.shown = state->base ? state->layers.shown | COMPARED_LAYERS : state->layers.shown & ~COMPARED_LAYERS;
+    state->tensors.shown =
+        state->base ? state->tensors.shown | COMPARED_TENSORS : state->tensors.shown & ~COMPARED_TENSORS;
     if (state->mode == MODE_LAYERS)
         update_layers(app, state);
     else if (state->mode == MODE_TENSORS)
@@ -334,6 +443,7 @@ static void memory_update(struct app *app, void *opaque)
 static void memory_draw(struct app *app, void *opaque, const struct area *area)
 {
     struct memory *state = opaque;
+    state->braille = app->config.braille;
     const char *none = cell_has_none(app, state->cell, "memory");
     if (!state->cell)
         area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM, none);
@@ -376,6 +486,7 @@ static bool memory_command(struct app *app, void *opaque, enum command command)
     case COMMAND_MODE:
     case COMMAND_OPEN:
         state->mode = (enum mode)((state->mode + 1) % MODE_COUNT);
+        app_keep_choice(app, VIEW_MEMORY, (int)state->mode);
         memory_update(app, state);
         return true;
     case COMMAND_LEFT:

@@ -139,6 +139,7 @@ static void roofline_init(struct app *app, void *opaque)
 {
     struct roofline *state = opaque;
     table_init(&state->table, &ops, GAIN);
+    state->layers = app_kept_choice(app, VIEW_ROOFLINE, 2);
     app_configure_table(app, &state->table);
 }
 
@@ -258,33 +259,79 @@ static void draw_counted(const struct roofline *state, const struct scale *scale
         area_put(plot, scale_to(1 - y, plot->height - 1), scale_to(x, plot->width - 1), STYLE_CURSOR, 0x25c7);
 }
 
+#define LABELS 12
+#define LABEL_WIDTH 26
+
+/* Where a point is drawn; false: it has no place. */
+static bool point_cell(const struct kernel_row *row, const struct scale *scale, const struct area *plot, int *line,
+                       int *column)
+{
+    double x, y;
+    if (!point_of(row, &x, &y))
+        return false;
+    *column = scale_to(place(x, scale->x_low, scale->x_high), plot->width - 1);
+    *line = scale_to(1 - place(y, scale->y_low, scale->y_high), plot->height - 1);
+    return true;
+}
+
+/* True when nothing is drawn there, nor right beside it. */
+static bool is_free(const struct area *plot, int line, int column, int width)
+{
+    if (line < 0 || line >= plot->height || column < 0 || column + width > plot->width)
+        return false;
+    const struct glyph *row = area_row(plot, line);
+    for (int x = column > 0 ? column - 1 : 0; x < column + width + 1 && x < plot->width; x++)
+        if (row[x].base != L' ')
+            return false;
+    return true;
+}
+
+/* Beside its point, else above or below it; not at all where there is no room. */
+static bool put_label(const struct area *plot, int line, int column, enum style style, const char *text, bool must)
+{
+    const int all = text_columns(text, plot->canvas->ascii), most = must ? plot->width : LABEL_WIDTH;
+    const int width = all < most ? all : most;
+    const struct {
+        int line, column;
+    } tries[] = {{line, column + 2},     {line, column - 1 - width}, {line - 1, column + 1},
+                 {line + 1, column + 1}, {line - 1, column - width}, {line + 1, column - width}};
+    for (size_t i = 0; i < sizeof tries / sizeof *tries; i++)
+        if (is_free(plot, tries[i].line, tries[i].column, width)) {
+            area_text_ends(plot, tries[i].line, tries[i].column, width, style, text, NULL);
+            return true;
+        }
+    if (must) {
+        const int right = column + 2, left = column - 1 - width;
+        area_text_fit(plot, line,
+                      right + width < plot->width || column < plot->width / 2 ? right
+                      : left < 0                                              ? 0
+                                                                              : left,
+                      width, style, text);
+    }
+    return must;
+}
+
+/* The selected point last, so that none lies over it; its name in any case, and those of the list's first where there is room. */
 static void draw_points(const struct roofline *state, const struct scale *scale, const struct area *plot)
 {
     size_t selected = SIZE_MAX;
-    double x, y;
+    int line, column, labels = 0;
     table_selected(&state->table, &selected);
-    /* The selected one last, so that none lies over it. */
-    for (size_t i = 0; i <= state->rows.count; i++) {
-        const size_t index = i < state->rows.count ? i : selected;
-        if (index == SIZE_MAX || (i < state->rows.count && index == selected) ||
-            !point_of(&state->rows.items[index], &x, &y))
-            continue;
-        const struct kernel_row *row = &state->rows.items[index];
-        const int column = scale_to(place(x, scale->x_low, scale->x_high), plot->width - 1);
-        const int line = scale_to(1 - place(y, scale->y_low, scale->y_high), plot->height - 1);
-        const enum style style = row->phase < 0 ? STYLE_NORMAL : (enum style)(STYLE_PHASE + row->phase);
-        if (index != selected) {
-            area_put(plot, line, column, style, 0x25cf);
-            continue;
-        }
+    for (size_t i = 0; i < state->rows.count; i++) {
+        const struct kernel_row *row = &state->rows.items[i];
+        if (i != selected && point_cell(row, scale, plot, &line, &column))
+            area_put(plot, line, column, row->phase < 0 ? STYLE_NORMAL : (enum style)(STYLE_PHASE + row->phase),
+                     0x25cf);
+    }
+    if (selected != SIZE_MAX && point_cell(&state->rows.items[selected], scale, plot, &line, &column)) {
         area_put(plot, line, column, STYLE_CURSOR, 0x25c6);
-        draw_counted(state, scale, plot, row);
-        const int columns_used = text_columns(row->sum.name, plot->canvas->ascii);
-        area_text_fit(plot, line,
-                      column + 2 + columns_used < plot->width || column < plot->width / 2 ? column + 2
-                      : column - 1 - columns_used < 0                                     ? 0
-                                                                                          : column - 1 - columns_used,
-                      columns_used < plot->width ? columns_used : plot->width, STYLE_BOLD, row->sum.name);
+        draw_counted(state, scale, plot, &state->rows.items[selected]);
+        put_label(plot, line, column, STYLE_BOLD, state->rows.items[selected].sum.name, true);
+    }
+    for (size_t i = 0; i < state->table.items.count && labels < LABELS; i++) {
+        const size_t index = state->table.items.items[i].index;
+        if (index != selected && point_cell(&state->rows.items[index], scale, plot, &line, &column))
+            labels += put_label(plot, line, column, STYLE_DIM, state->rows.items[index].sum.name, false);
     }
 }
 
@@ -408,6 +455,7 @@ static bool roofline_command(struct app *app, void *opaque, enum command command
     size_t index;
     if (command == COMMAND_GROUP) {
         state->layers = !state->layers;
+        app_keep_choice(app, VIEW_ROOFLINE, state->layers);
         return true;
     }
     if (command != COMMAND_OPEN)

@@ -420,17 +420,19 @@ static void runs_draw(struct app *app, void *state, const struct area *area)
     height = height > most && area->height - most >= ANSWER_LEAST_HEIGHT ? most : height;
     /* In a low window the answer is a line each of phases, modules and kernels, without one between it and the list. */
     const bool low = area->height - height - 1 < ANSWER_LEAST_HEIGHT;
+    /* The verdict above them, where that hides no run. */
+    const int answer_lines = rows + ANSWER_LINES <= area->height ? ANSWER_LINES : ANSWER_LINES - 1;
     if (low && !answer_any(runs->answer))
         height = area->height;
     else if (low)
-        height = rows < area->height - ANSWER_LINES ? rows : area->height - ANSWER_LINES;
+        height = rows < area->height - answer_lines ? rows : area->height - answer_lines;
     const struct area list = area_part(area, 0, 0, height - has_reason, area->width);
     table_draw(&runs->table, runs, &list, cell_has_none(app, NULL, "runs"));
     if (has_reason) {
         const int x = area_printf(area, height - 1, 0, STYLE_BOLD, "run %u: ", runs->rows.items[index].cell->run_id);
         area_text_fit(area, height - 1, x, area->width - x, STYLE_WARN, reason);
     }
-    const int gap = low && height + 1 + ANSWER_LINES > area->height ? 0 : 1;
+    const int gap = low && height + 1 + answer_lines > area->height ? 0 : 1;
     int top = height + gap;
     const int ranks = any ? rank_table_height(runs->rows.items[index].cell) : 0;
     if (!low && ranks && area->height - top - ranks - 1 >= ANSWER_LEAST_HEIGHT) {

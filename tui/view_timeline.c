@@ -641,6 +641,7 @@ static bool timeline_command(struct app *app, void *opaque, enum command command
         return true;
     case COMMAND_MODE:
         timeline->by_class = !timeline->by_class;
+        app_keep_choice(app, VIEW_TIMELINE, timeline->by_class);
         return true;
     default:
         return false;
@@ -662,7 +663,7 @@ static bool timeline_click(struct app *app, void *opaque, int y, int x)
 static void timeline_init(struct app *app, void *opaque)
 {
     struct timeline *timeline = opaque;
-    (void)app;
+    timeline->by_class = app_kept_choice(app, VIEW_TIMELINE, 2);
     timeline->run = NO_RUN;
     timeline->pass = NO_PASS;
     timeline->at_end = true;

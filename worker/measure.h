@@ -22,6 +22,8 @@ struct worker {
     uint64_t resident_base;
     uint64_t told;              /* when memory, telemetry and the machine's load were sent last */
     struct machine_ticks began; /* of the machine, when the run did */
+    const char *progress_of;    /* what prepare said that it is at, */
+    uint64_t progress_at;       /* and when the front was told of it last */
     uint32_t step_id;
     bool stopped;
     struct error rank_error; /* why the ranks could not agree on the next step */

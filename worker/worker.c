@@ -236,9 +236,24 @@ static bool open_counters(struct worker *worker, struct error *error)
     return true;
 }
 
+#define PROGRESS_NS 100000000u
+
+/* A device that is made ready says how far it is; ten times a second is often enough. */
+static void tell_progress(void *context, const char *what, int done, int total)
+{
+    struct worker *worker = context;
+    const uint64_t now = clock_now();
+    const bool same = worker->progress_of && strcmp(worker->progress_of, what) == 0;
+    if (same && done < total && now - worker->progress_at < PROGRESS_NS)
+        return;
+    worker->progress_of = what;
+    worker->progress_at = now;
+    reporter_activity(&worker->reporter, "preparing: %s %d/%d", what, done, total);
+}
+
 static bool prepare(struct worker *worker, const char *cache_folder, struct error *error)
 {
-    reporter_activity(&worker->reporter, "preparing");
+    reporter_activity(&worker->reporter, "preparing: memory and kernels");
     if (!probe_init(&worker->probe, worker->ring, &worker->reporter, worker->plan, error))
         return false;
     worker->probe.watch = &worker->watch;
@@ -251,6 +266,8 @@ static bool prepare(struct worker *worker, const char *cache_folder, struct erro
                                             .communicator = worker->communicator,
                                             .threads = pool_threads(worker),
                                             .cache_folder = cache_folder[0] ? cache_folder : NULL,
+                                            .progress = tell_progress,
+                                            .progress_context = worker,
                                             .probe = profiled ? &worker->probe.probe : NULL,
                                             .counters = worker->cell.counters == COUNTERS_ON};
     struct prepare_report report = {0};

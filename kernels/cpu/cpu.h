@@ -154,10 +154,10 @@ void cpu_gemm_run(const struct cpu_blas *blas, const struct cpu_isa *isa, enum g
 /* The product that a linear node stands for. */
 struct gemm cpu_gemm_of(const struct program *program, const struct node *node);
 
-/* gemm_choice.c: times every shape of the plan's linear layers that cache_folder (NULL: none) does not know yet, sets
+/* gemm_choice.c: times every shape of the plan's linear layers that options->cache_folder (NULL: none) does not know yet, sets
  * their steps' choices and keeps them in the folder, so that a second run makes the same bits; notes in the report.
  * `budget_ns` bounds the timing. */
-bool cpu_gemm_choose(struct program *program, const char *cache_folder, uint64_t budget_ns,
+bool cpu_gemm_choose(struct program *program, const struct prepare_options *options, uint64_t budget_ns,
                      struct prepare_report *report, struct error *error);
 const char *cpu_gemm_choice_name(enum gemm_choice choice);
 

@@ -241,9 +241,31 @@ static size_t unknown_bytes(struct book *book, const struct program *program)
     return floats * sizeof(float);
 }
 
-bool cpu_gemm_choose(struct program *program, const char *cache_folder, uint64_t budget_ns,
+/* Linear layers whose shape is not known yet, one of each. */
+static int unknown_shapes(struct book *book, const struct program *program)
+{
+    const struct plan *plan = program->plan;
+    int count = 0;
+    for (int32_t i = 0; i < plan->node_count; i++) {
+        if (!is_linear(plan->nodes[i].op))
+            continue;
+        const struct gemm g = cpu_gemm_of(program, &plan->nodes[i]);
+        bool before = book_find(book, plan->nodes[i].op, &g) != NULL;
+        for (int32_t k = 0; k < i && !before; k++) {
+            if (plan->nodes[k].op != plan->nodes[i].op)
+                continue;
+            const struct gemm other = cpu_gemm_of(program, &plan->nodes[k]);
+            before = other.m == g.m && other.n == g.n && other.k == g.k;
+        }
+        count += !before;
+    }
+    return count;
+}
+
+bool cpu_gemm_choose(struct program *program, const struct prepare_options *options, uint64_t budget_ns,
                      struct prepare_report *report, struct error *error)
 {
+    const char *cache_folder = options ? options->cache_folder : NULL;
     const struct plan *plan = program->plan;
     struct book book = {0};
     struct error failure = {0};
@@ -263,10 +285,13 @@ bool cpu_gemm_choose(struct program *program, const char *cache_folder, uint64_t
     if (memory)
         cpu_memory_touch(memory, bytes, program->threads);
     bool any = false;
+    const int shapes = memory && options && options->progress ? unknown_shapes(&book, program) : 0;
     const uint64_t deadline = clock_now() + budget_ns;
     for (int32_t i = 0; i < plan->node_count; i++) {
         if (!is_linear(plan->nodes[i].op))
             continue;
+        if (shapes)
+            prepare_progress(options, "timing products", (int)book.timed, shapes);
         struct known *known = book_learn(&book, program, &plan->nodes[i], memory, deadline);
         program->steps[i].gemm = (enum gemm_choice)known->choice;
         known->used = any = true;

@@ -274,7 +274,7 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
     /* Before the arena: what the timing needs for a moment is not on top of it. Eager's linear layers take the fastest GEMM
      * too, one kernel an op as before: only what compile mode adds counts as compile time. */
     const uint64_t start = clock_now();
-    if (!cpu_gemm_choose(program, options ? options->cache_folder : NULL, CHOICE_BUDGET_NS, report, error))
+    if (!cpu_gemm_choose(program, options, CHOICE_BUDGET_NS, report, error))
         goto fail;
     if (options && options->compile)
         report->compile_ns = clock_now() - start;

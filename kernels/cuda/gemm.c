@@ -337,7 +337,8 @@ static void cache_store(struct program *program, const struct cuda_gemm *gemm, s
     choice_cache_add(cache, SUBJECT, &question, sizeof question, &answer, sizeof answer);
 }
 
-bool cuda_gemm_choose(struct program *program, struct choice_cache *cache, struct error *error)
+bool cuda_gemm_choose(struct program *program, const struct prepare_options *options, struct choice_cache *cache,
+                      struct error *error)
 {
     struct device *device = program->device;
     for (int32_t i = 0; i < program->gemms.count; ++i)
@@ -347,6 +348,8 @@ bool cuda_gemm_choose(struct program *program, struct choice_cache *cache, struc
         struct cuda_gemm *gemm = &program->gemms.items[i];
         if (gemm->chosen || (cache && cache_apply(program, gemm, cache)))
             continue;
+        if (cache)
+            prepare_progress(options, "timing products", i, program->gemms.count);
         if (cache ? !gemm_measure(program, i, error)
                   : !cuda_gemm_make(device, gemm, program->gemm_workspace_bytes, error))
             return false;

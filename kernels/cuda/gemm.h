@@ -56,7 +56,9 @@ int32_t cuda_gemm_find(struct cuda_gemm_set *set, const struct cuda_gemm_shape *
 
 /* Makes descriptors and chooses algorithms for the whole set: with a cache, what it knows, else by timing the top heuristics on
  * the program's own operands, which overwrites the products' outputs; without one (NULL), the first heuristic. */
-bool cuda_gemm_choose(struct program *program, struct choice_cache *cache, struct error *error);
+struct prepare_options;
+bool cuda_gemm_choose(struct program *program, const struct prepare_options *options, struct choice_cache *cache,
+                      struct error *error);
 
 /* The first of the product's sizes that lie along memory in an operand and are no whole pieces of 16 bytes, 0 when there is none:
  * such products take kernels without aligned loads, which are several times as slow. */

@@ -128,7 +128,7 @@ struct build_queue {
     const struct cuda_build_options *options;
     char folder[512]; /* "" without a cache */
     pthread_mutex_t lock;
-    int next, count;
+    int next, done, count;
     bool failed;
     struct error error;
 };
@@ -171,7 +171,13 @@ static void *build_thread(void *argument)
                 queue->error = error;
             queue->failed = true;
             pthread_mutex_unlock(&queue->lock);
+            continue;
         }
+        pthread_mutex_lock(&queue->lock);
+        queue->done++;
+        if (queue->options->preparing)
+            prepare_progress(queue->options->preparing, "building kernels", queue->done, queue->count);
+        pthread_mutex_unlock(&queue->lock);
     }
 }
 

@@ -4,6 +4,7 @@
 #include "base/arena.h"
 #include "base/error.h"
 #include "kernels/cuda/cuda_libraries.h"
+#include "kernels/device.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -30,11 +31,12 @@ struct cuda_build {
 #define CUDA_BUILD_KEPT ((uint64_t)256 << 20) /* bytes of images that the cache holds: those used last */
 
 struct cuda_build_options {
-    int architecture;         /* 90 */
-    const char *cache_folder; /* NULL: none */
-    int threads;              /* builds at a time; 0: one a core, at most 8 */
-    bool report_resources;    /* registers and spills of each kernel into the log; skips the cache */
-    size_t *dropped;          /* gets how many of the cache's oldest images made room; may be NULL */
+    int architecture;                        /* 90 */
+    const char *cache_folder;                /* NULL: none */
+    int threads;                             /* builds at a time; 0: one a core, at most 8 */
+    const struct prepare_options *preparing; /* is told how many are built; NULL */
+    bool report_resources;                   /* registers and spills of each kernel into the log; skips the cache */
+    size_t *dropped;                         /* gets how many of the cache's oldest images made room; may be NULL */
 };
 
 /* Builds all images that are not there yet, from the cache or by NVRTC in parallel. An error names the file, its

@@ -206,10 +206,11 @@ static void choices_open(struct choice_cache *cache, const struct device *device
 
 /* What compile mode adds once memory is there: algorithms timed, each kernel run once so that its code is loaded, and the
  * captured graphs. */
-static bool tune(struct program *program, struct choice_cache *cache, struct error *error)
+static bool tune(struct program *program, const struct prepare_options *options, struct choice_cache *cache,
+                 struct error *error)
 {
     struct device *device = program->device;
-    if (!cuda_arena_fill(program, error) || !cuda_gemm_choose(program, cache, error) ||
+    if (!cuda_arena_fill(program, error) || !cuda_gemm_choose(program, options, cache, error) ||
         !CUDA_OK(device, cuStreamSynchronize(device->stream), error))
         return false;
     products_trim(program);
@@ -345,6 +346,7 @@ bool cuda_program_load(struct program *program, const struct prepare_options *op
         return false;
     struct cuda_build_options build = {.architecture = device->architecture,
                                        .cache_folder = options->cache_folder,
+                                       .preparing = options,
                                        .dropped = &program->builds_dropped};
     return cuda_build_all(&device->libraries, program->builds, program->build_count, &build, error) &&
            launches_resolve(program, error);
@@ -410,8 +412,8 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
     profiler_ns = clock_now() - opening;
     if (!cuda_program_load(program, options, scratch, side, own, report, error))
         goto failed;
-    if (options->compile ? !tune(program, &choices, error) || !cuda_schedule(program, &choices, error)
-                         : !cuda_gemm_choose(program, NULL, error))
+    if (options->compile ? !tune(program, options, &choices, error) || !cuda_schedule(program, &choices, error)
+                         : !cuda_gemm_choose(program, options, NULL, error))
         goto failed;
     if (!CUDA_OK(device, cuMemsetD8Async(program->arena, 0, program->arena_bytes, device->stream), error) ||
         !CUDA_OK(device, cuMemsetD8Async(program->workspace, 0, program->workspace_bytes, device->stream), error) ||

@@ -90,6 +90,17 @@ code 0 "did you mean 8?" run p.yaml --dry-run --d-ff 1
 code 3 "begins with 0" run "$2/tests/profiles/inputs/y-octal-010.yaml" --dry-run
 code 0 "2 cells" run "$2/tests/profiles/inputs/y-boolean-True.yaml" --dry-run
 code 0 "1 cell" run "$2/tests/profiles/inputs/y-bom.yaml" --dry-run
+# The kernels' CSV has a row a kernel, all with as many fields as the head (names hold no comma here).
+"$steptop" run p.yaml -B -q -o kernels.yaml > /dev/null 2>&1
+"$steptop" report kernels.yaml --format kernels > kernels.csv || bad=1
+[ "$(tr -d '\r' < kernels.csv | awk -F, '{print NF}' | sort -u | wc -l)" = 1 ] && [ "$(wc -l < kernels.csv)" -gt 5 ] || {
+    echo "the kernels' CSV is not one table"
+    bad=1
+}
+# A click on a head of the HTML report's tables sorts by its column.
+if command -v node > /dev/null; then
+    "$steptop" report kernels.yaml --format html > sorted.html && node "$2/tests/report/html_sort.js" sorted.html || bad=1
+fi
 # Each command that the handout's answers name is one that can be given.
 "$steptop" report q.yaml --handout > handout || bad=1
 grep -o '`steptop run [^`]*`' handout | tr -d '`' | sort -u | sed 's/ -o report.yaml//; s/^steptop //' > commands

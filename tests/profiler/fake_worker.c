@@ -229,6 +229,18 @@ static int behave(const char *way, const struct cell *cell)
     } else if (strcmp(way, "abort") == 0) {
         fprintf(stderr, "steptop: out of memory: 7 items of 8 bytes\n");
         crash_with(SIGABRT);
+    } else if (strcmp(way, "stages") == 0) {
+        static const char *const said[] = {"opening cpu",
+                                           "preparing: timing products 1/3",
+                                           "preparing: timing products 3/3",
+                                           "preparing: building kernels 2/2",
+                                           "fwd warm-up 1/1",
+                                           "fwd 1/2",
+                                           "train_step 1/2 profiled",
+                                           "fwd 2/2"};
+        for (size_t i = 0; i < sizeof said / sizeof *said; i++)
+            say(MESSAGE_ACTIVITY, said[i], strlen(said[i]));
+        say_end(STATUS_OK, "");
     } else if (strcmp(way, "deaf") == 0) {
         say(MESSAGE_ACTIVITY, "deaf", 4);
         push_many(ring, 5);

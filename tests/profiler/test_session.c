@@ -63,16 +63,38 @@ static void a_good_worker(void **state)
     aggregate_counts(run_lead(run)->aggregate, &counts);
     assert_int_equal(counts.records, 1000);
     assert_int_equal(counts.lost + counts.invalid, 0);
-    assert_int_equal(session_log_count(session), 2);
     bool out = false, err = false;
-    for (size_t i = 0; i < 2; i++) {
+    size_t printed = 0;
+    for (size_t i = 0; i < session_log_count(session); i++) {
         const struct log_line *line = session_log(session, i);
+        printed += !line->is_event;
         out |= !line->is_error && strcmp(line->text, "to the output") == 0;
         err |= line->is_error && strcmp(line->text, "to the errors, without an end") == 0;
     }
     assert_true(out && err);
+    assert_int_equal(printed, 2);
+    const struct log_line *last = session_log(session, session_log_count(session) - 1);
+    assert_true(last->is_event && !last->is_error && strncmp(last->text, "ok after ", 9) == 0);
     assert_int_equal(run_lead(run)->process, 0);
     assert_true(run->ended > run->started);
+    session_free(session);
+}
+
+/* What a run was at goes to the log with its time, once each, however often it said how far it was; steps are one thing. */
+static void stages_are_events(void **state)
+{
+    (void)state;
+    struct session *session;
+    const struct run *run = run_of(&session, "stages", NULL);
+    assert_int_equal(run->status, STATUS_OK);
+    static const char *const events[] = {
+        "opening cpu: ", "preparing: timing products: ", "preparing: building kernels: ", "steps: ", "ok after "};
+    assert_int_equal(session_log_count(session), sizeof events / sizeof *events);
+    for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
+        assert_true(session_log(session, i)->is_event);
+        if (strncmp(session_log(session, i)->text, events[i], strlen(events[i])) != 0)
+            fail_msg("'%s' is not '%s…'", session_log(session, i)->text, events[i]);
+    }
     session_free(session);
 }
 
@@ -278,10 +300,11 @@ static void output_is_bounded(void **state)
     assert_int_equal(run->status, STATUS_OK);
     const size_t count = session_log_count(session);
     assert_int_equal(count, LOG_LINES);
-    assert_string_equal(session_log(session, count - 1)->text, "the ?[1mlast");
-    assert_int_equal(strlen(session_log(session, count - 2)->text), LOG_LINE_MAX);
-    assert_string_equal(session_log(session, count - 3)->text, "line 29999");
-    assert_string_equal(session_log(session, 0)->text, "line 20002");
+    assert_true(session_log(session, count - 1)->is_event);
+    assert_string_equal(session_log(session, count - 2)->text, "the ?[1mlast");
+    assert_int_equal(strlen(session_log(session, count - 3)->text), LOG_LINE_MAX);
+    assert_string_equal(session_log(session, count - 4)->text, "line 29999");
+    assert_string_equal(session_log(session, 0)->text, "line 20003");
     assert_null(session_log(session, count));
     session_free(session);
 }
@@ -386,6 +409,7 @@ int main(int argc, char **argv)
         _exit(fake_worker());
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_good_worker),
+        cmocka_unit_test(stages_are_events),
         cmocka_unit_test(bad_workers),
         cmocka_unit_test(a_program_that_is_not_there),
         cmocka_unit_test(stops_a_deaf_worker),

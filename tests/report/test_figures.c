@@ -526,6 +526,15 @@ static void test_handout(void **state)
     report_handout(&report, true, &text);
     has(text.text, "question,cell,figure,value,unit\r\n2.1.3 b,");
     has(text.text, ",,not in this report; it takes,");
+    /* The residual stream of tiny is 4 · 256 · 256 floats; a block's parameters are 1.5 MiB, and so are its gradients. */
+    has(text.text, "\r\n2.1.6 e,");
+    has(text.text, ",layers.0 keeps for backward (modelled),");
+    has(text.text, ",gradients of layers.0 (modelled),");
+    has(text.text, "\r\n2.1.6 f,");
+    size_t rows = 0;
+    for (const char *row = strstr(text.text, "\r\n2.1.6 f,"); row; row = strstr(row + 2, "\r\n2.1.6 f,"))
+        rows++;
+    assert_int_equal(rows % 7, 0); /* what is kept, the gradients, five modules */
     strbuf_release(&text);
     report_free(&report);
 }

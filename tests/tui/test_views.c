@@ -242,6 +242,7 @@ static void run_goes_on(struct session *session, struct run *run, uint32_t first
 /* All lines but the one that counts what waits. */
 static char *without_badge(struct app *app)
 {
+    app->message_until = 0; /* settings cannot be kept here, and that is said for some seconds */
     char *text = view_text(app, 40, 160), *badge = strstr(text, " PAUSED ");
     assert_non_null(badge);
     char *end = strchr(badge, '\n');
@@ -766,10 +767,15 @@ static void test_footer(void **state)
     app_key(app, KEY_CODE_MOUSE, &click);
     view_expect(app, "Keys ");
     view_type(app, "G");
-    view_expect(app, "What the columns say");
+    view_expect(app, "Columns of Layers");
+    view_expect(app, "EscClose");
+    /* What lies on top has the footer, and its keys are clicked like others. */
+    view_expect_not(app, "EnterOpen");
     free(screen);
-    view_type(app, "<Esc>d");
-    view_expect(app, "run 1 is the baseline");
+    const struct mouse close = {MOUSE_PRESS, 39, 10};
+    app_key(app, KEY_CODE_MOUSE, &close);
+    view_expect_not(app, "Keys ");
+    view_type(app, "d<Down>");
     app->message_until = 0;
     view_expect(app, "=Compare");
     view_type(app, "7?G"); /* whose FLOPs of attention these are stands where a rate is explained */

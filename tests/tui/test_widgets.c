@@ -367,6 +367,9 @@ static void test_config(void **state)
     config.columns[VIEW_KERNELS] = 0x1234;
     config.sort[VIEW_RUNS] = 3;
     config.ascending[VIEW_RUNS] = true;
+    config.choice[VIEW_KERNELS] = 2;
+    config.choice[VIEW_MEMORY] = 1;
+    config.refresh_ms = 500;
     assert_true(config_save(&config, &error));
     config_load(&again, &error);
     assert_int_equal(error.kind, ERROR_NONE);

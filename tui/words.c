@@ -1,0 +1,31 @@
+#include "tui/words.h"
+#include <stddef.h>
+
+const struct word screen_words[] = {
+    {"n/a", "not known; never a zero, never a guess"},
+    {"pass", "what one step runs: fwd (inference), fwd_bwd, or train_step with the optimizer"},
+    {"phase", "a part of a pass: fwd, loss, bwd, opt; recompute is the forward that checkpointing does again"},
+    {"timed step", "a step with nothing attached: the headline figures"},
+    {"profiled step", "a step whose kernels are recorded: the tables"},
+    {"warm-up", "steps before the counted ones; shown until there are others, and then left out"},
+    {"overhead", "a profiled step over a timed one of the same run: what recording costs"},
+    {"± MAD", "median of the distances from the median: what a step usually differs by"},
+    {"p95", "95 of 100 take no longer"},
+    {"CV", "standard deviation over mean"},
+    {"roof", "the most that the device's measured ceilings (matrix product, copy) allow for that work and traffic"},
+    {"ridge", "FLOPs a byte from which on the product's ceiling is the lower one"},
+    {"gain", "the part of the step that would be saved at the roof: self% times what is missing to it"},
+    {"measured", "step and kernel times, resident memory, ceilings"},
+    {"modelled", "FLOPs, least bytes, planned memory: formulas over the plan"},
+    {"sampled", "clocks, power, temperature"},
+    {"planned", "the plan's arena, exact; its peak is what is live at once"},
+    {"resident", "what the system says that the worker takes, at most"},
+    {"saved", "activations that are kept for the backward pass"},
+    {"idle", "time of a profiled step in which the device did nothing, by its reason"},
+    {"steal", "time that the host took from this virtual machine"},
+    {"baseline", "the run that others are compared with (d in Runs); below 1 is faster"},
+    {"module", "a part of the model over all its blocks: layers.*.ffn"},
+    {"PAUSED +n", "the screen is frozen, n records came since; collection goes on"},
+    {"DROPPED n", "records that were lost because the ring was full"},
+    {NULL, NULL},
+};
