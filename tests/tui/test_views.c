@@ -778,7 +778,7 @@ static void test_footer(void **state)
     view_type(app, "d<Down>");
     app->message_until = 0;
     view_expect(app, "=Compare");
-    view_type(app, "7?G"); /* whose FLOPs of attention these are stands where a rate is explained */
+    view_type(app, "7?/causal<Enter>"); /* whose FLOPs of attention these are stands where a rate is explained */
     view_expect(app, "causal half, T(T + 1)/2 pairs a head");
     view_expect(app, "T x T");
     view_close(app);
