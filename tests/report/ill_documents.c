@@ -1,0 +1,450 @@
+#include "tests/report/ill_documents.h"
+#include "base/unknown.h"
+#include "report/derive.h"
+#include <stdio.h>
+#include <string.h>
+
+/* A document of one cell: `steps` steps of 10 ms that differ by up to 0.2 %, on the CPU, and no kernel yet. */
+struct report_cell *document(struct report *report, size_t steps)
+{
+    report_init(report);
+    report->host.cores = 2;
+    struct report_cell *cell = report_add_cell(report);
+    cell_default(&cell->requested);
+    snprintf(cell->requested.device, sizeof cell->requested.device, "cpu");
+    cell->requested.passes = 1u << PASS_TRAIN_STEP;
+    cell->status = STATUS_OK;
+    cell->device.units = 2;
+    cell->telemetry.other_processes = UNKNOWN_U32;
+    cell->telemetry.sm_clock_mhz = cell->telemetry.power_w = UNKNOWN_DOUBLE;
+    cell->ceilings = (struct report_ceilings){1e11, 1e10};
+    cell->memory.planned_total = 1u << 20;
+    cell->memory.device_free = 1u << 30;
+    cell->memory.workspace = 0;
+    cell->kernels = arena_array(&cell->arena, struct report_kernel, 16);
+    struct report_pass *pass = &cell->passes[PASS_TRAIN_STEP];
+    *pass = (struct report_pass){.present = true, .pass = PASS_TRAIN_STEP, .profiled_steps = steps, .wall_ns = STEP};
+    struct report_phase *total = &pass->phases[PHASE_COUNT];
+    total->samples_ns = arena_array(&cell->arena, uint64_t, steps + 1);
+    total->sample_count = steps;
+    for (size_t i = 0; i < steps; i++)
+        total->samples_ns[i] = (uint64_t)STEP + i * 7 % 5 * 5000;
+    return cell;
+}
+
+void attached(struct report_cell *cell)
+{
+    snprintf(cell->requested.command, sizeof cell->requested.command, "python train.py");
+}
+
+/* `share` of the step in `calls` launches of a kernel. */
+struct report_kernel *kernel(struct report_cell *cell, const char *name, enum kernel_class class, enum phase phase,
+                             double share, uint64_t calls)
+{
+    struct report_pass *pass = &cell->passes[PASS_TRAIN_STEP];
+    struct report_kernel *added = &cell->kernels[cell->kernel_count++];
+    *added = (struct report_kernel){.name = name,
+                                    .op = "",
+                                    .kernel_class = class,
+                                    .phase = (uint8_t)phase,
+                                    .pass = PASS_TRAIN_STEP,
+                                    .calls = calls * pass->profiled_steps,
+                                    .total_ns = (uint64_t)(share * STEP) * pass->profiled_steps,
+                                    .flops = UNKNOWN_DOUBLE,
+                                    .bytes = UNKNOWN_DOUBLE};
+    pass->busy_ns += share * STEP;
+    pass->idle_ns = pass->wall_ns - pass->busy_ns;
+    return added;
+}
+
+static void phase(struct report_cell *cell, enum phase which, double share)
+{
+    struct report_phase *times = &cell->passes[PASS_TRAIN_STEP].phases[which];
+    times->samples_ns = arena_array(&cell->arena, uint64_t, 1);
+    times->samples_ns[0] = (uint64_t)(share * STEP);
+    times->sample_count = 1;
+}
+
+static void note(struct report_cell *cell, const char *key, const char *text)
+{
+    cell->notes = arena_array(&cell->arena, struct report_note, 1);
+    cell->notes[0] = (struct report_note){key, text};
+    cell->note_count = 1;
+}
+
+void card(struct report_cell *cell)
+{
+    snprintf(cell->requested.device, sizeof cell->requested.device, "cuda:0");
+}
+
+static void make_input(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    attached(cell);
+    phase(cell, PHASE_FWD, cured ? 0.50 : 0.2);
+    phase(cell, PHASE_BWD, cured ? 0.48 : 0.2);
+    kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, cured ? 0.49 : 0.2, 20);
+    kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_BWD, cured ? 0.47 : 0.2, 20);
+}
+
+/* The same with reasons of idle time. */
+void reason(struct report_cell *cell, enum idle_reason why, double share)
+{
+    struct report_idle *idle = &cell->passes[PASS_TRAIN_STEP].idle;
+    *idle = (struct report_idle){
+        .steps = 20, .total_ns = share * STEP, .sync_layer = "layers.0.attn", .sync_layer_ns = share * STEP};
+    idle->ns[why] = share * STEP;
+}
+
+void make_loader(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    card(cell);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, cured ? 0.96 : 0.58, 20);
+    reason(cell, IDLE_DATA, cured ? 0.02 : 0.4);
+}
+
+static void make_sync(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    card(cell);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, cured ? 0.96 : 0.68, 20);
+    reason(cell, IDLE_SYNC, cured ? 0.02 : 0.3);
+}
+
+static void make_outside(struct report *report, bool cured)
+{
+    make_input(report, cured);
+    reason(report->cells.items[0], IDLE_LAUNCH, cured ? 0.02 : 0.6);
+}
+
+static void make_launch(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    attached(cell);
+    phase(cell, PHASE_FWD, 0.99);
+    kernel(cell, "aten::add", CLASS_ELEMENTWISE, PHASE_FWD, cured ? 0.95 : 0.4, 800);
+}
+
+static void make_launch_card(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    card(cell);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, cured ? 0.95 : 0.39, 800);
+}
+
+static void make_copies(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    card(cell);
+    kernel(cell, "memcpy host to device", CLASS_COPY, PHASE_NONE, cured ? 0.01 : 0.3, 2);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, cured ? 0.96 : 0.67, 20);
+}
+
+static void make_threads(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    note(cell, "threads", cured ? "2: all processors that this process may use" : "1");
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+}
+
+void make_stall(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 40);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    if (!cured) /* 10 ms of excess each in 400 ms and that */
+        cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[7] = (uint64_t)(STEP * 21);
+}
+
+/* Two steps of 40 that compile, each 10 medians more. */
+static void make_recompile(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 40);
+    attached(cell);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->program = (struct program_facts){.steps = 40, .wall_ns = (uint64_t)(STEP * 40)};
+    if (cured)
+        return;
+    cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[7] = (uint64_t)(STEP * 11);
+    cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[17] = (uint64_t)(STEP * 11);
+    cell->program.wall_ns = (uint64_t)(STEP * 60);
+    cell->program.compiled_steps = 2;
+    cell->program.compiled_ns = (uint64_t)(STEP * 22);
+}
+
+/* 100 MiB, then 300, then 500 over 30 steps: 20 MiB a step. */
+static void make_creep(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 30);
+    attached(cell);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->program = (struct program_facts){.steps = 30, .wall_ns = (uint64_t)(STEP * 30)};
+    for (int third = 0; third < 3; third++) {
+        cell->program.resident[third] = (uint64_t)(100 + (cured ? 0 : 200 * third)) << 20;
+        cell->program.device_bytes[third] = UNKNOWN_U64;
+    }
+}
+
+static void make_allocator(struct report *report, bool cured)
+{
+    make_creep(report, true);
+    card(report->cells.items[0]);
+    report->cells.items[0]->program.allocator_retries = cured ? 0 : 3;
+}
+
+static void make_warmup(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 10);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    if (!cured)
+        cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[0] = (uint64_t)(STEP * 11);
+}
+
+static void make_drift(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 30);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    for (size_t i = 10; i < 30; i++) { /* it grows; the twin jumps once, as when a neighbour begins */
+        const double grown = i < 20 ? 1.12 : 1.25;
+        cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[i] = (uint64_t)(STEP * (!cured   ? grown
+                                                                                             : i < 20 ? 1
+                                                                                                      : 1.25)) +
+                                                                          i * 7 % 5 * 5000;
+    }
+}
+
+void make_spread(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 100);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    for (size_t i = 3; !cured && i < 100; i += 10)
+        cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[i] = (uint64_t)(STEP * 2);
+}
+
+void make_layout(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    attached(cell);
+    kernel(cell, "aten::copy_", CLASS_COPY, PHASE_FWD, cured ? 0.01 : 0.3, 20);
+    kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, cured ? 0.96 : 0.67, 20);
+}
+
+static void make_optimizer(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    attached(cell);
+    if (cured)
+        kernel(cell, "aten::add_", CLASS_ELEMENTWISE, PHASE_OPT, 0.01, 60);
+    kernel(cell, cured ? "aten::_fused_adamw_" : "aten::mul_", CLASS_OPTIMIZER, PHASE_OPT, cured ? 0.1 : 0.4,
+           cured ? 1 : 300);
+    kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, cured ? 0.87 : 0.57, 20);
+}
+
+static void make_loss(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    attached(cell);
+    kernel(cell, "aten::_log_softmax", CLASS_SOFTMAX, PHASE_LOSS, cured ? 0.02 : 0.3, 1);
+    kernel(cell, "aten::_log_softmax_backward_data", CLASS_SOFTMAX, PHASE_BWD, cured ? 0.02 : 0.2, 1);
+    kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, cured ? 0.93 : 0.47, 20);
+}
+
+static void make_precision(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    card(cell);
+    kernel(cell, cured ? "cutlass_tensorop_s1688gemm" : "ampere_sgemm_128x64_nn", CLASS_MATMUL, PHASE_FWD, 0.92, 20);
+}
+
+void make_attention(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    attached(cell);
+    kernel(cell, cured ? "aten::mm" : "aten::_softmax", cured ? CLASS_MATMUL : CLASS_SOFTMAX, PHASE_FWD, 0.2, 4);
+    kernel(cell, cured ? "aten::mm" : "aten::bmm", CLASS_MATMUL, PHASE_FWD, 0.3, 8);
+    kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_BWD, 0.46, 20);
+}
+
+static void make_fusion(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    kernel(cell, "silu", CLASS_ELEMENTWISE, PHASE_FWD, cured ? 0.02 : 0.3, 8);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, cured ? 0.95 : 0.67, 20);
+}
+
+/* 1 ms of products at 20 % and at 90 % of the roof of 100 GFLOP/s. */
+static void make_products(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    struct report_kernel *gemm = kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.95, 20);
+    gemm->flops = (double)gemm->total_ns * 1e-9 * 1e11 * (cured ? 0.9 : 0.2);
+    gemm->bytes = gemm->flops / 1000;
+}
+
+static void make_recompute(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    kernel(cell, "gemm", CLASS_MATMUL, cured ? PHASE_FWD : PHASE_RECOMPUTE, 0.25, 20);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_BWD, 0.7, 20);
+}
+
+static void make_memory(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->memory.planned_total = cured ? 500u << 20 : 1000u << 20;
+}
+
+static void ranks(struct report_cell *cell, double exposed, double late)
+{
+    cell->ranks = arena_array(&cell->arena, struct report_rank, 2);
+    cell->rank_count = 2;
+    for (uint32_t r = 0; r < 2; r++)
+        cell->ranks[r] = (struct report_rank){.rank = r,
+                                              .steps = 20,
+                                              .compute_ns = (1 - exposed) * STEP * (r ? 1 : 1 - late),
+                                              .exposed_ns = exposed * STEP,
+                                              .communication_ns = exposed * STEP,
+                                              .wait_ns = 0,
+                                              .transfer_ns = exposed * STEP};
+}
+
+static void make_communication(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    ranks(cell, cured ? 0.01 : 0.35, 0);
+}
+
+static void make_straggler(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    ranks(cell, 0, cured ? 0.01 : 0.4);
+}
+
+static void make_bucket(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    ranks(cell, 0, 0);
+    cell->collective_count = cured ? 2 : 20;
+    cell->collectives = arena_array(&cell->arena, struct report_collective, 20);
+    for (size_t c = 0; c < cell->collective_count; c++)
+        cell->collectives[c] = (struct report_collective){.op = "all_reduce",
+                                                          .scope = "",
+                                                          .bytes = cured ? 50000000 : 4000,
+                                                          .calls = 20,
+                                                          .transfer_ns = 0.2 * STEP / (double)cell->collective_count};
+}
+
+static void make_throttle(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    card(cell);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->device.clock_mhz = 2000;
+    cell->telemetry.sm_clock_mhz = cured ? 1980 : 1500;
+    cell->telemetry.power_w = cured ? 400 : 699;
+    cell->telemetry.power_limit_w = 700;
+}
+
+static void make_others(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->telemetry.other_processes = cured ? 0 : 2;
+}
+
+/* Others take 40 % where the run has 55: without them it could have had at most 95. The twin's leave room. */
+static void make_neighbours(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->use = (struct machine_use){0, 0.4, cured ? 0.3 : 0.05, UNKNOWN_DOUBLE};
+}
+
+static void make_quota(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->use = (struct machine_use){0, 0, 0.5, cured ? 0.01 : 0.35};
+}
+
+static void make_steal(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->machine.steal = cured ? 0.001 : 0.12;
+}
+
+/* A second cell of the same sweep, half as long, that differs in what the rule looks at. */
+static void twin(struct report *report, bool cured, bool compile)
+{
+    struct report_cell *cell = document(report, 20), *other;
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    struct report beside;
+    struct report_cell *made = document(&beside, 20);
+    other = report_add_cell(report);
+    struct report_cell empty = *other;
+    *other = *made;
+    *made = empty;
+    other->run_id = 2;
+    if (compile)
+        other->requested.compile = true;
+    else
+        other->requested.dtype = PRECISION_BF16;
+    struct report_phase *total = &other->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT];
+    for (size_t i = 0; !cured && i < total->sample_count; i++)
+        total->samples_ns[i] /= 2;
+    report_free(&beside);
+    cell_derive(other);
+}
+
+static void make_eager(struct report *report, bool cured)
+{
+    twin(report, cured, true);
+}
+
+static void make_dtype(struct report *report, bool cured)
+{
+    twin(report, cured, false);
+}
+
+const struct ill ills[] = {
+    {"input", 0.60, make_input},
+    {"input", 0.40, make_loader},
+    {"outside", 0.60, make_outside},
+    {"sync", 0.30, make_sync},
+    {"launch", 0.59, make_launch},
+    {"launch", 0.61, make_launch_card},
+    {"copies", 0.30, make_copies},
+    {"threads", 0.48, make_threads},
+    {"stall", 0.333, make_stall},
+    {"warmup", 0.50, make_warmup},
+    {"drift", 0.20, make_drift},
+    {"spread", 0.0908, make_spread},
+    {"layout", 0.30, make_layout},
+    {"optimizer", 0.40, make_optimizer},
+    {"loss", 0.50, make_loss},
+    {"precision", 0.92, make_precision},
+    {"attention", 0.50, make_attention},
+    {"fusion", 0.30, make_fusion},
+    {"products", 0.76, make_products},
+    {"recompute", 0.25, make_recompute},
+    {"memory", -1, make_memory},
+    {"communication", 0.35, make_communication},
+    {"straggler", 0.40, make_straggler},
+    {"bucket", 0.20, make_bucket},
+    {"throttle", 0.24, make_throttle},
+    {"others", -1, make_others},
+    {"steal", 0.12, make_steal},
+    {"eager", 0.50, make_eager},
+    {"dtype", 0.50, make_dtype},
+    {"recompile", 0.333, make_recompile},
+    {"creep", -1, make_creep},
+    {"allocator", -1, make_allocator},
+    {"neighbours", 0.42, make_neighbours},
+    {"quota", 0.35, make_quota},
+};
+const size_t ill_count = sizeof ills / sizeof *ills;
