@@ -1,0 +1,234 @@
+/* Views of a run that goes on: its ranks, and that nothing of it moves while the screen is frozen. */
+#include "base/unknown.h"
+#include "document.h"
+#include "profiler/session_internal.h"
+#include "tui/plot.h"
+#include "view_screen.h"
+#include <locale.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+static struct report_rank both_ranks[2] = {{.rank = 0,
+                                            .steps = 3,
+                                            .step_ns = 42e6,
+                                            .communication_ns = 20e6,
+                                            .exposed_ns = 5e6,
+                                            .wait_ns = 3e6,
+                                            .transfer_ns = 17e6,
+                                            .product_slow = 1.5},
+                                           {.rank = 1,
+                                            .steps = 3,
+                                            .step_ns = 41e6,
+                                            .communication_ns = 16e6,
+                                            .exposed_ns = 4e6,
+                                            .wait_ns = 1e6,
+                                            .transfer_ns = 15e6,
+                                            .product_slow = UNKNOWN_DOUBLE}};
+
+/* Each rank of a run has a line under Runs; tokens are those of all; a collective has its bus bandwidth in Kernels. */
+static void test_ranks(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_cell *cell = app->report->cells.items[0];
+    (void)state;
+    view_expect_not(app, "communication");
+    view_type(app, "2");
+    view_expect_not(app, "bus B/s");
+    view_type(app, "1");
+    cell->requested.ranks = 2;
+    cell->ranks = both_ranks;
+    cell->rank_count = 2;
+    view_expect(app, "communication");
+    view_expect_order(app,
+                      "rank 0        42.00 ms       20.00 ms       5.000 ms       3.000 ms       17.00 ms           "
+                      "75.0          1.500",
+                      "rank 1        41.00 ms       16.00 ms       4.000 ms       1.000 ms       15.00 ms           "
+                      "75.0            n/a");
+
+    for (size_t k = 0; k < cell->kernel_count; k++)
+        if (strcmp(cell->kernels[k].name, "silu") == 0) {
+            cell->kernels[k].kernel_class = CLASS_COLLECTIVE;
+            cell->kernels[k].op = "all_reduce";
+        }
+    view_type(app, "2");
+    view_expect(app, "bus B/s");
+    view_close(app);
+}
+
+/* A frozen screen shows what it showed, while the bins of the running cell go on filling underneath. */
+static void test_frozen_groups(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_cell *cell = app->report->cells.items[0];
+    struct entry *live = calloc(cell->entry_count, sizeof *live);
+    (void)state;
+    assert_non_null(live);
+    cell->status = STATUS_RUNNING;
+    for (size_t i = 0; i < cell->entry_count; i++) {
+        cell->entries[i].live = &live[i];
+        cell->entries[i].max_ns = 10000000;
+        histogram_add(&live[i].histogram, 3000000);
+    }
+    view_type(app, "2bbb"); /* by layer: of parts of kernels, which only the live entries know */
+    char *moving = view_text(app, 40, 160);
+    assert_non_null(strstr(moving, "3.0")); /* a median near 3 ms */
+    live_freeze(&app->live, app->report);
+    char *frozen = view_text(app, 40, 160);
+    for (size_t i = 0; i < cell->entry_count; i++)
+        histogram_add_times(&live[i].histogram, 9000000, 5);
+    char *later = view_text(app, 40, 160);
+    assert_string_equal(frozen, later);
+    view_type(app, "bbbbb"); /* made anew, from what stands still */
+    free(later);
+    later = view_text(app, 40, 160);
+    assert_string_equal(frozen, later);
+    live_thaw(&app->live);
+    view_expect(app, " 9.");
+    for (size_t i = 0; i < cell->entry_count; i++) {
+        histogram_release(&live[i].histogram);
+        cell->entries[i].live = NULL;
+    }
+    free(live);
+    free(moving);
+    free(frozen);
+    free(later);
+    view_close(app);
+}
+
+/* Records of two kernels, of which those from `first` on take ten times as long and are of another pass. */
+static void rank_goes_on(const struct rank *rank, uint32_t first, uint32_t count, uint64_t later)
+{
+    struct aggregate *aggregate = rank->aggregate;
+    assert_true(aggregate_name(aggregate, 0, "gemm_tile") && aggregate_name(aggregate, 1, "row_softmax"));
+    for (uint32_t i = first; i < first + count; i++) {
+        const uint64_t start = 5000000000u + (uint64_t)i * 30000000u + later;
+        const struct record record = {.start = start,
+                                      .end = start + (first ? 20000000 : 2000000) + i % 3 * 100000,
+                                      .step = 1 + i / 10,
+                                      .sequence = i,
+                                      .name = i % 2,
+                                      .place = -1,
+                                      .kind = RECORD_KERNEL,
+                                      .pass = first ? PASS_FWD_BWD : PASS_FWD};
+        aggregate_add(aggregate, &record, 1);
+    }
+}
+
+static void run_goes_on(struct session *session, struct run *run, uint32_t first, uint32_t count, const char *doing)
+{
+    rank_goes_on(run_lead(run), first, count, 0);
+    snprintf(run->activity, sizeof run->activity, "%s", doing);
+    log_add(&session->log, run->id, false, doing, strlen(doing));
+    run->status = STATUS_RUNNING;
+    run->version++;
+}
+
+/* All lines but the one that counts what waits. */
+static char *without_badge(struct app *app)
+{
+    app->message_until = 0; /* settings cannot be kept here, and that is said for some seconds */
+    char *text = view_text(app, 40, 160), *badge = strstr(text, " PAUSED ");
+    assert_non_null(badge);
+    char *end = strchr(badge, '\n');
+    assert_non_null(end);
+    memmove(badge, end, strlen(end) + 1);
+    return text;
+}
+
+/* Z stops the whole screen: each view shows the same while the run goes on below it, and what only a key makes is of the moment
+ * of the freeze, too. */
+/* Each rank has rows of its own on the same clock; the one chosen is the one whose launches are listed. */
+static void test_rank_lanes(void **state)
+{
+    struct app *app = view_open(report_init);
+    struct session *session = view_session(app);
+    struct cell cell;
+    (void)state;
+    cell_default(&cell);
+    cell.ranks = 2;
+    struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+    const struct rank *second = &live_rank_at((struct live_run *)run, 1)->rank;
+    rank_goes_on(second, 0, 40, 1000000);
+    run_goes_on(session, run, 0, 40, "both at it");
+    report_update(app->report, session);
+    view_type(app, "5");
+    view_expect_order(app, "▶0.1", " 1.1");
+    view_expect(app, ", rank 0,");
+    view_type(app, "<Down>");
+    view_expect_order(app, " 0.1", "▶1.1");
+    view_expect(app, ", rank 1,");
+    view_type(app, "Z"); /* what stands still is that of both */
+    char *still = without_badge(app);
+    rank_goes_on(second, 40, 40, 1000000);
+    char *after = without_badge(app);
+    assert_string_equal(after, still);
+    free(still);
+    free(after);
+    view_type(app, "Z<Up><Up>");
+    view_expect(app, ", rank 0,");
+    run->status = STATUS_PENDING;
+    view_close(app);
+}
+
+static void test_freeze(void **state)
+{
+    static const struct {
+        const char *there, *back;
+    } ways[] = {{"2", ""}, {"2w", "w"}, {"2bbb", "bb"}, {"4", ""}, {"4vv", "v"}, {"5", ""}, {"7", ""}, {"8", ""}};
+    enum { WAYS = sizeof ways / sizeof *ways };
+    struct app *app = view_open(report_init); /* no run yet */
+    struct session *session = view_session(app);
+    struct cell cell;
+    char *still[WAYS];
+    (void)state;
+    cell_default(&cell);
+    struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+    run_goes_on(session, run, 0, 40, "the forward pass alone");
+    view_type(app, "Z");
+    view_expect(app, " PAUSED +0 ");
+    for (int i = 0; i < WAYS; i++) {
+        view_type(app, ways[i].there);
+        still[i] = without_badge(app);
+        view_type(app, ways[i].back);
+    }
+    run_goes_on(session, run, 40, 40, "and then backward");
+    view_expect(app, " PAUSED +40 ");
+    for (int i = 0; i < WAYS; i++) {
+        view_type(app, ways[i].there);
+        char *after = without_badge(app);
+        assert_string_equal(after, still[i]);
+        free(after);
+        free(still[i]);
+        view_type(app, ways[i].back);
+    }
+    view_type(app, "Z");
+    report_update(app->report, session);
+    view_expect(app, "and then backward");
+    view_expect(app, " LIVE ");
+    view_type(app, "2");
+    view_expect(app, "fwd_bwd");
+    run->status = STATUS_PENDING;
+    view_close(app);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_ranks),
+        cmocka_unit_test(test_rank_lanes),
+        cmocka_unit_test(test_frozen_groups),
+        cmocka_unit_test(test_freeze),
+    };
+    setlocale(LC_ALL, "C.UTF-8");
+    setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
