@@ -42,6 +42,8 @@ static uint32_t hash_of(const char *text, uint32_t seed)
 
 int32_t book_scope(int32_t parent, const char *name, uint64_t parameter_bytes)
 {
+    if (!link_is_open())
+        return BOOK_NONE;
     pthread_mutex_lock(&book.lock);
     int32_t found = BOOK_NONE;
     for (uint32_t i = hash_of(name, (uint32_t)parent);; i++) {
@@ -70,6 +72,8 @@ int32_t book_scope(int32_t parent, const char *name, uint64_t parameter_bytes)
 uint32_t book_name(const char *name)
 {
     uint32_t found = 0;
+    if (!link_is_open())
+        return found;
     pthread_mutex_lock(&book.lock);
     for (uint32_t i = hash_of(name, 0);; i++) {
         int32_t *cell = &book.name_cells[i % (2 * BOOK_NAMES)];
@@ -117,6 +121,8 @@ static void say_place(int32_t context, uint32_t name, uint64_t kept)
 static int32_t place_of(int32_t context, uint32_t name, uint64_t kept)
 {
     int32_t found = BOOK_NONE;
+    if (!link_is_open())
+        return found;
     pthread_mutex_lock(&book.lock);
     for (uint32_t i = (uint32_t)context * 0x9e3779b1u + name * 0x85ebca6bu;; i++) {
         int32_t *cell = &book.place_cells[(i ^ i >> 15) % (2 * BOOK_PLACES)];

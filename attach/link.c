@@ -141,6 +141,8 @@ void link_count_lost(uint64_t count)
  * (its processor was taken away) makes the others lose records, not time. */
 void link_push(struct record *record)
 {
+    if (!link_is_open()) /* a forked child has its parent's ring, which has one producer, and what the parent had begun ends in it, too */
+        return;
     if (!atomic_load_explicit(&self.ready, memory_order_acquire)) {
         link_count_lost(1);
         return;

@@ -89,6 +89,7 @@ static void tell_long_step(void)
 static void tick(void)
 {
     tell_long_step();
+    watch_tick();
     if (steps.rule == STEPS_CLOCK)
         steps_clock();
     tell_recorder();

@@ -32,11 +32,11 @@ static struct {
     uint64_t op_handle, node_handle, user_handle, learn_handle;
     int64_t wanted;
     int votes[LOOK_BYTES / 8], looks;
-    /* Schemas keep their names: the pointer finds the id, the text confirms it. Written with `text` last, read with it first. */
+    /* Schemas keep their names: the pointer finds the id, the text confirms it. A row is taken by one thread, written, and then shown by
+     * its `text`. */
     struct {
         const char *_Atomic text;
-        _Atomic uint32_t id;
-        uint32_t digest;
+        uint32_t id, digest;
     } names[NAMES_CACHED];
     /* What PyTorch says of its own doings and is under way: some end on another thread than they began. By address. */
     struct {
@@ -152,13 +152,14 @@ static uint32_t name_id(const char *text)
     const size_t at = (size_t)(((uintptr_t)text * 0x9e3779b97f4a7c15u) >> 52) % NAMES_CACHED;
     const uint32_t digest = digest_of(text);
     if (atomic_load_explicit(&torch.names[at].text, memory_order_acquire) == text && torch.names[at].digest == digest)
-        return atomic_load_explicit(&torch.names[at].id, memory_order_relaxed);
+        return torch.names[at].id;
+    static const char taken[1];
     const uint32_t id = book_name(bare(text));
     const char *empty = NULL;
-    if (atomic_load_explicit(&torch.names[at].text, memory_order_relaxed) == NULL) {
-        atomic_store_explicit(&torch.names[at].id, id, memory_order_relaxed);
+    if (atomic_compare_exchange_strong(&torch.names[at].text, &empty, taken)) {
+        torch.names[at].id = id;
         torch.names[at].digest = digest;
-        atomic_compare_exchange_strong(&torch.names[at].text, &empty, text);
+        atomic_store_explicit(&torch.names[at].text, text, memory_order_release);
     }
     return id;
 }
@@ -177,7 +178,7 @@ static void *op_begin(void **result, const void *function)
 static void op_end(const void *function, void *context)
 {
     (void)function, (void)context;
-    struct where *where = where_self();
+    struct where *where = link_is_open() ? where_self() : NULL;
     if (where)
         where_op_end(where);
 }
@@ -194,7 +195,7 @@ static void *node_begin(void **result, const void *function)
 static void node_end(const void *function, void *context)
 {
     (void)function, (void)context;
-    struct where *where = where_self();
+    struct where *where = link_is_open() ? where_self() : NULL;
     if (where)
         where_node_end(where);
 }
@@ -251,8 +252,8 @@ static void user_end(const void *function, void *context)
     for (int i = 0; i < DOINGS; i++) {
         if (atomic_load_explicit(&torch.doings[i].function, memory_order_acquire) != function)
             continue;
-        struct where *where = where_self();
-        if (where && link_is_open()) {
+        struct where *where = link_is_open() ? where_self() : NULL;
+        if (where) {
             where_wait(where, torch.doings[i].start, torch.doings[i].name, torch.doings[i].wait);
             if (torch.doings[i].wait == WAIT_DATA)
                 watch_wait(clock_now() - torch.doings[i].start, watch_thread_cpu() - torch.doings[i].cpu);

@@ -25,7 +25,8 @@ static struct {
     pthread_mutex_t lock;
     struct program_facts facts;
     struct history resident, device;
-    uint64_t told, looked;
+    uint64_t looked;
+    uint64_t told;                      /* the link's thread's */
     uint64_t compiled, breaks;          /* of the hook's last word */
     uint64_t compiled_before;           /* when the last step ended */
     uint64_t workers_cpu, workers_disk; /* when the measured steps began */
@@ -146,23 +147,46 @@ static unsigned workers(uint64_t *cpu_ns, uint64_t *disk_ns)
     return count;
 }
 
-static void tell(uint64_t now)
+/* Where the workers' time stands, as far as it is of the measured steps. With the lock. */
+static void count_workers(unsigned count, uint64_t cpu, uint64_t disk)
 {
     struct program_facts *facts = &watch.facts;
-    if (!facts->steps || !link_is_open())
-        return;
-    uint64_t cpu, disk;
-    const unsigned count = workers(&cpu, &disk);
-    if (count >= facts->loader_workers && cpu >= watch.workers_cpu) { /* those that ended take their time with them */
+    if (!facts->steps) {
+        watch.workers_cpu = cpu;
+        watch.workers_disk = disk;
+    } else if (count >= facts->loader_workers &&
+               cpu >= watch.workers_cpu) { /* those that ended take their time with them */
         facts->loader_workers = count;
         facts->workers_cpu_ns = cpu - watch.workers_cpu;
         facts->workers_disk_ns = disk - watch.workers_disk;
         facts->workers_ns = facts->wall_ns;
     }
-    thirds(&watch.resident, facts->resident);
-    thirds(&watch.device, facts->device_bytes);
-    link_send(MESSAGE_PROGRAM, facts, sizeof *facts, NULL, 0);
+}
+
+void watch_tell(void)
+{
+    struct program_facts *facts = &watch.facts;
+    uint64_t cpu, disk;
+    if (!link_is_open())
+        return;
+    const unsigned count = workers(&cpu, &disk); /* many files to read: not with the lock */
+    pthread_mutex_lock(&watch.lock);
+    count_workers(count, cpu, disk);
+    if (facts->steps) {
+        thirds(&watch.resident, facts->resident);
+        thirds(&watch.device, facts->device_bytes);
+        link_send(MESSAGE_PROGRAM, facts, sizeof *facts, NULL, 0);
+    }
+    pthread_mutex_unlock(&watch.lock);
+}
+
+void watch_tick(void)
+{
+    const uint64_t now = clock_now();
+    if (now - watch.told < TELL_EVERY_NS)
+        return;
     watch.told = now;
+    watch_tell();
 }
 
 void watch_step(uint64_t started, uint64_t now, bool warmup)
@@ -173,10 +197,6 @@ void watch_step(uint64_t started, uint64_t now, bool warmup)
     watch.compiled_before = watch.compiled;
     if (warmup) {
         facts->wait_ns = facts->wait_cpu_ns = 0;
-        if (now - watch.told >= TELL_EVERY_NS) {
-            workers(&watch.workers_cpu, &watch.workers_disk);
-            watch.told = now;
-        }
     } else {
         facts->steps++;
         facts->wall_ns += now - started;
@@ -193,14 +213,14 @@ void watch_step(uint64_t started, uint64_t now, bool warmup)
             if (watch.allocated)
                 history_add(&watch.device, watch.allocated);
         }
-        if (now - watch.told >= TELL_EVERY_NS)
-            tell(now);
     }
     pthread_mutex_unlock(&watch.lock);
 }
 
 void watch_wait(uint64_t wall_ns, uint64_t cpu_ns)
 {
+    if (!link_is_open())
+        return;
     pthread_mutex_lock(&watch.lock);
     watch.facts.wait_ns += wall_ns;
     watch.facts.wait_cpu_ns += cpu_ns;
@@ -209,6 +229,8 @@ void watch_wait(uint64_t wall_ns, uint64_t cpu_ns)
 
 void watch_compiled(uint64_t compilations, uint64_t breaks)
 {
+    if (!link_is_open())
+        return;
     pthread_mutex_lock(&watch.lock);
     watch.compiled = compilations;
     watch.breaks = breaks;
@@ -217,16 +239,11 @@ void watch_compiled(uint64_t compilations, uint64_t breaks)
 
 void watch_memory(uint64_t allocated, uint64_t reserved, uint64_t retries)
 {
+    if (!link_is_open())
+        return;
     pthread_mutex_lock(&watch.lock);
     watch.allocated = allocated;
     watch.facts.reserved_bytes = reserved;
     watch.facts.allocator_retries = retries;
-    pthread_mutex_unlock(&watch.lock);
-}
-
-void watch_tell(void)
-{
-    pthread_mutex_lock(&watch.lock);
-    tell(clock_now());
     pthread_mutex_unlock(&watch.lock);
 }

@@ -1,5 +1,5 @@
 /* What is looked at beside the records, for the verdict's causes: who waited for data and why, what was compiled anew, how memory goes
- * from step to step. Looked at when a step ends, and told to the front at most once a second. */
+ * from step to step. Looked at when a step ends, and told to the front once a second. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -13,5 +13,6 @@ uint64_t watch_thread_cpu(void); /* ns that this thread has computed */
 void watch_compiled(uint64_t compilations, uint64_t breaks);
 /* The framework's allocator on the card: bytes now, and how often it gave its cache back to go on. */
 void watch_memory(uint64_t allocated, uint64_t reserved, uint64_t retries);
-/* Tells what is known, whenever it was told last. */
+/* Tells what is known, now; reads files of /proc of each thread and each child. */
 void watch_tell(void);
+void watch_tick(void); /* the same, at most once a second: the link's thread's, for it takes too long for a step */

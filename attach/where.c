@@ -73,6 +73,8 @@ static _Thread_local struct where *mine;
 static void thread_ended(void *context)
 {
     struct where *where = context;
+    if (!link_is_open())
+        return;
     pthread_mutex_lock(&shared.lock);
     where->number |= 0x8000; /* free */
     pthread_mutex_unlock(&shared.lock);

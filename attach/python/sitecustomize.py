@@ -46,12 +46,12 @@ class _Waiting:
                 ours = util.module_from_spec(found)
                 found.loader.exec_module(ours)
                 ours.install(module)
-            except BaseException:
+            except Exception:
                 pass
 
         try:
             spec.loader.exec_module = exec_module
-        except BaseException:
+        except Exception:
             pass
         return spec
 
@@ -63,7 +63,7 @@ def _begin():
     try:
         if os.environ.get("STEPTOP_ATTACH_SOCKET"):
             sys.meta_path.insert(0, _Waiting(os.path.join(here, "steptop_attach.py")))
-    except BaseException:
+    except Exception:
         pass
     _chain(here)
 

@@ -1,5 +1,7 @@
 # The hook in a program that imports torch: marks modules, phases and steps for the library. Installed by sitecustomize.py. No function
-# here raises, returns anything but None to PyTorch, changes a tensor, or initialises CUDA.
+# here raises, returns anything but None to PyTorch, changes a tensor, or initialises CUDA. What the program's own signal handlers raise
+# while one of them runs (^C, an exit) is the program's, and goes on: Exception is caught, not BaseException.
+import contextlib
 import ctypes
 import os
 import sys
@@ -89,7 +91,7 @@ class Memory:
                     seen.add(key)
                     scope = here()
                     kept[scope] = kept.get(scope, 0) + storage.nbytes()
-            except BaseException:
+            except Exception:
                 pass
             return tensor
 
@@ -157,7 +159,7 @@ class Hook:
         if module is not None:
             try:
                 size = sum(p.numel() * p.element_size() for p in module.parameters(recurse=False))
-            except BaseException:
+            except Exception:
                 size = -1
         return self.library.plain.steptop_attach_scope(parent, name.encode("utf-8", "replace"), size)
 
@@ -198,7 +200,7 @@ class Hook:
                 if id(inner) not in self.scopes:
                     self.remember(inner, known[path])
             return self.scopes[id(module)]
-        except BaseException:
+        except Exception:
             scope = self.scope(-1, "program")
             self.remember(module, scope)
             return scope
@@ -219,7 +221,7 @@ class Hook:
             self.opened = True
             if self.memory is not None:
                 self.library.plain.steptop_attach_read_memory()
-        except BaseException:
+        except Exception:
             self.opened = False
 
     def attribute(self, ops):
@@ -235,8 +237,10 @@ class Hook:
         # Finds where RecordFunction keeps its sequence number, by ops whose number is known. An op's number is that of the node it
         # will make; a different one in every round, so that nothing else in there agrees each time.
         torch, held = self.torch, self.library.held
-        with torch.enable_grad():
-            x = torch.ones(3, requires_grad=True)
+        # The program may be in inference mode, or make its tensors somewhere else by default.
+        inference = getattr(torch, "inference_mode", None) or (lambda mode: contextlib.nullcontext())
+        with inference(False), torch.enable_grad():
+            x = torch.ones(3, requires_grad=True, device="cpu", dtype=torch.float32)
             for i in range(CHECK_ROUNDS):
                 for _ in range(1 + i % 3):
                     x.neg()
@@ -334,13 +338,13 @@ class Hook:
     def read_memory(self, module):
         try:
             self.memory.begin(module)
-        except BaseException:
+        except Exception:
             self.memory.hooks = None
 
     def memory_was_read(self, output):
         try:
             self.memory.end(output)
-        except BaseException:
+        except Exception:
             pass
 
     def install_optimizer(self):
@@ -383,7 +387,7 @@ class Hook:
                     self.library.held.steptop_attach_memory(
                         stats["allocated_bytes"]["all"]["current"], stats["reserved_bytes"]["all"]["current"], stats["num_alloc_retries"]
                     )
-        except BaseException:
+        except Exception:
             pass
 
 

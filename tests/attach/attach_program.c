@@ -76,6 +76,34 @@ static void *flood(void *argument)
     return NULL;
 }
 
+/* Children of a process whose other threads are in the library at that moment: each goes on, with a thread of its own, and ends. */
+static int forks(int count)
+{
+    pthread_t threads[4];
+    int code = 0;
+    for (int i = 0; i < 4; i++)
+        pthread_create(&threads[i], NULL, flood, (void *)200000L);
+    for (int i = 0; i < count; i++) {
+        push_a("forking");
+        const pid_t child = fork();
+        if (child == 0) {
+            pthread_t thread;
+            alarm(20);
+            pop();
+            pthread_create(&thread, NULL, flood, (void *)10L);
+            pthread_join(thread, NULL);
+            exit(0);
+        }
+        int status = 1;
+        waitpid(child, &status, 0);
+        code |= status;
+        pop();
+    }
+    for (int i = 0; i < 4; i++)
+        pthread_join(threads[i], NULL);
+    return code != 0;
+}
+
 /* ---- ITT ---- */
 
 struct function {
@@ -176,8 +204,10 @@ int main(int argc, char **argv)
         rest(5000000);
     }
     if (!code && strcmp(mode, "fork") == 0) {
+        push_a("outer");
         const pid_t child = fork();
         if (child == 0) {
+            pop();
             for (int i = 0; i < count; i++)
                 step();
             _exit(0);
@@ -185,8 +215,13 @@ int main(int argc, char **argv)
         int status = 1;
         waitpid(child, &status, 0);
         code = status != 0;
+        rest(20000000);
+        pop();
+        step();
         step();
     }
+    if (!code && strcmp(mode, "forks") == 0)
+        code = forks(count);
     if (!code && strcmp(mode, "exec") == 0) {
         step();
         rest(200000000); /* exec ends the thread that tells of places, whatever it has left to say */

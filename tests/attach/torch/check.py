@@ -65,7 +65,8 @@ GOLDEN = {
     "gpt2": ["transformer.h.0.attn.c_attn", "transformer.h.1.mlp.c_proj", "transformer.h.1.ln_1", "lm_head"],
 }
 BOUND = {"loader": "data_ns", "sleep": "launch_ns", "ranks": "rank_ns"}
-MODES = ["plain", "llama", "gpt2", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks"]
+GOLDEN["evaluate"] = GOLDEN["plain"]
+MODES = ["plain", "evaluate", "llama", "gpt2", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks"]
 
 for mode in CHOSEN or MODES:
     if mode in ("llama", "gpt2"):

@@ -74,6 +74,9 @@ batches = iter(torch.utils.data.DataLoader(Text(), batch_size=4))
 profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) if MODE == "profiler" else None
 if profiler:
     profiler.start()
+if MODE == "evaluate":
+    with torch.inference_mode():
+        model(torch.zeros(1, 8, dtype=torch.long))
 for step in range(STEPS):
     optimizer.zero_grad()
     for _ in range(2 if MODE == "accumulate" else 1):
