@@ -7,31 +7,52 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-uint64_t address_space_limit(void)
+/* Of /proc/self/statm the number of pages that counts against each: all that is mapped; data and stack. */
+static const struct {
+    int resource, field;
+    const char *what, *option;
+} limits[] = {{RLIMIT_AS, 0, "the address space", "ulimit -v"}, {RLIMIT_DATA, 5, "the data segment", "ulimit -d"}};
+
+/* The numbers of /proc/self/statm; false where there is none. */
+static bool read_pages(unsigned long long pages[7])
 {
-    struct rlimit limit;
-    return getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY ? limit.rlim_cur : UNKNOWN_U64;
+    FILE *file = fopen("/proc/self/statm", "re");
+    if (!file)
+        return false;
+    int got = 0;
+    while (got < 7 && fscanf(file, "%llu", &pages[got]) == 1)
+        got++;
+    fclose(file);
+    return got == 7;
 }
 
-uint64_t address_space_left(void)
+bool memory_limited(struct memory_limit *limit)
 {
-    const uint64_t limit = address_space_limit();
-    unsigned long long pages = 0;
-    FILE *file = is_known_u64(limit) ? fopen("/proc/self/statm", "re") : NULL;
-    if (!file)
-        return UNKNOWN_U64;
-    const bool got = fscanf(file, "%llu", &pages) == 1;
-    fclose(file);
-    const uint64_t mapped = pages * (uint64_t)sysconf(_SC_PAGESIZE);
-    return !got ? UNKNOWN_U64 : limit > mapped ? limit - mapped : 0;
+    bool any = false;
+    *limit = (struct memory_limit){.bytes = UNKNOWN_U64, .left = UNKNOWN_U64};
+    for (size_t i = 0; i < sizeof limits / sizeof *limits; i++) {
+        struct rlimit set;
+        unsigned long long pages[7];
+        if (getrlimit(limits[i].resource, &set) != 0 || set.rlim_cur == RLIM_INFINITY)
+            continue;
+        const uint64_t bytes = set.rlim_cur;
+        const uint64_t used =
+            read_pages(pages) ? pages[limits[i].field] * (uint64_t)sysconf(_SC_PAGESIZE) : UNKNOWN_U64;
+        const uint64_t left = !is_known_u64(used) ? UNKNOWN_U64 : bytes > used ? bytes - used : 0;
+        if (!any || left < limit->left)
+            *limit = (struct memory_limit){limits[i].what, limits[i].option, bytes, left};
+        any = true;
+    }
+    return any;
 }
 
 static void limit_text(char *text, size_t size)
 {
-    const uint64_t limit = address_space_limit();
+    struct memory_limit limit;
     text[0] = 0;
-    if (is_known_u64(limit))
-        snprintf(text, size, "; the address space is limited to %.1f MiB (ulimit -v)", (double)limit / 0x1p20);
+    if (memory_limited(&limit))
+        snprintf(text, size, "; %s is limited to %.1f MiB (%s)", limit.what, (double)limit.bytes / 0x1p20,
+                 limit.option);
 }
 
 void error_name_limit(struct error *error)
@@ -39,7 +60,7 @@ void error_name_limit(struct error *error)
     char text[96];
     limit_text(text, sizeof text);
     const size_t used = strlen(error->text);
-    if (error->kind == ERROR_MEMORY && !strstr(error->text, "ulimit -v") && used + strlen(text) < sizeof error->text)
+    if (error->kind == ERROR_MEMORY && !strstr(error->text, "(ulimit -") && used + strlen(text) < sizeof error->text)
         strcpy(error->text + used, text);
 }
 

@@ -1,11 +1,17 @@
-/* The limit that the system sets this process's address space (RLIMIT_AS, `ulimit -v`), and what is said when memory ends. */
+/* The limits that the system sets what this process maps (RLIMIT_AS, `ulimit -v`; RLIMIT_DATA, `ulimit -d`), and what is said when
+ * memory ends. */
 #pragma once
 #include "base/error.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-uint64_t address_space_limit(void); /* bytes; UNKNOWN_U64 without one */
-uint64_t address_space_left(void);  /* below the limit; UNKNOWN_U64 without one */
+struct memory_limit {
+    const char *what, *option; /* "the address space", "ulimit -v" */
+    uint64_t bytes, left;      /* UNKNOWN_U64 where the system does not say how much is used */
+};
+/* That which leaves least; false without one, both numbers unknown then. */
+bool memory_limited(struct memory_limit *limit);
 
 /* Adds the limit, where there is one, to the sentence of an ERROR_MEMORY. */
 void error_name_limit(struct error *error);

@@ -82,8 +82,8 @@ bool memory_file_size(int fd, size_t bytes, const char *what, struct error *erro
 
 int signals_that_end(int *numbers, int max)
 {
-    static const int others[] = {SIGKILL, SIGSTOP, SIGCONT, SIGTSTP, SIGTTIN, SIGTTOU, SIGCHLD, SIGURG, SIGWINCH,
-                                 SIGPIPE, SIGXFSZ, SIGSEGV, SIGBUS,  SIGILL,  SIGFPE,  SIGABRT, SIGSYS, SIGTRAP};
+    static const int others[] = {SIGKILL, SIGSTOP, SIGCONT,  SIGTSTP, SIGTTIN, SIGTTOU,
+                                 SIGCHLD, SIGURG,  SIGWINCH, SIGPIPE, SIGXFSZ};
 #ifdef SIGRTMAX
     const int first_more = SIGRTMIN, last = SIGRTMAX; /* some before the first are the C library's own */
 #else
@@ -98,6 +98,15 @@ int signals_that_end(int *numbers, int max)
             numbers[count++] = number;
     }
     return count;
+}
+
+bool signal_is_crash(int number, const siginfo_t *info)
+{
+    static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
+    bool crash = false;
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
+        crash |= crashes[i] == number;
+    return crash && (info->si_code > 0 || info->si_pid == getpid());
 }
 
 bool pipe_make(int ends[2])

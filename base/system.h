@@ -2,6 +2,7 @@
  * -DSTEPTOP_STANDINS takes the stand-ins on Linux too, so that they can be tried. */
 #pragma once
 #include "base/error.h"
+#include <signal.h>
 #include <stddef.h>
 
 #if defined(__linux__) && !defined(STEPTOP_STANDINS)
@@ -20,9 +21,12 @@ int memory_file(const char *what, struct error *error);
  * it is lifted for the moment, else the error names it. */
 bool memory_file_size(int fd, size_t bytes, const char *what, struct error *error);
 
-/* The signals whose default ends a process, but for crashes, SIGKILL, and SIGPIPE and SIGXFSZ, which are errors of a write:
- * their numbers, at most `max`, and how many. */
+/* The signals whose default ends a process, but for SIGKILL, and SIGPIPE and SIGXFSZ, which are errors of a write: their numbers,
+ * at most `max`, and how many. */
 int signals_that_end(int *numbers, int max);
+/* Was this one, as a handler got it, raised by what the process itself did (a crash, abort), and not sent by another, as any wish to
+ * end may be? Safe in a handler. */
+bool signal_is_crash(int number, const siginfo_t *info);
 
 /* A pipe whose ends no program that is started inherits. */
 bool pipe_make(int ends[2]);

@@ -93,9 +93,24 @@ static bool take_options(const struct arguments *arguments, struct attach_option
 
 static volatile sig_atomic_t interrupted; /* by ^C, which the program has got as well: it decides */
 
-static void on_interrupt(int number)
+static void on_interrupt(int number, siginfo_t *info, void *context)
 {
+    (void)context;
     interrupted = number;
+    if (signal_is_crash(number, info)) {
+        signal(number, SIG_DFL);
+        raise(number);
+    }
+}
+
+/* Whatever would end this process. */
+static void take_signals(void)
+{
+    int numbers[64];
+    const int count = signals_that_end(numbers, 64);
+    const struct sigaction action = {.sa_sigaction = on_interrupt, .sa_flags = SA_RESTART | SA_SIGINFO};
+    for (int i = 0; i < count; i++)
+        sigaction(numbers[i], &action, NULL);
 }
 
 static void wait_for_end(struct session *session, struct report *report, struct outputs *outputs)
@@ -109,7 +124,7 @@ static void wait_for_end(struct session *session, struct report *report, struct 
         if (poll(fds, (nfds_t)count, timeout < 0 || timeout > 200 ? 200 : timeout) < 0 && errno != EINTR)
             break;
         session_step(session);
-        if (interrupted == SIGTERM || interrupted == SIGHUP) {
+        if (interrupted && interrupted != SIGINT && interrupted != SIGQUIT) {
             interrupted = 0;
             session_stop_all(session); /* it was for us alone: the program gets one of its own */
         }
@@ -133,10 +148,7 @@ static int run_without_screen(const struct arguments *arguments, struct session 
         error.kind = ERROR_USAGE;
         return fail(&error);
     }
-    static const int signals[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
-    const struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
-    for (size_t i = 0; i < sizeof signals / sizeof *signals; i++)
-        sigaction(signals[i], &action, NULL);
+    take_signals();
     wait_for_end(session, report, outputs);
     report_update(report, session);
     bool written = outputs_write(outputs, report, &error);
@@ -190,9 +202,7 @@ static int run_on_screen(const struct arguments *arguments, struct session *sess
     struct screen screen = {
         .arguments = arguments, .session = session, .report = report, .outputs = outputs, .keeps_running = true};
     const int code = screen_run(&screen);
-    const struct sigaction action = {.sa_handler = on_interrupt, .sa_flags = SA_RESTART};
-    sigaction(SIGINT, &action, NULL);
-    sigaction(SIGTERM, &action, NULL);
+    take_signals();
     pass_through(session);
     struct error error = {0};
     if (!files_renew(outputs, report, session, &error))

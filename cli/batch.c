@@ -40,9 +40,15 @@ static bool is_end(enum status status)
 
 static int signal_pipe = -1; /* where the handler writes; the loop polls the other end */
 
-static void on_signal(int number)
+static void on_signal(int number, siginfo_t *info, void *context)
 {
     const int saved = errno;
+    (void)context;
+    if (signal_is_crash(number, info)) { /* as if nobody had taken it */
+        signal(number, SIG_DFL);
+        raise(number);
+        return;
+    }
     const unsigned char byte = (unsigned char)number;
     const ssize_t put = write(signal_pipe, &byte, 1);
     (void)put; /* a full pipe: so many are waiting that one more changes nothing */
@@ -57,7 +63,7 @@ static bool open_signals(struct loop *loop)
     for (int i = 0; i < 2; i++)
         fcntl(loop->signals[i], F_SETFL, O_NONBLOCK);
     signal_pipe = loop->signals[1];
-    struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_RESTART | SA_SIGINFO};
     sigemptyset(&action.sa_mask);
     loop->taken_count = signals_that_end(loop->taken, SIGNALS_MAX);
     for (int i = 0; i < loop->taken_count; i++)

@@ -4,6 +4,7 @@
 #include "cli/probe.h"
 #include "report/pipe_table.h"
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct listed {
@@ -142,7 +143,7 @@ static int find_devices(struct listed *devices, int max)
 
 int command_devices(const struct arguments *arguments)
 {
-    struct listed devices[2 * PROBE_DEVICES_MAX];
+    enum { MOST = 2 * PROBE_DEVICES_MAX };
     struct strbuf text = {0};
     struct error error = {0};
     const char *format = arguments->value[OPTION_DEVICES_FORMAT];
@@ -150,12 +151,18 @@ int command_devices(const struct arguments *arguments)
         error_set(&error, ERROR_USAGE, "--format %s: devices are listed as markdown or csv", format);
         return fail(&error);
     }
-    const int count = find_devices(devices, sizeof devices / sizeof *devices);
+    struct listed *devices = calloc(MOST, sizeof *devices); /* more than a small stack holds */
+    if (!devices) {
+        error_set(&error, ERROR_MEMORY, "no memory for a list of devices");
+        return fail(&error);
+    }
+    const int count = find_devices(devices, MOST);
     if (format && strcmp(format, "csv") == 0)
         list_csv(devices, count, &text);
     else
         list_table(devices, count, &text);
     const bool printed = print_all(text.text, text.length, &error);
     strbuf_release(&text);
+    free(devices);
     return printed ? EXIT_OK : fail(&error);
 }

@@ -384,7 +384,8 @@ static void finish(struct session *session, struct live_run *live)
         snprintf(reason, sizeof reason, "%s", ending->forced_reason);
     } else if (WIFSIGNALED(status)) {
         how = STATUS_KILLED;
-        snprintf(reason, sizeof reason, "the program was ended by %s", signal_text(WTERMSIG(status)));
+        char text[SIGNAL_TEXT];
+        snprintf(reason, sizeof reason, "the program was ended by %s", signal_text(WTERMSIG(status), text));
     } else if (WEXITSTATUS(status)) {
         how = STATUS_ERROR;
         snprintf(reason, sizeof reason, "the program ended with exit code %d", WEXITSTATUS(status));

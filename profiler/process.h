@@ -36,4 +36,5 @@ void process_release(struct process *process); /* kills what lives, waits for it
 
 /* How often the kernel's out-of-memory killer has struck here (machine or control group); UNKNOWN_U64. */
 uint64_t out_of_memory_kills(void);
-const char *signal_text(int number); /* "SIGSEGV" */
+#define SIGNAL_TEXT 24
+const char *signal_text(int number, char text[SIGNAL_TEXT]); /* "SIGSEGV"; "signal 34", in `text` */

@@ -361,8 +361,9 @@ static enum status verdict(const struct link *link, char *reason, size_t size)
     }
     const bool crash = number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE ||
                        number == SIGABRT || number == SIGSYS || number == SIGTRAP;
-    snprintf(reason, size, "the worker %s %s%s%.180s", crash ? "crashed with" : "was killed by", signal_text(number),
-             link->last_error[0] ? ": " : "", link->last_error);
+    char text[SIGNAL_TEXT];
+    snprintf(reason, size, "the worker %s %s%s%.180s", crash ? "crashed with" : "was killed by",
+             signal_text(number, text), link->last_error[0] ? ": " : "", link->last_error);
     return memory ? STATUS_OOM : crash ? STATUS_ERROR : STATUS_KILLED;
 }
 

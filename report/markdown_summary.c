@@ -90,10 +90,11 @@ static void cell_line(const struct report_cell *cell, struct strbuf *out)
     for (int phase = 0; phase < PHASE_COUNT; phase++)
         if (times->phases[phase].summary.n && pass != PASS_FWD)
             strbuf_printf(out, ", %s %.4g", phase_name((enum phase)phase), times->phases[phase].summary.median * 1e-6);
-    if (cell->requested.collective == COLLECTIVE_NONE && cell_tokens(cell) > 0) /* a command's are not known */
+    /* A command's tokens are not known, and a step of no time has no rate. */
+    if (cell->requested.collective == COLLECTIVE_NONE && is_known(cell_tokens(cell) / step))
         strbuf_printf(out, "; %.4g tokens/s%s", cell_tokens(cell) / step * 1e9,
                       cell->requested.ranks > 1 ? " of all ranks" : "");
-    if (is_known(cell->flops[pass]))
+    if (is_known(cell->flops[pass] / step))
         strbuf_printf(out, ", %.4g GFLOP/s (modelled)", cell->flops[pass] / step);
     if (is_known_u64(cell->memory.planned_total))
         strbuf_printf(out, ", %.4g MiB planned", (double)cell->memory.planned_total / 0x1p20);

@@ -64,9 +64,72 @@ static void launch_slice(struct trace *trace, size_t process, int track, const s
     strbuf_puts(trace->out, "}}");
 }
 
+/* A track: slices on it nest or stand apart. A stream, and the layers, have a second one, and more, for slices that begin before
+ * another ends and end after it: their times are told as they are. */
+#define LAYERS (1u << 16) /* beside the streams' numbers */
+
+struct lane {
+    uint32_t next; /* of the same stream; 0: none */
+    int track;
+    VEC(uint64_t) ends; /* of the slices that are open, the outermost first */
+};
+
+struct lanes {
+    VEC(struct lane) list;      /* from 1 on */
+    uint32_t first[LAYERS + 1]; /* by stream; the layers' */
+    int extra;                  /* tracks beyond the streams' own */
+};
+
+/* No device runs so many launches of one stream beside one another: what a file says beyond that shares the last track. */
+#define LANES_MOST 256
+
+static uint32_t lane_add(struct lanes *lanes, struct trace *trace, size_t process, uint32_t stream, int number)
+{
+    const int own = stream == LAYERS ? LAYER_TRACK : FIRST_STREAM + (int)stream;
+    struct lane lane = {.track = number ? FIRST_STREAM + (int)LAYERS + lanes->extra++ : own};
+    char name[48], whose[24] = "layers";
+    if (!lanes->list.count)
+        vec_push(&lanes->list, (struct lane){0});
+    vec_push(&lanes->list, lane);
+    if (stream != LAYERS)
+        snprintf(whose, sizeof whose, "stream %u", stream);
+    snprintf(name, sizeof name, number ? "%s, beside (%d)" : "%s", whose, number + 1);
+    name_track(trace, "thread_name", process, lane.track, name);
+    return (uint32_t)lanes->list.count - 1;
+}
+
+/* The track of a slice: the first of its stream on which it nests or stands apart. Slices come in order of their start. */
+static int lane_for(struct lanes *lanes, struct trace *trace, size_t process, uint32_t stream, uint64_t start,
+                    uint64_t end)
+{
+    uint32_t at = lanes->first[stream], last = 0;
+    int number = 0;
+    for (; at && lanes->list.items; last = at, at = lanes->list.items[at].next, number++) {
+        struct lane *lane = &lanes->list.items[at];
+        while (lane->ends.count && lane->ends.items[lane->ends.count - 1] <= start)
+            lane->ends.count--;
+        if (!lane->ends.count || lane->ends.items[lane->ends.count - 1] >= end)
+            break;
+    }
+    if (!at && number == LANES_MOST && lanes->list.items)
+        return lanes->list.items[last].track;
+    if (!at) {
+        at = lane_add(lanes, trace, process, stream, number);
+        if (last)
+            lanes->list.items[last].next = at;
+        else
+            lanes->first[stream] = at;
+    }
+    struct lane *lane = lanes->list.items ? &lanes->list.items[at] : NULL;
+    if (!lane)
+        abort(); /* it was added or found */
+    vec_push(&lane->ends, end);
+    return lane->track;
+}
+
 /* The innermost layers in which consecutive launches of a pass ran, as slices over them: a layer that comes back later gets
- * another slice. Launches are sorted by start; on several streams they may overlap, so a slice ends where the next begins. */
-static void layer_slices(struct trace *trace, size_t process, const struct report_cell *cell,
+ * another slice. Launches are sorted by start; on several streams they may overlap, and so do then the layers. */
+static void layer_slices(struct trace *trace, struct lanes *lanes, size_t process, const struct report_cell *cell,
                          const struct report_launch *launches, size_t count, uint64_t origin)
 {
     for (size_t first = 0, next; first < count; first = next) {
@@ -77,73 +140,14 @@ static void layer_slices(struct trace *trace, size_t process, const struct repor
             const uint64_t stop = launches[next].start_ns + launches[next].duration_ns;
             end = stop > end ? stop : end;
         }
-        if (next < count && end > launches[next].start_ns)
-            end = launches[next].start_ns;
         if (launches[first].scope < 0)
             continue;
-        slice(trace, process, LAYER_TRACK, cell->layers[launches[first].scope].path, origin + launches[first].start_ns,
-              end - launches[first].start_ns);
+        const uint64_t start = launches[first].start_ns;
+        slice(trace, process, lane_for(lanes, trace, process, LAYERS, start, end),
+              cell->layers[launches[first].scope].path, origin + start, end - start);
         strbuf_printf(trace->out, ",\"cat\":\"layer\",\"args\":{\"phase\":\"%s\"}}",
                       phase_name((enum phase)launches[first].phase));
     }
-}
-
-/* A track: slices on it nest or stand apart. A stream has a second one, and more, for launches that begin before another ends
- * and end after it: their times are told as they are. */
-struct lane {
-    uint32_t next; /* of the same stream; 0: none */
-    int track;
-    VEC(uint64_t) ends; /* of the slices that are open, the outermost first */
-};
-
-struct lanes {
-    VEC(struct lane) list;   /* from 1 on */
-    uint32_t first[1 << 16]; /* by stream */
-    int extra;               /* tracks beyond the streams' own */
-};
-
-/* No device runs so many launches of one stream beside one another: what a file says beyond that shares the last track. */
-#define LANES_MOST 256
-
-static uint32_t lane_add(struct lanes *lanes, struct trace *trace, size_t process, uint16_t stream, int number)
-{
-    struct lane lane = {.track = number ? FIRST_STREAM + (1 << 16) + lanes->extra++ : FIRST_STREAM + stream};
-    char name[48];
-    if (!lanes->list.count)
-        vec_push(&lanes->list, (struct lane){0});
-    vec_push(&lanes->list, lane);
-    snprintf(name, sizeof name, number ? "stream %u, beside (%d)" : "stream %u", stream, number + 1);
-    name_track(trace, "thread_name", process, lane.track, name);
-    return (uint32_t)lanes->list.count - 1;
-}
-
-/* The track of a launch: the first of its stream on which it nests or stands apart. Launches come in order of their start. */
-static int lane_for(struct lanes *lanes, struct trace *trace, size_t process, const struct report_launch *launch)
-{
-    const uint64_t end = launch->start_ns + launch->duration_ns;
-    uint32_t at = lanes->first[launch->stream], last = 0;
-    int number = 0;
-    for (; at && lanes->list.items; last = at, at = lanes->list.items[at].next, number++) {
-        struct lane *lane = &lanes->list.items[at];
-        while (lane->ends.count && lane->ends.items[lane->ends.count - 1] <= launch->start_ns)
-            lane->ends.count--;
-        if (!lane->ends.count || lane->ends.items[lane->ends.count - 1] >= end)
-            break;
-    }
-    if (!at && number == LANES_MOST && lanes->list.items)
-        return lanes->list.items[last].track;
-    if (!at) {
-        at = lane_add(lanes, trace, process, launch->stream, number);
-        if (last)
-            lanes->list.items[last].next = at;
-        else
-            lanes->first[launch->stream] = at;
-    }
-    struct lane *lane = lanes->list.items ? &lanes->list.items[at] : NULL;
-    if (!lane)
-        abort(); /* it was added or found */
-    vec_push(&lane->ends, end);
-    return lane->track;
 }
 
 static void pass_slices(struct trace *trace, struct lanes *lanes, size_t process, const struct report_cell *cell,
@@ -151,9 +155,13 @@ static void pass_slices(struct trace *trace, struct lanes *lanes, size_t process
 {
     for (size_t l = 0; l < lanes->list.count; l++)
         lanes->list.items[l].ends.count = 0;
-    for (size_t i = 0; i < count; i++)
-        launch_slice(trace, process, lane_for(lanes, trace, process, &launches[i]), cell, &launches[i], origin);
-    layer_slices(trace, process, cell, launches, count, origin);
+    for (size_t i = 0; i < count; i++) {
+        const struct report_launch *launch = &launches[i];
+        const int track =
+            lane_for(lanes, trace, process, launch->stream, launch->start_ns, launch->start_ns + launch->duration_ns);
+        launch_slice(trace, process, track, cell, launch, origin);
+    }
+    layer_slices(trace, lanes, process, cell, launches, count, origin);
 }
 
 static void memory_counter(struct trace *trace, size_t process, const struct report_cell *cell, int32_t node,
@@ -233,10 +241,10 @@ static void trace_cell(struct trace *trace, size_t process, const struct report_
         representative_step(trace, process, cell);
         return;
     }
-    name_track(trace, "thread_name", process, LAYER_TRACK, "layers");
     struct lanes *lanes = calloc(1, sizeof *lanes);
     if (!lanes)
         abort();
+    lanes->first[LAYERS] = lane_add(lanes, trace, process, LAYERS, 0);
     for (size_t first = 0, next; first < cell->launch_count; first = next) {
         uint64_t end = 0;
         for (next = first; next < cell->launch_count && cell->timeline[next].pass == cell->timeline[first].pass;

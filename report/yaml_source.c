@@ -19,7 +19,7 @@ static size_t mark_length(const char *text, size_t length)
 /* The next piece of the text into the filter. */
 static bool read_piece(struct yaml_source *source)
 {
-    char piece[1 << 16];
+    char piece[1 << 13]; /* a stack may be small */
     if (source->text) {
         const size_t left = source->length - source->bytes, count = left < sizeof piece ? left : sizeof piece;
         const size_t mark = source->bytes ? 0 : mark_length(source->text, count);

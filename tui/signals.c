@@ -9,16 +9,14 @@
 #include <unistd.h>
 
 static const int orderly[] = {SIGWINCH, SIGTSTP, SIGCONT, SIGPIPE}; /* and those that end a process */
-static const int fatal[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
-enum { ORDERLY = sizeof orderly / sizeof *orderly, FATAL = sizeof fatal / sizeof *fatal, TAKEN_MAX = ORDERLY + 64 };
+enum { ORDERLY = sizeof orderly / sizeof *orderly, TAKEN_MAX = ORDERLY + 64 };
 
 #define HANDLER_STACK 65536
 
 struct signals {
     int pipe[2];
     int taken[TAKEN_MAX], taken_count;
-    struct sigaction before[TAKEN_MAX + FATAL];
-    int installed;
+    struct sigaction before[TAKEN_MAX];
     stack_t old_stack;
     void *stack;
 };
@@ -31,21 +29,7 @@ static struct {
     size_t restore_length;
 } handler_state;
 
-static void on_orderly(int number, siginfo_t *info, void *context)
-{
-    (void)context;
-    const int error = errno;
-    /* Writing to a reader that is gone raises SIGPIPE in this very process: write(2) says EPIPE as well, and that is
-     * handled there. Only a SIGPIPE that somebody sent is a wish to end. */
-    if (number != SIGPIPE || info->si_pid != getpid()) {
-        const unsigned char byte = (unsigned char)number;
-        const ssize_t put = write(handler_state.pipe, &byte, 1);
-        (void)put; /* full: there is plenty to wake the loop up already */
-    }
-    errno = error;
-}
-
-static void on_fatal(int number)
+static void die(int number)
 {
     /* Only calls that are safe in a handler. The terminal must not block us while we die. */
     if (handler_state.restore_length) {
@@ -55,8 +39,26 @@ static void on_fatal(int number)
         fcntl(handler_state.terminal, F_SETFL, handler_state.flags);
         tcsetattr(handler_state.terminal, TCSANOW, &handler_state.saved);
     }
-    /* SA_RESETHAND: the default action takes the process when we return. */
+    signal(number, SIG_DFL); /* which takes the process when we return */
     raise(number);
+}
+
+static void on_orderly(int number, siginfo_t *info, void *context)
+{
+    (void)context;
+    const int error = errno;
+    if (signal_is_crash(number, info)) {
+        die(number);
+        return;
+    }
+    /* Writing to a reader that is gone raises SIGPIPE in this very process: write(2) says EPIPE as well, and that is
+     * handled there. Only a SIGPIPE that somebody sent is a wish to end. */
+    if (number != SIGPIPE || info->si_pid != getpid()) {
+        const unsigned char byte = (unsigned char)number;
+        const ssize_t put = write(handler_state.pipe, &byte, 1);
+        (void)put; /* full: there is plenty to wake the loop up already */
+    }
+    errno = error;
 }
 
 struct signals *signals_install(int fd, const struct termios *saved, int flags, struct error *error)
@@ -81,16 +83,12 @@ struct signals *signals_install(int fd, const struct termios *saved, int flags, 
     const stack_t stack = {.ss_sp = signals->stack, .ss_size = HANDLER_STACK};
     if (signals->stack)
         sigaltstack(&stack, &signals->old_stack);
-    struct sigaction action = {.sa_sigaction = on_orderly, .sa_flags = SA_RESTART | SA_SIGINFO};
+    struct sigaction action = {.sa_sigaction = on_orderly, .sa_flags = SA_RESTART | SA_SIGINFO | SA_ONSTACK};
     sigfillset(&action.sa_mask);
     memcpy(signals->taken, orderly, sizeof orderly);
     signals->taken_count = ORDERLY + signals_that_end(signals->taken + ORDERLY, TAKEN_MAX - ORDERLY);
     for (int i = 0; i < signals->taken_count; i++)
         sigaction(signals->taken[i], &action, &signals->before[i]);
-    struct sigaction crash = {.sa_handler = on_fatal, .sa_flags = (int)SA_RESETHAND | SA_ONSTACK};
-    sigemptyset(&crash.sa_mask);
-    for (int i = 0; i < FATAL; i++)
-        sigaction(fatal[i], &crash, &signals->before[TAKEN_MAX + i]);
     return signals;
 }
 
@@ -125,8 +123,6 @@ void signals_restore(struct signals *signals)
     handler_state.restore_length = 0;
     for (int i = 0; i < signals->taken_count; i++)
         sigaction(signals->taken[i], &signals->before[i], NULL);
-    for (int i = 0; i < FATAL; i++)
-        sigaction(fatal[i], &signals->before[TAKEN_MAX + i], NULL);
     if (signals->stack) {
         const stack_t off = {.ss_flags = SS_DISABLE};
         sigaltstack(signals->old_stack.ss_sp ? &signals->old_stack : &off, NULL);

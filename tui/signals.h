@@ -1,5 +1,5 @@
-/* Signals: the orderly ones become bytes in a pipe that the loop polls; the fatal ones restore the terminal first and
- * then kill the process as they would have. */
+/* Signals become bytes in a pipe that the loop polls; those of a crash restore the terminal first and then kill the process as they
+ * would have. */
 #pragma once
 #include "base/error.h"
 #include <termios.h>

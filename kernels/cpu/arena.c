@@ -78,7 +78,9 @@ uint64_t cpu_memory_total(void)
 uint64_t cpu_memory_free(void)
 {
     uint64_t least = meminfo("MemAvailable");
-    const uint64_t group = cgroup_memory_left(), space = address_space_left();
+    const uint64_t group = cgroup_memory_left();
+    struct memory_limit limit;
+    memory_limited(&limit);
     least = group < least ? group : least;
-    return space < least ? space : least;
+    return limit.left < least ? limit.left : least;
 }

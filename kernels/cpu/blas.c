@@ -24,17 +24,18 @@ static const char *const names[] = {
 #endif
 };
 
-/* Where there is an address limit: does OpenBLAS fit below it and leave the plan as much again? */
+/* Where memory is limited: does OpenBLAS fit below it and leave the plan as much again? */
 static bool fits(int threads, bool *limited, struct error *error)
 {
-    const uint64_t left = address_space_left(), wanted = LIBRARY_BYTES + BUFFER_BYTES * ((uint64_t)threads + 1);
-    *limited = is_known_u64(left);
-    return !*limited || wanted <= left / 2 ||
-           error_set(
-               error, ERROR_MEMORY,
-               "with %d threads it takes %llu MiB of address space, and the limit of %llu MiB (ulimit -v) leaves %llu",
-               threads, (unsigned long long)(wanted >> 20), (unsigned long long)(address_space_limit() >> 20),
-               (unsigned long long)(left >> 20));
+    struct memory_limit limit;
+    memory_limited(&limit);
+    const uint64_t wanted = LIBRARY_BYTES + BUFFER_BYTES * ((uint64_t)threads + 1);
+    *limited = is_known_u64(limit.left);
+    return !*limited || wanted <= limit.left / 2 ||
+           error_set(error, ERROR_MEMORY,
+                     "with %d threads it takes %llu MiB of memory, and the limit of %llu MiB (%s) leaves %llu", threads,
+                     (unsigned long long)(wanted >> 20), (unsigned long long)(limit.bytes >> 20), limit.option,
+                     (unsigned long long)(limit.left >> 20));
 }
 
 /* Its buffers come with the first product of each thread, and must not have to fit beside what is mapped until then. */

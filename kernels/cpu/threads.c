@@ -46,7 +46,8 @@ bool cpu_threads_start(int threads, struct error *error)
     if (!failure)
         return true;
     /* The same number where a stack finds no room and where there may be no more processes: only the first is memory. */
-    const bool stacks = failure == ENOMEM || is_known_u64(address_space_limit());
+    struct memory_limit limit;
+    const bool stacks = failure == ENOMEM || memory_limited(&limit);
     return error_set(error, stacks ? ERROR_MEMORY : ERROR_SYSTEM, "%d threads cannot be started, only %d: %s", threads,
                      count + 1, strerror(failure));
 }

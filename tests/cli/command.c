@@ -88,6 +88,7 @@ static void become(const struct command *command, int input, int output, int err
     signal(SIGPIPE, SIG_DFL);
     limit(RLIMIT_FSIZE, command->file_limit);
     limit(RLIMIT_AS, command->memory_limit);
+    limit(RLIMIT_DATA, command->data_limit);
     execv(words[0], (char *const *)(uintptr_t)words);
     _exit(97);
 }

@@ -13,6 +13,7 @@ struct command {
     const char *output_to;           /* standard output into this file, such as /dev/full */
     size_t file_limit;               /* RLIMIT_FSIZE in bytes; 0: none */
     size_t memory_limit;             /* RLIMIT_AS in bytes; 0: none */
+    size_t data_limit;               /* RLIMIT_DATA in bytes; 0: none */
     bool one_processor;              /* may use the first of its processors alone */
     const char *group;               /* folder of a control group to be in */
     int signal;                      /* is sent to the process once a worker of its is there and */

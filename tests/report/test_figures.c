@@ -357,7 +357,32 @@ static void test_crossing_launches(void **state)
         has(text, times);
     }
     has(text, "beside (2)");
+    /* The layers above them are as long as they are, and cross, too. */
+    has(text, "\"tid\":1,\"name\":\"a\",\"ts\":0.000,\"dur\":9.000,");
+    has(text, "layers, beside (2)");
     free(text);
+    report_free(&report);
+}
+
+/* Steps of no time have no rate. */
+static void test_no_time(void **state)
+{
+    (void)state;
+    static const char text[] = "schema: steptop/report/1\ncells:\n  - id: 1\n    status: ok\n    requested:\n"
+                               "      device: cpu\n      model: {name: one}\n      batch_size: 1\n"
+                               "      context_length: 16\n      passes: [fwd]\n    passes:\n"
+                               "      fwd: {phases: {total: {samples_ns: [0, 0, 0, 0, 0, 5000]}}}\n"
+                               "complete: true\n";
+    struct report report;
+    struct error error = {0};
+    assert_true(report_parse(text, strlen(text), "made", &report, &error));
+    static const enum report_format formats[] = {FORMAT_MARKDOWN, FORMAT_HTML, FORMAT_CSV, FORMAT_JSON, FORMAT_SVG};
+    for (size_t i = 0; i < sizeof formats / sizeof *formats; i++) {
+        char *out = emitted(&report, formats[i]);
+        assert_null(strstr(out, "inf "));
+        assert_null(strstr(out, "inf,"));
+        free(out);
+    }
     report_free(&report);
 }
 
@@ -668,6 +693,7 @@ int main(void)
         cmocka_unit_test(test_absent_stays_absent),
         cmocka_unit_test(test_reserved_words),
         cmocka_unit_test(test_crossing_launches),
+        cmocka_unit_test(test_no_time),
         cmocka_unit_test(test_strangers_text_in_markdown),
         cmocka_unit_test(test_lying_cells),
         cmocka_unit_test(test_counters_are_named_in_fields),
