@@ -281,24 +281,6 @@ static void timeline_add(struct aggregate *aggregate, const struct record *recor
     }
 }
 
-static bool is_collective(const struct aggregate *aggregate, const struct record *record)
-{
-    return record->place >= 0 && places_at(aggregate->places, record->place)->kernel_class == CLASS_COLLECTIVE;
-}
-
-static void add_record(struct aggregate *aggregate, const struct record *record, uint32_t number)
-{
-    if (record->end > aggregate->latest)
-        aggregate->latest = record->end;
-    add_time(aggregate, number, record);
-    idle_record(aggregate->idle, record, is_collective(aggregate, record));
-    if (record_is_work(record->kind)) {
-        aggregate->counts.unattributed += record->place < 0;
-        if (!(record->flags & RECORD_WARMUP))
-            cover_add(&aggregate->cover, record);
-    }
-}
-
 /* The number of the record's entry: most often the one that came after the same one the last time. What booking will touch is asked
  * for some records ahead, for a model's entries do not stay in the cache beside the records that stream through it. */
 static uint32_t find_entry(struct aggregate *aggregate, const struct record *record)
@@ -348,8 +330,23 @@ static bool take_record(struct aggregate *aggregate, const struct record *record
         add_counters(&aggregate->entries[number], record);
         return false;
     }
-    add_record(aggregate, record, number);
+    add_time(aggregate, number, record);
     return true;
+}
+
+/* Records that were taken one after another, all that counts them as a whole. */
+static void take_run(struct aggregate *aggregate, const struct record *records, size_t count)
+{
+    uint64_t latest = aggregate->latest, unattributed = 0;
+    for (size_t i = 0; i < count; i++) {
+        latest = records[i].end > latest ? records[i].end : latest;
+        unattributed += records[i].place < 0 && record_is_work(records[i].kind);
+    }
+    aggregate->latest = latest;
+    aggregate->counts.unattributed += unattributed;
+    idle_records(aggregate->idle, records, count, aggregate->places);
+    cover_add(&aggregate->cover, records, count);
+    timeline_add(aggregate, records, count);
 }
 
 void aggregate_add(struct aggregate *aggregate, const struct record *records, size_t count)
@@ -358,10 +355,10 @@ void aggregate_add(struct aggregate *aggregate, const struct record *records, si
     for (size_t i = 0; i < count; i++) {
         if (take_record(aggregate, &records[i]))
             continue;
-        timeline_add(aggregate, records + kept, i - kept);
+        take_run(aggregate, records + kept, i - kept);
         kept = i + 1;
     }
-    timeline_add(aggregate, records + kept, count - kept);
+    take_run(aggregate, records + kept, count - kept);
     aggregate->counts.records += count;
 }
 

@@ -58,17 +58,6 @@ static __attribute__((noinline)) uint64_t insert(struct cover_step *step, uint64
     return end - start - covered;
 }
 
-/* Launches mostly begin within what the last interval covers, or behind it. */
-static uint64_t extend(struct cover_step *step, uint64_t start, uint64_t end)
-{
-    struct interval *latest = &step->intervals[step->count ? step->count - 1 : 0];
-    if (!step->count || start < latest->start || start > latest->end || start < step->floor)
-        return insert(step, start, end);
-    const uint64_t more = end > latest->end ? end - latest->end : 0;
-    latest->end += more;
-    return more;
-}
-
 static __attribute__((noinline)) struct cover_step *step_of(struct cover *cover, const struct record *record)
 {
     if (!cover->steps && !(cover->steps = calloc(OPEN_STEPS, sizeof *cover->steps))) {
@@ -97,25 +86,75 @@ static __attribute__((noinline)) struct cover_step *step_of(struct cover *cover,
     return cover->last = step;
 }
 
-void cover_add(struct cover *cover, const struct record *record)
+static bool counts(const struct record *record)
 {
-    struct step_cover *total = &cover->passes[record->pass];
-    const uint64_t duration = record->end - record->start;
-    struct cover_step *step = cover->last;
-    if (!step || !step->used || step->step != record->step || step->pass != record->pass)
-        step = step_of(cover, record);
-    const uint64_t busy = step ? extend(step, record->start, record->end) : duration;
-    total->sum_ns += duration;
-    total->busy_ns += busy;
-    total->last_launches += record->step == total->last_step;
-    if (step) {
-        step->busy_ns += busy;
-        step->sum_ns += duration;
+    return record_is_work(record->kind) && !(record->flags & RECORD_WARMUP);
+}
+
+/* What records of one step that come one after another add, written back once. */
+struct sums {
+    uint64_t launches, sum_ns, busy_ns, first_start, last_end;
+};
+
+/* Launches mostly begin within what the latest interval covers; returns how many of the records are of the step. */
+static size_t add_run(struct cover_step *step, const struct record *records, size_t count, struct sums *sums)
+{
+    const struct record *first = records, *end = records + count;
+    struct interval latest = {UINT64_MAX, 0}; /* none: nothing begins within it */
+    struct sums own = *sums;
+    if (step && step->count)
+        latest = step->intervals[step->count - 1];
+    for (; records < end && records->step == first->step && records->pass == first->pass; records++) {
+        if (!counts(records))
+            continue;
+        const uint64_t from = records->start, to = records->end;
+        own.launches++;
+        own.sum_ns += to - from;
+        own.first_start = from < own.first_start ? from : own.first_start;
+        own.last_end = to > own.last_end ? to : own.last_end;
+        if (!step) {
+            own.busy_ns += to - from;
+        } else if (from >= latest.start && from <= latest.end && from >= step->floor) {
+            own.busy_ns += to > latest.end ? to - latest.end : 0;
+            latest.end = to > latest.end ? to : latest.end;
+        } else {
+            if (step->count)
+                step->intervals[step->count - 1] = latest;
+            own.busy_ns += insert(step, from, to);
+            latest = step->count ? step->intervals[step->count - 1] : latest;
+        }
     }
-    if (!total->first_start || record->start < total->first_start)
-        total->first_start = record->start;
-    if (record->end > total->last_end)
-        total->last_end = record->end;
+    if (step && step->count)
+        step->intervals[step->count - 1] = latest;
+    *sums = own;
+    return (size_t)(records - first);
+}
+
+void cover_add(struct cover *cover, const struct record *records, size_t count)
+{
+    for (size_t i = 0; i < count;) {
+        const struct record *record = &records[i];
+        if (!counts(record)) {
+            i++;
+            continue;
+        }
+        struct step_cover *total = &cover->passes[record->pass];
+        struct cover_step *step = cover->last;
+        if (!step || !step->used || step->step != record->step || step->pass != record->pass)
+            step = step_of(cover, record);
+        struct sums sums = {.first_start = total->first_start ? total->first_start : UINT64_MAX,
+                            .last_end = total->last_end};
+        i += add_run(step, record, count - i, &sums);
+        total->sum_ns += sums.sum_ns;
+        total->busy_ns += sums.busy_ns;
+        total->last_launches += record->step == total->last_step ? sums.launches : 0;
+        total->first_start = sums.first_start;
+        total->last_end = sums.last_end;
+        if (step) {
+            step->busy_ns += sums.busy_ns;
+            step->sum_ns += sums.sum_ns;
+        }
+    }
 }
 
 bool cover_remove(struct cover *cover, int pass, uint32_t step)

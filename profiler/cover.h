@@ -12,9 +12,9 @@ struct cover {
     unsigned next;            /* the step to give way */
 };
 
-/* Adds a valid record that is not of a warm-up step. Steps may interleave by a few; records of a step may come in any
- * order, as they do from several streams. */
-void cover_add(struct cover *cover, const struct record *record);
+/* Adds those of the valid records that are work and not of a warm-up step. Steps may interleave by a few; records of a step may come
+ * in any order, as they do from several streams. */
+void cover_add(struct cover *cover, const struct record *records, size_t count);
 /* Takes a step of the latest few out of the totals; false: it is not one of them. */
 bool cover_remove(struct cover *cover, int pass, uint32_t step);
 void cover_release(struct cover *cover); /* keeps the totals */

@@ -94,25 +94,51 @@ double histogram_bin_low(int octave, int bin)
     return exp2(octave + (double)bin / BINS);
 }
 
+static uint64_t octave_total(const uint32_t *bins)
+{
+    uint64_t total = 0;
+    for (int bin = 0; bins && bin < BINS; bin++)
+        total += bins[bin];
+    return total;
+}
+
+/* Of the bins, which saturate, where count does not. */
+static uint64_t bins_total(const struct histogram *histogram)
+{
+    uint64_t total = 0;
+    if (histogram->count < UINT32_MAX / 2)
+        return histogram->count;
+    for (int octave = 0; octave < OCTAVES; octave++)
+        total += octave_total(histogram->octave[octave]);
+    return total;
+}
+
+static double place_of(double q, uint64_t total)
+{
+    return (q < 0 ? 0 : q > 1 ? 1 : q) * (double)(total - 1);
+}
+
 void histogram_quantiles(const struct histogram *histogram, const double *q, double *values, int count)
 {
-    uint64_t total = 0; /* of the bins, which saturate, where count does not */
-    for (int octave = 0; octave < OCTAVES; octave++)
-        for (int bin = 0; histogram->octave[octave] && bin < BINS; bin++)
-            total += histogram->octave[octave][bin];
+    const uint64_t total = bins_total(histogram);
     int next = 0;
     uint64_t below = 0;
+    double place = count ? place_of(q[0], total) : 0;
     for (int octave = 0; total && octave < OCTAVES && next < count; octave++) {
-        for (int bin = 0; histogram->octave[octave] && bin < BINS; bin++) {
+        const uint64_t in_octave = octave_total(histogram->octave[octave]);
+        if (!in_octave || place >= (double)(below + in_octave)) {
+            below += in_octave;
+            continue;
+        }
+        for (int bin = 0; bin < BINS && next < count; bin++) {
             const uint64_t here = histogram->octave[octave][bin];
-            for (; here && next < count; next++) {
-                const double place = (q[next] < 0 ? 0 : q[next] > 1 ? 1 : q[next]) * (double)(total - 1);
-                if (place >= (double)(below + here))
-                    break;
+            while (here && next < count && place < (double)(below + here)) {
                 /* The bin's values are taken as spread evenly over its logarithm, each in the middle of its part. A
                  * place between the last value here and the first of the next bin stays in this one. */
                 const double part = (place - (double)below + 0.5) / (double)here;
                 values[next] = exp2(octave + (bin + (part > 1 ? 1 : part)) / BINS);
+                if (++next < count)
+                    place = place_of(q[next], total);
             }
             below += here;
         }

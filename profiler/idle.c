@@ -169,6 +169,30 @@ void idle_record(struct idle *idle, const struct record *record, bool collective
         span_push(idle, record, kind);
 }
 
+void idle_records(struct idle *idle, const struct record *records, size_t count, const struct places *places)
+{
+    const struct span none = {.start = UINT64_MAX}; /* nothing begins within it */
+    struct span *kept = NULL, last = none;
+    for (size_t i = 0; i < count; i++) {
+        const struct record *record = &records[i];
+        const bool collective = places->collectives && record->place >= 0 &&
+                                places_at(places, record->place)->kernel_class == CLASS_COLLECTIVE;
+        if (record->start >= last.start && record->start <= last.end && record_is_work(record->kind) && !collective) {
+            last.end = record->end > last.end ? record->end : last.end;
+            continue;
+        }
+        if (kept)
+            *kept = last;
+        idle_record(idle, record, collective);
+        kept = idle->spans.count > idle->sorted ? &idle->spans.items[idle->spans.count - 1] : NULL;
+        last = kept && kept->kind == SPAN_WORK ? *kept : none;
+        if (last.start == UINT64_MAX)
+            kept = NULL;
+    }
+    if (kept)
+        *kept = last;
+}
+
 /* ---- what a gap is ---- */
 
 static void asked(struct sums *sums, int32_t place, uint64_t ns)

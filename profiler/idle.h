@@ -32,6 +32,8 @@ void idle_free(struct idle *idle);
 void idle_window(struct idle *idle, unsigned pass, uint64_t start, uint64_t end);
 /* A record that aggregate_add took as valid, of any step; counters are none of its business. `collective`: of CLASS_COLLECTIVE. */
 void idle_record(struct idle *idle, const struct record *record, bool collective);
+struct places; /* that the records' places are of */
+void idle_records(struct idle *idle, const struct record *records, size_t count, const struct places *places);
 /* Looks at the windows of which no more records are expected, which `now` tells: the newest time that was heard of. UINT64_MAX: at all. */
 void idle_settle(struct idle *idle, uint64_t now);
 void idle_total(const struct idle *idle, unsigned pass, struct idle_total *total);

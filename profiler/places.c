@@ -76,6 +76,7 @@ bool places_add(struct places *places, const struct place *place, struct error *
     copy.label = keep(places, place->label);
     copy.flops = believed_work(place->flops);
     copy.bytes = believed_work(place->bytes);
+    places->collectives |= copy.kernel_class == CLASS_COLLECTIVE;
     vec_push(&places->list, copy);
     return true;
 }

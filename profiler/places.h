@@ -34,6 +34,7 @@ struct places {
     struct arena arena; /* of the strings */
     VEC(struct place) list;
     VEC(struct place_scope) scopes;
+    bool collectives; /* one of them at least is of CLASS_COLLECTIVE */
     bool whole; /* the producer said that no more will come: an id beyond the end is a lie and not merely early */
 };
 

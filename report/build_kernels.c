@@ -21,6 +21,8 @@ struct seen {
     uint64_t launches;
 };
 
+typedef VEC(uint32_t) words;
+
 struct group {
     struct key key;
     uint32_t first; /* entry */
@@ -28,7 +30,8 @@ struct group {
     struct report_kernel kernel;
     struct report_counters counters;
     uint32_t recent[ENTRY_RECENT];
-    VEC(uint32_t) bins, warmup_bins;
+    words bins, warmup_bins;
+    uint64_t warmups; /* that warmup_bins are of */
     VEC(struct report_entry) entries; /* of each scope */
 };
 
@@ -283,9 +286,10 @@ static double within(double value, const struct running *time)
     return round(fmin(fmax(value, (double)time->min), (double)time->max));
 }
 
-/* A row of the finest table from the group's entries of one scope, from `first` on; the first entry of the next one. */
+/* A row of the finest table from the group's entries of one scope, from `first` on; the first entry of the next one. Of a group that
+ * is one entry the kernel's quantiles are its own. */
 static uint32_t scope_row(struct build_rows *rows, const struct report_cell *cell, const struct entry *entries,
-                          uint32_t first, struct report_entry *row)
+                          uint32_t first, const struct report_kernel *single, struct report_entry *row)
 {
     static const double q[] = {0.5, 0.95};
     const struct entry *start = &entries[first];
@@ -312,15 +316,16 @@ static uint32_t scope_row(struct build_rows *rows, const struct report_cell *cel
         histogram_merge(&rows->merged, histogram_of(rows, &entries[at]));
     }
     double values[2];
-    histogram_quantiles(histogram, q, values, 2);
+    if (!single)
+        histogram_quantiles(histogram, q, values, 2);
     row->live = members == 1 ? start : NULL;
     row->calls = time.n;
     row->total_ns = time.total;
     row->min_ns = time.n ? time.min : UNKNOWN_U64;
     row->max_ns = time.n ? time.max : UNKNOWN_U64;
     row->sd_ns = round(running_sd(&time));
-    row->median_ns = within(values[0], &time);
-    row->p95_ns = within(values[1], &time);
+    row->median_ns = single ? single->median_ns : within(values[0], &time);
+    row->p95_ns = single ? single->p95_ns : within(values[1], &time);
     return at;
 }
 
@@ -341,9 +346,10 @@ static void add_counters(struct group *group, const struct entry *entry)
 
 static void copy_recent(struct group *group, const struct entry *entry)
 {
-    const uint32_t count = entry->recent_next < ENTRY_RECENT ? entry->recent_next : ENTRY_RECENT;
-    for (uint32_t i = 0; i < count; i++)
-        group->recent[i] = entry->recent[(entry->recent_next - count + i) % ENTRY_RECENT];
+    const uint32_t next = entry->recent_next, oldest = next < ENTRY_RECENT ? 0 : next % ENTRY_RECENT;
+    const uint32_t count = next < ENTRY_RECENT ? next : ENTRY_RECENT, behind = count - oldest;
+    memcpy(group->recent, entry->recent + oldest, behind * sizeof *group->recent);
+    memcpy(group->recent + behind, entry->recent, oldest * sizeof *group->recent);
     group->kernel.recent_count = count;
 }
 
@@ -385,14 +391,19 @@ static void group_totals(struct build_rows *rows, struct group *group, const str
     copy_recent(group, largest);
 }
 
+static void words_pack(words *list, const struct histogram *histogram)
+{
+    vec_reserve(list, report_bins_room(histogram));
+    list->count = report_bins_pack(list->items, histogram);
+}
+
 static void group_update(struct build_rows *rows, struct group *group, const struct report_cell *cell,
-                         const struct entry *entries, struct arena *scratch)
+                         const struct entry *entries)
 {
     static const double q[] = {0.5, 0.95, 0.99};
     struct report_kernel *kernel = &group->kernel;
     struct running time = {0};
     const struct histogram *histogram, *warmup;
-    struct report_bins bins;
     double values[3];
     kernel->kernel_class = group->key.kernel_class;
     kernel->phase = group->key.phase;
@@ -407,18 +418,15 @@ static void group_update(struct build_rows *rows, struct group *group, const str
     kernel->median_ns = within(values[0], &time);
     kernel->p95_ns = within(values[1], &time);
     kernel->p99_ns = time.n >= 100 ? within(values[2], &time) : UNKNOWN_DOUBLE;
-    report_bins_pack(&bins, scratch, histogram);
-    vec_reserve(&group->bins, bins.word_count + 1);
-    group->bins.count = bins.word_count;
-    memcpy(group->bins.items, bins.words, bins.word_count * sizeof *bins.words);
-    report_bins_pack(&bins, scratch, warmup);
-    vec_reserve(&group->warmup_bins, bins.word_count + 1);
-    group->warmup_bins.count = bins.word_count;
-    memcpy(group->warmup_bins.items, bins.words, bins.word_count * sizeof *bins.words);
+    words_pack(&group->bins, histogram);
+    if (group->warmups != warmup->count)
+        words_pack(&group->warmup_bins, warmup);
+    group->warmups = warmup->count;
     group->entries.count = 0;
+    const bool single = rows->seen.items[group->first].next == NONE;
     for (uint32_t at = group->first; at != NONE;) {
         struct report_entry row;
-        at = scope_row(rows, cell, entries, at, &row);
+        at = scope_row(rows, cell, entries, at, single ? kernel : NULL, &row);
         vec_push(&group->entries, row);
     }
     group->changed = false;
@@ -480,7 +488,6 @@ void cell_build_rows(struct report_cell *cell, const struct run *run)
     if (!rank || (!cell->rows && !(cell->rows = calloc(1, sizeof *cell->rows))))
         abort();
     struct build_rows *rows = cell->rows;
-    struct arena scratch = {0};
     size_t entry_count;
     if (rows->rank != rank || (rows->early && rows->known_places != rank->places.list.count))
         groups_release(rows);
@@ -491,8 +498,7 @@ void cell_build_rows(struct report_cell *cell, const struct run *run)
     struct group *groups = rows->groups.items;
     for (size_t g = 0; groups && g < rows->groups.count; g++)
         if (groups[g].changed)
-            group_update(rows, &groups[g], cell, entries, &scratch);
-    arena_release(&scratch);
+            group_update(rows, &groups[g], cell, entries);
     order_groups(rows);
     rows->kernels.count = rows->entries.count = 0;
     double attributed[PASS_COUNT] = {0};

@@ -43,28 +43,25 @@ static const char *bins_text(const struct report_bins *bins, struct arena *arena
     return copy;
 }
 
-void report_bins_pack(struct report_bins *bins, struct arena *arena, const struct histogram *histogram)
+size_t report_bins_room(const struct histogram *histogram)
+{
+    size_t octaves = 0;
+    for (int octave = 0; octave < BIN_COUNT / HISTOGRAM_BINS_PER_OCTAVE; octave++)
+        octaves += histogram->octave[octave] != NULL;
+    return octaves * HISTOGRAM_BINS_PER_OCTAVE + (size_t)(histogram->count / WORD_COUNT_MOST) + 1;
+}
+
+uint32_t report_bins_pack(uint32_t *words, const struct histogram *histogram)
 {
     uint32_t count = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        for (uint32_t bin = 0; bin < BIN_COUNT; bin++) {
-            const uint32_t *octave = histogram->octave[bin / HISTOGRAM_BINS_PER_OCTAVE];
-            uint32_t left = octave ? octave[bin % HISTOGRAM_BINS_PER_OCTAVE] : 0;
-            if (!octave)
-                bin |= HISTOGRAM_BINS_PER_OCTAVE - 1;
-            for (; left; count++) {
+    for (uint32_t octave = 0; octave < BIN_COUNT / HISTOGRAM_BINS_PER_OCTAVE; octave++)
+        for (uint32_t bin = 0; histogram->octave[octave] && bin < HISTOGRAM_BINS_PER_OCTAVE; bin++)
+            for (uint32_t left = histogram->octave[octave][bin]; left;) {
                 const uint32_t part = left < WORD_COUNT_MOST ? left : WORD_COUNT_MOST;
-                if (pass)
-                    bins->words[count] = bin << WORD_COUNT_BITS | part;
+                words[count++] = (octave * HISTOGRAM_BINS_PER_OCTAVE + bin) << WORD_COUNT_BITS | part;
                 left -= part;
             }
-        }
-        if (!pass) {
-            bins->words = arena_array(arena, uint32_t, count + 1);
-            bins->word_count = count;
-            count = 0;
-        }
-    }
+    return count;
 }
 
 typedef VEC(uint32_t) word_list;

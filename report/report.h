@@ -42,8 +42,9 @@ struct report_pass {
 /* A log histogram as the document keeps it: the bins that were hit, ascending. A word holds a bin (octave · 32 + bin)
  * in its upper 12 bits and a count in its lower 20; a larger count takes several words. */
 struct report_bins { uint32_t *words; uint32_t word_count; };
-/* Packs a histogram's bins into an arena. */
-void report_bins_pack(struct report_bins *bins, struct arena *arena, const struct histogram *histogram);
+/* A histogram's bins as words; returns how many they are, at most report_bins_room. */
+size_t report_bins_room(const struct histogram *histogram);
+uint32_t report_bins_pack(uint32_t *words, const struct histogram *histogram);
 /* Adds the bins to *histogram, which the caller releases. */
 void report_bins_expand(const struct report_bins *bins, struct histogram *histogram);
 

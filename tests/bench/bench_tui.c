@@ -74,7 +74,10 @@ static struct session *make_session(void)
 {
     struct error error = {0};
     struct cell cell;
-    struct session *session = session_create(&(struct session_options){.program = "/proc/self/exe"}, &error);
+    static char program[4096]; /* by its name, so that a profiler's own program is not started in its place */
+    if (readlink("/proc/self/exe", program, sizeof program - 1) < 0)
+        abort();
+    struct session *session = session_create(&(struct session_options){.program = program}, &error);
     cell_default(&cell);
     cell.steps = STEPS_FOREVER;
     cell.timeout_s = 0;

@@ -170,6 +170,12 @@ static void add_entry(struct report_cell *cell, uint32_t kernel, int32_t scope, 
 }
 
 /* Kernel rows out of the entries, histograms and all. */
+static void bins_copy(struct report_bins *bins, struct arena *arena, const struct histogram *histogram)
+{
+    bins->words = arena_array(arena, uint32_t, report_bins_room(histogram));
+    bins->word_count = report_bins_pack(bins->words, histogram);
+}
+
 static void sum_kernels(struct report_cell *cell)
 {
     double pass_total[PASS_COUNT] = {0};
@@ -208,8 +214,8 @@ static void sum_kernels(struct report_cell *cell)
         kernel->p95_ns = summary.p95;
         kernel->p99_ns = summary.p99;
         kernel->cv = summary.cv;
-        report_bins_pack(&kernel->histogram, &cell->arena, &histogram);
-        report_bins_pack(&kernel->warmup_histogram, &cell->arena, &warmup);
+        bins_copy(&kernel->histogram, &cell->arena, &histogram);
+        bins_copy(&kernel->warmup_histogram, &cell->arena, &warmup);
         histogram_release(&histogram);
         histogram_release(&warmup);
         free(samples);
