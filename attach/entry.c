@@ -39,6 +39,7 @@ EXPORT int steptop_attach_learned(int rounds);
 EXPORT int steptop_attach_watch(int ops);
 EXPORT void steptop_attach_compiled(uint64_t compilations, uint64_t breaks);
 EXPORT void steptop_attach_memory(uint64_t allocated, uint64_t reserved, uint64_t retries);
+EXPORT void steptop_attach_threads(uint64_t threads);
 EXPORT void steptop_attach_close(void);
 EXPORT int steptop_attach_python(void *none, void *yes);
 EXPORT void steptop_attach_read_memory(void);
@@ -143,6 +144,11 @@ void steptop_attach_memory(uint64_t allocated, uint64_t reserved, uint64_t retri
     watch_memory(allocated, reserved, retries);
 }
 
+void steptop_attach_threads(uint64_t threads)
+{
+    watch_threads(threads);
+}
+
 void steptop_attach_close(void)
 {
     watch_tell();
@@ -199,6 +205,8 @@ void *steptop_attach_enter_root(void *self, void *scope)
     struct where *where = link_is_open() ? where_self() : NULL;
     const bool outermost = where && !where_in_module(where) && !where_in_node(where);
     enter(scope, true);
+    if (outermost)
+        watch_root((int32_t)python.as_long(scope));
     if (!outermost || !atomic_load_explicit(&python.memory, memory_order_relaxed) || steps_rule() != STEPS_OPTIMIZER ||
         !steps_is_warmup())
         return none();

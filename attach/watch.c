@@ -5,6 +5,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,6 +15,8 @@
 #define TELL_EVERY_NS 1000000000u
 #define LOOK_EVERY_NS 10000000u /* at the process's memory: a few µs */
 #define HISTORY 64
+#define COMPUTES 0.01 /* of the process's time on a processor: a thread that uses less does not compute */
+#define WATCHED_MOST 1024
 
 /* Values over the run, evenly spaced in steps: when it is full every second one goes. */
 struct history {
@@ -31,7 +34,11 @@ static struct {
     uint64_t compiled_before;           /* when the last step ended */
     uint64_t workers_cpu, workers_disk; /* when the measured steps began */
     uint64_t allocated;                 /* now; 0: not told */
-} watch = {.lock = PTHREAD_MUTEX_INITIALIZER};
+    uint64_t calls;                     /* of the first outermost module, in this step */
+    int32_t root;                       /* its scope */
+    bool rooted;
+} watch = {.lock = PTHREAD_MUTEX_INITIALIZER,
+           .facts = {.threads = UNKNOWN_U64, .processors = UNKNOWN_U64, .batches = UNKNOWN_U64}};
 
 uint64_t watch_thread_cpu(void)
 {
@@ -147,6 +154,47 @@ static unsigned workers(uint64_t *cpu_ns, uint64_t *disk_ns)
     return count;
 }
 
+/* Time of a thread of this process on a processor, in ticks. */
+static unsigned long long thread_ticks(const char *thread)
+{
+    char path[64], text[1024];
+    unsigned long long user, system;
+    snprintf(path, sizeof path, "/proc/self/task/%.20s/stat", thread);
+    const char *after = contents(path, text, sizeof text) ? strrchr(text, ')') : NULL;
+    return after && sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) == 2
+               ? user + system
+               : 0;
+}
+
+/* How many processors the threads that compute may run on, together. A thread may be bound to one, and the next to another. */
+static uint64_t processors(void)
+{
+    pid_t ids[WATCHED_MOST];
+    unsigned long long ticks[WATCHED_MOST], all = 0;
+    size_t count = 0;
+    cpu_set_t together, mask;
+    CPU_ZERO(&together);
+    DIR *tasks = opendir("/proc/self/task");
+    for (struct dirent *task; tasks && count < WATCHED_MOST && (task = readdir(tasks));) {
+        if (task->d_name[0] == '.')
+            continue;
+        ids[count] = (pid_t)strtol(task->d_name, NULL, 10);
+        ticks[count] = thread_ticks(task->d_name);
+        all += ticks[count++];
+    }
+    if (tasks)
+        closedir(tasks);
+    for (size_t i = 0; i < count; i++) {
+        if (ids[i] != getpid() && !((double)ticks[i] >= COMPUTES * (double)all))
+            continue;
+        if (sched_getaffinity(ids[i], sizeof mask, &mask) != 0) /* gone, or more processors than the set holds */
+            continue;
+        CPU_OR(&together, &together, &mask);
+    }
+    const int found = CPU_COUNT(&together);
+    return found > 0 ? (uint64_t)found : UNKNOWN_U64;
+}
+
 /* Where the workers' time stands, as far as it is of the measured steps. With the lock. */
 static void count_workers(unsigned count, uint64_t cpu, uint64_t disk)
 {
@@ -170,7 +218,9 @@ void watch_tell(void)
     if (!link_is_open())
         return;
     const unsigned count = workers(&cpu, &disk); /* many files to read: not with the lock */
+    const uint64_t allowed = processors();
     pthread_mutex_lock(&watch.lock);
+    facts->processors = allowed;
     count_workers(count, cpu, disk);
     if (facts->steps) {
         thirds(&watch.resident, facts->resident);
@@ -197,7 +247,10 @@ void watch_step(uint64_t started, uint64_t now, bool warmup)
     watch.compiled_before = watch.compiled;
     if (warmup) {
         facts->wait_ns = facts->wait_cpu_ns = 0;
+        facts->batches = UNKNOWN_U64;
     } else {
+        if (watch.calls && (facts->batches > watch.calls || !facts->steps))
+            facts->batches = watch.calls;
         facts->steps++;
         facts->wall_ns += now - started;
         facts->graph_breaks = watch.breaks;
@@ -214,6 +267,27 @@ void watch_step(uint64_t started, uint64_t now, bool warmup)
                 history_add(&watch.device, watch.allocated);
         }
     }
+    watch.calls = 0;
+    pthread_mutex_unlock(&watch.lock);
+}
+
+void watch_threads(uint64_t threads)
+{
+    if (!link_is_open())
+        return;
+    pthread_mutex_lock(&watch.lock);
+    watch.facts.threads = threads;
+    pthread_mutex_unlock(&watch.lock);
+}
+
+void watch_root(int32_t scope)
+{
+    pthread_mutex_lock(&watch.lock);
+    if (!watch.rooted) {
+        watch.rooted = true;
+        watch.root = scope;
+    }
+    watch.calls += scope == watch.root;
     pthread_mutex_unlock(&watch.lock);
 }
 

@@ -207,7 +207,9 @@ static int run_on_screen(const struct arguments *arguments, struct session *sess
     struct error error = {0};
     if (!files_renew(outputs, report, session, &error))
         return fail(&error);
-    return code == EXIT_OK || code == EXIT_FAILED ? -1 : code;
+    if (code != EXIT_OK && code != EXIT_FAILED)
+        return code;
+    return session_command_exit(session) == 0 && fail_on_fires(arguments, report) ? EXIT_FINDING : -1;
 }
 
 int command_attach(const struct arguments *arguments)

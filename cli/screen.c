@@ -3,6 +3,7 @@
 #include "cli/ending.h"
 #include "cli/kept.h"
 #include "cli/terminal.h"
+#include "cli/verdict.h"
 #include "tui/terminal.h"
 #include "tui/tui.h"
 #include <poll.h>
@@ -84,5 +85,6 @@ int screen_run(struct screen *screen)
     if (!files_renew(screen->outputs, screen->report, screen->session, &error))
         return fail(&error);
     kept_save(screen->report);
-    return session_exit_code(screen->session, signal);
+    const int code = session_exit_code(screen->session, signal);
+    return code == EXIT_OK && !screen->keeps_running && fail_on_fires(arguments, screen->report) ? EXIT_FINDING : code;
 }

@@ -56,6 +56,9 @@ struct program_facts {
     uint64_t resident[3],
         device_bytes[3]; /* bytes of the process and of its tensors on the card: medians of the run's thirds */
     uint64_t reserved_bytes, allocator_retries; /* of the card's allocator */
+    uint64_t threads;                           /* that PyTorch computes with on the processor */
+    uint64_t processors; /* that the threads which compute may run on: of all their masks together */
+    uint64_t batches;    /* the least calls of the first outermost module in a step: 2 and more add gradients up */
 };
 
 /* One process of a run: what it is, what it said, and what its records add up to. A cell of ours on one device is one rank. */

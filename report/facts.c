@@ -82,14 +82,6 @@ double steal_of(const struct report_cell *cell)
     return is_known(cell->machine.steal) ? cell->machine.steal : cell->use.steal;
 }
 
-double note_number(const struct report_cell *cell, const char *key)
-{
-    const char *text = note_text(cell, key);
-    char *end = NULL;
-    const double value = text ? strtod(text, &end) : UNKNOWN_DOUBLE;
-    return text && end != text ? value : UNKNOWN_DOUBLE;
-}
-
 const char *largest_layer(const struct facts *facts, kernel_filter *wanted, double *share)
 {
     const struct report_cell *cell = facts->cell;
@@ -143,10 +135,10 @@ double filtered_ns(const struct facts *facts, kernel_filter *wanted)
     return facts->steps > 0 ? sum / facts->steps : UNKNOWN_DOUBLE;
 }
 
-const struct report_cell *twin_find(const struct facts *facts, cell_twin *is_twin)
+const struct report_cell *twin_next(const struct facts *facts, cell_twin *is_twin, size_t *index)
 {
-    for (size_t i = 0; facts->report && i < facts->report->cells.count; i++) {
-        const struct report_cell *other = facts->report->cells.items[i];
+    while (facts->report && *index < facts->report->cells.count) {
+        const struct report_cell *other = facts->report->cells.items[(*index)++];
         if (other != facts->cell && other->requested.repetition == facts->cell->requested.repetition &&
             other->passes[facts->pass].present &&
             other->passes[facts->pass].phases[PHASE_COUNT].summary.n >= RULE_LEAST_STEPS && is_twin(facts->cell, other))
@@ -155,10 +147,42 @@ const struct report_cell *twin_find(const struct facts *facts, cell_twin *is_twi
     return NULL;
 }
 
+const struct report_cell *twin_find(const struct facts *facts, cell_twin *is_twin)
+{
+    size_t index = 0;
+    return twin_next(facts, is_twin, &index);
+}
+
 bool twin_faster(const struct facts *facts, const struct report_cell *other, struct ratio *ratio)
 {
     *ratio = compare_phases(facts->total, &other->passes[facts->pass].phases[PHASE_COUNT]);
     return is_known(ratio->high) && ratio->high < 1 && ratio->median < 1 - RULE_LEAST_GAIN;
+}
+
+/* The first counted step is warm-up's matter. */
+static void add_stalls(struct facts *facts)
+{
+    const struct report_phase *total = facts->total;
+    const double median = total->summary.median;
+    double sum = 0, excess = 0;
+    for (size_t i = 0; i < total->sample_count; i++) {
+        const double own = (double)total->samples_ns[i];
+        sum += own;
+        if (!i || !(own >= STALL_TIMES * median))
+            continue;
+        excess += own - median;
+        facts->longest = fmax(facts->longest, own);
+        facts->stalls++;
+    }
+    facts->stalled = sum > 0 ? excess / sum : 0;
+}
+
+static void add_others(struct facts *facts)
+{
+    const struct machine_use *use = &facts->cell->use;
+    facts->crowded = !facts->on_card && ((use->others >= OTHERS_LEAST && use->idle <= IDLE_CROWDED) ||
+                                         steal_of(facts->cell) >= STEAL_LEAST || use->throttled >= QUOTA_LEAST);
+    facts->shared = facts->crowded || (!facts->on_card && use->others >= OTHERS_LEAST);
 }
 
 static int longest_pass(const struct report_cell *cell)
@@ -199,12 +223,14 @@ bool facts_make(struct facts *facts, const struct report *report, const struct r
     facts->on_card = strncmp(cell->requested.device, "cuda", 4) == 0;
     if (cell->device.units && cell->device.units != UNKNOWN_U32 && !facts->on_card)
         facts->cores = cell->device.units;
+    add_others(facts);
     if (facts->pass < 0)
         return false;
     const struct report_pass *pass = &cell->passes[facts->pass];
     facts->total = &pass->phases[PHASE_COUNT];
     const struct summary *summary = &facts->total->summary;
     facts->noise = (summary->median_high - summary->median_low) / 2 / summary->median;
+    add_stalls(facts);
     if (pass->warmup_rows || !pass->profiled_steps)
         return true;
     facts->steps = (double)pass->profiled_steps;

@@ -18,7 +18,13 @@ struct facts {
     double calls[PLACE_PHASE_COUNT];           /* launches a step */
     double matmul_roof; /* modelled FLOPs of products over their time and the measured ceiling; NaN */
     bool attached, on_card;
-    double cores; /* that may be used; NaN */
+    double cores;   /* that may be used; NaN */
+    double stalled; /* share of all timed steps' time that lies above the median, of steps that stand still */
+    size_t stalls;  /* how many those are */
+    double longest; /* of them, ns */
+    /* Other programs used the machine's processors while the run went on; `crowded`: and left none idle, or the host or a quota took
+     * them away. Then steps differ for that reason, whatever else there may be. */
+    bool shared, crowded;
 };
 
 struct rule {
@@ -56,11 +62,10 @@ void evidence_add(const struct facts *facts, struct finding *finding, const char
 void evidence_interval(struct finding *finding, double low, double high); /* of the one that was added last */
 
 const char *sentence(const struct facts *facts, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* The text of a note, or NULL; the number that it begins with, or NaN. */
+/* The text of a note, or NULL. */
 const char *note_text(const struct report_cell *cell, const char *key);
 /* Share of the processors' time that the host took: as the worker saw it, else (a command of the user's) as the front did. */
 double steal_of(const struct report_cell *cell);
-double note_number(const struct report_cell *cell, const char *key);
 
 /* The module over all blocks ("layers.*.ffn") in which the kernels that `wanted` says yes to take most time: its path, or "". Without
  * `wanted` all of them. *share: its part of their time. */
@@ -70,8 +75,13 @@ const char *largest_layer(const struct facts *facts, kernel_filter *wanted, doub
 const struct report_kernel *largest_kernel(const struct facts *facts, kernel_filter *wanted);
 double filtered_ns(const struct facts *facts, kernel_filter *wanted);
 
+/* "spread" or "become slower" where the timed steps do so beyond thresholds.h, else NULL. */
+const char *uneven_steps(const struct facts *facts);
+
 /* Another cell of the report that differs from this one in what `same` allows alone, with timed steps of the same pass; NULL. */
 typedef bool cell_twin(const struct report_cell *own, const struct report_cell *other);
 const struct report_cell *twin_find(const struct facts *facts, cell_twin *is_twin);
+/* The next one from *index on, which is moved behind it. */
+const struct report_cell *twin_next(const struct facts *facts, cell_twin *is_twin, size_t *index);
 /* Ratio of the medians, other ÷ own; false unless the other is faster beyond noise. */
 bool twin_faster(const struct facts *facts, const struct report_cell *other, struct ratio *ratio);

@@ -1,4 +1,4 @@
-/* The machine: its clock, its power, and who else is on it. */
+/* The machine: its clock, its power, its processors, and who else is on it. */
 #include "report/rules.h"
 #include <string.h>
 
@@ -46,21 +46,101 @@ static bool steal(const struct facts *facts, struct finding *finding)
     return true;
 }
 
-/* Other programs on this machine, where they leave no processor idle: what they took is the most that the run can have lost. */
+/* Other programs on this machine. Where they leave no processor idle, what they took is the most that the run can have lost. Where
+ * they do, caches and memory are shared all the same: that is said when the steps differ, in place of `spread` and `drift`. */
 static bool neighbours(const struct facts *facts, struct finding *finding)
 {
     const struct machine_use *use = &facts->cell->use;
-    const double own = 1 - use->others - use->idle - use->steal;
-    if (facts->on_card || !(use->others >= OTHERS_LEAST) || !(use->idle <= IDLE_CROWDED) || !(own > 0))
+    const double own = 1 - use->others - use->idle - (is_known(use->steal) ? use->steal : 0);
+    const bool full = use->idle <= IDLE_CROWDED;
+    const char *uneven = full ? "" : uneven_steps(facts);
+    if (facts->on_card || !(use->others >= OTHERS_LEAST) || !(own > 0) || !uneven)
         return false;
     evidence_add(facts, finding, "other programs", use->others * 100, "% of the processors' time", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "this run", own * 100, "% of it", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "idle", use->idle * 100, "% of it", EVIDENCE_MEASURED);
-    finding->sentence = sentence(
-        facts,
-        "Other programs use %.0f %% of the processors' time and leave %.0f %% idle, so that the run waits for them.",
-        use->others * 100, use->idle * 100);
+    finding->view = SHOWN_IN_RUNS;
+    if (!full) {
+        finding->sentence = sentence(facts,
+                                     "The machine is shared: the steps %s while other programs use %.0f %% of the "
+                                     "processors' time. Cannot tell how much of that is theirs, because processors "
+                                     "were idle as well.",
+                                     uneven, use->others * 100);
+        finding->confidence = CONFIDENCE_POSSIBLE;
+        return true;
+    }
+    finding->sentence = sentence(facts,
+                                 "The machine is shared: other programs use %.0f %% of the processors' time and leave "
+                                 "%.0f %% idle, so that the run waits for them.",
+                                 use->others * 100, use->idle * 100);
     finding->gain = use->others / (own + use->others);
+    return true;
+}
+
+static double processors_of_host(const struct facts *facts)
+{
+    const uint32_t cores = facts->report ? facts->report->host.cores : UNKNOWN_U32;
+    return cores && cores != UNKNOWN_U32 ? cores : facts->cores;
+}
+
+static double told(uint64_t number)
+{
+    return number && is_known_u64(number) ? (double)number : UNKNOWN_DOUBLE;
+}
+
+/* The threads that were asked for, of a cell of our own (0: all, which is as many as processors); of an attached program those that
+ * PyTorch says, of all its ranks. */
+static bool threads(const struct facts *facts, struct finding *finding)
+{
+    const struct cell *cell = &facts->cell->requested;
+    const struct program_facts *program = &facts->cell->program;
+    const double ranks =
+        facts->attached ? fmax(1, (double)facts->cell->rank_count) : 1; /* ours share what was asked for */
+    const double own = facts->attached ? told(program->threads) * ranks : told((uint64_t)cell->threads);
+    double cores = processors_of_host(facts);
+    if (facts->attached && ranks < 2 && is_known(told(program->processors))) /* fewer: `affinity` says that */
+        cores = fmin(cores, told(program->processors));
+    if (facts->on_card || !is_known(own) || !is_known(cores) || own == cores)
+        return false;
+    evidence_add(facts, finding, "threads", own, "", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "processors that may be used", cores, "", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "in kernels", share_of(facts, facts->busy) * 100, "% of the step", EVIDENCE_MEASURED);
+    finding->view = SHOWN_IN_RUNS;
+    if (facts->attached) /* the author may know that more of them wait for each other */
+        finding->confidence = CONFIDENCE_POSSIBLE;
+    if (own < cores) {
+        finding->gain = share_of(facts, facts->busy) * (1 - own / cores);
+        finding->sentence = sentence(facts, "%.0f of %.0f processors work: kernels run on %.0f thread%s.", own, cores,
+                                     own, own == 1 ? "" : "s");
+        return true;
+    }
+    if (own < cores * THREADS_OVER)
+        return false;
+    finding->sentence = sentence(facts, "%.0f threads%s share %.0f processor%s, so that they wait for each other.", own,
+                                 ranks > 1 ? " of all ranks" : "", cores, cores == 1 ? "" : "s");
+    finding->confidence = CONFIDENCE_POSSIBLE;
+    return true;
+}
+
+/* The program bound itself, or what started it did: steptop beside it may use more. */
+static bool affinity(const struct facts *facts, struct finding *finding)
+{
+    const struct program_facts *program = &facts->cell->program;
+    const double bound = told(program->processors), own = told(program->threads), cores = processors_of_host(facts);
+    if (!facts->attached || facts->on_card || facts->cell->rank_count > 1 || !(bound < cores))
+        return false;
+    evidence_add(facts, finding, "processors in the masks of its threads", bound, "", EVIDENCE_SAMPLED);
+    evidence_add(facts, finding, "processors of this machine that steptop may use", cores, "", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "threads", own, "", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "in operators", share_of(facts, facts->busy) * 100, "% of the step",
+                 EVIDENCE_MEASURED);
+    finding->sentence = own > bound
+                            ? sentence(facts,
+                                       "The program is bound to %.0f of %.0f processors, which its %.0f threads "
+                                       "share.",
+                                       bound, cores, own)
+                            : sentence(facts, "The program is bound to %.0f of %.0f processors.", bound, cores);
+    finding->gain = share_of(facts, facts->busy) * (1 - bound / cores);
     finding->view = SHOWN_IN_RUNS;
     return true;
 }
@@ -85,8 +165,15 @@ const struct rule rules_device[] = {
      false, others},
     {"steal", "of a virtual machine at least 2 % of the processors' time is taken", "A machine that is not shared",
      "steal is as high while nothing runs", false, steal},
-    {"neighbours", "other programs take 5 % of the processors' time and leave at most 15 % idle",
+    {"neighbours",
+     "other programs take 5 % of the processors' time, and leave at most 15 % idle or the steps spread or become "
+     "slower",
      "The machine for this run alone", "the step takes as long without them", false, neighbours},
+    {"threads", "a CPU's kernels run on fewer threads than there are processors, or on more",
+     "As many threads as processors", "the step takes as long with all of them", false, threads},
+    {"affinity", "the threads of an attached CPU program may use fewer processors than steptop may",
+     "No binding (taskset, numactl, OMP_PROC_BIND, GOMP_CPU_AFFINITY, sched_setaffinity), or one to all processors",
+     "the step takes as long on all of them", false, affinity},
     {"quota", "a control group's quota stops the run for 5 % of the time",
      "A larger quota, or no more threads and loader workers than it feeds",
      "the step takes as long with a larger quota", false, quota},

@@ -1,4 +1,4 @@
-/* What the host does to a step: data, Python between operators, synchronisations, copies, threads. */
+/* What the host does to a step: data, Python between operators, synchronisations, copies. */
 #include "report/rules.h"
 #include <string.h>
 
@@ -155,7 +155,7 @@ static bool launch(const struct facts *facts, struct finding *finding)
         waiting = fmax(0, waiting - fmax(0, outside - share_of(facts, phase_ns(facts, PHASE_NONE))));
     if (facts->on_card && is_known(idle_share(facts, IDLE_LAUNCH)))
         waiting = idle_share(facts, IDLE_LAUNCH);
-    within = waiting;
+    within = fmax(0, waiting - facts->stalled); /* steps that stand still are `stall`'s and `recompile`'s */
     if (facts->attached ? within < PYTHON_LEAST : !facts->on_card || within < IDLE_LEAST)
         return false;
     finding->layer = largest_layer(facts, is_not_outside, &layer);
@@ -204,34 +204,6 @@ static bool copies(const struct facts *facts, struct finding *finding)
     return true;
 }
 
-/* The threads that were asked for, of a cell of our own; the number in the note of an attached program. */
-static bool threads(const struct facts *facts, struct finding *finding)
-{
-    const double own = note_number(facts->cell, "threads");
-    const double cores = facts->report && facts->report->host.cores && facts->report->host.cores != UNKNOWN_U32
-                             ? facts->report->host.cores
-                             : facts->cores;
-    const double ranks = facts->attached ? 1 : fmax(1, facts->cell->requested.ranks);
-    if (facts->on_card || !is_known(own) || !is_known(cores) || own * ranks == cores)
-        return false;
-    evidence_add(facts, finding, "threads", own * ranks, "", EVIDENCE_MEASURED);
-    evidence_add(facts, finding, "processors that may be used", cores, "", EVIDENCE_MEASURED);
-    evidence_add(facts, finding, "in kernels", share_of(facts, facts->busy) * 100, "% of the step", EVIDENCE_MEASURED);
-    finding->view = SHOWN_IN_RUNS;
-    if (own * ranks < cores) {
-        finding->gain = share_of(facts, facts->busy) * (1 - own * ranks / cores);
-        finding->sentence = sentence(facts, "%.0f of %.0f processors work: kernels run on %.0f thread%s.", own * ranks,
-                                     cores, own * ranks, own * ranks == 1 ? "" : "s");
-        return true;
-    }
-    if (own * ranks < cores * THREADS_OVER)
-        return false;
-    finding->sentence =
-        sentence(facts, "%.0f threads share %.0f processors, so that they wait for each other.", own * ranks, cores);
-    finding->confidence = CONFIDENCE_POSSIBLE;
-    return true;
-}
-
 const struct rule rules_host[] = {
     {"input",
      "the host waits 10 % of the step for its data loader; of an old report of an attached program, 10 % lies outside "
@@ -252,7 +224,5 @@ const struct rule rules_host[] = {
     {"copies", "copies between host and device take 5 % of the step",
      "Pinned memory with non_blocking, or data kept on the device",
      "other kernels run beside the copies in the timeline", false, copies},
-    {"threads", "a CPU's kernels run on fewer threads than there are processors, or on more",
-     "As many threads as processors", "the step takes as long with all of them", false, threads},
 };
 RULE_TABLE(rules_host);

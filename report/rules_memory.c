@@ -121,6 +121,30 @@ static bool allocator(const struct facts *facts, struct finding *finding)
     return true;
 }
 
+/* Several batches a step, with room for larger ones. Whether they would be faster, their times alone do not say. */
+static bool accumulation(const struct facts *facts, struct finding *finding)
+{
+    const struct program_facts *program = &facts->cell->program;
+    const uint64_t memory = facts->cell->device.memory_bytes;
+    if (!program->steps || !facts->on_card || !is_known_u64(program->batches) || program->batches < 2 ||
+        !is_known_u64(memory) || !memory || !program->reserved_bytes || !is_known_u64(program->reserved_bytes))
+        return false;
+    const double used = (double)program->reserved_bytes / (double)memory;
+    if (!(used <= ACCUMULATED_ROOM))
+        return false;
+    evidence_add(facts, finding, "calls of the outermost module", (double)program->batches, "a step",
+                 EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "the card's memory, reserved", used * 100, "%", EVIDENCE_SAMPLED);
+    finding->sentence = sentence(facts,
+                                 "The model is called %.0f times a step, likely to add gradients up, while %.0f %% of "
+                                 "the card's memory is used: larger batches would fit. Cannot tell how much they give, "
+                                 "because none was measured.",
+                                 (double)program->batches, used * 100);
+    finding->confidence = CONFIDENCE_POSSIBLE;
+    finding->view = SHOWN_IN_MEMORY;
+    return true;
+}
+
 const struct rule rules_memory[] = {
     {"recompute", "work done again takes 5 % of the step and at most 60 % of free memory is planned",
      "No checkpointing, or of fewer blocks", "the run does not fit without it", false, recompute},
@@ -134,5 +158,8 @@ const struct rule rules_memory[] = {
     {"allocator", "the card's allocator gave its cache back to go on",
      "A smaller batch, checkpointing, or PYTORCH_ALLOC_CONF=expandable_segments:True",
      "the steps in which it happens take no longer", true, allocator},
+    {"accumulation",
+     "an attached program calls its outermost module 2 times a step and more, with half of the card's memory free",
+     "Fewer and larger batches a step", "a step of larger batches takes as long", false, accumulation},
 };
 RULE_TABLE(rules_memory);

@@ -1,5 +1,6 @@
 /* What only a model of our own says, whose FLOPs and bytes are modelled and whose ceilings were measured; and the same cell done otherwise
  * in the same report. */
+#include "report/compare.h"
 #include "report/rules.h"
 #include <string.h>
 
@@ -42,6 +43,57 @@ static bool eager(const struct facts *facts, struct finding *finding)
 static bool dtype(const struct facts *facts, struct finding *finding)
 {
     return beside(facts, finding, is_lower, "In a smaller type");
+}
+
+static bool is_larger(const struct report_cell *own, const struct report_cell *other)
+{
+    struct cell alike = other->requested;
+    alike.batch_size = own->requested.batch_size;
+    return other->requested.batch_size > own->requested.batch_size && cell_equal(&alike, &own->requested);
+}
+
+/* The same cell with larger batches, by time for a sequence; else, on a card, by the tiles that a product of the model's width has. */
+static bool batch(const struct facts *facts, struct finding *finding)
+{
+    const struct cell *cell = &facts->cell->requested;
+    const struct report_cell *other, *best = NULL;
+    struct ratio least = {.median = 1, .low = 1, .high = 1};
+    size_t index = 0;
+    while (!facts->attached && (other = twin_next(facts, is_larger, &index))) {
+        const double each = (double)cell->batch_size / (double)other->requested.batch_size;
+        struct ratio ratio = compare_phases(facts->total, &other->passes[facts->pass].phases[PHASE_COUNT]);
+        ratio.median *= each, ratio.low *= each, ratio.high *= each;
+        if (ratio.high < 1 && ratio.median < 1 - RULE_LEAST_GAIN && ratio.median < least.median) {
+            least = ratio;
+            best = other;
+        }
+    }
+    finding->view = SHOWN_IN_RUNS;
+    if (best) {
+        evidence_add(facts, finding, "time for a sequence in larger batches", least.median, "of this one's",
+                     EVIDENCE_MEASURED);
+        evidence_interval(finding, least.low, least.high);
+        finding->gain = 1 - least.low;
+        finding->sentence = sentence(facts, "In batches of %lld a sequence takes %.2f of the time (run %u).",
+                                     (long long)best->requested.batch_size, least.median, best->run_id);
+        finding->confidence = CONFIDENCE_MEASURED;
+        return true;
+    }
+    const int64_t rows = cell->batch_size * cell->context_length, width = cell->model.d_model;
+    const int64_t tiles = ((rows + TILE - 1) / TILE) * ((width + TILE - 1) / TILE), units = facts->cell->device.units;
+    const double share = share_of(facts, class_ns(facts, CLASS_MATMUL));
+    if (facts->attached || !facts->on_card || units <= 0 || units == UNKNOWN_U32 || tiles >= units ||
+        !(share >= PRODUCT_LEAST))
+        return false;
+    evidence_add(facts, finding, "tiles of a product of the model's width", (double)tiles, "", EVIDENCE_MODELLED);
+    evidence_add(facts, finding, "multiprocessors", (double)units, "", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "products", share * 100, "% of the step", EVIDENCE_MEASURED);
+    finding->sentence = sentence(facts,
+                                 "The batch is small for the card: %lld rows give a product of the model's width %lld "
+                                 "tiles for %lld multiprocessors.",
+                                 (long long)rows, (long long)tiles, (long long)units);
+    finding->confidence = CONFIDENCE_POSSIBLE;
+    return true;
 }
 
 static bool is_chain(const struct report_kernel *kernel)
@@ -142,6 +194,11 @@ const struct rule rules_model[] = {
      "both runs in turns differ less", false, eager},
     {"dtype", "the same cell in tf32 or bf16 is in the report and faster beyond noise", "The smaller type",
      "both runs in turns differ less, or the loss does not fall as it did", false, dtype},
+    {"batch",
+     "the same cell with a larger batch is in the report and takes less for a sequence beyond noise; or on a card, "
+     "products of the model's width have fewer tiles of 128 × 128 than there are multiprocessors",
+     "A larger batch", "a larger batch takes as long for a sequence, or the loss falls more slowly for as many of them",
+     false, batch},
     {"fusion", "of a model in eager mode, kernels that compute little take 10 % of the step",
      "Compile mode, which joins them", "the compiled step takes as long", false, fusion},
     {"products", "products below half of the measured roof take 10 % of the step", "Shapes that fill the machine",

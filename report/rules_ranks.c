@@ -78,6 +78,32 @@ static bool bucket(const struct facts *facts, struct finding *finding)
     return true;
 }
 
+/* Products that run beside a collective share memory, processors or multiprocessors with it. */
+static bool slowed(const struct facts *facts, struct finding *finding)
+{
+    const struct report_cell *cell = facts->cell;
+    double slow = 0, beside = 0;
+    for (size_t r = 0; r < cell->rank_count; r++) {
+        const struct report_rank *rank = &cell->ranks[r];
+        if (!is_known(rank->product_slow) || !is_known(rank->communication_ns) || !is_known(rank->exposed_ns))
+            return false;
+        slow += rank->product_slow / (double)cell->rank_count;
+        beside += fmax(0, rank->communication_ns - rank->exposed_ns) / (double)cell->rank_count;
+    }
+    if (cell->rank_count < 2 || !(slow >= 1 + SLOWED_LEAST))
+        return false;
+    evidence_add(facts, finding, "products beside a collective over the same alone", slow, "×", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "communication beside other kernels", share_of(facts, beside) * 100, "% of the step",
+                 EVIDENCE_MEASURED);
+    finding->gain = share_of(facts, beside) * (1 - 1 / slow);
+    finding->sentence = sentence(facts,
+                                 "Collectives slow the products down that run beside them: these take %.2f times as "
+                                 "long as alone.",
+                                 slow);
+    finding->view = SHOWN_IN_TIMELINE;
+    return true;
+}
+
 const struct rule rules_ranks[] = {
     {"communication", "of several ranks, collectives run beside nothing else for 5 % of the step",
      "Overlap with backward: --parallel overlap or bucket", "the step takes as long on one rank", false, exposed},
@@ -85,5 +111,8 @@ const struct rule rules_ranks[] = {
      "Give each rank the same work and processors", "the late rank is another one in each run", false, straggler},
     {"bucket", "most collectives, 8 at least, are below 1 MB and their transfer takes 5 % of the step",
      "Larger buckets: --parallel bucket or flat", "the transfer takes as long in one piece", false, bucket},
+    {"slowed", "of several ranks, products beside a collective take 10 % longer than alone",
+     "Fewer threads or channels for collectives (NCCL_MAX_NCHANNELS), or collectives beside what is no product",
+     "the products are as slow with collectives that send little", false, slowed},
 };
 RULE_TABLE(rules_ranks);

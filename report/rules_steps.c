@@ -33,29 +33,26 @@ static bool warmup(const struct facts *facts, struct finding *finding)
 static bool stall(const struct facts *facts, struct finding *finding)
 {
     const struct report_phase *total = facts->total;
-    const double median = total->summary.median;
-    double excess = 0, longest = 0;
-    size_t count = 0;
-    for (size_t i = 1; i < total->sample_count; i++) /* the first is warm-up's */
-        if ((double)total->samples_ns[i] >= STALL_TIMES * median) {
-            excess += (double)total->samples_ns[i] - median;
-            longest = fmax(longest, (double)total->samples_ns[i]);
-            count++;
-        }
     const struct program_facts *program = &facts->cell->program;
-    if (!count || 2 * count > total->sample_count || program->compiled_steps >= count) /* `recompile` says those */
+    if (!facts->stalls || 2 * facts->stalls > total->sample_count)
         return false;
-    evidence_add(facts, finding, "steps that stand still", (double)count, "", EVIDENCE_MEASURED);
-    evidence_add(facts, finding, "the longest of them", longest * 1e-6, "ms", EVIDENCE_MEASURED);
-    evidence_add(facts, finding, "median", median * 1e-6, "ms", EVIDENCE_MEASURED);
+    if (program->compiled_steps >= facts->stalls) /* `recompile` says those */
+        return false;
+    evidence_add(facts, finding, "steps that stand still", (double)facts->stalls, "", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "the longest of them", facts->longest * 1e-6, "ms", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "median", total->summary.median * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_interval(finding, total->summary.median_low * 1e-6, total->summary.median_high * 1e-6);
-    finding->gain = excess / samples_sum(total);
-    finding->sentence = sentence(
-        facts,
-        "%zu of %zu steps take %.0f medians and more, up to %.3g ms: %.0f %% of all time. %sarbage collection, a "
-        "checkpoint, an evaluation or the disk; cannot tell which, because a step's causes are not recorded.",
-        count, total->sample_count, STALL_TIMES, longest * 1e-6, finding->gain * 100,
-        program->steps ? "Nothing was compiled in them: g" : "Recompilation, g");
+    finding->gain = facts->stalled;
+    finding->sentence =
+        sentence(facts,
+                 "%zu of %zu steps stand still for up to %.3g ms, %.0f times the median: %.0f %% of "
+                 "all time. Cannot tell whether %sgarbage collection, a checkpoint, an evaluation%s "
+                 "or the disk did it, because a step's causes are not recorded.%s",
+                 facts->stalls, total->sample_count, facts->longest * 1e-6, facts->longest / total->summary.median,
+                 finding->gain * 100, program->steps ? "" : "recompilation, ",
+                 facts->crowded ? ", another program" : "", program->steps ? " Nothing was compiled in them." : "");
+    if (facts->crowded)
+        finding->confidence = CONFIDENCE_POSSIBLE;
     finding->view = SHOWN_IN_TIMELINE;
     return true;
 }
@@ -86,25 +83,22 @@ static bool recompile(const struct facts *facts, struct finding *finding)
     return true;
 }
 
-/* Others take processors away: steps differ for that reason, whatever else there may be. */
-static bool machine_is_shared(const struct facts *facts)
+static bool steps_spread(const struct facts *facts, double *tail)
 {
-    const struct machine_use *use = &facts->cell->use;
-    return !facts->on_card && ((use->others >= OTHERS_LEAST && use->idle <= IDLE_CROWDED) ||
-                               steal_of(facts->cell) >= STEAL_LEAST || use->throttled >= QUOTA_LEAST);
+    const struct summary *summary = &facts->total->summary;
+    *tail = is_known(summary->p99) ? summary->p99 : summary->p95;
+    return summary->n >= 20 && *tail / summary->median >= SPREAD_P99 && summary->p95 < STALL_TIMES * summary->median;
 }
 
+/* Where other programs ran beside it, `neighbours`, `steal` or `quota` says so instead. */
 static bool spread(const struct facts *facts, struct finding *finding)
 {
     const struct summary *summary = &facts->total->summary;
-    const bool many = is_known(summary->p99);
-    const double tail = many ? summary->p99 : summary->p95;
-    if (!(summary->n >= 20) || !(tail / summary->median >= SPREAD_P99) ||
-        !(summary->p95 < STALL_TIMES * summary->median))
+    double tail;
+    if (facts->shared || !steps_spread(facts, &tail))
         return false;
-    if (machine_is_shared(facts)) /* `neighbours`, `steal` or `quota` says why */
-        return false;
-    evidence_add(facts, finding, many ? "p99" : "p95", tail * 1e-6, "ms", EVIDENCE_MEASURED);
+    const char *which = is_known(summary->p99) ? "p99" : "p95";
+    evidence_add(facts, finding, which, tail * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "median", summary->median * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_interval(finding, summary->median_low * 1e-6, summary->median_high * 1e-6);
     evidence_add(facts, finding, "mean", summary->mean * 1e-6, "ms", EVIDENCE_MEASURED);
@@ -112,9 +106,10 @@ static bool spread(const struct facts *facts, struct finding *finding)
     for (size_t i = 0; i < facts->total->sample_count; i++)
         above += fmax(0, (double)facts->total->samples_ns[i] - summary->median);
     finding->gain = above / samples_sum(facts->total);
-    finding->sentence =
-        sentence(facts, "Steps spread: %s is %.2g times the median; what is above it takes %.0f %% of all time.",
-                 many ? "p99" : "p95", tail / summary->median, finding->gain * 100);
+    finding->sentence = sentence(facts,
+                                 "Steps spread: %s is %.2g times the median. What lies above the median takes %.0f %% "
+                                 "of all time.",
+                                 which, tail / summary->median, finding->gain * 100);
     finding->confidence = CONFIDENCE_POSSIBLE;
     finding->view = SHOWN_IN_TIMELINE;
     return true;
@@ -165,7 +160,12 @@ static double noise_within(const struct facts *facts, const uint64_t *samples, s
     return median_of(facts, distances, count);
 }
 
-static bool drift(const struct facts *facts, struct finding *finding)
+/* Medians of the thirds of the steps, and what steps of a third differ by. */
+struct thirds {
+    double first, last, noise;
+};
+
+static bool steps_drift(const struct facts *facts, struct thirds *thirds)
 {
     const struct report_phase *total = facts->total;
     const size_t third = total->sample_count / 3;
@@ -176,19 +176,36 @@ static bool drift(const struct facts *facts, struct finding *finding)
     const double last = median_of(facts, total->samples_ns + total->sample_count - third, third);
     const double noise =
         noise_within(facts, total->samples_ns, total->sample_count, (const double[]){first, middle, last});
+    *thirds = (struct thirds){first, last, noise};
     /* What grows does so in the middle, too; a neighbour that begins makes a jump. */
-    if (!(last / first - 1 >= DRIFT_LEAST) || !(last - first >= DRIFT_MADS * noise) ||
-        middle - first < DRIFT_BETWEEN * (last - first) || last - middle < DRIFT_BETWEEN * (last - first))
+    return last / first - 1 >= DRIFT_LEAST && last - first >= DRIFT_MADS * noise &&
+           middle - first >= DRIFT_BETWEEN * (last - first) && last - middle >= DRIFT_BETWEEN * (last - first);
+}
+
+const char *uneven_steps(const struct facts *facts)
+{
+    struct thirds thirds;
+    double tail;
+    if (facts->pass < 0)
+        return NULL;
+    return steps_drift(facts, &thirds) ? "become slower" : steps_spread(facts, &tail) ? "spread" : NULL;
+}
+
+static bool drift(const struct facts *facts, struct finding *finding)
+{
+    struct thirds thirds;
+    if (facts->shared || !steps_drift(facts, &thirds))
         return false;
+    const double first = thirds.first, last = thirds.last, noise = thirds.noise;
     finding->kernel = slower_kernel(facts);
     evidence_add(facts, finding, "first third", first * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "last third", last * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "what steps of a third differ by", noise * 1e-6, "ms", EVIDENCE_MEASURED);
     finding->gain = 1 - first / last;
-    finding->sentence =
-        sentence(facts, "The run becomes slower: the last third of its steps takes %.0f %% longer than the first%s%s.",
-                 (last / first - 1) * 100, *finding->kernel ? "; beyond its mean in the last step most of all " : "",
-                 finding->kernel);
+    finding->sentence = sentence(
+        facts, "The run becomes slower: the last third of its steps takes %.0f %% longer than the first%s%s%s.",
+        (last / first - 1) * 100, *finding->kernel ? ". In the last step " : "", finding->kernel,
+        *finding->kernel ? " is furthest above its mean" : "");
     finding->view = SHOWN_IN_TIMELINE;
     return true;
 }

@@ -60,6 +60,9 @@ static const struct field program_list[] = {
     {"device_last", FACT(device_bytes[2]), ""},
     {"reserved_bytes", FACT(reserved_bytes), "of the card's allocator, at the end", .zero = true},
     {"allocator_retries", FACT(allocator_retries), "times that it gave its cache back to go on", .zero = true},
+    {"threads", FACT(threads), "that PyTorch computes with on the processor"},
+    {"processors", FACT(processors), "in the masks of the threads that compute"},
+    {"batches", FACT(batches), "least calls of the outermost module in a step"},
 };
 SHARED_SET(program, struct program_facts, "the program");
 

@@ -30,13 +30,16 @@
 #define DRIFT_LEAST 0.05     /* last third over first third, less 1 */
 #define EXPOSED_LEAST 0.05   /* communication beside no other kernel */
 #define STRAGGLER_LEAST 0.10 /* slowest rank's work over the median's, less 1 */
-#define COLLECTIVE_SMALL 1000000 /* bytes; below it a collective is latency alone */
-#define STEAL_LEAST 0.02         /* of the processors' time, taken by other guests */
+#define COLLECTIVE_SMALL 1000000  /* bytes; below it a collective is latency alone */
+#define STEAL_LEAST 0.02          /* of the processors' time, taken by other guests */
 #define OTHERS_LEAST 0.05         /* of the processors' time, used by other programs */
 #define IDLE_CROWDED 0.15         /* of it, left to nobody: above it there was room */
 #define QUOTA_LEAST 0.05          /* of the time, stopped by a control group's quota */
-#define POWER_NEAR 0.97          /* of the power limit */
-#define CLOCK_LOW 0.90           /* of the highest clock, while busy */
-#define THREADS_OVER 1.01        /* threads over cores that may be used */
+#define POWER_NEAR 0.97           /* of the power limit */
+#define CLOCK_LOW 0.90            /* of the highest clock, while busy */
+#define SLOWED_LEAST 0.10         /* products beside a collective over the same alone, less 1 */
+#define ACCUMULATED_ROOM 0.50     /* of the card's memory: below it larger batches fit */
+#define TILE 128                  /* rows and columns of a product that a multiprocessor works on at a time */
+#define THREADS_OVER 1.01         /* threads over cores that may be used */
 #define GROWTH_LEAST 0.10         /* memory, last third of the steps over the first, less 1 */
 #define GROWTH_LEAST_BYTES 0x1p25 /* and so many bytes: 32 MiB */

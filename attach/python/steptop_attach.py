@@ -25,6 +25,7 @@ class Library:
         self.plain.steptop_attach_scope.argtypes = [ctypes.c_int32, ctypes.c_char_p, ctypes.c_int64]
         self.held.steptop_attach_compiled.argtypes = [ctypes.c_uint64, ctypes.c_uint64]
         self.held.steptop_attach_memory.argtypes = [ctypes.c_uint64] * 3
+        self.held.steptop_attach_threads.argtypes = [ctypes.c_uint64]
         self.plain.steptop_attach_note.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
         self.plain.steptop_attach_kept.argtypes = [ctypes.c_int32, ctypes.c_int64]
         self.held.steptop_attach_python.argtypes = [ctypes.py_object, ctypes.py_object]
@@ -149,6 +150,7 @@ class Hook:
         self.opened = None
         self.attribution = "none"
         self.compiled = None
+        self.threads = None
         self.memory_at = 0.0
         self.memory = None
 
@@ -378,6 +380,10 @@ class Hook:
                 if now != self.compiled:
                     self.compiled = now
                     self.library.held.steptop_attach_compiled(*now)
+            now = self.torch.get_num_threads()
+            if now != self.threads:
+                self.threads = now
+                self.library.held.steptop_attach_threads(now)
             cuda = self.torch.cuda
             if cuda.is_initialized():
                 now = time.monotonic()

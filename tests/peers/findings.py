@@ -1,82 +1,123 @@
 # Proof of the rules: programs that are bound in exactly one way, each with its cured twin, in turns. The rule must be the first finding on
-# the first, be absent on the second, and have promised no less than the cure gave. Needs PyTorch for those with one; prints a table.
-#   findings.py STEPTOP FOLDER [CASE...]
+# the first, be absent on the second, and have promised no less than the cure gave; `healthy` programs must have none. That the machine is
+# shared is no finding about a program: it is left out, and the row says so. Needs PyTorch for those with a program; prints a table.
+#   findings.py STEPTOP FOLDER [CASE...]     DEVICE (cpu, cuda), TURNS (3), JOBS (1): cases at a time, each on two processors of its own
 import json
 import os
+import queue
 import statistics
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 
+DEVICE = os.environ.get("DEVICE", "cpu")
+TURNS = int(os.environ.get("TURNS", "3"))
+JOBS = int(os.environ.get("JOBS", "1"))
 OWN = ["--d-model", "128", "--d-ff", "256", "--num-layers", "4", "--num-heads", "4", "--vocab-size", "512", "--batch-size", "4",
-       "--passes", "train_step", "--warmup", "5", "--steps", "40", "--batch", "--quiet"]
-CASES = {  # rule: (ill, cured) arguments of a run of our own, or a program above
-    "threads": (["--context-length", "128", "--threads", "1"], ["--context-length", "128"]),
-    "recompute": (["--context-length", "128", "--checkpoint", "block"], ["--context-length", "128"]),
-    "fusion": (["--context-length", "64", "--d-ff", "1024"], ["--context-length", "64", "--d-ff", "1024", "--compile", "true"]),
-    "input": None, "outside": None, "launch": None, "optimizer": None, "layout": None, "loss": None, "attention": None, "stall": None,
-    "starved": None, "recompile": None, "creep": None,
-    "sync": None, "copies": None, "precision": None,  # on a card: DEVICE=cuda
+       "--context-length", "128", "--passes", "train_step", "--warmup", "5", "--steps", "40"]
+if DEVICE == "cuda":
+    OWN += ["--device", "cuda:0", "--d-model", "512", "--d-ff", "2048", "--num-heads", "8", "--vocab-size", "8192", "--dtype", "bf16"]
+OWN_CASES = {  # rule: (ill, cured) arguments of a run of our own
+    "threads": (["--threads", "1"], []),
+    "recompute": (["--checkpoint", "block"], []),
+    "fusion": (["--d-model", "64", "--d-ff", "128"], ["--d-model", "64", "--d-ff", "128", "--compile", "true"]),
+    "eager": (["--compile", "false,true"], ["--compile", "true"]),
+    "batch": (["--batch-size", "1,16"], ["--batch-size", "16"]),
+    "dtype": (["--dtype", "fp32,bf16"], ["--dtype", "bf16"]),
+    "slowed": (["--ranks", "2", "--parallel", "overlap"], ["--ranks", "2", "--parallel", "flat"]),
+    "healthy": (["--d-model", "256", "--d-ff", "1024", "--compile", "true"],) * 2,
 }
+PROGRAMS = ["input", "starved", "outside", "launch", "optimizer", "layout", "loss", "attention", "stall", "recompile", "creep", "affinity",
+            "straggler", "healthy_program"]
+CARD = ["launch", "sync", "copies", "precision", "optimizer", "attention", "loss", "recompile", "creep", "accumulation", "healthy_program",
+        "batch", "dtype", "eager"]
 RULE = {"starved": "input"}  # where a case is not called as its rule
 WORDS = {"starved": "1 worker computes all the time", "input": "no workers and computes on the thread"}  # that its sentence holds
-NO_GAIN = ("creep",)  # rules that cannot tell
-CARD = ("sync", "copies", "precision")
-TURNS = int(os.environ.get("TURNS", "3"))
+NO_GAIN = ("creep", "accumulation")  # rules that cannot tell
+AMONG = ("accumulation", "slowed")  # another rule may come first
+SCALE = {"batch": 16}  # the cured step does so many times the work
+MEAN = ("stall", "recompile")  # rules that speak of single steps speak of the mean, the others of the median
+MACHINE = ("neighbours", "steal", "quota", "others", "throttle")
+PROCESSORS = sorted(os.sched_getaffinity(0))
 
 
-def arguments(base, more):
-    keys = set(more[::2])
-    kept = []
-    i = 0
-    while i < len(base):
-        if base[i] in keys:
-            i += 2
-            continue
-        kept.append(base[i])
-        i += 1
-    return kept + more
+def merged(base, more):
+    words = {}
+    for name, value in zip((base + more)[::2], (base + more)[1::2]):
+        words[name] = value
+    return [word for pair in words.items() for word in pair] + ["--batch", "--quiet"]
 
 
-def measure(steptop, folder, case, ill):
-    path = os.path.join(folder, "%s-%s.yaml" % (case, "ill" if ill else "cured"))
-    own = CASES[case]
-    if own:
-        command = [steptop, "run"] + arguments(OWN, own[0 if ill else 1]) + ["-o", path]
+def measure(steptop, folder, case, ill, processors):
+    path = os.path.join(folder, "%s-%s-%s.yaml" % (case, DEVICE, "ill" if ill else "cured"))
+    if case in OWN_CASES:
+        command = [steptop, "run"] + merged(OWN, OWN_CASES[case][0 if ill else 1]) + ["-o", path]
     else:
         program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "findings_program.py")
-        python = os.environ.get("PYTHON", sys.executable)
-        command = [steptop, "attach", "--batch", "--skip", "3", "-o", path, "--", python, program, case, "ill" if ill else "cured"]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    cell = json.loads(subprocess.run([steptop, "report", path, "--format", "json"], check=True, capture_output=True).stdout)["cells"][0]
-    return cell["passes"]["train_step"]["phases"]["total"], cell.get("findings", [])
+        python = [os.environ.get("PYTHON", sys.executable)]
+        if case == "straggler":
+            python += ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(29600 + processors[0])]
+        command = [steptop, "attach", "--batch", "--skip", "3", "-o", path, "--"] + python + [program, case, "ill" if ill else "cured"]
+    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: os.sched_setaffinity(0, processors))
+    if done.returncode:
+        raise RuntimeError("%s ended with %d: %s" % (case, done.returncode, done.stderr[-300:]))
+    cells = json.loads(subprocess.run([steptop, "report", path, "--format", "json"], check=True, capture_output=True).stdout)["cells"]
+    findings = cells[0].get("findings", [])
+    return cells[0]["passes"]["train_step"]["phases"]["total"], [f for f in findings if f["rule"] not in MACHINE], len(findings)
+
+
+def spread(values):
+    return "%.0f %% [%.0f, %.0f]" % tuple(100 * f(values) for f in (statistics.median, min, max)) if values else "n/a"
+
+
+def said(findings):
+    return ", ".join("%s %s" % (f["rule"], "%.0f %%" % (100 * f["gain"]) if "gain" in f else "?") for f in findings) or "none"
+
+
+def judged(steptop, folder, case, processors):
+    turns = [(measure(steptop, folder, case, True, processors), measure(steptop, folder, case, False, processors)) for _ in range(TURNS)]
+    rule = RULE.get(case, case)
+    which = "mean_ns" if rule in MEAN else "median_ns"
+    gave = [1 - cured[0][which] / SCALE.get(case, 1) / ill[0][which] for ill, cured in turns]
+    shared = any(len(cell[1]) < cell[2] for turn in turns for cell in turn)
+    first = [ill[1][0]["rule"] if ill[1] else "none" for ill, _ in turns]
+    after = sorted({said(cured[1]) for _, cured in turns})
+    if rule.startswith("healthy"):
+        large = [f for turn in turns for cell in turn for f in cell[1] if f.get("gain", 1) > 0.03]
+        return not large, "| %s%s | %s | – | – | %s |" % (
+            case, " (FAILED)" if large else "", ", ".join(sorted(set(first))), "; ".join(after) + (" (machine shared)" if shared else ""))
+    own = [f for ill, _ in turns for f in ill[1] if f["rule"] == rule]
+    promised = [f["gain"] for f in own if "gain" in f]
+    still = sum(rule in [f["rule"] for f in cured[1]] for _, cured in turns)
+    worded = all(WORDS.get(case, "") in f["sentence"] for f in own)
+    kept = bool(own) if case in NO_GAIN else promised and max(promised) >= min(gave)
+    leads = len(own) if case in AMONG else first.count(rule)
+    good = leads * 2 > TURNS and still * 2 < TURNS and kept and worded
+    return good, "| %s%s | %s | %s | %s | %s%s |" % (case, "" if good else " (FAILED)", ", ".join(sorted(set(first))), spread(promised),
+                                                    spread(gave), "; ".join(after), " (machine shared)" if shared else "")
 
 
 def main():
     steptop, folder = sys.argv[1], sys.argv[2]
-    failed = 0
-    print("| case | first finding on it | promised | gave | on the cured twin |\n|:---|:---|---:|---:|:---|")
-    for case in sys.argv[3:] or [case for case in CASES if case not in CARD]:
-        turns = []
-        for _ in range(TURNS):
-            turns.append((measure(steptop, folder, case, True), measure(steptop, folder, case, False)))
-        rule = RULE.get(case, case)
-        # The rules that speak of single steps speak of the mean, the others of the median.
-        which = "mean_ns" if rule in ("stall", "recompile") else "median_ns"
-        gave = [1 - cured[0][which] / ill[0][which] for ill, cured in turns]
-        first = [ill[1][0]["rule"] if ill[1] else "none" for ill, _ in turns]
-        own = [f for ill, _ in turns for f in ill[1] if f["rule"] == rule]
-        promised = [f["gain"] for f in own if "gain" in f]
-        after = [",".join("%s %.0f %%" % (f["rule"], 100 * f.get("gain", 0)) for f in cured[1]) or "none" for _, cured in turns]
-        still = sum(rule in [f["rule"] for f in cured[1]] for _, cured in turns)
-        said = all(WORDS.get(case, "") in f["sentence"] for f in own)
-        kept = bool(own) if case in NO_GAIN else promised and max(promised) >= min(gave)
-        good = first.count(rule) * 2 > TURNS and still * 2 < TURNS and kept and said
-        failed += not good
-        print("| %s%s | %s | %s | %.0f %% [%.0f, %.0f] | %s |" % (
-            case, "" if good else " (FAILED)", ", ".join(sorted(set(first))),
-            "%.0f %% [%.0f, %.0f]" % tuple(100 * f(promised) for f in (statistics.median, min, max)) if promised else "n/a",
-            100 * statistics.median(gave), 100 * min(gave), 100 * max(gave), "; ".join(sorted(set(after)))), flush=True)
-    return 1 if failed else 0
+    cases = sys.argv[3:] or (CARD if DEVICE == "cuda" else [case for case in OWN_CASES if case != "dtype"] + PROGRAMS)
+    places = queue.Queue()
+    each = 2 if JOBS > 1 else len(PROCESSORS)
+    for job in range(JOBS):
+        places.put(PROCESSORS[-each * (job + 1):][:each] if JOBS > 1 else PROCESSORS)
+
+    def one(case):
+        processors = places.get()
+        try:
+            good, row = judged(steptop, folder, case, processors)
+        except (RuntimeError, KeyError, IndexError) as error:
+            good, row = False, "| %s (FAILED) | %s |" % (case, str(error).replace("\n", " ").replace("|", "/"))
+        places.put(processors)
+        print(row, flush=True)
+        return good
+
+    print("| case | first finding on it | promised | gave | on the cured twin |\n|:---|:---|---:|---:|:---|", flush=True)
+    with ThreadPoolExecutor(JOBS) as pool:
+        return 0 if all(pool.map(one, cases)) else 1
 
 
 sys.exit(main())

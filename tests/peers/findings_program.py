@@ -22,6 +22,10 @@ if tool == "gpuprof":
     around = gpuprof.profile("findings")
 
 torch.set_num_threads(1)
+if sys.argv[1] in ("affinity", "healthy_program"):
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+if sys.argv[1:3] == ["affinity", "ill"]:
+    os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
 torch.manual_seed(0)
 device = os.environ.get("DEVICE", "cpu")
 case, ill = sys.argv[1], sys.argv[2] == "ill"
@@ -76,15 +80,20 @@ if case == "optimizer":
 if case == "loss":  # a narrow head over a large vocabulary
     blocks.append(torch.nn.Linear(D, NARROW))
 model = torch.nn.Sequential(*blocks).to(device)
+late = False
+if "RANK" in os.environ:  # one of several
+    torch.distributed.init_process_group("gloo")
+    late = ill and torch.distributed.get_rank() == 1
+    model = torch.nn.parallel.DistributedDataParallel(model)
 head = torch.nn.Linear(NARROW if case == "loss" else D, 32000 if case == "loss" else 100).to(device)
 parameters = list(model.parameters()) + list(head.parameters())
 if case == "optimizer":
     optimizer = torch.optim.AdamW(parameters, **({"foreach": False} if ill else {"fused": True}))
 else:
     optimizer = torch.optim.SGD(parameters, lr=1e-3)
-shape = {"attention": (2, 512, D), "optimizer": (64, D), "loss": (256, D), "layout": (16, 64, D)}.get(case, (512, D))
+shape = {"healthy_program": (4096, D), "affinity": (4096, D), "attention": (2, 512, D), "optimizer": (64, D), "loss": (256, D), "layout": (16, 64, D)}.get(case, (512, D))
 if on_card:
-    shape = {"attention": (8, 1024, D), "layout": (64, 64, D)}.get(case, (4096, D))
+    shape = {"attention": (8, 1024, D), "layout": (64, 64, D), "healthy_program": (32768, D)}.get(case, (4096, D))
 x = torch.randn(*shape)
 rows = x.numel() // D
 y = torch.randint(0, 100, (rows,))
@@ -121,13 +130,23 @@ def one(step):
     batch = x
     if case == "recompile" and ill and step % 6 == 5:
         batch = x[: rows - step]
+    if late:
+        with torch.no_grad():
+            for _ in range(2):
+                model.module(batch)
+    if case == "accumulation" and ill:
+        optimizer.zero_grad()
+        for part, want in zip(batch.chunk(8), y.chunk(8)):
+            (F.cross_entropy(head(model(part)), want) / 8).backward()
+        optimizer.step()
+        return
     h = run(batch.to(device)).reshape(len(batch) if case == "recompile" else rows, -1)
     logits = head(h)
     loss = logits.square().mean() if case == "loss" and not ill else F.cross_entropy(logits, y[: len(h)])
     optimizer.zero_grad()
     loss.backward()
     if case == "creep" and ill:
-        kept.append(torch.ones(1 << 20) * step)
+        kept.append(torch.ones(1 << 22 if on_card else 1 << 20, device=device) * step)
     optimizer.step()
 
 

@@ -65,13 +65,6 @@ static void phase(struct report_cell *cell, enum phase which, double share)
     times->sample_count = 1;
 }
 
-static void note(struct report_cell *cell, const char *key, const char *text)
-{
-    cell->notes = arena_array(&cell->arena, struct report_note, 1);
-    cell->notes[0] = (struct report_note){key, text};
-    cell->note_count = 1;
-}
-
 void card(struct report_cell *cell)
 {
     snprintf(cell->requested.device, sizeof cell->requested.device, "cuda:0");
@@ -144,8 +137,35 @@ static void make_copies(struct report *report, bool cured)
 static void make_threads(struct report *report, bool cured)
 {
     struct report_cell *cell = document(report, 20);
-    note(cell, "threads", cured ? "2: all processors that this process may use" : "1");
+    cell->requested.threads = cured ? 0 : 1;
     kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+}
+
+/* One of two threads; the twin has both. */
+static void make_threads_attached(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    attached(cell);
+    kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->program = (struct program_facts){.steps = 20, .threads = cured ? 2 : 1, .processors = 2};
+}
+
+static void make_affinity(struct report *report, bool cured)
+{
+    make_threads_attached(report, true);
+    report->cells.items[0]->program.processors = cured ? 2 : 1;
+}
+
+/* Gradients of 8 batches, 10 GB of 80 in use; the twin uses 60. */
+static void make_accumulation(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    attached(cell);
+    card(cell);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->device.memory_bytes = 80000000000u;
+    cell->program =
+        (struct program_facts){.steps = 20, .batches = 8, .reserved_bytes = cured ? 60000000000u : 10000000000u};
 }
 
 void make_stall(struct report *report, bool cured)
@@ -200,7 +220,7 @@ static void make_warmup(struct report *report, bool cured)
         cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[0] = (uint64_t)(STEP * 11);
 }
 
-static void make_drift(struct report *report, bool cured)
+void make_drift(struct report *report, bool cured)
 {
     struct report_cell *cell = document(report, 30);
     kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
@@ -306,6 +326,7 @@ static void ranks(struct report_cell *cell, double exposed, double late)
                                               .exposed_ns = exposed * STEP,
                                               .communication_ns = exposed * STEP,
                                               .wait_ns = 0,
+                                              .product_slow = 1,
                                               .transfer_ns = exposed * STEP};
 }
 
@@ -336,6 +357,18 @@ static void make_bucket(struct report *report, bool cured)
                                                           .bytes = cured ? 50000000 : 4000,
                                                           .calls = 20,
                                                           .transfer_ns = 0.2 * STEP / (double)cell->collective_count};
+}
+
+/* Communication of 20 % of the step beside products that take half as long again: a third of it could go. */
+static void make_slowed(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    ranks(cell, 0, 0);
+    for (size_t r = 0; r < cell->rank_count; r++) {
+        cell->ranks[r].communication_ns = 0.2 * STEP;
+        cell->ranks[r].product_slow = cured ? 1.02 : 1.5;
+    }
 }
 
 static void make_throttle(struct report *report, bool cured)
@@ -379,7 +412,8 @@ static void make_steal(struct report *report, bool cured)
 }
 
 /* A second cell of the same sweep, half as long, that differs in what the rule looks at. */
-static void twin(struct report *report, bool cured, bool compile)
+enum differs { IN_COMPILE, IN_DTYPE, IN_BATCH };
+static void twin(struct report *report, bool cured, enum differs differs)
 {
     struct report_cell *cell = document(report, 20), *other;
     kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
@@ -390,25 +424,37 @@ static void twin(struct report *report, bool cured, bool compile)
     *other = *made;
     *made = empty;
     other->run_id = 2;
-    if (compile)
+    switch (differs) {
+    case IN_COMPILE:
         other->requested.compile = true;
-    else
+        break;
+    case IN_DTYPE:
         other->requested.dtype = PRECISION_BF16;
+        break;
+    case IN_BATCH: /* twice as many in the same time, or (the twin) in twice the time */
+        other->requested.batch_size *= 2;
+        cured = !cured;
+    }
     struct report_phase *total = &other->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT];
     for (size_t i = 0; !cured && i < total->sample_count; i++)
-        total->samples_ns[i] /= 2;
+        total->samples_ns[i] = differs == IN_BATCH ? total->samples_ns[i] * 2 : total->samples_ns[i] / 2;
     report_free(&beside);
     cell_derive(other);
 }
 
 static void make_eager(struct report *report, bool cured)
 {
-    twin(report, cured, true);
+    twin(report, cured, IN_COMPILE);
 }
 
 static void make_dtype(struct report *report, bool cured)
 {
-    twin(report, cured, false);
+    twin(report, cured, IN_DTYPE);
+}
+
+static void make_batch(struct report *report, bool cured)
+{
+    twin(report, cured, IN_BATCH);
 }
 
 const struct ill ills[] = {
@@ -446,5 +492,10 @@ const struct ill ills[] = {
     {"allocator", -1, make_allocator},
     {"neighbours", 0.42, make_neighbours},
     {"quota", 0.35, make_quota},
+    {"threads", 0.48, make_threads_attached},
+    {"affinity", 0.48, make_affinity},
+    {"accumulation", -1, make_accumulation},
+    {"slowed", 0.0667, make_slowed},
+    {"batch", 0.50, make_batch},
 };
 const size_t ill_count = sizeof ills / sizeof *ills;

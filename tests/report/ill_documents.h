@@ -24,5 +24,6 @@ void reason(struct report_cell *cell, enum idle_reason why, double share);
 void make_loader(struct report *report, bool cured);
 void make_stall(struct report *report, bool cured);
 void make_spread(struct report *report, bool cured);
+void make_drift(struct report *report, bool cured);
 void make_layout(struct report *report, bool cured);
 void make_attention(struct report *report, bool cured);

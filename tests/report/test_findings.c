@@ -95,6 +95,74 @@ static void test_shape(void **state)
     }
 }
 
+/* On a card, by what a product fills: 1024 rows of a width of 512 are 8 × 4 tiles. */
+static void test_batch_of_a_card(void **state)
+{
+    (void)state;
+    for (int cured = 0; cured < 2; cured++) {
+        struct report report;
+        struct report_cell *cell = document(&report, 20);
+        card(cell);
+        cell->requested.batch_size = 4, cell->requested.context_length = 256;
+        cell->requested.model.d_model = 512;
+        cell->device.units = cured ? 32 : 33;
+        kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+        cured ? is_healthy(&report) : is_first(&report, "batch", -1);
+    }
+}
+
+/* More threads than processors, of one process and of all ranks together. */
+static void test_too_many_threads(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    for (int ranks = 1; ranks <= 2; ranks++) {
+        struct report report;
+        struct findings findings;
+        struct report_cell *cell = document(&report, 20);
+        attached(cell);
+        kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+        cell->program = (struct program_facts){.steps = 20, .threads = ranks == 1 ? 8 : 2, .processors = 2};
+        if (ranks > 1) {
+            cell->ranks = arena_array(&cell->arena, struct report_rank, 2);
+            for (int r = 0; r < 2; r++)
+                cell->ranks[r].compute_ns = cell->ranks[r].exposed_ns = cell->ranks[r].product_slow = UNKNOWN_DOUBLE;
+            cell->rank_count = 2;
+        }
+        cell_derive(cell);
+        findings_make(&findings, &report, cell, &arena);
+        assert_int_equal(findings.count, 1);
+        assert_string_equal(findings.items[0].rule, "threads");
+        assert_string_equal(findings.items[0].sentence,
+                            ranks == 1
+                                ? "8 threads share 2 processors, so that they wait for each other."
+                                : "4 threads of all ranks share 2 processors, so that they wait for each other.");
+        assert_false(is_known(findings.items[0].gain));
+        report_free(&report);
+    }
+    arena_release(&arena);
+}
+
+/* The idle time of steps that stand still is theirs, and no launches'. */
+static void test_standing_still_is_no_launching(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct report report;
+    struct findings findings;
+    make_stall(&report, false);
+    struct report_cell *cell = report.cells.items[0];
+    attached(cell);
+    cell->passes[PASS_TRAIN_STEP].wall_ns = STEP * 1.5; /* a mean: 20 medians once in 40 */
+    cell->passes[PASS_TRAIN_STEP].idle_ns = STEP * 0.54;
+    cell_derive(cell);
+    findings_make(&findings, &report, cell, &arena);
+    assert_int_equal(findings.count, 1);
+    assert_string_equal(findings.items[0].rule, "stall");
+    report_free(&report);
+    arena_release(&arena);
+}
+
 /* Why a data loader is waited for, in words. */
 static void test_causes_of_a_loader(void **state)
 {
@@ -217,17 +285,27 @@ static void test_spread_has_a_cause(void **state)
     struct arena arena = {0};
     struct report report;
     struct findings findings;
-    make_spread(&report, false);
-    report.cells.items[0]->use = (struct machine_use){0, 0.4, 0.05, UNKNOWN_DOUBLE};
-    cell_derive(report.cells.items[0]);
-    findings_make(&findings, &report, report.cells.items[0], &arena);
-    assert_int_equal(findings.count, 1);
-    assert_string_equal(findings.items[0].rule, "neighbours");
-    assert_string_equal(
-        findings.items[0].sentence,
-        "Other programs use 40 % of the processors' time and leave 5 % idle, so that the run waits for them.");
+    for (int room = 0; room < 2; room++)
+        for (int drifts = 0; drifts < 2; drifts++) {
+            drifts ? make_drift(&report, false) : make_spread(&report, false);
+            report.cells.items[0]->use = (struct machine_use){0, 0.4, room ? 0.3 : 0.05, UNKNOWN_DOUBLE};
+            cell_derive(report.cells.items[0]);
+            findings_make(&findings, &report, report.cells.items[0], &arena);
+            assert_int_equal(findings.count, 1);
+            assert_string_equal(findings.items[0].rule, "neighbours");
+            assert_string_equal(
+                findings.items[0].sentence,
+                !room    ? "The machine is shared: other programs use 40 % of the processors' time and leave 5 % idle, "
+                           "so that the run waits for them."
+                : drifts ? "The machine is shared: the steps become slower while other programs use 40 % of the "
+                           "processors' time. Cannot tell how much of that is theirs, because processors were idle as "
+                           "well."
+                         : "The machine is shared: the steps spread while other programs use 40 % of the processors' "
+                           "time. Cannot tell how much of that is theirs, because processors were idle as well.");
+            assert_int_equal(is_known(findings.items[0].gain), !room);
+            report_free(&report);
+        }
     arena_release(&arena);
-    report_free(&report);
 }
 
 /* Steps that differ more than the remedy would give: no rule fires. With few steps it is said that they are few. */
@@ -363,6 +441,9 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_rule_and_its_cure),
         cmocka_unit_test(test_shape),
+        cmocka_unit_test(test_batch_of_a_card),
+        cmocka_unit_test(test_too_many_threads),
+        cmocka_unit_test(test_standing_still_is_no_launching),
         cmocka_unit_test(test_causes_of_a_loader),
         cmocka_unit_test(test_what_follows_from_a_cause),
         cmocka_unit_test(test_spread_has_a_cause),

@@ -492,6 +492,24 @@ static void test_kept(void **state)
     assert_int_equal(system(command), 0);
 }
 
+/* --fail-on is the exit code of a screen that was left, too: of what recomputing took, and not of communication that there is none of. */
+static void test_fail_on(void **state)
+{
+    const char *program[] = {STEPTOP_BINARY, "run",   "--device",         "cpu", "--model",   "tiny",
+                             "--batch-size", "1",     "--context-length", "16",  "--passes",  "train_step",
+                             "--steps",      "20",    "--warmup",         "1",   "--threads", "1",
+                             "--checkpoint", "block", "--fail-on",        NULL,  NULL};
+    (void)state;
+    for (int fires = 0; fires < 2; fires++) {
+        program[21] = fires ? "any" : "communication";
+        const struct screen_options options = {.height = 24, .width = 100, .program = program};
+        struct screen *screen = screen_open(&options, NULL);
+        expect(screen, " DONE ");
+        screen_type(screen, "q");
+        expect_end(screen, fires ? 6 : 0);
+    }
+}
+
 static void test_devices(void **state)
 {
     (void)state;
@@ -636,6 +654,7 @@ int main(void)
         cmocka_unit_test(test_suspend),
         cmocka_unit_test(test_killed),
         cmocka_unit_test(test_kept),
+        cmocka_unit_test(test_fail_on),
         cmocka_unit_test(test_devices),
         cmocka_unit_test(test_counters),
         cmocka_unit_test(test_queue),
