@@ -153,6 +153,8 @@ static bool launch(const struct facts *facts, struct finding *finding)
     const double outside = facts->attached ? outside_phases(facts) / facts->total->summary.median : 0;
     if (is_known(outside) && facts->attached) /* what passes outside of phases is the loader's */
         waiting = fmax(0, waiting - fmax(0, outside - share_of(facts, phase_ns(facts, PHASE_NONE))));
+    if (facts->attached && idle_share(facts, IDLE_RANK) > 0) /* and what waits for another rank is `straggler`'s */
+        waiting = fmax(0, waiting - idle_share(facts, IDLE_RANK));
     if (facts->on_card && is_known(idle_share(facts, IDLE_LAUNCH)))
         waiting = idle_share(facts, IDLE_LAUNCH);
     within = fmax(0, waiting - facts->stalled); /* steps that stand still are `stall`'s and `recompile`'s */

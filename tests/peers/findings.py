@@ -20,7 +20,7 @@ if DEVICE == "cuda":
 OWN_CASES = {  # rule: (ill, cured) arguments of a run of our own
     "threads": (["--threads", "1"], []),
     "recompute": (["--checkpoint", "block"], []),
-    "fusion": (["--d-model", "64", "--d-ff", "128"], ["--d-model", "64", "--d-ff", "128", "--compile", "true"]),
+    "fusion": (["--context-length", "64", "--d-ff", "1024"], ["--context-length", "64", "--d-ff", "1024", "--compile", "true"]),
     "eager": (["--compile", "false,true"], ["--compile", "true"]),
     "batch": (["--batch-size", "1,16"], ["--batch-size", "16"]),
     "dtype": (["--dtype", "fp32,bf16"], ["--dtype", "bf16"]),

@@ -22,15 +22,19 @@ def run(tool, steptop, folder, case):
     python = os.environ.get("PYTHON", sys.executable)
     environment = dict(os.environ, TOOL="" if tool == "steptop" else tool)
     words = [PROGRAM, case, "ill"]
+    ranks = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533", "--rdzv-id", "findings"] if case == "straggler" else []
     report = os.path.join(folder, "rival-%s.yaml" % case)
     if tool == "steptop":
-        command = [steptop, "attach", "--batch", "--skip", "3", "-o", report, "--", python] + words
+        command = [steptop, "attach", "--batch", "--skip", "3", "-o", report, "--", python] + ranks + words
     elif tool == "traceml":
-        command = [python, "-m", "traceml_ai.launcher.cli", "run", PROGRAM, "--args", case, "ill"]
+        command = [python, "-m", "traceml_ai.launcher.cli", "run"] + (["--nproc-per-node", "2"] if ranks else []) + [PROGRAM, "--args", case, "ill"]
     else:
-        command = [python] + words
+        command = [python] + ranks + words
     done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
     both = done.stdout + "\n" + done.stderr
+    if tool == "gpuprof" and ranks:
+        group = subprocess.run([python, "-m", "gpuprof.insights", "gpuprof.db", "--group", "findings"], cwd=folder, capture_output=True, text=True)
+        both += group.stdout + group.stderr
     if tool == "steptop":
         cell = json.loads(subprocess.run([steptop, "report", report, "--format", "json"], check=True, capture_output=True).stdout)["cells"][0]
         finding = (cell.get("findings") or [{}])[0]

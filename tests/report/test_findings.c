@@ -163,6 +163,21 @@ static void test_standing_still_is_no_launching(void **state)
     arena_release(&arena);
 }
 
+/* Nor is what waits for another rank. */
+static void test_waiting_for_a_rank_is_no_launching(void **state)
+{
+    (void)state;
+    for (int waits = 0; waits < 2; waits++) {
+        struct report report;
+        struct report_cell *cell = document(&report, 20);
+        attached(cell);
+        kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, 0.75, 20);
+        if (waits)
+            reason(cell, IDLE_RANK, 0.24);
+        waits ? is_healthy(&report) : is_first(&report, "launch", 0.25);
+    }
+}
+
 /* Why a data loader is waited for, in words. */
 static void test_causes_of_a_loader(void **state)
 {
@@ -444,6 +459,7 @@ int main(void)
         cmocka_unit_test(test_batch_of_a_card),
         cmocka_unit_test(test_too_many_threads),
         cmocka_unit_test(test_standing_still_is_no_launching),
+        cmocka_unit_test(test_waiting_for_a_rank_is_no_launching),
         cmocka_unit_test(test_causes_of_a_loader),
         cmocka_unit_test(test_what_follows_from_a_cause),
         cmocka_unit_test(test_spread_has_a_cause),
