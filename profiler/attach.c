@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -27,6 +28,8 @@ void attach_free(struct attach *attach)
     vec_release(&attach->pending);
     if (attach->listener >= 0)
         close(attach->listener);
+    if (attach->ended >= 0)
+        close(attach->ended);
     if (attach->path[0])
         unlink(attach->path);
     if (attach->folder[0])
@@ -88,7 +91,7 @@ uint32_t session_attach(struct session *session, const struct attach_options *op
     }
     attach->options = *options;
     attach->options.command = (const char *const *)attach->command;
-    attach->listener = -1;
+    attach->listener = attach->ended = -1;
     attach->exit_code = -1;
     text = command_text(options->command);
     if (!text) {
@@ -145,6 +148,7 @@ bool attach_begin(struct session *session, struct live_run *live, struct error *
     vec_push(&session->links, link);
     if (!listen_at(attach, error) || !attach_process_start(&link->process, attach, error))
         return false;
+    attach->ended = (int)syscall(SYS_pidfd_open, link->process.pid, 0); /* closed by exec by itself */
     live_activity(live, "waiting for the program's first step");
     return true;
 }
@@ -441,6 +445,9 @@ bool attach_step(struct session *session)
     if (ended == command->process.pid || (ended < 0 && errno == ECHILD)) {
         command->exited = true;
         command->exit_status = ended < 0 ? 0 : status;
+        if (attach->ended >= 0)
+            close(attach->ended);
+        attach->ended = -1;
         attach->linger_until = clock_now() + LINGER_NS;
         return true;
     }
@@ -451,13 +458,20 @@ bool attach_step(struct session *session)
     return changed;
 }
 
-int attach_poll(const struct session *session, struct pollfd *fds, int max)
+int attach_poll(const struct session *session, struct pollfd *fds, int max, int *timeout_ms)
 {
     const struct attach *attach = session->attach;
     int count = 0;
-    if (attach->listener >= 0 && count < max)
-        fds[count++] = (struct pollfd){.fd = attach->listener, .events = POLLIN};
+    const int descriptors[] = {attach->listener, attach->ended};
+    for (int i = 0; i < 2; i++)
+        if (descriptors[i] >= 0 && count < max)
+            fds[count++] = (struct pollfd){.fd = descriptors[i], .events = POLLIN};
     for (size_t i = 0; i < attach->pending.count && count < max; i++)
         fds[count++] = (struct pollfd){.fd = attach->pending.items[i], .events = POLLIN};
+    bool over = session->links.count > 0 && session->links.items[0]->exited;
+    for (size_t i = 1; i < session->links.count; i++)
+        over = over && session->links.items[i]->done;
+    if (over)
+        *timeout_ms = 0; /* the run is over, and the next step says so */
     return count;
 }

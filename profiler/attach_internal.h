@@ -11,6 +11,7 @@ struct attach {
     struct live_run *live;
     char folder[80], path[100]; /* of the socket; "" when there is none */
     int listener;
+    int ended; /* of the command: readable when it has ended; −1: not to be had, and the clock tells */
     VEC(int) pending; /* connected, not yet known who */
     uint64_t first_record, linger_until;
     bool detached;
@@ -21,7 +22,8 @@ struct attach {
 bool attach_begin(struct session *session, struct live_run *live, struct error *error);
 bool attach_step(struct session *session);
 void attach_stop(struct session *session, enum status status, const char *reason, bool at_once);
-int attach_poll(const struct session *session, struct pollfd *fds, int max); /* descriptors beyond the links' */
+/* Descriptors beyond the links'; *timeout_ms becomes 0 where the next step has something to do. */
+int attach_poll(const struct session *session, struct pollfd *fds, int max, int *timeout_ms);
 void attach_free(struct attach *attach);
 
 /* attach_process.c: starts the command in its environment; `process` gets pid and the output's pipes. */

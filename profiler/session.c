@@ -306,7 +306,7 @@ int session_poll(const struct session *session, struct pollfd *fds, int max, int
         for (size_t i = 0; i < session->links.count; i++)
             link_poll(session, session->links.items[i], fds, max, &count, timeout_ms);
         if (session->active->run.command)
-            count += attach_poll(session, fds + count, max - count);
+            count += attach_poll(session, fds + count, max - count, timeout_ms);
         const uint64_t now = clock_now();
         const uint64_t deadlines[2] = {session->ending.timeout_at, session->ending.kill_at};
         for (int i = 0; i < 2; i++)

@@ -4,17 +4,22 @@ import sys
 
 
 def _chain(here):
-    import importlib.machinery
-    import importlib.util
     import os
+
+    try:  # the part of importlib that is always loaded: importlib.util brings a dozen modules, some 6 ms of each process
+        from _frozen_importlib import module_from_spec
+        from _frozen_importlib_external import PathFinder
+    except ImportError:
+        from importlib.machinery import PathFinder
+        from importlib.util import module_from_spec
 
     # The program's own processes find us the same way, but the program's imports do not.
     path = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
     sys.path[:] = path
-    spec = importlib.machinery.PathFinder.find_spec("sitecustomize", path)
+    spec = PathFinder.find_spec("sitecustomize", path)
     if spec is None or spec.loader is None:
         return
-    module = importlib.util.module_from_spec(spec)
+    module = module_from_spec(spec)
     sys.modules["sitecustomize"] = module
     spec.loader.exec_module(module)  # what it raises is reported by Python itself, as without us
 
