@@ -2,6 +2,7 @@
 #include "attach/book.h"
 #include "attach/link.h"
 #include "attach/steps.h"
+#include "attach/torch.h"
 #include "attach/where.h"
 #include "base/unknown.h"
 #include "kernels/cuda/cupti_internal.h"
@@ -111,10 +112,11 @@ static void note(void *context, const char *key, const char *text)
     link_note(key, text);
 }
 
-/* ---- pauses: of CUPTI's own work as well, which is most of what recording costs ---- */
+/* ---- pauses: of CUPTI's and RecordFunction's own work, which is most of what recording costs ---- */
 
 static void record_launches(bool on)
 {
+    torch_pause(!on);
     on ? cupti_source_resume(cuda.source) : cupti_source_pause(cuda.source);
 }
 

@@ -6,6 +6,7 @@
 #include "attach/where.h"
 #include "base/clock.h"
 #include <dlfcn.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
@@ -28,7 +29,9 @@ static struct {
     void (*remove)(uint64_t);
     const char *(*name)(const void *);
     int64_t (*peek)(void);
-    int offset; /* of the sequence number; −1 unknown */
+    int offset;                /* of the sequence number; −1 unknown */
+    pthread_mutex_t switching; /* of the callbacks: by the program's threads, and by the link's */
+    bool ops, paused;
     uint64_t op_handle, node_handle, user_handle, learn_handle;
     int64_t wanted;
     int votes[LOOK_BYTES / 8], looks;
@@ -45,7 +48,7 @@ static struct {
         uint32_t name;
         uint8_t wait;
     } doings[DOINGS];
-} torch = {.offset = -1};
+} torch = {.offset = -1, .switching = PTHREAD_MUTEX_INITIALIZER};
 
 bool torch_find(char *why, unsigned size)
 {
@@ -263,10 +266,8 @@ static void user_end(const void *function, void *context)
     }
 }
 
-bool torch_watch(bool ops)
+static void watch_all(void)
 {
-    if (!torch.add)
-        return false;
     /* Nodes first: callbacks run in the order they were added, so that a node's context is there before its ops. */
     if (!torch.node_handle)
         torch.node_handle = torch.add((struct callback){
@@ -274,13 +275,12 @@ bool torch_watch(bool ops)
     if (!torch.user_handle)
         torch.user_handle = torch.add(
             (struct callback){.start = user_begin, .end = user_end, .probability = 1, .scopes = {[SCOPE_USER] = 1}});
-    if (ops && !torch.op_handle)
+    if (torch.ops && !torch.op_handle)
         torch.op_handle = torch.add(
             (struct callback){.start = op_begin, .end = op_end, .probability = 1, .scopes = {[SCOPE_FUNCTION] = 1}});
-    return true;
 }
 
-void torch_unwatch(void)
+static void unwatch_all(void)
 {
     if (torch.op_handle)
         torch.remove(torch.op_handle);
@@ -289,4 +289,35 @@ void torch_unwatch(void)
     if (torch.user_handle)
         torch.remove(torch.user_handle);
     torch.op_handle = torch.node_handle = torch.user_handle = 0;
+}
+
+bool torch_watch(bool ops)
+{
+    if (!torch.add)
+        return false;
+    pthread_mutex_lock(&torch.switching);
+    torch.ops = ops;
+    watch_all();
+    pthread_mutex_unlock(&torch.switching);
+    return true;
+}
+
+/* While nothing is recorded PyTorch need not name each node for us: that is what its callbacks cost. Nodes under way end all the same. */
+void torch_pause(bool paused)
+{
+    pthread_mutex_lock(&torch.switching);
+    if (torch.node_handle && paused)
+        unwatch_all();
+    else if (torch.paused && !paused)
+        watch_all();
+    torch.paused = paused && torch.add;
+    pthread_mutex_unlock(&torch.switching);
+}
+
+void torch_unwatch(void)
+{
+    pthread_mutex_lock(&torch.switching);
+    unwatch_all();
+    torch.paused = false;
+    pthread_mutex_unlock(&torch.switching);
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #define SETTLE_ATTEMPTS 3
+#define IDLE_PERIODS 20 /* a second: a queue of the device's is shorter */
 
 /* CUPTI's buffer callbacks carry no user data and its clock can be set once a process, so these cannot live in a source.
  * `lock` guards the pool as well: buffers come back on CUPTI's threads even while a source closes. */
@@ -286,6 +287,13 @@ static enum source_request source_wait(struct cupti_source *source, uint64_t *ti
     return request;
 }
 
+/* In a pause there is nothing to be asked for once the device has done what was traced. */
+static bool has_work(struct cupti_source *source)
+{
+    source->idle_periods = source->tracing ? 0 : source->idle_periods + 1;
+    return source->idle_periods <= IDLE_PERIODS;
+}
+
 static void *source_thread(void *context)
 {
     struct cupti_source *source = context;
@@ -294,7 +302,7 @@ static void *source_thread(void *context)
         enum source_request request = source_wait(source, &ticket);
         if (request == REQUEST_SETTLE)
             source_settle(source);
-        else
+        else if (request != REQUEST_NONE || has_work(source))
             source_drain(source, false);
 
         pthread_mutex_lock(&source->lock);

@@ -79,7 +79,7 @@ struct cupti_source {
     int32_t node;
     uint32_t graph_activities;
     uint64_t step; /* LAUNCH_STEP_NONE between steps */
-    bool tracing;
+    _Atomic bool tracing;
 
     _Atomic uint64_t launched; /* activities issued in steps */
     _Atomic bool broken;       /* something failed for good: no tracing from here on */
@@ -105,6 +105,7 @@ struct cupti_source {
     } * node_kernels;
     size_t node_kernel_count;
     struct step_window snapshot[WINDOWS_MAX];
+    unsigned idle_periods; /* nothing was traced for so many */
     bool told_broken, told_missing;
 };
 
