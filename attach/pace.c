@@ -1,5 +1,7 @@
 #include "attach/pace.h"
 
+#define UNKNOWN_SPACE_NS 2000000000u /* between two bursts while it is not known what they cost: a screen shall live */
+
 static void walls_add(struct pace_walls *walls, uint64_t ns)
 {
     walls->ns[walls->count++ % PACE_COMPARED] = ns;
@@ -24,27 +26,48 @@ double pace_cost(const struct pace *pace)
     return without > 0 && with > without ? with / without - 1 : 0;
 }
 
-/* A burst of b steps and a pause of p, each recorded step e longer: b·e / (b + p) is the share. */
-static uint32_t pause_of(const struct pace *pace)
+bool pace_known(const struct pace *pace)
 {
-    if (!pace->paused.count)
-        return PACE_BURST;
-    const double steps = PACE_BURST * (pace_cost(pace) / PACE_SHARE - 1);
-    return steps <= 1 ? 1 : steps < PACE_PAUSE ? (uint32_t)(steps + 0.999) : PACE_PAUSE;
+    return pace->recorded.count >= PACE_KNOWN && pace->paused.count >= PACE_KNOWN;
+}
+
+bool pace_cheap(const struct pace *pace)
+{
+    return pace_known(pace) && pace_cost(pace) <= PACE_SHARE;
+}
+
+/* A burst of b steps and a pause of p, each recorded step e longer: b·e / (b + p) is the share. Until e is known it is taken for what was
+ * seen of eager programs that wait for their host. */
+static uint32_t pause_of(const struct pace *pace, uint64_t wall_ns)
+{
+    const double cost = pace_known(pace) ? pace_cost(pace) : PACE_GUESS;
+    double steps = PACE_BURST * (cost / PACE_SHARE - 1);
+    if (!pace_known(pace) && steps * (double)wall_ns > UNKNOWN_SPACE_NS)
+        steps = (double)UNKNOWN_SPACE_NS / (double)wall_ns;
+    if (pace_known(pace) && pace->pause) { /* not all at once by a few slow steps */
+        steps = steps > 2.0 * pace->pause ? 2.0 * pace->pause : steps;
+        steps = steps < 0.5 * pace->pause ? 0.5 * pace->pause : steps;
+    }
+    return steps <= PACE_BURST ? PACE_BURST : steps < PACE_PAUSE ? (uint32_t)(steps + 0.999) : PACE_PAUSE;
 }
 
 bool pace_next(struct pace *pace, uint32_t step, bool recorded, uint64_t wall_ns)
 {
     if (!pace->on)
         return step % PACE_EVERY != 0;
-    walls_add(recorded ? &pace->recorded : &pace->paused, wall_ns);
+    /* The first after a switch is of neither kind, and of either kind as many in a row count: what the machine does meanwhile shall weigh
+     * on both. */
+    if (pace->place > 0 && pace->place < PACE_BURST)
+        walls_add(recorded ? &pace->recorded : &pace->paused, wall_ns);
     if (pace->left == 0)
         pace->left = PACE_BURST; /* the first of all */
+    pace->place++;
     if (--pace->left)
         return recorded;
-    if (recorded)
-        pace->left = pause_of(pace);
+    pace->place = 0;
+    if (!recorded)
+        pace->left = pace_cheap(pace) ? PACE_BURST * (PACE_EVERY - 1) : PACE_BURST;
     else
-        pace->left = pace_cost(pace) > PACE_SHARE ? PACE_BURST : PACE_EVERY - 1;
+        pace->left = pace->pause = pause_of(pace, wall_ns);
     return !recorded;
 }

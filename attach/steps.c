@@ -165,16 +165,15 @@ static void set_rule(enum step_rule rule)
 static void tell_pause(void)
 {
     char text[256];
-    const uint32_t pause = steps.pace.left, said = steps.pause_said;
+    const uint32_t pause = pace_cheap(&steps.pace) ? 1 : steps.pace.pause, said = steps.pause_said;
     if (4 * pause < 5 * said && 5 * pause > 4 * said)
         return;
     steps.pause_said = pause;
-    const double cost = pace_cost(&steps.pace);
     if (pause == 1)
-        snprintf(text, sizeof text, "all steps but one in %d", PACE_EVERY);
-    else if (cost > 0)
+        snprintf(text, sizeof text, "all steps but %d in %d", PACE_BURST, PACE_BURST * PACE_EVERY);
+    else if (pace_known(&steps.pace))
         snprintf(text, sizeof text, "%d steps, then %u that are not: a recorded step takes %.0f %% longer", PACE_BURST,
-                 pause, 100 * cost);
+                 pause, 100 * pace_cost(&steps.pace));
     else
         snprintf(text, sizeof text, "%d steps, then %u that are not, to see what recording costs", PACE_BURST, pause);
     link_note("recorded", text);

@@ -291,7 +291,7 @@ static enum source_request source_wait(struct cupti_source *source, uint64_t *ti
 static bool has_work(struct cupti_source *source)
 {
     source->idle_periods = source->tracing ? 0 : source->idle_periods + 1;
-    return source->idle_periods <= IDLE_PERIODS;
+    return source->idle_periods <= IDLE_PERIODS || (atomic_load(&source->broken) && !source->told_broken);
 }
 
 static void *source_thread(void *context)

@@ -203,6 +203,23 @@ static void exit_codes_are_the_programs(void **state)
     session_free(session);
 }
 
+/* By what there is to wait for alone, and never by the clock: who waits for a command pays for each look that comes late. */
+static void the_end_wakes_who_waits(void **state)
+{
+    (void)state;
+    const char *const command[] = {"/bin/sleep", "0.05", NULL};
+    struct session *session = attach(NULL, command);
+    while (!session_idle(session)) {
+        struct pollfd fds[600];
+        int timeout;
+        const int count = session_poll(session, fds, 600, &timeout);
+        assert_true(poll(fds, (nfds_t)count, timeout ? 20000 : 0) > 0 || timeout == 0);
+        session_step(session);
+    }
+    assert_int_equal(session_run(session, 0)->status, STATUS_UNSUPPORTED);
+    session_free(session);
+}
+
 static void a_forked_child_is_quiet(void **state)
 {
     (void)state;
@@ -401,6 +418,7 @@ int main(void)
         cmocka_unit_test(stopped_time_is_no_step),
         cmocka_unit_test(itt_tasks_are_ranges),
         cmocka_unit_test(exit_codes_are_the_programs),
+        cmocka_unit_test(the_end_wakes_who_waits),
         cmocka_unit_test(a_forked_child_is_quiet),
         cmocka_unit_test(what_is_executed_is_a_process_of_its_own),
         cmocka_unit_test(many_processes_are_ranks),

@@ -116,7 +116,7 @@ static void a_cupti_that_is_taken_costs_the_kernels_alone(void **state)
 static void a_cupti_that_gives_up_is_left_alone(void **state)
 {
     (void)state;
-    struct session *session = run(CUPTI_13, "40", "fatal");
+    struct session *session = run(CUPTI_13, "200", "fatal");
     const struct run *found = session_run(session, 0);
     assert_non_null(strstr(note_of(found, "profiler"), "gave up"));
     assert_true(records_of(run_lead(found), "encoder", "gemm_kernel") > 0);

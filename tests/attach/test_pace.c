@@ -12,15 +12,25 @@ struct outcome {
     double lost; /* of the program's time, from step `from` on */
 };
 
-/* `steps` steps of 10 ms, longer by `cost` when they are recorded, every seventh a third longer still for its own reasons. */
-static struct outcome play(struct pace *pace, uint32_t steps, uint32_t from, double cost)
+/* Between 0 and 1, the same in each run. */
+static double draw(uint64_t *state)
 {
+    *state = *state * 6364136223846793005u + 1442695040888963407u;
+    return (double)(*state >> 11) * 0x1p-53;
+}
+
+/* `steps` steps of 10 ms, longer by `cost` when they are recorded, every seventh a third longer still for its own reasons, and each by up
+ * to `noise` of it. */
+static struct outcome play_on(struct pace *pace, uint32_t steps, uint32_t from, double cost, double noise)
+{
+    uint64_t seed = 1;
     struct outcome outcome = {0};
     bool recorded = true;
     double own = 0, spent = 0;
     uint32_t length = 0;
     for (uint32_t i = 1; i <= steps; i++) {
-        const double alone = i % 7 ? 10e6 : 13e6, taken = recorded ? alone * (1 + cost) : alone;
+        const double alone = (i % 7 ? 10e6 : 13e6) * (1 + noise * draw(&seed)),
+                     taken = recorded ? alone * (1 + cost) : alone;
         if (i >= from) {
             own += alone;
             spent += taken - alone;
@@ -40,6 +50,11 @@ static struct outcome play(struct pace *pace, uint32_t steps, uint32_t from, dou
     return outcome;
 }
 
+static struct outcome play(struct pace *pace, uint32_t steps, uint32_t from, double cost)
+{
+    return play_on(pace, steps, from, cost, 0);
+}
+
 static void where_it_costs_little_one_step_in_fifty_is_left_out(void **state)
 {
     (void)state;
@@ -48,8 +63,8 @@ static void where_it_costs_little_one_step_in_fifty_is_left_out(void **state)
     assert_int_equal(outcome.recorded, 981);
     pace = (struct pace){.on = true};
     const struct outcome cheap = play(&pace, 1000, 1, 0.02);
-    assert_true(cheap.recorded >= 950 && cheap.recorded < 990);
-    assert_true(cheap.longest_pause <= PACE_BURST);
+    assert_true(cheap.recorded >= 850 && cheap.recorded < 990); /* it had to be found out first */
+    assert_true(play(&pace, 1000, 1, 0.02).longest_pause <= PACE_BURST);
 }
 
 static void what_it_costs_stays_within_its_share(void **state)
@@ -70,6 +85,26 @@ static void what_it_costs_stays_within_its_share(void **state)
     assert_int_equal(play(&pace, 4000, 100, 20).longest_pause, PACE_PAUSE);
 }
 
+/* Seen on a card's virtual host, whose steps wander by half: four of either kind said that recording costs nothing, and nearly all were
+ * recorded at 1.4 times the time. */
+static void a_host_that_wanders_is_not_taken_for_a_cheap_one(void **state)
+{
+    (void)state;
+    struct pace pace = {.on = true};
+    assert_true(play_on(&pace, 160, 1, 0.4, 0.6).lost <= 1.2 * PACE_SHARE);
+    for (int i = 0; i < 20; i++) {
+        pace = (struct pace){.on = true, .left = 1 + (uint32_t)i % PACE_BURST};
+        const struct outcome outcome = play_on(&pace, 3000, 1, 0.4, 0.6);
+        if (outcome.lost > 1.5 * PACE_SHARE || outcome.recorded < 150)
+            fail_msg("%d: %.3f of the time, %u steps", i, outcome.lost, outcome.recorded);
+    }
+    pace = (struct pace){.on = true}; /* long steps: something is seen every two seconds */
+    for (uint32_t i = 0, paused = 0; i < 40; i++) {
+        paused = pace_next(&pace, i, paused == 0, 500000000u) ? 0 : paused + 1;
+        assert_true(paused <= 4);
+    }
+}
+
 static void a_cost_that_changes_is_followed(void **state)
 {
     (void)state;
@@ -84,6 +119,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(where_it_costs_little_one_step_in_fifty_is_left_out),
         cmocka_unit_test(what_it_costs_stays_within_its_share),
+        cmocka_unit_test(a_host_that_wanders_is_not_taken_for_a_cheap_one),
         cmocka_unit_test(a_cost_that_changes_is_followed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
