@@ -57,6 +57,9 @@ static void environment_make(struct environment *environment, const struct attac
     /* Else the program's own torch.profiler takes CUPTI down, for us as well, when it is done. */
     if (!getenv("TEARDOWN_CUPTI"))
         put(environment, "TEARDOWN_CUPTI", "0", NULL);
+    /* Into a pipe Python would keep what it prints for itself until it is 8 KiB, and the Log would stay empty. */
+    if (!attach->options.through && !getenv("PYTHONUNBUFFERED"))
+        put(environment, "PYTHONUNBUFFERED", "1", NULL);
     vec_push(&environment->list, NULL);
 }
 

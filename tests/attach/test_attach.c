@@ -220,6 +220,23 @@ static void the_end_wakes_who_waits(void **state)
     session_free(session);
 }
 
+/* What it prints is in the Log as it is printed; a choice of the user's stays. */
+static void python_keeps_no_line_back(void **state)
+{
+    (void)state;
+    const char *const command[] = {"/bin/sh", "-c", "echo unbuffered: $PYTHONUNBUFFERED", NULL};
+    struct session *session = attach(NULL, command);
+    run_to_end(session);
+    assert_true(has_line(session, "unbuffered: 1", false));
+    session_free(session);
+    setenv("PYTHONUNBUFFERED", "own", 1);
+    session = attach(NULL, command);
+    run_to_end(session);
+    assert_true(has_line(session, "unbuffered: own", false));
+    session_free(session);
+    unsetenv("PYTHONUNBUFFERED");
+}
+
 static void a_forked_child_is_quiet(void **state)
 {
     (void)state;
@@ -419,6 +436,7 @@ int main(void)
         cmocka_unit_test(itt_tasks_are_ranges),
         cmocka_unit_test(exit_codes_are_the_programs),
         cmocka_unit_test(the_end_wakes_who_waits),
+        cmocka_unit_test(python_keeps_no_line_back),
         cmocka_unit_test(a_forked_child_is_quiet),
         cmocka_unit_test(what_is_executed_is_a_process_of_its_own),
         cmocka_unit_test(many_processes_are_ranks),
