@@ -1,4 +1,5 @@
-/* Layers of all blocks under one name: "layers.3.attn" is part of "layers.*.attn". */
+/* Layers of all blocks under one name: "layers.3.attn" is part of "layers.*.attn". Numbered siblings are blocks when they are alike: at
+ * least half of their parts have the same names, or without parts they have as many parameters. */
 #pragma once
 #include "report/report.h"
 

@@ -239,11 +239,27 @@ static int end_columns(const char *text, int columns, int width, bool ascii)
     return end;
 }
 
+const char *text_short(const char *text, int width, bool ascii)
+{
+    while (width >= 0 && strlen(text) > (size_t)width && text_columns(text, ascii) > width) {
+        if (strncmp(text, "void ", 5) == 0) { /* of a template's instance in C++ */
+            text += 5;
+            continue;
+        }
+        const size_t word = strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789");
+        if (!word || strncmp(text + word, "::", 2) != 0 || !text[word + 2])
+            break;
+        text += word + 2;
+    }
+    return text;
+}
+
 int area_text_ends(const struct area *area, int y, int x, int width, enum style style, const char *text, int *kept)
 {
-    const int columns = text_columns(text, area->canvas->ascii);
     if (width < 0 || width > area->width - x)
         width = area->width - x;
+    text = text_short(text, width, area->canvas->ascii);
+    const int columns = text_columns(text, area->canvas->ascii);
     if (kept)
         *kept = -1;
     if (columns <= width)

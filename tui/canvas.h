@@ -43,6 +43,7 @@ void area_text_right(const struct area *area, int y, int x, int width, enum styl
 int area_text_fit(const struct area *area, int y, int x, int width, enum style style, const char *text);
 /* The same with the ellipsis in the middle: a kernel's shape, a layer's last name stay. `kept` (may be
  * NULL) gets the columns before the ellipsis, -1 when the text fits. */
+/* Namespaces before the name ("aten::mm") are left out first, as many as must be: text_short. */
 int area_text_ends(const struct area *area, int y, int x, int width, enum style style, const char *text, int *kept);
 void area_put(const struct area *area, int y, int x, enum style style, wchar_t glyph);
 void area_fill(const struct area *area, int y, int x, int height, int width, enum style style, wchar_t glyph);
@@ -53,6 +54,9 @@ void area_box(const struct area *area, const char *title); /* border around the 
 
 /* Columns that the text takes on a canvas. */
 int text_columns(const char *text, bool ascii);
+/* From where on `text` fits `width` columns when the namespaces that it begins with are left out; behind the last of them where it
+ * does not fit even so. */
+const char *text_short(const char *text, int width, bool ascii);
 /* One character of UTF-8 from *text, which is moved past it; U+FFFD for what is not UTF-8. 0 at the end. */
 wchar_t text_next(const char **text);
 

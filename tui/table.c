@@ -501,10 +501,12 @@ static void draw_texts(const struct table *table, const struct line *line, const
         const enum style style = row_style != STYLE_NORMAL ? row_style : (enum style)line->style[column];
         if (table->ops->columns[column].flags & COLUMN_LEFT) {
             int kept = -1;
-            if (table->ops->long_names && table->ops->columns[column].width == 0)
+            if (table->ops->long_names && table->ops->columns[column].width == 0) {
+                text = text_short(text, width[column], area->canvas->ascii);
                 area_text_ends(area, y, x[column], width[column], style, text, &kept);
-            else
+            } else {
                 area_text_fit(area, y, x[column], width[column], style, text);
+            }
             mark_match(table, area, y, x[column], width[column], text, kept);
         } else {
             area_text_right(area, y, x[column], width[column], style, text);

@@ -74,8 +74,12 @@ static double records(struct screen *screen)
 
 static void expect_records_grow(struct screen *screen)
 {
-    const double before = records(screen);
     const uint64_t deadline = clock_now() + 10000000000u;
+    if (records(screen) < 0) /* a busy machine says so on the same line, and a narrow one has no room for both */
+        screen_resize(screen, 30, 220);
+    while (records(screen) < 0 && clock_now() < deadline)
+        screen_read(screen, 50);
+    const double before = records(screen);
     while (!(records(screen) > before) && clock_now() < deadline)
         screen_read(screen, 50);
     if (!(records(screen) > before)) {
@@ -83,7 +87,7 @@ static void expect_records_grow(struct screen *screen)
         print_error("%.400s\n", text);
         free(text);
     }
-    assert_true(records(screen) > before);
+    assert_true(before >= 0 && records(screen) > before);
 }
 
 /* The children of a process; the worker is the only one. */

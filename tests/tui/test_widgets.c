@@ -239,6 +239,11 @@ static void test_long_names(void **state)
         {"flash_attention_backward avx512 8 of 64x64", "flash_attention_backward…64x64", 30},
         {"      · bwd sgemm_avx512_tn 256x64x64", "      · bwd …tn 256x64x64", 25},
         {"ampere_sgemm_128x64_tn", "ampere_…28x64_tn", 16},
+        {"aten::native_batch_norm", "native_batch_norm", 17}, /* namespaces go first, as many as must */
+        {"aten::native_batch_norm", "native…h_norm", 13},
+        {"aten::mm", "aten::mm", 8},
+        {"void at::native::reduce_kernel<512, 1>", "native::reduce_kernel<512, 1>", 29},
+        {"void at::native::reduce_kernel<512, 1>", "reduc…2, 1>", 11},
         {"fused 1234567890123456789", "fused…56789", 11}, /* a last word that has no room is cut, too */
     };
     struct canvas canvas = {0};
