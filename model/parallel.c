@@ -247,40 +247,41 @@ void zero1_optimizer(struct builder *builder)
     const int64_t share = tensor_elements(&builder->tensors.items[parameters]) / ranks->ranks;
     const int32_t m = tensor_add(builder, "adamw.m", DTYPE_F32, TENSOR_OPTIMIZER, 0, SHAPE(share));
     const int32_t v = tensor_add(builder, "adamw.v", DTYPE_F32, TENSOR_OPTIMIZER, 0, SHAPE(share));
+    int32_t copy = TENSOR_NONE;
+    for (size_t i = 0; i < builder->parameters.count && copy == TENSOR_NONE; i++)
+        copy = storage_of(builder, builder->parameters.items[i].copy);
+    const uint64_t copied = copy == TENSOR_NONE ? 0 : (uint64_t)tensor_elements(&builder->tensors.items[copy]);
     uint64_t at = 0;
     for (size_t i = 0; i < builder->buckets.count; i++) {
         const struct stretch *bucket = &builder->buckets.items[i];
         const uint64_t piece = (bucket->end - bucket->start) / (uint64_t)ranks->ranks;
         const uint64_t own = bucket->start + piece * (uint64_t)ranks->rank;
+        /* Of weights that compute as copies, the copies are all that the others need: half of the way. */
+        const bool as_copy = bucket->end <= copied;
         const int32_t p = stretch_view(builder, "parameters.shard", i, parameters, own, own + piece);
+        const int32_t c = as_copy ? stretch_view(builder, "copies.shard", i, copy, own, own + piece) : TENSOR_NONE;
         const struct node node = adamw_node(builder, OP_ADAMW, scope, p,
                                             stretch_view(builder, "gradients.shard", i, gradients, own, own + piece),
                                             stretch_view(builder, "adamw.m.shard", i, m, at, at + piece),
-                                            stretch_view(builder, "adamw.v.shard", i, v, at, at + piece), TENSOR_NONE);
+                                            stretch_view(builder, "adamw.v.shard", i, v, at, at + piece), c);
         at += piece;
         node_push(builder, &node);
         /* It goes while the next bucket's shard is updated. */
-        struct node gather = collective_node(
-            builder, OP_ALL_GATHER, PHASE_OPT, bucket->scope, p,
-            stretch_view(builder, "parameters.bucket", i, parameters, bucket->start, bucket->end), (int64_t)piece);
+        const int32_t whole = stretch_view(builder, as_copy ? "copies.bucket" : "parameters.bucket", i,
+                                           as_copy ? copy : parameters, bucket->start, bucket->end);
+        struct node gather =
+            collective_node(builder, OP_ALL_GATHER, PHASE_OPT, bucket->scope, as_copy ? c : p, whole, (int64_t)piece);
         gather.aside = true;
         node_push(builder, &gather);
     }
-    int32_t copy = TENSOR_NONE;
-    for (size_t i = 0; i < builder->parameters.count && copy == TENSOR_NONE; i++)
-        copy = storage_of(builder, builder->parameters.items[i].copy);
-    if (copy == TENSOR_NONE)
-        return;
-    const uint64_t copied = (uint64_t)tensor_elements(&builder->tensors.items[copy]);
-    /* Each after its own gather, behind all updates: the last one alone has nothing beside it. */
+    /* What a bucket has beyond them came whole, and is copied after its own gather, behind all updates. */
     for (size_t i = 0; i < builder->buckets.count; i++) {
         const struct stretch *bucket = &builder->buckets.items[i];
-        const uint64_t end = bucket->end < copied ? bucket->end : copied;
-        if (bucket->start >= end)
+        if (bucket->end <= copied || bucket->start >= copied)
             continue;
         struct node cast =
-            cast_node(builder, scope, stretch_view(builder, "parameters.copied", i, parameters, bucket->start, end),
-                      stretch_view(builder, "copies.bucket", i, copy, bucket->start, end));
+            cast_node(builder, scope, stretch_view(builder, "parameters.copied", i, parameters, bucket->start, copied),
+                      stretch_view(builder, "copies.bucket", i, copy, bucket->start, copied));
         cast.phase = PHASE_OPT;
         node_push(builder, &cast);
     }

@@ -75,19 +75,22 @@ static void read_doubles(const struct device_class *class, struct program *progr
     free(floats);
 }
 
-/* Is element i of a gradient whole, that is, reduced, on this rank? With zero1 only within its own shards. */
-static bool is_reduced(const struct plan *plan, int32_t gradient, int64_t i)
+/* Is element i whole on this rank: a gradient reduced, a parameter up to date? With zero1 only within its own shards, but that a
+ * parameter is gathered where no copy of it is. */
+static bool is_whole(const struct plan *plan, int32_t tensor, bool gradient, int64_t i)
 {
-    const uint64_t at = plan->tensors[gradient].offset + (uint64_t)i * sizeof(float);
+    const uint64_t at = plan->tensors[tensor].offset + (uint64_t)i * sizeof(float);
+    const char *const shards[] = {gradient ? "bucket.shard." : "parameters.shard.", "parameters.bucket."};
     bool sharded = false;
-    for (int32_t t = 0; t < plan->tensor_count; t++) {
-        const struct tensor *shard = &plan->tensors[t];
-        if (strncmp(shard->name, "bucket.shard.", 13) != 0)
-            continue;
-        sharded = true;
-        if (at >= shard->offset && at < shard->offset + shard->bytes)
-            return true;
-    }
+    for (int32_t t = 0; t < plan->tensor_count; t++)
+        for (int k = 0; k < 2 - gradient; k++) {
+            const struct tensor *shard = &plan->tensors[t];
+            if (strncmp(shard->name, shards[k], strlen(shards[k])) != 0)
+                continue;
+            sharded = true;
+            if (at >= shard->offset && at < shard->offset + shard->bytes)
+                return true;
+        }
     return !sharded;
 }
 
@@ -109,7 +112,7 @@ static void collect(const struct member *member, struct program *program, bool g
         if (tensor != TENSOR_NONE && tensor_kind_persists(plan->tensors[tensor].kind)) {
             read_doubles(team->class, program, plan, tensor, out);
             for (int64_t i = 0; i < count; i++)
-                if (gradients && !is_reduced(plan, tensor, i))
+                if (!is_whole(plan, tensor, gradients, i))
                     out[i] = NAN;
         }
         for (int32_t p = 0; p < plan->part_count; p++) {
@@ -384,20 +387,30 @@ static void the_cpu_does_it_too(void **state)
         }
 }
 
-/* On a machine with two cards, through NCCL: a card a rank. */
-static void cards_do_it_too(void **state)
+/* The class, and as many ranks as there are cards; NULL on a machine with fewer than two. */
+static const struct device_class *cards(int *ranks)
 {
-    (void)state;
     struct error error = {0};
     int index, count = 0;
     static struct device_info infos[16];
     const struct device_class *cuda = device_find("cuda", &index, &error);
     if (!cuda || !cuda->enumerate(infos, 16, &count, &error) || count < 2) {
         print_message("%s\n", count == 1 ? "one card" : error.text);
-        skip();
+        return NULL;
     }
     setenv("NCCL_NVLS_ENABLE", "0", 1);
-    const int ranks = count < MAX_RANKS ? count : MAX_RANKS;
+    *ranks = count < MAX_RANKS ? count : MAX_RANKS;
+    return cuda;
+}
+
+/* On a machine with two cards, through NCCL: a card a rank. */
+static void cards_do_it_too(void **state)
+{
+    (void)state;
+    int ranks = 0;
+    const struct device_class *cuda = cards(&ranks);
+    if (!cuda)
+        skip();
     for (int parallel = PARALLEL_NAIVE; parallel < PARALLEL_COUNT; parallel++)
         for (int fused = 0; fused < 2; fused++) {
             struct plan_request request =
@@ -409,6 +422,36 @@ static void cards_do_it_too(void **state)
             request.ranks.bf16_gradients = fused != 0;
             one_way(cuda, &request, 2e-2);
         }
+}
+
+/* A model large enough that the optimizer goes in pieces, beside backward where buckets do: as when all of it comes at the end. */
+static void cards_update_beside_backward(void **state)
+{
+    (void)state;
+    int ranks = 0;
+    const struct device_class *cuda = cards(&ranks);
+    if (!cuda)
+        skip();
+    struct plan_request request = request_of(ranks, PARALLEL_FLAT, FUSE_ALL | 1u << FUSE_OVERLAP);
+    request.model.d_model = 512, request.model.d_ff = 2048, request.model.vocab_size = 4096,
+    request.model.num_layers = 6;
+    request.context = 128;
+    request.ranks.bucket_bytes = 4000000;
+    struct plan *joined = joined_plan(&request);
+    struct team late = {.request = request, .class = cuda, .joined = joined};
+    team_run(&late);
+    static const enum parallel ways[] = {PARALLEL_OVERLAP, PARALLEL_BUCKET, PARALLEL_ZERO1, PARALLEL_FSDP};
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        struct team team = {.request = request, .class = cuda, .joined = joined};
+        team.request.ranks.parallel = ways[i];
+        team_run(&team);
+        const double after = worst_of(&team, false, late.members[0].after);
+        print_message("%s: parameters after %d steps %.1e from those of flat\n", parallel_name(ways[i]), STEPS, after);
+        assert_true(after >= 0 && after <= 1e-5 && ranks_have_the_same_bits(&team));
+        team_free(&team);
+    }
+    team_free(&late);
+    plan_free(joined);
 }
 
 /* To rounding: each prepared program times its products anew and may choose others. */
@@ -519,6 +562,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(every_way_is_one_device_on_all_batches),
         cmocka_unit_test(the_cpu_does_it_too),
         cmocka_unit_test(cards_do_it_too),
+        cmocka_unit_test(cards_update_beside_backward),
         cmocka_unit_test(every_way_agrees_with_the_naive_one),
         cmocka_unit_test(mistakes_are_seen),
         cmocka_unit_test(unequal_ranks_are_refused),
