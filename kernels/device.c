@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/strbuf.h"
 #include "base/system.h"
+#include <dirent.h>
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -58,6 +59,33 @@ static bool name_split(const char *name, char class_name[static CLASS_NAME_MAX],
                          class_name, class_name);
     *index = atoi(digits);
     return true;
+}
+
+int device_missing(const char *name, int ranks, const char *folder, int *there)
+{
+    static const struct {
+        const char *class_name, *node; /* what follows is the card's number */
+    } nodes[] = {{"cuda", "nvidia"}};
+    char class_name[CLASS_NAME_MAX];
+    int index = 0;
+    *there = 0;
+    if (!name_split(name, class_name, &index, NULL))
+        return -1;
+    for (size_t n = 0; n < sizeof nodes / sizeof *nodes; n++) {
+        const size_t length = strlen(nodes[n].node);
+        DIR *opened = strcmp(nodes[n].class_name, class_name) == 0 ? opendir(folder) : NULL;
+        for (const struct dirent *entry; opened && (entry = readdir(opened));) {
+            const char *digits = entry->d_name + length;
+            if (strncmp(entry->d_name, nodes[n].node, length) == 0 && *digits &&
+                strspn(digits, "0123456789") == strlen(digits))
+                ++*there;
+        }
+        if (opened)
+            closedir(opened);
+    }
+    if (*there == 0 || index + ranks <= *there)
+        return -1;
+    return index < *there ? *there - index : 0;
 }
 
 static bool program_folder(char *path, size_t size)

@@ -180,6 +180,9 @@ const struct device_class *device_find(const char *name, int *index, struct erro
 /* Does a device of this name compute on the host's processors? Then it is one for all ranks of a run; others are one each. Known by
  * the name alone, in a process that loads no driver. */
 bool device_is_host(const char *name);
+/* The first of `ranks` (its number) that surely has no device when the first is on `name` and each other on the next, and how many there
+ * are: by the nodes that a driver makes in `folder` (/dev), one a card, without loading it. -1: none is known to be missing. */
+int device_missing(const char *name, int ranks, const char *folder, int *there);
 /* Classes that are worth listing: cpu, and each plugin known by name. */
 int device_class_names(const char *const **names);
 

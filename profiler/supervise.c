@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/unknown.h"
 #include "kernels/communicator.h"
+#include "kernels/device.h"
 #include "profiler/attach_internal.h"
 #include <errno.h>
 #include <signal.h>
@@ -105,6 +106,18 @@ bool ranks_begin(struct session *session, struct live_run *live)
             return true;
         ranks_release(session);
         session_finish(session, live, STATUS_ERROR, error.text);
+        return false;
+    }
+    /* Said before sixty workers have opened the driver at once. */
+    int there = 0;
+    const int missing =
+        live->run.cell.ranks > 1 ? device_missing(live->run.cell.device, live->run.cell.ranks, "/dev", &there) : -1;
+    if (missing >= 0) {
+        char reason[128];
+        snprintf(reason, sizeof reason,
+                 "rank %d has no device: from %s on, %d ranks need as many, and this machine has %d", missing,
+                 live->run.cell.device, live->run.cell.ranks, there);
+        session_finish(session, live, STATUS_UNSUPPORTED, reason);
         return false;
     }
     session->meeting = live->run.cell.ranks > 1 ? communicator_file(live->run.cell.ranks, &error) : -1;

@@ -128,16 +128,36 @@ static void hosts_are_known_by_name(void **state)
                  device_is_host("cp") || device_is_host(""));
 }
 
+/* A card too few is known without its driver: by the nodes that it makes, none of which is a card's but those with a number. */
+static void missing_cards_are_known_by_their_nodes(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/steptop-dev-XXXXXX", command[200];
+    int there = -1;
+    assert_non_null(mkdtemp(folder));
+    assert_int_equal(device_missing("cuda:0", 64, folder, &there), -1); /* another system's: nothing is known */
+    snprintf(command, sizeof command, "cd %s && touch nvidia0 nvidia1 nvidiactl nvidia-uvm nvidia-caps nvidia1x",
+             folder);
+    assert_int_equal(system(command), 0);
+    static const struct {
+        const char *name;
+        int ranks, missing;
+    } cases[] = {{"cuda:0", 2, -1}, {"cuda:0", 64, 2}, {"cuda", 3, 2}, {"cuda:1", 1, -1},    {"cuda:1", 2, 1},
+                 {"cuda:7", 1, 0},  {"cpu", 64, -1},   {"", 2, -1},    {"vulkan:0", 64, -1}, {"cuda:x", 2, -1}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        if (device_missing(cases[i].name, cases[i].ranks, folder, &there) != cases[i].missing)
+            fail_msg("%d ranks from %s on: not %d", cases[i].ranks, cases[i].name, cases[i].missing);
+    snprintf(command, sizeof command, "rm -r %s", folder);
+    assert_int_equal(system(command), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(hosts_are_known_by_name),
-        cmocka_unit_test(finds_classes),
-        cmocka_unit_test(refuses_what_is_no_name),
-        cmocka_unit_test(says_where_it_looked),
-        cmocka_unit_test(refuses_faulty_plugins),
-        cmocka_unit_test(cpu_says_what_it_is),
-        cmocka_unit_test(refuses_a_file_that_is_no_library),
+        cmocka_unit_test(hosts_are_known_by_name), cmocka_unit_test(missing_cards_are_known_by_their_nodes),
+        cmocka_unit_test(finds_classes),           cmocka_unit_test(refuses_what_is_no_name),
+        cmocka_unit_test(says_where_it_looked),    cmocka_unit_test(refuses_faulty_plugins),
+        cmocka_unit_test(cpu_says_what_it_is),     cmocka_unit_test(refuses_a_file_that_is_no_library),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
