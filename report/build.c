@@ -222,10 +222,9 @@ void cell_build(struct report_cell *cell, const struct run *run)
     cell_build_rows(cell, run);
     aggregate_counts(rank->aggregate, &counts);
     cell->rank_count = cell->collective_count = 0;
-    if (run->ended) {
+    if (run->ended)
         cell_build_timeline(cell, run);
-        cell_build_ranks(cell, run);
-    }
+    cell_build_ranks(cell, run);
     cell->records = counts.records;
     /* What a ring or a device counted as dropped, or what the records' own numbers miss: a recording that was cut short has
      * only these. */

@@ -27,14 +27,26 @@ static int by_step_and_start(const void *left, const void *right)
     return a->start != b->start ? (a->start < b->start ? -1 : 1) : a->place - b->place;
 }
 
-static void take_launches(const struct rank *rank, int pass, struct launches *launches)
+/* A run that goes on is looked at many times a second: this many steps of it, of at most so many records. */
+#define LIVE_STEPS 4
+#define LIVE_RECORDS 65536
+
+static void take_launches(const struct rank *rank, int pass, bool goes_on, struct launches *launches)
 {
     uint64_t first;
     const size_t kept = aggregate_kept(rank->aggregate, &first);
-    for (size_t i = 0; i < kept; i++) {
-        const struct record *record = aggregate_record(rank->aggregate, first + i);
+    const size_t least = goes_on && kept > LIVE_RECORDS ? kept - LIVE_RECORDS : 0;
+    uint32_t step = UINT32_MAX;
+    int steps = 0;
+    for (size_t i = kept; i > least; i--) {
+        const struct record *record = aggregate_record(rank->aggregate, first + i - 1);
         if (record->pass != pass || !record_is_work(record->kind) || record->flags & RECORD_WARMUP)
             continue;
+        if (record->step < step) {
+            step = record->step;
+            if (goes_on && steps++ > LIVE_STEPS) /* one more than that: the newest has not ended, the oldest is cut */
+                break;
+        }
         const struct place *place = places_at(&rank->places, record->place);
         vec_push(&launches->list, ((struct launch){.start = record->start,
                                                    .end = record->end,
@@ -53,11 +65,16 @@ static void take_launches(const struct rank *rank, int pass, struct launches *la
 /* The launches of `step`: from *from, as many as are returned. */
 static size_t step_launches(const struct launches *launches, uint32_t step, size_t *from)
 {
-    size_t at = 0, count = 0;
-    while (at < launches->list.count && launches->list.items[at].step < step)
-        at++;
-    *from = at;
-    while (at + count < launches->list.count && launches->list.items[at + count].step == step)
+    size_t low = 0, high = launches->list.count, count = 0;
+    while (low < high) {
+        const size_t middle = low + (high - low) / 2;
+        if (launches->list.items[middle].step < step)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    *from = low;
+    while (low + count < launches->list.count && launches->list.items[low + count].step == step)
         count++;
     return count;
 }
@@ -81,22 +98,27 @@ static uint64_t union_of(const struct launch *launches, size_t count, enum which
     return total;
 }
 
-/* When the last rank came to the collective at `place` in `step`; 0 when one has no record of it. */
-static uint64_t last_arrival(const struct launches *all, size_t ranks, uint32_t step, int32_t place)
+/* When the last rank came to the collective at each place in `step`, into `arrived`; 0 where one has no record of it. */
+static void last_arrivals(const struct launches *all, size_t ranks, uint32_t step, uint64_t *arrived, size_t *found,
+                          size_t places)
 {
-    uint64_t last = 0;
+    memset(arrived, 0, places * sizeof *arrived);
+    memset(found, 0, places * sizeof *found);
     for (size_t r = 0; r < ranks; r++) {
-        size_t from, found = 0;
+        size_t from;
         const size_t count = step_launches(&all[r], step, &from);
-        for (size_t i = from; i < from + count; i++)
-            if (all[r].list.items[i].place == place) {
-                last = all[r].list.items[i].start > last ? all[r].list.items[i].start : last;
-                found++;
-            }
-        if (!found)
-            return 0;
+        for (size_t i = from; i < from + count; i++) {
+            const struct launch *launch = &all[r].list.items[i];
+            const size_t place = (size_t)launch->place;
+            if (!launch->collective || place >= places || found[place] < r)
+                continue;
+            arrived[place] = launch->start > arrived[place] ? launch->start : arrived[place];
+            found[place] = r + 1;
+        }
     }
-    return last;
+    for (size_t place = 0; place < places; place++)
+        if (found[place] < ranks)
+            arrived[place] = 0;
 }
 
 /* Bytes of the whole, as bus bandwidth counts them: the plan says what is read and written. */
@@ -122,7 +144,9 @@ static struct report_collective *collective_of(struct report_cell *cell, const s
     return new;
 }
 
-static void add_step(struct report_cell *cell, const struct run *run, const struct launches *all, uint32_t step)
+/* `arrived`: as last_arrivals has it, of `places`. */
+static void add_step(struct report_cell *cell, const struct run *run, const struct launches *all, uint32_t step,
+                     const uint64_t *arrived_at, size_t places)
 {
     const size_t ranks = run->ranks.count;
     for (size_t r = 0; r < ranks; r++) {
@@ -137,7 +161,8 @@ static void add_step(struct report_cell *cell, const struct run *run, const stru
         row->backward_ns += (double)union_of(launches, count, BACKWARD);
         row->exposed_ns += (double)(busy - others);
         for (size_t i = 0; i < count; i++) {
-            const uint64_t last = launches[i].collective ? last_arrival(all, ranks, step, launches[i].place) : 0;
+            const size_t place = (size_t)launches[i].place;
+            const uint64_t last = launches[i].collective && place < places ? arrived_at[place] : 0;
             if (!last)
                 continue;
             /* NCCL's kernel may be stamped as begun a little before another's end: no time is less than none. */
@@ -209,6 +234,8 @@ static double product_slow(const struct launches *launches)
     return expected > 0 ? beside / expected : UNKNOWN_DOUBLE;
 }
 
+#define LIVE_SAMPLES 64
+
 static void means(struct report_cell *cell, const struct run *run, int pass)
 {
     for (size_t r = 0; r < cell->rank_count; r++) {
@@ -220,7 +247,7 @@ static void means(struct report_cell *cell, const struct run *run, int pass)
         for (size_t i = 0; i < sizeof sums / sizeof *sums; i++)
             *sums[i] /= steps;
         double total = 0, timed = 0;
-        for (size_t i = 0; i < rank->samples.count; i++)
+        for (size_t i = rank->samples.count; i-- > 0 && (run->ended || timed < LIVE_SAMPLES);)
             if (rank->samples.items[i].pass == pass && rank->samples.items[i].kind == STEP_TIMED) {
                 total += (double)rank->samples.items[i].wall_ns;
                 timed++;
@@ -258,28 +285,31 @@ static void command_ranks(struct report_cell *cell, const struct run *run, int p
 
 void cell_build_ranks(struct report_cell *cell, const struct run *run)
 {
-    const size_t ranks = run->ranks.count;
+    const size_t ranks = run->ranks.count, places = run_lead(run)->places.list.count;
     int pass = PASS_COUNT - 1;
     while (pass > 0 && !(run->cell.passes >> pass & 1))
         pass--;
     cell->rank_count = cell->collective_count = 0;
-    struct launches *all = ranks > 1 ? calloc(ranks, sizeof *all) : NULL;
-    if (!all)
+    if (ranks < 2)
         return;
+    struct launches *all = calloc(ranks, sizeof *all);
+    uint64_t *arrived = calloc(places + 1, sizeof *arrived);
+    size_t *found = calloc(places + 1, sizeof *found);
+    if (!all || !arrived || !found)
+        goto out;
     cell->ranks = arena_array(&cell->arena, struct report_rank, ranks);
-    cell->collectives = arena_array(&cell->arena, struct report_collective, run_lead(run)->places.list.count + 1);
+    cell->collectives = arena_array(&cell->arena, struct report_collective, places + 1);
     for (size_t r = 0; r < ranks; r++) {
         cell->ranks[r] = (struct report_rank){.rank = (uint32_t)r, .resident_peak = run_rank(run, r)->resident_peak};
         if (!run->command)
-            take_launches(run_rank(run, r), pass, &all[r]);
+            take_launches(run_rank(run, r), pass, !run->ended, &all[r]);
     }
     cell->rank_count = ranks;
     if (run->command) {
         for (pass = PASS_COUNT - 1; pass > 0 && !run_lead(run)->profiled_wall[pass].n;)
             pass--;
         command_ranks(cell, run, pass);
-        free(all);
-        return;
+        goto out;
     }
     /* Steps of which every rank holds as much as of any: the oldest may be cut by the window of records. */
     size_t most = 0;
@@ -295,14 +325,19 @@ void cell_build_ranks(struct report_cell *cell, const struct run *run)
         size_t from;
         for (size_t r = 0; r < ranks; r++)
             whole &= step_launches(&all[r], step, &from) == most;
-        if (whole)
-            add_step(cell, run, all, step);
+        if (whole) {
+            last_arrivals(all, ranks, step, arrived, found, places);
+            add_step(cell, run, all, step, arrived, places);
+        }
         i += step_launches(&all[0], step, &from);
     }
     means(cell, run, pass);
     for (size_t r = 0; r < ranks; r++)
         cell->ranks[r].product_slow = product_slow(&all[r]);
-    for (size_t r = 0; r < ranks; r++)
+out:
+    for (size_t r = 0; all && r < ranks; r++)
         vec_release(&all[r].list);
+    free(found);
+    free(arrived);
     free(all);
 }

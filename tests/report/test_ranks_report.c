@@ -92,6 +92,42 @@ static void waiting_and_transfer_are_told_apart(void **state)
     live_free(live);
 }
 
+/* While a run goes on, the newest steps stand for it, but for one that a rank has not ended; then all of them do. */
+static void a_run_that_goes_on_has_its_newest_steps(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    struct cell cell;
+    cell_default(&cell);
+    cell.ranks = 2;
+    cell.parallel = PARALLEL_NAIVE;
+    cell.passes = PASS_BIT(PASS_TRAIN_STEP);
+    struct live_run *live = live_create(1, &cell, 1 << 10, &error);
+    assert_non_null(live);
+    uint32_t sequence[2] = {0};
+    for (int rank = 0; rank < 2; rank++) {
+        add_places(live_rank_at(live, (size_t)rank));
+        aggregate_name(live_rank_at(live, (size_t)rank)->rank.aggregate, 0, "kernel");
+        for (uint32_t step = 0; step < 20; step++) {
+            const uint64_t at = step * UINT64_C(1000), moves = step < 10 ? 500 : 20;
+            add(live, rank, step, 0, at, at + 100, &sequence[rank]);
+            if (rank == 0 || step < 19)
+                add(live, rank, step, 1, at + 100, at + 100 + moves, &sequence[rank]);
+        }
+    }
+    struct report_cell report = {0};
+    cell_build_ranks(&report, &live->run);
+    assert_int_equal(report.rank_count, 2);
+    assert_true(report.ranks[0].steps >= 3 && report.ranks[0].steps <= 5);
+    assert_true(report.ranks[0].transfer_ns == 20 && report.ranks[1].transfer_ns == 20);
+    live->run.ended = 1;
+    cell_build_ranks(&report, &live->run);
+    assert_int_equal(report.ranks[0].steps, 19);
+    assert_true(report.ranks[0].transfer_ns > 200);
+    arena_release(&report.arena);
+    live_free(live);
+}
+
 /* A collective alone: a call's time is a step's over the series, and the two bandwidths are nccl-tests'. */
 static void a_collective_is_a_row(void **state)
 {
@@ -228,7 +264,8 @@ static void the_two_lanes_are_drawn(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(waiting_and_transfer_are_told_apart), cmocka_unit_test(what_cannot_hide_is_said),
+        cmocka_unit_test(waiting_and_transfer_are_told_apart),
+        cmocka_unit_test(a_run_that_goes_on_has_its_newest_steps), cmocka_unit_test(what_cannot_hide_is_said),
         cmocka_unit_test(the_two_lanes_are_drawn), cmocka_unit_test(a_collective_is_a_row)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
