@@ -24,8 +24,11 @@ void canvas_clear(struct canvas *canvas)
 {
     const struct glyph blank = {.base = L' ', .style = STYLE_NORMAL, .width = 1};
     const size_t count = (size_t)canvas->height * (size_t)canvas->width;
-    for (size_t i = 0; i < count; i++)
+    /* One row, and then rows of it. */
+    for (size_t i = 0; i < count && i < (size_t)canvas->width; i++)
         canvas->cells[i] = blank;
+    for (int y = 1; y < canvas->height; y++)
+        memcpy(canvas->cells + (size_t)y * (size_t)canvas->width, canvas->cells, (size_t)canvas->width * sizeof blank);
 }
 
 void canvas_release(struct canvas *canvas)
@@ -162,13 +165,34 @@ static void put(const struct area *area, int y, int x, enum style style, wchar_t
         row[at + 1] = (struct glyph){.base = L' ', .style = style & 0x1ff, .width = 0};
 }
 
+/* The plain ASCII that most texts begin with, over glyphs that are whole: as put does it, without looking aside. */
+static int plain_text(const struct area *area, int y, int x, int width, enum style style, const char **text)
+{
+    if (x < 0 || width < 1)
+        return 0;
+    const struct canvas *canvas = area->canvas;
+    struct glyph *row = &canvas->cells[(size_t)(area->y + y) * (size_t)canvas->width];
+    const int from = area->x + x;
+    if (row[from].width == 0)
+        return 0;
+    int used = 0;
+    for (const char *at = *text; used < width && *at >= 0x20 && *at < 0x7f; at++, used++) {
+        struct glyph *glyph = &row[from + used];
+        if (from + used + 1 < canvas->width && glyph[1].width == 0)
+            break;
+        *glyph = (struct glyph){.base = (uint32_t)*at, .style = style & 0x1ff, .width = 1};
+    }
+    *text += used;
+    return used;
+}
+
 int area_text(const struct area *area, int y, int x, int width, enum style style, const char *text)
 {
     if (y < 0 || y >= area->height || x >= area->width)
         return 0;
     if (width < 0 || width > area->width - x)
         width = area->width - x; /* x may be negative: then the first −x columns are cut off */
-    int used = 0;
+    int used = plain_text(area, y, x, width, style, &text);
     for (wchar_t c = text_next(&text); c; c = text_next(&text)) {
         const int columns = glyph_of(&c, area->canvas->ascii);
         if (columns == 0) {
@@ -204,6 +228,8 @@ int area_printf(const struct area *area, int y, int x, enum style style, const c
 int text_columns(const char *text, bool ascii)
 {
     int used = 0;
+    for (; *text >= 0x20 && *text < 0x7f; text++)
+        used++;
     for (wchar_t c = text_next(&text); c; c = text_next(&text))
         used += glyph_of(&c, ascii);
     return used;
@@ -298,9 +324,17 @@ void area_put(const struct area *area, int y, int x, enum style style, wchar_t g
 void area_fill(const struct area *area, int y, int x, int height, int width, enum style style, wchar_t glyph)
 {
     const struct area part = area_part(area, y, x, height, width);
-    for (int row = 0; row < part.height; row++)
-        for (int column = 0; column < part.width; column++)
-            area_put(&part, row, column, style, glyph);
+    if (glyph_of(&glyph, area->canvas->ascii) != 1 || part.width < 1)
+        return;
+    const struct glyph one = {.base = (uint32_t)glyph & 0x1fffff, .style = style & 0x1ff, .width = 1};
+    for (int row = 0; row < part.height; row++) {
+        /* Only at the ends can half of a wide glyph be left. */
+        put(&part, row, 0, style, glyph, 1);
+        put(&part, row, part.width - 1, style, glyph, 1);
+        struct glyph *glyphs = area_row(&part, row);
+        for (int column = 1; column < part.width - 1; column++)
+            glyphs[column] = one;
+    }
 }
 
 struct glyph *area_row(const struct area *area, int y)

@@ -18,6 +18,7 @@ struct glyph {
 struct canvas {
     int height, width;
     bool ascii;          /* everything outside ASCII gets a stand-in */
+    int lines_a_frame;   /* rows that only changed and may be shown anew (tui/lines.h); 0: LINES_A_FRAME */
     struct glyph *cells; /* height × width */
 };
 

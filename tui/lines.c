@@ -42,8 +42,9 @@ struct line *lines_place(struct lines *lines, size_t row, uint64_t id)
     return line;
 }
 
-size_t lines_choose(struct lines *lines, size_t selected)
+size_t lines_choose(struct lines *lines, size_t selected, int most)
 {
+    const size_t limit = most > 0 && most < LINES_A_FRAME ? (size_t)most : LINES_A_FRAME;
     for (size_t i = 0; i < lines->before.count; i++)
         release(&lines->before.items[i]);
     lines->before.count = 0;
@@ -58,9 +59,9 @@ size_t lines_choose(struct lines *lines, size_t selected)
         size_t place = chosen;
         while (place > 0 && oldest[place - 1] > line->shown_at)
             place--;
-        if (place == LINES_A_FRAME)
+        if (place == limit)
             continue;
-        if (chosen < LINES_A_FRAME)
+        if (chosen < limit)
             chosen++;
         memmove(oldest + place + 1, oldest + place, (chosen - place - 1) * sizeof *oldest);
         oldest[place] = line->shown_at;
@@ -78,5 +79,5 @@ size_t lines_choose(struct lines *lines, size_t selected)
         line->stale = line->shown_at < youngest || (same && left > 0);
         left -= same && line->stale;
     }
-    return waiting > LINES_A_FRAME ? waiting - LINES_A_FRAME : 0;
+    return waiting > limit ? waiting - limit : 0;
 }

@@ -41,6 +41,6 @@ void lines_release(struct lines *lines);
 /* Starts a frame of `count` rows; lines_place then gives each its line: the one it had, or an empty one. */
 void lines_begin(struct lines *lines, size_t count);
 struct line *lines_place(struct lines *lines, size_t row, uint64_t id);
-/* After all are placed: lets go of the others, and leaves `stale` only at the rows that shall be made anew in this frame.
- * Returns how many stay behind. */
-size_t lines_choose(struct lines *lines, size_t selected);
+/* After all are placed: lets go of the others, and leaves `stale` only at the rows that shall be made anew in this frame,
+ * `most` of those that only changed (0: LINES_A_FRAME). Returns how many stay behind. */
+size_t lines_choose(struct lines *lines, size_t selected, int most);

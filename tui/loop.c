@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "base/unknown.h"
 #include "tui/app.h"
+#include "tui/lines.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -10,6 +11,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#define FRAME_BYTES 380
+#define LEAST_LINES_A_FRAME 3
 #define OWN_FDS 4
 #define SESSION_FDS 60
 
@@ -21,6 +24,7 @@ struct loop {
     struct tui_statistics statistics;
     size_t ended;         /* runs that had ended when the files were written last */
     bool session_changed; /* since the last frame */
+    double bytes_a_frame; /* that the data asked for, of the latest frames */
     int signal;
 };
 
@@ -100,9 +104,22 @@ static void update(struct loop *loop, uint64_t now)
     app->resync = false;
 }
 
+/* How many rows that only changed the next frames show: so many that they, and once a second a new order of the rows, come to
+ * FRAME_BYTES on the average. A key's frame is no part of it. */
+static void pace(struct loop *loop, size_t bytes)
+{
+    const int lines = loop->canvas.lines_a_frame ? loop->canvas.lines_a_frame : LINES_A_FRAME;
+    loop->bytes_a_frame += ((double)bytes - loop->bytes_a_frame) / 10; /* a second of frames */
+    if (loop->bytes_a_frame > FRAME_BYTES && lines > LEAST_LINES_A_FRAME)
+        loop->canvas.lines_a_frame = lines - 1;
+    else if (loop->bytes_a_frame < FRAME_BYTES * 4 / 5 && lines < LINES_A_FRAME)
+        loop->canvas.lines_a_frame = lines + 1;
+}
+
 static void frame(struct loop *loop)
 {
     const uint64_t now = clock_now();
+    const bool asked = loop->app.dirty;
     loop->app.now = now;
     loop->last_frame = now;
     loop->app.dirty = false;
@@ -110,7 +127,10 @@ static void frame(struct loop *loop)
     measure_self(loop, now);
     const uint64_t before = thread_time();
     draw(loop);
-    loop->statistics.bytes += terminal_show(loop->terminal, &loop->canvas);
+    const size_t bytes = terminal_show(loop->terminal, &loop->canvas);
+    if (!asked)
+        pace(loop, bytes);
+    loop->statistics.bytes += bytes;
     loop->statistics.draw_ns += thread_time() - before;
     loop->statistics.frames++;
     if (loop->app.options->statistics)

@@ -437,19 +437,17 @@ static void rows_from_groups(struct making *making, kernel_rows *rows)
 static void rows_from_kernels(const struct making *making, kernel_rows *rows)
 {
     const struct report_cell *cell = making->cell;
+    vec_reserve(rows, cell->kernel_count + 1);
     for (size_t i = 0; i < cell->kernel_count; i++) {
         const struct report_kernel *kernel = &cell->kernels[i];
         if (!kernel_is_asked(making, kernel))
             continue;
-        const struct kernel_row row = {
-            .id = kernel_id(kernel->name, kernel->phase, kernel->pass),
-            .sum = *kernel,
-            .kernel_class = (int)kernel->kernel_class,
-            .phase = kernel->phase,
-            .kernel = (int32_t)i,
-            .group = (int32_t)i,
-        };
-        vec_push(rows, row);
+        struct kernel_row *row = &rows->items[rows->count++];
+        row->id = kernel_id(kernel->name, kernel->phase, kernel->pass);
+        row->sum = *kernel;
+        row->kernel_class = (int)kernel->kernel_class;
+        row->phase = kernel->phase;
+        row->kernel = row->group = (int32_t)i;
     }
 }
 
@@ -585,7 +583,9 @@ void kernel_rows_make(const struct report_cell *cell, const struct modules *modu
         row->verdict = VERDICT_AMBIGUOUS;
         if (query->threshold > 0 && row->sum.share < query->threshold)
             continue;
-        rows->items[kept++] = *row;
+        if (kept != i)
+            rows->items[kept] = *row;
+        kept++;
     }
     rows->count = kept;
     if (query->baseline)

@@ -552,7 +552,7 @@ static void draw_rows(struct table *table, const void *context, const struct are
             line->slow_at = line->shown_at = 0;
         line->stale = !line->shown_at || line->version != version;
     }
-    table->pending |= lines_choose(&table->lines, table->position - table->top) > 0;
+    table->pending |= lines_choose(&table->lines, table->position - table->top, area->canvas->lines_a_frame) > 0;
     for (size_t row = 0; row < count; row++) {
         struct line *line = &table->lines.items.items[row];
         if (line->stale) {

@@ -12,7 +12,7 @@ static int name_need(const struct table *table, const void *context, int column)
     int need = text_columns(table->ops->columns[column].title, false) + 1;
     for (size_t i = 0; i < table->items.count && i < NAMES_LOOKED_AT; i++) {
         table_cell(table, context, table->items.items[i].index, column, &cell);
-        const int columns = text_columns(cell.text, false);
+        const int columns = strlen(cell.text) > (size_t)need ? text_columns(cell.text, false) : 0; /* no more than bytes */
         need = columns > need ? columns : need;
     }
     return need;
