@@ -3,6 +3,7 @@
 #include "document.h"
 #include "screen.h"
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -56,26 +57,53 @@ static void test_quit(void **state)
     }
 }
 
+/* Whatever is sent, one that means a crash, too, is a wish to end. */
 static void test_signals(void **state)
 {
-    const int orderly[] = {SIGTERM, SIGHUP, SIGINT, SIGPIPE, SIGQUIT, SIGXCPU, SIGALRM, SIGIO, SIGRTMIN + 2};
-    static const int fatal[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE};
+    const int sent[] = {SIGTERM, SIGHUP,       SIGINT,  SIGPIPE, SIGQUIT, SIGXCPU, SIGALRM,
+                        SIGIO,   SIGRTMIN + 2, SIGSEGV, SIGABRT, SIGBUS,  SIGFPE};
     (void)state;
-    for (size_t i = 0; i < sizeof orderly / sizeof *orderly; i++) {
+    for (size_t i = 0; i < sizeof sent / sizeof *sent; i++) {
         struct screen *screen = opened(24, 80);
-        kill(screen_child(screen), orderly[i]);
+        kill(screen_child(screen), sent[i]);
         const int status = screen_wait(screen);
         assert_true(WIFEXITED(status));
-        assert_int_equal(WEXITSTATUS(status), 128 + orderly[i]);
+        assert_int_equal(WEXITSTATUS(status), 128 + sent[i]);
         assert_restored(screen);
         screen_close(screen);
     }
-    for (size_t i = 0; i < sizeof fatal / sizeof *fatal; i++) {
-        struct screen *screen = opened(24, 80);
-        kill(screen_child(screen), fatal[i]);
+}
+
+static int crash; /* of the front, read by the thread that brings it about */
+
+static void *crash_later(void *unused)
+{
+    (void)unused;
+    poll(NULL, 0, 500);
+    raise(crash);
+    return NULL;
+}
+
+static void document_crashing(struct report *report)
+{
+    pthread_t thread;
+    document_make(report);
+    if (pthread_create(&thread, NULL, crash_later, NULL) != 0)
+        abort();
+    pthread_detach(thread);
+}
+
+static void test_crashes(void **state)
+{
+    static const int crashes[] = {SIGSEGV, SIGABRT, SIGBUS, SIGFPE};
+    const struct screen_options options = {.height = 24, .width = 80, .mouse = true};
+    (void)state;
+    for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++) {
+        crash = crashes[i];
+        struct screen *screen = screen_open(&options, document_crashing);
         const int status = screen_wait(screen);
         assert_true(WIFSIGNALED(status));
-        assert_int_equal(WTERMSIG(status), fatal[i]);
+        assert_int_equal(WTERMSIG(status), crashes[i]);
         assert_restored(screen);
         screen_close(screen);
     }
@@ -443,6 +471,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quit),
         cmocka_unit_test(test_signals),
+        cmocka_unit_test(test_crashes),
         cmocka_unit_test(test_terminal_closes),
         cmocka_unit_test(test_suspend),
         cmocka_unit_test(test_tiny),
