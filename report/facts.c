@@ -182,7 +182,7 @@ static void add_others(struct facts *facts)
     const struct machine_use *use = &facts->cell->use;
     facts->crowded = !facts->on_card && ((use->others >= OTHERS_LEAST && use->idle <= IDLE_CROWDED) ||
                                          steal_of(facts->cell) >= STEAL_LEAST || use->throttled >= QUOTA_LEAST);
-    facts->shared = facts->crowded || (!facts->on_card && use->others >= OTHERS_LEAST);
+    facts->shared = facts->crowded || use->others >= OTHERS_LEAST;
 }
 
 static int longest_pass(const struct report_cell *cell)

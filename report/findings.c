@@ -77,14 +77,14 @@ void gain_text(double gain, char *text, size_t size)
         snprintf(text, size, "at most %.0f %% of the step (%.*f ×)", gain * 100, gain < 0.5 ? 2 : 1, 1 / (1 - gain));
 }
 
-/* The largest gain first; what is merely possible stands behind what is likely, and behind both what cannot tell its gain, in the order of
- * the tables. */
+/* What is merely possible stands behind what is likely; among the same the largest gain first, and last what cannot tell its gain, in the
+ * order of the tables. */
 static int by_gain(const void *a, const void *b)
 {
     const struct finding *x = a, *y = b;
     const int possible = (x->confidence == CONFIDENCE_POSSIBLE) - (y->confidence == CONFIDENCE_POSSIBLE);
     const double left = is_known(x->gain) ? x->gain : -1, right = is_known(y->gain) ? y->gain : -1;
-    if (left >= 0 && right >= 0 && possible)
+    if (possible)
         return possible;
     if (left < right || left > right)
         return left > right ? -1 : 1;

@@ -49,7 +49,7 @@ struct finding {
 
 struct findings {
     const char *verdict;   /* the one sentence; never empty */
-    struct finding *items; /* largest gain first; possible behind likely, and last what cannot tell its gain */
+    struct finding *items; /* possible behind likely; of the same, largest gain first and last what cannot tell it */
     size_t count;
 };
 

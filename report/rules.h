@@ -75,6 +75,8 @@ const char *largest_layer(const struct facts *facts, kernel_filter *wanted, doub
 const struct report_kernel *largest_kernel(const struct facts *facts, kernel_filter *wanted);
 double filtered_ns(const struct facts *facts, kernel_filter *wanted);
 
+/* Of an attached program: memory grows from third to third of the steps, beyond thresholds.h. */
+bool memory_grows(const struct facts *facts);
 /* "spread" or "become slower" where the timed steps do so beyond thresholds.h, else NULL. */
 const char *uneven_steps(const struct facts *facts);
 

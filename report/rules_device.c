@@ -52,9 +52,9 @@ static bool neighbours(const struct facts *facts, struct finding *finding)
 {
     const struct machine_use *use = &facts->cell->use;
     const double own = 1 - use->others - use->idle - (is_known(use->steal) ? use->steal : 0);
-    const bool full = use->idle <= IDLE_CROWDED;
+    const bool full = !facts->on_card && use->idle <= IDLE_CROWDED;
     const char *uneven = full ? "" : uneven_steps(facts);
-    if (facts->on_card || !(use->others >= OTHERS_LEAST) || !(own > 0) || !uneven)
+    if (!(use->others >= OTHERS_LEAST) || !(own > 0) || !uneven)
         return false;
     evidence_add(facts, finding, "other programs", use->others * 100, "% of the processors' time", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "this run", own * 100, "% of it", EVIDENCE_MEASURED);

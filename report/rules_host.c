@@ -135,7 +135,7 @@ static bool synchronisation(const struct facts *facts, struct finding *finding)
                  "% of the step", EVIDENCE_MEASURED);
     finding->sentence = sentence(facts, "The GPU waits %.0f %% of the step after the host waited for it%s%s.",
                                  share * 100, *finding->layer ? ", most in " : "", finding->layer);
-    finding->gain = fmin(1, share + behind);
+    finding->gain = fmin(1, share + behind + fmax(0, idle_share(facts, IDLE_QUEUE)));
     finding->view = SHOWN_IN_TIMELINE;
     return true;
 }

@@ -75,21 +75,34 @@ static bool memory(const struct facts *facts, struct finding *finding)
     return true;
 }
 
-/* Bytes that are more in each third of the steps than in the one before. */
-static bool creep(const struct facts *facts, struct finding *finding)
+static const uint64_t *thirds_of(const struct facts *facts, bool *on_card)
 {
     const struct program_facts *program = &facts->cell->program;
-    if (!program->steps)
-        return false;
-    const bool on_card = is_known_u64(program->device_bytes[0]) && is_known_u64(program->device_bytes[2]);
-    const uint64_t *thirds = on_card ? program->device_bytes : program->resident;
-    if (!is_known_u64(thirds[0]) || !is_known_u64(thirds[1]) || !is_known_u64(thirds[2]))
+    *on_card = is_known_u64(program->device_bytes[0]) && is_known_u64(program->device_bytes[2]);
+    return *on_card ? program->device_bytes : program->resident;
+}
+
+/* Bytes that are more in each third of the steps than in the one before. */
+bool memory_grows(const struct facts *facts)
+{
+    bool on_card;
+    const uint64_t *thirds = thirds_of(facts, &on_card);
+    if (!facts->cell->program.steps || !is_known_u64(thirds[0]) || !is_known_u64(thirds[1]) || !is_known_u64(thirds[2]))
         return false;
     const double first = (double)thirds[0], middle = (double)thirds[1], last = (double)thirds[2];
     const double grown = last - first;
-    if (!(grown >= GROWTH_LEAST * first) || !(grown >= GROWTH_LEAST_BYTES) || middle - first < 0.25 * grown ||
-        last - middle < 0.25 * grown)
+    return grown >= GROWTH_LEAST * first && grown >= GROWTH_LEAST_BYTES && middle - first >= 0.25 * grown &&
+           last - middle >= 0.25 * grown;
+}
+
+static bool creep(const struct facts *facts, struct finding *finding)
+{
+    const struct program_facts *program = &facts->cell->program;
+    bool on_card;
+    const uint64_t *thirds = thirds_of(facts, &on_card);
+    if (!memory_grows(facts))
         return false;
+    const double first = (double)thirds[0], last = (double)thirds[2], grown = last - first;
     const double step = grown / (2.0 / 3 * (double)program->steps);
     evidence_add(facts, finding, "memory, first third of the steps", first / 0x1p20, "MiB", EVIDENCE_SAMPLED);
     evidence_add(facts, finding, "last third", last / 0x1p20, "MiB", EVIDENCE_SAMPLED);

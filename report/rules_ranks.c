@@ -1,24 +1,31 @@
 /* Several ranks: communication that nothing hides, a rank that is late, buckets. */
 #include "report/rules.h"
 
+/* Processes of a command do not tell waiting for the last rank from sending: the one that comes last waits for nobody, so that the least
+ * of them is what sending takes. */
 static bool exposed(const struct facts *facts, struct finding *finding)
 {
-    double step = 0, alone = 0, wait = 0;
+    double step = 0, alone = 0, wait = 0, least = INFINITY;
     const struct report_cell *cell = facts->cell;
     for (size_t r = 0; r < cell->rank_count; r++) {
         if (!is_known(cell->ranks[r].exposed_ns))
             return false;
         alone += cell->ranks[r].exposed_ns / (double)cell->rank_count;
         step += (cell->ranks[r].exposed_ns + cell->ranks[r].compute_ns) / (double)cell->rank_count;
-        wait += is_known(cell->ranks[r].wait_ns) ? cell->ranks[r].wait_ns / (double)cell->rank_count : 0;
+        wait += cell->ranks[r].wait_ns / (double)cell->rank_count; /* NaN where one is */
+        least = fmin(least, cell->ranks[r].exposed_ns);
     }
+    if (facts->attached)
+        alone = least;
     const double whole = facts->step > step ? facts->step : step, share = whole > 0 ? alone / whole : 0;
     if (cell->rank_count < 2 || share < EXPOSED_LEAST)
         return false;
     evidence_add(facts, finding, "communication beside nothing else", share * 100, "% of the step", EVIDENCE_MEASURED);
-    evidence_add(facts, finding, "of that and more, waiting for the last rank", wait * 1e-6, "ms", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "all waiting for the last rank", wait * 1e-6, "ms", EVIDENCE_MEASURED);
     finding->sentence =
         sentence(facts, "Communication-bound: collectives run alone for %.0f %% of the step.", share * 100);
+    if (facts->attached)
+        finding->remedy = "Buckets that overlap with backward (bucket_cap_mb), or fewer sums (no_sync between them)";
     finding->gain = share;
     finding->view = SHOWN_IN_TIMELINE;
     return true;

@@ -202,6 +202,8 @@ static bool drift(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "last third", last * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "what steps of a third differ by", noise * 1e-6, "ms", EVIDENCE_MEASURED);
     finding->gain = 1 - first / last;
+    if (memory_grows(facts)) /* `creep` names what likely does it */
+        finding->confidence = CONFIDENCE_POSSIBLE;
     finding->sentence = sentence(
         facts, "The run becomes slower: the last third of its steps takes %.0f %% longer than the first%s%s%s.",
         (last / first - 1) * 100, *finding->kernel ? ". In the last step " : "", finding->kernel,

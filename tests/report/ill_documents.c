@@ -359,6 +359,18 @@ static void make_bucket(struct report *report, bool cured)
                                                           .transfer_ns = 0.2 * STEP / (double)cell->collective_count};
 }
 
+/* Of a command: rank 0 waits 25 % for rank 1, which sends for 20 %; the twin sends for 1 %. */
+static void make_communication_of_a_command(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    attached(cell);
+    kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    ranks(cell, cured ? 0.01 : 0.2, 0);
+    for (size_t r = 0; r < cell->rank_count; r++)
+        cell->ranks[r].communication_ns = cell->ranks[r].wait_ns = cell->ranks[r].transfer_ns = UNKNOWN_DOUBLE;
+    cell->ranks[0].exposed_ns += 0.05 * STEP;
+}
+
 /* Communication of 20 % of the step beside products that take half as long again: a third of it could go. */
 static void make_slowed(struct report *report, bool cured)
 {
@@ -480,6 +492,7 @@ const struct ill ills[] = {
     {"recompute", 0.25, make_recompute},
     {"memory", -1, make_memory},
     {"communication", 0.35, make_communication},
+    {"communication", 0.20, make_communication_of_a_command},
     {"straggler", 0.40, make_straggler},
     {"bucket", 0.20, make_bucket},
     {"throttle", 0.24, make_throttle},

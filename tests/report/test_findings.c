@@ -431,6 +431,32 @@ static void test_possible_is_behind(void **state)
     arena_release(&arena);
 }
 
+/* Where memory grows, that a run becomes slower follows from it, likely: that is behind what is known. */
+static void test_what_grows_comes_first(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct findings findings;
+    struct report report;
+    make_drift(&report, false);
+    struct report_cell *cell = report.cells.items[0];
+    attached(cell);
+    cell->program = (struct program_facts){.steps = 30, .wall_ns = (uint64_t)(STEP * 30)};
+    for (int third = 0; third < 3; third++) {
+        cell->program.resident[third] = (uint64_t)(100 + 200 * third) << 20;
+        cell->program.device_bytes[third] = UNKNOWN_U64;
+    }
+    cell_derive(cell);
+    findings_make(&findings, &report, cell, &arena);
+    assert_int_equal(findings.count, 2);
+    assert_string_equal(findings.items[0].rule, "creep");
+    assert_false(is_known(findings.items[0].gain));
+    assert_string_equal(findings.items[1].rule, "drift");
+    assert_int_equal(findings.items[1].confidence, CONFIDENCE_POSSIBLE);
+    report_free(&report);
+    arena_release(&arena);
+}
+
 /* diff says which findings came and which went. */
 static void test_diff(void **state)
 {
@@ -468,6 +494,7 @@ int main(void)
         cmocka_unit_test(test_gain_in_words),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_diff),
+        cmocka_unit_test(test_what_grows_comes_first),
         cmocka_unit_test(test_possible_is_behind),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
