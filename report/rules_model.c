@@ -155,7 +155,8 @@ static bool products(const struct facts *facts, struct finding *finding)
         }
     }
     const double share = share_of(facts, time);
-    if (!(share >= PRODUCT_LEAST))
+    if (facts->crowded ||
+        !(share >= PRODUCT_LEAST)) /* crowded: the roof was measured with the processors that others have now */
         return false;
     const double rows = (double)facts->cell->requested.batch_size * (double)facts->cell->requested.context_length;
     evidence_add(facts, finding, "products below half of the roof", share * 100, "% of the step", EVIDENCE_MEASURED);

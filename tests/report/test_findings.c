@@ -54,6 +54,16 @@ static void is_healthy(struct report *report)
     report_free(report);
 }
 
+static void ills_make(const char *rule, struct report *report)
+{
+    for (size_t i = 0; i < ill_count; i++)
+        if (strcmp(ills[i].rule, rule) == 0) {
+            ills[i].make(report, false);
+            return;
+        }
+    fail_msg("no document of %s", rule);
+}
+
 static char *emitted(const struct report *report, enum report_format format) /* malloc'ed */
 {
     struct strbuf out = {0};
@@ -293,6 +303,23 @@ static void test_what_follows_from_a_cause(void **state)
     arena_release(&arena);
 }
 
+/* The roof was measured when the processors were this run's: products are not called slow for what others take. */
+static void test_no_roof_beside_others(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct report report;
+    struct findings findings;
+    ills_make("products", &report);
+    report.cells.items[0]->use = (struct machine_use){0, 0.8, 0, UNKNOWN_DOUBLE};
+    cell_derive(report.cells.items[0]);
+    findings_make(&findings, &report, report.cells.items[0], &arena);
+    assert_int_equal(findings.count, 1);
+    assert_string_equal(findings.items[0].rule, "neighbours");
+    report_free(&report);
+    arena_release(&arena);
+}
+
 /* Steps that spread while others take the processors: that is said, and no spread beside it. */
 static void test_spread_has_a_cause(void **state)
 {
@@ -489,6 +516,7 @@ int main(void)
         cmocka_unit_test(test_causes_of_a_loader),
         cmocka_unit_test(test_what_follows_from_a_cause),
         cmocka_unit_test(test_spread_has_a_cause),
+        cmocka_unit_test(test_no_roof_beside_others),
         cmocka_unit_test(test_other_causes),
         cmocka_unit_test(test_noise_and_few_steps),
         cmocka_unit_test(test_gain_in_words),
