@@ -100,31 +100,6 @@ static bool clock_is_ours(const struct vulkan_api *api, VkPhysicalDevice physica
     return device && host;
 }
 
-/* Which cooperative matrices it has that sum up in fp32: said, not used yet. */
-static void matrices_list(const struct vulkan_api *api, VkPhysicalDevice physical, struct vulkan_traits *traits)
-{
-    VkCooperativeMatrixPropertiesKHR properties[128];
-    uint32_t count = 128;
-    bool fp16 = false, bf16 = false;
-    if (!api->vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)
-        return;
-    for (uint32_t i = 0; i < count; ++i)
-        properties[i] =
-            (VkCooperativeMatrixPropertiesKHR){.sType = VK_STRUCTURE_TYPE_COOPERATIVE_MATRIX_PROPERTIES_KHR};
-    if (api->vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR(physical, &count, properties) < VK_SUCCESS)
-        return;
-    for (uint32_t i = 0; i < count; ++i) {
-        const VkCooperativeMatrixPropertiesKHR *p = &properties[i];
-        if (p->ResultType != VK_COMPONENT_TYPE_FLOAT32_KHR || p->CType != p->ResultType || p->AType != p->BType ||
-            p->scope != VK_SCOPE_SUBGROUP_KHR)
-            continue;
-        fp16 = fp16 || p->AType == VK_COMPONENT_TYPE_FLOAT16_KHR;
-        bf16 = bf16 || p->AType == VK_COMPONENT_TYPE_BFLOAT16_KHR;
-    }
-    snprintf(traits->matrices, sizeof traits->matrices, "%s%s%s", bf16 ? "bf16" : "", bf16 && fp16 ? "+" : "",
-             fp16 ? "fp16" : "");
-}
-
 void vulkan_traits_fill(const struct vulkan_api *api, VkPhysicalDevice physical, struct vulkan_traits *traits)
 {
     memset(traits, 0, sizeof *traits);
@@ -143,12 +118,13 @@ void vulkan_traits_fill(const struct vulkan_api *api, VkPhysicalDevice physical,
     uint32_t count = extensions ? MAX_EXTENSIONS : 0;
     if (count && api->vkEnumerateDeviceExtensionProperties(physical, NULL, &count, extensions) < VK_SUCCESS)
         count = 0;
-    bool calibrated = false, matrix = false;
+    bool calibrated = false;
     for (uint32_t i = 0; i < count; ++i) {
         const char *name = extensions[i].extensionName;
         traits->budget = traits->budget || strcmp(name, VK_EXT_MEMORY_BUDGET_EXTENSION_NAME) == 0;
         calibrated = calibrated || strcmp(name, VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME) == 0;
-        matrix = matrix || strcmp(name, VK_KHR_COOPERATIVE_MATRIX_EXTENSION_NAME) == 0;
+        traits->counters = traits->counters || strcmp(name, VK_KHR_PERFORMANCE_QUERY_EXTENSION_NAME) == 0;
+        traits->matrix_extensions |= vulkan_matrix_extension(name);
         traits->portability = traits->portability || strcmp(name, "VK_KHR_portability_subset") == 0;
     }
     free(extensions);
@@ -160,18 +136,20 @@ void vulkan_traits_fill(const struct vulkan_api *api, VkPhysicalDevice physical,
     VkPhysicalDeviceProperties2 more = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2, .pNext = &maintenance};
     api->vkGetPhysicalDeviceProperties2(physical, &more);
     snprintf(traits->driver, sizeof traits->driver, "%.50s %.50s", driver.driverName, driver.driverInfo);
+    traits->subgroup = subgroup.subgroupSize;
     traits->arithmetic = (subgroup.supportedOperations & VK_SUBGROUP_FEATURE_ARITHMETIC_BIT) != 0 &&
                          (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
     traits->largest_allocation = maintenance.maxMemoryAllocationSize;
-    VkPhysicalDeviceVulkan12Features features12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES};
+    struct vulkan_matrix_features matrices;
+    VkPhysicalDeviceVulkan12Features features12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
+                                                   .pNext = vulkan_matrix_chain(&matrices, traits->matrix_extensions)};
     VkPhysicalDeviceVulkan11Features features11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
                                                    .pNext = &features12};
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &features11};
     api->vkGetPhysicalDeviceFeatures2(physical, &features);
     traits->addresses = features12.bufferDeviceAddress;
     traits->narrow = features11.storageBuffer16BitAccess;
-    if (matrix)
-        matrices_list(api, physical, traits);
+    vulkan_matrices_judge(api, physical, &matrices, &features12, traits);
     traits->calibrated = calibrated && clock_is_ours(api, physical);
     memory_measure(api, physical, traits);
     queue_choose(api, physical, traits);
@@ -273,8 +251,13 @@ static bool logical_make(struct device *device, struct error *error)
                                      .queueFamilyIndex = traits->family,
                                      .queueCount = 1,
                                      .pQueuePriorities = &priority};
+    struct vulkan_matrix_features matrices;
+    void *chain = vulkan_matrix_chain(&matrices, traits->matrix_extensions);
+    vulkan_matrices_enable(&matrices, traits);
     VkPhysicalDeviceVulkan12Features features12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-                                                   .bufferDeviceAddress = VK_TRUE};
+                                                   .pNext = chain,
+                                                   .bufferDeviceAddress = VK_TRUE,
+                                                   .vulkanMemoryModel = traits->matrix_bf16};
     VkPhysicalDeviceVulkan11Features features11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
                                                    .pNext = &features12,
                                                    .storageBuffer16BitAccess = traits->narrow};
@@ -286,6 +269,7 @@ static bool logical_make(struct device *device, struct error *error)
         extensions[count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
     if (traits->portability)
         extensions[count++] = "VK_KHR_portability_subset";
+    count += vulkan_matrix_names(traits->matrix_extensions, extensions + count);
     VkDeviceCreateInfo info = {.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO,
                                .pNext = &features11,
                                .queueCreateInfoCount = 1,

@@ -14,20 +14,48 @@
 #define MOST_IN_SOFTWARE (INT64_C(1) << 22)    /* multiplications of a product that is still timed there */
 #define FEW_GROUPS 192                         /* a GPU with fewer workgroups has idle units */
 
-/* Rows, columns and depth of a workgroup's tile; an invocation's rows and columns in fours. */
+/* How a tile is multiplied: by single multiplications, or by a subgroup's matrices of 16 × 16. */
+enum tile_kind { TILE_PLAIN, TILE_MATRICES };
+static const char *const tile_shaders[] = {"gemm.comp", "gemm_matrices.comp"};
+
+/* Rows, columns and depth of a workgroup's tile. Plain ones: an invocation's rows and columns in fours. With matrices: a subgroup's, in
+ * matrices, and how many tiles wait in shared memory. */
 static const struct tile {
-    int rows, columns, depth, tall, wide;
+    int rows, columns, depth, tall, wide, stages;
+    enum tile_kind kind;
     bool software; /* worth a try where a workgroup runs on one core */
 } tiles[] = {
-    {32, 32, 16, 1, 1, true},   {64, 64, 16, 2, 2, false},   {64, 64, 16, 1, 1, false},  {128, 64, 16, 2, 2, false},
-    {64, 128, 16, 2, 2, false}, {128, 64, 16, 2, 1, false},  {64, 128, 16, 1, 2, false}, {128, 128, 16, 2, 2, false},
-    {128, 128, 8, 2, 2, false}, {128, 128, 16, 4, 2, false}, {32, 32, 8, 1, 1, true},
+    {32, 32, 16, 1, 1, 1, TILE_PLAIN, true},       {64, 64, 16, 2, 2, 1, TILE_PLAIN, false},
+    {64, 64, 16, 1, 1, 1, TILE_PLAIN, false},      {128, 64, 16, 2, 2, 1, TILE_PLAIN, false},
+    {64, 128, 16, 2, 2, 1, TILE_PLAIN, false},     {128, 64, 16, 2, 1, 1, TILE_PLAIN, false},
+    {64, 128, 16, 1, 2, 1, TILE_PLAIN, false},     {128, 128, 16, 2, 2, 1, TILE_PLAIN, false},
+    {128, 128, 8, 2, 2, 1, TILE_PLAIN, false},     {128, 128, 16, 4, 2, 1, TILE_PLAIN, false},
+    {32, 32, 8, 1, 1, 1, TILE_PLAIN, true},        {128, 128, 64, 4, 4, 1, TILE_MATRICES, false},
+    {128, 64, 32, 4, 2, 2, TILE_MATRICES, false},  {64, 64, 64, 2, 2, 2, TILE_MATRICES, false},
+    {64, 128, 32, 2, 4, 2, TILE_MATRICES, false},  {64, 64, 32, 2, 2, 2, TILE_MATRICES, false},
+    {256, 128, 32, 4, 4, 1, TILE_MATRICES, false}, {128, 256, 32, 4, 4, 1, TILE_MATRICES, false},
+    {128, 128, 32, 4, 2, 2, TILE_MATRICES, false}, {128, 128, 32, 4, 4, 2, TILE_MATRICES, false},
 };
 #define TILES ((int)(sizeof tiles / sizeof *tiles))
+#define FIRST_MATRIX 11
+#define PLAIN_BESIDE_MATRICES 0 /* one plain tile stays, should the driver refuse all the others */
 
 static int tile_threads(const struct tile *tile)
 {
-    return tile->rows / (4 * tile->tall) * (tile->columns / (4 * tile->wide));
+    int side = tile->kind == TILE_PLAIN ? 4 : 16, lanes = tile->kind == TILE_PLAIN ? 1 : 32;
+    return tile->rows / (side * tile->tall) * (tile->columns / (side * tile->wide)) * lanes;
+}
+
+/* Bytes of shared memory, as the shaders declare it. */
+static int64_t tile_memory(const struct tile *tile, const struct vulkan_gemm_shape *shape)
+{
+    const int64_t rows = tile->rows, columns = tile->columns, depth = tile->depth;
+    if (tile->kind == TILE_PLAIN)
+        return depth * (rows / 4 + 1 + columns / 4 + 1) * 16;
+    int64_t a = shape->transpose_a ? depth * (rows / 8 + 1) : rows * (depth / 8 + 1);
+    int64_t b = shape->transpose_b ? columns * (depth / 8 + 1) : depth * (columns / 8 + 1);
+    int64_t out = tile_threads(tile) / 32 * 80;
+    return (tile->stages * (a + b) > out ? tile->stages * (a + b) : out) * 16;
 }
 
 static int64_t groups_of(const struct vulkan_gemm_shape *shape, const struct tile *tile)
@@ -40,6 +68,16 @@ static uint32_t split_depth(const struct vulkan_gemm_shape *shape, const struct 
 {
     int64_t depth = tiles[candidate->tile].depth;
     return (uint32_t)(lower_blocks((int64_t)lower_blocks(shape->k, candidate->splits), depth) * (uint64_t)depth);
+}
+
+/* Cooperative matrices where they were tried and found true and fast: drivers announce them without hardware, too. */
+static bool matrix_serves(const struct device *device, const struct vulkan_gemm_shape *shape)
+{
+    const uint32_t nvidia = 0x10de;
+    return device->traits.matrix_bf16 && device->traits.properties.vendorID == nvidia &&
+           device->traits.subgroup == 32 && shape->type_a == DTYPE_BF16 && shape->type_b == DTYPE_BF16 &&
+           shape->eights && shape->vector_d && shape->m % 16 == 0 && shape->n % 16 == 0 && shape->k % 8 == 0 &&
+           shape->batch * shape->heads == 1;
 }
 
 /* `exact`: the shape's sizes as constants. */
@@ -58,6 +96,7 @@ static int32_t product_pipeline(struct program *program, const struct vulkan_gem
     variant[2] = (uint32_t)tile->depth;
     variant[3] = (uint32_t)tile->tall;
     variant[4] = (uint32_t)tile->wide;
+    variant[6] = (uint32_t)tile->stages;
     variant[5] = shape->transpose_a | (uint32_t)shape->transpose_b << 1 | (uint32_t)shape->vector_a << 2 |
                  (uint32_t)shape->vector_b << 3 | (uint32_t)vector_d << 4 | (uint32_t)full << 5;
     special[VULKAN_TYPES] = (shape->type_a == DTYPE_BF16) | (uint32_t)(shape->type_b == DTYPE_BF16) << 1 |
@@ -66,7 +105,9 @@ static int32_t product_pipeline(struct program *program, const struct vulkan_gem
     const int64_t sizes[] = {shape->m, shape->n, shape->k, shape->lda, shape->ldb, split ? shape->n : shape->ldd};
     for (int i = 0; exact && i < 6; ++i)
         special[i] = (uint32_t)sizes[i];
-    return vulkan_pipeline_find(&program->pipelines, "gemm.comp", special);
+    int32_t found = vulkan_pipeline_find(&program->pipelines, tile_shaders[tile->kind], special);
+    program->pipelines.items[found].optional = tile->kind != TILE_PLAIN && !exact;
+    return found;
 }
 
 static int32_t sum_pipeline(struct program *program, const struct vulkan_gemm_shape *shape)
@@ -86,7 +127,8 @@ static void candidate_add(struct program *program, struct vulkan_gemm *gemm, int
     if (gemm->candidate_count == VULKAN_MAX_CANDIDATES || parts > MOST_PARTS_BYTES)
         return;
     struct vulkan_candidate *candidate = &gemm->candidates[gemm->candidate_count++];
-    *candidate = (struct vulkan_candidate){.tile = tile, .splits = splits, .pipeline = -1, .sum_pipeline = -1};
+    *candidate = (struct vulkan_candidate){
+        .tile = tile, .splits = splits, .pipeline = -1, .sum_pipeline = -1, .us = UNKNOWN_DOUBLE};
     candidate->pipeline = product_pipeline(program, &gemm->shape, candidate, false);
     if (splits > 1)
         candidate->sum_pipeline = sum_pipeline(program, &gemm->shape);
@@ -100,10 +142,30 @@ static int tile_by_rule(const struct program *program, const struct vulkan_gemm_
     if (program->device->traits.software)
         return 0;
     static const int order[] = {7, 3, 4, 1};
+    if (matrix_serves(program->device, shape)) {
+        for (int i = FIRST_MATRIX; i < FIRST_MATRIX + 2; ++i) /* from large to small */
+            if (groups_of(shape, &tiles[i]) >= FEW_GROUPS)
+                return i;
+        return FIRST_MATRIX + 2;
+    }
     for (size_t i = 0; i < sizeof order / sizeof *order; ++i)
         if (groups_of(shape, &tiles[order[i]]) >= FEW_GROUPS)
             return order[i];
     return shape->m <= 32 || shape->n <= 32 ? 0 : 1;
+}
+
+static bool tile_fits(const struct device *device, const struct vulkan_gemm_shape *shape, int index)
+{
+    const struct tile *tile = &tiles[index];
+    const bool narrow = shape->type_a == DTYPE_BF16, matrices = matrix_serves(device, shape);
+    if ((tile->rows > 32 && shape->m <= tile->rows / 2) || (tile->columns > 32 && shape->n <= tile->columns / 2) ||
+        tile_memory(tile, shape) > device->traits.properties.limits.maxComputeSharedMemorySize)
+        return false;
+    if (device->traits.software)
+        return tile->software && !(narrow && index > 0);
+    if (tile->kind == TILE_PLAIN)
+        return !matrices || index == PLAIN_BESIDE_MATRICES;
+    return matrices;
 }
 
 static void candidates_list(struct program *program, struct vulkan_gemm *gemm)
@@ -115,13 +177,11 @@ static void candidates_list(struct program *program, struct vulkan_gemm *gemm)
         return;
     }
     for (int i = 0; i < TILES; ++i) {
-        bool fits = (tiles[i].rows <= 32 || shape->m > tiles[i].rows / 2) &&
-                    (tiles[i].columns <= 32 || shape->n > tiles[i].columns / 2);
-        bool narrow = shape->type_a == DTYPE_BF16;
-        if (!fits || (program->device->traits.software && (!tiles[i].software || (narrow && i > 0))))
+        if (!tile_fits(program->device, shape, i))
             continue;
         candidate_add(program, gemm, i, 1);
-        if (program->device->traits.software || shape->batch * shape->heads > 1 || i < 1)
+        if (program->plan->node_count == 0 || program->device->traits.software || shape->batch * shape->heads > 1 ||
+            i < 1)
             continue;
         for (int splits = 2; splits <= 8; splits *= 2)
             if (groups_of(shape, &tiles[i]) * splits <= 4 * FEW_GROUPS && shape->k / splits >= 128 &&
@@ -204,13 +264,15 @@ static bool timing_ready(void *context, int candidate, int repeats, struct error
     struct program *program = timing->program;
     struct device *device = program->device;
     VkCommandBuffer commands = device->transfer;
+    const struct vulkan_candidate *chosen = &timing->gemm->candidates[candidate];
+    if (!program->pipelines.items[chosen->pipeline].handle)
+        return error_set(error, ERROR_UNSUPPORTED, "the driver does not build the kernel");
     VkCommandBufferBeginInfo info = {.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO};
     if (!VULKAN_OK(device, vkBeginCommandBuffer(commands, &info), error))
         return false;
     device->api.vkCmdResetQueryPool(commands, program->stamps, 0, 2);
     vulkan_barrier(device, commands);
     device->api.vkCmdWriteTimestamp(commands, VK_PIPELINE_STAGE_BOTTOM_OF_PIPE_BIT, program->stamps, 0);
-    const struct vulkan_candidate *chosen = &timing->gemm->candidates[candidate];
     for (int repeat = 0; repeat < repeats; ++repeat)
         for (int i = 0; i < timing->launch_count; ++i)
             for (int part = 0; part < vulkan_gemm_dispatches(chosen); ++part) {
@@ -243,18 +305,25 @@ static void timing_done(void *context)
     (void)context; /* the command buffer is begun anew */
 }
 
+void vulkan_gemm_name(const struct vulkan_gemm_shape *shape, const struct vulkan_candidate *candidate, char *name,
+                      size_t size)
+{
+    const struct tile *tile = &tiles[candidate->tile];
+    char how[32] = "", split[24] = "";
+    if (tile->kind == TILE_MATRICES)
+        snprintf(how, sizeof how, " matrices %dx%d", 16 * tile->tall, 16 * tile->wide);
+    else if (tile->tall * tile->wide != 4)
+        snprintf(how, sizeof how, " %dx%d", 4 * tile->tall, 4 * tile->wide);
+    if (candidate->splits > 1)
+        snprintf(split, sizeof split, " split-k %d", candidate->splits);
+    snprintf(name, size, "gemm %c%c %dx%dx%d%s%s", shape->transpose_a ? 't' : 'n', shape->transpose_b ? 't' : 'n',
+             tile->rows, tile->columns, tile->depth, how, split);
+}
+
 static void gemm_take(struct vulkan_gemm *gemm, int chosen)
 {
-    const struct vulkan_gemm_shape *shape = &gemm->shape;
-    const struct tile *tile = &tiles[gemm->candidates[chosen].tile];
-    int splits = gemm->candidates[chosen].splits;
     gemm->chosen = chosen;
-    int used = snprintf(gemm->name, sizeof gemm->name, "gemm %c%c %dx%dx%d", shape->transpose_a ? 't' : 'n',
-                        shape->transpose_b ? 't' : 'n', tile->rows, tile->columns, tile->depth);
-    if (tile->tall * tile->wide != 4)
-        used += snprintf(gemm->name + used, sizeof gemm->name - (size_t)used, " %dx%d", 4 * tile->tall, 4 * tile->wide);
-    if (splits > 1)
-        snprintf(gemm->name + used, sizeof gemm->name - (size_t)used, " split-k %d", splits);
+    vulkan_gemm_name(&gemm->shape, &gemm->candidates[chosen], gemm->name, sizeof gemm->name);
 }
 
 static bool gemm_measure(struct program *program, int32_t index, struct error *error)
@@ -277,6 +346,8 @@ static bool gemm_measure(struct program *program, int32_t index, struct error *e
                          "none of %d candidates runs for a product of %lld × %lld × %lld%s%.200s",
                          gemm->candidate_count, (long long)gemm->shape.m, (long long)gemm->shape.n,
                          (long long)gemm->shape.k, why.text[0] ? "; the last: " : "", why.text);
+    for (int c = 0; c < gemm->candidate_count; ++c)
+        gemm->candidates[c].us = times[c];
     gemm->best_us = times[best];
     gemm_take(gemm, best);
     return true;
@@ -286,7 +357,7 @@ static bool gemm_measure(struct program *program, int32_t index, struct error *e
  * the table of tiles may change. */
 #define SUBJECT "product"
 struct gemm_answer {
-    int32_t tile[5], splits, tried, pad;
+    int32_t tile[7], splits, tried, pad;
     double best_us;
 };
 
@@ -297,7 +368,7 @@ static bool cache_place(const struct device *device, const char *folder, char *p
     const VkPhysicalDeviceProperties *p = &device->traits.properties;
     if (!folder || !build_cache_folder(folder, "vulkan", own, sizeof own, &ignored))
         return false;
-    strbuf_printf(key, "products 3, %x:%x %s, %s, driver %x\n", p->vendorID, p->deviceID, p->deviceName,
+    strbuf_printf(key, "products 4, %x:%x %s, %s, driver %x\n", p->vendorID, p->deviceID, p->deviceName,
                   device->traits.driver, p->driverVersion);
     snprintf(path, size, "%s/gemm-%x-%x.bin", own, p->vendorID, p->deviceID);
     return true;
@@ -306,10 +377,11 @@ static bool cache_place(const struct device *device, const char *folder, char *p
 static void answer_of(const struct vulkan_gemm *gemm, int candidate, struct gemm_answer *answer)
 {
     const struct tile *tile = &tiles[gemm->candidates[candidate].tile];
-    *answer = (struct gemm_answer){.tile = {tile->rows, tile->columns, tile->depth, tile->tall, tile->wide},
-                                   .splits = gemm->candidates[candidate].splits,
-                                   .tried = gemm->tried,
-                                   .best_us = gemm->best_us};
+    *answer = (struct gemm_answer){
+        .tile = {tile->rows, tile->columns, tile->depth, tile->tall, tile->wide, tile->stages, (int32_t)tile->kind},
+        .splits = gemm->candidates[candidate].splits,
+        .tried = gemm->tried,
+        .best_us = gemm->best_us};
 }
 
 /* False where nothing is known, or nothing that is still a candidate. */

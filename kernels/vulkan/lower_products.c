@@ -13,8 +13,11 @@ static void lower_gemm(struct lowering *lowering, struct vulkan_gemm_shape *shap
     const int64_t leading[3] = {shape->lda, shape->ldb, shape->ldd};
     uint8_t *vectors[3] = {&shape->vector_a, &shape->vector_b, &shape->vector_d};
     struct vulkan_launch *launch = lower_launch(lowering, NULL, "gemm", 256);
+    shape->eights = 1;
     for (int i = 0; i < 3; ++i) {
         *vectors[i] = lower_fours(inner[i] | leading[i] | step[i][0] | step[i][1], &operands[i], 1);
+        if (i < 2 && ((inner[i] | leading[i]) % 8 != 0 || VULKAN_OFFSET(operands[i].address) % 16 != 0))
+            shape->eights = 0;
         lower_operand(launch, i, operands[i]);
         for (int k = 0; k < 2; ++k)
             launch->push.a[3 + i].pair[k] = (uint32_t)step[i][k];

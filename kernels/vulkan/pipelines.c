@@ -32,16 +32,19 @@ int32_t vulkan_pipeline_find(struct vulkan_pipelines *pipelines, const char *sha
     return pipelines->count++;
 }
 
-/* Operands in bf16 need the shader's second build. */
+/* Operands in bf16 need the shader's second build, where it has two. */
 static const struct vulkan_shader_code *code_find(const struct vulkan_pipeline *pipeline)
 {
     char narrow[64];
+    const struct vulkan_shader_code *plain = NULL;
     snprintf(narrow, sizeof narrow, "%s narrow", pipeline->shader);
-    const char *wanted = pipeline->special[VULKAN_TYPES] ? narrow : pipeline->shader;
-    for (int i = 0; i < vulkan_shader_count; ++i)
-        if (strcmp(vulkan_shaders[i].name, wanted) == 0)
+    for (int i = 0; i < vulkan_shader_count; ++i) {
+        if (pipeline->special[VULKAN_TYPES] && strcmp(vulkan_shaders[i].name, narrow) == 0)
             return &vulkan_shaders[i];
-    return NULL;
+        if (strcmp(vulkan_shaders[i].name, pipeline->shader) == 0)
+            plain = &vulkan_shaders[i];
+    }
+    return plain;
 }
 
 /* All that the driver's blob depends on; the driver checks its own header again. */
@@ -129,19 +132,28 @@ struct build_queue {
     struct error error;
 };
 
+static bool is_missing(const struct vulkan_pipeline *pipeline)
+{
+    return !pipeline->handle && !pipeline->refused;
+}
+
 static void *build_thread(void *argument)
 {
     struct build_queue *queue = argument;
     for (;;) {
         pthread_mutex_lock(&queue->lock);
-        while (queue->next < queue->pipelines->count && queue->pipelines->items[queue->next].handle)
+        while (queue->next < queue->pipelines->count && !is_missing(&queue->pipelines->items[queue->next]))
             ++queue->next;
         int32_t mine = queue->failed ? queue->pipelines->count : queue->next++;
         pthread_mutex_unlock(&queue->lock);
         if (mine >= queue->pipelines->count)
             return NULL;
         struct error error = {0};
-        if (!pipeline_build(queue->device, queue->pipelines, &queue->pipelines->items[mine], &error)) {
+        struct vulkan_pipeline *pipeline = &queue->pipelines->items[mine];
+        if (!pipeline_build(queue->device, queue->pipelines, pipeline, &error)) {
+            pipeline->refused = pipeline->optional && error.kind != ERROR_DEVICE;
+            if (pipeline->refused)
+                continue;
             pthread_mutex_lock(&queue->lock);
             if (!queue->failed)
                 queue->error = error;
@@ -158,7 +170,7 @@ bool vulkan_pipelines_build(struct device *device, struct vulkan_pipelines *pipe
     long cores = sysconf(_SC_NPROCESSORS_ONLN);
     int started = 0, missing = 0;
     for (int32_t i = 0; i < pipelines->count; ++i)
-        missing += !pipelines->items[i].handle;
+        missing += is_missing(&pipelines->items[i]);
     int wanted = missing < cores ? missing : (int)cores;
     while (started + 1 < wanted && started < MAX_BUILD_THREADS &&
            pthread_create(&threads[started], NULL, build_thread, &queue) == 0)

@@ -62,12 +62,13 @@ static void launches_locate(struct program *program)
 }
 
 /* elementwise.comp outside the plan: the cast that renews a parameter's copy, and random values for timing. */
-static int32_t elementwise_pipeline(struct program *program, int which, bool narrow_output)
+static int32_t elementwise_pipeline(struct program *program, int which, uint32_t width, bool narrow_output)
 {
     uint32_t special[VULKAN_SPECIALS] = {0};
     for (int i = VULKAN_VARIANT; i < VULKAN_TYPES; ++i)
         special[i] = 1;
     special[VULKAN_VARIANT] = (uint32_t)which;
+    special[VULKAN_VARIANT + 1] = width;
     special[VULKAN_TYPES] = narrow_output ? 1u << 2 : 0;
     special[VULKAN_THREADS] = 256;
     return vulkan_pipeline_find(&program->pipelines, "elementwise.comp", special);
@@ -75,7 +76,12 @@ static int32_t elementwise_pipeline(struct program *program, int which, bool nar
 
 int32_t vulkan_fill_pipeline(struct program *program)
 {
-    return elementwise_pipeline(program, 7, false);
+    return elementwise_pipeline(program, 7, 1, false);
+}
+
+int32_t vulkan_copy_pipeline(struct program *program)
+{
+    return elementwise_pipeline(program, 0, 4, false);
 }
 
 static void pipelines_register(struct program *program)
@@ -83,22 +89,27 @@ static void pipelines_register(struct program *program)
     program->renewal_pipeline = program->fill_pipeline = -1;
     for (int32_t i = 0; i < program->plan->tensor_count && program->renewal_pipeline < 0; ++i)
         if (program->plan->tensors[i].kind == TENSOR_PARAMETER_COPY)
-            program->renewal_pipeline = elementwise_pipeline(program, 0, true);
+            program->renewal_pipeline = elementwise_pipeline(program, 0, 1, true);
     if (program->compile)
         program->fill_pipeline = vulkan_fill_pipeline(program);
 }
 
 static void elementwise_dispatch(const struct program *program, int32_t pipeline, uint64_t from, uint64_t to,
-                                 uint64_t count)
+                                 uint64_t count, uint64_t width)
 {
     struct vulkan_push push;
     memset(&push, 0, sizeof push);
     push.a[0].address = from;
     push.a[2].address = to;
     push.d[0] = (uint32_t)count;
-    uint64_t groups = (count + 255) / 256;
+    uint64_t groups = lower_blocks((int64_t)count, (int64_t)(256 * width));
     const uint32_t grid[3] = {(uint32_t)(groups < 32768 ? groups : 32768), (uint32_t)((groups + 32767) / 32768), 1};
     vulkan_dispatch(program, program->device->transfer, pipeline, grid, &push);
+}
+
+void vulkan_copy_dispatch(const struct program *program, int32_t pipeline, uint64_t from, uint64_t to, uint64_t bytes)
+{
+    elementwise_dispatch(program, pipeline, from, to, bytes / 4, 4);
 }
 
 /* Zeros draw less power than numbers do, and clocks follow the power. */
@@ -111,7 +122,7 @@ bool vulkan_fill_random(struct program *program, struct error *error)
     for (uint64_t first = 0; first < program->arena.bytes / 4; first += piece) {
         uint64_t left = program->arena.bytes / 4 - first;
         elementwise_dispatch(program, program->fill_pipeline, 0, program->arena.address + first * 4,
-                             left < piece ? left : piece);
+                             left < piece ? left : piece, 1);
     }
     return vulkan_finish(device, error);
 }
@@ -199,7 +210,9 @@ static void describe(struct program *program, struct prepare_report *report)
     note(program, report, "pipelines", text);
     note(program, report, NOTE_COUNTER_TIER, "none");
     note(program, report, NOTE_COUNTER_TIER_WHY,
-         "Vulkan has no portable hardware counters, and steptop uses no vendor's");
+         traits->counters
+             ? "the driver has VK_KHR_performance_query, which steptop does not read: no such driver could be tried yet"
+             : "the driver has no VK_KHR_performance_query, and steptop uses no vendor's own counters");
     for (int32_t i = 0; i < program->gemms.count; ++i) {
         timed += !program->gemms.items[i].from_cache && program->gemms.items[i].tried > 0;
         known += program->gemms.items[i].from_cache;
@@ -327,7 +340,7 @@ static bool copies_renew(struct program *program, int32_t parameter, struct erro
             return false;
         elementwise_dispatch(program, program->renewal_pipeline,
                              program->arena.address + plan->tensors[parameter].offset,
-                             program->arena.address + copy->offset, (uint64_t)tensor_elements(copy));
+                             program->arena.address + copy->offset, (uint64_t)tensor_elements(copy), 1);
         if (!vulkan_finish(program->device, error))
             return false;
     }

@@ -14,12 +14,15 @@ struct vulkan_traits {
     char driver[128]; /* "NVIDIA 580.159.04" */
     char kind[24];    /* "discrete GPU", "software" */
     bool software;
-    uint32_t family;     /* the queue family that is used */
-    uint32_t stamp_bits; /* of a timestamp; 0: none */
+    uint32_t subgroup, family; /* its subgroups' size; the queue family that is used */
+    uint32_t stamp_bits;       /* of a timestamp; 0: none */
     uint64_t memory_bytes, free_bytes, largest_allocation;
     uint32_t heap;
     bool addresses, arithmetic, narrow; /* buffer addresses, subgroup sums, 16-bit storage */
     bool budget, calibrated, portability;
+    bool counters;              /* VK_KHR_performance_query, which is not read */
+    unsigned matrix_extensions; /* of VULKAN_MATRIX_…; once judged, those that are used */
+    bool matrix_bf16;           /* a subgroup's matrices 16 × 16 × 16 of bf16, summed in fp32 */
     char matrices[64];
     char why_not[160]; /* "" or why steptop cannot use it */
 };
@@ -50,6 +53,22 @@ struct device {
 #define VULKAN_MAX_DEVICES 16
 bool vulkan_physical_devices(struct vulkan_api *api, VkPhysicalDevice *devices, int *count, struct error *error);
 void vulkan_traits_fill(const struct vulkan_api *api, VkPhysicalDevice physical, struct vulkan_traits *traits);
+
+/* Cooperative matrices: which extensions there are, whether what our kernels need is in them, and what a device enables. */
+#define VULKAN_MATRIX_SUBGROUPS 1u
+#define VULKAN_MATRIX_BF16 2u
+struct vulkan_matrix_features {
+    VkPhysicalDeviceCooperativeMatrixFeaturesKHR subgroups;
+    VkPhysicalDeviceShaderBfloat16FeaturesKHR bf16;
+};
+unsigned vulkan_matrix_extension(const char *name); /* its bit, 0 for others */
+uint32_t vulkan_matrix_names(unsigned extensions, const char **names);
+/* Empties `features` and links those of these extensions; the chain's head, or NULL. */
+void *vulkan_matrix_chain(struct vulkan_matrix_features *features, unsigned extensions);
+void vulkan_matrices_judge(const struct vulkan_api *api, VkPhysicalDevice physical,
+                           const struct vulkan_matrix_features *features,
+                           const VkPhysicalDeviceVulkan12Features *features12, struct vulkan_traits *traits);
+void vulkan_matrices_enable(struct vulkan_matrix_features *features, const struct vulkan_traits *traits);
 
 /* Memory. `visible`: mapped, coherent with the host. */
 bool vulkan_buffer_make(struct device *device, uint64_t bytes, bool visible, struct vulkan_buffer *out,
@@ -87,6 +106,8 @@ extern const int vulkan_shader_count;
 struct vulkan_pipeline {
     const char *shader; /* "norm.comp" */
     uint32_t special[VULKAN_SPECIALS];
+    bool optional; /* the driver may refuse it: its candidate then falls out */
+    bool refused;
     VkPipeline handle;
 };
 
@@ -99,7 +120,8 @@ struct vulkan_pipelines {
 };
 /* Index of the pipeline of this shader and these constants, made ready later. */
 int32_t vulkan_pipeline_find(struct vulkan_pipelines *pipelines, const char *shader, const uint32_t *special);
-/* Opens the cache (folder NULL: an empty one); builds all that are not built; writes the cache where it grew. */
+/* Opens the cache (folder NULL: an empty one); builds all that are not built, of which the optional ones may fail; writes the cache
+ * where it grew. */
 bool vulkan_pipelines_open(struct device *device, struct vulkan_pipelines *pipelines, const char *cache_folder,
                            struct error *error);
 bool vulkan_pipelines_build(struct device *device, struct vulkan_pipelines *pipelines, struct error *error);
@@ -139,13 +161,15 @@ struct vulkan_gemm_shape {
     int64_t m, n, k, lda, ldb, ldd;
     int64_t batch, heads;
     uint8_t transpose_a, transpose_b, type_a, type_b, type_d, vector_a, vector_b, vector_d;
+    uint8_t eights, pad[7]; /* a and b may be read in eights */
 };
 
-#define VULKAN_MAX_CANDIDATES 24
+#define VULKAN_MAX_CANDIDATES 64
 struct vulkan_candidate {
     int tile;                       /* index in the table of tiles */
     int splits;                     /* along k */
     int32_t pipeline, sum_pipeline; /* -1: none */
+    double us;                      /* NaN: not timed, or it did not run */
 };
 struct vulkan_gemm {
     struct vulkan_gemm_shape shape;
@@ -270,6 +294,15 @@ bool vulkan_gemm_choose(struct program *program, const char *cache_folder, bool 
 void vulkan_gemm_dispatch(const struct program *program, VkCommandBuffer commands, const struct vulkan_launch *launch,
                           const struct vulkan_candidate *candidate, int part);
 int vulkan_gemm_dispatches(const struct vulkan_candidate *candidate);
+/* "gemm nt 128x128x32 matrices 64x64": what a candidate is called. */
+void vulkan_gemm_name(const struct vulkan_gemm_shape *shape, const struct vulkan_candidate *candidate, char *name,
+                      size_t size);
+/* A product of packed matrices, and a program whose only work it is, every candidate timed on random values; `plan` has no nodes, and
+ * memory for the operands. */
+struct vulkan_gemm_shape vulkan_product_shape(int64_t m, int64_t n, int64_t k, bool transpose_a, bool transpose_b,
+                                              enum precision precision);
+struct program *vulkan_product_measure(struct device *device, const struct plan *plan,
+                                       const struct vulkan_gemm_shape *shape, struct error *error);
 
 /* Recording. Stamps are written in profiled recordings alone, but for the phases' boundaries. `submit`: each part is submitted
  * as soon as it is recorded. */
@@ -288,6 +321,10 @@ uint64_t vulkan_clock_convert(const struct device *device, const struct vulkan_c
 
 int32_t vulkan_fill_pipeline(struct program *program);
 bool vulkan_fill_random(struct program *program, struct error *error); /* the arena, by that pipeline */
+
+/* A kernel that copies `bytes`, a multiple of 16, in fours of floats; into the device's own command buffer. */
+int32_t vulkan_copy_pipeline(struct program *program);
+void vulkan_copy_dispatch(const struct program *program, int32_t pipeline, uint64_t from, uint64_t to, uint64_t bytes);
 
 bool vulkan_supports(const struct device *device, enum op op, enum precision precision, char *why, size_t why_size);
 struct program *vulkan_prepare(struct device *device, const struct plan *plan, const struct prepare_options *options,

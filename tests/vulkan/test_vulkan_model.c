@@ -288,6 +288,34 @@ static void a_profiled_step_has_every_dispatch(void **state)
     vulkan->close(device);
 }
 
+static void why_there_are_no_counters_is_told(void **state)
+{
+    (void)state;
+    struct device *device = device_open();
+    struct plan *plan = build(&shapes[0], PRECISION_FP32, false);
+    struct error error = {0};
+    struct prepare_report report;
+    const bool has = device->traits.counters;
+    for (int other = 0; other < 2; other++) {
+        const char *tier = "", *why = "";
+        device->traits.counters = other ? !has : has;
+        struct program *program = vulkan->prepare(device, plan, &(struct prepare_options){0}, &report, &error);
+        if (!program)
+            fail_msg("%s", error.text);
+        for (int i = 0; i < report.note_count; i++) {
+            tier = strcmp(report.notes[i].key, NOTE_COUNTER_TIER) == 0 ? report.notes[i].text : tier;
+            why = strcmp(report.notes[i].key, NOTE_COUNTER_TIER_WHY) == 0 ? report.notes[i].text : why;
+        }
+        assert_string_equal(tier, "none");
+        assert_non_null(strstr(why, device->traits.counters
+                                        ? "the driver has VK_KHR_performance_query, which steptop does not read"
+                                        : "the driver has no VK_KHR_performance_query"));
+        vulkan->release(program);
+    }
+    plan_free(plan);
+    vulkan->close(device);
+}
+
 static void a_plan_that_does_not_fit_is_told(void **state)
 {
     (void)state;
@@ -376,6 +404,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(steps_agree_with_the_reference),         cmocka_unit_test(repeats_bitwise),
         cmocka_unit_test(a_profiled_step_has_every_dispatch),     cmocka_unit_test(a_plan_that_does_not_fit_is_told),
         cmocka_unit_test(memory_that_the_driver_refuses_is_told), cmocka_unit_test(a_lost_device_is_told),
+        cmocka_unit_test(why_there_are_no_counters_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

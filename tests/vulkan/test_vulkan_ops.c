@@ -1,5 +1,5 @@
 /* Every op on a Vulkan device against the double reference, eager and with compile's constants, at shapes that no tile or vector
- * width divides (Vulkan allows division and square roots 2.5 units of error); and bit by bit from run to run. With an argument at more shapes. Skipped (77) without a device: any
+ * width divides (Vulkan allows division and square roots 2.5 units of error); and bit by bit from run to run. With an argument at more shapes; a second one names the tests. Skipped (77) without a device: any
  * will do, software too. */
 #include "kernels/vulkan/vulkan_device.h"
 #include "tests/kernels/agree.h"
@@ -179,7 +179,6 @@ int main(int argc, char **argv)
     struct device_info info;
     struct error error = {0};
     int count = 0;
-    (void)argv;
     if (!vulkan->enumerate(&info, 1, &count, &error)) {
         printf("skipped: %s\n", error.text);
         return 77;
@@ -187,6 +186,8 @@ int main(int argc, char **argv)
     printf("%s, %s, %s\n", info.model, info.architecture, info.driver);
     if (argc > 1)
         shape_count = SHAPES;
+    if (argc > 2)
+        cmocka_set_test_filter(argv[2]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fp32_ops_agree),           cmocka_unit_test(bf16_ops_agree),
         cmocka_unit_test(runs_repeat_bitwise),      cmocka_unit_test(tf32_is_refused_by_name),
