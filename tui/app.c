@@ -75,6 +75,7 @@ void app_init(struct app *app, const struct tui_options *options, struct termina
         .baseline = NO_RUN,
         .follow = options->session != NULL,
         .frame_share = UNKNOWN_DOUBLE,
+        .load_average = UNKNOWN_DOUBLE,
         .now = clock_now(),
     };
     struct error error = {0};

@@ -98,8 +98,9 @@ struct app {
     uint32_t baseline;               /* run id; NO_RUN */
     uint32_t end_asked;              /* run that x was pressed for once; 0 */
     uint64_t end_asked_at;
-    double frame_share;              /* of one core that the front process took lately; NaN at first */
-    int interrupts;                  /* ^C so far */
+    double frame_share;  /* of one core that the front process took lately; NaN at first */
+    double load_average; /* of the last minute, now; NaN where not known */
+    int interrupts;      /* ^C so far */
     uint64_t last_click;
     int last_click_y;
     int tab_x[VIEW_COUNT], tab_end[VIEW_COUNT], tab_y;

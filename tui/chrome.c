@@ -152,9 +152,14 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
         snprintf(text, sizeof text, "steal %.1f %%", cell->machine.steal * 100);
         add_fact(area, &x, STYLE_WARN, text);
     }
-    const struct report_host *host = &app->report->host;
-    if (host_is_loaded(host)) {
-        snprintf(text, sizeof text, "load %.1f", host->load_average);
+    /* Now while it runs, then as it was at its end; the document's own is that of the start. */
+    struct report_host host = app->report->host;
+    if (cell->status == STATUS_RUNNING && app->session)
+        host.load_average = app->load_average;
+    else if (is_known(cell->machine.load_average))
+        host.load_average = cell->machine.load_average;
+    if (host_is_loaded(&host)) {
+        snprintf(text, sizeof text, "load %.1f", host.load_average);
         add_fact(area, &x, STYLE_WARN, text);
     }
     const struct device_telemetry *state = &cell->telemetry;

@@ -54,6 +54,8 @@ static void measure_self(struct loop *loop, uint64_t now)
 {
     if (now - loop->last_usage_at < 2000000000u)
         return;
+    if (getloadavg(&loop->app.load_average, 1) != 1)
+        loop->app.load_average = UNKNOWN_DOUBLE;
     const uint64_t cpu = own_cpu();
     if (loop->last_usage_at && loop->app.session)
         loop->app.frame_share = (double)(cpu - loop->last_usage) / (double)(now - loop->last_usage_at);

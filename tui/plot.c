@@ -96,3 +96,10 @@ void dots_draw(const struct dots *dots, const struct area *area, wchar_t mark)
                 area_put(area, y, x, (enum style)dots->styles[at], dots->braille ? 0x2800 + dots->bits[at] : mark);
         }
 }
+
+double plot_tick(double least)
+{
+    const double power = pow(10, floor(log10(least)));
+    const double factor = least / power;
+    return power * (factor <= 1 ? 1 : factor <= 2 ? 2 : factor <= 5 ? 5 : 10);
+}

@@ -31,3 +31,6 @@ void dots_release(struct dots *dots);
 /* x, y in [0, 1], y upwards; outside is not drawn. `mark` is used without braille. */
 void dots_put(struct dots *dots, double x, double y, enum style style);
 void dots_draw(const struct dots *dots, const struct area *area, wchar_t mark);
+
+/* 1, 2 or 5 times a power of ten: the least that leaves room for a label at each mark. */
+double plot_tick(double least);

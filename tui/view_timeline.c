@@ -265,19 +265,11 @@ static void draw_lane(const struct timeline *timeline, const struct area *area, 
                 format_duration(idle, idle_ns > 0 ? idle_ns : 0));
 }
 
-/* 1, 2 or 5 times a power of ten: the least that leaves room for a label at each mark. */
-static double round_tick(double least)
-{
-    const double power = pow(10, floor(log10(least)));
-    const double factor = least / power;
-    return power * (factor <= 1 ? 1 : factor <= 2 ? 2 : factor <= 5 ? 5 : 10);
-}
-
 /* The first mark is the time of the run, the others what lies between: four digits tell only those apart. */
 static void draw_ruler(const struct timeline *timeline, const struct area *area, int y)
 {
     char text[FORMAT_SIZE];
-    const double tick = round_tick(timeline->span / timeline->width * 14);
+    const double tick = plot_tick(timeline->span / timeline->width * 14);
     for (int i = 0; i * tick <= timeline->span; i++) {
         const int x = scale_to(i * tick / timeline->span, timeline->width);
         area_put(area, y, 5 + x, STYLE_AXIS, 0x2502);
@@ -314,8 +306,18 @@ static void draw_stretch(const struct area *area, int y, int from, int to, enum 
 {
     if (!name || !*name)
         return;
+    const int room = to - from - 1;
+    const char *last = strrchr(name, '.'); /* of "layers.2" what tells it from its neighbours */
+    if (last && last[1] && text_columns(name, false) > room && text_columns(last + 1, false) <= room)
+        name = last + 1;
     area_put(area, y, 5 + from, style, 0x258f);
-    area_text_fit(area, y, 6 + from, to - from - 1, style, name);
+    area_text_fit(area, y, 6 + from, room, style, name);
+}
+
+/* Our own kernels on processors are timed where they are started; an attached program's threads have lanes of their own. */
+static bool has_no_threads(const struct report_cell *cell)
+{
+    return !cell->requested.command[0] && strcmp(cell->requested.device, "cpu") == 0 && cell->requested.threads != 1;
 }
 
 /* Above the kernels what they are part of, as stretches with a name. */
@@ -529,6 +531,9 @@ static void timeline_draw(struct app *app, void *opaque, const struct area *area
     area_put(area, 0, 5 + cursor, STYLE_CURSOR, 0x25bc);
     if (area->height >= FLAME_LEAST)
         area_put(area, y++, 5 + cursor, STYLE_CURSOR, 0x25b2);
+    if (area->height >= FLAME_LEAST && has_no_threads(cell))
+        area_text_fit(area, y++, 0, area->width, STYLE_DIM,
+                      "lanes of threads: unsupported: a kernel is timed whole, by who starts it");
     draw_cursor(timeline, cell, area, y);
     const struct area rest = area_part(area, y + 1, 0, area->height - y - 1, area->width);
     draw_launches(timeline, cell, &rest);

@@ -131,12 +131,12 @@ static void test_contended(void **state)
     struct report_cell *cell = app->report->cells.items[0];
     (void)state;
     app->report->host.cores = 2;
-    app->report->host.load_average = 0.9;
-    cell->machine = (struct machine_load){0.009, 9};
+    app->report->host.load_average = 9; /* of the start: the run's own counts */
+    cell->machine = (struct machine_load){0.009, 0.9};
     view_type(app, "2");
     view_expect_not(app, "steal");
     view_expect_not(app, "  load");
-    app->report->host.load_average = 1.25;
+    cell->machine.load_average = 1.25;
     cell->machine.steal = 0.123;
     view_expect(app, "  steal 12.3 %  load 1.2  ");
     view_expect(app, " cache? "); /* rmsnorm, whose rows fit one */
