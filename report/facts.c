@@ -82,6 +82,12 @@ double steal_of(const struct report_cell *cell)
     return is_known(cell->machine.steal) ? cell->machine.steal : cell->use.steal;
 }
 
+double processors_of_host(const struct facts *facts)
+{
+    const uint32_t cores = facts->report ? facts->report->host.cores : UNKNOWN_U32;
+    return cores && cores != UNKNOWN_U32 ? cores : facts->cores;
+}
+
 const char *largest_layer(const struct facts *facts, kernel_filter *wanted, double *share)
 {
     const struct report_cell *cell = facts->cell;

@@ -67,6 +67,9 @@ const char *note_text(const struct report_cell *cell, const char *key);
 /* Share of the processors' time that the host took: as the worker saw it, else (a command of the user's) as the front did. */
 double steal_of(const struct report_cell *cell);
 
+/* That steptop may use, beside the run; NaN where not known. */
+double processors_of_host(const struct facts *facts);
+
 /* The module over all blocks ("layers.*.ffn") in which the kernels that `wanted` says yes to take most time: its path, or "". Without
  * `wanted` all of them. *share: its part of their time. */
 typedef bool kernel_filter(const struct report_kernel *kernel);

@@ -77,12 +77,6 @@ static bool neighbours(const struct facts *facts, struct finding *finding)
     return true;
 }
 
-static double processors_of_host(const struct facts *facts)
-{
-    const uint32_t cores = facts->report ? facts->report->host.cores : UNKNOWN_U32;
-    return cores && cores != UNKNOWN_U32 ? cores : facts->cores;
-}
-
 static double told(uint64_t number)
 {
     return number && is_known_u64(number) ? (double)number : UNKNOWN_DOUBLE;
@@ -101,6 +95,8 @@ static bool threads(const struct facts *facts, struct finding *finding)
     if (facts->attached && ranks < 2 && is_known(told(program->processors))) /* fewer: `affinity` says that */
         cores = fmin(cores, told(program->processors));
     if (facts->on_card || !is_known(own) || !is_known(cores) || own == cores)
+        return false;
+    if (own > cores && cores < processors_of_host(facts)) /* `affinity`, likewise */
         return false;
     evidence_add(facts, finding, "threads", own, "", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "processors that may be used", cores, "", EVIDENCE_MEASURED);

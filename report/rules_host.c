@@ -58,6 +58,15 @@ static const char *loader_cause(const struct facts *facts, struct finding *findi
     evidence_add(facts, finding, "loader workers", (double)program->loader_workers, "", EVIDENCE_SAMPLED);
     evidence_add(facts, finding, "their time on a processor", busy * 100, "%", EVIDENCE_SAMPLED);
     evidence_add(facts, finding, "their time waiting for a disk", disk * 100, "%", EVIDENCE_SAMPLED);
+    const double processors = processors_of_host(facts);
+    if (busy >= LOADER_BUSY && (double)program->loader_workers >= processors) {
+        finding->remedy =
+            "Less work for a sample, or data made once and kept: more workers have no processor to run on";
+        return sentence(facts, ", whose %llu worker%s all the time on %.0f processor%s",
+                        (unsigned long long)program->loader_workers,
+                        program->loader_workers == 1 ? " computes" : "s compute", processors,
+                        processors > 1 ? "s" : "");
+    }
     if (busy >= LOADER_BUSY)
         return sentence(facts, ", whose %llu worker%s compute%s all the time",
                         (unsigned long long)program->loader_workers, program->loader_workers == 1 ? "" : "s",
@@ -133,8 +142,8 @@ static bool synchronisation(const struct facts *facts, struct finding *finding)
     const double behind = fmax(0, idle_share(facts, IDLE_LAUNCH));
     evidence_add(facts, finding, "idle for launches, which have no queue behind them after each wait", behind * 100,
                  "% of the step", EVIDENCE_MEASURED);
-    finding->sentence = sentence(facts, "The GPU waits %.0f %% of the step after the host waited for it%s%s.",
-                                 share * 100, *finding->layer ? ", most in " : "", finding->layer);
+    finding->sentence = sentence(facts, "The GPU is idle for %.0f %% of the step, because the host waited for it%s%s.",
+                                 share * 100, *finding->layer ? ", most in module " : "", finding->layer);
     finding->gain = fmin(1, share + behind + fmax(0, idle_share(facts, IDLE_QUEUE)));
     finding->view = SHOWN_IN_TIMELINE;
     return true;

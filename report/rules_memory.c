@@ -109,7 +109,8 @@ static bool creep(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "growth", step / 0x1p20, "MiB a step", EVIDENCE_SAMPLED);
     finding->sentence = sentence(
         facts,
-        "Memory grows: %s holds %.0f MiB in the last third of the steps, %.0f in the first, %.3g MiB more a step.",
+        "Memory grows: %s holds %.0f MiB in the last third of the steps, %.0f in the first: %.3g MiB more with each "
+        "step.",
         on_card ? "the card" : "the process", last / 0x1p20, first / 0x1p20, step / 0x1p20);
     finding->view = SHOWN_IN_MEMORY;
     return true;

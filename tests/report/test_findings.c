@@ -153,6 +153,23 @@ static void test_too_many_threads(void **state)
     arena_release(&arena);
 }
 
+/* Threads that a binding makes too many are the binding's matter. */
+static void test_affinity_alone(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct report report;
+    struct findings findings;
+    ills_make("affinity", &report);
+    cell_derive(report.cells.items[0]);
+    findings_make(&findings, &report, report.cells.items[0], &arena);
+    assert_int_equal(findings.count, 1);
+    assert_string_equal(findings.items[0].sentence,
+                        "The program is bound to 1 of 2 processors, which its 2 threads share.");
+    report_free(&report);
+    arena_release(&arena);
+}
+
 /* The idle time of steps that stand still is theirs, and no launches'. */
 static void test_standing_still_is_no_launching(void **state)
 {
@@ -204,7 +221,10 @@ static void test_causes_of_a_loader(void **state)
          "mostly waits itself: a disk, a network, a lock.",
          "num_workers"},
         {{.steps = 20, .wait_ns = 100, .loader_workers = 2, .workers_ns = 1000, .workers_cpu_ns = 1900},
-         "whose 2 workers compute all the time.",
+         "whose 2 workers compute all the time on 2 processors.",
+         "Less work for a sample"},
+        {{.steps = 20, .wait_ns = 100, .loader_workers = 1, .workers_ns = 1000, .workers_cpu_ns = 900},
+         "whose 1 worker computes all the time.",
          "More loader workers"},
         {{.steps = 20,
           .wait_ns = 100,
@@ -511,6 +531,7 @@ int main(void)
         cmocka_unit_test(test_shape),
         cmocka_unit_test(test_batch_of_a_card),
         cmocka_unit_test(test_too_many_threads),
+        cmocka_unit_test(test_affinity_alone),
         cmocka_unit_test(test_standing_still_is_no_launching),
         cmocka_unit_test(test_waiting_for_a_rank_is_no_launching),
         cmocka_unit_test(test_causes_of_a_loader),
