@@ -1,4 +1,5 @@
 #include "attach/book.h"
+#include "attach/book_internal.h"
 #include "attach/classes.h"
 #include "attach/link.h"
 #include "base/hash.h"
@@ -156,4 +157,49 @@ void book_kept(int32_t scope, uint64_t bytes)
 int32_t book_place_of_class(int32_t context, enum kernel_class kernel_class)
 {
     return book_place(context, CLASS_ROW + (uint32_t)kernel_class);
+}
+
+static int32_t find(int32_t context, uint32_t name)
+{
+    for (uint32_t i = (uint32_t)context * 0x9e3779b1u + name * 0x85ebca6bu;; i++) {
+        const int32_t cell = book.place_cells[(i ^ i >> 15) % (2 * BOOK_PLACES)];
+        if (!cell)
+            return BOOK_NONE;
+        if (book.places[cell - 1].context == context && book.places[cell - 1].name == name)
+            return cell - 1;
+    }
+}
+
+/* What hands a convolution on, and was longer by itself at most while it was new. */
+static bool hands_on(const char *op)
+{
+    static const char *const names[] = {"aten::conv1d",      "aten::conv2d",       "aten::conv3d",
+                                        "aten::convolution", "aten::_convolution", "aten::convolution_backward"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(op, names[i]) == 0)
+            return true;
+    return false;
+}
+
+int32_t book_find(int32_t context, uint32_t name)
+{
+    pthread_mutex_lock(&book.lock);
+    int32_t found = find(context, name);
+    const bool handed_on = name < BOOK_NAMES && hands_on(book.names[name].text);
+    for (int32_t i = 0; handed_on && i < book.place_count; i++) {
+        const struct place_row *row = &book.places[i];
+        const char *op = row->context == context && row->name < BOOK_NAMES ? book.names[row->name].text : "";
+        if (strstr(op, "conv") && book.names[row->name].kernel_class == CLASS_MATMUL && !hands_on(op))
+            found = i;
+    }
+    pthread_mutex_unlock(&book.lock);
+    return found;
+}
+
+int32_t book_find_class(int32_t context, enum kernel_class kernel_class)
+{
+    pthread_mutex_lock(&book.lock);
+    const int32_t found = find(context, CLASS_ROW + (uint32_t)kernel_class);
+    pthread_mutex_unlock(&book.lock);
+    return found;
 }

@@ -1,6 +1,7 @@
 /* What was said to the front: scopes, places and names, each once. Ids count in the order of saying. */
 #pragma once
 #include "kernels/plan.h"
+#include <stdbool.h>
 #include <stdint.h>
 
 /* A context is where a thread is: a scope and a phase in one number. */
@@ -24,3 +25,8 @@ int32_t book_place(int32_t context, uint32_t name);
 int32_t book_place_of_class(int32_t context, enum kernel_class kernel_class);
 /* What a scope by itself keeps for its backward pass: said as a place in which nothing runs. Once a scope. */
 void book_kept(int32_t scope, uint64_t bytes);
+/* What one step does of an op in a context, by its shapes. Summed over calls until book_work_tell, which says it of the places where such
+ * ops have run: those of the op itself (`by_op`), or of its class. */
+void book_work(int32_t context, uint32_t name, double flops, double bytes);
+/* The sums of all that was told of; how much of it found no place in *lost. */
+double book_work_tell(bool by_op, double *lost);

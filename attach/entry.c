@@ -23,7 +23,9 @@ static struct {
     void *(*from_long)(long);
     void (*take)(void *); /* Py_IncRef */
     void *none, *yes;
-    _Atomic bool memory; /* what modules keep for their backward pass is to be read, in one step */
+    _Atomic uint32_t look_step;
+    _Atomic bool looking; /* at what ops do, in the same step */
+    _Atomic bool memory;  /* what modules keep for their backward pass is to be read, in one step */
     struct where *_Atomic reading;
 } python;
 
@@ -44,6 +46,9 @@ EXPORT void steptop_attach_close(void);
 EXPORT int steptop_attach_python(void *none, void *yes);
 EXPORT void steptop_attach_read_memory(void);
 EXPORT void steptop_attach_kept(int32_t scope, int64_t bytes);
+EXPORT int32_t steptop_attach_name(const char *name);
+EXPORT void steptop_attach_work(int32_t name, double flops, double bytes);
+EXPORT double steptop_attach_worked(double *lost);
 EXPORT void *steptop_attach_here(void *self, void *unused);
 EXPORT void *steptop_attach_enter(void *self, void *scope);
 EXPORT void *steptop_attach_leave(void *self, void *unused);
@@ -198,7 +203,7 @@ void *steptop_attach_enter(void *self, void *scope)
     return none();
 }
 
-/* True: this call of the outermost module is the one in which memory is read. */
+/* True: this call of the outermost module is to be looked at: the first of its step for memory, all of them for what ops do. */
 void *steptop_attach_enter_root(void *self, void *scope)
 {
     (void)self;
@@ -207,12 +212,15 @@ void *steptop_attach_enter_root(void *self, void *scope)
     enter(scope, true);
     if (outermost)
         watch_root((int32_t)python.as_long(scope));
-    if (!outermost || !atomic_load_explicit(&python.memory, memory_order_relaxed) || steps_rule() != STEPS_OPTIMIZER ||
-        !steps_is_warmup())
+    if (!outermost || steps_rule() != STEPS_OPTIMIZER || !steps_is_warmup())
         return none();
-    atomic_store(&python.memory, false);
-    atomic_store(&python.reading, where);
-    return yes();
+    if (atomic_exchange(&python.memory, false)) {
+        atomic_store(&python.reading, where);
+        atomic_store(&python.look_step, steps_now());
+        atomic_store(&python.looking, true);
+        return yes();
+    }
+    return atomic_load_explicit(&python.looking, memory_order_relaxed) ? yes() : none();
 }
 
 void *steptop_attach_leave(void *self, void *unused)
@@ -241,6 +249,25 @@ void steptop_attach_kept(int32_t scope, int64_t bytes)
         book_kept(scope, (uint64_t)bytes);
 }
 
+int32_t steptop_attach_name(const char *name)
+{
+    return (int32_t)book_name(name);
+}
+
+/* What an op that the calling thread runs just now does, by its shapes. */
+void steptop_attach_work(int32_t name, double flops, double bytes)
+{
+    if (link_is_open() && name >= 0)
+        book_work(where_context(), (uint32_t)name, flops, bytes);
+}
+
+/* The step in which that was looked at is over. */
+double steptop_attach_worked(double *lost)
+{
+    atomic_store(&python.looking, false);
+    return book_work_tell(where_records_ops(), lost);
+}
+
 /* The scope of the module that the calling thread is in, or −1. */
 void *steptop_attach_here(void *self, void *unused)
 {
@@ -257,6 +284,7 @@ void *steptop_attach_optimizer_begin(void *self, void *unused)
     return none();
 }
 
+/* True: the step in which was looked at is over. */
 void *steptop_attach_optimizer_end(void *self, void *optimizer)
 {
     (void)self;
@@ -265,5 +293,7 @@ void *steptop_attach_optimizer_end(void *self, void *optimizer)
         where_phase_end(where);
     if (where)
         steps_optimizer(optimizer);
-    return none();
+    return atomic_load_explicit(&python.looking, memory_order_relaxed) && steps_now() != atomic_load(&python.look_step)
+               ? yes()
+               : none();
 }

@@ -131,6 +131,11 @@ void where_record(bool ops, bool layers)
     atomic_store(&shared.host, ops || layers);
 }
 
+bool where_records_ops(void)
+{
+    return atomic_load_explicit(&shared.ops, memory_order_relaxed);
+}
+
 void where_ranges_only(void)
 {
     atomic_store(&shared.ranges, true);

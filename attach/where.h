@@ -38,6 +38,7 @@ bool where_runs_modules(const struct where *where); /* has this thread called on
 /* Ops are recorded (a program on the CPU), or pass by (their kernels on the card are records); `layers`: instead of ops, each piece of
  * time in one context. */
 void where_record(bool ops, bool layers);
+bool where_records_ops(void);
 
 /* Ranges of the program's own (NVTX, ITT) where nobody says modules: a tree of scopes by their names. */
 void where_range_push(const char *name);

@@ -388,6 +388,11 @@ bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, 
         run->use = machine_believed(use);
         return true;
     }
+    case MESSAGE_WORK: {
+        struct message_work work;
+        memcpy(&work, payload, sizeof work);
+        return places_work(&rank->rank.places, work.place, work.flops, work.bytes, error);
+    }
     case MESSAGE_PROGRAM:
         take_program(&rank->rank.program, payload);
         return true;

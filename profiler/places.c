@@ -81,6 +81,16 @@ bool places_add(struct places *places, const struct place *place, struct error *
     return true;
 }
 
+bool places_work(struct places *places, int32_t id, double flops, double bytes, struct error *error)
+{
+    if (id < 0 || (size_t)id >= places->list.count || places->whole)
+        return error_set(error, ERROR_INTERNAL, "work of place %d, which is none", id);
+    places->list.items[id].flops = believed_work(flops);
+    places->list.items[id].bytes = believed_work(bytes);
+    places->works++;
+    return true;
+}
+
 const struct place *places_at(const struct places *places, int32_t id)
 {
     return id >= 0 && (size_t)id < places->list.count ? &places->list.items[id] : &nowhere;

@@ -34,6 +34,7 @@ struct places {
     struct arena arena; /* of the strings */
     VEC(struct place) list;
     VEC(struct place_scope) scopes;
+    uint32_t works;   /* so many times the work of a place became known after it was said */
     bool collectives; /* one of them at least is of CLASS_COLLECTIVE */
     bool whole; /* the producer said that no more will come: an id beyond the end is a lie and not merely early */
 };
@@ -44,6 +45,9 @@ void places_release(struct places *places);
  * a number is not one, or there are too many; the error says which. */
 bool places_add_scope(struct places *places, int32_t parent, const char *name, uint64_t parameter_bytes, struct error *error);
 bool places_add(struct places *places, const struct place *place, struct error *error);
+
+/* What one step does of a place, which became known after it was said. False: there is no such place, or it is a plan's. */
+bool places_work(struct places *places, int32_t id, double flops, double bytes, struct error *error);
 
 /* The place of an id, never NULL: of one that is unknown, or was not said yet, that of nothing (no scope, PHASE_NONE, CLASS_OTHER). */
 const struct place *places_at(const struct places *places, int32_t id);

@@ -39,6 +39,7 @@ static const struct {
     [MESSAGE_MACHINE] = {"machine", sizeof(struct machine_load), sizeof(struct machine_load)},
     [MESSAGE_SCOPE] = {"scope", sizeof(struct message_scope) + 1, sizeof(struct message_scope) + PLACE_TEXT_MAX},
     [MESSAGE_PLACE] = {"place", sizeof(struct message_place) + 1, sizeof(struct message_place) + 2 * PLACE_TEXT_MAX},
+    [MESSAGE_WORK] = {"work", sizeof(struct message_work), sizeof(struct message_work)},
     [MESSAGE_COUNTERS] = {"counters", offsetof(struct message_counters, own), sizeof(struct message_counters)},
 };
 

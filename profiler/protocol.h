@@ -43,6 +43,7 @@ enum message_type {
     MESSAGE_PROGRAM,   /* struct program_facts */
     MESSAGE_MACHINE,   /* struct machine_load */
     MESSAGE_USE,       /* recordings alone: struct machine_use, before MESSAGE_RESULT */
+    MESSAGE_WORK,      /* struct message_work: what became known of a place that was said before */
     MESSAGE_TYPE_COUNT
 };
 
@@ -82,6 +83,11 @@ struct message_prepared {
 };
 struct message_memory {
     uint64_t resident_base, resident_peak;
+};
+struct message_work {
+    int32_t place;
+    uint32_t unused;     /* 0 */
+    double flops, bytes; /* of the place in one step; NaN: not known */
 };
 struct message_ceilings {
     double flops_per_s, bytes_per_s;

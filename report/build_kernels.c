@@ -31,7 +31,7 @@ struct group {
     struct report_counters counters;
     uint32_t recent[ENTRY_RECENT];
     words bins, warmup_bins;
-    uint64_t warmups; /* that warmup_bins are of */
+    uint64_t warmups;                 /* that warmup_bins are of */
     VEC(struct report_entry) entries; /* of each scope */
 };
 
@@ -40,6 +40,7 @@ struct build_rows {
     size_t known_places;     /* then */
     bool early;              /* a place had records before it was said: the grouping will be another one */
     VEC(uint32_t) carriers;  /* place × pass: the entry that the place's work is booked on, + 1 */
+    VEC(uint64_t) place_ns;  /* place × pass: time of all its kernels; of a program that is attached to */
     bool warmup_rows[PASS_COUNT];
     VEC(struct seen) seen;    /* by index of the aggregate's entry */
     VEC(struct group) groups; /* in order of their first launch */
@@ -60,7 +61,7 @@ static void groups_release(struct build_rows *rows)
         vec_release(&rows->groups.items[g].warmup_bins);
         vec_release(&rows->groups.items[g].entries);
     }
-    rows->groups.count = rows->seen.count = rows->order.count = rows->carriers.count = 0;
+    rows->groups.count = rows->seen.count = rows->order.count = rows->carriers.count = rows->place_ns.count = 0;
     rows->early = false;
     free(rows->slots);
     rows->slots = NULL;
@@ -76,6 +77,7 @@ void build_rows_free(struct build_rows *rows)
     histogram_release(&rows->merged);
     histogram_release(&rows->warmup);
     vec_release(&rows->seen);
+    vec_release(&rows->place_ns);
     vec_release(&rows->carriers);
     vec_release(&rows->groups);
     vec_release(&rows->order);
@@ -202,10 +204,25 @@ static void find_carrier(struct build_rows *rows, const struct entry *entries, u
 }
 
 /* Groups the entries that are new, and finds the groups that were launched since the last time. */
+static void count_places(struct build_rows *rows, const struct entry *entries, size_t count)
+{
+    if (rows->rank->places.whole || !rows->rank->places.works)
+        return;
+    rows->place_ns.count = 0;
+    for (size_t i = 0; i < rows->rank->places.list.count * PASS_COUNT; i++)
+        vec_push(&rows->place_ns, 0);
+    for (size_t e = 0; e < count; e++) {
+        const size_t at = (size_t)entries[e].place * PASS_COUNT + entries[e].pass;
+        if (entries[e].place >= 0 && entries[e].kind == RECORD_KERNEL && at < rows->place_ns.count)
+            rows->place_ns.items[at] += entries[e].time.total;
+    }
+}
+
 static void find_changes(struct build_rows *rows, const struct report_cell *cell, const struct rank *rank)
 {
     size_t count;
     const struct entry *entries = aggregate_entries(rank->aggregate, &count);
+    count_places(rows, entries, count);
     for (size_t e = 0; e < count; e++) {
         const struct entry *entry = &entries[e];
         if (e == rows->seen.count) {
@@ -256,15 +273,31 @@ static const struct histogram *histogram_of(const struct build_rows *rows, const
 struct work {
     double flops, bytes;
 };
+
+/* Of a program that is attached to a place is all of a class in a layer, which may be several kernels: its work is theirs by their time. */
+static struct work shared_work(struct build_rows *rows, const struct report_cell *cell, const struct entry *entry)
+{
+    const struct place *place = places_at(&rows->rank->places, entry->place);
+    const size_t at = (size_t)entry->place * PASS_COUNT + entry->pass;
+    const double steps = (double)cell->passes[entry->pass].profiled_steps;
+    const double all = at < rows->place_ns.count ? (double)rows->place_ns.items[at] : 0;
+    if (entry->kind != RECORD_KERNEL || !(steps > 0) || !(all > 0) || rows->warmup_rows[entry->pass])
+        return (struct work){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE};
+    const double share = steps * (double)entry->time.total / all;
+    return (struct work){place->flops * share, place->bytes * share};
+}
+
 static struct work modelled(struct build_rows *rows, const struct report_cell *cell, const struct entry *entries,
                             uint32_t e, uint64_t calls)
 {
     const struct entry *entry = &entries[e];
     const struct place *place = places_at(&rows->rank->places, entry->place);
+    if (entry->place >= 0 && !rows->rank->places.whole)
+        return shared_work(rows, cell, entry);
     if (entry->place < 0 || *carrier_of(rows, entry) != e + 1)
         return (struct work){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE};
     const double steps = (double)cell->passes[entry->pass].profiled_steps;
-    const double often = rows->rank->places.whole && steps > 0 ? fmax(1, round((double)calls / steps)) : 1;
+    const double often = steps > 0 ? fmax(1, round((double)calls / steps)) : 1;
     return (struct work){place->flops * (double)calls / often, place->bytes * (double)calls / often};
 }
 

@@ -166,19 +166,31 @@ static void build_step_flops(struct report_cell *cell, const struct plan *plan)
     }
 }
 
+/* Of a program that is attached to: what is known of its places, all in a step of its one kind. */
+static void build_places_flops(struct report_cell *cell, const struct places *places)
+{
+    double sum = 0;
+    for (size_t i = 0; i < places->list.count; i++)
+        sum += is_known(places->list.items[i].flops) ? places->list.items[i].flops : 0;
+    if (sum > 0)
+        cell->flops[PASS_TRAIN_STEP] = sum;
+}
+
 void cell_build_plan(struct report_cell *cell, const struct run *run)
 {
     const struct rank *rank = run_lead(run);
     const uint64_t digest = run->plan.known ? run->plan.digest : 0;
     if (digest != cell->plan_digest || !cell->layers || cell->layer_count != rank->places.scopes.count ||
-        cell->place_count != rank->places.list.count) {
+        cell->place_count != rank->places.list.count + rank->places.works) {
         struct plan *plan = run->plan.known ? plan_again(run, &cell->fired) : NULL;
         arena_release(&cell->fixed);
         clear_memory(&cell->memory);
         cell->plan_digest = digest;
-        cell->place_count = rank->places.list.count;
+        cell->place_count = rank->places.list.count + rank->places.works;
         build_layers(cell, &rank->places);
         build_step_flops(cell, plan);
+        if (!plan && run->command)
+            build_places_flops(cell, &rank->places);
         if (plan)
             build_memory(cell, plan);
         plan_free(plan);

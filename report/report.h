@@ -168,7 +168,7 @@ struct report_cell {
     struct arena arena;         /* of this cell's other data; made anew by report_update */
     struct arena fixed;         /* of what follows from the plan alone: layers, memory; kept while plan_digest stays */
     uint64_t plan_digest;
-    size_t place_count;         /* that fixed was made from */
+    size_t place_count;         /* places, and words of what they do, that fixed was made from */
     uint64_t version;           /* of the run it was made from */
     bool from_file;             /* read, not measured by this process */
     struct report_absent { uint64_t requested, model, effective, device; } absent; /* a bit a key that the file did not give */

@@ -139,6 +139,16 @@ def compiled(torch):
     return bool(utils and utils.counters.get("frames"))
 
 
+def load(name):
+    # A file beside this one, which the program's imports do not see.
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    spec = spec_from_file_location("_" + name, os.path.join(os.path.dirname(os.path.abspath(__file__)), name + ".py"))
+    module = module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 class Hook:
     def __init__(self, torch, library):
         self.torch = torch
@@ -153,6 +163,7 @@ class Hook:
         self.threads = None
         self.memory_at = 0.0
         self.memory = None
+        self.work, self.look_began = None, False
 
     # ---- scopes ----
 
@@ -287,15 +298,12 @@ class Hook:
                     scope = first(self)
                     if scope is None:
                         return inner(self, *arguments, **keywords)
-                output = None
                 if enter(scope):
-                    hook.read_memory(self)
+                    return hook.looked_at(inner, leave, self, arguments, keywords)
                 try:
-                    output = inner(self, *arguments, **keywords)
-                    return output
+                    return inner(self, *arguments, **keywords)
                 finally:
-                    if leave():
-                        hook.memory_was_read(output)
+                    leave()
 
             _call_impl.__qualname__ = inner.__qualname__
             modules.Module._call_impl = _call_impl
@@ -337,11 +345,46 @@ class Hook:
         except TypeError:  # before 2.0 a forward that raises is not told
             modules.register_module_forward_hook(after)
 
-    def read_memory(self, module):
+    # ---- the one step in which is looked at what modules keep and ops do ----
+
+    def looked_at(self, inner, leave, module, arguments, keywords):
+        output = None
+        look = self.begin_look(module)
+        try:
+            if look is None:
+                output = inner(module, *arguments, **keywords)
+            else:
+                output = look.run(inner, (module, *arguments), keywords)
+            return output
+        finally:
+            if leave():
+                self.memory_was_read(output)
+
+    def begin_look(self, module):
+        if self.look_began:
+            return self.work  # a further forward pass of the step
+        self.look_began = True
         try:
             self.memory.begin(module)
         except Exception:
             self.memory.hooks = None
+        try:
+            torch = self.torch
+            others = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)()
+            if compiled(torch) or others or (torch.cuda.is_initialized() and torch.cuda.is_current_stream_capturing()):
+                return None
+            self.work = load("steptop_work").Look(torch, self.library)
+        except Exception:
+            self.work = None
+        return self.work
+
+    def end_look(self):
+        work, self.work = self.work, None
+        try:
+            if work is not None:
+                work.end()
+        except Exception:
+            pass
 
     def memory_was_read(self, output):
         try:
@@ -363,7 +406,8 @@ class Hook:
         def after(which, arguments, keywords):
             if hook.opened:
                 hook.look()
-                end(which)
+                if end(which):
+                    hook.end_look()
 
         if hasattr(optimizer, "register_optimizer_step_pre_hook"):
             optimizer.register_optimizer_step_pre_hook(before)

@@ -1,6 +1,6 @@
 /* A CUDA program of somebody else's without a GPU: its "driver" loads what CUDA_INJECTION64_PATH names, its CUPTI is FAKE_CUPTI. Two threads
  * launch, each in ranges of its own, and a graph that one of them captured is launched in every step. A step takes 2 ms, and half as much
- * again while anything is traced. attach_cuda STEPS [fatal|graph|nested]; graph: nothing but
+ * again while anything is traced. attach_cuda STEPS [fatal|graph|nested|work]; graph: nothing but
  * one graph, again and again; nested: all launches by the runtime, and many. */
 #include "tests/cuda/fake_cupti.h"
 #include <dlfcn.h>
@@ -61,6 +61,24 @@ static void rest(long ns)
     nanosleep(&(struct timespec){.tv_nsec = ns}, NULL);
 }
 
+/* As the hook for Python does: two products of a step in the range under way, and one where nothing runs. */
+static void tell_work(void)
+{
+    void *library = load("CUDA_INJECTION64_PATH", 0);
+    int32_t (*const name)(const char *) = (int32_t(*)(const char *))dlsym(library, "steptop_attach_name");
+    void (*const work)(int32_t, double, double) =
+        (void (*)(int32_t, double, double))dlsym(library, "steptop_attach_work");
+    double (*const worked)(double *) = (double (*)(double *))dlsym(library, "steptop_attach_worked"), lost;
+    rest(200000000); /* what ran so far has been told of */
+    work(name("aten::mm"), 3e6, 2e5);
+    work(name("aten::addmm"), 1e6, 1e5);
+    push_a("elsewhere");
+    work(name("aten::mm"), 5e5, 1e5);
+    pop();
+    if (worked(&lost) != 4.5e6 || lost != 5e5)
+        fprintf(stderr, "attach_cuda: %g lost\n", lost);
+}
+
 static void *copies(void *unused)
 {
     push_a("loader");
@@ -109,6 +127,8 @@ int main(int argc, char **argv)
         const bool nested = argc > 2 && strcmp(argv[2], "nested") == 0;
         for (int i = 0; i < (nested ? 200 : 10); i++)
             device->launch("gemm_kernel", FAKE_GOOD, nested || i % 2);
+        if (argc > 2 && strcmp(argv[2], "work") == 0 && step == 8)
+            tell_work();
         pop();
         device->graph_launch(&graph);
         rest(device->state().enabled_kinds ? 3000000 : 2000000);

@@ -1,7 +1,10 @@
 /* CUDA's way into a program, against a driver that injects and a CUPTI without a GPU: kernels of two threads and of a graph find their
  * ranges, recording pauses so that it stays within its share, and a CUPTI that is taken or gives up costs the kernels alone. */
 #include "base/clock.h"
+#include "base/unknown.h"
 #include "profiler/attach.h"
+#include "report/report.h"
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -123,6 +126,35 @@ static void a_cupti_that_gives_up_is_left_alone(void **state)
     session_free(session);
 }
 
+/* What a step does by the shapes of its ops is that of the kernels of their class in their layer, by their time. */
+static void work_that_becomes_known_is_that_of_the_layers_kernels(void **state)
+{
+    (void)state;
+    struct session *session = run(CUPTI_13, "120", "work");
+    struct report report;
+    report_init(&report);
+    report_update(&report, session);
+    for (size_t i = 0; i < session_log_count(session); i++)
+        assert_null(strstr(session_log(session, i)->text, "lost"));
+    const struct report_cell *cell = report.cells.items[0];
+    const struct report_pass *pass = &cell->passes[PASS_TRAIN_STEP];
+    assert_true(fabs(cell->flops[PASS_TRAIN_STEP] - 4e6) <= 1);
+    assert_true(pass->profiled_steps > 4);
+    double flops = 0, bytes = 0;
+    for (size_t i = 0; i < cell->kernel_count; i++) {
+        const struct report_kernel *kernel = &cell->kernels[i];
+        const bool product = strcmp(kernel->name, "gemm_kernel") == 0 && is_known(kernel->flops);
+        flops += product ? kernel->flops : 0;
+        bytes += product ? kernel->bytes : 0;
+        if (!product)
+            assert_true(!is_known(kernel->flops)); /* of none, and not of nothing */
+    }
+    assert_true(fabs(flops - 4e6 * (double)pass->profiled_steps) <= 1e3);
+    assert_true(fabs(bytes - 3e5 * (double)pass->profiled_steps) <= 1e3);
+    report_free(&report);
+    session_free(session);
+}
+
 static void launches_of_one_graph_are_steps(void **state)
 {
     (void)state;
@@ -161,6 +193,7 @@ int main(void)
         {"kernels find their ranges by CUPTI 12", kernels_find_their_ranges, NULL, NULL, twelve},
         cmocka_unit_test(a_cupti_that_is_taken_costs_the_kernels_alone),
         cmocka_unit_test(a_cupti_that_gives_up_is_left_alone),
+        cmocka_unit_test(work_that_becomes_known_is_that_of_the_layers_kernels),
         cmocka_unit_test(launches_of_one_graph_are_steps),
         cmocka_unit_test(activities_numbered_by_the_runtime_are_found),
     };

@@ -1,0 +1,151 @@
+# What the ops of one step do, by their shapes: FLOPs of products, convolutions and attention, and the bytes of their tensors, each once. A
+# product of m×k and k×n is 2mkn; attention's causal half counts alone. Loaded by the hook in the step that is looked at; hands every op on
+# as it is.
+import ctypes
+import math
+
+from torch.utils._python_dispatch import TorchDispatchMode
+
+
+def numel(shape):
+    return math.prod(shape)
+
+
+def mm(a, b):
+    return 2 * numel(a.shape) * b.shape[-1]
+
+
+def convolution(arguments, output):
+    source, weight, transposed = arguments[0], arguments[1], arguments[6]
+    # Each element of the larger side meets the kernel once for each channel of its group.
+    return 2 * numel(source.shape if transposed else output.shape) * numel(weight.shape[1:])
+
+
+def convolution_backward(arguments, output):
+    gradient, source, weight, transposed, mask = arguments[0], arguments[1], arguments[2], arguments[7], arguments[10]
+    return 2 * numel(source.shape if transposed else gradient.shape) * numel(weight.shape[1:]) * (bool(mask[0]) + bool(mask[1]))
+
+
+def attention(query, key, value, causal):
+    rows, columns = query.shape[-2], key.shape[-2]
+    seen = min(rows, columns)
+    pairs = rows * columns if not causal else seen * (seen + 1) // 2 + (rows - seen) * columns
+    return 2 * numel(query.shape[:-2]) * pairs * (query.shape[-1] + value.shape[-1])
+
+
+def causal(names, arguments, keywords):
+    at = names.index("is_causal")
+    return bool(keywords.get("is_causal", arguments[at] if at < len(arguments) else False))
+
+
+PRODUCTS = {
+    "aten::mm": lambda a, out: mm(a[0], a[1]),
+    "aten::bmm": lambda a, out: mm(a[0], a[1]),
+    "aten::addmm": lambda a, out: mm(a[1], a[2]),
+    "aten::addmm_": lambda a, out: mm(a[1], a[2]),
+    "aten::baddbmm": lambda a, out: mm(a[1], a[2]),
+    "aten::_addmm_activation": lambda a, out: mm(a[1], a[2]),
+    "aten::_scaled_mm": lambda a, out: mm(a[0], a[1]),
+    "aten::linear": lambda a, out: 2 * numel(a[0].shape) * a[1].shape[0],
+    "aten::mv": lambda a, out: 2 * numel(a[0].shape),
+    "aten::dot": lambda a, out: 2 * numel(a[0].shape),
+    "aten::convolution": convolution,
+    "aten::convolution_backward": convolution_backward,
+}
+ATTENTION = "aten::_scaled_dot_product_"
+
+
+def flops_of(name, schema, arguments, keywords, output):
+    rule = PRODUCTS.get(name)
+    if rule:
+        return rule(arguments, output)
+    if not name.startswith(ATTENTION) or name.endswith("_math"):
+        return None
+    names = [argument.name for argument in schema.arguments]
+    if "query" not in names or "is_causal" not in names:
+        return None
+    first = names.index("query")
+    once = attention(*arguments[first : first + 3], causal(names, arguments, keywords))
+    return once * 5 // 2 if "_backward" in name else once  # five products where forward has two: one of them again
+
+
+class Work(TorchDispatchMode):
+    def __init__(self, torch, library):
+        super().__init__()
+        self.tensor = torch.Tensor
+        self.say = library.held.steptop_attach_work
+        self.say.argtypes = [ctypes.c_int32, ctypes.c_double, ctypes.c_double]
+        self.library = library
+        self.names = {}
+        self.ops = 0
+        self.active = False
+
+    def bytes_of(self, values, seen):
+        total = 0
+        for value in values:
+            if isinstance(value, self.tensor):
+                if id(value) not in seen:
+                    seen.add(id(value))
+                    # A tensor that was expanded is read where it is.
+                    total += min(numel(value.shape) * value.element_size(), value.untyped_storage().nbytes())
+            elif isinstance(value, (tuple, list)):
+                total += self.bytes_of(value, seen)
+        return total
+
+    def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        keywords = keywords or {}
+        output = function(*arguments, **keywords)
+        try:
+            schema = function._schema
+            name = schema.name
+            flops = flops_of(name, schema, arguments, keywords, output)
+            if flops is not None:
+                self.ops += 1
+                if name not in self.names:
+                    self.names[name] = self.library.plain.steptop_attach_name(name.encode())
+                self.say(self.names[name], flops, self.bytes_of((arguments, output), set()))
+        except Exception:
+            pass
+        return output
+
+
+class Look:
+    # Around each forward pass of the outermost module in a step, and each backward pass.
+    def __init__(self, torch, library):
+        self.torch, self.library = torch, library
+        self.mode = Work(torch, library)
+        self.inner = inner = torch.autograd.backward
+        look = self
+
+        def backward(*arguments, **keywords):
+            return look.run(inner, arguments, keywords)
+
+        self.ours = torch.autograd.backward = backward
+
+    def run(self, function, arguments, keywords):
+        mode = self.mode
+        if mode.active:  # a backward pass in a backward pass: it is seen already
+            return function(*arguments, **keywords)
+        mode.active = True
+        try:
+            mode.__enter__()
+        except Exception:
+            return function(*arguments, **keywords)  # and `active` stays: it is not tried again
+        try:
+            return function(*arguments, **keywords)
+        finally:
+            mode.__exit__(None, None, None)
+            mode.active = False
+
+    def end(self):
+        if self.torch.autograd.backward is self.ours:
+            self.torch.autograd.backward = self.inner
+        lost = ctypes.c_double()
+        worked = self.library.held.steptop_attach_worked
+        worked.restype = ctypes.c_double
+        total = worked(ctypes.byref(lost))
+        if total > 0:
+            text = "%.4g GFLOP in a step, by the shapes of products, convolutions and attention in one step of warm-up" % (total * 1e-9)
+            if lost.value > 0.001 * total:
+                text += "; %.1f %% of it found no kernel of its layer" % (100 * lost.value / total)
+            self.library.note("flops", text)
