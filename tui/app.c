@@ -143,6 +143,23 @@ const char *cell_mode(const struct report_cell *cell)
     return (settled ? cell->effective_compile : cell->requested.compile) ? "compile" : "eager";
 }
 
+const char *cell_ranks(const struct report_cell *cell, char *text, size_t size)
+{
+    const struct cell *c = &cell->requested;
+    const bool alone = c->collective != COLLECTIVE_NONE, buckets = alone || parallel_has_buckets(c->parallel);
+    int used = 0;
+    text[0] = 0;
+    if (c->command[0] || c->ranks < 2)
+        return text;
+    used = snprintf(text, size, "%d × %s", (int)c->ranks,
+                    alone ? collective_name(c->collective) : parallel_name(c->parallel));
+    if (buckets && used > 0 && (size_t)used < size)
+        used += snprintf(text + used, size - (size_t)used, " %d MB", (int)c->bucket_mb);
+    if (c->gradient_dtype == GRADIENTS_BF16 && used > 0 && (size_t)used < size)
+        snprintf(text + used, size - (size_t)used, " bf16");
+    return text;
+}
+
 int app_pass(const struct app *app, const struct report_cell *cell)
 {
     if (!cell)

@@ -127,6 +127,8 @@ int app_pass(const struct app *app, const struct report_cell *cell); /* NO_PASS 
 
 /* "eager" or "compile": what ran once that is settled, before it what was asked for. */
 const char *cell_mode(const struct report_cell *cell);
+/* "2 × bucket 25 MB", "4 × all_reduce 100 MB bf16": what tells runs of several ranks apart; empty for one. Returns `text`. */
+const char *cell_ranks(const struct report_cell *cell, char *text, size_t size);
 /* The phase that is shown alone, or −1: all. */
 int app_phase(const struct app *app);
 void app_next_phase(struct app *app);

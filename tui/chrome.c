@@ -18,9 +18,11 @@ static void describe(const struct report_cell *cell, char *text, size_t size)
         snprintf(text, size, "%s%s%s", c->device, c->device[0] ? "  " : "", name);
         return;
     }
-    snprintf(text, size, "%s  %s%s%s  b%lld·c%lld  %s  %s", c->device, c->model.preset[0] ? c->model.preset : "",
+    char ranks[64];
+    cell_ranks(cell, ranks, sizeof ranks);
+    snprintf(text, size, "%s  %s%s%s  b%lld·c%lld  %s  %s%s%s", c->device, c->model.preset[0] ? c->model.preset : "",
              c->model.preset[0] ? "/" : "", c->model.name, (long long)c->batch_size, (long long)c->context_length,
-             precision_name(cell->effective_dtype), cell_mode(cell));
+             precision_name(cell->effective_dtype), cell_mode(cell), ranks[0] ? "  " : "", ranks);
 }
 
 /* Before the first kernel it is the time that one wonders about. */

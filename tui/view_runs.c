@@ -14,6 +14,7 @@ enum column {
     SHAPE,
     DTYPE,
     MODE,
+    RANKS,
     STATUS,
     FWD,
     BWD,
@@ -204,6 +205,11 @@ static void mode_text(const void *context, size_t index, struct cell_text *out)
         cell_string(out, cell_mode(row_at(context, index)->cell));
 }
 
+static void ranks_text(const void *context, size_t index, struct cell_text *out)
+{
+    cell_ranks(row_at(context, index)->cell, out->text, sizeof out->text);
+}
+
 static void status_text(const void *context, size_t index, struct cell_text *out)
 {
     const enum status status = row_at(context, index)->cell->status;
@@ -274,6 +280,8 @@ static const struct table_column columns[COLUMNS_COUNT] = {
     [DTYPE] = {"dtype", "dtype", "precision that ran", 5, 8, COLUMN_LEFT, NULL, NULL, dtype_text},
     [MODE] = {"mode", "mode", "what ran: eager (one kernel an op) or compile (fused, tuned)", 7, 3, COLUMN_LEFT, NULL,
               NULL, mode_text},
+    [RANKS] = {"ranks", "ranks", "processes that train one model, and how they bring gradients together", 17, 3,
+               COLUMN_LEFT | COLUMN_AUTOMATIC | COLUMN_HIDDEN, NULL, NULL, ranks_text},
     [STATUS] = {"status", "status", "running, or how it ended; the first line has the reason", 11, 6, COLUMN_LEFT, NULL,
                 NULL, status_text},
     [FWD] = {"fwd", "fwd ±MAD", "forward: median of the timed steps ± median absolute deviation in %", 15, 9, 0,
@@ -362,8 +370,11 @@ static void make_rows(struct app *app, struct runs *runs)
         vec_push(&runs->rows, row);
         vec_push(&runs->ids, (uint64_t)cell->run_id + 1);
     }
-    /* Columns that are there when there is something to compare with, or more than one file. */
-    runs->table.shown &= ~(1u << RATIO | 1u << SOURCE);
+    /* Columns that are there when there is something to compare with, more than one file, or several ranks. */
+    runs->table.shown &= ~(1u << RATIO | 1u << SOURCE | 1u << RANKS);
+    for (size_t i = 0; i < app->report->cells.count; i++)
+        if (!app->report->cells.items[i]->requested.command[0] && app->report->cells.items[i]->requested.ranks > 1)
+            runs->table.shown |= 1u << RANKS;
     if (base)
         runs->table.shown |= 1u << RATIO;
     if (app->report->cells.count && app->report->cells.items[0]->source)

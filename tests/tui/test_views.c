@@ -366,7 +366,7 @@ static void test_orders(void **state)
     view_close(app);
     app = view_open(document_make);
     view_type(app, "<Down>d");
-    while (view_table(app, VIEW_RUNS)->sort != 11) /* vs baseline */
+    while (view_table(app, VIEW_RUNS)->sort != 12) /* vs baseline */
         view_type(app, ">");
     view_expect(app, "vs baseline▲");
     view_expect_order(app, " baseline  ", " 1.25");

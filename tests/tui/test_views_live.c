@@ -41,13 +41,17 @@ static void test_ranks(void **state)
     struct report_cell *cell = app->report->cells.items[0];
     (void)state;
     view_expect_not(app, "communication");
+    view_expect_not(app, "ranks");
     view_type(app, "2");
     view_expect_not(app, "bus B/s");
     view_type(app, "1");
     cell->requested.ranks = 2;
     cell->ranks = both_ranks;
     cell->rank_count = 2;
+    cell->requested.parallel = PARALLEL_BUCKET;
+    cell->requested.bucket_mb = 25;
     view_expect(app, "communication");
+    view_expect(app, "2 × bucket 25 MB"); /* in its row; in the title, where that has room */
     view_expect_order(app,
                       "rank 0        42.00 ms       20.00 ms       5.000 ms       3.000 ms       17.00 ms           "
                       "75.0          1.500",
