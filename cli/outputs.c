@@ -125,15 +125,6 @@ bool files_apart(const struct named_file *named, int count, struct error *error)
     return apart;
 }
 
-static bool add(struct outputs *outputs, enum report_format format, const char *flag, const char *path,
-                struct error *error)
-{
-    if (!check_path(flag, path, error))
-        return false;
-    outputs->items[outputs->count++] = (struct output){format, path};
-    return true;
-}
-
 struct file_list {
     struct named_file *items;
     size_t count, capacity;
@@ -153,7 +144,7 @@ static void command_word(const char *word, struct file_list *files)
 
 /* All that this command reads and writes, the pictures beside a Markdown file among it. */
 static bool all_apart(const struct outputs *outputs, const struct arguments *arguments,
-                      const char *const flags[OUTPUTS_MOST], struct error *error)
+                      const char *const flags[OUTPUTS_MOST], const struct output *exported, struct error *error)
 {
     struct file_list files = {0};
     struct arena arena = {0};
@@ -162,24 +153,28 @@ static bool all_apart(const struct outputs *outputs, const struct arguments *arg
     const char *first = arguments->positional_count ? arguments->positional[0] : NULL;
     const char *resumed = command == SUBCOMMAND_RUN ? arguments->value[OPTION_RESUME] : NULL;
     const char *record = command == SUBCOMMAND_RUN ? arguments->value[OPTION_RECORD] : NULL;
-    char profile[PATH_MAX], kept[PATH_MAX];
+    char profile[PATH_MAX];
     for (int i = 0; command == SUBCOMMAND_ATTACH && i < arguments->positional_count; i++)
         command_word(arguments->positional[i], &files);
     if (first && command == SUBCOMMAND_RUN && profile_path(first, profile, sizeof profile))
         vec_push(&files, ((struct named_file){.flag = "the profile", .path = profile}));
-    else if (first && command == SUBCOMMAND_REPORT && kept_path(first, kept, sizeof kept, NULL))
-        vec_push(&files, ((struct named_file){.flag = subcommand_info(command)->name, .path = kept}));
-    else if (first && command != SUBCOMMAND_RUN && command != SUBCOMMAND_ATTACH)
-        vec_push(&files, ((struct named_file){.flag = subcommand_info(command)->name, .path = first}));
+    const bool kept = command == SUBCOMMAND_REPORT || command == SUBCOMMAND_VIEW;
+    for (int i = 0; command != SUBCOMMAND_RUN && command != SUBCOMMAND_ATTACH && i < arguments->positional_count; i++) {
+        char path[PATH_MAX];
+        const bool other = kept && kept_path(arguments->positional[i], path, sizeof path, NULL);
+        vec_push(&files, ((struct named_file){.flag = subcommand_info(command)->name,
+                                              .path = other ? arena_strdup(&arena, path) : arguments->positional[i]}));
+    }
     if (resumed) /* what goes on from a report may go on in that file */
         vec_push(&files, ((struct named_file){.flag = "--resume", .path = resumed, .renewed = true}));
     if (record)
         vec_push(&files, ((struct named_file){.flag = "--record", .path = record, .written = true}));
-    for (int i = 0; i < outputs->count; i++) {
-        const struct output *output = &outputs->items[i];
-        vec_push(&files,
-                 ((struct named_file){
-                     .flag = flags[i], .path = output->path, .written = true, .renewed = i == 0 && resumed != NULL}));
+    for (int i = 0; i < outputs->count + (exported != NULL); i++) {
+        const struct output *output = i < outputs->count ? &outputs->items[i] : exported;
+        vec_push(&files, ((struct named_file){.flag = i < outputs->count ? flags[i] : "export",
+                                              .path = output->path,
+                                              .written = true,
+                                              .renewed = i == 0 && resumed != NULL && output != exported}));
         for (size_t n = 0; output->format == FORMAT_MARKDOWN && report_picture_path(output->path, n, &picture); n++) {
             vec_push(&files, ((struct named_file){.flag = "a picture beside the Markdown",
                                                   .path = arena_strdup(&arena, picture.text),
@@ -195,36 +190,70 @@ static bool all_apart(const struct outputs *outputs, const struct arguments *arg
     return apart;
 }
 
+/* The options that name files, in the order of outputs->items. What goes on from a report goes on in that file. */
+static const enum option_id file_options[] = {OPTION_OUTPUT, OPTION_RESUME,   OPTION_MARKDOWN, OPTION_CSV,
+                                              OPTION_JSON,   OPTION_PERFETTO, OPTION_SVG,      OPTION_HTML};
+
+static enum report_format file_format(enum option_id option, enum report_format format)
+{
+    switch (option) {
+    case OPTION_MARKDOWN:
+        return FORMAT_MARKDOWN;
+    case OPTION_CSV:
+        return FORMAT_CSV;
+    case OPTION_JSON:
+        return FORMAT_JSON;
+    case OPTION_PERFETTO:
+        return FORMAT_PERFETTO;
+    case OPTION_SVG:
+        return FORMAT_SVG;
+    case OPTION_HTML:
+        return FORMAT_HTML;
+    default:
+        return format;
+    }
+}
+
+struct flags {
+    char names[OUTPUTS_MOST][32];
+    const char *list[OUTPUTS_MOST];
+};
+
+/* The files that the options name, not yet checked. */
+static void outputs_named(struct outputs *outputs, const struct arguments *arguments, enum report_format format,
+                          struct flags *flags)
+{
+    *outputs = (struct outputs){0};
+    for (size_t i = 0; i < sizeof file_options / sizeof *file_options; i++) {
+        const enum option_id option = file_options[i];
+        const char *path = arguments->value[option];
+        if (!path || (option == OPTION_RESUME && arguments->value[OPTION_OUTPUT]))
+            continue;
+        const int at = outputs->count++;
+        snprintf(flags->names[at], sizeof flags->names[at], "--%s", option_info(option)->name);
+        flags->list[at] = flags->names[at];
+        outputs->items[at] = (struct output){file_format(option, format), path};
+    }
+}
+
 bool outputs_take(struct outputs *outputs, const struct arguments *arguments, enum report_format format,
                   struct error *error)
 {
-    /* What goes on from a report goes on in that file. */
-    const enum option_id first = arguments->value[OPTION_OUTPUT] ? OPTION_OUTPUT : OPTION_RESUME;
-    const struct {
-        enum option_id option;
-        enum report_format format;
-    } options[] = {
-        {first, format},
-        {OPTION_MARKDOWN, FORMAT_MARKDOWN},
-        {OPTION_CSV, FORMAT_CSV},
-        {OPTION_JSON, FORMAT_JSON},
-        {OPTION_PERFETTO, FORMAT_PERFETTO},
-        {OPTION_SVG, FORMAT_SVG},
-        {OPTION_HTML, FORMAT_HTML},
-    };
-    const char *flags[OUTPUTS_MOST];
-    char names[OUTPUTS_MOST][32];
-    *outputs = (struct outputs){0};
-    for (size_t i = 0; i < sizeof options / sizeof *options; i++) {
-        const char *path = arguments->value[options[i].option];
-        if (!path)
-            continue;
-        snprintf(names[outputs->count], sizeof names[0], "--%s", option_info(options[i].option)->name);
-        flags[outputs->count] = names[outputs->count];
-        if (!add(outputs, options[i].format, names[outputs->count], path, error))
+    struct flags flags;
+    outputs_named(outputs, arguments, format, &flags);
+    for (int i = 0; i < outputs->count; i++)
+        if (!check_path(flags.list[i], outputs->items[i].path, error))
             return false;
-    }
-    return all_apart(outputs, arguments, flags, error);
+    return all_apart(outputs, arguments, flags.list, NULL, error);
+}
+
+bool outputs_spare(const struct arguments *arguments, enum report_format format, const char *path, struct error *error)
+{
+    struct outputs outputs;
+    struct flags flags;
+    const struct output exported = {format, path};
+    outputs_named(&outputs, arguments, FORMAT_YAML, &flags);
+    return check_path("export", path, error) && all_apart(&outputs, arguments, flags.list, &exported, error);
 }
 
 bool outputs_write(const struct outputs *outputs, const struct report *report, struct error *error)

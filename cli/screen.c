@@ -59,6 +59,12 @@ static bool renew_files(void *context, struct error *error)
     return files_renew(screen->outputs, screen->report, screen->session, error);
 }
 
+static bool may_export(void *context, enum report_format format, const char *path, struct error *error)
+{
+    const struct screen *screen = context;
+    return outputs_spare(screen->arguments, format, path, error);
+}
+
 int screen_run(struct screen *screen)
 {
     const struct arguments *arguments = screen->arguments;
@@ -69,6 +75,7 @@ int screen_run(struct screen *screen)
         .session = screen->session,
         .report = screen->report,
         .renew_files = screen->outputs->count ? renew_files : NULL,
+        .may_export = may_export,
         .context = screen,
         .ascii = arguments->value[OPTION_ASCII] != NULL,
         .mouse = arguments->value[OPTION_NO_MOUSE] == NULL,

@@ -325,6 +325,11 @@ static bool write_table(struct app *app, const struct table *table, const char *
     return done;
 }
 
+static bool may_export(const struct app *app, enum report_format format, const char *path, struct error *error)
+{
+    return !app->options->may_export || app->options->may_export(app->options->context, format, path, error);
+}
+
 void action_export(struct app *app, const char *path)
 {
     static const struct {
@@ -341,16 +346,17 @@ void action_export(struct app *app, const char *path)
     const struct table *table = app->view == VIEW_RUNS ? NULL : view_table(app, app->view);
     bool done = false, known = ends_with(path, ".txt");
     if (known) {
-        done = write_view(app, path, &error);
+        done = may_export(app, FORMAT_CSV, path, &error) && write_view(app, path, &error);
     } else if (table && ends_with(path, ".csv")) {
         known = true;
-        done = write_table(app, table, path, &rows, &error);
+        done = may_export(app, FORMAT_CSV, path, &error) && write_table(app, table, path, &rows, &error);
         snprintf(said, sizeof said, ": %zu%s rows of this view", rows, table->tags.count ? " tagged" : "");
     }
     for (size_t i = 0; !known && i < sizeof endings / sizeof *endings; i++)
         if (ends_with(path, endings[i].ending)) {
             known = true;
-            done = report_write(app->report, endings[i].format, path, &error);
+            done = may_export(app, endings[i].format, path, &error) &&
+                   report_write(app->report, endings[i].format, path, &error);
             if (done && endings[i].format == FORMAT_MARKDOWN)
                 snprintf(said, sizeof said, " and %zu pictures (.svg) beside it", report_picture_count(app->report));
         }

@@ -18,6 +18,8 @@ struct tui_options {
     struct report *report;
     /* Brings the report up to date and writes the files asked for; called after each cell. NULL: none are. */
     bool (*renew_files)(void *context, struct error *error);
+    /* Is `path` none of the files that the command reads or writes? NULL: it is. */
+    bool (*may_export)(void *context, enum report_format format, const char *path, struct error *error);
     void *context;
     bool ascii, mouse;
     const char *theme;                 /* "default", "light", "mono", "contrast"; NULL: configured or by NO_COLOR */

@@ -416,6 +416,37 @@ static void test_limit_of_files(void **state)
     screen_close(screen);
 }
 
+/* An export is no way around the check that keeps inputs and outputs apart. */
+static void test_exports_spare(void **state)
+{
+    (void)state;
+    char folder[] = "/tmp/steptop-live-XXXXXX", own[64], link_to[64], keys[128], command[200];
+    assert_non_null(mkdtemp(folder));
+    snprintf(own, sizeof own, "%s/own.yaml", folder);
+    snprintf(link_to, sizeof link_to, "%s/twin.yaml", folder);
+    snprintf(command, sizeof command, "cp %s %s", TEST_SOURCE_DIR "/report/seed.yaml", own);
+    assert_int_equal(system(command), 0);
+    assert_int_equal(link(own, link_to), 0);
+    const char *const view[] = {STEPTOP_BINARY, "view", own, NULL};
+    const struct screen_options options = {.height = 24, .width = 160, .program = view};
+    struct screen *screen = screen_open(&options, NULL);
+    expect(screen, "Runs");
+    const char *const refused[] = {own, link_to};
+    for (int i = 0; i < 2; i++) {
+        snprintf(keys, sizeof keys, "P<^U>%s<Enter>", refused[i]);
+        screen_type(screen, keys);
+        expect(screen, "that is the file that view reads");
+        screen_type(screen, "<Esc>");
+    }
+    snprintf(keys, sizeof keys, "P<^U>%s/other.yaml<Enter>", folder);
+    screen_type(screen, keys);
+    expect(screen, "wrote ");
+    screen_type(screen, "q");
+    expect_end(screen, 0);
+    snprintf(command, sizeof command, "cmp %s %s && rm -r %s", TEST_SOURCE_DIR "/report/seed.yaml", own, folder);
+    assert_int_equal(system(command), 0);
+}
+
 /* However the program ends, its worker does, and the terminal is as it was. */
 static void test_killed(void **state)
 {
@@ -656,6 +687,7 @@ int main(void)
         cmocka_unit_test(test_terminal_does_not_read),
         cmocka_unit_test(test_resize_storm),
         cmocka_unit_test(test_suspend),
+        cmocka_unit_test(test_exports_spare),
         cmocka_unit_test(test_killed),
         cmocka_unit_test(test_kept),
         cmocka_unit_test(test_fail_on),
