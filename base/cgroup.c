@@ -200,13 +200,17 @@ double cgroup_processors(void)
     return cgroup_processors_at(MEMBERSHIP, MOUNT);
 }
 
-/* Version 1's own state counts, which the groups above give it; version 2 says it among its events. */
+/* Version 1's own state counts, which the groups above give it; version 2, which may be there beside it and freeze as well, says it
+ * among its events. */
 bool cgroup_frozen_at(const char *membership, const char *mount)
 {
     struct group group;
+    group_find(membership, mount, "", &group); /* that of no controller is version 2's */
+    if (group.version == 2 && number_in(group.path, "cgroup.events", "frozen") == 1)
+        return true;
     group_find(membership, mount, "freezer", &group);
     if (group.version == 2)
-        return number_in(group.path, "cgroup.events", "frozen") == 1;
+        return false;
     char state[16] = "";
     FILE *file = group.version ? group_file(group.path, "freezer.state") : NULL;
     if (file && !fgets(state, sizeof state, file))

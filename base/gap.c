@@ -1,8 +1,13 @@
 #include "base/gap.h"
 #include "base/clock.h"
+#include <fcntl.h>
+#include <stdio.h>
+#include <unistd.h>
 
 #define GAP_NS 400000000u /* a busy machine keeps a thread that slept waiting for less */
 #define SLEPT_NS 50000000u
+#define LATE_NS                                                                                                        \
+    200000000u /* a thread that waits for no processor wakes when it means to, give or take a page that is read */
 
 static uint64_t read_clock(clockid_t id)
 {
@@ -13,6 +18,26 @@ static uint64_t read_clock(clockid_t id)
 bool gap_is(uint64_t passed, uint64_t used, uint64_t slept, bool continued)
 {
     return continued || slept > SLEPT_NS || (passed > GAP_NS && used < passed / 8);
+}
+
+bool gap_is_late(uint64_t passed, uint64_t interval, uint64_t waited)
+{
+    return passed > interval + waited + LATE_NS;
+}
+
+/* "time on a processor, time waited for one, slices", ns. */
+static bool read_waited(int schedule, uint64_t *ns)
+{
+    char text[96];
+    unsigned long long ran, waited;
+    const ssize_t got = schedule < 0 ? -1 : pread(schedule, text, sizeof text - 1, 0);
+    if (got <= 0)
+        return false;
+    text[got] = 0;
+    if (sscanf(text, "%llu %llu", &ran, &waited) != 2)
+        return false;
+    *ns = waited;
+    return true;
 }
 
 static void read_clocks(struct gap_clocks *clocks)
@@ -28,7 +53,24 @@ static void read_clocks(struct gap_clocks *clocks)
 
 void gap_begin(struct gap_clocks *clocks)
 {
+    *clocks = (struct gap_clocks){.schedule = -1};
     read_clocks(clocks);
+}
+
+void gap_begin_thread(struct gap_clocks *clocks, uint64_t interval)
+{
+    gap_begin(clocks);
+    clocks->interval = interval;
+    clocks->schedule = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+    if (!read_waited(clocks->schedule, &clocks->waited))
+        gap_end(clocks);
+}
+
+void gap_end(struct gap_clocks *clocks)
+{
+    if (clocks->schedule >= 0)
+        close(clocks->schedule);
+    clocks->schedule = -1;
 }
 
 uint64_t gap_look(struct gap_clocks *clocks, bool continued, uint64_t *start, uint64_t *end)
@@ -39,5 +81,9 @@ uint64_t gap_look(struct gap_clocks *clocks, bool continued, uint64_t *start, ui
     const uint64_t asleep = clocks->slept > before.slept ? clocks->slept - before.slept : 0;
     *start = before.looked;
     *end = clocks->looked;
-    return gap_is(passed, clocks->used - before.used, asleep, continued) ? passed + asleep : 0;
+    const bool told = clocks->interval && read_waited(clocks->schedule, &clocks->waited);
+    const bool gap =
+        told ? continued || asleep > SLEPT_NS || gap_is_late(passed, clocks->interval, clocks->waited - before.waited)
+             : gap_is(passed, clocks->used - before.used, asleep, continued);
+    return gap ? passed + asleep : 0;
 }

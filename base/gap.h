@@ -7,12 +7,22 @@
 struct gap_clocks {
     uint64_t looked, used,
         slept; /* at the last look: CLOCK_MONOTONIC, processor time of the process, time asleep; ns */
+    /* Of a thread that looks at regular intervals: how often (ns; 0: it is no such thread), the file that says how long it has waited
+     * for a processor, and how long it had at the last look. */
+    uint64_t interval, waited;
+    int schedule; /* −1: the system does not say */
 };
 
 void gap_begin(struct gap_clocks *clocks);
+/* The calling thread alone will look, each `interval` ns. It comes late when it had to wait for a processor, which is told apart. */
+void gap_begin_thread(struct gap_clocks *clocks, uint64_t interval);
+void gap_end(struct gap_clocks *clocks);
 /* Looks anew. The ns for which the process was kept from running since the last look, 0 when it was not; *start and *end are the looks.
  * `continued`: SIGCONT came meanwhile. */
 uint64_t gap_look(struct gap_clocks *clocks, bool continued, uint64_t *start, uint64_t *end);
 
-/* Of one look: ns since the last, processor time and time asleep within. */
+/* Of one look of a thread that had meant to look after `interval` ns: it came late by what it did not wait for a processor. */
+bool gap_is_late(uint64_t passed, uint64_t interval, uint64_t waited);
+
+/* Of one look of anybody else: ns since the last, processor time and time asleep within. */
 bool gap_is(uint64_t passed, uint64_t used, uint64_t slept, bool continued);

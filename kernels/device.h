@@ -84,8 +84,16 @@ struct prepare_options {
     /* What prepare is at, "building kernels", piece by piece: `done` of `total` are there. May come from any thread, one at a time;
      * NULL: nobody asks. */
     void (*progress)(void *context, const char *what, int done, int total);
-    void *progress_context;
+    /* Was the process kept from running in this time (ns): stopped, frozen, asleep? What was timed meanwhile is no time. NULL: nobody
+     * knows. */
+    bool (*held)(void *context, uint64_t start, uint64_t end);
+    void *progress_context; /* of both */
 };
+
+static inline bool prepare_held(const struct prepare_options *options, uint64_t start, uint64_t end)
+{
+    return options && options->held && options->held(options->progress_context, start, end);
+}
 
 static inline void prepare_progress(const struct prepare_options *options, const char *what, int done, int total)
 {

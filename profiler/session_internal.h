@@ -42,6 +42,7 @@ struct link {
 struct ending {
     uint64_t timeout_at,
         kill_at; /* 0: none; they move by the time that the front, the first also by that a rank, is kept from running */
+    uint64_t timeout_ns; /* all that it has */
     uint64_t stepped_at; /* when the ranks were looked at last */
     enum status forced;  /* what its end will be called, whatever its ranks say; STATUS_PENDING: nothing decided */
     char forced_reason[256];
@@ -63,10 +64,10 @@ struct session {
     VEC(struct live_run *) runs;
     uint32_t next_id;
     struct live_run *active;
-    VEC(struct link *) links; /* of active: one a rank */
-    struct ending ending;     /* of active */
+    VEC(struct link *) links;  /* of active: one a rank */
+    struct ending ending;      /* of active */
     struct machine_look began; /* when active did */
-    int meeting;              /* where its ranks meet; −1: it has one */
+    int meeting;               /* where its ranks meet; −1: it has one */
     struct record *batch;
     struct log log;
     struct recording_writer *recording;

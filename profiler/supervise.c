@@ -132,8 +132,9 @@ bool ranks_begin(struct session *session, struct live_run *live)
             session_finish(session, live, error.kind == ERROR_MEMORY ? STATUS_OOM : STATUS_ERROR, error.text);
             return false;
         }
+    session->ending.timeout_ns = live->run.cell.timeout_s * (uint64_t)1000000000;
     if (live->run.cell.timeout_s)
-        session->ending.timeout_at = live->run.started + live->run.cell.timeout_s * (uint64_t)1000000000;
+        session->ending.timeout_at = live->run.started + session->ending.timeout_ns;
     return true;
 }
 
@@ -457,10 +458,12 @@ static bool link_step(struct session *session, struct link *link, struct live_ru
     return changed;
 }
 
+/* Never to further than its whole time from now: a night of sleep, which this clock does not count, is no night more. */
 static void move_timeout(struct ending *ending, uint64_t ns)
 {
+    const uint64_t most = clock_now() + ending->timeout_ns;
     if (ending->timeout_at)
-        ending->timeout_at += ns;
+        ending->timeout_at = ns < most && ending->timeout_at < most - ns ? ending->timeout_at + ns : most;
 }
 
 /* What a rank is kept from is not its fault: the time that it stands still, as far as this side sees it, and the time that this

@@ -12,6 +12,7 @@
 #define TRIALS 3
 #define TRIALS_MOST 20
 #define TRIALS_NS 20000000u
+#define HELD_TRIALS 8 /* runs of a shape that the process was kept from, and that are made again */
 #define HOPELESS 1.15 /* times the quickest after two runs: not tried again */
 
 const char *cpu_gemm_choice_name(enum gemm_choice choice)
@@ -26,8 +27,8 @@ static bool is_linear(enum op op)
 }
 
 /* The quickest of some interleaved runs of each choice, on memory of its own: the arena's zeros stay. */
-static enum gemm_choice fastest(const struct program *program, struct gemm gemm, float *memory, uint64_t deadline,
-                                uint64_t best[GEMM_CHOICES])
+static enum gemm_choice fastest(const struct program *program, struct gemm gemm, float *memory,
+                                const struct prepare_options *options, uint64_t *deadline, uint64_t best[GEMM_CHOICES])
 {
     gemm.c = memory;
     gemm.ldc = gemm.n;
@@ -45,9 +46,10 @@ static enum gemm_choice fastest(const struct program *program, struct gemm gemm,
         best[choice] = UINT64_MAX;
     uint64_t least = UINT64_MAX;
     enum gemm_choice quickest = cpu_gemm_first(program->blas);
-    const uint64_t enough = clock_now() + TRIALS_NS;
+    uint64_t enough = clock_now() + TRIALS_NS;
+    int held = 0;
     for (int trial = 0;
-         trial < TRIALS_MOST && (trial == 0 || clock_now() < deadline) && (trial < TRIALS || clock_now() < enough);
+         trial < TRIALS_MOST && (trial == 0 || clock_now() < *deadline) && (trial < TRIALS || clock_now() < enough);
          trial++)
         for (int choice = cpu_gemm_first(program->blas); choice < GEMM_CHOICES; choice++) {
             if (trial > 1 && (double)best[choice] > HOPELESS * (double)least)
@@ -55,7 +57,13 @@ static enum gemm_choice fastest(const struct program *program, struct gemm gemm,
             const uint64_t start = clock_now();
             cpu_gemm_run(program->blas, program->isa, (enum gemm_choice)choice, &gemm, program->threads,
                          program->scratch, program->scratch_stride);
-            const uint64_t took = clock_now() - start;
+            const uint64_t end = clock_now(), took = end - start;
+            if (prepare_held(options, start, end) && held++ < HELD_TRIALS) {
+                *deadline += took; /* it is no time of the product's: once more */
+                enough += took;
+                choice--;
+                continue;
+            }
             best[choice] = took < best[choice] ? took : best[choice];
             if (took < least) {
                 least = took;
@@ -176,7 +184,7 @@ static bool book_write(struct book *book, const struct program *program, const c
 
 /* The shape of `node`, timed and entered unless the book knows it. */
 static struct known *book_learn(struct book *book, const struct program *program, const struct node *node,
-                                float *memory, uint64_t deadline)
+                                float *memory, const struct prepare_options *options, uint64_t *deadline)
 {
     const struct gemm g = cpu_gemm_of(program, node);
     struct known *known = book_find(book, node->op, &g);
@@ -184,7 +192,7 @@ static struct known *book_learn(struct book *book, const struct program *program
         return known;
     uint64_t best[GEMM_CHOICES];
     struct known fresh = {.op = node->op, .m = g.m, .n = g.n, .k = g.k};
-    fresh.choice = fastest(program, g, memory, deadline, best);
+    fresh.choice = fastest(program, g, memory, options, deadline, best);
     for (int choice = cpu_gemm_first(program->blas); choice < GEMM_CHOICES; choice++)
         fresh.rate[choice] = 2.0 * (double)g.m * (double)g.n * (double)g.k / (double)best[choice];
     vec_push(&book->entries, fresh);
@@ -286,13 +294,13 @@ bool cpu_gemm_choose(struct program *program, const struct prepare_options *opti
         cpu_memory_touch(memory, bytes, program->threads);
     bool any = false;
     const int shapes = memory && options && options->progress ? unknown_shapes(&book, program) : 0;
-    const uint64_t deadline = clock_now() + budget_ns;
+    uint64_t deadline = clock_now() + budget_ns;
     for (int32_t i = 0; i < plan->node_count; i++) {
         if (!is_linear(plan->nodes[i].op))
             continue;
         if (shapes)
             prepare_progress(options, "timing products", (int)book.timed, shapes);
-        struct known *known = book_learn(&book, program, &plan->nodes[i], memory, deadline);
+        struct known *known = book_learn(&book, program, &plan->nodes[i], memory, options, &deadline);
         program->steps[i].gemm = (enum gemm_choice)known->choice;
         known->used = any = true;
     }

@@ -243,6 +243,7 @@ static bool set_time(struct program *program, const bool *wanted, const struct p
     bool done = false;
     if (!benches || !timer)
         goto cleanup;
+    timer->preparing = options;
     struct lowering lowering = {
         .program = timer, .plan = program->plan, .scratch_peak = CUDA_RATES_BYTES, .error = error};
     for (int32_t i = 0; i < set->count; ++i)

@@ -100,8 +100,9 @@ enum cuda_arrangement {
 struct program {
     struct device *device;
     const struct plan *plan;
-    struct arena memory;                    /* names and notes */
-    size_t builds_dropped, choices_dropped; /* that made room in the cache */
+    const struct prepare_options *preparing; /* while it is made ready */
+    struct arena memory;                     /* names and notes */
+    size_t builds_dropped, choices_dropped;  /* that made room in the cache */
     bool compile;
     CUdeviceptr arena, workspace; /* the plan's arena; what the kernels need beyond it */
     uint64_t arena_bytes, workspace_bytes;

@@ -397,6 +397,7 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
     if (!program)
         return NULL;
     uint64_t scratch = 0, side = 0, own = 0, start = clock_now(), profiler_ns = 0;
+    program->preparing = options;
     if (options->compile) {
         choices_open(&choices, device, options->cache_folder);
         if (!cuda_attention_choose(program, options, &choices, error))
@@ -426,6 +427,7 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
     if (options->compile)
         report->compile_ns = clock_now() - start - profiler_ns;
     program->choices_dropped = choice_cache_close(&choices);
+    program->preparing = NULL;
     names_collect(program);
     describe(program, report);
     return program;

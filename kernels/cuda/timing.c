@@ -48,6 +48,7 @@ static bool timing_round(void *context, double *us, struct error *error)
 
 int cuda_timing_fastest(struct cuda_timing *timing, int candidates, double *times, int *tried, struct error *why)
 {
-    const struct choice_timer timer = {timing, timing_ready, timing_round, timing_done, timing->runs};
+    const struct choice_timer timer = {timing,      timing_ready, timing_round, timing_done, timing->program->preparing,
+                                       timing->runs};
     return choice_fastest(&timer, candidates, times, tried, why);
 }

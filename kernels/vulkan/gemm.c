@@ -338,7 +338,8 @@ static bool gemm_measure(struct program *program, int32_t index, struct error *e
     if (program->device->traits.software) /* its cores have no memory of their own to warm */
         timing.launch_count = 1;
     double times[VULKAN_MAX_CANDIDATES];
-    struct choice_timer timer = {&timing, timing_ready, timing_round, timing_done, timing.launch_count};
+    struct choice_timer timer = {&timing,     timing_ready,       timing_round,
+                                 timing_done, program->preparing, timing.launch_count};
     struct error why = {0};
     int best = choice_fastest(&timer, gemm->candidate_count, times, &gemm->tried, &why);
     if (best < 0)

@@ -260,6 +260,7 @@ struct program *vulkan_prepare(struct device *device, const struct plan *plan, c
     program->device = device;
     program->plan = plan;
     program->compile = options->compile;
+    program->preparing = options;
     if (!vulkan_supports(device, OP_ADD, plan->precision, why, sizeof why)) {
         error_set(error, ERROR_UNSUPPORTED, "%s: %s", device->name, why);
         goto failed;
@@ -283,6 +284,7 @@ struct program *vulkan_prepare(struct device *device, const struct plan *plan, c
         goto failed;
     if (options->compile)
         report->compile_ns = clock_now() - start;
+    program->preparing = NULL;
     describe(program, report);
     return program;
 failed:

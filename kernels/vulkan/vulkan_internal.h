@@ -209,7 +209,8 @@ struct program {
     struct device *device;
     size_t choices_dropped; /* answers of the cache that made room */
     const struct plan *plan;
-    struct arena memory; /* names and notes */
+    const struct prepare_options *preparing; /* while it is made ready */
+    struct arena memory;                     /* names and notes */
     bool compile;
     struct vulkan_buffer arena, workspace, rates;
     uint64_t scratch_bytes;

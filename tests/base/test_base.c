@@ -367,6 +367,12 @@ static void frozen_groups(void **state)
     assert_false(frozen_in(folder));
     tree_put(folder, "freezer/b/freezer.state", "FROZEN\n");
     assert_true(frozen_in(folder));
+    /* Both at once: either may be. */
+    tree_put(folder, "freezer/b/freezer.state", "THAWED\n");
+    tree_put(folder, "membership", "6:freezer:/b\n0::/c\n");
+    assert_false(frozen_in(folder));
+    tree_put(folder, "unified/c/cgroup.events", "populated 1\nfrozen 1\n");
+    assert_true(frozen_in(folder));
 }
 
 #ifdef SYSTEM_LINUX

@@ -1,6 +1,7 @@
 /* The fastest of several candidates by a made-up clock, and which nodes of a plan must wait for which. */
 #include "base/unknown.h"
 #include "kernels/choice.h"
+#include "kernels/device.h"
 #include "kernels/schedule.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -12,7 +13,7 @@
 /* A device that takes cost[candidate] µs a run, and once a cold start. */
 struct fake {
     const double *cost; /* NaN: does not run */
-    int candidate, repeats, rounds[8];
+    int candidate, repeats, rounds[8], stopped;
     bool open, cold;
 };
 
@@ -34,7 +35,8 @@ static bool fake_round(void *context, double *us, struct error *error)
     (void)error;
     struct fake *fake = context;
     assert_true(fake->open);
-    *us = fake->cost[fake->candidate] * fake->repeats * 2 + (fake->cold ? 1e6 : 0);
+    *us = fake->cost[fake->candidate] * fake->repeats * 2 + (fake->cold ? 1e6 : 0) +
+          (fake->stopped && fake->candidate == 1 ? 1e7 : 0);
     fake->cold = false;
     ++fake->rounds[fake->candidate];
     return true;
@@ -52,7 +54,7 @@ static void the_fastest_is_taken(void **state)
     (void)state;
     const double cost[] = {30, NAN, 10, 12, 40};
     struct fake fake = {.cost = cost};
-    struct choice_timer timer = {&fake, fake_ready, fake_round, fake_done, 2};
+    struct choice_timer timer = {&fake, fake_ready, fake_round, fake_done, NULL, 2};
     struct error why = {0};
     double times[5];
     int tried = 0;
@@ -71,7 +73,7 @@ static void when_nothing_runs_the_reason_is_told(void **state)
     (void)state;
     const double cost[] = {NAN, NAN};
     struct fake fake = {.cost = cost};
-    struct choice_timer timer = {&fake, fake_ready, fake_round, fake_done, 1};
+    struct choice_timer timer = {&fake, fake_ready, fake_round, fake_done, NULL, 1};
     struct error why = {0};
     double times[2];
     int tried = 7;
@@ -80,12 +82,35 @@ static void when_nothing_runs_the_reason_is_told(void **state)
     assert_string_equal(why.text, "candidate 1 does not run");
 }
 
+/* The first rounds of the quickest were stopped in. */
+static bool fake_held(void *context, uint64_t start, uint64_t end)
+{
+    (void)start, (void)end;
+    struct fake *fake = context;
+    return fake->stopped > 0 && fake->candidate == 1 && fake->stopped-- > 0;
+}
+
+static void what_was_stopped_does_not_lose(void **state)
+{
+    (void)state;
+    const double cost[] = {30, 10};
+    struct fake fake = {.cost = cost, .stopped = 6};
+    const struct prepare_options options = {.held = fake_held, .progress_context = &fake};
+    struct choice_timer timer = {&fake, fake_ready, fake_round, fake_done, &options, 2};
+    struct error why = {0};
+    double times[2];
+    int tried = 0;
+    assert_int_equal(choice_fastest(&timer, 2, times, &tried, &why), 1);
+    assert_int_equal(fake.stopped, 0);
+    assert_float_equal(times[1], 10, 1e-9);
+}
+
 static void a_clock_that_saw_nothing_does_not_run_forever(void **state)
 {
     (void)state;
     const double cost[] = {0};
     struct fake fake = {.cost = cost};
-    struct choice_timer timer = {&fake, fake_ready, fake_round, fake_done, 1};
+    struct choice_timer timer = {&fake, fake_ready, fake_round, fake_done, NULL, 1};
     struct error why = {0};
     double times[1];
     int tried = 0;
@@ -136,6 +161,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_fastest_is_taken),
         cmocka_unit_test(when_nothing_runs_the_reason_is_told),
+        cmocka_unit_test(what_was_stopped_does_not_lose),
         cmocka_unit_test(a_clock_that_saw_nothing_does_not_run_forever),
         cmocka_unit_test(nodes_wait_for_what_shares_their_bytes),
     };

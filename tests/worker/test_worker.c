@@ -245,6 +245,10 @@ static void gaps(void **state)
     assert_false(gap_is(50 * ms, 90 * ms, 0, false));
     assert_false(gap_is(300 * ms, 0, 0, false));        /* throttled by a quota */
     assert_false(gap_is(900 * ms, 700 * ms, 0, false)); /* the look came late, the work went on */
+    /* A thread that looks each 50 ms knows more. */
+    assert_true(gap_is_late(350 * ms, 50 * ms, 10 * ms));
+    assert_false(gap_is_late(900 * ms, 50 * ms, 800 * ms)); /* it waited for a processor, or for its quota */
+    assert_false(gap_is_late(120 * ms, 50 * ms, 0));
 }
 
 int main(int argc, char **argv)
