@@ -200,6 +200,27 @@ static void the_clock_is_set_again_and_again(void **state)
 
 /* ---- the report ---- */
 
+/* The lid of a laptop is closed for a night: no step has it, and the report says so. */
+static void the_machine_sleeps(void **state)
+{
+    char *yaml = path_in(*state, "r.yaml");
+    struct outcome outcome;
+    const char *const words[] = {TINY, "-n", "200", "-o", yaml, "--timeout", "60", NULL};
+    const char *const environment[] = {"LD_PRELOAD=" JUMPING_CLOCK, "NIGHT=1",
+                                       "ASAN_OPTIONS=verify_asan_link_order=0:detect_leaks=0", NULL};
+    command_execute(&(struct command){.arguments = words, .environment = environment, .timeout_s = 120}, &outcome);
+    expect(&outcome, 0, "| ok ", NULL);
+    outcome_release(&outcome);
+    char *text = file_get(yaml);
+    assert_non_null(text);
+    const char *said = strstr(text, "s in all, 1 time (stopped, frozen or asleep)");
+    assert_non_null(said);
+    assert_in_range(strtol(said - strlen("28800.05 "), NULL, 10), 28800, 28810);
+    assert_true(field_of(text, "mean_ns: ") < 10e9);
+    free(text);
+    free(yaml);
+}
+
 static void swap_for_a_link(const char *folder)
 {
     char from[300], to[300];
@@ -389,6 +410,7 @@ int main(void)
         TEST(a_group_with_little_memory),
         TEST(the_kernel_kills_for_memory),
         TEST(the_clock_is_set_again_and_again),
+        TEST(the_machine_sleeps),
         TEST(the_report_is_swapped_meanwhile),
         TEST(two_at_once),
     };
