@@ -7,6 +7,12 @@
 /* One code point from text[0..length): its bytes consumed, 0 when they are no UTF-8 (RFC 3629). */
 size_t utf8_decode(const char *text, size_t length, unsigned *code_point);
 
+/* Does it begin with the mark of UTF-16, of either order? */
+static inline bool text_utf16(const char *text, size_t length)
+{
+    return length >= 2 && ((text[0] == '\xff' && text[1] == '\xfe') || (text[0] == '\xfe' && text[1] == '\xff'));
+}
+
 /* Code points, which is how tabulate counts columns without its optional wcwidth. */
 size_t utf8_length(const char *text);
 
@@ -14,7 +20,7 @@ size_t utf8_length(const char *text);
  * combine. */
 size_t utf8_width(const char *text);
 
-/* What can move a cursor, break a line or turn the reading direction. */
+/* What can move a cursor, break a line or turn the reading direction, and what nobody sees. */
 bool is_unsafe_character(unsigned code_point);
 
 /* Text that is not ours on its way to a terminal: what could act there or cannot be read (control characters, ESC and its like

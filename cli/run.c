@@ -109,13 +109,14 @@ int command_run(const struct arguments *arguments)
         goto failed;
     for (size_t i = 0; i < profile.warnings.count; i++)
         say("steptop: warning: %s", profile.warnings.items[i]);
+    /* What a run would be refused for is told without running, too. */
+    if (!fail_on_check(arguments, &error) || !outputs_take(&outputs, arguments, FORMAT_YAML, &error) ||
+        !start_report(arguments, &profile, &report, &error))
+        goto failed;
     if (arguments->value[OPTION_DRY_RUN]) {
         code = dry_run(&profile);
         goto cleanup;
     }
-    if (!fail_on_check(arguments, &error) || !outputs_take(&outputs, arguments, FORMAT_YAML, &error) ||
-        !start_report(arguments, &profile, &report, &error))
-        goto failed;
     session = start_session(arguments, &profile, &report, &error);
     if (!session)
         goto failed;

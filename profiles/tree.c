@@ -168,6 +168,10 @@ static void diagnose_parser(struct diagnostics *diagnostics, const yaml_parser_t
 struct tree *tree_parse(const char *text, size_t length, struct arena *arena, struct diagnostics *diagnostics)
 {
     struct builder builder = {.arena = arena, .diagnostics = diagnostics};
+    if (text_utf16(text, length)) {
+        diagnose(diagnostics, place_at(text, 0), "this is UTF-16; save it as UTF-8");
+        return NULL;
+    }
     const char *zero = memchr(text, 0, length);
     if (zero) {
         diagnose(diagnostics, place_at(text, (size_t)(zero - text)), "a NUL character");

@@ -1,6 +1,7 @@
 #include "report/yaml_source.h"
 #include "base/file.h"
 #include "base/strbuf.h"
+#include "base/text.h"
 #include "report/escape.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -24,6 +25,7 @@ static bool read_piece(struct yaml_source *source)
         const size_t left = source->length - source->bytes, count = left < sizeof piece ? left : sizeof piece;
         const size_t mark = source->bytes ? 0 : mark_length(source->text, count);
         table_filter_add(&source->filter, source->text + source->bytes + mark, count - mark, count == left);
+        source->utf16 |= !source->bytes && text_utf16(source->text, count);
         source->bytes += count;
         source->ended = count == left;
         return true;
@@ -38,6 +40,7 @@ static bool read_piece(struct yaml_source *source)
     source->bytes += (size_t)count;
     source->too_large = source->bytes > source->limit;
     source->ended = count == 0;
+    source->utf16 |= source->bytes == (size_t)count && text_utf16(piece, (size_t)count);
     const size_t mark = source->bytes == (size_t)count ? mark_length(piece, (size_t)count) : 0;
     table_filter_add(&source->filter, piece + mark, (size_t)count - mark, count == 0);
     return !source->too_large;
@@ -165,8 +168,8 @@ static bool fail_parser(struct yaml_source *source)
     if (parser->error == YAML_MEMORY_ERROR)
         return error_set(source->error, ERROR_MEMORY, "no memory to read %s", source->name);
     if (parser->error == YAML_READER_ERROR)
-        return yaml_source_fail(source, parser->mark.line, parser->mark.column, "%s (byte %zu)", parser->problem,
-                                parser->problem_offset);
+        return yaml_source_fail(source, parser->mark.line, parser->mark.column, "%s (byte %zu)%s", parser->problem,
+                                parser->problem_offset, source->utf16 ? ": this is UTF-16; save it as UTF-8" : "");
     return yaml_source_fail(source, parser->problem_mark.line, parser->problem_mark.column, "%s%s%s", parser->problem,
                             parser->context ? ", " : "", parser->context ? parser->context : "");
 }

@@ -13,7 +13,7 @@ struct yaml_source {
     size_t length;
     int fd;
     size_t bytes, limit;    /* read so far, and the most that is read */
-    bool ended;
+    bool ended, utf16;
     struct table_filter filter;
     bool too_large, failed; /* why reading stopped */
     struct error *error;

@@ -30,6 +30,8 @@ size_t input_add(struct input *input, const void *bytes, size_t count, uint64_t 
     const uint64_t patience = is_string(input->state) ? STRING_NS : SEQUENCE_NS;
     if (input->at == input->count && input->state > INPUT_ESCAPE && now - input->last > patience)
         begin(input, INPUT_PLAIN);
+    if (input->pasting && now - input->last > STRING_NS) /* its end does not come any more */
+        input->pasting = false;
     memmove(input->bytes, input->bytes + input->at, input->count - input->at);
     input->count -= input->at;
     input->at = 0;
@@ -122,13 +124,15 @@ static int sgr_mouse(const char *parameters, struct mouse *mouse)
 }
 
 /* A whole CSI: keys have digits alone, and arrows with a modifier are arrows. */
-static int csi_key(const struct input *input, struct mouse *mouse)
+static int csi_key(struct input *input, struct mouse *mouse)
 {
     const char *parameters = input->sequence + 2;
     const char final = input->sequence[input->length - 1];
     const int known = described(input);
     if (known || !input->sequence[0])
         return known;
+    if (strcmp(parameters, "200~") == 0 || strcmp(parameters, "201~") == 0)
+        input->pasting = parameters[2] == '0';
     if (*parameters == '<' && final == 'M')
         return sgr_mouse(parameters + 1, mouse);
     const size_t digits = strspn(parameters, "0123456789;");
@@ -150,6 +154,21 @@ static int ss3_key(const struct input *input)
                                             : letter_key(letter);
 }
 
+static enum input_state after_escape(unsigned char byte);
+
+/* A control character of eight bits, by itself or as UTF-8 has it, is what ESC and its lower half are: CSI, SS3, DCS and the others
+ * begin sequences, the rest are no keys. */
+static int eight_bits(struct input *input, unsigned char code)
+{
+    const unsigned char second = (unsigned char)(code - 0x40);
+    begin(input, after_escape(second));
+    if (input->state != INPUT_PLAIN) {
+        note(input, ESCAPE);
+        note(input, second);
+    }
+    return 0;
+}
+
 /* A byte outside sequences: a key, or a part of a character. */
 static int plain_key(struct input *input, unsigned char byte)
 {
@@ -167,7 +186,7 @@ static int plain_key(struct input *input, unsigned char byte)
         /* It may be good by itself where what came before was not. */
         if (!within || (got = mbrtowc(&wide, text, 1, &input->character)) == (size_t)-1) {
             memset(&input->character, 0, sizeof input->character);
-            return 0;
+            return byte >= 0x80 && byte < 0xa0 && !within ? eight_bits(input, byte) : 0;
         }
     }
     if (got == (size_t)-2)
@@ -177,8 +196,9 @@ static int plain_key(struct input *input, unsigned char byte)
         return KEY_CODE_BACKSPACE;
     if (code == 10)
         return KEY_CODE_ENTER;
-    /* Control characters of eight bits and what is beyond Unicode are no keys. */
-    return (code >= 128 && code < 160) || code < 0 || code > 0x10ffff ? 0 : code;
+    if (code >= 128 && code < 160)
+        return eight_bits(input, (unsigned char)code);
+    return code < 0 || code > 0x10ffff ? 0 : code; /* what is beyond Unicode is no key */
 }
 
 static enum input_state after_escape(unsigned char byte)
@@ -253,7 +273,10 @@ static int in_sequence(struct input *input, unsigned char byte, struct mouse *mo
         return mouse_key(mouse, (unsigned char)input->sequence[3] - 32, (unsigned char)input->sequence[4] - 32,
                          (unsigned char)input->sequence[5] - 32);
     case INPUT_STRING:
-        input->state = byte == 7 ? INPUT_PLAIN : byte == ESCAPE ? INPUT_STRING_ESCAPE : INPUT_STRING;
+        input->state = byte == 7 || (byte == 0x9c && input->before == 0xc2) ? INPUT_PLAIN
+                       : byte == ESCAPE                                     ? INPUT_STRING_ESCAPE
+                                                                            : INPUT_STRING;
+        input->before = byte;
         return 0;
     case INPUT_STRING_ESCAPE:
         if (byte == '\\') {
@@ -286,7 +309,7 @@ int input_key(struct input *input, struct mouse *mouse)
             key = plain_key(input, byte);
         }
         input->at += taken;
-        if (key)
+        if (key && !(input->pasting && key != KEY_CODE_MOUSE && key != 3)) /* ^C ends a paste that does not end */
             return key;
     }
     return 0;

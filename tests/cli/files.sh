@@ -77,6 +77,14 @@ grep -q 'id: 4294967295' top.yaml || { echo "no id to change"; bad=1; }
 sed 's/batch_size: \[1\]/batch_size: [1, 2]/' p.yaml > two.yaml
 code 0 "" run two.yaml -B -q --resume top.yaml
 [ "$(grep -c '^  - id: [12]$' top.yaml)" = 2 ] || { echo "ids after resuming:"; grep 'id:' top.yaml | head -3; bad=1; }
+# What a run would be refused for is told by a dry run, too.
+ln -s loop loop
+code 2 "symbolic link" run p.yaml --dry-run --resume loop
+code 2 "that is the file that the profile reads" run p.yaml --dry-run -o p.yaml
+# UTF-16 is called by its name.
+printf '\377\376s\000c\000' > wide.yaml
+code 3 "UTF-16; save it as UTF-8" run --dry-run wide.yaml
+code 3 "UTF-16; save it as UTF-8" report wide.yaml
 # Nothing to write to.
 "$steptop" report q.yaml >&- 2> err
 [ $? -eq 1 ] || { echo "a closed output is no error"; bad=1; }

@@ -48,6 +48,7 @@ static const char *const hostile[] = {
      "d"),
     "\ufeffbom",
     "\u202eright",
+    "zero\u200bwidth\u2060\U000e0041",
     "void k<float, 4>(float const*, int)",
     "|",
     "~",

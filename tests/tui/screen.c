@@ -1,6 +1,6 @@
-#include "screen_internal.h"
 #include "base/clock.h"
 #include "base/strbuf.h"
+#include "screen_internal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>

@@ -106,7 +106,17 @@ static void test_keys(void **state)
 static void test_unknown(void **state)
 {
     static const char *const unknown[] = {
-        "\033[1 q",                          /* the cursor's shape */
+        "\033[1 q",                      /* the cursor's shape */
+        "\033[200~qq\rx\033[A\033[201~", /* a paste between its marks */
+        "\xc2\x9b"
+        "1 q", /* CSI of eight bits, as UTF-8 */
+        "\x9b"
+        "1 q", /* and by itself */
+        "\xc2\x9d"
+        "0;q\xc3\x9cq\xc2\x9c",              /* a title with a letter that ends in ST's byte */
+        "\xc2\x90q\033\\",                   /* DCS */
+        "\xc2\x8fq",                         /* SS3 */
+        "\xc2\x85",                          /* a next line is no key */
         "\033[?62;22c",                      /* device attributes */
         "\033[>1;4000;29c",                  /* the second kind */
         "\033[24;80R",                       /* the cursor's place */
@@ -133,7 +143,6 @@ static void test_unknown(void **state)
         "\033[<35;5;5M\033[<2;5;5M\033[<0;5M\033[<;;M\033[<0;0;0M", /* movement, other buttons, broken ones */
         "\033[M#!!",                                                /* a release, the old way */
         "\033[\x7f",
-        "\xc2\x9b",
     };
     struct keys keys;
     (void)state;
