@@ -543,11 +543,13 @@ static void timeline_status(const struct app *app, const void *opaque, char *tex
 {
     const struct timeline *timeline = opaque;
     char span[FORMAT_SIZE], rank[32] = "";
+    const struct run *run = app->session ? session_find(app->session, timeline->run) : NULL;
+    const bool follows = timeline->at_end && run && run->status == STATUS_RUNNING;
     if (timeline->rank_count > 1)
         snprintf(rank, sizeof rank, ", rank %d", timeline->rank);
     snprintf(text, size, "%s, %zu launches%s%s, by %s%s", format_duration(span, timeline->span),
              timeline->own->launches.count, rank, timeline->own->packed ? ", streams packed" : "",
-             timeline->by_class ? "class" : "phase", timeline->at_end && app->session ? ", following" : "");
+             timeline->by_class ? "class" : "phase", follows ? ", following" : "");
 }
 
 static void pan(struct timeline *timeline, double step)
