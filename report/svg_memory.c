@@ -136,11 +136,43 @@ static int prefix(const char *name)
     return bytes;
 }
 
-/* The kernels with the largest shares are named beside their points, where no name is already. */
+struct name_box {
+    double left, baseline, width;
+};
+
+static double point_radius(const struct report_kernel *kernel)
+{
+    return 3 + 9 * sqrt(fmin(fmax(kernel->share, 0), 1));
+}
+
+static bool names_meet(const struct name_box *a, const struct name_box *b)
+{
+    return fabs(a->baseline - b->baseline) <= 12 && a->left + a->width >= b->left && b->left + b->width >= a->left;
+}
+
+/* Does the name lie over a point? Its letters reach from 10 above its baseline to 3 below. */
+static bool name_hides_point(const struct report_cell *cell, const struct log_axis *x, const struct log_axis *y,
+                             const struct name_box *box)
+{
+    for (size_t k = 0; k < cell->kernel_count; k++) {
+        const struct report_kernel *kernel = &cell->kernels[k];
+        if (!has_point(kernel))
+            continue;
+        const double at = AXIS + place(x, kernel->flops / kernel->bytes);
+        const double height = y->length - place(y, kernel->flops / (double)kernel->total_ns * 1e9);
+        const double aside = at - fmin(fmax(at, box->left), box->left + box->width);
+        const double above = height - fmin(fmax(height, box->baseline - 10), box->baseline + 3);
+        if (hypot(aside, above) < point_radius(kernel))
+            return true;
+    }
+    return false;
+}
+
+/* The kernels with the largest shares are named beside, above or below their points, where no name and no point is already. */
 static void roofline_names(struct canvas *canvas, const struct report_cell *cell, const struct log_axis *x,
                            const struct log_axis *y)
 {
-    double placed[NAMED_POINTS][3];
+    struct name_box placed[NAMED_POINTS];
     int count = 0;
     bool *seen = calloc(cell->kernel_count + 1, sizeof *seen);
     if (!seen)
@@ -156,20 +188,27 @@ static void roofline_names(struct canvas *canvas, const struct report_cell *cell
         char text[NAME_MOST * 4 + 32];
         snprintf(text, sizeof text, "%.*s %s %.0f %%", prefix(best->name), best->name,
                  phase_name((enum phase)best->phase), best->share * 100);
-        const double radius = 3 + 9 * sqrt(fmin(fmax(best->share, 0), 1)), width = 6.2 * (double)utf8_length(text);
-        double at = AXIS + place(x, best->flops / best->bytes) + radius + 3;
+        const double radius = point_radius(best), width = 6.2 * (double)utf8_length(text);
+        const double at = AXIS + place(x, best->flops / best->bytes);
         const double middle = y->length - place(y, best->flops / (double)best->total_ns * 1e9) + 4;
-        const bool left = at + width > canvas->width;
-        if (left)
-            at -= 2 * radius + 6 + width;
-        bool free_place = at >= AXIS;
-        for (int p = 0; p < count && free_place; p++)
-            free_place =
-                fabs(placed[p][1] - middle) > 12 || placed[p][0] + placed[p][2] < at || at + width < placed[p][0];
-        if (!free_place)
+        const double lefts[] = {at + radius + 3, at - radius - 3 - width, at - width / 2},
+                     lines[] = {0, -radius - 10, radius + 10};
+        bool done = false;
+        for (int i = 0; i < 9 && !done; i++) {
+            const struct name_box box = {lefts[i % 3], middle + lines[i / 3], width};
+            done = box.left >= AXIS && box.left + width <= canvas->width && box.baseline >= 10 &&
+                   box.baseline <= y->length - 3 && !name_hides_point(cell, x, y, &box);
+            for (int p = 0; p < count; p++)
+                done &= !names_meet(&placed[p], &box);
+            if (done)
+                placed[count] = box;
+        }
+        if (!done)
             continue;
-        canvas_text(canvas, left ? at + width : at, middle, left ? "end" : "start", false, text);
-        placed[count][0] = at, placed[count][1] = middle, placed[count++][2] = width;
+        const bool left = placed[count].left < at - radius - width / 2;
+        canvas_text(canvas, placed[count].left + (left ? width : 0), placed[count].baseline, left ? "end" : "start",
+                    false, text);
+        count++;
     }
     free(seen);
 }
@@ -215,8 +254,8 @@ bool draw_roofline(struct canvas *canvas, const struct report_cell *cell)
         drawn[kernel->kernel_class] = true;
         snprintf(text, sizeof text, "%.250s (%s): %.2f FLOP/byte, %.2f GFLOP/s, %.1f %% of the time", kernel->name,
                  phase_name((enum phase)kernel->phase), intensity, rate * 1e-9, kernel->share * 100);
-        canvas_dot(canvas, AXIS + place(&x, intensity), y.length - place(&y, rate),
-                   3 + 9 * sqrt(fmin(fmax(kernel->share, 0), 1)), svg_class_color(kernel->kernel_class), text);
+        canvas_dot(canvas, AXIS + place(&x, intensity), y.length - place(&y, rate), point_radius(kernel),
+                   svg_class_color(kernel->kernel_class), text);
     }
     roofline_names(canvas, cell, &x, &y);
     for (int c = 0; c < CLASS_COUNT; c++)

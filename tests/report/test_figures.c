@@ -619,6 +619,26 @@ static void test_round_marks(void **state)
     assert_string_equal(unit, "s");
 }
 
+/* Points of a roofline whose middle a name of a kernel lies over; a letter is 6 wide and 10 high. */
+static int hidden_points(const char *picture)
+{
+    int hidden = 0;
+    for (const char *name = picture; (name = strstr(name, "<text x=")); name++) {
+        double x, y;
+        char anchor[8], text[200];
+        if (sscanf(name, "<text x=\"%lf\" y=\"%lf\" text-anchor=\"%7[a-z]\">%199[^<]", &x, &y, anchor, text) != 4 ||
+            !strstr(text, " %"))
+            continue;
+        const double width = 6 * (double)utf8_length(text), left = strcmp(anchor, "end") == 0 ? x - width : x;
+        for (const char *dot = picture; (dot = strstr(dot, "<circle cx=")); dot++) {
+            double cx, cy;
+            if (sscanf(dot, "<circle cx=\"%lf\" cy=\"%lf\"", &cx, &cy) == 2)
+                hidden += cx >= left && cx <= left + width && cy >= y - 10 && cy <= y + 2;
+        }
+    }
+    return hidden;
+}
+
 /* Eager and compiled on one scale; what is swept as lines, time and memory; both among the first pictures of the Markdown. */
 static void test_overviews(void **state)
 {
@@ -656,6 +676,7 @@ static void test_overviews(void **state)
     for (const char *at = roofline.text; (at = strstr(at, " %</text>")); at++)
         names++;
     assert_in_range(names, 2, 6);
+    assert_int_equal(hidden_points(roofline.text), 0);
     strbuf_release(&one);
     strbuf_release(&cells);
     strbuf_release(&sweep);
