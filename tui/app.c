@@ -302,6 +302,9 @@ void app_open_group(struct app *app, const struct report_cell *cell, int pass, e
 void app_switch(struct app *app, enum view_id view)
 {
     const struct report_cell *cell = app_cell(app);
+    /* The kernel that the cursor is on is the one that its histogram is of, as Enter has it. */
+    if (app->view == VIEW_KERNELS && view == VIEW_HISTOGRAM && app->focus.grouping == GROUP_KERNEL)
+        app->focus.kernel = selected_id(app, VIEW_KERNELS);
     struct focus whole = app->focus;
     whole.scope = NO_SCOPE;
     whole.part = (struct kernel_part){0};

@@ -479,6 +479,9 @@ static void test_selection(void **state)
     view_expect(app, "steptop  run 2 ");
     view_type(app, "k3");
     view_expect(app, "steptop  run 1 ");
+    view_type(app, "2/causal<Enter>4");
+    view_expect(app, "Runs › Histogram");
+    view_expect(app, "causal_softmax");
     view_close(app);
 }
 
