@@ -130,14 +130,18 @@ static bool affinity(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "threads", own, "", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "in operators", share_of(facts, facts->busy) * 100, "% of the step",
                  EVIDENCE_MEASURED);
-    finding->sentence = own > bound
-                            ? sentence(facts,
-                                       "The program is bound to %.0f of %.0f processors, which its %.0f threads "
-                                       "share.",
-                                       bound, cores, own)
-                            : sentence(facts, "The program is bound to %.0f of %.0f processors.", bound, cores);
-    finding->gain = share_of(facts, facts->busy) * (1 - bound / cores);
     finding->view = SHOWN_IN_RUNS;
+    if (own > bound) { /* how much of their time is waiting for each other is not known: at most all of it */
+        finding->sentence =
+            sentence(facts,
+                     "The program is bound to %.0f of %.0f processors, which its %.0f threads share, so "
+                     "that they wait for each other.",
+                     bound, cores, own);
+        finding->gain = share_of(facts, facts->busy);
+        return true;
+    }
+    finding->sentence = sentence(facts, "The program is bound to %.0f of %.0f processors.", bound, cores);
+    finding->gain = share_of(facts, facts->busy) * (1 - bound / cores);
     return true;
 }
 

@@ -154,6 +154,7 @@ static void make_affinity(struct report *report, bool cured)
 {
     make_threads_attached(report, true);
     report->cells.items[0]->program.processors = cured ? 2 : 1;
+    report->cells.items[0]->program.threads = cured ? 2 : 1;
 }
 
 /* Gradients of 8 batches, 10 GB of 80 in use; the twin uses 60. */

@@ -161,11 +161,14 @@ static void test_affinity_alone(void **state)
     struct report report;
     struct findings findings;
     ills_make("affinity", &report);
+    report.cells.items[0]->program.threads = 2;
     cell_derive(report.cells.items[0]);
     findings_make(&findings, &report, report.cells.items[0], &arena);
     assert_int_equal(findings.count, 1);
     assert_string_equal(findings.items[0].sentence,
-                        "The program is bound to 1 of 2 processors, which its 2 threads share.");
+                        "The program is bound to 1 of 2 processors, which its 2 threads share, so that they wait for "
+                        "each other.");
+    assert_true(fabs(findings.items[0].gain - 0.96) < 0.005); /* not half: they wait for each other */
     report_free(&report);
     arena_release(&arena);
 }
