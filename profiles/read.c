@@ -427,6 +427,19 @@ static void ensure_matrix(struct profile *profile)
     profile->spec->matrix_count = 1;
 }
 
+/* Cells of what was read; or the errors that were found, and no profile. */
+static bool finish(struct profile *profile, struct diagnostics *diagnostics, struct error *error)
+{
+    if (diagnostics->count == 0) {
+        ensure_matrix(profile);
+        profile_expand(profile, diagnostics);
+    }
+    if (diagnostics_finish(diagnostics, error))
+        return true;
+    profile_free(profile);
+    return false;
+}
+
 bool profile_parse(const char *text, size_t length, const char *file_name, struct profile *profile, struct error *error)
 {
     struct diagnostics diagnostics = {.file = file_name, .text = text, .length = length};
@@ -447,14 +460,7 @@ bool profile_parse(const char *text, size_t length, const char *file_name, struc
         const char *base = slash ? slash + 1 : file_name;
         profile->name = arena_strndup(&profile->arena, base, strcspn(base, "."));
     }
-    if (diagnostics.count == 0) {
-        ensure_matrix(profile);
-        profile_expand(profile, &diagnostics);
-    }
-    if (diagnostics_finish(&diagnostics, error))
-        return true;
-    profile_free(profile);
-    return false;
+    return finish(profile, &diagnostics, error);
 }
 
 bool profile_default(struct profile *profile, struct error *error)
@@ -462,12 +468,7 @@ bool profile_default(struct profile *profile, struct error *error)
     struct diagnostics diagnostics = {.text = ""};
     profile_init(profile, "flags");
     profile->name = "quickstart";
-    ensure_matrix(profile);
-    profile_expand(profile, &diagnostics);
-    if (diagnostics_finish(&diagnostics, error))
-        return true;
-    profile_free(profile);
-    return false;
+    return finish(profile, &diagnostics, error);
 }
 
 /* A flag's comma list as a list of scalars. */

@@ -106,19 +106,27 @@ static void step_table(const struct diff *diff, struct strbuf *out)
     pipe_finish(&table, out);
 }
 
-/* The rows that changed, the largest difference in time first. */
-static void row_table(const struct diff *diff, const char *what, const struct diff_row *rows, size_t count,
-                      struct strbuf *out)
+/* The rows that changed, the largest difference in time first; *found of them. The caller frees. */
+static const struct diff_row **changed_rows(const struct diff *diff, const struct diff_row *rows, size_t count,
+                                            size_t *found)
 {
-    struct pipe_table table = {0};
     const struct diff_row **changed = malloc((count + 1) * sizeof *changed);
-    size_t found = 0;
+    *found = 0;
     if (!changed)
         abort();
     for (size_t r = 0; r < count; r++)
         if (is_change(diff, &rows[r]))
-            changed[found++] = &rows[r];
-    qsort(changed, found, sizeof *changed, by_change);
+            changed[(*found)++] = &rows[r];
+    qsort(changed, *found, sizeof *changed, by_change);
+    return changed;
+}
+
+static void row_table(const struct diff *diff, const char *what, const struct diff_row *rows, size_t count,
+                      struct strbuf *out)
+{
+    struct pipe_table table = {0};
+    size_t found;
+    const struct diff_row **changed = changed_rows(diff, rows, count, &found);
     if (found) {
         pipe_add_column(&table, "phase", PIPE_TEXT);
         pipe_add_column(&table, what, PIPE_TEXT);
@@ -333,14 +341,8 @@ static void text_row(const struct diff_row *row, const char *label, struct strbu
 static void text_changes(const struct diff *diff, const char *what, const struct diff_row *rows, size_t count,
                          struct strbuf *out)
 {
-    const struct diff_row **changed = malloc((count + 1) * sizeof *changed);
-    size_t found = 0;
-    if (!changed)
-        abort();
-    for (size_t r = 0; r < count; r++)
-        if (is_change(diff, &rows[r]))
-            changed[found++] = &rows[r];
-    qsort(changed, found, sizeof *changed, by_change);
+    size_t found;
+    const struct diff_row **changed = changed_rows(diff, rows, count, &found);
     if (found)
         strbuf_printf(out, " %s\n", what);
     for (size_t r = 0; r < found && r < DETAIL_ROWS; r++)

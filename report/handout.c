@@ -90,7 +90,6 @@ static double residual_bytes(const struct report_cell *cell)
 static void residual(const struct report *report, struct strbuf *out)
 {
     struct pipe_table table = {0};
-    bool any = false;
     pipe_add_column(&table, "cell", PIPE_TEXT);
     pipe_add_column(&table, "batch x context x d_model", PIPE_TEXT);
     pipe_add_column(&table, "MiB", PIPE_NUMBER);
@@ -105,16 +104,11 @@ static void residual(const struct report *report, struct strbuf *out)
         pipe_text(&table, title);
         pipe_text(&table, shape);
         pipe_number(&table, "%.3f", residual_bytes(cell) / 0x1p20);
-        any = true;
     }
-    struct strbuf text = {0};
-    pipe_finish(&table, &text);
-    if (any) {
-        strbuf_puts(out, "\n## Residual stream\n\nThe residual stream is kept in fp32 in every precision: 4 bytes a "
-                         "number (modelled).\n\n");
-        strbuf_add(out, text.text, text.length);
-    }
-    strbuf_release(&text);
+    pipe_section(&table,
+                 "\n## Residual stream\n\nThe residual stream is kept in fp32 in every precision: 4 bytes a "
+                 "number (modelled).\n\n",
+                 out);
 }
 
 /* The mean over a cell's ranks of a double of theirs. */
@@ -141,8 +135,6 @@ static void ranks_axis(const struct report *report, enum axis_id id, struct strb
 {
     const struct axis *axis = axis_of(id);
     struct pipe_table table = {0};
-    struct strbuf text = {0};
-    bool any = false;
     pipe_add_column(&table, axis->key, PIPE_TEXT);
     pipe_add_column(&table, "base", PIPE_TEXT);
     pipe_add_column(&table, "cell", PIPE_TEXT);
@@ -174,17 +166,12 @@ static void ranks_axis(const struct report *report, enum axis_id id, struct strb
         pipe_number(&table, "%.3f", ranks_mean(base, offsetof(struct report_rank, exposed_ns)) * 1e-6);
         pipe_number(&table, "%.1f", ranks_resident(cell) / 0x1p20);
         pipe_number(&table, "%.1f", ranks_resident(base) / 0x1p20);
-        any = true;
     }
-    pipe_finish(&table, &text);
-    if (any) {
-        strbuf_puts(
-            out,
-            "\nMedians of the timed steps of train_step; exposed is communication during which nothing else ran, the "
-            "mean over ranks; resident is the largest rank's (all measured).\n\n");
-        strbuf_add(out, text.text, text.length);
-    }
-    strbuf_release(&text);
+    pipe_section(
+        &table,
+        "\nMedians of the timed steps of train_step; exposed is communication during which nothing else ran, the "
+        "mean over ranks; resident is the largest rank's (all measured).\n\n",
+        out);
 }
 static void ranks_of_parallel(const struct report *report, struct strbuf *out)
 {

@@ -103,7 +103,7 @@ static void compare_row(struct pipe_table *table, const struct axis *axis, const
 static void compare_axis(const struct report *report, const struct axis *axis, struct strbuf *out)
 {
     struct pipe_table table = {0};
-    struct strbuf text = {0};
+    struct strbuf head = {0};
     char base[64];
     snprintf(base, sizeof base, "%s ms", axis->base);
     pipe_add_column(&table, "cell", PIPE_TEXT);
@@ -127,16 +127,12 @@ static void compare_axis(const struct report *report, const struct axis *axis, s
                  phase++)
                 compare_row(&table, axis, other, cell, pass, phase);
     }
-    const bool any = table.row_count > 0;
-    pipe_finish(&table, &text);
-    if (any) {
-        strbuf_printf(out,
-                      "\n## %s\n\n%s Medians; speed-up is %s over this, above 1 is faster. Called faster or slower is "
-                      "what is so by more than %g %%, with its whole interval on that side of 1.\n\n",
-                      axis->heading, axis->intro, axis->base, COMPARE_THRESHOLD * 100);
-        strbuf_add(out, text.text, text.length);
-    }
-    strbuf_release(&text);
+    strbuf_printf(&head,
+                  "\n## %s\n\n%s Medians; speed-up is %s over this, above 1 is faster. Called faster or slower is "
+                  "what is so by more than %g %%, with its whole interval on that side of 1.\n\n",
+                  axis->heading, axis->intro, axis->base, COMPARE_THRESHOLD * 100);
+    pipe_section(&table, head.text, out);
+    strbuf_release(&head);
 }
 
 void markdown_compare_axis(const struct report *report, enum compare_axis axis, struct strbuf *out)
@@ -304,7 +300,7 @@ void markdown_attention_sweep(const struct report *report, struct strbuf *out)
     static const char *const numbers[] = {"heads",  "d_model",    "context",   "fwd ms",
                                           "bwd ms", "fwd_bwd ms", "saved MiB", "planned MiB"};
     struct pipe_table table = {0};
-    struct strbuf text = {0}, list = {0};
+    struct strbuf list = {0};
     bool varies[SETTINGS];
     find_varying(report, varies);
     pipe_add_column(&table, "device", PIPE_TEXT);
@@ -318,17 +314,14 @@ void markdown_attention_sweep(const struct report *report, struct strbuf *out)
     for (size_t i = 0; i < report->cells.count; i++)
         if (is_attention(report->cells.items[i]))
             attention_row(&table, report->cells.items[i], varies);
-    const bool any = table.row_count > 0;
-    pipe_finish(&table, &text);
-    if (any) {
-        strbuf_puts(
-            out, "\n## Attention alone\n\nMedians by width and context; saved is what forward leaves for backward, as "
-                 "planned. Where the status is oom, memory ended.\n\n");
-        strbuf_add(out, text.text, text.length);
+    if (pipe_section(
+            &table,
+            "\n## Attention alone\n\nMedians by width and context; saved is what forward leaves for backward, as "
+            "planned. Where the status is oom, memory ended.\n\n",
+            out)) {
         frontier(report, varies, &list);
         if (list.length)
             strbuf_printf(out, "\nWhere memory ends:\n\n%s", list.text);
     }
-    strbuf_release(&text);
     strbuf_release(&list);
 }

@@ -74,16 +74,11 @@ void markdown_classes(const struct report *report, struct strbuf *out)
                  phase++)
                 class_row(&table, cell, pass, phase, classes);
     }
-    struct strbuf text = {0};
-    const bool any = table.row_count > 0;
-    pipe_finish(&table, &text);
-    if (any) {
-        strbuf_puts(out, "\n## Kernel classes by phase\n\n"
-                         "Share of the phase's kernel time in %. The pass fwd alone is inference's share, train_step a "
-                         "training step's, fwd_bwd a training step's without its optimizer.\n\n");
-        strbuf_add(out, text.text, text.length);
-    }
-    strbuf_release(&text);
+    pipe_section(&table,
+                 "\n## Kernel classes by phase\n\n"
+                 "Share of the phase's kernel time in %. The pass fwd alone is inference's share, train_step a "
+                 "training step's, fwd_bwd a training step's without its optimizer.\n\n",
+                 out);
 }
 
 static void kernel_row(struct pipe_table *table, const struct report_kernel *kernel, uint64_t steps)
@@ -261,7 +256,6 @@ void markdown_attention(const struct report *report, struct strbuf *out)
         "softmax ms",    "QK and PV ms",    "projections ms",    "softmax / matmul time",
         "softmax GFLOP", "QK and PV GFLOP", "projections GFLOP", "softmax / matmul FLOPs"};
     struct pipe_table table = {0};
-    struct strbuf text = {0};
     pipe_add_column(&table, "cell", PIPE_TEXT);
     pipe_add_column(&table, "phase", PIPE_TEXT);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
@@ -271,15 +265,10 @@ void markdown_attention(const struct report *report, struct strbuf *out)
         if (cell_has_kernels(cell) && cell->layer_count)
             attention_rows(&table, cell, cell_longest_pass(cell));
     }
-    const bool any = table.row_count > 0;
-    pipe_finish(&table, &text);
-    if (any) {
-        strbuf_puts(
-            out,
-            "\n## Softmax against matmul in attention\n\n"
-            "A profiled step, all blocks: measured times, modelled FLOPs. Where attention is fused into one kernel, "
-            "softmax is inside QK and PV.\n\n");
-        strbuf_add(out, text.text, text.length);
-    }
-    strbuf_release(&text);
+    pipe_section(
+        &table,
+        "\n## Softmax against matmul in attention\n\n"
+        "A profiled step, all blocks: measured times, modelled FLOPs. Where attention is fused into one kernel, "
+        "softmax is inside QK and PV.\n\n",
+        out);
 }

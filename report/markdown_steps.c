@@ -51,7 +51,6 @@ void markdown_steps(const struct report *report, struct strbuf *out)
     struct strbuf warnings = {0};
     static const char *const numbers[] = {"n",      "mean ms", "sd ms",  "median ms", "95 % low", "95 % high",
                                           "MAD ms", "p5 ms",   "p95 ms", "CV %",      "outliers"};
-    bool any = false;
     pipe_add_column(&table, "cell", PIPE_TEXT);
     pipe_add_column(&table, "pass", PIPE_TEXT);
     pipe_add_column(&table, "phase", PIPE_TEXT);
@@ -66,7 +65,6 @@ void markdown_steps(const struct report *report, struct strbuf *out)
                 if (!has_phase(cell, pass, phase))
                     continue;
                 const struct summary *s = &cell->passes[pass].phases[phase].summary;
-                any = true;
                 pipe_text(&table, title);
                 pipe_text(&table, pass_name((enum pass)pass));
                 pipe_text(&table, phase == PHASE_COUNT ? "total" : phase_name((enum phase)phase));
@@ -85,18 +83,14 @@ void markdown_steps(const struct report *report, struct strbuf *out)
                     warn(&warnings, cell, pass);
             }
     }
-    struct strbuf text = {0};
-    pipe_finish(&table, &text);
-    if (any) {
-        strbuf_puts(out,
-                    "\n## Forward, backward, optimizer\n\n"
-                    "Each phase timed directly inside its pass, profiler off. 95 % is the interval of the median by "
-                    "order statistics.\n\n");
-        strbuf_add(out, text.text, text.length);
+    if (pipe_section(&table,
+                     "\n## Forward, backward, optimizer\n\n"
+                     "Each phase timed directly inside its pass, profiler off. 95 % is the interval of the median by "
+                     "order statistics.\n\n",
+                     out)) {
         if (warnings.length)
             strbuf_printf(out, "\n%s", warnings.text);
     }
-    strbuf_release(&text);
     strbuf_release(&warnings);
 }
 
@@ -105,8 +99,6 @@ void markdown_steps(const struct report *report, struct strbuf *out)
 void markdown_warmup(const struct report *report, struct strbuf *out)
 {
     struct pipe_table table = {0};
-    struct strbuf text = {0};
-    bool any = false;
     pipe_add_column(&table, "cell", PIPE_TEXT);
     pipe_add_column(&table, "pass", PIPE_TEXT);
     pipe_add_column(&table, "warm-up", PIPE_NUMBER);
@@ -132,7 +124,6 @@ void markdown_warmup(const struct report *report, struct strbuf *out)
             const double first = total->warmup_count ? (double)total->warmup_ns[0]
                                  : whole             ? (double)total->samples_ns[0]
                                                      : UNKNOWN_DOUBLE;
-            any = true;
             pipe_text(&table, title);
             pipe_text(&table, pass_name((enum pass)pass));
             pipe_integer(&table, (int64_t)total->warmup_count);
@@ -145,22 +136,16 @@ void markdown_warmup(const struct report *report, struct strbuf *out)
             strbuf_release(&series);
         }
     }
-    pipe_finish(&table, &text);
-    if (any) {
-        strbuf_puts(
-            out,
-            "\n## Warm-up\n\nWhat the first steps cost, and what leaving them out does: mean and sd are those of the "
-            "counted steps alone.\n\n");
-        strbuf_add(out, text.text, text.length);
-    }
-    strbuf_release(&text);
+    pipe_section(
+        &table,
+        "\n## Warm-up\n\nWhat the first steps cost, and what leaving them out does: mean and sd are those of the "
+        "counted steps alone.\n\n",
+        out);
 }
 
 void markdown_overhead(const struct report *report, struct strbuf *out)
 {
     struct pipe_table table = {0};
-    struct strbuf text = {0};
-    bool any = false;
     static const char *const numbers[] = {"steps",      "wall ms",           "busy ms",     "idle ms",
                                           "idle %",     "sum of kernels ms", "in layers %", "overhead",
                                           "95 % low %", "95 % high %"};
@@ -176,7 +161,6 @@ void markdown_overhead(const struct report *report, struct strbuf *out)
             const struct report_pass *pass = &cell->passes[p];
             if (!pass->present || !pass->profiled_steps || pass->warmup_rows)
                 continue;
-            any = true;
             pipe_text(&table, title);
             pipe_text(&table, pass_name((enum pass)p));
             pipe_integer(&table, (int64_t)pass->profiled_steps);
@@ -193,17 +177,13 @@ void markdown_overhead(const struct report *report, struct strbuf *out)
             pipe_number(&table, "%+.2f", (pass->overhead.high - 1) * 100);
         }
     }
-    pipe_finish(&table, &text);
-    if (any) {
-        strbuf_puts(
-            out,
-            "\n## Wall clock against kernels\n\n"
-            "A profiled step: busy is the union of all kernel intervals, idle what is left of the wall clock; "
-            "overhead is profiled over timed steps of the same run, taken in turns; ≈ 0 where they differ by less than "
-            "their own interval.\n\n");
-        strbuf_add(out, text.text, text.length);
-    }
-    strbuf_release(&text);
+    pipe_section(
+        &table,
+        "\n## Wall clock against kernels\n\n"
+        "A profiled step: busy is the union of all kernel intervals, idle what is left of the wall clock; "
+        "overhead is profiled over timed steps of the same run, taken in turns; ≈ 0 where they differ by less than "
+        "their own interval.\n\n",
+        out);
 }
 
 /* Of several processes of a command: each one's step, and how much of it went to waiting for the others. */
@@ -211,18 +191,15 @@ static void command_ranks(const struct report *report, struct strbuf *out)
 {
     static const char *const numbers[] = {"rank", "steps", "step ms", "device works ms", "only a collective ms"};
     struct pipe_table table = {0};
-    bool any = false;
     pipe_add_column(&table, "cell", PIPE_TEXT);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         pipe_add_column(&table, numbers[i], PIPE_NUMBER);
-    struct strbuf text = {0};
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         char title[256];
         cell_title(&cell->requested, false, title, sizeof title);
         for (size_t r = 0; cell->requested.command[0] && cell->rank_count > 1 && r < cell->rank_count; r++) {
             const struct report_rank *rank = &cell->ranks[r];
-            any = true;
             pipe_text(&table, title);
             pipe_integer(&table, rank->rank);
             pipe_integer(&table, (int64_t)rank->steps);
@@ -231,19 +208,13 @@ static void command_ranks(const struct report *report, struct strbuf *out)
             pipe_number(&table, "%.3f", rank->exposed_ns * 1e-6);
         }
     }
-    pipe_finish(&table, &text);
-    if (any) {
-        strbuf_puts(out, "\nIts processes, by recorded step:\n\n");
-        strbuf_add(out, text.text, text.length);
-    }
-    strbuf_release(&text);
+    pipe_section(&table, "\nIts processes, by recorded step:\n\n", out);
 }
 
 void markdown_idle(const struct report *report, struct strbuf *out)
 {
     struct pipe_table table = {0};
-    struct strbuf text = {0};
-    bool any = false;
+    struct strbuf head = {0};
     pipe_add_column(&table, "cell", PIPE_TEXT);
     pipe_add_column(&table, "pass", PIPE_TEXT);
     pipe_add_column(&table, "steps", PIPE_NUMBER);
@@ -262,7 +233,6 @@ void markdown_idle(const struct report *report, struct strbuf *out)
             const struct report_idle *idle = &cell->passes[p].idle;
             if (!cell->passes[p].present || !idle->steps)
                 continue;
-            any = true;
             pipe_text(&table, title);
             pipe_text(&table, pass_name((enum pass)p));
             pipe_integer(&table, (int64_t)idle->steps);
@@ -272,15 +242,12 @@ void markdown_idle(const struct report *report, struct strbuf *out)
             pipe_text(&table, idle->sync_layer);
         }
     }
-    pipe_finish(&table, &text);
-    if (any) {
-        strbuf_puts(out, "\n## Idle time\n\nOf a profiled step: how long no kernel ran but a collective, and why.\n\n");
-        for (int r = 0; r < IDLE_REASONS; r++)
-            strbuf_printf(out, "- *%s*: %s\n", idle_reason_name((enum idle_reason)r),
-                          idle_reason_text((enum idle_reason)r));
-        strbuf_putc(out, '\n');
-        strbuf_add(out, text.text, text.length);
+    strbuf_puts(&head, "\n## Idle time\n\nOf a profiled step: how long no kernel ran but a collective, and why.\n\n");
+    for (int r = 0; r < IDLE_REASONS; r++)
+        strbuf_printf(&head, "- *%s*: %s\n", idle_reason_name((enum idle_reason)r),
+                      idle_reason_text((enum idle_reason)r));
+    strbuf_putc(&head, '\n');
+    if (pipe_section(&table, head.text, out))
         command_ranks(report, out);
-    }
-    strbuf_release(&text);
+    strbuf_release(&head);
 }

@@ -222,3 +222,14 @@ void pipe_finish(struct pipe_table *table, struct strbuf *out)
         write_block(out, table, block);
     release(table);
 }
+
+bool pipe_section(struct pipe_table *table, const char *head, struct strbuf *out)
+{
+    if (!table->row_count) {
+        release(table);
+        return false;
+    }
+    strbuf_puts(out, head);
+    pipe_finish(table, out);
+    return true;
+}

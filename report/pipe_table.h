@@ -35,3 +35,5 @@ void pipe_new_block(struct pipe_table *table);
 
 /* Appends the table and releases it. Every row must be full. */
 void pipe_finish(struct pipe_table *table, struct strbuf *out);
+/* The same below `head`, as it stands in the file; neither is there when the table has no rows. Were there any? */
+bool pipe_section(struct pipe_table *table, const char *head, struct strbuf *out);
