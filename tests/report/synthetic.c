@@ -139,8 +139,26 @@ struct run *synthetic_run(const char *model, bool compile, uint32_t steps, doubl
 struct run *synthetic_watched(const char *model, bool compile, uint32_t steps, double slow, int32_t often,
                               void (*watch)(struct run *run, void *context), void *context)
 {
-    const struct watcher watcher = {often, watch, context};
     struct cell cell;
+    struct error error = {0};
+    cell_default(&cell);
+    if (!model_preset_find(model, &cell.model, &error)) {
+        fprintf(stderr, "%s\n", error.text);
+        return NULL;
+    }
+    cell.compile = compile;
+    cell.steps = steps;
+    cell.memory = true;
+    cell.passes = PASS_BIT(PASS_FWD) | PASS_BIT(PASS_FWD_BWD);
+    return synthetic_cell(&cell, slow, often, watch, context);
+}
+
+struct run *synthetic_cell(const struct cell *wanted, double slow, int32_t often,
+                           void (*watch)(struct run *run, void *context), void *context)
+{
+    const struct watcher watcher = {often, watch, context};
+    const struct cell cell = *wanted;
+    const uint32_t steps = cell.steps;
     struct plan_request request;
     struct plan_result result;
     struct plan *plan = NULL;
@@ -148,14 +166,7 @@ struct run *synthetic_watched(const char *model, bool compile, uint32_t steps, d
     struct error error = {0};
     uint64_t clock = 1000000;
     uint32_t id = 0, sequence = 0;
-    cell_default(&cell);
-    if (!model_preset_find(model, &cell.model, &error))
-        goto failed;
-    cell.compile = compile;
-    cell.steps = steps;
-    cell.memory = true;
-    cell.passes = PASS_BIT(PASS_FWD) | PASS_BIT(PASS_FWD_BWD);
-    cell_plan_request(&cell, compile ? FUSE_ALL : 0, &request);
+    cell_plan_request(&cell, cell.compile ? FUSE_ALL : 0, &request);
     plan = plan_build(&request, &result, &error);
     live = plan ? live_create(1, &cell, 1 << 16, &error) : NULL;
     if (!live)
@@ -164,7 +175,7 @@ struct run *synthetic_watched(const char *model, bool compile, uint32_t steps, d
     struct rank *rank = run_lead(run);
     if (!places_of_plan(&rank->places, plan, &error))
         goto failed;
-    run->plan = (struct plan_named){true, plan->digest, request.fusions};
+    run->plan = (struct plan_named){.known = true, .digest = plan->digest, .fusions = request.fusions};
     name_kernels(run);
     for (int pass = 0; pass < PASS_COUNT; pass++) {
         if (!(run->cell.passes >> pass & 1))

@@ -8,6 +8,9 @@ struct run *synthetic_run(const char *model, bool compile, uint32_t steps, doubl
 /* The same, and `watch` is called while it runs: after every `often` launches and after each step. */
 struct run *synthetic_watched(const char *model, bool compile, uint32_t steps, double slow, int32_t often,
                               void (*watch)(struct run *run, void *context), void *context);
+/* The same of a cell that is given whole: its model, sizes, dtype, passes. */
+struct run *synthetic_cell(const struct cell *cell, double slow, int32_t often,
+                           void (*watch)(struct run *run, void *context), void *context);
 /* Under way: the warm-up of its passes has run, nothing was counted yet. */
 struct run *synthetic_warmup(const char *model);
 void synthetic_free(struct run *run);

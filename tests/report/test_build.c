@@ -150,48 +150,63 @@ static void test_wall_of_all_steps(void **state)
     synthetic_free(run);
 }
 
-/* Whatever a node launches, its work is booked once: the kernels' FLOPs and bytes are the plan's, for every preset, eager and
- * compiled. */
+/* Of one pass: the kernels' FLOPs and bytes are the plan's, times the steps. What is launched beside a kernel carries none, and its
+ * rate is not known, and not 0. */
+static void pass_is_booked_once(const struct report_cell *cell, const struct places *places, enum pass pass,
+                                uint32_t steps)
+{
+    double flops = 0, bytes = 0, planned_flops = 0, planned_bytes = 0;
+    bool reduced = false;
+    for (size_t k = 0; k < cell->kernel_count; k++) {
+        const struct report_kernel *kernel = &cell->kernels[k];
+        if (kernel->pass != pass)
+            continue;
+        if (strcmp(kernel->name, "reduce") == 0) {
+            assert_true(isnan(kernel->flops) && isnan(kernel->bytes));
+            reduced = true;
+        } else {
+            flops += kernel->flops;
+            bytes += kernel->bytes;
+        }
+    }
+    assert_true(reduced && cell->passes[pass].present);
+    for (size_t n = 0; n < places->list.count; n++)
+        if (pass_phases(pass) >> places->list.items[n].phase & 1) {
+            planned_flops += places->list.items[n].flops * steps;
+            planned_bytes += places->list.items[n].bytes * steps;
+        }
+    assert_true(planned_flops > 0 && planned_bytes > 0);
+    assert_true(fabs(flops - planned_flops) <= 1e-9 * planned_flops);
+    assert_true(fabs(bytes - planned_bytes) <= 1e-9 * planned_bytes);
+    assert_true(fabs(cell->flops[pass] * steps - planned_flops) <= 1e-9 * planned_flops);
+}
+
+/* Whatever a node launches, its work is booked once: every preset, dtype and pass, eager and compiled, with what a card's products
+ * launch beside themselves. */
 static void work_is_booked_once(void **state)
 {
     (void)state;
     int count;
     const struct model_preset *presets = model_presets(&count);
-    for (int p = 0; p < 2 * count; p++) {
-        struct run *run = synthetic_run(presets[p / 2].config.name, p % 2, 2, 1);
+    for (int way = 0; way < count * PRECISION_COUNT * 2; way++) {
+        struct cell cell;
+        cell_default(&cell);
+        cell.model = presets[way / (PRECISION_COUNT * 2)].config;
+        cell.dtype = (enum precision)(way / 2 % PRECISION_COUNT);
+        cell.compile = way % 2;
+        cell.steps = 1;
+        cell.passes =
+            cell.model.kind == MODEL_ATTENTION ? PASS_BIT(PASS_FWD) | PASS_BIT(PASS_FWD_BWD) : PASS_BIT(PASS_COUNT) - 1;
+        struct run *run = synthetic_cell(&cell, 1, 1, NULL, NULL);
         assert_non_null(run);
-        const struct places *places = &run_lead(run)->places;
         synthetic_helpers(run);
         struct report report;
         report_init(&report);
-        struct report_cell *cell = report_add_cell(&report);
-        cell_build(cell, run);
-        for (int pass = 0; pass < PASS_COUNT; pass++) {
-            double flops = 0, bytes = 0, planned_flops = 0, planned_bytes = 0;
-            bool reduced = false;
-            for (size_t k = 0; k < cell->kernel_count; k++) {
-                const struct report_kernel *kernel = &cell->kernels[k];
-                if (kernel->pass != pass)
-                    continue;
-                if (strcmp(kernel->name, "reduce") == 0) { /* carries nothing: its rate is not known, and not 0 */
-                    assert_true(isnan(kernel->flops) && isnan(kernel->bytes));
-                    reduced = true;
-                } else {
-                    flops += kernel->flops;
-                    bytes += kernel->bytes;
-                }
-            }
-            assert_true(reduced == cell->passes[pass].present);
-            for (size_t n = 0; cell->passes[pass].present && n < places->list.count; n++)
-                if (pass_phases((enum pass)pass) >> places->list.items[n].phase & 1) {
-                    planned_flops += places->list.items[n].flops * 2;
-                    planned_bytes += places->list.items[n].bytes * 2;
-                }
-            assert_true(fabs(flops - planned_flops) <= 1e-9 * planned_flops);
-            assert_true(fabs(bytes - planned_bytes) <= 1e-9 * planned_bytes);
-            if (cell->passes[pass].present)
-                assert_true(fabs(cell->flops[pass] * 2 - planned_flops) <= 1e-9 * planned_flops);
-        }
+        struct report_cell *built = report_add_cell(&report);
+        cell_build(built, run);
+        for (int pass = 0; pass < PASS_COUNT; pass++)
+            if (cell.passes & PASS_BIT(pass))
+                pass_is_booked_once(built, &run_lead(run)->places, (enum pass)pass, cell.steps);
         report_free(&report);
         synthetic_free(run);
     }
