@@ -197,7 +197,6 @@ static void say_hello(void)
                                   .process = (uint32_t)self.pid,
                                   .parent = (uint32_t)getppid(),
                                   .rank = variable_number("RANK"),
-                                  .local_rank = variable_number("LOCAL_RANK"),
                                   .world = variable_number("WORLD_SIZE")};
     char command[1024];
     const int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);

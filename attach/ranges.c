@@ -24,7 +24,8 @@ static bool listening(void)
         return false;
     steps_begin();
     where_ranges_only();
-    link_note("attribution", "the program's own ranges");
+    link_note(NOTE_ATTRIBUTION, "the program's own ranges");
+    link_note(NOTE_ATTRIBUTION_LACKS, "modules, backward and what is in no range");
     return true;
 }
 

@@ -8,6 +8,7 @@ bool(error_set)(struct error *error, enum error_kind kind, const char *format, .
         va_list list;
         va_start(list, format);
         error->kind = kind;
+        error->placed = error->names_limit = false;
         vsnprintf(error->text, sizeof error->text, format, list);
         va_end(list);
     }

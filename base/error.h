@@ -18,7 +18,9 @@ enum error_kind {
 
 struct error {
     enum error_kind kind;
-    char text[2048]; /* one sentence; profile errors are several lines, each file:line:col */
+    bool placed;      /* the text begins with a place in a file, as compilers' do: file:line:column */
+    bool names_limit; /* and what the address space is limited to is said in it (base/limits.h) */
+    char text[2048];  /* one sentence; profile errors are several lines, each file:line:col */
 };
 
 /* Fills *error (which may be NULL) and returns false, so that `return error_set(...)` reads well. */

@@ -1,11 +1,18 @@
 #include "base/limits.h"
 #include "base/unknown.h"
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+#define PROBE_BYTES                                                                                                    \
+    ((size_t)64 << 20) /* more than a library that trains asks for at once: a thread's stack, a BLAS's buffer */
+
+static volatile sig_atomic_t exhausted; /* for the handler of the abort that follows, which gets no argument of ours */
 
 /* Of /proc/self/statm the number of pages that counts against each: all that is mapped; data and stack. */
 static const struct {
@@ -60,8 +67,10 @@ void error_name_limit(struct error *error)
     char text[96];
     limit_text(text, sizeof text);
     const size_t used = strlen(error->text);
-    if (error->kind == ERROR_MEMORY && !strstr(error->text, "(ulimit -") && used + strlen(text) < sizeof error->text)
+    if (error->kind == ERROR_MEMORY && !error->names_limit && used + strlen(text) < sizeof error->text) {
         strcpy(error->text + used, text);
+        error->names_limit = true;
+    }
 }
 
 enum error_kind error_kind_of(int number)
@@ -73,6 +82,18 @@ void memory_exhausted(size_t count, const char *what)
 {
     char text[96];
     limit_text(text, sizeof text);
-    fprintf(stderr, "steptop: " OUT_OF_MEMORY ": %zu %s%s\n", count, what, text);
+    fprintf(stderr, "steptop: out of memory: %zu %s%s\n", count, what, text);
+    exhausted = 1;
     abort();
+}
+
+bool memory_is_exhausted(void)
+{
+    if (exhausted)
+        return true;
+    void *probe = mmap(NULL, PROBE_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (probe == MAP_FAILED)
+        return true;
+    munmap(probe, PROBE_BYTES);
+    return false;
 }

@@ -24,8 +24,7 @@ int fail(const struct error *error)
     };
     struct strbuf text = {0};
     /* Lines that name a file and a place start with it, as compilers' do: editors jump there. */
-    const bool placed = strstr(error->text, ": error: ") != NULL;
-    strbuf_puts(&text, placed ? "" : "steptop: error: ");
+    strbuf_puts(&text, error->placed ? "" : "steptop: error: ");
     struct error full = *error;
     error_name_limit(&full);
     text_terminal(&text, full.text, true);

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DEVICE_ABI 6u
+#define DEVICE_ABI 7u
 #define DEVICE_NAME_MAX 32
 
 struct device_info {
@@ -27,6 +27,9 @@ struct device_info {
 /* Notes of two devices' counters that a line of the screen shows as they are: a few words, and why it is no better tier. */
 #define NOTE_COUNTER_TIER "counter tier"
 #define NOTE_COUNTER_TIER_WHY "why that tier"
+#define NOTE_ATTRIBUTION "attribution" /* of an attached program: by what its work is told apart, */
+#define NOTE_ATTRIBUTION_LACKS                                                                                         \
+    "attribution lacks"          /* and what cannot be told by it, and why; absent where it is whole */
 #define NOTE_CEILINGS "ceilings" /* when they were measured, or why not */
 
 /* One execution of one kernel, as a device reports it. Times are CLOCK_MONOTONIC ns. */
@@ -125,6 +128,13 @@ struct device_telemetry {
     char throttle[96];        /* "" or the reasons */
 };
 
+/* Which nodes a compiled program may run beside those after them: those of these ops (OP_BIT). A plan that is made for the device
+ * leaves what they read alone for so many nodes more, at a price in memory; beyond that the device waits. No ops: none. */
+struct overlap {
+    uint64_t ops;
+    int32_t nodes;
+};
+
 struct device; /* each device's own */
 struct program;
 
@@ -159,9 +169,6 @@ struct device_class {
     bool (*write)(struct program *program, int32_t tensor, const void *bytes, struct error *error);
     bool (*read)(struct program *program, int32_t tensor, void *bytes, struct error *error);
 
-    /* Name of the kernel that runs a node, or NULL. For tests and benchmarks. */
-    const char *(*kernel_name)(const struct program *program, int32_t node);
-
     /* Ceilings from a short measurement (about `budget_ms`): GEMM rate in FLOP/s at `precision` and copy bandwidth in
      * bytes/s (read + written). */
     bool (*measure_ceilings)(struct device *device, enum precision precision, int budget_ms, double *flops_per_s,
@@ -171,8 +178,7 @@ struct device_class {
      * known; optional. */
     bool (*telemetry)(struct device *device, struct device_telemetry *out);
 
-    /* A compiled program runs weights' products beside the nodes after them, as far as memory allows. */
-    bool overlaps;
+    struct overlap overlap;
 
     /* Devices that run kernels on threads of this process; both or neither. How many a program has that is prepared with
      * `wanted` threads (0: all), once it is sure that they can be started; 0 with the reason. */

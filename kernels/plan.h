@@ -190,6 +190,8 @@ enum op {
     OP_BROADCAST,
     OP_COUNT
 };
+#define OP_BIT(op) (UINT64_C(1) << (op))
+_Static_assert(OP_COUNT <= 64, "a set of ops is one number");
 
 #define NODE_MAX_INPUTS 6
 #define NODE_MAX_OUTPUTS 4
@@ -245,8 +247,7 @@ struct plan_part {
 struct plan_memory {
     uint64_t by_kind[TENSOR_KIND_COUNT]; /* bytes; saved and scratch: their highest simultaneous sum of that kind */
     uint64_t persistent;                 /* inputs, constants, parameters, copies, gradients, optimizer state, outputs */
-    uint64_t activations;                /* what saved and scratch need beside the room of gradients not yet written */
-    uint64_t total;                      /* the arena: persistent + activations */
+    uint64_t total;                      /* the arena: persistent, and what saved and scratch need beside the room of gradients not yet written */
     uint64_t peak_live;                  /* the largest sum of live bytes over the step, and the node where it is */
     int32_t peak_node;
 };
@@ -274,7 +275,6 @@ struct plan {
 struct op_info {
     const char *name; /* "linear_backward_weight" */
     enum kernel_class kernel_class;
-    int inputs, optional_inputs, outputs;
     double (*flops)(const struct plan *plan, const struct node *node);
     double (*bytes)(const struct plan *plan, const struct node *node);
 };

@@ -14,23 +14,21 @@ static int32_t root_of(const struct builder *builder, int32_t tensor)
     return tensor;
 }
 
-/* Nodes after a weight's product that must not overwrite what it reads: about a block's backward. On an H200 more gained
- * nothing, half as many cost 1 to 2 % of a tf32 step. */
-#define OVERLAP_NODES 8
-
-/* FUSE_OVERLAP: a product's operands live on for some nodes. `index` counts the nodes that stay. */
+/* FUSE_OVERLAP: what the device may run beside the nodes after it keeps its operands for some of them. `index` counts the nodes
+ * that stay. */
 static void lifetimes_stretch(struct builder *builder, int32_t index)
 {
+    const struct overlap *overlap = &builder->request->overlap;
     for (int32_t i = 0; i < index; i++) {
         const struct node *node = &builder->nodes.items[i];
-        if (node->op != OP_LINEAR_BACKWARD_WEIGHT)
+        if (!(overlap->ops & OP_BIT(node->op)))
             continue;
         fusion_fired(builder, FUSE_OVERLAP);
         for (int k = 0; k < NODE_MAX_INPUTS; k++) {
             if (node->input[k] == TENSOR_NONE)
                 continue;
             struct tensor *root = &builder->tensors.items[root_of(builder, node->input[k])];
-            const int32_t until = i + OVERLAP_NODES < index ? i + OVERLAP_NODES : index - 1;
+            const int32_t until = overlap->nodes < index - i ? i + overlap->nodes : index - 1;
             if (root->last_node < until)
                 root->last_node = until;
         }
@@ -496,7 +494,6 @@ bool memory_plan(struct builder *builder, struct error *error)
     if (!place_activations(builder, shared, &end, error) || !account(builder, error))
         return false;
     memory->total = end > at ? end : at;
-    memory->activations = memory->total - memory->persistent;
     for (size_t i = 0; i < builder->tensors.count; i++) {
         struct tensor *tensor = &builder->tensors.items[i];
         uint64_t offset = 0;

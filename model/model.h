@@ -51,7 +51,7 @@ enum fusion {
     FUSE_CROSS_ENTROPY, /* loss and gradient in one pass, in place */
     FUSE_CAST,          /* bf16: norms and SwiGLU write bf16, weights have persistent bf16 copies */
     FUSE_ADAMW,         /* all tensors in one launch */
-    FUSE_OVERLAP,       /* what weights' products read stays for some more nodes: a device may run them beside those */
+    FUSE_OVERLAP,       /* plan_request.overlap: what some nodes read stays for some more: they may run beside those */
     FUSE_COUNT
 };
 /* All that make less work. FUSE_OVERLAP costs memory and is for devices that run nodes beside one another. */
@@ -117,8 +117,9 @@ struct plan_request {
     struct model_config model;
     int64_t batch, context;
     enum precision precision;
-    unsigned fusions; /* 0 is eager; a pass that does not apply does nothing */
-    unsigned phases;  /* PHASES_FWD … PHASES_TRAIN_STEP. The memory plan always is that of a training forward: saved
+    unsigned fusions;       /* 0 is eager; a pass that does not apply does nothing */
+    struct overlap overlap; /* the device's, for FUSE_OVERLAP */
+    unsigned phases; /* PHASES_FWD … PHASES_TRAIN_STEP. The memory plan always is that of a training forward: saved
                           activations are kept even when only fwd runs, unless `inference` */
     bool inference;
     enum checkpoint checkpoint;

@@ -17,7 +17,7 @@ unsigned model_supported_fusions(const struct device_class *class, const struct 
                                  enum precision precision, struct left_out *left_out)
 {
     char why[sizeof left_out->why[0]] = "";
-    unsigned fusions = FUSE_ALL | (class->overlaps ? 1u << FUSE_OVERLAP : 0u);
+    unsigned fusions = FUSE_ALL | (class->overlap.ops ? 1u << FUSE_OVERLAP : 0u);
     for (size_t i = 0; i < sizeof made_ops / sizeof *made_ops; i++)
         for (int k = 0; k < 2; k++) {
             if (class->supports(device, made_ops[i].ops[k], precision, why, sizeof why))

@@ -252,6 +252,7 @@ bool verify_device(const struct device_class *class, struct device *device, cons
     struct plan_result result;
     request.precision = precision;
     request.fusions = compile ? model_supported_fusions(class, device, precision, NULL) : 0;
+    request.overlap = class->overlap;
     const struct prepare_options options = {.compile = compile, .threads = threads};
     struct prepare_report report = {0};
     *outcome = (struct verify_outcome){0};

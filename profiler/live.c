@@ -131,15 +131,17 @@ static double believed_number(double value)
 }
 
 /* The plan's places are all said by then. */
-static bool take_plan(struct live_run *live, struct live_rank *rank, const struct message_plan *message,
+static bool take_plan(struct live_run *live, struct live_rank *rank, const void *payload, size_t length,
                       struct error *error)
 {
     struct plan_named *plan = &live->run.plan;
+    struct message_plan message = {0};
+    memcpy(&message, payload, length);
     if (rank->rank.places.whole)
         return error_set(error, ERROR_INTERNAL, "the worker named its plan twice");
-    if (plan->known && (plan->digest != message->digest || plan->fusions != message->fusions))
+    if (plan->known && (plan->digest != message.digest || plan->fusions != message.fusions))
         return error_set(error, ERROR_INTERNAL, "the ranks of one run have different plans");
-    *plan = (struct plan_named){true, message->digest, message->fusions};
+    *plan = (struct plan_named){true, message.digest, message.fusions, {message.overlap_ops, message.overlap_nodes}};
     rank->rank.places.whole = true;
     return true;
 }
@@ -345,6 +347,7 @@ bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, 
     struct run *run = &live->run;
     run->version++;
     switch ((enum message_type)type) {
+    case MESSAGE_STAGE:
     case MESSAGE_ACTIVITY:
         text_copy(live->last_activity, sizeof live->last_activity, payload, length);
         live_activity(live, live->last_activity);
@@ -357,7 +360,7 @@ bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, 
         take_device(&rank->rank, payload);
         return true;
     case MESSAGE_PLAN:
-        return take_plan(live, rank, payload, error);
+        return take_plan(live, rank, payload, length, error);
     case MESSAGE_SCOPE:
         return take_scope(rank, payload, length, error);
     case MESSAGE_PLACE:

@@ -121,8 +121,8 @@ static void become_worker(const char *program, char *const *argv, char *const *e
     /* The front reads this as the worker's last line. */
     static const char sentence[] = "steptop: cannot start the worker: the program file cannot be executed\n";
     if (write(STDERR_FILENO, sentence, sizeof sentence - 1) < 0)
-        _exit(126);
-    _exit(127);
+        _exit(125);
+    _exit(126); /* a shell's code for it; 127 is the loader's */
 }
 
 static bool pipe_open(int ends[2])

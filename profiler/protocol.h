@@ -44,6 +44,7 @@ enum message_type {
     MESSAGE_MACHINE,   /* struct machine_load */
     MESSAGE_USE,       /* recordings alone: struct machine_use, before MESSAGE_RESULT */
     MESSAGE_WORK,      /* struct message_work: what became known of a place that was said before */
+    MESSAGE_STAGE, /* worker → front; text: what it is at from now on. MESSAGE_ACTIVITY says how far it is with that */
     MESSAGE_TYPE_COUNT
 };
 
@@ -63,8 +64,10 @@ struct message_name {
     uint32_t id;
 };
 struct message_plan {
-    uint64_t digest; /* with the cell and the fusions: what the front may build again for its ledger of memory */
-    uint32_t fusions, reserved;
+    uint64_t digest; /* with the cell and what follows: what the front may build again for its ledger of memory */
+    uint32_t fusions;
+    int32_t overlap_nodes; /* kernels/device.h: struct overlap */
+    uint64_t overlap_ops;  /* older recordings end before it */
 };
 struct message_scope {
     int32_t parent;
@@ -118,8 +121,7 @@ struct message_result {
 struct message_hello {
     uint32_t version, record_bytes;
     uint32_t process, parent;
-    int32_t rank, local_rank, world; /* as the launcher put them into the environment; −1: not said */
-    uint32_t reserved;
+    int32_t rank, world; /* as the launcher put them into the environment; −1: not said */
 };
 struct message_attach {
     uint32_t skip;        /* steps that are warm-up beyond the first */

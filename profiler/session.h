@@ -82,6 +82,7 @@ struct plan_named {
     bool known;
     uint64_t digest;
     uint32_t fusions;
+    struct overlap overlap;
 };
 
 #define RUN_COUNTERS 4      /* values of a record of counters */

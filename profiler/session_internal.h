@@ -27,7 +27,7 @@ struct link {
     struct ring *ring;
     struct inbox inbox;
     struct log_stream output, errors;
-    char stage[96];       /* what it is at, "preparing: timing products", without how far, */
+    char stage[96];       /* what it is at, "preparing: timing products", */
     uint64_t stage_at;    /* and since when */
     char last_error[256]; /* the newest line on its stderr: often the reason */
     bool stopped;         /* by a signal, and not continued yet */

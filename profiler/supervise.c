@@ -161,6 +161,7 @@ void ranks_stop(struct session *session, enum status status, const char *reason,
     }
 }
 
+#define EXIT_LOADER 127 /* ld.so's */
 #define FOREVER_NS ((uint64_t)1 << 53)
 
 static void close_descriptor(int *fd)
@@ -193,7 +194,7 @@ static void leaves(struct link *link)
         link->exit_by = clock_now() + EXIT_GRACE_NS;
 }
 
-/* Each thing that the first rank was at goes to the log with its time when the next one begins; how far it is, is none. */
+/* Each thing that the first rank was at goes to the log with its time when the next one begins. */
 static void end_stage(struct session *session, const struct link *link)
 {
     if (link->stage[0])
@@ -205,12 +206,6 @@ static void take_stage(struct session *session, struct link *link, const char *t
 {
     char stage[sizeof link->stage];
     text_copy(stage, sizeof stage, text, length);
-    stage[strcspn(stage, "0123456789")] = 0;
-    for (size_t end = strlen(stage); end > 0 && strchr(" :", stage[end - 1]);)
-        stage[--end] = 0;
-    for (int pass = 0; pass < PASS_COUNT; pass++) /* which take turns, in a run without end for ever */
-        if (strncmp(stage, pass_name((enum pass)pass), strlen(pass_name((enum pass)pass))) == 0)
-            snprintf(stage, sizeof stage, "steps");
     if (link->rank->rank.index > 0 || strcmp(stage, link->stage) == 0)
         return;
     end_stage(session, link);
@@ -240,7 +235,7 @@ static bool take_messages(struct session *session, struct link *link, struct liv
         case INBOX_MESSAGE:
             if (header.type == MESSAGE_SUSPENDED)
                 take_suspended(session, link, live, payload);
-            if (header.type == MESSAGE_ACTIVITY)
+            if (header.type == MESSAGE_STAGE)
                 take_stage(session, link, payload, header.length);
             if (live_message(live, link->rank, header.type, payload, header.length, &error)) {
                 session_record(session, live->run.id, link->rank->rank.index, header.type, payload, header.length, NULL,
@@ -335,15 +330,14 @@ void rank_end_output(struct session *session, struct link *link)
     log_stream_end(&link->errors, take_line, &errors);
 }
 
-/* Whoever cannot go on without memory says so in the last line before it aborts: we (memory_exhausted), libgomp, OpenBLAS, the loader
- * and the C library in their own words. Nothing else tells it: no message can be sent then, and the exit is that of any crash. */
-static bool says_out_of_memory(const char *last_words)
+/* Did it end for want of memory? We and the libraries that we call end with a code of their own then (worker/last_word.h). The
+ * loader, which comes before them, has but one for all that it lacks: it found everything when this program was loaded. */
+static bool ended_without_memory(const struct link *link)
 {
-    static const char *const words[] = {OUT_OF_MEMORY, "Out of memory", "annot allocate memory"};
-    for (size_t i = 0; i < sizeof words / sizeof *words; i++)
-        if (strstr(last_words, words[i]))
-            return true;
-    return false;
+    const int status = link->exit_status;
+    struct memory_limit limit;
+    return WIFEXITED(status) &&
+           (WEXITSTATUS(status) == EXIT_NO_MEMORY || (WEXITSTATUS(status) == EXIT_LOADER && memory_limited(&limit)));
 }
 
 /* How a rank is called whose process has ended: what it said, or what its exit tells. */
@@ -355,11 +349,15 @@ static enum status verdict(const struct link *link, char *reason, size_t size)
         snprintf(reason, size, "%s", rank->end_reason);
         return rank->end_status;
     }
-    const bool memory = says_out_of_memory(link->last_error);
+    if (ended_without_memory(link)) {
+        snprintf(reason, size, "the worker had no memory to go on with%s%.180s", link->last_error[0] ? ": " : "",
+                 link->last_error);
+        return STATUS_OOM;
+    }
     if (WIFEXITED(status)) {
         snprintf(reason, size, "the worker ended with exit code %d%s%.180s", WEXITSTATUS(status),
                  link->last_error[0] ? ": " : " and no word why", link->last_error);
-        return memory ? STATUS_OOM : STATUS_ERROR;
+        return STATUS_ERROR;
     }
     const int number = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
     if (number == SIGKILL) {
@@ -378,7 +376,7 @@ static enum status verdict(const struct link *link, char *reason, size_t size)
     char text[SIGNAL_TEXT];
     snprintf(reason, size, "the worker %s %s%s%.180s", crash ? "crashed with" : "was killed by",
              signal_text(number, text), link->last_error[0] ? ": " : "", link->last_error);
-    return memory ? STATUS_OOM : crash ? STATUS_ERROR : STATUS_KILLED;
+    return crash ? STATUS_ERROR : STATUS_KILLED;
 }
 
 /* All of a rank's words and records are taken: the first that did not end well gives the run its name, and ends the others. */

@@ -59,10 +59,12 @@ bool diagnostics_finish(struct diagnostics *diagnostics, struct error *error)
     const bool none = diagnostics->count == 0;
     struct strbuf out = {0};
     if (!none && error) {
-        bool placed = true;
-        for (size_t i = 0; i < diagnostics->list.count; i++)
-            placed = placed && diagnostics->list.items[i].place.line;
-        if (placed)
+        bool all = true, any = false;
+        for (size_t i = 0; i < diagnostics->list.count; i++) {
+            all = all && diagnostics->list.items[i].place.line;
+            any = any || diagnostics->list.items[i].place.line;
+        }
+        if (all)
             qsort(diagnostics->list.items, diagnostics->list.count, sizeof *diagnostics->list.items, by_place);
         /* As many whole ones as the error's text holds. */
         size_t shown = 0;
@@ -76,6 +78,7 @@ bool diagnostics_finish(struct diagnostics *diagnostics, struct error *error)
         if (hidden)
             strbuf_printf(&out, "\nand %zu more error%s", hidden, hidden == 1 ? "" : "s");
         error_set(error, ERROR_INPUT, "%s", out.text);
+        error->placed = any;
     }
     for (size_t i = 0; i < diagnostics->list.count; i++)
         free(diagnostics->list.items[i].text);

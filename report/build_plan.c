@@ -144,6 +144,7 @@ static struct plan *plan_again(const struct run *run, unsigned *fired)
     struct plan_result result;
     struct error error = {0};
     cell_plan_request(&run->cell, run->plan.fusions, &request);
+    request.overlap = run->plan.overlap;
     struct plan *plan = plan_build(&request, &result, &error);
     if (plan && plan->digest != run->plan.digest) {
         plan_free(plan);

@@ -226,7 +226,7 @@ bool facts_make(struct facts *facts, const struct report *report, const struct r
     *facts = (struct facts){.report = report, .cell = cell, .arena = arena, .pass = longest_pass(cell)};
     facts->step = facts->noise = facts->busy = facts->idle = facts->matmul_roof = facts->cores = UNKNOWN_DOUBLE;
     facts->attached = cell->requested.command[0] != 0;
-    facts->on_card = strncmp(cell->requested.device, "cuda", 4) == 0;
+    facts->on_card = cell->requested.device[0] && !device_is_host(cell->requested.device);
     if (cell->device.units && cell->device.units != UNKNOWN_U32 && !facts->on_card)
         facts->cores = cell->device.units;
     add_others(facts);

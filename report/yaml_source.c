@@ -131,6 +131,8 @@ static bool fail_at(struct yaml_source *source, size_t line, size_t column, bool
     if (text && *text)
         source_show(&message, text, strlen(text), column);
     error_set(source->error, ERROR_INPUT, "%s", message.text);
+    if (source->error)
+        source->error->placed = true;
     free(text);
     strbuf_release(&clean);
     strbuf_release(&message);

@@ -139,11 +139,10 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
         if (idle_text(&cell->passes[pass], text, sizeof text))
             add_fact(area, &x, STYLE_NORMAL, text);
     }
-    const char *way = note_text(cell, "attribution");
-    if (way) { /* in full where there is room and it lacks something */
-        const bool whole = strncmp(way, "RecordFunction:", 15) == 0;
-        snprintf(text, sizeof text, "by %.*s", whole ? 14 : (int)sizeof text - 4, way);
-        add_fact(area, &x, whole ? STYLE_DIM : STYLE_WARN, text);
+    const char *way = note_text(cell, NOTE_ATTRIBUTION), *lacks = note_text(cell, NOTE_ATTRIBUTION_LACKS);
+    if (way) {
+        snprintf(text, sizeof text, "by %s%s%s", way, lacks ? ", without " : "", lacks ? lacks : "");
+        add_fact(area, &x, lacks ? STYLE_WARN : STYLE_DIM, text);
     }
     const char *suspended = note_text(cell, "suspended");
     if (suspended) {

@@ -142,6 +142,7 @@ static bool measure_for_ever(struct worker *worker, struct error *error)
 
 bool measure_passes(struct worker *worker, struct error *error)
 {
+    reporter_stage(&worker->reporter, "steps");
     if (worker->cell.steps == STEPS_FOREVER)
         return measure_for_ever(worker, error);
     for (int pass = 0; pass < PASS_COUNT; pass++) {

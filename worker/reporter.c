@@ -58,14 +58,27 @@ void reporter_counters(struct reporter *reporter, const char *const names[DEVICE
     reporter_send(reporter, MESSAGE_COUNTERS, &message, sizeof message, NULL, 0);
 }
 
-void reporter_activity(struct reporter *reporter, const char *format, ...)
+static void say(struct reporter *reporter, enum message_type type, const char *format, va_list list)
 {
     char text[96];
+    vsnprintf(text, sizeof text, format, list);
+    reporter_send(reporter, type, text, strlen(text), NULL, 0);
+}
+
+void reporter_stage(struct reporter *reporter, const char *format, ...)
+{
     va_list list;
     va_start(list, format);
-    vsnprintf(text, sizeof text, format, list);
+    say(reporter, MESSAGE_STAGE, format, list);
     va_end(list);
-    reporter_send(reporter, MESSAGE_ACTIVITY, text, strlen(text), NULL, 0);
+}
+
+void reporter_activity(struct reporter *reporter, const char *format, ...)
+{
+    va_list list;
+    va_start(list, format);
+    say(reporter, MESSAGE_ACTIVITY, format, list);
+    va_end(list);
 }
 
 void reporter_note(struct reporter *reporter, const char *key, const char *format, ...)

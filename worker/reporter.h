@@ -12,6 +12,8 @@ struct reporter {
 
 void reporter_send(struct reporter *reporter, enum message_type type, const void *first, size_t first_length,
                    const void *second, size_t second_length);
+/* What the worker is at from now on, "measuring the device's ceilings"; and how far it is with it, "fwd 3/5 profiled". */
+void reporter_stage(struct reporter *reporter, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void reporter_activity(struct reporter *reporter, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* What the four values of its records of counters are; NULL behind the last. As fields, and as a note for people. `own`: what one
  * reading itself counts of each; NULL when not known. */

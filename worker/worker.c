@@ -5,6 +5,7 @@
 #include "base/unknown.h"
 #include "kernels/communicator.h"
 #include "worker/ceilings.h"
+#include "worker/last_word.h"
 #include "worker/measure.h"
 #include <errno.h>
 #include <poll.h>
@@ -62,7 +63,7 @@ static bool join_ranks(struct worker *worker, const struct message_cell *message
 static bool open_device(struct worker *worker, struct error *error)
 {
     int index = 0, count = 0;
-    reporter_activity(&worker->reporter, "opening %s", worker->place);
+    reporter_stage(&worker->reporter, "opening %s", worker->place);
     worker->class = device_find(worker->place, &index, error);
     if (!worker->class)
         return false;
@@ -114,11 +115,12 @@ static bool tell_places(struct worker *worker, struct error *error)
 
 static bool build_plan(struct worker *worker, struct error *error)
 {
-    reporter_activity(&worker->reporter, "building the plan");
+    reporter_stage(&worker->reporter, "building the plan");
     const unsigned fusions = supported_fusions(worker);
     struct plan_request request;
     struct plan_result result;
     cell_plan_request(&worker->cell, fusions, &request);
+    request.overlap = worker->class->overlap;
     request.ranks.rank = worker->rank;
     worker->plan = plan_build(&request, &result, error);
     if (!worker->plan)
@@ -141,7 +143,10 @@ static bool build_plan(struct worker *worker, struct error *error)
         digest = first->digest;
         plan_free(first);
     }
-    const struct message_plan message = {.digest = digest, .fusions = fusions};
+    const struct message_plan message = {.digest = digest,
+                                         .fusions = fusions,
+                                         .overlap_nodes = request.overlap.nodes,
+                                         .overlap_ops = request.overlap.ops};
     reporter_send(&worker->reporter, MESSAGE_PLAN, &message, sizeof message, NULL, 0);
     return true;
 }
@@ -171,7 +176,7 @@ static void measure_ceilings(struct worker *worker, const struct message_cell *m
         struct error error = {0};
         if (!worker->class->measure_ceilings || worker->cell.collective != COLLECTIVE_NONE)
             return;
-        reporter_activity(&worker->reporter, "measuring the device's ceilings");
+        reporter_stage(&worker->reporter, "measuring the device's ceilings");
         uint64_t start;
         int tries = 0;
         do { /* a process that was kept from running has seen too little of its device */
@@ -255,6 +260,8 @@ static void tell_progress(void *context, const char *what, int done, int total)
         return;
     worker->progress_of = what;
     worker->progress_at = now;
+    if (!same)
+        reporter_stage(&worker->reporter, "preparing: %s", what);
     reporter_activity(&worker->reporter, "preparing: %s %d/%d", what, done, total);
 }
 
@@ -268,7 +275,7 @@ static bool held(void *context, uint64_t start, uint64_t end)
 
 static bool prepare(struct worker *worker, const char *cache_folder, struct error *error)
 {
-    reporter_activity(&worker->reporter, "preparing: memory and kernels");
+    reporter_stage(&worker->reporter, "preparing: memory and kernels");
     if (!probe_init(&worker->probe, worker->ring, &worker->reporter, worker->plan, error))
         return false;
     worker->probe.watch = &worker->watch;
@@ -345,7 +352,7 @@ static bool initialise(struct worker *worker, struct error *error)
     }
     void *values = wanted ? malloc((size_t)largest * sizeof(float)) : NULL;
     bool ok = values || error_set(error, ERROR_MEMORY, "no memory for %lld initial values", (long long)largest);
-    reporter_activity(&worker->reporter, "initialising the weights");
+    reporter_stage(&worker->reporter, "initialising the weights");
     for (int32_t i = 0; ok && i < plan->tensor_count; i++) {
         if (!wanted[i])
             continue;
@@ -434,6 +441,7 @@ int worker_main(int control_fd, int ring_descriptor)
     struct error error = {0};
     if (!worker)
         return 1;
+    last_word_prepare();
     signal(SIGPIPE, SIG_IGN); /* a front that is gone is noticed by its socket */
     worker->reporter.fd = control_fd;
     pthread_mutex_init(&worker->reporter.lock, NULL);

@@ -229,8 +229,10 @@ class Hook:
             torch = self.torch
             self.library.note("program", "PyTorch %s, Python %s" % (torch.__version__, sys.version.split()[0]))
             on_card = torch.cuda.is_initialized()  # not merely asked for
-            self.attribution = self.attribute(not on_card)
+            self.attribution, lacks = self.attribute(not on_card)
             self.library.note("attribution", self.attribution)
+            if lacks:
+                self.library.note("attribution lacks", lacks)
             self.opened = True
             if self.memory is not None:
                 self.library.plain.steptop_attach_read_memory()
@@ -240,11 +242,11 @@ class Hook:
     def attribute(self, ops):
         why = ctypes.create_string_buffer(256)
         if not self.library.held.steptop_attach_find(why, 256):
-            return "modules alone, without backward: " + why.value.decode("utf-8", "replace")
+            return "modules alone", "backward: " + why.value.decode("utf-8", "replace")
         if not self.check():
-            return "modules alone, without backward: RecordFunction of this PyTorch is not the one that is known"
+            return "modules alone", "backward: RecordFunction of this PyTorch is not the one that is known"
         self.library.held.steptop_attach_watch(1 if ops else 0)
-        return "RecordFunction: modules, backward by autograd numbers" + (", ops of the CPU" if ops else "")
+        return "RecordFunction" + (", with ops of the CPU" if ops else ""), ""
 
     def check(self):
         # Finds where RecordFunction keeps its sequence number, by ops whose number is known. An op's number is that of the node it

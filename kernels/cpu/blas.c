@@ -31,11 +31,15 @@ static bool fits(int threads, bool *limited, struct error *error)
     memory_limited(&limit);
     const uint64_t wanted = LIBRARY_BYTES + BUFFER_BYTES * ((uint64_t)threads + 1);
     *limited = is_known_u64(limit.left);
-    return !*limited || wanted <= limit.left / 2 ||
-           error_set(error, ERROR_MEMORY,
-                     "with %d threads it takes %llu MiB of memory, and the limit of %llu MiB (%s) leaves %llu", threads,
-                     (unsigned long long)(wanted >> 20), (unsigned long long)(limit.bytes >> 20), limit.option,
-                     (unsigned long long)(limit.left >> 20));
+    if (!*limited || wanted <= limit.left / 2)
+        return true;
+    error_set(error, ERROR_MEMORY,
+              "with %d threads it takes %llu MiB of memory, and the limit of %llu MiB (%s) leaves %llu", threads,
+              (unsigned long long)(wanted >> 20), (unsigned long long)(limit.bytes >> 20), limit.option,
+              (unsigned long long)(limit.left >> 20));
+    if (error)
+        error->names_limit = true;
+    return false;
 }
 
 /* Its buffers come with the first product of each thread, and must not have to fit beside what is mapped until then. */

@@ -86,7 +86,6 @@ const struct device_class cpu_device_class = {
     .run = cpu_run,
     .write = cpu_write,
     .read = cpu_read,
-    .kernel_name = cpu_kernel_name,
     .measure_ceilings = cpu_measure_ceilings,
     .host_threads = cpu_host_threads,
     .each_thread = cpu_each_thread,

@@ -78,6 +78,9 @@ struct cuda_graph {
 #define CUDA_MAX_OPTIMIZERS 8
 #define CUDA_RATES_BYTES 256 /* of the workspace's beginning: a float each, and one byte to spare at the end */
 
+/* Ops whose nodes may go to a second stream: nobody reads a weight's gradient before the optimizer. */
+#define CUDA_OPS_BESIDE OP_BIT(OP_LINEAR_BACKWARD_WEIGHT)
+
 /* One node of the backward phase in a captured graph; schedule.c says when and beside what it runs. */
 struct cuda_step {
     int32_t launch, count; /* a node's launches */
@@ -128,7 +131,6 @@ struct program {
     struct cuda_launch *launches;
     int32_t launch_count, launch_capacity;
     int32_t phase_launch[PHASE_COUNT + 1]; /* launches of phase p: [phase_launch[p], phase_launch[p + 1]) */
-    const char **node_kernel;              /* a node's first kernel's name */
     struct cuda_build *builds;             /* modules, built once each */
     int32_t build_count, build_capacity;
     struct cuda_gemm_set gemms;
@@ -291,7 +293,6 @@ bool cuda_run(struct program *program, unsigned phases, uint64_t step_id, const 
 bool cuda_flush(struct program *program, const struct probe *probe, struct error *error);
 bool cuda_write(struct program *program, int32_t tensor, const void *bytes, struct error *error);
 bool cuda_read(struct program *program, int32_t tensor, void *bytes, struct error *error);
-const char *cuda_kernel_name(const struct program *program, int32_t node);
 bool cuda_measure_ceilings(struct device *device, enum precision precision, int budget_ms, double *flops_per_s,
                            double *bytes_per_s, struct error *error);
 

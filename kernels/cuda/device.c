@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* About a block's backward. On an H200 more gained nothing, half as many cost 1 to 2 % of a tf32 step. */
+#define OVERLAP_NODES 8
 #define OLDEST_ARCHITECTURE 80
 
 static int attribute(const struct cuda_libraries *libraries, CUdevice device, CUdevice_attribute which)
@@ -212,8 +214,7 @@ __attribute__((visibility("default"))) const struct device_class steptop_device_
     .flush = cuda_flush,
     .write = cuda_write,
     .read = cuda_read,
-    .kernel_name = cuda_kernel_name,
     .measure_ceilings = cuda_measure_ceilings,
     .telemetry = cuda_telemetry,
-    .overlaps = true,
+    .overlap = {.ops = CUDA_OPS_BESIDE, .nodes = OVERLAP_NODES},
 };

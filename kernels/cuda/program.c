@@ -298,17 +298,6 @@ static void describe(struct program *program, struct prepare_report *report)
     }
 }
 
-static void names_collect(struct program *program)
-{
-    program->node_kernel =
-        arena_array(&program->memory, const char *, program->plan->node_count ? program->plan->node_count : 1);
-    for (int32_t i = program->launch_count - 1; i >= 0; --i) {
-        struct cuda_launch *launch = &program->launches[i];
-        program->node_kernel[launch->node] =
-            launch->kind == CUDA_LAUNCH_GEMM ? program->gemms.items[launch->gemm].name : launch->name;
-    }
-}
-
 struct program *cuda_program_new(struct device *device, const struct plan *plan, bool compile, struct error *error)
 {
     struct program *program = calloc(1, sizeof *program);
@@ -428,7 +417,6 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
         report->compile_ns = clock_now() - start - profiler_ns;
     program->choices_dropped = choice_cache_close(&choices);
     program->preparing = NULL;
-    names_collect(program);
     describe(program, report);
     return program;
 failed:
@@ -550,9 +538,4 @@ bool cuda_read(struct program *program, int32_t index, void *bytes, struct error
     return tensor_find(program, index, error) &&
            CUDA_OK(program->device, cuCtxSetCurrent(program->device->context), error) &&
            tensor_copy(program, &program->plan->tensors[index], bytes, false, error);
-}
-
-const char *cuda_kernel_name(const struct program *program, int32_t node)
-{
-    return node >= 0 && node < program->plan->node_count ? program->node_kernel[node] : NULL;
 }

@@ -34,7 +34,7 @@ static void step_add(struct program *program, int32_t node, int32_t launch, int3
     const struct plan *plan = program->plan;
     struct cuda_step *step = &program->steps[program->step_count++];
     *step = (struct cuda_step){.launch = launch, .count = count, .side = -1, .wait = -1};
-    if (plan->nodes[node].op == OP_LINEAR_BACKWARD_WEIGHT || program->launches[launch].aside) {
+    if (CUDA_OPS_BESIDE & OP_BIT(plan->nodes[node].op) || program->launches[launch].aside) {
         step->side = program->side_count++;
         return;
     }

@@ -328,11 +328,6 @@ static bool reference_read(struct program *program, int32_t tensor, void *bytes,
     return true;
 }
 
-static const char *reference_kernel_name(const struct program *program, int32_t node)
-{
-    return op_info(program->plan->nodes[node].op)->name;
-}
-
 const struct device_class reference_device_class = {
     .abi = DEVICE_ABI,
     .name = "reference",
@@ -345,5 +340,4 @@ const struct device_class reference_device_class = {
     .run = reference_run,
     .write = reference_write,
     .read = reference_read,
-    .kernel_name = reference_kernel_name,
 };

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #define MAX_EXTENSIONS 512
+#define OVERLAP_NODES 8 /* as on CUDA, where it was measured */
 
 bool vulkan_physical_devices(struct vulkan_api *api, VkPhysicalDevice *devices, int *count, struct error *error)
 {
@@ -362,7 +363,6 @@ __attribute__((visibility("default"))) const struct device_class steptop_device_
     .run = vulkan_run,
     .write = vulkan_write,
     .read = vulkan_read,
-    .kernel_name = vulkan_kernel_name,
     .measure_ceilings = vulkan_measure_ceilings,
-    .overlaps = true,
+    .overlap = {.ops = OP_BIT(OP_LINEAR_BACKWARD_WEIGHT), .nodes = OVERLAP_NODES},
 };

@@ -370,11 +370,3 @@ bool vulkan_read(struct program *program, int32_t index, void *bytes, struct err
 {
     return tensor_copy(program, index, bytes, false, error);
 }
-
-const char *vulkan_kernel_name(const struct program *program, int32_t node)
-{
-    for (int32_t i = 0; i < program->launch_count; ++i)
-        if (program->launches[i].node == node)
-            return launch_name(program, &program->launches[i]);
-    return NULL;
-}

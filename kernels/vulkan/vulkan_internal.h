@@ -335,6 +335,5 @@ bool vulkan_run(struct program *program, unsigned phases, uint64_t step_id, cons
                 struct step_times *times, struct error *error);
 bool vulkan_write(struct program *program, int32_t tensor, const void *bytes, struct error *error);
 bool vulkan_read(struct program *program, int32_t tensor, void *bytes, struct error *error);
-const char *vulkan_kernel_name(const struct program *program, int32_t node);
 bool vulkan_measure_ceilings(struct device *device, enum precision precision, int budget_ms, double *flops_per_s,
                              double *bytes_per_s, struct error *error);

@@ -8,6 +8,7 @@
  * parameters, "rates" with the machine's best sgemm rate in FLOP/s and its copy rate in bytes/s. */
 #include "base/clock.h"
 #include "base/unknown.h"
+#include "kernels/cpu/cpu.h"
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/device.h"
 #include "model/model.h"
@@ -163,7 +164,7 @@ static void print_kernels(const struct bench *bench)
     for (int32_t i = 0; i < bench->plan->node_count; i++) {
         if (!(bench->phases & PHASE_BIT(bench->plan->nodes[i].phase)))
             continue;
-        const char *name = cpu_device_class.kernel_name(bench->program, i);
+        const char *name = cpu_kernel_name(bench->program, i);
         int row = 0;
         while (row < count && strcmp(rows[row].name, name) != 0)
             row++;

@@ -195,6 +195,7 @@ static bool bench(const struct settings *settings, struct error *error)
                                    .context = settings->context,
                                    .precision = settings->precision,
                                    .fusions = settings->compile ? FUSE_ALL | 1u << FUSE_OVERLAP : 0,
+                                   .overlap = steptop_device_class.overlap,
                                    .phases = settings->train ? PHASES_TRAIN_STEP : PHASES_FWD_BWD};
     struct plan *plan = NULL;
     struct program *program = NULL;

@@ -110,6 +110,7 @@ bool gpu_open_model(struct gpu_run *run, const char *model, enum precision preci
                                    .context = 256,
                                    .precision = precision,
                                    .fusions = compile ? FUSE_ALL | 1u << FUSE_OVERLAP : 0,
+                                   .overlap = steptop_device_class.overlap,
                                    .phases = PHASES_TRAIN_STEP};
     struct plan_result result;
     struct plan *plan = model_preset_find(model, &request.model, error) ? plan_build(&request, &result, error) : NULL;

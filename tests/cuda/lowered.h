@@ -9,7 +9,6 @@ static inline void lowered_free(struct program *program)
     free(program->launches);
     free(program->gemms.items);
     free(program->attentions.items);
-    free(program->node_kernel);
     arena_release(&program->memory);
     free(program);
 }

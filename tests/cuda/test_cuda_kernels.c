@@ -1,6 +1,7 @@
 /* Builds with NVRTC what lowering real plans on a card that is not there asks for, in each precision: no GPU needed. Checks that no kernel spills registers
  * or keeps a stack frame: in these kernels either would mean an array that went to memory. */
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/cuda/nvrtc_build.h"
 #include "model/model.h"
@@ -99,6 +100,7 @@ static void list_fill(struct build_list *list, int architecture)
                                                      .context = asked[a].context,
                                                      .precision = (enum precision)precision,
                                                      .fusions = compile ? FUSE_ALL | 1u << FUSE_OVERLAP : 0,
+                                                     .overlap = steptop_device_class.overlap,
                                                      .phases = PHASES_TRAIN_STEP};
                 struct plan_result result;
                 struct error error = {0};

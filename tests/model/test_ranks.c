@@ -417,6 +417,7 @@ static void cards_do_it_too(void **state)
                 request_of(ranks, (enum parallel)parallel, fused ? FUSE_ALL | 1u << FUSE_OVERLAP : 0);
             request.model.d_model = 64, request.model.d_ff = 128, request.model.vocab_size = 64;
             request.context = 32;
+            request.overlap = cuda->overlap;
             one_way(cuda, &request, 2e-5);
             request.precision = PRECISION_BF16;
             request.ranks.bf16_gradients = fused != 0;

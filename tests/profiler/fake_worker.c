@@ -1,13 +1,17 @@
 #include "tests/profiler/fake_worker.h"
+#include "base/limits.h"
 #include "profiler/ring.h"
 #include "profiler/session.h"
 #include "tests/profiler/worker_voice.h"
+#include "worker/last_word.h"
 #include <math.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 
 static void say_end(uint32_t status, const char *reason)
 {
@@ -226,20 +230,39 @@ static int behave(const char *way, const struct cell *cell)
         crash_with(SIGKILL);
     } else if (strcmp(way, "term") == 0) {
         crash_with(SIGTERM);
-    } else if (strcmp(way, "abort") == 0) {
-        fprintf(stderr, "steptop: out of memory: 7 items of 8 bytes\n");
-        crash_with(SIGABRT);
+    } else if (strcmp(way, "abort") == 0) { /* of its own */
+        last_word_prepare();
+        memory_exhausted(7, "items of 8 bytes");
+    } else if (strcmp(way, "library") == 0 ||
+               strcmp(way, "thrown") == 0) { /* in a library's words, which are none of ours */
+        const struct rlimit limit = {(rlim_t)1 << 20, (rlim_t)1 << 20};
+        last_word_prepare();
+        fprintf(stderr, "no luck\n");
+        if (setrlimit(RLIMIT_AS, &limit) == 0 && way[0] == 'l')
+            exit(1);
+        abort();
+    } else if (strcmp(way, "words") == 0) { /* whoever says so and has plenty */
+        last_word_prepare();
+        fprintf(stderr, "the chapter is called 'Out of memory'\n");
+        abort();
     } else if (strcmp(way, "stages") == 0) {
-        static const char *const said[] = {"opening cpu",
-                                           "preparing: timing products 1/3",
-                                           "preparing: timing products 3/3",
-                                           "preparing: building kernels 2/2",
-                                           "fwd warm-up 1/1",
-                                           "fwd 1/2",
-                                           "train_step 1/2 profiled",
-                                           "fwd 2/2"};
+        static const struct {
+            enum message_type type;
+            const char *text;
+        } said[] = {{MESSAGE_STAGE, "opening cuda:0"},
+                    {MESSAGE_STAGE, "preparing: 2 products"},
+                    {MESSAGE_ACTIVITY, "preparing: 2 products 1/3"},
+                    {MESSAGE_ACTIVITY, "preparing: 2 products 3/3"},
+                    {MESSAGE_STAGE, "preparing: building kernels"},
+                    {MESSAGE_ACTIVITY, "preparing: building kernels 2/2"},
+                    {MESSAGE_STAGE, "steps"},
+                    {MESSAGE_ACTIVITY, "fwd warm-up 1/1"},
+                    {MESSAGE_ACTIVITY, "fwd 1/2"},
+                    {MESSAGE_STAGE, "steps"},
+                    {MESSAGE_ACTIVITY, "train_step 1/2 profiled"},
+                    {MESSAGE_ACTIVITY, "fwd 2/2"}};
         for (size_t i = 0; i < sizeof said / sizeof *said; i++)
-            say(MESSAGE_ACTIVITY, said[i], strlen(said[i]));
+            say(said[i].type, said[i].text, strlen(said[i].text));
         say_end(STATUS_OK, "");
     } else if (strcmp(way, "deaf") == 0) {
         say(MESSAGE_ACTIVITY, "deaf", 4);

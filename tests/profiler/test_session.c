@@ -88,7 +88,7 @@ static void stages_are_events(void **state)
     const struct run *run = run_of(&session, "stages", NULL);
     assert_int_equal(run->status, STATUS_OK);
     static const char *const events[] = {
-        "opening cpu: ", "preparing: timing products: ", "preparing: building kernels: ", "steps: ", "ok after "};
+        "opening cuda:0: ", "preparing: 2 products: ", "preparing: building kernels: ", "steps: ", "ok after "};
     assert_int_equal(session_log_count(session), sizeof events / sizeof *events);
     for (size_t i = 0; i < sizeof events / sizeof *events; i++) {
         assert_true(session_log(session, i)->is_event);
@@ -126,7 +126,10 @@ static void bad_workers(void **state)
         {"segv", STATUS_ERROR, "crashed with SIGSEGV"},
         {"kill", STATUS_KILLED, "SIGKILL"},
         {"term", STATUS_KILLED, "killed by SIGTERM"},
-        {"abort", STATUS_OOM, "out of memory: 7 items"},
+        {"abort", STATUS_OOM, "no memory to go on with: steptop: out of memory: 7 items"},
+        {"library", STATUS_OOM, "no memory to go on with: no luck"},
+        {"thrown", STATUS_OOM, "no memory to go on with: no luck"},
+        {"words", STATUS_ERROR, "crashed with SIGABRT: the chapter is called"},
         {"unreliable", STATUS_UNRELIABLE, "forward (3.368e-05 s) is smaller than its own deviation"},
         {"nobody", STATUS_ERROR, "exit code 7"},
     };

@@ -42,6 +42,7 @@ static struct plan *build(const struct shape *shape, enum precision precision, b
                                    .context = shape->context,
                                    .precision = precision,
                                    .fusions = fused ? FUSE_ALL | 1u << FUSE_OVERLAP : 0,
+                                   .overlap = steptop_device_class.overlap,
                                    .phases = PHASES_TRAIN_STEP};
     struct plan *plan = plan_build(&request, NULL, &error);
     if (!plan)
