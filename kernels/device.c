@@ -18,8 +18,29 @@
 #define CLASS_NAME_MAX 16
 
 static const struct device_class *const builtin_classes[] = {&reference_device_class};
-static const char *const listed_classes[] = {"cpu", "cuda", "vulkan"};
-static const char *const host_classes[] = {"cpu", "reference"};
+/* What is known of a class without its plugin, a row each: its name; whether it computes on the host's processors; and how the files of
+ * its cards in /dev begin, whose ends are their numbers (NULL: none that could be counted). In the order of `steptop devices`. */
+#define LISTED_CLASSES(ROW)                                                                                            \
+    ROW("cpu", true, NULL)                                                                                             \
+    ROW("cuda", false, "nvidia")                                                                                       \
+    ROW("vulkan", false, NULL)
+#define NAME_OF(name, is_host, node) name,
+#define TRAITS_OF(name, is_host, node) {name, is_host, node},
+static const char *const listed_classes[] = {LISTED_CLASSES(NAME_OF)};
+static const struct class_traits {
+    const char *name;
+    bool is_host;
+    const char *node;
+} known_classes[] = {LISTED_CLASSES(TRAITS_OF){"reference", true, NULL}};
+
+/* NULL for a class of which nothing is known. */
+static const struct class_traits *traits_of(const char *name, size_t length)
+{
+    for (size_t i = 0; i < sizeof known_classes / sizeof *known_classes; i++)
+        if (strlen(known_classes[i].name) == length && strncmp(known_classes[i].name, name, length) == 0)
+            return &known_classes[i];
+    return NULL;
+}
 
 /* What PyTorch calls the Apple GPU; on other systems there is none. */
 #define APPLE_GPU "mps"
@@ -32,11 +53,8 @@ int device_class_names(const char *const **names)
 
 bool device_is_host(const char *name)
 {
-    const size_t length = strcspn(name, ":");
-    for (size_t i = 0; i < sizeof host_classes / sizeof *host_classes; i++)
-        if (strlen(host_classes[i]) == length && strncmp(host_classes[i], name, length) == 0)
-            return true;
-    return false;
+    const struct class_traits *traits = traits_of(name, strcspn(name, ":"));
+    return traits && traits->is_host;
 }
 
 /* "cuda:1" to "cuda" and 1; a name without a number is index 0. */
@@ -63,26 +81,22 @@ static bool name_split(const char *name, char class_name[static CLASS_NAME_MAX],
 
 int device_missing(const char *name, int ranks, const char *folder, int *there)
 {
-    static const struct {
-        const char *class_name, *node; /* what follows is the card's number */
-    } nodes[] = {{"cuda", "nvidia"}};
     char class_name[CLASS_NAME_MAX];
     int index = 0;
     *there = 0;
     if (!name_split(name, class_name, &index, NULL))
         return -1;
-    for (size_t n = 0; n < sizeof nodes / sizeof *nodes; n++) {
-        const size_t length = strlen(nodes[n].node);
-        DIR *opened = strcmp(nodes[n].class_name, class_name) == 0 ? opendir(folder) : NULL;
-        for (const struct dirent *entry; opened && (entry = readdir(opened));) {
-            const char *digits = entry->d_name + length;
-            if (strncmp(entry->d_name, nodes[n].node, length) == 0 && *digits &&
-                strspn(digits, "0123456789") == strlen(digits))
-                ++*there;
-        }
-        if (opened)
-            closedir(opened);
+    const struct class_traits *traits = traits_of(class_name, strlen(class_name));
+    const char *node = traits ? traits->node : NULL;
+    DIR *opened = node ? opendir(folder) : NULL;
+    for (const struct dirent *entry; opened && (entry = readdir(opened));) {
+        const char *digits = entry->d_name + strlen(node);
+        if (strncmp(entry->d_name, node, strlen(node)) == 0 && *digits &&
+            strspn(digits, "0123456789") == strlen(digits))
+            ++*there;
     }
+    if (opened)
+        closedir(opened);
     if (*there == 0 || index + ranks <= *there)
         return -1;
     return index < *there ? *there - index : 0;
