@@ -185,7 +185,7 @@ static void print_kernels(const struct bench *bench)
 
 static void print_summary(struct bench *bench, const struct settings *settings, double *step, double rate, double copy)
 {
-    double gemm_flops = 0, gemm_s = 0, rest_s = 0, opt_s = 0, opt_elements = 0;
+    double gemm_flops = 0, attention_flops = 0, gemm_s = 0, rest_s = 0, opt_s = 0, opt_elements = 0;
     for (int32_t i = 0; i < bench->plan->node_count; i++) {
         const struct node *node = &bench->plan->nodes[i];
         if (!(bench->phases & PHASE_BIT(node->phase)))
@@ -193,6 +193,7 @@ static void print_summary(struct bench *bench, const struct settings *settings, 
         const double seconds = bench->node_ns[i] / 1e9 / bench->profiled;
         const bool matmul = op_info(node->op)->kernel_class == CLASS_MATMUL;
         gemm_flops += matmul ? node->flops : 0;
+        attention_flops += op_info(node->op)->kernel_class == CLASS_ATTENTION ? node->flops : 0;
         *(matmul ? &gemm_s : node->phase == PHASE_OPT ? &opt_s : &rest_s) += seconds;
         opt_elements += node->phase == PHASE_OPT ? (double)node->dims.elements : 0;
     }
@@ -202,6 +203,9 @@ static void print_summary(struct bench *bench, const struct settings *settings, 
            settings->compile ? "compile" : "eager", middle, step[0], step[settings->steps - 1], settings->steps);
     printf("GEMM %.1f GFLOP; best sgemm rate in this run %.1f GFLOP/s, so %.3f s alone; step over that: %.3f\n",
            gemm_flops / 1e9, rate / 1e9, gemm_flops / rate, middle / (gemm_flops / rate));
+    const double products = gemm_flops + attention_flops; /* eager's attention is products anyway */
+    printf("with fused attention's products %.1f GFLOP, %.3f s alone; step over that: %.3f\n", products / 1e9,
+           products / rate, middle / (products / rate));
     printf("GEMM nodes %.3f s at %.1f GFLOP/s; other kernels %.3f s\n", gemm_s, gemm_flops / gemm_s / 1e9, rest_s);
     if (opt_elements > 0)
         printf("optimizer %.3f s; 28 bytes a parameter at the copy rate %.1f GB/s: %.3f s; ratio %.3f\n", opt_s,
