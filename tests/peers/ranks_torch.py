@@ -1,5 +1,5 @@
-"""PyTorch beside several ranks on cards: plain NCCL's all-reduce by nccl-tests' method (20 in a row, 5 before), and DDP's whole step.
-ranks_torch.py allreduce RANKS MB... -> a line a size: MB ms busbw
+"""PyTorch beside several ranks on cards: plain NCCL's collectives by nccl-tests' method (20 in a row, 5 before), and DDP's whole step.
+ranks_torch.py KIND,... RANKS MB... (of all_reduce, reduce_scatter, all_gather, broadcast) -> a line a size of the whole: KIND MB ms busbw
 ranks_torch.py ddp|zero1|fsdp2 RANKS D_MODEL D_FF LAYERS HEADS VOCAB BATCH CONTEXT -> ms a step of the slowest rank and GB at most
 (DDP with fused AdamW, in bf16 by autocast; the same with ZeroRedundancyOptimizer; FSDP2 a block, bf16 on the wire)"""
 import os
@@ -65,15 +65,26 @@ def timed(step, warmup, count, in_a_row):
     return slowest.item()
 
 
+COLLECTIVES = {
+    "all_reduce": (lambda whole, piece: dist.all_reduce(whole), lambda n: 2 * (n - 1) / n),
+    "reduce_scatter": (lambda whole, piece: dist.reduce_scatter_tensor(piece, whole), lambda n: (n - 1) / n),
+    "all_gather": (lambda whole, piece: dist.all_gather_into_tensor(whole, piece), lambda n: (n - 1) / n),
+    "broadcast": (lambda whole, piece: dist.broadcast(whole, 0), lambda n: 1),
+}
+
+
 def work(rank, what, ranks, numbers, file):
     torch.cuda.set_device(rank)
     dist.init_process_group("nccl", init_method="file://" + file, rank=rank, world_size=ranks)
-    if what == "allreduce":
-        for mb in numbers:
-            x = torch.zeros(mb * 250000, device="cuda")
-            seconds = timed(lambda x=x: dist.all_reduce(x), 5, 10, max(1, min(20, 400 // mb)))
-            if rank == 0:
-                print(mb, f"{seconds * 1e3:.4f}", f"{mb * 1e6 / seconds / 1e9 * 2 * (ranks - 1) / ranks:.2f}", flush=True)
+    if what.split(",")[0] in COLLECTIVES:
+        for kind in what.split(","):
+            call, factor = COLLECTIVES[kind]
+            for mb in numbers:
+                whole = torch.rand(mb * 250000 // ranks * ranks, device="cuda")
+                piece = whole.chunk(ranks)[rank]  # in place, as ours
+                seconds = timed(lambda call=call, whole=whole, piece=piece: call(whole, piece), 5, 10, max(1, min(20, 400 // mb)))
+                if rank == 0:
+                    print(kind, mb, f"{seconds * 1e3:.4f}", f"{mb * 1e6 / seconds / 1e9 * factor(ranks):.2f}", flush=True)
     else:
         d, ff, layers, heads, vocab, batch, context = numbers
         model = Model(d, ff, layers, heads, vocab).cuda()
