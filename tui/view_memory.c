@@ -454,7 +454,10 @@ static void memory_draw(struct app *app, void *opaque, const struct area *area)
         table_draw(&state->tensors, state, area, none);
     else if (!state->cell->memory.curve || state->cell->memory.curve_count < 1)
         area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM,
-                      state->cell->layer_count ? "this run was asked for no memory ledger (--no-memory)" : none);
+                      !state->cell->layer_count ? none
+                      : state->cell->requested.command[0]
+                          ? "a program of your own has no plan; m: what each layer keeps"
+                          : "this run was asked for no memory ledger (--no-memory)");
     else if (plot_fits(area))
         draw_curve(state, area);
 }
