@@ -18,8 +18,9 @@ static bool is_good(const struct ceilings_kept *kept)
 }
 
 bool ceilings_keep(const char *cache_folder, const struct device_info *device, enum precision precision, int threads,
-                   struct ceilings_kept *ceilings, struct error *error)
+                   struct ceilings_kept *ceilings, size_t *dropped, struct error *error)
 {
+    *dropped = 0;
     char folder[PATH_MAX], path[PATH_MAX + 32], key[512];
     if (!build_cache_folder(cache_folder, "ceilings", folder, sizeof folder, error))
         return false;
@@ -42,7 +43,7 @@ bool ceilings_keep(const char *cache_folder, const struct device_info *device, e
     }
     free(read);
     const bool written = build_cache_write(path, key, ceilings, sizeof *ceilings, error);
-    build_cache_trim(folder, "", CEILINGS_MOST);
+    *dropped = build_cache_trim(folder, "", CEILINGS_MOST);
     return written;
 }
 

@@ -184,12 +184,12 @@ bool vulkan_pipelines_build(struct device *device, struct vulkan_pipelines *pipe
     return !queue.failed;
 }
 
-void vulkan_pipelines_keep(struct device *device, struct vulkan_pipelines *pipelines, const char *cache_folder)
+size_t vulkan_pipelines_keep(struct device *device, struct vulkan_pipelines *pipelines, const char *cache_folder)
 {
     struct strbuf key = {0};
     struct error ignored = {0}; /* without the file the next start builds again */
     char path[600], *stored = NULL, *now = NULL;
-    size_t size = 0, old = 0;
+    size_t size = 0, old = 0, dropped = 0;
     if (!cache_place(device, cache_folder, path, sizeof path, &key))
         goto done;
     if (device->api.vkGetPipelineCacheData(device->handle, pipelines->cache, &size, NULL) != VK_SUCCESS || size == 0)
@@ -200,12 +200,13 @@ void vulkan_pipelines_keep(struct device *device, struct vulkan_pipelines *pipel
         device->api.vkGetPipelineCacheData(device->handle, pipelines->cache, &size, now) == VK_SUCCESS &&
         build_cache_write(path, key.text, now, size, &ignored)) {
         *strrchr(path, '/') = 0;
-        build_cache_trim(path, ".pipelines", BLOBS_MOST); /* those of drivers and shaders that are gone */
+        dropped = build_cache_trim(path, ".pipelines", BLOBS_MOST); /* those of drivers and shaders that are gone */
     }
 done:
     free(stored);
     free(now);
     strbuf_release(&key);
+    return dropped;
 }
 
 void vulkan_pipelines_release(struct device *device, struct vulkan_pipelines *pipelines)

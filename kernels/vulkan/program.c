@@ -278,7 +278,7 @@ struct program *vulkan_prepare(struct device *device, const struct plan *plan, c
         (options->compile && !vulkan_fill_random(program, error)) ||
         !vulkan_gemm_choose(program, options->cache_folder, options->compile, error))
         goto failed;
-    vulkan_pipelines_keep(device, &program->pipelines, options->cache_folder);
+    program->choices_dropped += vulkan_pipelines_keep(device, &program->pipelines, options->cache_folder);
     if (!memory_clear(program, error) || (options->probe && !names_intern(program, options->probe, error)) ||
         (options->compile && !record_all(program, options->probe != NULL, error)))
         goto failed;

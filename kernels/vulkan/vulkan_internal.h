@@ -125,7 +125,7 @@ int32_t vulkan_pipeline_find(struct vulkan_pipelines *pipelines, const char *sha
 bool vulkan_pipelines_open(struct device *device, struct vulkan_pipelines *pipelines, const char *cache_folder,
                            struct error *error);
 bool vulkan_pipelines_build(struct device *device, struct vulkan_pipelines *pipelines, struct error *error);
-void vulkan_pipelines_keep(struct device *device, struct vulkan_pipelines *pipelines, const char *cache_folder);
+size_t vulkan_pipelines_keep(struct device *device, struct vulkan_pipelines *pipelines, const char *cache_folder);
 void vulkan_pipelines_release(struct device *device, struct vulkan_pipelines *pipelines);
 
 /* The push constants of every shader. */
@@ -207,7 +207,7 @@ struct vulkan_recording {
 
 struct program {
     struct device *device;
-    size_t choices_dropped; /* answers of the cache that made room */
+    size_t choices_dropped; /* answers and pipelines of the cache that made room */
     const struct plan *plan;
     const struct prepare_options *preparing; /* while it is made ready */
     struct arena memory;                     /* names and notes */

@@ -16,7 +16,8 @@ static struct ceilings_kept keep(const struct device_info *device, enum precisio
 {
     struct ceilings_kept kept = {flops, bytes, at, at};
     struct error error = {0};
-    if (!ceilings_keep(folder, device, precision, threads, &kept, &error))
+    size_t dropped;
+    if (!ceilings_keep(folder, device, precision, threads, &kept, &dropped, &error))
         fail_msg("%s", error.text);
     return kept;
 }
@@ -46,8 +47,32 @@ static void without_a_cache_it_is_what_was_measured(void **state)
     const struct device_info device = {.model = "A processor"};
     struct ceilings_kept kept = {1e9, 2e9, 86400, 86400};
     struct error error = {0};
-    assert_false(ceilings_keep("/proc/no/such/folder", &device, PRECISION_FP32, 0, &kept, &error));
+    size_t dropped;
+    assert_false(ceilings_keep("/proc/no/such/folder", &device, PRECISION_FP32, 0, &kept, &dropped, &error));
     assert_true(error.text[0] && kept.flops_per_s == 1e9 && kept.bytes_per_s == 2e9);
+}
+
+/* What has not been used for longest makes room, and is counted. */
+static void the_oldest_make_room(void **state)
+{
+    (void)state;
+    const struct device_info device = {.model = "A processor"};
+    struct ceilings_kept kept = {1e9, 2e9, 86400, 86400};
+    struct error error = {0};
+    size_t dropped = 0;
+    char path[128];
+    for (int i = 0; i < 2; i++) { /* two of 700 KiB; one MiB is kept */
+        snprintf(path, sizeof path, "%s/ceilings/%016d", folder, i);
+        FILE *file = fopen(path, "w");
+        assert_non_null(file);
+        assert_int_equal(fseek(file, 700 << 10, SEEK_SET), 0);
+        fputc(0, file);
+        fclose(file);
+    }
+    assert_true(ceilings_keep(folder, &device, PRECISION_FP32, 0, &kept, &dropped, &error));
+    assert_true(dropped > 0);
+    assert_true(ceilings_keep(folder, &device, PRECISION_FP32, 0, &kept, &dropped, &error));
+    assert_int_equal(dropped, 0);
 }
 
 static int folder_make(void **state)
@@ -66,7 +91,7 @@ static int folder_remove(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(the_best_is_kept),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(the_best_is_kept), cmocka_unit_test(the_oldest_make_room),
                                        cmocka_unit_test(without_a_cache_it_is_what_was_measured)};
     return cmocka_run_group_tests(tests, folder_make, folder_remove);
 }
