@@ -433,7 +433,7 @@ static void test_exports_spare(void **state)
     expect(screen, "Runs");
     const char *const refused[] = {own, link_to};
     for (int i = 0; i < 2; i++) {
-        snprintf(keys, sizeof keys, "P<^U>%s<Enter>", refused[i]);
+        snprintf(keys, sizeof keys, "P<^U>%s<Enter><Enter>", refused[i]); /* the first asks whether to replace it */
         screen_type(screen, keys);
         expect(screen, "that is the file that view reads");
         screen_type(screen, "<Esc>");
