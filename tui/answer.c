@@ -310,7 +310,7 @@ static void add_trust(struct answer *answer, const struct report_cell *cell)
         put_fact(text, size, "others on the device", value);
         answer->trust_style = STYLE_WARN;
     }
-    if (cell->dropped) {
+    if (cell->dropped && is_known_u64(cell->dropped)) {
         snprintf(value, sizeof value, "%llu", (unsigned long long)cell->dropped);
         put_fact(text, size, "records lost", value);
         answer->trust_style = STYLE_WARN;

@@ -80,7 +80,7 @@ static int draw_badge(const struct app *app, const struct area *area)
     } else {
         x = area_text(area, 0, 0, -1, STYLE_DONE, app->session ? " DONE " : " FILE ");
     }
-    if (dropped)
+    if (dropped && is_known_u64(dropped))
         x += area_printf(area, 0, x + 1, STYLE_DROPPED, " DROPPED %llu ", (unsigned long long)dropped) + 1;
     return x;
 }
@@ -191,7 +191,7 @@ static void draw_facts(const struct app *app, const struct area *area, int x)
     snprintf(text, sizeof text, "%s records",
              is_known_u64(cell->records) ? format_count(number, (double)cell->records) : "n/a");
     add_fact(area, &x, STYLE_DIM, text);
-    if (cell->invalid) {
+    if (cell->invalid && is_known_u64(cell->invalid)) {
         snprintf(text, sizeof text, "%llu invalid", (unsigned long long)cell->invalid);
         add_fact(area, &x, STYLE_BAD, text);
     }

@@ -430,7 +430,9 @@ static void test_exports_spare(void **state)
     const char *const view[] = {STEPTOP_BINARY, "view", own, NULL};
     const struct screen_options options = {.height = 24, .width = 160, .program = view};
     struct screen *screen = screen_open(&options, NULL);
-    expect(screen, "Runs");
+    expect(screen, "12 of 12 runs ended");
+    expect(screen, "n/a records"); /* what the report does not say is no number */
+    expect_gone(screen, "18446744073709551615");
     const char *const refused[] = {own, link_to};
     for (int i = 0; i < 2; i++) {
         snprintf(keys, sizeof keys, "P<^U>%s<Enter><Enter>", refused[i]); /* the first asks whether to replace it */
