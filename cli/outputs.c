@@ -169,12 +169,13 @@ static bool all_apart(const struct outputs *outputs, const struct arguments *arg
         vec_push(&files, ((struct named_file){.flag = "--resume", .path = resumed, .renewed = true}));
     if (record)
         vec_push(&files, ((struct named_file){.flag = "--record", .path = record, .written = true}));
-    for (int i = 0; i < outputs->count + (exported != NULL); i++) {
-        const struct output *output = i < outputs->count ? &outputs->items[i] : exported;
-        vec_push(&files, ((struct named_file){.flag = i < outputs->count ? flags[i] : "export",
+    for (int i = 0; i < outputs->count + (exported ? 1 : 0); i++) {
+        const bool listed = i < outputs->count;
+        const struct output *output = listed ? &outputs->items[i] : exported;
+        vec_push(&files, ((struct named_file){.flag = listed ? flags[i] : "export",
                                               .path = output->path,
                                               .written = true,
-                                              .renewed = i == 0 && resumed != NULL && output != exported}));
+                                              .renewed = listed && i == 0 && resumed}));
         for (size_t n = 0; output->format == FORMAT_MARKDOWN && report_picture_path(output->path, n, &picture); n++) {
             vec_push(&files, ((struct named_file){.flag = "a picture beside the Markdown",
                                                   .path = arena_strdup(&arena, picture.text),

@@ -2,6 +2,7 @@
  * terminal or the program is stopped or killed, and that nothing is left behind. */
 #include "base/clock.h"
 #include "base/strbuf.h"
+#include "processes.h"
 #include "screen.h"
 #include <ctype.h>
 #include <errno.h>
@@ -88,46 +89,6 @@ static void expect_records_grow(struct screen *screen)
         free(text);
     }
     assert_true(before >= 0 && records(screen) > before);
-}
-
-/* The children of a process; the worker is the only one. */
-static pid_t worker_of(pid_t front)
-{
-    char path[64];
-    int child = 0;
-    snprintf(path, sizeof path, "/proc/%d/task/%d/children", (int)front, (int)front);
-    for (int i = 0; i < 100 && !child; i++) {
-        FILE *file = fopen(path, "r");
-        if (!file || fscanf(file, "%d", &child) != 1)
-            child = 0;
-        if (file)
-            fclose(file);
-        if (!child)
-            poll(NULL, 0, 50);
-    }
-    assert_int_not_equal(child, 0);
-    return child;
-}
-
-static char state_of(pid_t process)
-{
-    char path[64], line[256] = "";
-    snprintf(path, sizeof path, "/proc/%d/stat", (int)process);
-    FILE *file = fopen(path, "r");
-    const bool got = file && fgets(line, sizeof line, file);
-    if (file)
-        fclose(file);
-    const char *end = got ? strrchr(line, ')') : NULL;
-    return end ? end[2] : 0;
-}
-
-/* A zombie nobody reaps in a container without an init is gone all the same. */
-static bool ends_soon(pid_t process)
-{
-    const uint64_t deadline = clock_now() + 8000000000u;
-    while (state_of(process) != 0 && state_of(process) != 'Z' && clock_now() < deadline)
-        poll(NULL, 0, 20);
-    return state_of(process) == 0 || state_of(process) == 'Z';
 }
 
 static void expect_end(struct screen *screen, int code)
