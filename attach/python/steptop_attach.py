@@ -350,6 +350,12 @@ class Hook:
     # ---- the one step in which is looked at what modules keep and ops do ----
 
     def looked_at(self, inner, leave, module, arguments, keywords):
+        if not self.torch.is_grad_enabled():
+            # An evaluation inside the step keeps nothing, and what it works is not the step's: it goes by as it would in any other.
+            try:
+                return inner(module, *arguments, **keywords)
+            finally:
+                leave()
         output = None
         look = self.begin_look(module)
         try:
@@ -359,8 +365,8 @@ class Hook:
                 output = look.run(inner, (module, *arguments), keywords)
             return output
         finally:
-            if leave():
-                self.memory_was_read(output)
+            leave()
+            self.memory_was_read(output)
 
     def begin_look(self, module):
         if self.look_began:

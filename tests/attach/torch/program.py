@@ -89,6 +89,10 @@ if MODE == "evaluate":
     with torch.inference_mode():
         model(torch.zeros(1, 8, dtype=torch.long))
 for step in range(STEPS):
+    if MODE == "evaluate" and step == 1:  # in the very step in which what is kept and worked is looked at
+        with torch.no_grad():
+            for _ in range(3):
+                model(torch.zeros(2, 8, dtype=torch.long))
     optimizer.zero_grad()
     for _ in range(2 if MODE == "accumulate" else 1):
         ids = next(batches)
