@@ -90,30 +90,31 @@ static double module_time(const struct report_layer *layer, int pass)
     return sum;
 }
 
-/* The parts of the model and of its blocks, over all blocks: what lies side by side, so that they add up. */
+/* The parts of the model and of its blocks, over all blocks: what lies side by side, so that they add up. What blocks are in, however
+ * deep (transformer.h.*), is seen in its parts, and so are the blocks themselves. */
 static void add_modules(struct answer *answer, const struct report_cell *cell)
 {
     struct modules modules = {0};
     const size_t first = answer->items.count;
     modules_tree(&modules, cell);
-    const double whole = modules.layer_count ? module_time(&modules.layers[0], answer->pass) : 0;
-    for (size_t m = 1; m < modules.layer_count && whole > 0; m++) {
+    const size_t count = modules.layer_count;
+    bool *apart = arena_array(&modules.arena, bool, count + 1), *parent = arena_array(&modules.arena, bool, count + 1);
+    for (size_t m = count; m-- > 1;) {
+        const char *path = modules.layers[m].path;
+        const int32_t above = modules.layers[m].parent;
+        apart[m] |= parent[m] && path[0] && path[strlen(path) - 1] == '*';
+        if (above >= 0) {
+            parent[above] = true;
+            apart[above] |= apart[m] || (path[0] && path[strlen(path) - 1] == '*');
+        }
+    }
+    const double whole = count ? module_time(&modules.layers[0], answer->pass) : 0;
+    for (size_t m = 1; m < count && whole > 0; m++) {
         const struct report_layer *layer = &modules.layers[m];
-        const char *path = layer->path, *parent = layer->parent >= 0 ? modules.layers[layer->parent].path : "";
-        const size_t length = strlen(path), parent_length = strlen(parent);
-        /* A block, and what holds the blocks, are seen in their parts. */
-        const bool is_block = length > 0 && path[length - 1] == '*';
-        const bool of_block = parent_length > 0 && parent[parent_length - 1] == '*';
-        bool holds_blocks = false;
-        for (size_t i = m + 1; i < modules.layer_count; i++)
-            holds_blocks |= modules.layers[i].parent == (int32_t)m &&
-                            modules.layers[i].path[strlen(modules.layers[i].path) - 1] == '*';
-        if (is_block || holds_blocks || !(of_block || layer->parent <= 0))
-            continue;
         const double time = module_time(layer, answer->pass);
-        if (!(time > 0))
+        if (apart[m] || !(layer->parent <= 0 || apart[layer->parent]) || !(time > 0))
             continue;
-        struct item *item = add(answer, MODULES, path, time / whole);
+        struct item *item = add(answer, MODULES, layer->path, time / whole);
         item->style = STYLE_BAR;
         format_duration(item->right, time);
     }
