@@ -94,8 +94,6 @@ static void object(const char *name, unsigned section, const char *required, boo
 
 void profile_schema(struct strbuf *out)
 {
-    static const char *const one_or_many = "{\"oneOf\": [{\"$ref\": \"#/$defs/%s\"}, {\"type\": \"array\", "
-                                           "\"minItems\": 1, \"items\": {\"$ref\": \"#/$defs/%s\"}}]}";
     strbuf_puts(out, "{\n  \"$schema\": \"https://json-schema.org/draft/2020-12/schema\",\n"
                      "  \"title\": \"steptop profile\",\n"
                      "  \"description\": \"What to measure: a matrix of cells and how each is run\",\n"
@@ -104,8 +102,10 @@ void profile_schema(struct strbuf *out)
     properties(SECTION_TOP, "    ", out);
     static const char *const sections[][2] = {{"models", "model"}, {"matrix", "matrix"}, {"exclude", "matrix"}};
     for (size_t i = 0; i < sizeof sections / sizeof *sections; i++) {
-        strbuf_printf(out, ",\n    \"%s\": ", sections[i][0]);
-        strbuf_printf(out, one_or_many, sections[i][1], sections[i][1]);
+        strbuf_printf(out,
+                      ",\n    \"%s\": {\"oneOf\": [{\"$ref\": \"#/$defs/%s\"}, {\"type\": \"array\", \"minItems\": 1, "
+                      "\"items\": {\"$ref\": \"#/$defs/%s\"}}]}",
+                      sections[i][0], sections[i][1], sections[i][1]);
     }
     strbuf_puts(
         out,
