@@ -70,7 +70,7 @@ static int new_profile(const struct arguments *arguments, const char *given)
     char name[256];
     struct strbuf text = {0};
     struct stat stat;
-    char folder[PATH_MAX], path[PATH_MAX + 80];
+    char folder[PATH_MAX], path[PATH_MAX + 264]; /* a name of a file has at most 255 bytes */
     const char *output = arguments->value[OPTION_OUTPUT];
     bool done = false;
     without_ending(given, name, sizeof name);
