@@ -88,7 +88,14 @@ void process_default_signals(void)
         signal(handled[i], SIG_DFL);
 }
 
-/* After fork: only calls that are safe there. Descriptors go to their places by way of high numbers, for any of them may
+/* In the child: the front reads the sentence as the worker's last line. 126 is a shell's code for a program that cannot be executed;
+ * 127 is the loader's. */
+static _Noreturn void end_unstarted(int errors, const char *sentence)
+{
+    _exit(write(errors, sentence, strlen(sentence)) < 0 ? 125 : 126);
+}
+
+/* After fork: only calls that are safe there. Descriptors go to their places by way of higher numbers, for any of them may
  * sit on the place of another. */
 static void become_worker(const char *program, char *const *argv, char *const *environment, const int *descriptors,
                           int count, const struct cell *cell, int rank, pid_t parent)
@@ -96,7 +103,7 @@ static void become_worker(const char *program, char *const *argv, char *const *e
     setpgid(0, 0);
 #ifdef SYSTEM_LINUX
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
-        _exit(127);
+        _exit(125); /* nobody is left to read a sentence */
     cpu_set_t own;
     if (rank_processors(cell, rank, &own))
         sched_setaffinity(0, sizeof own, &own);
@@ -105,12 +112,14 @@ static void become_worker(const char *program, char *const *argv, char *const *e
 #endif
     process_default_signals();
     int high[6];
+    bool placed = true;
     for (int i = 0; i < count; i++)
-        if ((high[i] = fcntl(descriptors[i], F_DUPFD, 16)) < 0)
-            _exit(127);
-    for (int i = 0; i < count; i++)
-        if (dup2(high[i], i) != i)
-            _exit(127);
+        placed &= (high[i] = fcntl(descriptors[i], F_DUPFD, count)) >= 0;
+    for (int i = 0; placed && i < count; i++)
+        placed &= dup2(high[i], i) == i;
+    if (!placed)
+        end_unstarted(high[2] < 0 ? descriptors[2] : high[2],
+                      "steptop: cannot start the worker: no descriptors are left for it (ulimit -n)\n");
 #ifdef SYSTEM_LINUX
     close_range((unsigned)count, ~0u, 0);
 #else
@@ -118,11 +127,7 @@ static void become_worker(const char *program, char *const *argv, char *const *e
         close(fd);
 #endif
     execve(program, argv, environment);
-    /* The front reads this as the worker's last line. */
-    static const char sentence[] = "steptop: cannot start the worker: the program file cannot be executed\n";
-    if (write(STDERR_FILENO, sentence, sizeof sentence - 1) < 0)
-        _exit(125);
-    _exit(126); /* a shell's code for it; 127 is the loader's */
+    end_unstarted(STDERR_FILENO, "steptop: cannot start the worker: the program file cannot be executed\n");
 }
 
 static bool pipe_open(int ends[2])

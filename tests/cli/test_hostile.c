@@ -387,6 +387,35 @@ static void few_descriptors(void **state)
         }
 }
 
+/* A worker that cannot be started for want of descriptors is no want of memory, where that is limited as well. */
+static void few_descriptors_and_a_limit(void **state)
+{
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* AddressSanitizer takes more than the limit for itself */
+#endif
+    char *yaml = path_in(*state, "r.yaml"), *text;
+    bool seen = false;
+    for (int descriptors = 10; descriptors < 24; descriptors++) {
+        char line[600];
+        snprintf(line, sizeof line,
+                 "exec >/dev/null 2>&1; ulimit -n %d; ulimit -v 40000000; exec %s run -m tiny -b 1 -c 16 -p fwd -w 1 "
+                 "-n 1 -B -o %s",
+                 descriptors, STEPTOP_BINARY, yaml);
+        unlink(yaml);
+        const int status = system(line);
+        assert_true(WIFEXITED(status));
+        if (access(yaml, F_OK) != 0)
+            continue;
+        text = file_get(yaml);
+        if (strstr(text, "status: oom"))
+            fail_msg("%d descriptors: %.800s", descriptors, text);
+        seen |= strstr(text, "no descriptors are left for it (ulimit -n)") != NULL;
+        free(text);
+    }
+    assert_true(seen);
+    free(yaml);
+}
+
 /* Every signal that would end the process ends the run, and what was measured is kept. */
 static void any_signal_keeps_the_report(void **state)
 {
@@ -411,6 +440,7 @@ int main(void)
         TEST(any_signal_keeps_the_report),
         TEST(small_address_spaces),
         TEST(few_descriptors),
+        TEST(few_descriptors_and_a_limit),
         TEST(a_limit_of_files),
         TEST(a_group_with_little_memory),
         TEST(the_kernel_kills_for_memory),
