@@ -25,7 +25,7 @@ bool gap_is_late(uint64_t passed, uint64_t interval, uint64_t waited)
     return passed > interval + waited + LATE_NS;
 }
 
-/* "time on a processor, time waited for one, slices", ns. */
+/* "time on a processor, time waited for one, slices", ns. All are 0 where the kernel was built with the file and does not count. */
 static bool read_waited(int schedule, uint64_t *ns)
 {
     char text[96];
@@ -34,7 +34,7 @@ static bool read_waited(int schedule, uint64_t *ns)
     if (got <= 0)
         return false;
     text[got] = 0;
-    if (sscanf(text, "%llu %llu", &ran, &waited) != 2)
+    if (sscanf(text, "%llu %llu", &ran, &waited) != 2 || !ran)
         return false;
     *ns = waited;
     return true;
@@ -62,8 +62,7 @@ void gap_begin_thread(struct gap_clocks *clocks, uint64_t interval)
     gap_begin(clocks);
     clocks->interval = interval;
     clocks->schedule = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-    if (!read_waited(clocks->schedule, &clocks->waited))
-        gap_end(clocks);
+    read_waited(clocks->schedule, &clocks->waited); /* a thread that has only just begun may have run for 0 ns */
 }
 
 void gap_end(struct gap_clocks *clocks)

@@ -14,7 +14,8 @@ struct gap_clocks {
 };
 
 void gap_begin(struct gap_clocks *clocks);
-/* The calling thread alone will look, each `interval` ns. It comes late when it had to wait for a processor, which is told apart. */
+/* The calling thread alone will look, each `interval` ns. It comes late when it had to wait for a processor, which is told apart,
+ * by a file that gap_end closes. */
 void gap_begin_thread(struct gap_clocks *clocks, uint64_t interval);
 void gap_end(struct gap_clocks *clocks);
 /* Looks anew. The ns for which the process was kept from running since the last look, 0 when it was not; *start and *end are the looks.

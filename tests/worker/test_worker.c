@@ -251,6 +251,33 @@ static void gaps(void **state)
     assert_false(gap_is_late(120 * ms, 50 * ms, 0));
 }
 
+/* What a look of a thread that came 300 ms after the last makes of `schedule`, what the kernel says of the thread's waiting. */
+static uint64_t look_by(const char *schedule)
+{
+    FILE *file = tmpfile();
+    assert_non_null(file);
+    assert_true(fputs(schedule, file) > 0 && fflush(file) == 0);
+    struct gap_clocks clocks;
+    uint64_t start, end;
+    gap_begin(&clocks);
+    clocks.interval = 50000000;
+    clocks.schedule = fileno(file);
+    clocks.looked -= 300000000;
+    const uint64_t ns = gap_look(&clocks, false, &start, &end);
+    fclose(file);
+    return ns;
+}
+
+/* A kernel that has the file and does not count says 0 of everything: that is no thread that never waited. */
+static void a_kernel_that_does_not_count(void **state)
+{
+    (void)state;
+    assert_true(look_by("12345678 0 9\n") >= 300000000);
+    assert_true(look_by("12345678 290000000 9\n") == 0);
+    assert_true(look_by("0 0 0\n") == 0);
+    assert_true(look_by("no numbers\n") == 0);
+}
+
 int main(int argc, char **argv)
 {
     char folder[] = STEPTOP_BINARY; /* the devices lie beside it */
@@ -267,6 +294,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(stopped_time_is_no_timeout),
         cmocka_unit_test(a_front_that_slept_is_no_timeout),
         cmocka_unit_test(gaps),
+        cmocka_unit_test(a_kernel_that_does_not_count),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
