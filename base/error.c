@@ -18,6 +18,7 @@ bool(error_set)(struct error *error, enum error_kind kind, const char *format, .
 bool(error_prefix)(struct error *error, const char *format, ...)
 {
     if (error) {
+        error->placed = false; /* the text begins with something else then */
         char old[sizeof error->text];
         memcpy(old, error->text, sizeof old);
         va_list list;

@@ -86,6 +86,10 @@ static void error_keeps_kind_and_prefixes(void **state)
     assert_false(error_prefix(&error, "%s", "run.yaml"));
     assert_int_equal(error.kind, ERROR_INPUT);
     assert_string_equal(error.text, "run.yaml: line 7 is bad");
+    error.placed = error.names_limit = true;
+    error_prefix(&error, "cell 2");
+    assert_false(error.placed); /* it begins with no place any more */
+    assert_true(error.names_limit);
     char longer[4000];
     memset(longer, 'x', sizeof longer - 1);
     longer[sizeof longer - 1] = 0;
