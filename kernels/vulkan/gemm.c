@@ -106,7 +106,7 @@ static int32_t product_pipeline(struct program *program, const struct vulkan_gem
     for (int i = 0; exact && i < 6; ++i)
         special[i] = (uint32_t)sizes[i];
     int32_t found = vulkan_pipeline_find(&program->pipelines, tile_shaders[tile->kind], special);
-    program->pipelines.items[found].optional = tile->kind != TILE_PLAIN && !exact;
+    program->pipelines.items[found].optional = program->compile && tile->kind != TILE_PLAIN && !exact;
     return found;
 }
 

@@ -121,7 +121,7 @@ struct vulkan_pipelines {
 /* Index of the pipeline of this shader and these constants, made ready later. */
 int32_t vulkan_pipeline_find(struct vulkan_pipelines *pipelines, const char *shader, const uint32_t *special);
 /* Opens the cache (folder NULL: an empty one); builds all that are not built, of which the optional ones may fail; writes the cache
- * where it grew. */
+ * where it grew, and tells how many files of others made room for it. */
 bool vulkan_pipelines_open(struct device *device, struct vulkan_pipelines *pipelines, const char *cache_folder,
                            struct error *error);
 bool vulkan_pipelines_build(struct device *device, struct vulkan_pipelines *pipelines, struct error *error);
