@@ -1,5 +1,5 @@
 #include "profiler/cover.h"
-#include <stdio.h>
+#include "base/limits.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,10 +60,8 @@ static __attribute__((noinline)) uint64_t insert(struct cover_step *step, uint64
 
 static __attribute__((noinline)) struct cover_step *step_of(struct cover *cover, const struct record *record)
 {
-    if (!cover->steps && !(cover->steps = calloc(OPEN_STEPS, sizeof *cover->steps))) {
-        fprintf(stderr, "steptop: out of memory: intervals of %d steps\n", OPEN_STEPS);
-        abort();
-    }
+    if (!cover->steps && !(cover->steps = calloc(OPEN_STEPS, sizeof *cover->steps)))
+        memory_exhausted(OPEN_STEPS, "steps' intervals");
     for (int i = 0; i < OPEN_STEPS; i++) {
         struct cover_step *step = &cover->steps[i];
         if (step->used && step->step == record->step && step->pass == record->pass)

@@ -1,4 +1,5 @@
 #include "profiler/first_table.h"
+#include "base/limits.h"
 #include "base/unknown.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -40,7 +41,7 @@ static struct figure sum_of(const struct timed_pass *pass, unsigned phases)
     uint64_t *steps = calloc(count, sizeof *steps);
     struct summary summary;
     if (!steps)
-        abort();
+        memory_exhausted(count, "steps' times");
     for (int phase = 0; phase < PHASE_COUNT; phase++)
         for (size_t i = 0; phases >> phase & 1 && pass->phases[phase].count && i < count; i++)
             steps[i] += pass->phases[phase].samples[i];

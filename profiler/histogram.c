@@ -1,7 +1,7 @@
 /* The streaming statistics: a log histogram and Welford's mean. Both sit on the path of every record. */
+#include "base/limits.h"
 #include "base/unknown.h"
 #include "profiler/statistics.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,10 +26,8 @@ static const uint8_t first_bin[64] = {0,  0,  1,  2,  2,  3,  4,  4,  5,  6,  6,
 
 static uint32_t *octave_bins(struct histogram *histogram, int octave)
 {
-    if (!histogram->octave[octave] && !(histogram->octave[octave] = calloc(BINS, sizeof(uint32_t)))) {
-        fprintf(stderr, "steptop: out of memory: %d bins of a histogram\n", BINS);
-        abort();
-    }
+    if (!histogram->octave[octave] && !(histogram->octave[octave] = calloc(BINS, sizeof(uint32_t))))
+        memory_exhausted(BINS, "bins of a histogram");
     return histogram->octave[octave];
 }
 

@@ -1,4 +1,5 @@
 #include "profiler/idle.h"
+#include "base/limits.h"
 #include "base/unknown.h"
 #include "base/vec.h"
 #include "profiler/places.h"
@@ -107,7 +108,7 @@ static void sort_spans(struct idle *idle)
     if (!ordered) {
         struct span *copy = malloc(tail * sizeof *copy);
         if (!copy)
-            abort();
+            memory_exhausted(tail, "records to put in order");
         memcpy(copy, spans + idle->sorted, tail * sizeof *copy);
         qsort(copy, tail, sizeof *copy, by_start);
         size_t a = idle->sorted, b = tail, to = count;

@@ -1,5 +1,6 @@
 #include "profiler/live.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/unknown.h"
 #include "profiler/first_table.h"
 #include <stdio.h>
@@ -466,7 +467,7 @@ static uint64_t *timed_samples(const struct rank *rank, int pass, int phase, siz
 {
     uint64_t *values = calloc(rank->samples.count + 1, sizeof *values);
     if (!values)
-        abort();
+        memory_exhausted(rank->samples.count, "steps' times");
     *count = 0;
     for (size_t i = 0; i < rank->samples.count; i++) {
         const struct sample *sample = &rank->samples.items[i];

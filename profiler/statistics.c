@@ -1,7 +1,7 @@
 #include "profiler/statistics.h"
+#include "base/limits.h"
 #include "base/random.h"
 #include "base/unknown.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -26,10 +26,8 @@ static int compare_double(const void *left, const void *right)
 static void *allocate(size_t count, size_t size)
 {
     void *memory = calloc(count ? count : 1, size);
-    if (!memory) {
-        fprintf(stderr, "steptop: out of memory: %zu values for statistics\n", count);
-        abort();
-    }
+    if (!memory)
+        memory_exhausted(count, "values for statistics");
     return memory;
 }
 

@@ -2,7 +2,6 @@
 #include "base/limits.h"
 #include <signal.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 static void on_exit_or_abort(void)

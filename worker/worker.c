@@ -442,7 +442,7 @@ int worker_main(int control_fd, int ring_descriptor)
     struct worker *worker = calloc(1, sizeof *worker);
     struct error error = {0};
     if (!worker)
-        return 1;
+        return EXIT_NO_MEMORY;
     last_word_prepare();
     signal(SIGPIPE, SIG_IGN); /* a front that is gone is noticed by its socket */
     worker->reporter.fd = control_fd;
