@@ -100,13 +100,18 @@ int signals_that_end(int *numbers, int max)
     return count;
 }
 
-bool signal_is_crash(int number, const siginfo_t *info)
+bool signal_of_crashes(int number)
 {
     static const int crashes[] = {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT, SIGSYS, SIGTRAP};
     bool crash = false;
     for (size_t i = 0; i < sizeof crashes / sizeof *crashes; i++)
         crash |= crashes[i] == number;
-    return crash && (info->si_code > 0 || info->si_pid == getpid());
+    return crash;
+}
+
+bool signal_is_crash(int number, const siginfo_t *info)
+{
+    return signal_of_crashes(number) && (info->si_code > 0 || info->si_pid == getpid());
 }
 
 bool pipe_make(int ends[2])

@@ -24,6 +24,8 @@ bool memory_file_size(int fd, size_t bytes, const char *what, struct error *erro
 /* The signals whose default ends a process, but for SIGKILL, and SIGPIPE and SIGXFSZ, which are errors of a write: their numbers,
  * at most `max`, and how many. */
 int signals_that_end(int *numbers, int max);
+/* Is it one that a crash raises, SIGABRT among them? */
+bool signal_of_crashes(int number);
 /* Was this one, as a handler got it, raised by what the process itself did (a crash, abort), and not sent by another, as any wish to
  * end may be? Safe in a handler. */
 bool signal_is_crash(int number, const siginfo_t *info);

@@ -1,6 +1,7 @@
 /* The front's side of a run's ranks: what they say, what they print, what lies in their rings, and how they end. */
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/system.h"
 #include "base/unknown.h"
 #include "kernels/communicator.h"
 #include "kernels/device.h"
@@ -371,8 +372,7 @@ static enum status verdict(const struct link *link, char *reason, size_t size)
         snprintf(reason, size, "the worker was killed by SIGKILL");
         return STATUS_KILLED;
     }
-    const bool crash = number == SIGSEGV || number == SIGBUS || number == SIGILL || number == SIGFPE ||
-                       number == SIGABRT || number == SIGSYS || number == SIGTRAP;
+    const bool crash = signal_of_crashes(number);
     char text[SIGNAL_TEXT];
     snprintf(reason, size, "the worker %s %s%s%.180s", crash ? "crashed with" : "was killed by",
              signal_text(number, text), link->last_error[0] ? ": " : "", link->last_error);
