@@ -247,7 +247,7 @@ struct plan_part {
 struct plan_memory {
     uint64_t by_kind[TENSOR_KIND_COUNT]; /* bytes; saved and scratch: their highest simultaneous sum of that kind */
     uint64_t persistent;                 /* inputs, constants, parameters, copies, gradients, optimizer state, outputs */
-    uint64_t total;                      /* the arena: persistent, and what saved and scratch need beside the room of gradients not yet written */
+    uint64_t total; /* the arena: persistent, and what saved and scratch need beside the room of gradients not yet written */
     uint64_t peak_live;                  /* the largest sum of live bytes over the step, and the node where it is */
     int32_t peak_node;
 };

@@ -9,7 +9,8 @@ struct ceilings_kept {
 };
 
 /* Takes what was measured now (both known) and makes it the best that is known of the device at this precision with so many threads
- * (0: all), in memory and in the cache; *dropped gets how many others made room there. False, with the reason and the values as they were, where there is no cache to keep it in. */
+ * (0: all), in memory and in the cache; *dropped gets how many others made room there. False, with the reason and the values as they
+ * were, where there is no cache to keep it in. */
 bool ceilings_keep(const char *cache_folder, const struct device_info *device, enum precision precision, int threads,
                    struct ceilings_kept *ceilings, size_t *dropped, struct error *error);
 
