@@ -21,6 +21,8 @@ static struct {
     struct probe probe;
     pid_t pid;
     _Atomic bool watched;
+    char kernels[640]; /* the note, said once there is somebody to say it to */
+    _Atomic bool told, joined;
     bool seen; /* something has run on the card: this is a program of the card's, not one that merely looked for it */
     struct {
         int32_t context, place;
@@ -29,6 +31,28 @@ static struct {
 } cuda;
 
 /* ---- the launching thread's ---- */
+
+void cuda_say(void)
+{
+    if (cuda.kernels[0] && link_is_open() && !atomic_exchange(&cuda.told, true))
+        link_note("kernels", cuda.kernels);
+}
+
+static void join(void)
+{
+    const bool first = !link_is_open();
+    if (link_open(HANDSHAKE_MS) && first)
+        steps_begin();
+    cuda_say();
+}
+
+/* Something is launched: what merely asked for cards, as launchers of ranks do to bind these, is no rank. */
+static int32_t launched_here(void)
+{
+    if (!atomic_load_explicit(&cuda.joined, memory_order_relaxed) && !atomic_exchange(&cuda.joined, true))
+        join();
+    return where_context();
+}
 
 static uint64_t step_now(void)
 {
@@ -172,25 +196,21 @@ int InitializeInjection(void)
 {
     struct error error = {0};
     struct cupti_api api;
-    if (cuda.source)
+    if (cuda.source || !link_may_open())
         return 1;
-    const bool first = !link_is_open();
-    if (!link_open(HANDSHAKE_MS))
-        return 1;
-    if (first)
-        steps_begin();
     cuda.pid = getpid();
     cuda.probe = (struct probe){.intern = intern, .event = event, .dropped = dropped, .note = note};
-    const struct source_options options = {.node = where_context, .step = step_now, .graph = steps_graph};
+    const struct source_options options = {.node = launched_here, .step = step_now, .graph = steps_graph};
     if (!cupti_api_load_present(&api, &error) ||
         !(cuda.source = cupti_source_open_with(&api, &cuda.probe, &options, &error))) {
-        link_note("kernels", error.text);
+        snprintf(cuda.kernels, sizeof cuda.kernels, "%.*s", (int)sizeof cuda.kernels - 1, error.text);
+        cuda_say();
         return 1;
     }
-    char text[640];
-    snprintf(text, sizeof text, "CUPTI %u (%s); the program's own torch.profiler gets no rows of the GPU meanwhile",
-             api.version, api.path);
-    link_note("kernels", text);
+    snprintf(cuda.kernels, sizeof cuda.kernels,
+             "CUPTI %u (%s); the program's own torch.profiler gets no rows of the GPU meanwhile", api.version,
+             api.path);
+    cuda_say();
     cupti_source_watch(cuda.source);
     steps_pace(record_launches);
     atomic_store(&cuda.watched, true);

@@ -4,4 +4,6 @@
 
 /* Has the driver called, and do kernels come as records? */
 bool cuda_is_watched(void);
+/* What is to be said of CUDA, once the link is open; before, it waits. */
+void cuda_say(void);
 void cuda_flush(void); /* waits until what the card has done is recorded; for the end of a process */

@@ -64,6 +64,7 @@ int steptop_attach_open(void)
         return 0;
     if (first)
         steps_begin();
+    cuda_say();
     return 1;
 }
 

@@ -192,11 +192,13 @@ static int variable_number(const char *name)
 
 static void say_hello(void)
 {
+    const int local = variable_number("LOCAL_RANK");
     struct message_hello hello = {.version = PROTOCOL_VERSION,
                                   .record_bytes = sizeof(struct record),
                                   .process = (uint32_t)self.pid,
                                   .parent = (uint32_t)getppid(),
                                   .rank = variable_number("RANK"),
+                                  .local = local >= 0 ? local : variable_number("RANK"),
                                   .world = variable_number("WORLD_SIZE")};
     char command[1024];
     const int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
@@ -360,6 +362,12 @@ static struct timespec deadline_in(int ms)
     until.tv_sec += ms / 1000 + until.tv_nsec / 1000000000L;
     until.tv_nsec %= 1000000000L;
     return until;
+}
+
+bool link_may_open(void)
+{
+    const char *path = getenv(ATTACH_SOCKET_VARIABLE);
+    return link_is_open() || (atomic_load(&self.state) == LINK_NEVER && path && access(path, W_OK) == 0);
 }
 
 bool link_open(int wait_ms)

@@ -1,5 +1,6 @@
 /* The program's own ranges: NVTX and ITT, whose libraries look for us by an environment variable and hand over their tables of functions.
  * Ranges alone are taken; all else stays as it is without us. Their layouts are those of the public headers (NVTX 3, ITT API 3). */
+#include "attach/cuda.h"
 #include "attach/link.h"
 #include "attach/steps.h"
 #include "attach/where.h"
@@ -23,6 +24,9 @@ static bool listening(void)
     if (!link_open(HANDSHAKE_MS))
         return false;
     steps_begin();
+    cuda_say();
+    if (cuda_is_watched()) /* its kernels are what is shown */
+        return true;
     where_ranges_only();
     link_note(NOTE_ATTRIBUTION, "the program's own ranges");
     link_note(NOTE_ATTRIBUTION_LACKS, "modules, backward and what is in no range");

@@ -189,15 +189,20 @@ static bool answer(const struct attach *attach, const struct process *command, i
     return sendmsg(fd, &message, MSG_NOSIGNAL) == (ssize_t)sizeof text;
 }
 
-/* The rank of a process that has said who it is: the launcher's number where that is still free, else the next. */
-static struct live_rank *rank_for(struct session *session, struct live_run *live, struct error *error)
+/* The rank of a process that has said who it is: the launcher's number on this machine where that is still free, else the next. Those
+ * before it that have not connected yet are there from then on. The first rank was there before anybody had. */
+static struct live_rank *rank_for(struct session *session, struct live_run *live, int32_t local, struct error *error)
 {
-    bool taken = false; /* the first rank was there before anybody had connected */
+    uint32_t wanted = local >= 0 && local < ATTACH_RANKS_MAX ? (uint32_t)local : 0;
+    bool taken = false;
     for (size_t i = 1; i < session->links.count; i++)
-        taken |= session->links.items[i]->rank->rank.index == 0;
-    if (!taken)
-        return live_rank_at(live, 0);
-    return live->run.ranks.count < ATTACH_RANKS_MAX ? live_rank_add(live, error) : NULL;
+        taken |= session->links.items[i]->rank->rank.index == wanted;
+    if (taken)
+        wanted = (uint32_t)live->run.ranks.count;
+    while (wanted < ATTACH_RANKS_MAX && live->run.ranks.count <= wanted)
+        if (!live_rank_add(live, error))
+            return NULL;
+    return wanted < ATTACH_RANKS_MAX ? live_rank_at(live, wanted) : NULL;
 }
 
 /* Reads the hello of a connection. True: it is settled, one way or the other. */
@@ -225,7 +230,7 @@ static bool settle(struct session *session, struct live_run *live, int fd)
         error_set(&error, ERROR_INPUT, "process %u has the library of another version of steptop", hello.process);
         goto refused;
     }
-    struct live_rank *rank = rank_for(session, live, &error);
+    struct live_rank *rank = rank_for(session, live, hello.local, &error);
     struct link *link = rank ? rank_link_add(session, rank, &error) : NULL;
     if (!link)
         goto refused;

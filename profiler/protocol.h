@@ -7,7 +7,7 @@
 #include "profiler/session.h"
 #include <stdint.h>
 
-#define PROTOCOL_VERSION 3u
+#define PROTOCOL_VERSION 4u
 #define MESSAGE_MAX 16384u /* bytes of payload */
 
 enum message_type {
@@ -121,7 +121,7 @@ struct message_result {
 struct message_hello {
     uint32_t version, record_bytes;
     uint32_t process, parent;
-    int32_t rank, world; /* as the launcher put them into the environment; −1: not said */
+    int32_t rank, local, world; /* as the launcher put them into the environment; −1: not said */
 };
 struct message_attach {
     uint32_t skip;        /* steps that are warm-up beyond the first */

@@ -1,6 +1,6 @@
 /* A recording in the place of a worker. What it holds goes through the same checks as a worker's messages. */
 #include "base/clock.h"
-#include "profiler/session_internal.h"
+#include "profiler/attach_internal.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -111,12 +111,13 @@ static bool take_frame(struct session *session, struct replay *replay, struct er
         return begin_run(session, replay, error);
     if (!replay->live || frame->run != replay->recorded_run)
         return true; /* of a run that was stopped or removed here */
+    while (frame->rank < ATTACH_RANKS_MAX &&
+           replay->live->run.ranks.count <= frame->rank) /* of a command, in any order */
+        if (!live_rank_add(replay->live, error))
+            return false;
     struct live_rank *rank = live_rank_at(replay->live, frame->rank);
-    if (!rank && frame->rank == replay->live->run.ranks.count) /* ranks come in order */
-        rank = live_rank_add(replay->live, error);
     if (!rank)
-        return error->text[0] ? false
-                              : error_set(error, ERROR_INPUT, "rank %u, before which there is none", frame->rank);
+        return error_set(error, ERROR_INPUT, "rank %u, and %u are the most", frame->rank, ATTACH_RANKS_MAX);
     switch ((enum message_type)frame->type) {
     case MESSAGE_RESULT:
         return end_run(session, replay, error);

@@ -1,6 +1,6 @@
 /* A CUDA program of somebody else's without a GPU: its "driver" loads what CUDA_INJECTION64_PATH names, its CUPTI is FAKE_CUPTI. Two threads
  * launch, each in ranges of its own, and a graph that one of them captured is launched in every step. A step takes 2 ms, and half as much
- * again while anything is traced. attach_cuda STEPS [fatal|graph|nested|work]; graph: nothing but
+ * again while anything is traced. attach_cuda STEPS [fatal|graph|nested|work|launcher]; graph: nothing but
  * one graph, again and again; nested: all launches by the runtime, and many. */
 #include "tests/cuda/fake_cupti.h"
 #include <dlfcn.h>
@@ -9,7 +9,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <time.h>
+#include <unistd.h>
 
 static const struct fake_device *device;
 static atomic_bool over;
@@ -98,6 +100,16 @@ int main(int argc, char **argv)
     if (!begin()) {
         fprintf(stderr, "attach_cuda: no CUPTI, or nobody to inject\n");
         return 1;
+    }
+    if (argc > 2 && strcmp(argv[2], "launcher") == 0) { /* looks for cards, and starts ranks of which it is none */
+        setenv("LOCAL_RANK", "0", 1);
+        const pid_t child = fork();
+        if (child == 0) {
+            execl(argv[0], argv[0], argv[1], (char *)NULL);
+            _exit(1);
+        }
+        int status = 1;
+        return waitpid(child, &status, 0) != child || status;
     }
     if (argc > 2 && strcmp(argv[2], "graph") == 0) {
         push_a("captured");

@@ -285,6 +285,23 @@ static void many_processes_are_ranks(void **state)
     session_free(session);
 }
 
+/* In whatever order they come. */
+static void ranks_are_called_as_their_launcher_does(void **state)
+{
+    (void)state;
+    const char *const command[] = {"/bin/sh", "-c",
+                                   "RANK=5 LOCAL_RANK=1 WORLD_SIZE=8 " ATTACH_PROGRAM " ranges 40 & sleep 0.5; "
+                                   "RANK=4 LOCAL_RANK=0 WORLD_SIZE=8 " ATTACH_PROGRAM " ranges 10; wait",
+                                   NULL};
+    struct session *session = attach(NULL, command);
+    run_to_end(session);
+    const struct run *found = session_run(session, 0);
+    assert_int_equal(found->ranks.count, 2);
+    assert_true(records_of(found->ranks.items[0], "encoder", "encoder") <= 10);
+    assert_true(records_of(found->ranks.items[1], "encoder", "encoder") > 10);
+    session_free(session);
+}
+
 static void a_flood_is_counted_and_not_waited_for(void **state)
 {
     (void)state;
@@ -440,6 +457,7 @@ int main(void)
         cmocka_unit_test(a_forked_child_is_quiet),
         cmocka_unit_test(what_is_executed_is_a_process_of_its_own),
         cmocka_unit_test(many_processes_are_ranks),
+        cmocka_unit_test(ranks_are_called_as_their_launcher_does),
         cmocka_unit_test(a_flood_is_counted_and_not_waited_for),
         cmocka_unit_test(lies_cost_the_liar_its_link_alone),
         cmocka_unit_test(a_window_leaves_the_program_alone),

@@ -185,6 +185,17 @@ static void activities_numbered_by_the_runtime_are_found(void **state)
     session_free(session);
 }
 
+/* As torch.distributed.run does before it starts its ranks: the first of them would otherwise be one without steps. */
+static void who_only_looks_for_cards_is_no_rank(void **state)
+{
+    (void)state;
+    struct session *session = run(CUPTI_13, "20", "launcher");
+    const struct run *found = session_run(session, 0);
+    assert_int_equal(found->ranks.count, 1);
+    assert_true(found->ranks.items[0]->profiled_wall[PASS_TRAIN_STEP].n > 0);
+    session_free(session);
+}
+
 int main(void)
 {
     static char thirteen[] = CUPTI_13, twelve[] = CUPTI_12;
@@ -196,6 +207,7 @@ int main(void)
         cmocka_unit_test(work_that_becomes_known_is_that_of_the_layers_kernels),
         cmocka_unit_test(launches_of_one_graph_are_steps),
         cmocka_unit_test(activities_numbered_by_the_runtime_are_found),
+        cmocka_unit_test(who_only_looks_for_cards_is_no_rank),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
