@@ -13,8 +13,8 @@ struct process {
 
 #define WORKER_MEETING 5 /* the ranks' meeting place, where there is one */
 
-/* Starts `program worker 3 4` with the control socket as 3, `ring` as 4, `meeting` (−1: none) as 5, stdin from /dev/null, stdout and stderr in pipes,
- * in a process group of its own, to end when this process does. Threads are set up through the environment, as libgomp
+/* Starts `program worker 3 4` with the control socket as 3, `ring` as 4, `meeting` (−1: none) as 5, stdin from /dev/null, stdout and
+ * stderr in pipes, in a process group of its own, to end when this process does. Threads are set up through the environment, as libgomp
  * reads it before main: OMP_NUM_THREADS is the cell's threads, or the processors that this process may use; several
  * ranks on the CPU have their share of them, and of the processors, as long as there is one for each. */
 bool process_start(struct process *process, const char *program, const struct cell *cell, int rank, int ring,
