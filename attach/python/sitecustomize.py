@@ -25,29 +25,37 @@ def _chain(here):
 
 
 class _Waiting:
-    # Stands in the way of `import torch` once, and installs the hook when torch is whole.
+    # Stands in the way of `import torch` until it has come, and installs the hook when it is whole. Programs ask whether there is a torch
+    # (importlib.util.find_spec) before they import it: each question is answered as without us, and we go on waiting.
     def __init__(self, hook):
         self.hook = hook
 
     def find_spec(self, name, path=None, target=None):
         if name != "torch":
             return None
-        sys.meta_path.remove(self)
-        import importlib.util
+        for finder in list(sys.meta_path):
+            find = None if finder is self else getattr(finder, "find_spec", None)
+            spec = find(name, path, target) if find else None
+            if spec is not None:
+                self.stand_before(spec)
+                return spec
+        return None
 
-        spec = importlib.util.find_spec("torch")
-        if spec is None or spec.loader is None or not hasattr(spec.loader, "exec_module"):
-            return spec
-        inner = spec.loader.exec_module
-        hook = self.hook
+    def stand_before(self, spec):
+        inner = getattr(spec.loader, "exec_module", None)
+        if inner is None:
+            return
 
         def exec_module(module):
             inner(module)
             try:
                 del spec.loader.exec_module
+                if self not in sys.meta_path:
+                    return
+                sys.meta_path.remove(self)
                 import importlib.util as util
 
-                found = util.spec_from_file_location("_steptop_attach", hook)
+                found = util.spec_from_file_location("_steptop_attach", self.hook)
                 ours = util.module_from_spec(found)
                 found.loader.exec_module(ours)
                 ours.install(module)
@@ -58,7 +66,6 @@ class _Waiting:
             spec.loader.exec_module = exec_module
         except Exception:
             pass
-        return spec
 
 
 def _begin():
