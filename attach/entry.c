@@ -26,12 +26,10 @@ static struct {
     _Atomic uint32_t look_step;
     _Atomic bool looking; /* at what ops do, in the same step */
     _Atomic bool memory;  /* what modules keep for their backward pass is to be read, in one step */
-    struct where *_Atomic reading;
 } python;
 
 EXPORT int steptop_attach_open(void);
 EXPORT void steptop_attach_expect(void);
-EXPORT int steptop_attach_layers_only(void);
 EXPORT int32_t steptop_attach_scope(int32_t parent, const char *name, int64_t parameter_bytes);
 EXPORT void steptop_attach_note(const char *key, const char *text);
 EXPORT int steptop_attach_find(char *why, unsigned size);
@@ -50,7 +48,6 @@ EXPORT int32_t steptop_attach_name(const char *name);
 EXPORT void steptop_attach_work(int32_t name, double flops, double bytes);
 EXPORT double steptop_attach_worked(double *lost);
 EXPORT void *steptop_attach_here(void *self, void *unused);
-EXPORT void *steptop_attach_enter(void *self, void *scope);
 EXPORT void *steptop_attach_leave(void *self, void *unused);
 EXPORT void *steptop_attach_enter_root(void *self, void *scope);
 EXPORT void *steptop_attach_optimizer_begin(void *self, void *unused);
@@ -72,11 +69,6 @@ int steptop_attach_open(void)
 void steptop_attach_expect(void)
 {
     steps_expect_modules();
-}
-
-int steptop_attach_layers_only(void)
-{
-    return link_settings()->layers_only;
 }
 
 int32_t steptop_attach_scope(int32_t parent, const char *name, int64_t parameter_bytes)
@@ -187,36 +179,23 @@ static void *none(void)
     return python.none;
 }
 
-static void enter(void *scope, bool root)
-{
-    struct where *where = link_is_open() ? where_self() : NULL;
-    if (!where)
-        return;
-    if (root && !where_in_module(where))
-        steps_root_module();
-    where_enter(where, (int32_t)python.as_long(scope), torch_sequence());
-}
-
-void *steptop_attach_enter(void *self, void *scope)
-{
-    (void)self;
-    enter(scope, false);
-    return none();
-}
-
 /* True: this call of the outermost module is to be looked at: the first of its step for memory, all of them for what ops do. */
 void *steptop_attach_enter_root(void *self, void *scope)
 {
     (void)self;
     struct where *where = link_is_open() ? where_self() : NULL;
-    const bool outermost = where && !where_in_module(where) && !where_in_node(where);
-    enter(scope, true);
+    if (!where)
+        return none();
+    const int32_t id = (int32_t)python.as_long(scope);
+    const bool outermost = !where_in_module(where) && !where_in_node(where);
+    if (!where_in_module(where))
+        steps_root_module();
+    where_enter(where, id, torch_sequence());
     if (outermost)
-        watch_root((int32_t)python.as_long(scope));
+        watch_root(id);
     if (!outermost || steps_rule() != STEPS_OPTIMIZER || !steps_is_warmup())
         return none();
     if (atomic_exchange(&python.memory, false)) {
-        atomic_store(&python.reading, where);
         atomic_store(&python.look_step, steps_now());
         atomic_store(&python.looking, true);
         return yes();
@@ -228,13 +207,9 @@ void *steptop_attach_leave(void *self, void *unused)
 {
     (void)self, (void)unused;
     struct where *where = link_is_open() ? where_self() : NULL;
-    if (!where)
-        return none();
-    where_leave(where, torch_sequence());
-    if (where != atomic_load_explicit(&python.reading, memory_order_relaxed) || where_in_module(where))
-        return none();
-    atomic_store(&python.reading, NULL);
-    return yes(); /* the outermost module in which memory was read */
+    if (where)
+        where_leave(where, torch_sequence());
+    return none();
 }
 
 /* In the next call of the outermost module that an optimizer's step has gone before. */
@@ -262,11 +237,12 @@ void steptop_attach_work(int32_t name, double flops, double bytes)
         book_work(where_context(), (uint32_t)name, flops, bytes);
 }
 
-/* The step in which that was looked at is over. */
+/* The step in which that was looked at is over: what was told of by steptop_attach_work, and how much of it found no place. */
 double steptop_attach_worked(double *lost)
 {
     atomic_store(&python.looking, false);
-    return book_work_tell(where_records_ops(), lost);
+    *lost = 0;
+    return link_is_open() ? book_work_tell(where_records_ops(), lost) : 0;
 }
 
 /* The scope of the module that the calling thread is in, or −1. */

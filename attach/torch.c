@@ -306,11 +306,13 @@ bool torch_watch(bool ops)
 void torch_pause(bool paused)
 {
     pthread_mutex_lock(&torch.switching);
-    if (torch.node_handle && paused)
+    if (paused && torch.node_handle) {
         unwatch_all();
-    else if (torch.paused && !paused)
+        torch.paused = true;
+    } else if (!paused && torch.paused) {
         watch_all();
-    torch.paused = paused && torch.add;
+        torch.paused = false;
+    }
     pthread_mutex_unlock(&torch.switching);
 }
 

@@ -85,13 +85,14 @@ uint32_t session_attach(struct session *session, const struct attach_options *op
     struct attach *attach = calloc(1, sizeof *attach);
     struct live_run *live = NULL;
     char *text = NULL;
+    if (attach)
+        attach->listener = attach->ended = -1;
     if (!attach || !command_copy(attach, options->command)) {
         error_set(error, ERROR_MEMORY, "no memory for a command");
         goto failed;
     }
     attach->options = *options;
     attach->options.command = (const char *const *)attach->command;
-    attach->listener = attach->ended = -1;
     attach->exit_code = -1;
     text = command_text(options->command);
     if (!text) {

@@ -155,7 +155,6 @@ class Hook:
         self.library = library
         self.scopes = {}  # id of a module → scope
         self.references = {}
-        self.paths = {}  # (root scope, path) → scope
         self.roots = 0
         self.opened = None
         self.attribution = "none"
@@ -357,6 +356,7 @@ class Hook:
             finally:
                 leave()
         output = None
+        first = not self.look_began  # further forward passes of the step, and other threads, are not read
         look = self.begin_look(module)
         try:
             if look is None:
@@ -366,7 +366,8 @@ class Hook:
             return output
         finally:
             leave()
-            self.memory_was_read(output)
+            if first:
+                self.memory_was_read(output)
 
     def begin_look(self, module):
         if self.look_began:

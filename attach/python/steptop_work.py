@@ -70,6 +70,8 @@ def flops_of(name, schema, arguments, keywords, output):
 
 
 class Work(TorchDispatchMode):
+    supports_higher_order_operators = True  # else PyTorch refuses them (cond, flex_attention) while this is there
+
     def __init__(self, torch, library):
         super().__init__()
         self.tensor = torch.Tensor
@@ -77,7 +79,6 @@ class Work(TorchDispatchMode):
         self.say.argtypes = [ctypes.c_int32, ctypes.c_double, ctypes.c_double]
         self.library = library
         self.names = {}
-        self.ops = 0
         self.active = False
 
     def bytes_of(self, values, seen):
@@ -100,7 +101,6 @@ class Work(TorchDispatchMode):
             name = schema.name
             flops = flops_of(name, schema, arguments, keywords, output)
             if flops is not None:
-                self.ops += 1
                 if name not in self.names:
                     self.names[name] = self.library.plain.steptop_attach_name(name.encode())
                 self.say(self.names[name], flops, self.bytes_of((arguments, output), set()))
@@ -138,6 +138,7 @@ class Look:
             mode.active = False
 
     def end(self):
+        self.mode.active = True  # somebody may have kept our `backward`: it hands on from now on
         if self.torch.autograd.backward is self.ours:
             self.torch.autograd.backward = self.inner
         lost = ctypes.c_double()
