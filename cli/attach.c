@@ -140,14 +140,9 @@ static void wait_for_end(struct session *session, struct report *report, struct 
 }
 
 static int run_without_screen(const struct arguments *arguments, struct session *session, struct report *report,
-                              struct outputs *outputs)
+                              struct outputs *outputs, enum report_format format)
 {
-    enum report_format format = FORMAT_MARKDOWN;
     struct error error = {0};
-    if (arguments->value[OPTION_FORMAT] && !report_format_parse(arguments->value[OPTION_FORMAT], &format, &error)) {
-        error.kind = ERROR_USAGE;
-        return fail(&error);
-    }
     take_signals();
     wait_for_end(session, report, outputs);
     report_update(report, session);
@@ -217,13 +212,15 @@ int command_attach(const struct arguments *arguments)
     struct places_of_library found;
     struct attach_options options = {0};
     struct outputs outputs;
+    enum report_format format;
     struct report report = {0};
     struct session *session = NULL;
     struct error error = {0};
     char program[PATH_MAX];
     int code = EXIT_FAILED;
-    if (!fail_on_check(arguments, &error) || !take_options(arguments, &options, &error) ||
-        !outputs_take(&outputs, arguments, FORMAT_YAML, &error) || !find_library(&found, &error))
+    if (!fail_on_check(arguments, &error) || !format_take(arguments, &format, &error) ||
+        !take_options(arguments, &options, &error) || !outputs_take(&outputs, arguments, FORMAT_YAML, &error) ||
+        !find_library(&found, &error))
         return fail(&error);
     const bool on_screen = screen_wanted(arguments);
     options.command = arguments->positional;
@@ -237,7 +234,7 @@ int command_attach(const struct arguments *arguments)
         goto cleanup;
     }
     code = on_screen ? run_on_screen(arguments, session, &report, &outputs)
-                     : run_without_screen(arguments, session, &report, &outputs);
+                     : run_without_screen(arguments, session, &report, &outputs, format);
     if (code < 0) {
         code = session_command_exit(session);
         const struct run *run = session_run(session, 0);

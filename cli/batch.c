@@ -166,12 +166,7 @@ int batch_run(struct batch *batch)
     struct loop loop = {.batch = batch, .count = session_run_count(batch->session), .signals = {-1, -1}};
     struct error error = {0};
     struct strbuf text = {0};
-    enum report_format format = FORMAT_MARKDOWN;
     int code = EXIT_FAILED;
-    if (arguments->value[OPTION_FORMAT] && !report_format_parse(arguments->value[OPTION_FORMAT], &format, &error)) {
-        error.kind = ERROR_USAGE;
-        return fail(&error);
-    }
     const bool opened = open_signals(&loop);
     loop.seen = calloc(loop.count + 1, sizeof *loop.seen);
     loop.progress =
@@ -189,7 +184,7 @@ int batch_run(struct batch *batch)
     if (loop.quit)
         goto cleanup;
     report_update(batch->report, batch->session);
-    report_emit(batch->report, format, &text);
+    report_emit(batch->report, batch->format, &text);
     if (!print_all(text.text, text.length, &error)) {
         const int failure = fail(&error);
         code = code == EXIT_OK ? failure : code;

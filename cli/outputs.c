@@ -248,6 +248,12 @@ bool outputs_take(struct outputs *outputs, const struct arguments *arguments, en
     return all_apart(outputs, arguments, flags.list, NULL, error);
 }
 
+bool format_take(const struct arguments *arguments, enum report_format *format, struct error *error)
+{
+    *format = FORMAT_MARKDOWN;
+    return !arguments->value[OPTION_FORMAT] || report_format_parse(arguments->value[OPTION_FORMAT], format, error);
+}
+
 bool outputs_spare(const struct arguments *arguments, enum report_format format, const char *path, struct error *error)
 {
     struct outputs outputs;

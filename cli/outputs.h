@@ -19,6 +19,9 @@ struct outputs {
 bool outputs_take(struct outputs *outputs, const struct arguments *arguments, enum report_format format,
                   struct error *error);
 
+/* The format that --format names; Markdown without one. */
+bool format_take(const struct arguments *arguments, enum report_format *format, struct error *error);
+
 /* May the screen export to `path` while this command goes on? Not to what it reads or writes. */
 bool outputs_spare(const struct arguments *arguments, enum report_format format, const char *path, struct error *error);
 

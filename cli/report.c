@@ -26,7 +26,7 @@ int command_report(const struct arguments *given)
     struct arguments arguments = *given;
     const char *named = arguments.value[OPTION_FORMAT], *output = arguments.value[OPTION_OUTPUT];
     const bool dash = output && strcmp(output, "-") == 0; /* standard output, said aloud */
-    enum report_format format = FORMAT_MARKDOWN;
+    enum report_format format;
     struct report report = {0};
     struct outputs outputs = {0};
     struct strbuf text = {0};
@@ -40,7 +40,7 @@ int command_report(const struct arguments *given)
     }
     if (dash || handout || only)
         arguments.value[OPTION_OUTPUT] = NULL;
-    if (!fail_on_check(&arguments, &error) || (named && !report_format_parse(named, &format, &error)) ||
+    if (!fail_on_check(&arguments, &error) || !format_take(&arguments, &format, &error) ||
         !outputs_take(&outputs, &arguments, format, &error) ||
         !kept_path(arguments.positional[0], path, sizeof path, &error) || !file_is(path, KIND_REPORT, &error) ||
         !report_read(path, &report, &error))

@@ -101,6 +101,7 @@ int command_run(const struct arguments *arguments)
     struct report report = {0};
     struct outputs outputs;
     struct session *session = NULL;
+    enum report_format format;
     struct error error = {0};
     int code = EXIT_FAILED;
     if (!read_profile(arguments, &profile, &error))
@@ -110,8 +111,8 @@ int command_run(const struct arguments *arguments)
     for (size_t i = 0; i < profile.warnings.count; i++)
         say("steptop: warning: %s", profile.warnings.items[i]);
     /* What a run would be refused for is told without running, too. */
-    if (!fail_on_check(arguments, &error) || !outputs_take(&outputs, arguments, FORMAT_YAML, &error) ||
-        !start_report(arguments, &profile, &report, &error))
+    if (!fail_on_check(arguments, &error) || !format_take(arguments, &format, &error) ||
+        !outputs_take(&outputs, arguments, FORMAT_YAML, &error) || !start_report(arguments, &profile, &report, &error))
         goto failed;
     if (arguments->value[OPTION_DRY_RUN]) {
         code = dry_run(&profile);
@@ -124,7 +125,7 @@ int command_run(const struct arguments *arguments)
         struct screen screen = {arguments, session, &report, &outputs, false};
         code = screen_run(&screen);
     } else {
-        struct batch batch = {arguments, &profile, session, &report, &outputs};
+        struct batch batch = {arguments, session, &report, &outputs, format};
         code = batch_run(&batch);
     }
     goto cleanup;

@@ -10,10 +10,10 @@ int dry_run(const struct profile *profile);
 
 struct batch {
     const struct arguments *arguments;
-    const struct profile *profile;
     struct session *session;
     struct report *report;
     struct outputs *outputs;
+    enum report_format format; /* of the report on standard output */
 };
 
 /* Runs what is queued in the session without a screen: progress on stderr, files renewed after each cell, the report on stdout

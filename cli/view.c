@@ -75,7 +75,7 @@ int command_replay(const struct arguments *arguments)
 {
     struct report report = {0};
     struct outputs outputs;
-    struct profile profile = {.name = "replay"};
+    enum report_format format;
     struct session *session = NULL;
     struct error error = {0};
     const bool on_screen = screen_wanted(arguments);
@@ -83,7 +83,8 @@ int command_replay(const struct arguments *arguments)
     int code = EXIT_FAILED;
     char program[PATH_MAX];
     const struct session_options options = {.program = program_self(program, sizeof program)};
-    if (!fail_on_check(arguments, &error) || !read_speed(arguments->value[OPTION_SPEED], &speed, &error) ||
+    if (!fail_on_check(arguments, &error) || !format_take(arguments, &format, &error) ||
+        !read_speed(arguments->value[OPTION_SPEED], &speed, &error) ||
         !outputs_take(&outputs, arguments, FORMAT_YAML, &error))
         return fail(&error);
     if (!file_is(arguments->positional[0], KIND_RECORDING, &error))
@@ -99,7 +100,7 @@ int command_replay(const struct arguments *arguments)
         struct screen screen = {arguments, session, &report, &outputs, false};
         code = screen_run(&screen);
     } else {
-        struct batch batch = {arguments, &profile, session, &report, &outputs};
+        struct batch batch = {arguments, session, &report, &outputs, format};
         code = batch_run(&batch);
     }
 cleanup:

@@ -41,6 +41,13 @@ code 2 "that is the file that diff reads" diff q.yaml x.yaml -o here/x.yaml
 code 2 "name a file" report q.yaml -o sub/
 code 2 "the name is too long" $run -o "$(printf 'n%.0s' $(seq 1 252))"
 code 2 "there is no folder" $run --record q.yaml/x
+# What is refused leaves the files as they are, and a dry run refuses it, too.
+echo kept > old.rec
+code 2 "is not a report format" $run --record old.rec -f mrkdown
+[ "$(cat old.rec)" = kept ] || { echo "a run that was refused began its recording"; bad=1; }
+code 2 "is not a report format" $run --dry-run -f mrkdown
+code 2 "is not a report format" attach -f mrkdown -- touch ran
+[ ! -e ran ] || { echo "a command was started before the format was looked at"; bad=1; }
 "$steptop" report - -o q.yaml < q.yaml > out 2> err
 [ $? -eq 2 ] || { echo "standard input is the output"; cat err; bad=1; }
 # What an attached command is given may be its input, and it is one itself; standard output may be one of the files, too.
