@@ -89,6 +89,18 @@ static bool are_alike(const struct blocks *blocks, int32_t a, int32_t b)
     return 2 * common >= (parts_a < parts_b ? parts_a : parts_b);
 }
 
+/* Another with this one's name but for the number, before or behind it. */
+static bool has_sibling(const struct blocks *blocks, int32_t l)
+{
+    const struct report_layer *layer = &blocks->layers[l];
+    int32_t other = layer->parent >= 0 ? blocks->first_child[layer->parent] : -1;
+    for (; other >= 0; other = blocks->next_sibling[other])
+        if (other != l && is_numbered(blocks->layers[other].name) &&
+            same_but_number(layer->name, blocks->layers[other].name))
+            return true;
+    return false;
+}
+
 static void blocks_find(struct blocks *blocks, struct arena *arena, const struct report_cell *cell)
 {
     const size_t count = cell->layer_count;
@@ -108,16 +120,15 @@ static void blocks_find(struct blocks *blocks, struct arena *arena, const struct
     for (size_t l = 0; l < count; l++) {
         if (!is_numbered(cell->layers[l].name) || blocks->folds[l])
             continue;
-        /* The first of its siblings: they fold together or not at all. One alone is a block when it has parts. */
+        /* With all behind it, or not at all. One alone is a block when it has parts. */
         const char *name = cell->layers[l].name;
-        bool alike = true;
-        size_t siblings = 0;
+        bool alike = true, behind = false;
         for (int32_t other = blocks->next_sibling[l]; other >= 0 && alike; other = blocks->next_sibling[other])
             if (is_numbered(cell->layers[other].name) && same_but_number(name, cell->layers[other].name)) {
                 alike = are_alike(blocks, (int32_t)l, other);
-                siblings++;
+                behind = true;
             }
-        if (!alike || (!siblings && blocks->first_child[l] < 0))
+        if (!alike || (!behind && (blocks->first_child[l] < 0 || has_sibling(blocks, (int32_t)l))))
             continue;
         blocks->folds[l] = true;
         for (int32_t other = blocks->next_sibling[l]; other >= 0; other = blocks->next_sibling[other])

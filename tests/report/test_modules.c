@@ -69,6 +69,22 @@ static void parts_of_a_sequential_are_themselves(void **state)
            "blocks.*.mlp.0", "blocks.*.mlp.2");
 }
 
+/* Each with parts of its own, other ones: the last is not alone because nothing follows it. */
+static void parts_that_differ_are_themselves(void **state)
+{
+    (void)state;
+    const struct row rows[] = {{"Sequential", "Sequential", -1, 100},
+                               {"0", "0", 0, 40},
+                               {"0.conv", "conv", 1, 40},
+                               {"1", "1", 0, 16},
+                               {"1.norm", "norm", 3, 16},
+                               {"2", "2", 0, 44},
+                               {"2.head", "head", 5, 44}};
+    EXPECT(rows, "Sequential", "0", "0.conv", "1", "1.norm", "2", "2.head");
+    const struct row alone[] = {{"model", "model", -1, 40}, {"h.0", "0", 0, 40}, {"h.0.mlp", "mlp", 1, 40}};
+    EXPECT(alone, "model", "h.*", "h.*.mlp");
+}
+
 /* The first of ResNet's blocks has one part more; experts without parts have the same parameters. */
 static void blocks_may_differ_a_little(void **state)
 {
@@ -93,6 +109,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(blocks_of_a_transformer_are_one),
         cmocka_unit_test(parts_of_a_sequential_are_themselves),
+        cmocka_unit_test(parts_that_differ_are_themselves),
         cmocka_unit_test(blocks_may_differ_a_little),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
