@@ -203,7 +203,7 @@ static void find_carrier(struct build_rows *rows, const struct entry *entries, u
     rows->groups.items[rows->seen.items[e].group].changed = true;
 }
 
-/* Groups the entries that are new, and finds the groups that were launched since the last time. */
+/* The time of each place's kernels, where its work is theirs by their time. */
 static void count_places(struct build_rows *rows, const struct entry *entries, size_t count)
 {
     if (rows->rank->places.whole || !rows->rank->places.works)
@@ -218,6 +218,7 @@ static void count_places(struct build_rows *rows, const struct entry *entries, s
     }
 }
 
+/* Groups the entries that are new, and finds the groups that were launched since the last time. */
 static void find_changes(struct build_rows *rows, const struct report_cell *cell, const struct rank *rank)
 {
     size_t count;

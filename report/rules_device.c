@@ -63,9 +63,9 @@ static bool neighbours(const struct facts *facts, struct finding *finding)
     if (!full) {
         finding->sentence = sentence(facts,
                                      "The machine is shared: the steps %s while other programs use %.0f %% of the "
-                                     "processors' time. Cannot tell how much of that is theirs, because processors "
-                                     "were idle as well.",
-                                     uneven, use->others * 100);
+                                     "processors' time. Cannot tell how much of that is theirs, because %s.",
+                                     uneven, use->others * 100,
+                                     facts->on_card ? "the card works beside them" : "processors were idle as well");
         finding->confidence = CONFIDENCE_POSSIBLE;
         return true;
     }

@@ -73,8 +73,8 @@ static bool loss(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "loss and its softmax", share * 100, "% of the step", EVIDENCE_MEASURED);
     if (!facts->attached)
         evidence_add(facts, finding, "logits in fp32",
-                     4e-6 * (double)(facts->cell->requested.batch_size * facts->cell->requested.context_length *
-                                     facts->cell->requested.model.vocab_size),
+                     4e-6 * (double)facts->cell->requested.batch_size * (double)facts->cell->requested.context_length *
+                         (double)facts->cell->requested.model.vocab_size,
                      "MB", EVIDENCE_MODELLED);
     finding->sentence = sentence(facts, "The loss over the vocabulary takes %.0f %% of the step, most by %s.",
                                  share * 100, finding->kernel);

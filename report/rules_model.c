@@ -79,19 +79,20 @@ static bool batch(const struct facts *facts, struct finding *finding)
         finding->confidence = CONFIDENCE_MEASURED;
         return true;
     }
-    const int64_t rows = cell->batch_size * cell->context_length, width = cell->model.d_model;
-    const int64_t tiles = ((rows + TILE - 1) / TILE) * ((width + TILE - 1) / TILE), units = facts->cell->device.units;
+    const double rows = (double)cell->batch_size * (double)cell->context_length;
+    const double tiles = ceil(rows / TILE) * ceil((double)cell->model.d_model / TILE);
+    const uint32_t units = facts->cell->device.units;
     const double share = share_of(facts, class_ns(facts, CLASS_MATMUL));
-    if (facts->attached || !facts->on_card || units <= 0 || units == UNKNOWN_U32 || tiles >= units ||
+    if (facts->attached || !facts->on_card || !units || units == UNKNOWN_U32 || tiles >= units ||
         !(share >= PRODUCT_LEAST))
         return false;
-    evidence_add(facts, finding, "tiles of a product of the model's width", (double)tiles, "", EVIDENCE_MODELLED);
-    evidence_add(facts, finding, "multiprocessors", (double)units, "", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "tiles of a product of the model's width", tiles, "", EVIDENCE_MODELLED);
+    evidence_add(facts, finding, "multiprocessors", units, "", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "products", share * 100, "% of the step", EVIDENCE_MEASURED);
     finding->sentence = sentence(facts,
-                                 "The batch is small for the card: %lld rows give a product of the model's width %lld "
-                                 "tiles for %lld multiprocessors.",
-                                 (long long)rows, (long long)tiles, (long long)units);
+                                 "The batch is small for the card: %.0f rows give a product of the model's width %.0f "
+                                 "tiles for %u multiprocessors.",
+                                 rows, tiles, units);
     finding->confidence = CONFIDENCE_POSSIBLE;
     return true;
 }

@@ -48,7 +48,7 @@ static bool straggler(const struct facts *facts, struct finding *finding)
         }
     }
     others = (others - slowest) / (double)(cell->rank_count - 1);
-    if (!(slowest / others - 1 >= STRAGGLER_LEAST))
+    if (!(others > 0) || !(slowest / others - 1 >= STRAGGLER_LEAST))
         return false;
     evidence_add(facts, finding, "work of the slowest rank", slowest * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "mean work of the others", others * 1e-6, "ms", EVIDENCE_MEASURED);

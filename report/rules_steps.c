@@ -38,6 +38,7 @@ static bool stall(const struct facts *facts, struct finding *finding)
         return false;
     if (program->compiled_steps >= facts->stalls) /* `recompile` says those */
         return false;
+    const bool none_compiled = program->steps && !program->compiled_steps;
     evidence_add(facts, finding, "steps that stand still", (double)facts->stalls, "", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "the longest of them", facts->longest * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "median", total->summary.median * 1e-6, "ms", EVIDENCE_MEASURED);
@@ -49,8 +50,8 @@ static bool stall(const struct facts *facts, struct finding *finding)
                  "all time. Cannot tell whether %sgarbage collection, a checkpoint, an evaluation%s "
                  "or the disk did it, because a step's causes are not recorded.%s",
                  facts->stalls, total->sample_count, facts->longest * 1e-6, facts->longest / total->summary.median,
-                 finding->gain * 100, program->steps ? "" : "recompilation, ",
-                 facts->crowded ? ", another program" : "", program->steps ? " Nothing was compiled in them." : "");
+                 finding->gain * 100, none_compiled ? "" : "recompilation, ", facts->crowded ? ", another program" : "",
+                 none_compiled ? " Nothing was compiled in them." : "");
     if (facts->crowded)
         finding->confidence = CONFIDENCE_POSSIBLE;
     finding->view = SHOWN_IN_TIMELINE;

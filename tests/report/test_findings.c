@@ -291,6 +291,42 @@ static void test_other_causes(void **state)
     }
 }
 
+/* Two steps stand still, and a graph was compiled in one step: nobody knows in which. */
+static void test_one_of_the_stalls_compiled(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct report report;
+    struct findings findings;
+    make_stall(&report, false);
+    struct report_cell *cell = report.cells.items[0];
+    cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[17] = (uint64_t)(STEP * 21);
+    cell->program = (struct program_facts){.steps = 40, .wall_ns = (uint64_t)(STEP * 80), .compiled_steps = 1};
+    cell_derive(cell);
+    findings_make(&findings, &report, cell, &arena);
+    assert_string_equal(findings.items[0].rule, "stall");
+    assert_null(strstr(findings.items[0].sentence, "Nothing was compiled"));
+    assert_non_null(strstr(findings.items[0].sentence, "whether recompilation, garbage collection"));
+    arena_release(&arena);
+    report_free(&report);
+}
+
+/* Beside one that does nothing at all, none is late. */
+static void test_no_rank_is_late_beside_nothing(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct report report;
+    struct findings findings;
+    ills_make("straggler", &report);
+    report.cells.items[0]->ranks[0].compute_ns = 0;
+    cell_derive(report.cells.items[0]);
+    findings_make(&findings, &report, report.cells.items[0], &arena);
+    assert_null(find(&findings, "straggler"));
+    arena_release(&arena);
+    report_free(&report);
+}
+
 /* What follows from a cause is in its gain: launches without a queue after each synchronisation; the host's own copy of pageable
  * memory; phases that run slower after a wait. */
 static void test_what_follows_from_a_cause(void **state)
@@ -370,6 +406,15 @@ static void test_spread_has_a_cause(void **state)
             assert_int_equal(is_known(findings.items[0].gain), !room);
             report_free(&report);
         }
+    make_spread(&report, false); /* on a card others take the host's processors, idle or not */
+    card(report.cells.items[0]);
+    report.cells.items[0]->use = (struct machine_use){0, 0.4, 0.05, UNKNOWN_DOUBLE};
+    cell_derive(report.cells.items[0]);
+    findings_make(&findings, &report, report.cells.items[0], &arena);
+    const struct finding *shared = find(&findings, "neighbours");
+    assert_non_null(shared);
+    assert_non_null(strstr(shared->sentence, "because the card works beside them."));
+    report_free(&report);
     arena_release(&arena);
 }
 
@@ -542,6 +587,8 @@ int main(void)
         cmocka_unit_test(test_spread_has_a_cause),
         cmocka_unit_test(test_no_roof_beside_others),
         cmocka_unit_test(test_other_causes),
+        cmocka_unit_test(test_one_of_the_stalls_compiled),
+        cmocka_unit_test(test_no_rank_is_late_beside_nothing),
         cmocka_unit_test(test_noise_and_few_steps),
         cmocka_unit_test(test_gain_in_words),
         cmocka_unit_test(test_files),
