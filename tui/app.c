@@ -303,8 +303,10 @@ void app_switch(struct app *app, enum view_id view)
 {
     const struct report_cell *cell = app_cell(app);
     /* The kernel that the cursor is on is the one that its histogram is of, as Enter has it. */
-    if (app->view == VIEW_KERNELS && view == VIEW_HISTOGRAM && app->focus.grouping == GROUP_KERNEL)
-        app->focus.kernel = selected_id(app, VIEW_KERNELS);
+    const struct view_ops *from = view_ops(app->view);
+    const uint64_t kernel = view == VIEW_HISTOGRAM && from->kernel ? from->kernel(app->states[app->view]) : 0;
+    if (kernel)
+        app->focus.kernel = kernel;
     struct focus whole = app->focus;
     whole.scope = NO_SCOPE;
     whole.part = (struct kernel_part){0};

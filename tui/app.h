@@ -51,6 +51,7 @@ struct view_ops {
     bool (*command)(struct app *app, void *state, enum command command); /* false: not this view's */
     struct table *(*table)(void *state); /* NULL when the view has none; its context is the state */
     bool (*click)(struct app *app, void *state, int y, int x); /* on a plot; optional */
+    uint64_t (*kernel)(const void *state); /* kernel_id of what the cursor is on, 0: no kernel; optional */
 };
 
 enum prompt_kind { PROMPT_NONE, PROMPT_SEARCH, PROMPT_FILTER, PROMPT_THRESHOLD, PROMPT_EXPORT };

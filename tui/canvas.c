@@ -280,6 +280,19 @@ const char *text_short(const char *text, int width, bool ascii)
     return text;
 }
 
+/* Of a module's path the first words go: those of "transformer.h.*.attn" are its neighbours', too. What is left of it with a mark
+ * before it; NULL where the last word alone has no room, or it is no path. */
+static const char *path_end(const char *text, int width)
+{
+    const size_t length = strlen(text);
+    const char *at = strchr(text, '.');
+    if (!at || strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_0123456789.*") != length)
+        return NULL;
+    while (at && (int)(length - (size_t)(at + 1 - text)) + 1 > width)
+        at = strchr(at + 1, '.');
+    return at && at[1] ? at + 1 : NULL;
+}
+
 int area_text_ends(const struct area *area, int y, int x, int width, enum style style, const char *text, int *kept)
 {
     if (width < 0 || width > area->width - x)
@@ -292,6 +305,13 @@ int area_text_ends(const struct area *area, int y, int x, int width, enum style 
         return area_text(area, y, x, width, style, text);
     if (width < 1)
         return 0;
+    const char *path = path_end(text, width);
+    if (path) {
+        if (kept)
+            *kept = 0;
+        area_put(area, y, x, style, 0x2026);
+        return 1 + area_text(area, y, x + 1, width - 1, style, path);
+    }
     const int end = end_columns(text, columns, width, area->canvas->ascii), begin = width - 1 - end;
     area_fill(area, y, x, 1, width, style, L' '); /* half of a wide character is left blank */
     area_text(area, y, x, begin, style, text);

@@ -35,12 +35,23 @@ struct row {
     bool open, has_children;
 };
 
+/* What a row was ordered by. */
+struct ordered {
+    uint64_t id;
+    double value;
+};
+
 struct layers {
     struct table table;
     VEC(struct row) rows;
     VEC(uint64_t) ids;
-    VEC(uint64_t) toggled; /* ids whose fold differs from the default */
-    VEC(uint8_t) matches;  /* a layer of the tree: it, or one below it, has what the filter asks for */
+    VEC(uint64_t) toggled;              /* ids whose fold differs from the default */
+    VEC(uint8_t) matches;               /* a layer of the tree: it, or one below it, has what the filter asks for */
+    VEC(struct ordered) ordered, fresh; /* by id: the order as it stands; what came to it in this update */
+    uint64_t ordered_at;
+    uint32_t ordered_run;
+    int ordered_by, ordered_pass;
+    bool ordered_ascending, rests;
     bool all_open, all_closed, blocks_apart;
     struct tree tree, base; /* base.cell NULL: nothing is compared */
     const struct report_cell *cell;

@@ -439,9 +439,9 @@ static void draw_title(const struct table *table, const struct area *area, int c
 }
 
 /* Marks where the search text stands in a drawn cell, of which the first `kept` columns and the last ones are there (-1: all from
- * the first on). ASCII matches only: a column is a character then. */
+ * the first on), `used` in all. ASCII matches only: a column is a character then. */
 static void mark_match(const struct table *table, const struct area *area, int y, int x, int width, const char *text,
-                       int kept)
+                       int kept, int used)
 {
     const char *found = table->search[0] ? strcasestr(text, table->search) : NULL;
     if (!found)
@@ -451,7 +451,7 @@ static void mark_match(const struct table *table, const struct area *area, int y
     const int length = text_columns(table->search, area->canvas->ascii);
     int at = text_columns(before, area->canvas->ascii);
     if (kept >= 0 && at + length > kept) {
-        at -= text_columns(text, area->canvas->ascii) - width;
+        at -= text_columns(text, area->canvas->ascii) - used;
         if (at <= kept)
             return; /* in what was left out, or in part */
     }
@@ -500,14 +500,14 @@ static void draw_texts(const struct table *table, const struct line *line, const
         const char *text = line->text.text + line->at[column];
         const enum style style = row_style != STYLE_NORMAL ? row_style : (enum style)line->style[column];
         if (table->ops->columns[column].flags & COLUMN_LEFT) {
-            int kept = -1;
+            int kept = -1, used;
             if (table->ops->long_names && table->ops->columns[column].width == 0) {
                 text = text_short(text, width[column], area->canvas->ascii);
-                area_text_ends(area, y, x[column], width[column], style, text, &kept);
+                used = area_text_ends(area, y, x[column], width[column], style, text, &kept);
             } else {
-                area_text_fit(area, y, x[column], width[column], style, text);
+                used = area_text_fit(area, y, x[column], width[column], style, text);
             }
-            mark_match(table, area, y, x[column], width[column], text, kept);
+            mark_match(table, area, y, x[column], width[column], text, kept, used);
         } else {
             area_text_right(area, y, x[column], width[column], style, text);
         }

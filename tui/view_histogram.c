@@ -81,18 +81,40 @@ static bool has_counters_line(const struct report_kernel *kernel, const struct a
     return kernel->counters && kernel->counters->samples && area->height >= 14;
 }
 
+/* n, least, percentiles, greatest and spread, whole; where it is narrow the last of `leaving` are there, and none is cut. */
+static void figures_line(const struct report_kernel *kernel, const struct area *area, int y)
+{
+    enum { N, MIN, P50, P95, P99, MAX, CV, FIGURES };
+    static const uint8_t leaving[] = {MIN, MAX, P99, CV, P95, N};
+    char values[FIGURES][FORMAT_SIZE], texts[FIGURES][FORMAT_SIZE + 8];
+    static const char *const names[FIGURES] = {"n", "min", "p50", "p95", "p99", "max", "CV"};
+    format_count(values[N], (double)kernel->calls);
+    format_duration(values[MIN], known_ns(kernel->min_ns));
+    format_duration(values[P50], kernel->median_ns);
+    format_duration(values[P95], kernel->p95_ns);
+    format_duration(values[P99], kernel->p99_ns);
+    format_duration(values[MAX], known_ns(kernel->max_ns));
+    format_percent(values[CV], kernel->cv);
+    int columns = 0, x = 0;
+    for (int i = 0; i < FIGURES; i++) {
+        snprintf(texts[i], sizeof texts[i], "%s%s %s%s", i ? "  " : "", names[i], values[i], i == CV ? "%" : "");
+        columns += text_columns(texts[i], area->canvas->ascii);
+    }
+    for (size_t i = 0; i < sizeof leaving && columns > area->width; i++) {
+        columns -= text_columns(texts[leaving[i]], area->canvas->ascii);
+        texts[leaving[i]][0] = 0;
+    }
+    for (int i = 0; i < FIGURES; i++)
+        x += area_text(area, y, x, -1, STYLE_NORMAL, texts[i] + (x ? 0 : strspn(texts[i], " ")));
+}
+
 static void info_lines(const struct report_cell *cell, const struct report_kernel *kernel, const struct area *area)
 {
-    char a[FORMAT_SIZE], b[FORMAT_SIZE], c[FORMAT_SIZE], d[FORMAT_SIZE], e[FORMAT_SIZE], f[FORMAT_SIZE];
-    char count[FORMAT_SIZE];
     const int x = area_text_fit(area, 0, 0, area->width, STYLE_BOLD, kernel->name);
+    const bool named = kernel->op && strcmp(kernel->op, kernel->name) != 0;
     area_printf(area, 0, x + 2, STYLE_DIM, "%s  %s  %s", phase_name((enum phase)kernel->phase),
-                kernel_class_name(kernel->kernel_class), kernel->op ? kernel->op : "");
-    area_printf(area, 1, 0, STYLE_NORMAL, "n %s  min %s  p50 %s  p95 %s  p99 %s  max %s  CV %s%%",
-                format_count(count, (double)kernel->calls), format_duration(a, known_ns(kernel->min_ns)),
-                format_duration(b, kernel->median_ns), format_duration(c, kernel->p95_ns),
-                format_duration(d, kernel->p99_ns), format_duration(e, known_ns(kernel->max_ns)),
-                format_percent(f, kernel->cv));
+                kernel_class_name(kernel->kernel_class), named ? kernel->op : "");
+    figures_line(kernel, area, 1);
     if (has_counters_line(kernel, area)) {
         char text[512];
         counters_text(cell, kernel, text, sizeof text);
@@ -270,8 +292,22 @@ static int draw_hint(struct histogram_state *state, const struct report_cell *ce
     state->untold_groups = area->height < 10;
     if (state->untold_groups)
         return 0;
+    /* In two lines where one is too short and the picture can spare them. */
+    const char *rest = hint + strlen(hint);
+    if (area->height >= 14 && text_columns(hint, area->canvas->ascii) > area->width)
+        for (char *at = hint; *at; at++)
+            if (*at == ' ') {
+                *at = 0;
+                rest = text_columns(hint, area->canvas->ascii) <= area->width ? at + 1 : rest;
+                *at = ' ';
+            }
+    const int lines = 1 + (*rest != 0);
+    if (lines > 1)
+        hint[rest - 1 - hint] = 0;
     area_text_fit(area, 3, 0, area->width, STYLE_WARN, hint);
-    return 1;
+    if (lines > 1)
+        area_text_fit(area, 4, 0, area->width, STYLE_WARN, rest);
+    return lines;
 }
 
 /* The baseline's launches of the kernel, or that it has none: a line below the kernel's own figures. */

@@ -377,6 +377,14 @@ static void kernels_status(const struct app *app, const void *state, char *text,
                  table->items.count);
 }
 
+static uint64_t kernels_kernel(const void *state)
+{
+    const struct kernels *kernels = state;
+    size_t index;
+    const bool any = kernels->query.grouping == GROUP_KERNEL && table_selected(&kernels->table, &index);
+    return any ? row_at(kernels, index)->id : 0;
+}
+
 /* Enter: a kernel to its histogram; a class, block or phase to its kernels. */
 static void open_row(struct app *app, struct kernels *kernels)
 {
@@ -434,4 +442,5 @@ const struct view_ops kernels_view = {
     .status = kernels_status,
     .command = kernels_command,
     .table = kernels_table,
+    .kernel = kernels_kernel,
 };

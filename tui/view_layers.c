@@ -59,6 +59,7 @@ static void add_row(struct layers *layers, const struct row *row, uint64_t id)
 /* Children in the order of the model, or by a column. */
 struct child {
     int32_t layer, leaf, place;
+    bool part; /* a module, in the order of the model */
     double value;
 };
 
@@ -69,12 +70,65 @@ static double child_value(const struct layers *layers, const struct child *child
     struct row row = {{child->layer, child->leaf}, 0, false, false};
     lone.rows.items = &row;
     lone.rows.count = 1;
-    return layers_columns[layers->table.sort].value(&lone, 0);
+    return layers_columns[layers->table.sort == NAME ? TOTAL : layers->table.sort].value(&lone, 0);
+}
+
+static int by_id(const void *a, const void *b)
+{
+    const struct ordered *left = a, *right = b;
+    return left->id < right->id ? -1 : left->id > right->id;
+}
+
+/* What the child is ordered by: its figure of now, or where rows rest that of when they were ordered last. */
+static double order_value(struct layers *layers, const struct child *child)
+{
+    const struct tree *tree = &layers->tree;
+    struct ordered own = {
+        child->leaf < 0 ? tree_layer_id(tree, child->layer) : tree_leaf_id(tree, &tree->leaves.items[child->leaf]), 0};
+    const struct ordered *old = layers->rests && layers->ordered.count
+                                    ? bsearch(&own, layers->ordered.items, layers->ordered.count, sizeof own, by_id)
+                                    : NULL;
+    if (old)
+        return old->value;
+    own.value = child_value(layers, child);
+    vec_push(&layers->fresh, own);
+    return own.value;
+}
+
+/* As in other tables: rows change places at most once a second, and not right after somebody moved; at once when asked for. */
+static void begin_order(struct layers *layers, const struct app *app)
+{
+    const struct table *table = &layers->table;
+    const bool asked = layers->ordered_by != table->sort || layers->ordered_ascending != table->ascending ||
+                       layers->ordered_run != layers->cell->run_id || layers->ordered_pass != layers->pass;
+    layers->rests = !asked && layers->ordered.count &&
+                    (app->now < table->rest_until ||
+                     (app->now >= layers->ordered_at && app->now - layers->ordered_at < TABLE_SORT_NS));
+    layers->fresh.count = 0;
+    if (layers->rests)
+        return;
+    layers->ordered.count = 0;
+    layers->ordered_at = app->now;
+    layers->ordered_by = table->sort;
+    layers->ordered_ascending = table->ascending;
+    layers->ordered_run = layers->cell->run_id;
+    layers->ordered_pass = layers->pass;
+}
+
+/* What was ordered for the first time keeps its place, too. */
+static void end_order(struct layers *layers)
+{
+    for (size_t i = 0; i < layers->fresh.count; i++)
+        vec_push(&layers->ordered, layers->fresh.items[i]);
+    if (layers->fresh.count)
+        qsort(layers->ordered.items, layers->ordered.count, sizeof *layers->ordered.items, by_id);
 }
 
 static int by_value(const void *a, const void *b, void *ascending)
 {
     const struct child *left = a, *right = b;
+    if (left->part || right->part) /* modules, and then what runs in none of them */
+        return left->part && right->part ? left->place - right->place : left->part ? -1 : 1;
     if (isnan(left->value) != isnan(right->value))
         return isnan(left->value) ? 1 : -1;
     if (!isnan(left->value) && left->value != right->value)
@@ -135,27 +189,29 @@ static void add_children(struct app *app, struct layers *layers, int32_t layer, 
 {
     const struct tree *tree = &layers->tree;
     const double steps = (double)layers->cell->passes[layers->pass].profiled_steps;
+    const bool by_model = layers->table.sort == NAME, descending = false;
     VEC(struct child) children = {0};
     for (int32_t at = tree->first_leaf.items[layer]; at >= 0; at = tree->next_leaf.items[at]) {
         const struct report_entry *leaf = &tree->leaves.items[at];
         const bool wanted =
             (!layers->table.filter[0] || layers->matches.items[layer] == 2 || leaf_matches(layers, leaf)) &&
             (layers->phase < 0 || leaf->phase == layers->phase);
-        const struct child child = {layer, at, (int32_t)children.count, 0};
+        const struct child child = {layer, at, (int32_t)children.count, false, 0};
         /* Known from another pass, or from warm-up alone: nothing of it is in these figures. */
         const bool ran = leaf->calls || leaf->total_ns;
         if (wanted && ran && (double)leaf->total_ns >= least * steps)
             vec_push(&children, child);
     }
     for (int32_t at = tree->first_child.items[layer]; at >= 0; at = tree->next_sibling.items[at]) {
-        const struct child child = {at, -1, (int32_t)children.count, 0};
+        const struct child child = {at, -1, (int32_t)children.count, by_model, 0};
         if (is_shown(app, layers, at) && layers_shown_time(layers, (struct spot){at, -1}) >= least)
             vec_push(&children, child);
     }
-    if (layers->table.sort != NAME && children.count > 1) {
+    if (children.count > 1) {
         for (size_t i = 0; i < children.count; i++)
-            children.items[i].value = child_value(layers, &children.items[i]);
-        sort_with(children.items, children.count, sizeof *children.items, by_value, &layers->table.ascending);
+            children.items[i].value = children.items[i].part ? 0 : order_value(layers, &children.items[i]);
+        sort_with(children.items, children.count, sizeof *children.items, by_value,
+                  (void *)(by_model ? &descending : &layers->table.ascending));
     }
     for (size_t i = 0; i < children.count; i++) {
         const struct child *child = &children.items[i];
@@ -186,9 +242,11 @@ static void make_rows(struct app *app, struct layers *layers)
     const double least = app->config.threshold * layers->step_ns;
     if (layers->table.filter[0])
         find_matches(layers);
+    begin_order(layers, app);
     for (int32_t i = 0; i < layers->tree.count; i++)
         if (layers->tree.layers[i].parent < 0 && is_shown(app, layers, i))
             add_layer(app, layers, i, 0, least);
+    end_order(layers);
 }
 
 static uint64_t layers_version(const void *context, size_t index)
@@ -232,6 +290,8 @@ static void layers_release(void *state)
     vec_release(&layers->ids);
     vec_release(&layers->toggled);
     vec_release(&layers->matches);
+    vec_release(&layers->ordered);
+    vec_release(&layers->fresh);
     tree_release(&layers->tree);
     tree_release(&layers->base);
 }
@@ -374,6 +434,17 @@ static void toggle_blocks(struct app *app, struct layers *layers)
         table_select(&layers->table, wanted);
 }
 
+static uint64_t layers_kernel(const void *state)
+{
+    const struct layers *layers = state;
+    size_t index;
+    if (!layers->cell || !table_selected(&layers->table, &index) || layers->rows.items[index].at.leaf < 0)
+        return 0;
+    const struct report_kernel *kernel =
+        &layers->cell->kernels[layers->tree.leaves.items[layers->rows.items[index].at.leaf].kernel];
+    return kernel_id(kernel->name, kernel->phase, kernel->pass);
+}
+
 void layers_show_kernel(struct app *app, const struct report_cell *cell, int32_t kernel)
 {
     struct layers *layers = app->states[VIEW_LAYERS];
@@ -469,4 +540,5 @@ const struct view_ops layers_view = {
     .status = layers_status,
     .command = layers_command,
     .table = layers_table,
+    .kernel = layers_kernel,
 };

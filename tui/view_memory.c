@@ -36,7 +36,8 @@ enum tensor_column {
 #define COMPARED_TENSORS (1u << TENSOR_BASE | 1u << TENSOR_RATIO)
 
 struct memory {
-    enum mode mode;
+    enum mode mode,
+        chosen; /* mode: the chosen one, or where the run has nothing of it the first that it has something of */
     struct table layers, tensors;
     VEC(int32_t) layer_rows;
     VEC(uint64_t) ids;
@@ -215,7 +216,7 @@ static void memory_init(struct app *app, void *state)
     table_init(&memory->tensors, &tensor_ops, TENSOR);
     app_configure_table(app, &memory->layers);
     app_configure_table(app, &memory->tensors);
-    memory->mode = (enum mode)app_kept_choice(app, VIEW_MEMORY, MODE_COUNT);
+    memory->mode = memory->chosen = (enum mode)app_kept_choice(app, VIEW_MEMORY, MODE_COUNT);
     memory->cursor = 0.5;
 }
 
@@ -424,6 +425,22 @@ static void update_tensors(struct app *app, struct memory *state)
     table_update(&state->tensors, state, state->ids.items, state->ids.count, app->now);
 }
 
+/* A program of the user's own has no plan, and so no curve and no tensors by name. */
+static bool has_mode(const struct memory *state, enum mode mode)
+{
+    const struct report_cell *cell = state->cell;
+    if (!cell)
+        return true;
+    if (mode == MODE_CURVE)
+        return cell->memory.curve && cell->memory.curve_count > 0;
+    if (mode == MODE_TENSORS)
+        return cell->memory.largest_count > 0;
+    for (size_t i = 0; i < cell->layer_count; i++)
+        if (is_known_u64(cell->layers[i].saved_bytes) && cell->layers[i].saved_bytes)
+            return true;
+    return false;
+}
+
 static void memory_update(struct app *app, void *opaque)
 {
     struct memory *state = opaque;
@@ -434,6 +451,9 @@ static void memory_update(struct app *app, void *opaque)
     state->layers.shown = state->base ? state->layers.shown | COMPARED_LAYERS : state->layers.shown & ~COMPARED_LAYERS;
     state->tensors.shown =
         state->base ? state->tensors.shown | COMPARED_TENSORS : state->tensors.shown & ~COMPARED_TENSORS;
+    state->mode = state->chosen;
+    for (int i = 0; i < MODE_COUNT && !has_mode(state, state->mode); i++)
+        state->mode = has_mode(state, (enum mode)i) ? (enum mode)i : state->chosen;
     if (state->mode == MODE_LAYERS)
         update_layers(app, state);
     else if (state->mode == MODE_TENSORS)
@@ -453,11 +473,12 @@ static void memory_draw(struct app *app, void *opaque, const struct area *area)
     else if (state->mode == MODE_TENSORS)
         table_draw(&state->tensors, state, area, none);
     else if (!state->cell->memory.curve || state->cell->memory.curve_count < 1)
-        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM,
-                      !state->cell->layer_count ? none
-                      : state->cell->requested.command[0]
-                          ? "a program of your own has no plan; m: what each layer keeps"
-                          : "this run was asked for no memory ledger (--no-memory)");
+        area_text_fit(
+            area, 1, 1, area->width - 2, STYLE_DIM,
+            !state->cell->layer_count ? none
+            : state->cell->requested.command[0]
+                ? "a program of your own has no plan; what its layers keep for backward is read in its second step"
+                : "this run was asked for no memory ledger (--no-memory)");
     else if (plot_fits(area))
         draw_curve(state, area);
 }
@@ -466,7 +487,9 @@ static void memory_status(const struct app *app, const void *opaque, char *text,
 {
     const struct memory *state = opaque;
     (void)app;
-    snprintf(text, size, "%s, planned", mode_names[state->mode]);
+    /* Of a program of the user's own it was looked at as it was saved. */
+    const bool own = state->cell && state->cell->requested.command[0];
+    snprintf(text, size, "%s, %s", mode_names[state->mode], own ? "measured" : "planned");
 }
 
 static void move_cursor(struct memory *state, double columns)
@@ -481,6 +504,18 @@ static void move_cursor(struct memory *state, double columns)
     state->cursor = state->cursor < 0 ? 0 : state->cursor > 1 ? 1 : state->cursor;
 }
 
+/* Round those that there is something of; where there is nothing yet, round all. */
+static void next_mode(struct memory *state)
+{
+    enum mode next = state->mode;
+    do
+        next = (enum mode)((next + 1) % MODE_COUNT);
+    while (next != state->mode && !has_mode(state, next));
+    if (next == state->mode && !has_mode(state, next))
+        next = (enum mode)((next + 1) % MODE_COUNT);
+    state->chosen = next;
+}
+
 static bool memory_command(struct app *app, void *opaque, enum command command)
 {
     struct memory *state = opaque;
@@ -488,8 +523,8 @@ static bool memory_command(struct app *app, void *opaque, enum command command)
     switch (command) {
     case COMMAND_MODE:
     case COMMAND_OPEN:
-        state->mode = (enum mode)((state->mode + 1) % MODE_COUNT);
-        app_keep_choice(app, VIEW_MEMORY, (int)state->mode);
+        next_mode(state);
+        app_keep_choice(app, VIEW_MEMORY, (int)state->chosen);
         memory_update(app, state);
         return true;
     case COMMAND_LEFT:

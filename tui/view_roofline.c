@@ -477,6 +477,13 @@ static bool roofline_command(struct app *app, void *opaque, enum command command
     return true;
 }
 
+static uint64_t roofline_kernel(const void *opaque)
+{
+    const struct roofline *state = opaque;
+    size_t index;
+    return !state->layers && state->cell && table_selected(&state->table, &index) ? state->rows.items[index].id : 0;
+}
+
 static struct table *roofline_table(void *opaque)
 {
     return &((struct roofline *)opaque)->table;
@@ -492,4 +499,5 @@ const struct view_ops roofline_view = {
     .status = roofline_status,
     .command = roofline_command,
     .table = roofline_table,
+    .kernel = roofline_kernel,
 };

@@ -2,6 +2,7 @@
  * ones arrive; in a report it is the latest profiled step of the pass. */
 #include "base/unknown.h"
 #include "tui/app.h"
+#include "tui/flame.h"
 #include "tui/format.h"
 #include "tui/launches.h"
 #include "tui/plot.h"
@@ -14,7 +15,6 @@
 #define COLUMNS_MAX 1024
 #define LEAST_SPAN_NS 1000.0
 #define PACK_FROM 5 /* streams: the branches of a graph are many, and few of them at once */
-#define LEVELS 3    /* phase, block, module: above the lanes of kernels */
 #define FLAME_LEAST 14
 
 /* What one of several ranks ran: all of them on one clock, in rows of their own. */
@@ -279,41 +279,6 @@ static void draw_ruler(const struct timeline *timeline, const struct area *area,
     }
 }
 
-static bool is_block_name(const char *name)
-{
-    return name[0] >= '0' && name[0] <= '9';
-}
-
-/* What a launch belongs to at a level: its phase, the block or the module below the model, the module within that. */
-static const char *level_name(const struct timeline *timeline, const struct report_cell *cell,
-                              const struct record *launch, int level)
-{
-    if (level == 0)
-        return phase_name((enum phase)launches_phase(&timeline->own->launches, launch));
-    int32_t at = launches_scope(&timeline->own->launches, launch), path[64];
-    int depth = 0;
-    for (; at >= 0 && (size_t)at < cell->layer_count && depth < 64; at = cell->layers[at].parent)
-        path[depth++] = at;
-    /* path: from the module up to the model. What only holds the blocks ("layers") is passed over. */
-    int below = depth - 2;
-    if (below > 0 && is_block_name(cell->layers[path[below - 1]].name))
-        below--;
-    below -= level - 1;
-    return depth < 2 ? (level == 1 ? "(no module)" : "") : below >= 0 ? cell->layers[path[below]].name : "";
-}
-
-static void draw_stretch(const struct area *area, int y, int from, int to, enum style style, const char *name)
-{
-    if (!name || !*name)
-        return;
-    const int room = to - from - 1;
-    const char *last = strrchr(name, '.'); /* of "layers.2" what tells it from its neighbours */
-    if (last && last[1] && text_columns(name, false) > room && text_columns(last + 1, false) <= room)
-        name = last + 1;
-    area_put(area, y, 5 + from, style, 0x258f);
-    area_text_fit(area, y, 6 + from, room, style, name);
-}
-
 /* Our own kernels on processors are timed where they are started; an attached program's threads have lanes of their own. */
 static bool has_no_threads(const struct report_cell *cell)
 {
@@ -323,31 +288,36 @@ static bool has_no_threads(const struct report_cell *cell)
 /* Above the kernels what they are part of, as stretches with a name. */
 static void draw_flame(const struct timeline *timeline, const struct report_cell *cell, const struct area *area, int y)
 {
-    static const char *const titles[LEVELS] = {"phase", "block", "part"};
+    struct flame flame;
     struct lane *all = malloc(sizeof *all);
     if (!all)
         abort();
     fill_lane(timeline, -1, all);
-    for (int level = 0; level < LEVELS; level++) {
+    flame_make(&flame, cell);
+    const struct area row = area_part(area, y, 5, FLAME_LEVELS, area->width - 5);
+    for (int level = 0; level < FLAME_LEVELS; level++) {
         const char *name = NULL;
         enum style style = STYLE_NORMAL;
         int from = 0;
-        area_text(area, y + level, 0, 5, STYLE_DIM, titles[level]);
+        area_text(area, y + level, 0, 5, STYLE_DIM, flame_titles[level]);
         for (int x = 0; x <= timeline->width; x++) {
             const struct record *launch = x < timeline->width && all->busy[x] >= 0.02 ? all->launch[x] : NULL;
             /* A gap between two launches of one module is the module's; the end is not. */
             if (!launch && x < timeline->width)
                 continue;
-            const char *own = launch ? level_name(timeline, cell, launch, level) : NULL;
+            const char *own = launch ? flame_name(&flame, launches_phase(&timeline->own->launches, launch),
+                                                  launches_scope(&timeline->own->launches, launch), level)
+                                     : NULL;
             if (name && own && strcmp(name, own) == 0)
                 continue;
-            draw_stretch(area, y + level, from, x, style, name);
+            flame_stretch(&row, level, from, x, style, name);
             name = own;
             from = x;
             if (launch)
                 style = (enum style)(STYLE_PHASE + launches_phase(&timeline->own->launches, launch));
         }
     }
+    flame_release(&flame);
     free(all);
 }
 
@@ -410,9 +380,10 @@ static void draw_cursor(const struct timeline *timeline, const struct report_cel
                            launches_name(&timeline->own->launches, launch));
         x += area_printf(area, y, x, STYLE_NORMAL, "  %s",
                          format_duration(duration, (double)(launch->end - launch->start)));
-        area_printf(area, y, x, STYLE_DIM, "  %s  %s",
-                    phase_name((enum phase)launches_phase(&timeline->own->launches, launch)),
-                    scope_path(cell, launches_scope(&timeline->own->launches, launch)));
+        x += area_printf(area, y, x, STYLE_DIM, "  %s  ",
+                         phase_name((enum phase)launches_phase(&timeline->own->launches, launch)));
+        area_text_ends(area, y, x, area->width - x, STYLE_DIM,
+                       scope_path(cell, launches_scope(&timeline->own->launches, launch)), NULL);
     } else if (isfinite(gap)) {
         area_printf(area, y, 0, STYLE_NORMAL, "at %s: idle for %s", at, format_duration(duration, gap));
     } else {
@@ -430,7 +401,10 @@ static void draw_launches(const struct timeline *timeline, const struct report_c
     area_fill(area, y, 0, 1, area->width, STYLE_HEAD, L' ');
     area_text_right(area, y, 0, 11, STYLE_HEAD, "from left");
     area_text_right(area, y, 12, 10, STYLE_HEAD, "duration");
-    area_text(area, y++, 23, -1, STYLE_HEAD, "phase kernel                          layer");
+    /* A wide window's room is the names': kernels' first, which are the longer ones. */
+    const int room = area->width - 29 - 2, name = room < 80 ? 31 : room * 6 / 10 < 72 ? room * 6 / 10 : 72;
+    area_text(area, y, 23, -1, STYLE_HEAD, "phase kernel");
+    area_text(area, y++, 29 + name + 1, -1, STYLE_HEAD, "layer");
     for (size_t i = timeline->own->begin; i < timeline->own->launches.count && y < area->height; i++) {
         const struct record *launch = launches_at(&timeline->own->launches, i);
         if (!on_stream(timeline, i) || since(timeline, launch->end) < timeline->cursor)
@@ -441,9 +415,9 @@ static void draw_launches(const struct timeline *timeline, const struct report_c
                         format_duration(duration, (double)(launch->end - launch->start)));
         area_text(area, y, 23, 5, (enum style)(STYLE_PHASE + launches_phase(&timeline->own->launches, launch)),
                   phase_name((enum phase)launches_phase(&timeline->own->launches, launch)));
-        area_text_ends(area, y, 29, 31, STYLE_NORMAL, launches_name(&timeline->own->launches, launch), NULL);
-        area_text_fit(area, y, 61, area->width - 61, STYLE_DIM,
-                      scope_path(cell, launches_scope(&timeline->own->launches, launch)));
+        area_text_ends(area, y, 29, name, STYLE_NORMAL, launches_name(&timeline->own->launches, launch), NULL);
+        area_text_ends(area, y, 30 + name, area->width - 30 - name, STYLE_DIM,
+                       scope_path(cell, launches_scope(&timeline->own->launches, launch)), NULL);
         y++;
     }
 }
@@ -510,7 +484,7 @@ static void timeline_draw(struct app *app, void *opaque, const struct area *area
     int y = 1;
     if (area->height >= FLAME_LEAST) {
         draw_flame(timeline, cell, area, y);
-        y += LEVELS;
+        y += FLAME_LEVELS;
     }
     const int most = area->height - 3;
     const int place = selected_place(timeline);
@@ -594,6 +568,19 @@ static void open_launch(struct app *app, const struct timeline *timeline)
                              launches_phase(&timeline->own->launches, launch), launch->pass);
     app->follow = false;
     app_open(app, VIEW_HISTOGRAM, &focus);
+}
+
+/* Where somebody put the cursor; one that follows the newest launches was put nowhere. */
+static uint64_t timeline_kernel(const void *opaque)
+{
+    const struct timeline *timeline = opaque;
+    if (timeline->at_end || timeline->own->launches.count == 0)
+        return 0;
+    const struct record *launch = under_cursor(timeline);
+    return launch && launch->pass == timeline->pass
+               ? kernel_id(launches_name(&timeline->own->launches, launch),
+                           launches_phase(&timeline->own->launches, launch), launch->pass)
+               : 0;
 }
 
 static bool timeline_command(struct app *app, void *opaque, enum command command)
@@ -697,4 +684,5 @@ const struct view_ops timeline_view = {
     .status = timeline_status,
     .command = timeline_command,
     .click = timeline_click,
+    .kernel = timeline_kernel,
 };

@@ -154,11 +154,64 @@ static void test_memory_compare(void **state)
     view_close(app);
 }
 
+/* What a program of the user's own has: operators beside modules, no plan, long paths. Modules come first, operators by their time;
+ * Memory is what its layers keep; the histogram is of the kernel that the cursor is on, wherever that is. */
+static void test_strangers(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_cell *cell = app->report->cells.items[0];
+    (void)state;
+    for (size_t e = 0; e < cell->entry_count; e++)
+        if (strncmp(cell->kernels[cell->entries[e].kernel].name, "embedding", 9) == 0)
+            cell->entries[e].scope = 0; /* the model's own */
+    snprintf(cell->requested.command, sizeof cell->requested.command, "python gpt.py");
+    cell->memory.curve = NULL;
+    cell->memory.curve_count = 0;
+    cell->memory.largest_count = 0;
+    view_type(app, "3b");
+    char *screen = view_text(app, 40, 120);
+    const char *module = strstr(screen, "layers.3"), *large = strstr(screen, "· bwd embedding"),
+               *small = strstr(screen, "· fwd embedding");
+    assert_true(module && operator&& module<operator);
+    free(screen);
+    view_type(app, "/embedding_bwd<Enter>4");
+    view_expect(app, "Histogram");
+    view_expect(app, "embedding_bwd  bwd  embedding");
+    view_type(app, "7/rmsnorm<Enter>4");
+    view_expect(app, "rmsnorm  fwd  norm");
+    view_type(app, "6");
+    view_expect(app, "saved by layer, measured");
+    view_expect(app, "layers.0");
+    view_type(app, "m");
+    view_expect(app, "saved by layer, measured");
+    view_close(app);
+}
+
+/* Figures and sentences of the histogram are whole at any width: what has no room is left out, or goes to a second line. */
+static void test_whole_lines(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    view_type(app, "2<Enter>");
+    for (int width = 60; width <= 130; width++) {
+        char *screen = view_text(app, 24, width), *line = strstr(screen, "\nn ");
+        assert_non_null(line);
+        line[1 + strcspn(line + 1, "\n")] = 0;
+        assert_non_null(strstr(line, "p50 1.422 ms"));
+        const char *cv = strstr(line, "CV ");
+        assert_true(!cv || strchr(cv, '%'));
+        assert_null(strstr(line, "…"));
+        free(screen);
+    }
+    view_close(app);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_help_search), cmocka_unit_test(test_offers),         cmocka_unit_test(test_labels),
-        cmocka_unit_test(test_lists),       cmocka_unit_test(test_memory_compare),
+        cmocka_unit_test(test_lists),       cmocka_unit_test(test_memory_compare), cmocka_unit_test(test_strangers),
+        cmocka_unit_test(test_whole_lines),
     };
     setlocale(LC_ALL, "C.UTF-8");
     return cmocka_run_group_tests(tests, NULL, NULL);

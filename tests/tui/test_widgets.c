@@ -4,6 +4,7 @@
 #include "tui/config.h"
 #include "tui/devices.h"
 #include "tui/edit.h"
+#include "tui/flame.h"
 #include "tui/format.h"
 #include "tui/launches.h"
 #include "tui/modes.h"
@@ -244,6 +245,11 @@ static void test_long_names(void **state)
         {"aten::mm", "aten::mm", 8},
         {"void at::native::reduce_kernel<512, 1>", "native::reduce_kernel<512, 1>", 29},
         {"void at::native::reduce_kernel<512, 1>", "reduc…2, 1>", 11},
+        {"transformer.h.*.attn", "transformer.h.*.attn", 20}, /* of a path the first words go */
+        {"transformer.h.*.attn", "…h.*.attn", 19},
+        {"transformer.h.*.attn", "…*.attn", 8},
+        {"transformer.h.*.attn", "t…tn", 4},
+        {"token_embeddings", "toke…dings", 10},
         {"fused 1234567890123456789", "fused…56789", 11}, /* a last word that has no room is cut, too */
     };
     struct canvas canvas = {0};
@@ -262,6 +268,38 @@ static void test_long_names(void **state)
 }
 
 /* Launches of 10 ns, one each 20 ns, ten a step, on two streams; stream 1 hands its own over ten too late. */
+/* Blocks are found below what only holds them, and a number is told with what it counts. */
+static void test_flame(void **state)
+{
+    static const struct {
+        const char *path, *name, *block, *part;
+        int32_t parent;
+    } layers[] = {{"", "GPT", "GPT", "", -1},
+                  {"transformer", "transformer", "transformer", "", 0},
+                  {"transformer.wte", "wte", "wte", "", 1},
+                  {"transformer.h", "h", "h", "", 1},
+                  {"transformer.h.0", "0", "h.0", "", 3},
+                  {"transformer.h.0.attn", "attn", "h.0", "attn", 4},
+                  {"transformer.h.0.attn.c_attn", "c_attn", "h.0", "attn", 5},
+                  {"transformer.h.1", "1", "h.1", "", 3},
+                  {"lm_head", "lm_head", "lm_head", "", 0}};
+    enum { COUNT = sizeof layers / sizeof *layers };
+    struct report_layer made[COUNT] = {0};
+    struct report_cell cell = {.layers = made, .layer_count = COUNT};
+    struct flame flame;
+    (void)state;
+    for (int i = 0; i < COUNT; i++)
+        made[i] = (struct report_layer){.path = layers[i].path, .name = layers[i].name, .parent = layers[i].parent};
+    flame_make(&flame, &cell);
+    for (int i = 0; i < COUNT; i++) {
+        assert_string_equal(flame_name(&flame, PHASE_BWD, i, 0), "bwd");
+        assert_string_equal(flame_name(&flame, PHASE_BWD, i, 1), layers[i].block);
+        assert_string_equal(flame_name(&flame, PHASE_BWD, i, 2), layers[i].part);
+    }
+    assert_string_equal(flame_name(&flame, PHASE_OPT, -1, 1), "(no module)");
+    flame_release(&flame);
+}
+
 static void fill_launches(struct aggregate *aggregate, uint32_t from, uint32_t to)
 {
     for (uint32_t i = from; i < to; i++) {
@@ -566,6 +604,7 @@ int main(void)
         cmocka_unit_test(test_canvas),
         cmocka_unit_test(test_editor),
         cmocka_unit_test(test_long_names),
+        cmocka_unit_test(test_flame),
         cmocka_unit_test(test_launches),
         cmocka_unit_test(test_config),
         cmocka_unit_test(test_figures_as_printf),
