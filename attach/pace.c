@@ -28,12 +28,12 @@ double pace_cost(const struct pace *pace)
 
 bool pace_known(const struct pace *pace)
 {
-    return pace->recorded.count >= PACE_KNOWN && pace->paused.count >= PACE_KNOWN;
+    return !pace->blind && pace->recorded.count >= PACE_KNOWN && pace->paused.count >= PACE_KNOWN;
 }
 
 bool pace_cheap(const struct pace *pace)
 {
-    return pace_known(pace) && pace_cost(pace) <= PACE_SHARE;
+    return pace_known(pace) && pace_cost(pace) <= PACE_CHEAP;
 }
 
 /* A burst of b steps and a pause of p, each recorded step e longer: b·e / (b + p) is the share. Until e is known it is taken for what was

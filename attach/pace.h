@@ -8,6 +8,7 @@
 #define PACE_EVERY 50    /* one step of so many is not recorded where that is cheap */
 #define PACE_BURST 4     /* steps in a row: idle time is read from the second on */
 #define PACE_SHARE 0.05  /* of the program's time */
+#define PACE_CHEAP 0.015 /* what costs no more is not worth pauses */
 #define PACE_PAUSE 120   /* steps, at most: a screen shall live */
 #define PACE_COMPARED 24 /* latest steps of either kind */
 #define PACE_KNOWN 12    /* of either kind are needed before their cost is believed: hosts wander by a third */
@@ -15,6 +16,7 @@
 
 struct pace {
     bool on;        /* pauses are made */
+    bool blind;     /* the lengths of steps do not say what recording costs: they are launches, of which many may wait */
     uint32_t left;  /* steps of the burst or the pause under way */
     uint32_t place; /* so many of it have been */
     uint32_t pause; /* the latest one's length */

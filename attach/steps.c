@@ -33,6 +33,7 @@ static struct {
     pthread_mutex_t lock;
     _Atomic uint32_t step;
     _Atomic bool warmup, recorded;
+    _Atomic bool wanted; /* recording is to be on; of graphs it becomes so when the link's thread has seen to it */
     _Atomic uint8_t pass;
     _Atomic uint64_t started;
     _Atomic uint32_t measured_from; /* the first step that is no warm-up; UINT32_MAX: not yet known */
@@ -53,8 +54,9 @@ static struct {
     uint32_t pause_said;
     pthread_mutex_t switching;       /* of `record`, which is called without `lock`: it may ask which step it is */
     void (*_Atomic record)(bool on); /* NULL: nothing needs to be told */
-    bool on;
-} steps = {.lock = PTHREAD_MUTEX_INITIALIZER, .switching = PTHREAD_MUTEX_INITIALIZER, .on = true};
+    _Atomic bool on;
+    bool settled; /* recording was as it was wanted when the step under way began */
+} steps = {.lock = PTHREAD_MUTEX_INITIALIZER, .switching = PTHREAD_MUTEX_INITIALIZER, .on = true, .settled = true};
 
 static void tell_recorder(void)
 {
@@ -62,9 +64,10 @@ static void tell_recorder(void)
     if (!record)
         return;
     pthread_mutex_lock(&steps.switching);
-    if (steps.on != (steps_recorded() || steps.rule == STEPS_GRAPH)) {
-        steps.on = !steps.on;
-        record(steps.on);
+    const bool wanted = atomic_load(&steps.wanted);
+    if (atomic_load(&steps.on) != wanted) {
+        record(wanted);
+        atomic_store(&steps.on, wanted);
     }
     pthread_mutex_unlock(&steps.switching);
 }
@@ -100,6 +103,7 @@ void steps_begin(void)
     atomic_store(&steps.started, clock_now());
     atomic_store(&steps.warmup, true);
     atomic_store(&steps.recorded, true);
+    atomic_store(&steps.wanted, true);
     atomic_store(&steps.pass, PASS_TRAIN_STEP);
     atomic_store(&steps.measured_from, UINT32_MAX);
     link_tick(tick);
@@ -158,6 +162,7 @@ static void set_rule(enum step_rule rule)
     atomic_store(&steps.warmup, true);
     atomic_store(&steps.measured_from, UINT32_MAX);
     atomic_store(&steps.recorded, true);
+    atomic_store(&steps.wanted, true);
     link_note("steps", rule_texts[rule]);
 }
 
@@ -175,7 +180,8 @@ static void tell_pause(void)
         snprintf(text, sizeof text, "%d steps, then %u that are not: a recorded step takes %.0f %% longer", PACE_BURST,
                  pause, 100 * pace_cost(&steps.pace));
     else
-        snprintf(text, sizeof text, "%d steps, then %u that are not, to see what recording costs", PACE_BURST, pause);
+        snprintf(text, sizeof text, "%d steps, then %u that are not%s", PACE_BURST, pause,
+                 steps.pace.blind ? "" : ", to see what recording costs");
     link_note("recorded", text);
 }
 
@@ -213,14 +219,16 @@ static void next_step(uint64_t now)
     if (warmup && !still)
         atomic_store(&steps.measured_from, next);
     atomic_store(&steps.warmup, still);
-    steps.pace.on = atomic_load(&steps.record) && steps.rule != STEPS_GRAPH;
-    const bool recorded = kind != STEP_TIMED; /* a step that was warm-up says nothing of what recording costs */
-    if (still)
-        atomic_store(&steps.recorded, true);
-    else if (!warmup || !steps.pace.on)
-        atomic_store(&steps.recorded,
-                     steps.rule == STEPS_GRAPH || pace_next(&steps.pace, next, recorded, now - started));
-    if (steps.pace.on && recorded && !steps_recorded())
+    steps.pace.on = atomic_load(&steps.record);
+    steps.pace.blind = steps.rule == STEPS_GRAPH;
+    const bool before = atomic_load(&steps.wanted); /* a step that was warm-up says nothing of what recording costs */
+    const bool wanted = still || (warmup && steps.pace.on) ? true
+                        : steps.settled                    ? pace_next(&steps.pace, next, before, now - started)
+                                                           : before;
+    atomic_store(&steps.wanted, wanted);
+    steps.settled = steps.rule != STEPS_GRAPH || !steps.pace.on || atomic_load(&steps.on) == wanted;
+    atomic_store(&steps.recorded, wanted && steps.settled);
+    if (steps.pace.on && before && !wanted)
         tell_pause();
     atomic_store(&steps.pass,
                  steps.rule == STEPS_MODULE || (steps.rule == STEPS_GRAPH && !steps.lead) ? PASS_FWD : PASS_TRAIN_STEP);
@@ -262,8 +270,8 @@ void steps_root_module(void)
     tell_recorder();
 }
 
-/* Within CUPTI's own callback: what records is told later, by the link's thread, and does not pause while these are the steps: a graph
- * costs little to watch, and CUPTI cannot be switched off here. */
+/* Within CUPTI's own callback, where it cannot be switched: the link's thread, which the step's end wakes, does. A step that began
+ * before it has is not recorded. */
 void steps_graph(const void *graph)
 {
     pthread_mutex_lock(&steps.lock);

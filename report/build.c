@@ -158,6 +158,9 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
     pass->busy_ns = (double)cover.busy_ns / (double)cover.steps;
     pass->kernel_ns = (double)cover.sum_ns / (double)cover.steps;
     pass->idle_ns = pass->wall_ns - pass->busy_ns;
+    /* A command's steps are its host's: where that runs ahead of the card their lengths do not say what recording costs. */
+    if (run->command && pass->phases[PHASE_COUNT].summary.median < pass->busy_ns)
+        pass->overhead = (struct ratio){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0, 0};
 }
 
 static void build_notes(struct report_cell *cell, const struct run *run)

@@ -42,6 +42,7 @@ struct build_rows {
     VEC(uint32_t) carriers;  /* place × pass: the entry that the place's work is booked on, + 1 */
     VEC(uint64_t) place_ns;  /* place × pass: time of all its kernels; of a program that is attached to */
     bool warmup_rows[PASS_COUNT];
+    uint64_t steps[PASS_COUNT]; /* profiled, when the rows were made */
     VEC(struct seen) seen;    /* by index of the aggregate's entry */
     VEC(struct group) groups; /* in order of their first launch */
     VEC(uint32_t) order;      /* groups as rows, the last order first */
@@ -223,6 +224,7 @@ static void find_changes(struct build_rows *rows, const struct report_cell *cell
 {
     size_t count;
     const struct entry *entries = aggregate_entries(rank->aggregate, &count);
+    const bool shared = !rank->places.whole && rank->places.works; /* work follows from how many steps there are */
     count_places(rows, entries, count);
     for (size_t e = 0; e < count; e++) {
         const struct entry *entry = &entries[e];
@@ -252,9 +254,12 @@ static void find_changes(struct build_rows *rows, const struct report_cell *cell
     for (size_t g = 0; g < rows->groups.count; g++) {
         const int pass = rows->groups.items[g].key.pass;
         rows->groups.items[g].changed |= rows->warmup_rows[pass] != cell->passes[pass].warmup_rows;
+        rows->groups.items[g].changed |= shared && rows->steps[pass] != cell->passes[pass].profiled_steps;
     }
-    for (int pass = 0; pass < PASS_COUNT; pass++)
+    for (int pass = 0; pass < PASS_COUNT; pass++) {
         rows->warmup_rows[pass] = cell->passes[pass].warmup_rows;
+        rows->steps[pass] = cell->passes[pass].profiled_steps;
+    }
 }
 
 /* What the rows of the entry's pass show. */

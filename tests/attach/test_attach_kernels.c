@@ -61,6 +61,8 @@ static const char *note_of(const struct run *run, const char *key)
     return "";
 }
 
+#define FIRST_STEPS 8 /* launches of one graph that are of one step, before they are the steps */
+
 struct kinds {
     unsigned counts[STEP_KIND_COUNT];
     double wall_ns[STEP_KIND_COUNT];
@@ -158,16 +160,22 @@ static void work_that_becomes_known_is_that_of_the_layers_kernels(void **state)
 static void launches_of_one_graph_are_steps(void **state)
 {
     (void)state;
-    struct session *session = run(CUPTI_13, "120", "graph");
+    struct session *session = run(CUPTI_13, "400", "graph");
     const struct run *found = session_run(session, 0);
     const struct rank *rank = run_lead(found);
     const struct kinds kinds = kinds_of(rank);
     assert_string_equal(note_of(found, "steps"), "from one launch of a CUDA graph to the next");
-    assert_true(kinds.counts[STEP_PROFILED] >= 100 && kinds.counts[STEP_PROFILED] < 120);
-    assert_true(kinds.counts[STEP_WARMUP] >= 1 && kinds.counts[STEP_TIMED] == 0);
+    /* Recording pauses here as well, and steps are told by the launches meanwhile. */
+    assert_int_equal(kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED] + kinds.counts[STEP_TIMED], 400 - FIRST_STEPS);
+    assert_true(kinds.counts[STEP_WARMUP] >= 1 && kinds.counts[STEP_TIMED] >= 80 && kinds.counts[STEP_PROFILED] >= 12);
+    assert_string_equal(note_of(found, "recorded"), "4 steps, then 28 that are not");
+    /* All of a recorded step, nothing of the others; eight launches more are of the first step, whose rule was not known yet. */
     const uint64_t nodes = records_of(rank, "captured", "node_kernel");
     assert_int_equal(nodes, records_of(rank, NULL, "node_kernel"));
-    assert_int_equal(nodes, 3 * 119); /* without the last, which did not end */
+    assert_int_equal(nodes % 3, 0);
+    const uint64_t whole = FIRST_STEPS + kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED];
+    assert_true(nodes / 3 == whole || nodes / 3 == whole - 1); /* the last may not have ended */
+    assert_int_equal(rank->dropped, 0);
     session_free(session);
 }
 

@@ -1,14 +1,20 @@
 # What attaching costs on a card and what it sees there: card.py STEPTOP FOLDER. Programs in turns, alone and attached, and under
 # torch.profiler; then what a report must say of each. Prints rows "what<TAB>measured<TAB>goal<TAB>verdict" for scripts/gpu-check.
+# PARTS: which (eager graph bound large compiled); TURNS: pairs of programs; SECONDS: no part begins after so many.
+import concurrent.futures
 import json
 import os
 import statistics
 import subprocess
 import sys
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 STEPTOP, FOLDER = sys.argv[1], sys.argv[2]
 TURNS = int(os.environ.get("TURNS", "3"))
+PARTS = os.environ.get("PARTS", "eager graph bound large compiled").split()
+END = time.monotonic() + float(os.environ.get("SECONDS", "3600"))
+PROGRAM_S = 90
 failed = []
 
 
@@ -19,7 +25,7 @@ def row(what, measured, goal, good):
 
 
 def program(mode, *more):
-    done = subprocess.run([sys.executable, os.path.join(HERE, "card_program.py"), mode, *more], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    done = subprocess.run([sys.executable, os.path.join(HERE, "card_program.py"), mode, *more], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=PROGRAM_S)
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -30,6 +36,7 @@ def attached(mode):
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        timeout=PROGRAM_S,
     )
     with open(report) as file:
         return json.loads(done.stdout.splitlines()[-1]), json.load(file)["cells"][0]
@@ -48,34 +55,70 @@ def share_with_a_name(cell):
     return named / total
 
 
-for mode, goal in (("eager", 1.12), ("graph", 1.05)):
+def in_turns(mode, turns):
     # Neighbours in time are compared: the host's own pace wanders more than what is asked for.
     alone, beside, cell = [], [], None
-    for _ in range(TURNS):
-        one = program(mode)
-        alone.append(one)
-        two, cell = attached(mode)
-        beside.append(two)
-    ratios = [statistics.mean(b["ms"]) / statistics.mean(a["ms"]) for a, b in zip(alone, beside)]
+    for turn in range(turns):
+        if turn and time.monotonic() > END:
+            break
+        alone.append(program(mode))
+        one, cell = attached(mode)
+        beside.append(one)
+        print("# %s: alone %.2f ms (least block %.2f), attached %.2f (%.2f)" % (mode, *(f(r["ms"]) for r in (alone[-1], one) for f in (statistics.mean, min))), flush=True)
+    return alone, beside, cell
+
+
+def judge(mode, goal, turns, beside_profiler=True):
+    alone, beside, cell = in_turns(mode, turns)
+    ratio = statistics.median([statistics.mean(b["ms"]) / statistics.mean(a["ms"]) for a, b in zip(alone, beside)])
     floors = min(min(b["ms"]) for b in beside) / min(min(a["ms"]) for a in alone)
-    profiled = program(mode, "profile")
-    ratio = statistics.median(ratios)
-    theirs = statistics.mean(profiled["ms"]) / statistics.median([statistics.mean(a["ms"]) for a in alone])
-    print("# %s alone %s ms, attached %s ms, torch.profiler %.2f ms" % (mode, *(" ".join("%.2f" % statistics.mean(r["ms"]) for r in runs) for runs in (alone, beside)), statistics.mean(profiled["ms"])))
     row("attached, %s, mean of whole runs, ratio" % mode, "%.3f" % ratio, goal, ratio <= goal)
     row("attached, %s, least block of ten, ratio" % mode, "%.3f" % floors, goal, floors <= goal)
-    row("  torch.profiler, %s, ratio" % mode, "%.3f" % theirs, "more", theirs > ratio)
     row("  losses to the last bit, %s" % mode, len({r["loss"] for r in alone + beside}), 1, len({r["loss"] for r in alone + beside}) == 1)
     overhead = cell["passes"]["train_step"].get("overhead") or {}
     print("# %s recorded: %s; steps: %s; overhead of a recorded step %s" % (mode, notes(cell).get("recorded"), notes(cell).get("steps"), overhead.get("median")))
     named = share_with_a_name(cell)
     row("  kernel time with a layer or a phase, %s, %%" % mode, "%.2f" % (100 * named), 98, named >= 0.98)
-    if mode == "eager":
-        memory = notes(cell).get("memory", "")
-        print("# memory: " + memory)
-        share = float(memory.split(": ")[-1].rstrip(" %")) if "%" in memory else 0
-        row("  kept for backward and outputs, of the allocator's, %", "%.1f" % share, "98..102", 98 <= share <= 102)
-for mode, reason in (("item", "sync_ns"), ("loader", "data_ns"), ("tiny", "launch_ns")):
+    if beside_profiler:
+        profiled = program(mode, "profile")
+        theirs = statistics.mean(profiled["ms"]) / statistics.median([statistics.mean(a["ms"]) for a in alone])
+        row("  torch.profiler, %s, ratio" % mode, "%.3f" % theirs, "more", theirs > ratio)
+    return cell
+
+
+def whole_steps(cell, mode):
+    # What is recorded of a step is all of it: each kernel as often as there are steps, or a multiple; but for one step before it was known
+    # what the steps are.
+    steps = cell["passes"]["train_step"]["profiled_steps"]
+    of_pass = [k for k in cell["kernels"] if k["pass"] == "train_step" and k["calls"] >= steps]
+    odd = [k for k in of_pass if abs(k["calls"] - round(k["calls"] / steps) * steps) > k["calls"] / steps]
+    for kernel in odd[:4]:
+        print("# %s: %d calls of %s in %d steps" % (mode, kernel["calls"], kernel["name"][:60], steps))
+    row("  kernels that are in each recorded step, %s" % mode, len(of_pass) - len(odd), len(of_pass), not odd)
+
+
+def work(cell):
+    # By shapes, forward and backward: products of 4 × 256 tokens in 12 layers and the head, and attention's causal half.
+    tokens, width, layers, heads, length, vocabulary = 1024, 768, 12, 12, 256, 50257
+    products = 3 * 2 * tokens * (layers * 12 * width * width + width * vocabulary)
+    pairs = 4 * heads * layers * length * (length + 1) // 2
+    expected = products + 7 * 2 * pairs * (width // heads)
+    found = cell.get("step_flops", {}).get("train_step")
+    print("# flops: " + notes(cell).get("flops", "no note"))
+    row("  GFLOP of a step by its shapes", "%.3f" % ((found or 0) / 1e9), "%.3f" % (expected / 1e9), found == expected)
+    step = cell["passes"]["train_step"]["profiled_steps"]
+    kernels = sum(k.get("flops") or 0 for k in cell["kernels"] if k["pass"] == "train_step")
+    row("  GFLOP on kernels of their layers, a step", "%.3f" % (kernels / step / 1e9), "99.9 %", abs(kernels / step / expected - 1) < 0.001)
+
+
+def memory(cell):
+    said = notes(cell).get("memory", "")
+    print("# memory: " + said)
+    share = float(said.split(": ")[-1].rstrip(" %")) if "%" in said else 0
+    row("  kept for backward and outputs, of the allocator's, %", "%.1f" % share, "98..102", 98 <= share <= 102)
+
+
+def bound(mode, reason):
     _, cell = attached(mode)
     idle = cell["passes"]["train_step"]["idle"]
     reasons = {key: value for key, value in idle.items() if key.endswith("_ns") and key not in ("total_ns", "sync_layer_ns")}
@@ -84,4 +127,35 @@ for mode, reason in (("item", "sync_ns"), ("loader", "data_ns"), ("tiny", "launc
     row("idle with a reason, %s, %%" % mode, "%.1f" % (100 * known), 90, known >= 0.9)
     largest = max(reasons, key=reasons.get)
     row("  the largest reason, %s" % mode, largest[:-3], reason[:-3], largest == reason)
+
+
+def eager():
+    cell = judge("eager", 1.12, TURNS)
+    work(cell)
+    memory(cell)
+
+
+def all_bound():
+    # Programs that wait for one thing each do not disturb each other much: side by side.
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        for done in [pool.submit(bound, *which) for which in (("item", "sync_ns"), ("loader", "data_ns"), ("tiny", "launch_ns"))]:
+            done.result()
+
+
+for part, run in {
+    "eager": eager,
+    "graph": lambda: whole_steps(judge("graph", 1.05, max(1, TURNS - 1)), "graph"),
+    "bound": all_bound,
+    "large": lambda: judge("large", 1.12, 1, beside_profiler=False),
+    "compiled": lambda: judge("compiled", 1.05, 1),
+}.items():
+    if part not in PARTS:
+        continue
+    if time.monotonic() > END:
+        print("# %s: no time left" % part)
+        continue
+    try:
+        run()
+    except Exception as error:  # the others are asked all the same
+        row(part, type(error).__name__ + ": " + str(error).replace("\n", " ")[:160], "", False)
 sys.exit(1 if failed else 0)

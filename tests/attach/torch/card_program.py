@@ -9,7 +9,9 @@ import torch.nn as nn
 import torch.nn.functional as F
 
 MODE = sys.argv[1]
-WIDTH, HEADS, LAYERS, LENGTH, BATCH, VOCABULARY = (768, 12, 12, 256, 4, 50257) if MODE in ("eager", "graph", "memory") else (256, 4, 4, 128, 4, 1000)
+SIZES = {"large": (2560, 32, 32, 256, 4, 50257), "item": (256, 4, 4, 128, 4, 1000)}
+SIZES["loader"] = SIZES["tiny"] = SIZES["item"]
+WIDTH, HEADS, LAYERS, LENGTH, BATCH, VOCABULARY = SIZES.get(MODE, (768, 12, 12, 256, 4, 50257))
 torch.manual_seed(0)
 
 
@@ -41,13 +43,16 @@ class Model(nn.Module):
         return self.head(self.norm(x))
 
 
-model = Model().cuda()
-optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, capturable=True)
+with torch.device("cuda"):
+    model = Model()
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4, capturable=True, **({"fused": True} if MODE == "large" else {}))
+if MODE == "compiled":
+    model = torch.compile(model, mode="reduce-overhead")
 ids = torch.randint(0, VOCABULARY, (BATCH, LENGTH), device="cuda")
 
 
 def step(batch=ids):
-    optimizer.zero_grad(set_to_none=False)
+    optimizer.zero_grad(set_to_none=MODE == "compiled")
     with torch.autocast("cuda", torch.bfloat16):
         loss = F.cross_entropy(model(batch).view(-1, VOCABULARY), batch.view(-1))
     loss.backward()
@@ -113,9 +118,9 @@ elif MODE == "loader":
         return step(next(batches).cuda())
 
     steps = 60
-elif MODE == "memory":
-    steps = 20
-for _ in range(4):
+elif MODE == "large":
+    steps = 60
+for _ in range(8 if MODE == "compiled" else 4):
     run()
 if len(sys.argv) > 2:
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU, torch.profiler.ProfilerActivity.CUDA]):

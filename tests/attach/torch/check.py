@@ -106,6 +106,8 @@ for mode in CHOSEN or MODES:
         # By shapes, forward and backward: products of 4 × 63 tokens, and attention's causal half.
         check(mode, cell.get("step_flops", {}).get("train_step") == FLOPS[mode], "%s FLOPs a step of %d" % (cell.get("step_flops", {}).get("train_step"), FLOPS[mode]))
         unknown = [k["name"] for k in cell["kernels"] if k["pass"] == "train_step" and k["name"] in ("aten::mm", "aten::addmm", "aten::mkldnn_convolution") and k["calls"] and not k.get("flops")]
+        done = sum(k.get("flops") or 0 for k in cell["kernels"] if k["pass"] == "train_step") / steps
+        check(mode, abs(done / FLOPS[mode] - 1) < 1e-6, "%.0f of them on kernels" % done)
         check(mode, not unknown, "each product knows what it does" + "".join(": " + name for name in unknown))
     kept = {row["path"]: row.get("saved_bytes") for row in cell["layers"]}
     if mode in ("plain", "evaluate"):
