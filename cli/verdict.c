@@ -43,7 +43,7 @@ bool fail_on_fires(const struct arguments *arguments, const struct report *repor
         struct arena arena = {0};
         struct findings findings;
         findings_make(&findings, report, report->cells.items[i], &arena);
-        for (size_t f = 0; f < findings.count; f++)
+        for (size_t f = 0; f < findings.all; f++)
             if (names(list, findings.items[f].rule)) {
                 say("steptop: finding %s: %s", findings.items[f].rule, findings.items[f].sentence);
                 fires = true;

@@ -6,7 +6,7 @@
 
 static bool has(const struct findings *findings, const char *rule)
 {
-    for (size_t i = 0; i < findings->count; i++)
+    for (size_t i = 0; i < findings->all; i++)
         if (strcmp(findings->items[i].rule, rule) == 0)
             return true;
     return false;

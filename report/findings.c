@@ -196,6 +196,7 @@ void findings_make(struct findings *findings, const struct report *report, const
         findings->count++;
     }
     qsort(findings->items, findings->count, sizeof *findings->items, by_gain);
+    findings->all = findings->count;
     if (findings->count > FINDINGS_MOST)
         findings->count = FINDINGS_MOST;
     findings->verdict = verdict_of(&facts, findings->count ? findings->items : NULL);

@@ -4,7 +4,7 @@
 #pragma once
 #include "report/report.h"
 
-#define FINDINGS_MOST 5 /* that are kept of a cell: the first and four more */
+#define FINDINGS_MOST 5 /* that are shown of a cell, and kept in a file: the first and four more */
 #define EVIDENCE_MOST 6
 
 enum evidence_label { EVIDENCE_MEASURED, EVIDENCE_MODELLED, EVIDENCE_SAMPLED, EVIDENCE_LABEL_COUNT };
@@ -50,7 +50,8 @@ struct finding {
 struct findings {
     const char *verdict;   /* the one sentence; never empty */
     struct finding *items; /* possible behind likely; of the same, largest gain first and last what cannot tell it */
-    size_t count;
+    size_t count;          /* that are shown */
+    size_t all;            /* that were found, those first: for who asks whether a rule fires */
 };
 
 /* What is found in `cell`, in `arena`. `report` (or NULL) is what it is compared within: other cells of the same sweep. */

@@ -572,6 +572,47 @@ static void test_diff(void **state)
     report_free(&after);
 }
 
+/* Of an attached program with six things to find, or with one more, its first step, that promises most. */
+static void make_six(struct report *report, bool seven)
+{
+    struct report_cell *cell = document(report, 40);
+    attached(cell);
+    kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, 0.30, 20);
+    kernel(cell, "aten::nll_loss", CLASS_LOSS, PHASE_LOSS, 0.17, 1);
+    kernel(cell, "aten::mul_", CLASS_ELEMENTWISE, PHASE_OPT, 0.14, 60);
+    kernel(cell, "memcpy host to device", CLASS_COPY, PHASE_NONE, 0.12, 2);
+    kernel(cell, "aten::softmax", CLASS_SOFTMAX, PHASE_FWD, 0.10, 8);
+    kernel(cell, "aten::copy_", CLASS_COPY, PHASE_FWD, 0.09, 20);
+    cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[7] = (uint64_t)(STEP * 21);
+    if (seven)
+        cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[0] = (uint64_t)(STEP * 61);
+    cell_derive(cell);
+}
+
+/* Five are shown. The others were found all the same: --fail-on asks for them, and what is no longer among five is not gone. */
+static void test_more_than_are_shown(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct report before, after;
+    struct findings findings;
+    struct strbuf text = {0};
+    make_six(&before, false);
+    make_six(&after, true);
+    findings_make(&findings, &before, before.cells.items[0], &arena);
+    assert_int_equal(findings.count, FINDINGS_MOST);
+    assert_int_equal(findings.all, 6);
+    assert_string_equal(findings.items[5].rule, "layout");
+    const struct diff_cell cell = {.a = before.cells.items[0], .b = after.cells.items[0]};
+    diff_findings(&cell, false, &text);
+    assert_int_equal(strncmp(text.text, "  finding new: warmup, ", 23), 0);
+    assert_ptr_equal(strchr(text.text, '\n') + 1, text.text + text.length);
+    strbuf_release(&text);
+    arena_release(&arena);
+    report_free(&before);
+    report_free(&after);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -595,6 +636,7 @@ int main(void)
         cmocka_unit_test(test_diff),
         cmocka_unit_test(test_what_grows_comes_first),
         cmocka_unit_test(test_possible_is_behind),
+        cmocka_unit_test(test_more_than_are_shown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
