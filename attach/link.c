@@ -290,10 +290,13 @@ static void drain_output(void)
     struct pollfd pollers[2] = {{.fd = self.output[0], .events = POLLIN}, {.fd = self.output[1], .events = POLLIN}};
     while (pollers[0].fd >= 0 || pollers[1].fd >= 0) {
         poll(pollers, 2, -1);
-        for (int i = 0; i < 2; i++)
-            if (pollers[i].fd >= 0 && pollers[i].revents && read(pollers[i].fd, nothing, sizeof nothing) <= 0 &&
-                errno != EAGAIN)
+        for (int i = 0; i < 2; i++) {
+            if (pollers[i].fd < 0 || !pollers[i].revents)
+                continue;
+            const ssize_t got = read(pollers[i].fd, nothing, sizeof nothing);
+            if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
                 pollers[i].fd = -1;
+        }
     }
 }
 

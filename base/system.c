@@ -114,6 +114,12 @@ bool signal_is_crash(int number, const siginfo_t *info)
     return signal_of_crashes(number) && (info->si_code > 0 || info->si_pid == getpid());
 }
 
+bool signal_is_ignored(int number)
+{
+    struct sigaction now;
+    return sigaction(number, NULL, &now) == 0 && now.sa_handler == SIG_IGN;
+}
+
 bool pipe_make(int ends[2])
 {
 #ifdef SYSTEM_LINUX

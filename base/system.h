@@ -30,6 +30,9 @@ bool signal_of_crashes(int number);
  * end may be? Safe in a handler. */
 bool signal_is_crash(int number, const siginfo_t *info);
 
+/* Does nobody hear of it, as nohup has it for SIGHUP? Then it shall stay so, in this process and in what it starts for a user. */
+bool signal_is_ignored(int number);
+
 /* A pipe whose ends no program that is started inherits. */
 bool pipe_make(int ends[2]);
 

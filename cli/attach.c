@@ -103,14 +103,15 @@ static void on_interrupt(int number, siginfo_t *info, void *context)
     }
 }
 
-/* Whatever would end this process. */
+/* Whatever would end this process; but what is ignored (nohup, a script's &) is so for the program, too. */
 static void take_signals(void)
 {
     int numbers[64];
     const int count = signals_that_end(numbers, 64);
     const struct sigaction action = {.sa_sigaction = on_interrupt, .sa_flags = SA_RESTART | SA_SIGINFO};
     for (int i = 0; i < count; i++)
-        sigaction(numbers[i], &action, NULL);
+        if (!signal_is_ignored(numbers[i]))
+            sigaction(numbers[i], &action, NULL);
 }
 
 static void wait_for_end(struct session *session, struct report *report, struct outputs *outputs)

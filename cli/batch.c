@@ -55,7 +55,7 @@ static void on_signal(int number, siginfo_t *info, void *context)
     errno = saved;
 }
 
-/* ^C, and every other signal that would end the process, become readable events. Workers get the default actions back when they are started. */
+/* ^C, and every other signal that would end the process, become readable events, but a SIGHUP below nohup. Workers get the default actions back when they are started. */
 static bool open_signals(struct loop *loop)
 {
     if (!pipe_make(loop->signals))
@@ -65,9 +65,14 @@ static bool open_signals(struct loop *loop)
     signal_pipe = loop->signals[1];
     struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_RESTART | SA_SIGINFO};
     sigemptyset(&action.sa_mask);
-    loop->taken_count = signals_that_end(loop->taken, SIGNALS_MAX);
-    for (int i = 0; i < loop->taken_count; i++)
-        sigaction(loop->taken[i], &action, &loop->before[i]);
+    int numbers[SIGNALS_MAX];
+    const int count = signals_that_end(numbers, SIGNALS_MAX);
+    for (int i = 0; i < count; i++) {
+        if (numbers[i] == SIGHUP && signal_is_ignored(SIGHUP))
+            continue;
+        loop->taken[loop->taken_count] = numbers[i];
+        sigaction(numbers[i], &action, &loop->before[loop->taken_count++]);
+    }
     return true;
 }
 

@@ -71,13 +71,27 @@ static void environment_release(struct environment *environment)
     vec_release(&environment->list);
 }
 
+/* As if nobody stood between: what is ignored (nohup, a script's &) stays so, and SIGPIPE and SIGXFSZ, which steptop ignores, are as ever. */
+static void program_signals(void)
+{
+    static const int kept[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+    bool ignored[sizeof kept / sizeof *kept];
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        ignored[i] = signal_is_ignored(kept[i]);
+    process_default_signals();
+    signal(SIGXFSZ, SIG_DFL);
+    for (size_t i = 0; i < sizeof kept / sizeof *kept; i++)
+        if (ignored[i])
+            signal(kept[i], SIG_IGN);
+}
+
 /* After fork. `descriptors`: input, output, errors; −1: as they are. `report` closes when the program runs; else it gets errno. */
 static void become_command(char *const *argv, char *const *environment, const int descriptors[3], bool own_group,
                            int report)
 {
     if (own_group)
         setpgid(0, 0);
-    process_default_signals();
+    program_signals();
     bool ready = true;
     for (int i = 0; i < 3; i++)
         ready = ready && (descriptors[i] < 0 || dup2(descriptors[i], i) == i);
