@@ -78,6 +78,7 @@ int dry_run(const struct profile *profile)
 {
     struct memory_of known[DEVICES_MAX];
     struct pipe_table table = {0};
+    struct estimates estimates = {0};
     struct strbuf text = {0};
     struct error error = {0};
     int known_count = 0;
@@ -92,7 +93,7 @@ int dry_run(const struct profile *profile)
     for (size_t i = 0; i < profile->cells.count; i++) {
         const struct cell *cell = &profile->cells.items[i];
         struct estimate estimate;
-        if (!estimate_cell(cell, &estimate, &error)) {
+        if (!estimates_cell(&estimates, cell, &estimate, &error)) {
             char title[160];
             cell_title(cell, false, title, sizeof title);
             error_prefix(&error, "cell %zu (%s)", i + 1, title);
@@ -149,6 +150,7 @@ int dry_run(const struct profile *profile)
     }
     done = print_all(text.text, text.length, &error);
 cleanup:
+    estimates_release(&estimates);
     if (!text.length)
         pipe_finish(&table, &text); /* releases the table */
     strbuf_release(&text);

@@ -14,7 +14,7 @@
 #define BAR_WIDTH 24
 #define BAR_PERIOD_NS 200000000u
 #define LINE_PERIOD_NS 15000000000u
-/* Estimating a cell builds its plan; beyond this many all cells count alike. */
+/* Estimating a cell builds its plan; beyond this many plans all cells count alike. */
 #define ESTIMATED_MAX 300
 #define RATES_MAX 16
 
@@ -25,6 +25,15 @@ struct progress {
     uint64_t began, last;
     size_t shown; /* index of the run whose beginning was shown, plus one */
 };
+
+/* Of a cell that is counted as one among others. */
+static struct estimate alike(void)
+{
+    struct estimate estimate = {.work = 1, .memory = UNKNOWN_U64};
+    for (int pass = 0; pass < PASS_COUNT; pass++)
+        estimate.flops[pass] = UNKNOWN_DOUBLE;
+    return estimate;
+}
 
 struct progress *progress_create(const struct session *session, bool quiet, bool ascii)
 {
@@ -41,19 +50,13 @@ struct progress *progress_create(const struct session *session, bool quiet, bool
         free(progress);
         return NULL;
     }
-    for (size_t i = 0; i < progress->count; i++) {
-        struct estimate *estimate = &progress->estimates[i];
-        const struct cell *cell = &session_run(session, i)->cell;
-        struct cell before = i ? session_run(session, i - 1)->cell : (struct cell){0};
-        before.repetition = cell->repetition;
-        if (i && cell_equal(cell, &before))
-            *estimate = progress->estimates[i - 1];
-        else if (progress->count > ESTIMATED_MAX || !estimate_cell(cell, estimate, NULL)) {
-            *estimate = (struct estimate){.work = 1, .memory = UNKNOWN_U64};
-            for (int pass = 0; pass < PASS_COUNT; pass++)
-                estimate->flops[pass] = UNKNOWN_DOUBLE;
-        }
-    }
+    struct estimates known = {0};
+    for (size_t i = 0; i < progress->count && known.known.count <= ESTIMATED_MAX; i++)
+        if (!estimates_cell(&known, &session_run(session, i)->cell, &progress->estimates[i], NULL))
+            progress->estimates[i] = alike();
+    for (size_t i = 0; i < progress->count && known.known.count > ESTIMATED_MAX; i++)
+        progress->estimates[i] = alike();
+    estimates_release(&known);
     return progress;
 }
 

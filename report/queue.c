@@ -17,19 +17,24 @@ static bool kept(const struct report *report, const struct cell *cell)
 bool profile_queue(const struct profile *profile, struct session *session, const struct report *report, size_t *queued,
                    struct error *error)
 {
+    struct estimates estimates = {0};
+    bool done = true;
     *queued = 0;
     for (size_t i = 0; i < profile->cells.count; i++) {
         const struct cell *cell = &profile->cells.items[i];
         if (kept(report, cell))
             continue;
         const uint32_t id = session_add(session, cell);
-        if (!id)
-            return error_set(error, ERROR_MEMORY, "no memory for %zu cells", profile->cells.count);
+        if (!id) {
+            done = error_set(error, ERROR_MEMORY, "no memory for %zu cells", profile->cells.count);
+            break;
+        }
         ++*queued;
         struct estimate estimate;
         struct error unknown = {0}; /* the worker will say what is wrong with the cell */
-        if (profile->on_oom == ON_OOM_SKIP_LARGER && estimate_cell(cell, &estimate, &unknown))
+        if (profile->on_oom == ON_OOM_SKIP_LARGER && estimates_cell(&estimates, cell, &estimate, &unknown))
             session_plan(session, id, estimate.memory);
     }
-    return true;
+    estimates_release(&estimates);
+    return done;
 }

@@ -88,6 +88,9 @@ code 0 "" run two.yaml -B -q --resume top.yaml
 ln -s loop loop
 code 2 "symbolic link" run p.yaml --dry-run --resume loop
 code 2 "that is the file that the profile reads" run p.yaml --dry-run -o p.yaml
+# Thousands of cells with one plan are listed at once.
+timeout 30 "$steptop" run p.yaml --repetitions 10000 --interleave --seed 1,2 --dry-run > out 2> err
+[ $? -eq 0 ] && grep -q '^20000 cells' out || { echo "20000 cells with one plan:"; tail -2 out; cat err; bad=1; }
 # UTF-16 is called by its name.
 printf '\377\376s\000c\000' > wide.yaml
 code 3 "UTF-16; save it as UTF-8" run --dry-run wide.yaml

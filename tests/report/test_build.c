@@ -2,8 +2,10 @@
  * to the next goes stale. */
 #include "emitted.h"
 #include "report/build.h"
+#include "report/estimate.h"
 #include "report/queue.h"
 #include "synthetic.h"
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -242,10 +244,43 @@ static void a_queued_profile_is_planned(void **state)
     }
 }
 
+/* Many cells of few plans: each is told what it would be told alone, and a plan is built once. */
+static void estimates_are_those_of_each_cell(void **state)
+{
+    (void)state;
+    static const char text[] =
+        "schema: steptop/profile/1\nmatrix: {device: [cpu, 'cuda:0'], model: [tiny, attention], batch_size: [1, 2], "
+        "context_length: [16, 32], dtype: [fp32, bf16], compile: [false, true], seed: [1, 2, 3], warmup: [0, 7]}\n"
+        "measure: {repetitions: 5}\n";
+    struct error error = {0};
+    struct profile profile = {0};
+    struct estimates estimates = {0};
+    if (!profile_parse(text, strlen(text), "test.yaml", &profile, &error))
+        fail_msg("%s", error.text);
+    assert_true(profile.cells.count >= 1000);
+    for (size_t i = 0; i < profile.cells.count; i++) {
+        struct estimate alone = {0}, among = {0};
+        assert_true(estimates_cell(&estimates, &profile.cells.items[i], &among, &error));
+        if (i % 7 && i > 100) /* building each is what takes long */
+            continue;
+        assert_true(estimate_cell(&profile.cells.items[i], &alone, &error));
+        assert_true(alone.work > 0 && alone.work == among.work && alone.memory == among.memory);
+        for (int pass = 0; pass < PASS_COUNT; pass++)
+            assert_true((alone.flops[pass] == among.flops[pass] && alone.full_flops[pass] == among.full_flops[pass]) ||
+                        (isnan(alone.flops[pass]) && isnan(among.flops[pass])));
+    }
+    assert_int_equal(estimates.known.count, 32);
+    estimates_release(&estimates);
+    profile_free(&profile);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_queued_profile_is_planned),
-                                       cmocka_unit_test(work_is_booked_once), cmocka_unit_test(test_updates),
-                                       cmocka_unit_test(test_order), cmocka_unit_test(test_wall_of_all_steps)};
+                                       cmocka_unit_test(estimates_are_those_of_each_cell),
+                                       cmocka_unit_test(work_is_booked_once),
+                                       cmocka_unit_test(test_updates),
+                                       cmocka_unit_test(test_order),
+                                       cmocka_unit_test(test_wall_of_all_steps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
