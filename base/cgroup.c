@@ -137,6 +137,25 @@ uint64_t cgroup_memory_left(void)
     return cgroup_memory_left_at(MEMBERSHIP, MOUNT);
 }
 
+uint64_t cgroup_processes_at(const char *membership, const char *mount)
+{
+    struct group group;
+    uint64_t least = UNKNOWN_U64;
+    group_find(membership, mount, "pids", &group);
+    if (!group.version)
+        return least;
+    do {
+        const uint64_t limit = number_in(group.path, "pids.max", NULL); /* "max" is none */
+        least = limit < least ? limit : least;
+    } while (group_up(&group));
+    return least;
+}
+
+uint64_t cgroup_processes(void)
+{
+    return cgroup_processes_at(MEMBERSHIP, MOUNT);
+}
+
 /* Processors that one group may keep busy; NaN without a limit. */
 static double group_quota(const struct group *group)
 {

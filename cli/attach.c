@@ -240,7 +240,8 @@ int command_attach(const struct arguments *arguments)
         code = session_command_exit(session);
         const struct run *run = session_run(session, 0);
         if (code < 0) { /* it never started */
-            error_set(&error, ERROR_INPUT, "%s", run && run->reason[0] ? run->reason : "the command did not start");
+            error_set(&error, run ? run->unstarted : ERROR_SYSTEM, "%s",
+                      run && run->reason[0] ? run->reason : "the command did not start");
             code = fail(&error);
         }
     }

@@ -1,5 +1,6 @@
 #include "cli/probe.h"
 #include "base/clock.h"
+#include "base/processes.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -50,6 +51,7 @@ bool probe_class(const char *class_name, struct device_info *infos, int *count, 
     if (pipe(ends) != 0)
         return error_set(error, ERROR_SYSTEM, "cannot ask for devices: %s", strerror(errno));
     const pid_t child = fork();
+    const int failure = errno;
     if (child == 0) {
         close(ends[0]);
         ask(class_name, &answer);
@@ -62,7 +64,7 @@ bool probe_class(const char *class_name, struct device_info *infos, int *count, 
     close(ends[1]);
     if (child < 0) {
         close(ends[0]);
-        return error_set(error, ERROR_SYSTEM, "cannot ask for devices: %s", strerror(errno));
+        return error_no_process(error, "cannot ask for devices", failure);
     }
     const bool whole = read_answer(ends[0], &answer, sizeof answer) == sizeof answer;
     close(ends[0]);

@@ -136,6 +136,9 @@ struct plan_result {
  * request gives the same plan, digest and all. NULL with the reason on failure; the caller frees with plan_free. */
 struct plan *plan_build(const struct plan_request *request, struct plan_result *result, struct error *error);
 
+/* Whether the threads that make initial values can be started; asked once, before them, where no device has asked. */
+bool model_threads_start(struct error *error);
+
 /* The initial value of one parameter or constant (fp32, tensor_elements values): linear N(0, 2/(in+out)) cut at ±3σ,
  * embedding N(0,1) cut at ±3, norms 1; the RoPE table. Parallel over OpenMP; depends on (seed, name) alone, so an eager
  * and a fused plan get the same weights. */

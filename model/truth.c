@@ -269,7 +269,7 @@ bool truth_compute(const struct plan_request *request, int steps, uint64_t seed,
     struct device *device = NULL;
     bool ok = false;
     struct plan *plan = plan_build(&truth->request, NULL, error);
-    if (!plan || !(device = class->open(0, error)) ||
+    if (!plan || !model_threads_start(error) || !(device = class->open(0, error)) ||
         !(program = class->prepare(device, plan, &options, &report, error)))
         goto done;
     ok = fill_weights(truth, plan, program, seed, error) && compute(truth, plan, program, error);

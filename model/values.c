@@ -1,9 +1,11 @@
 /* Initial weights, the RoPE table and random tokens; each value depends on the seed, the tensor's name and its index
  * alone, so that any plan of the same model starts from the same numbers. */
 #include "base/hash.h"
+#include "base/processes.h"
 #include "base/random.h"
 #include "model/model.h"
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 /* Fewer values than this are made faster than threads are woken. */
@@ -31,6 +33,11 @@ static void fill_rope_table(const struct tensor *tensor, float *values)
             values[(t * pairs + j) * 2 + 1] = (float)sin(angle);
         }
     }
+}
+
+bool model_threads_start(struct error *error)
+{
+    return threads_start(omp_get_max_threads(), error);
 }
 
 static bool ends_with(const char *text, const char *end)

@@ -1,3 +1,4 @@
+#include "base/processes.h"
 #include "base/system.h"
 #include "profiler/attach_internal.h"
 #include "profiler/process.h"
@@ -125,7 +126,7 @@ bool attach_process_start(struct process *process, const struct attach *attach, 
     }
     const pid_t pid = fork();
     if (pid < 0) {
-        error_set(error, ERROR_SYSTEM, "cannot start the command: fork: %s", strerror(errno));
+        error_no_process(error, "cannot start the command: fork", errno);
         goto failed;
     }
     if (pid == 0)

@@ -1,6 +1,6 @@
 #include "profiler/process.h"
 #include "base/cgroup.h"
-#include "base/limits.h"
+#include "base/processes.h"
 #include "base/processors.h"
 #include "base/system.h"
 #include "base/unknown.h"
@@ -172,7 +172,7 @@ bool process_start(struct process *process, const char *program, const struct ce
     const pid_t parent = getpid();
     const pid_t pid = fork();
     if (pid < 0) {
-        error_set(error, error_kind_of(errno), "cannot start a worker: fork: %s", strerror(errno));
+        error_no_process(error, "cannot start a worker: fork", errno);
         goto failed;
     }
     if (pid == 0)

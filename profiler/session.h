@@ -108,10 +108,11 @@ struct run {
     struct cell cell;
     VEC(struct rank *) ranks; /* one at least, from the beginning */
     enum status status;
-    char reason[256];        /* one line, no '|' */
-    char activity[96];       /* "warm-up 1/1", "fwd_bwd 3/5 profiled", "preparing" */
-    struct machine_use use; /* of the processors, while it went on; known when it has ended */
-    uint64_t started, ended; /* CLOCK_MONOTONIC ns, 0 */
+    char reason[256];            /* one line, no '|' */
+    enum error_kind unstarted;   /* what kind of error kept a command from starting, where one did */
+    char activity[96];           /* "warm-up 1/1", "fwd_bwd 3/5 profiled", "preparing" */
+    struct machine_use use;      /* of the processors, while it went on; known when it has ended */
+    uint64_t started, ended;     /* CLOCK_MONOTONIC ns, 0 */
     struct suspension suspended; /* of its ranks' processes */
     struct machine_load machine; /* as the first rank saw it last */
     struct plan_named plan;
@@ -120,7 +121,7 @@ struct run {
     VEC(struct note) notes;                             /* effective configuration, counter tier and reason … */
     char counter_names[RUN_COUNTERS][RUN_COUNTER_NAME]; /* as its process said; all "" where nothing is counted */
     uint64_t counter_own[RUN_COUNTERS]; /* of each value, what the reading of it alone counts; UNKNOWN_U64 */
-    double ceiling_flops_per_s; /* measured on this device at the cell's precision; NaN unknown */
+    double ceiling_flops_per_s;         /* measured on this device at the cell's precision; NaN unknown */
     double ceiling_bytes_per_s;
     bool replayed;    /* fed from a recording, not from a worker */
     uint64_t version; /* grows with each change that a screen could show */

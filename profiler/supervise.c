@@ -105,6 +105,7 @@ bool ranks_begin(struct session *session, struct live_run *live)
     if (live->run.command) {
         if (attach_begin(session, live, &error))
             return true;
+        live->run.unstarted = error.kind;
         ranks_release(session);
         session_finish(session, live, STATUS_ERROR, error.text);
         return false;

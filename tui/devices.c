@@ -1,5 +1,6 @@
 #include "tui/devices.h"
 #include "base/clock.h"
+#include "base/processes.h"
 #include "base/strbuf.h"
 #include "base/system.h"
 #include "base/unknown.h"
@@ -118,7 +119,7 @@ static pid_t spawn_listing(int output, struct error *error)
     const int failed =
         posix_spawn(&child, program_self(program, sizeof program), &actions, &attributes, arguments, environ);
     if (failed) {
-        error_set(error, ERROR_SYSTEM, "cannot ask for the devices: %s", strerror(failed));
+        error_no_process(error, "cannot ask for the devices", failed);
         child = -1;
     }
     posix_spawn_file_actions_destroy(&actions);

@@ -2,6 +2,7 @@
 #include "worker/worker.h"
 #include "base/clock.h"
 #include "base/limits.h"
+#include "base/processes.h"
 #include "base/unknown.h"
 #include "kernels/choice_cache.h"
 #include "kernels/communicator.h"
@@ -221,7 +222,7 @@ static bool open_counters(struct worker *worker, struct error *error)
 {
     /* Devices with an activity source of their own bring their own counters. */
     if (!worker->class->host_threads)
-        return true;
+        return model_threads_start(error);
     if (worker->cell.counters == COUNTERS_OFF) {
         reporter_note(&worker->reporter, NOTE_COUNTER_TIER, "off, as asked");
         return true;

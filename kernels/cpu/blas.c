@@ -1,6 +1,7 @@
 /* OpenBLAS, opened at run time: its constructor takes memory and, where an address limit refuses it, tries again for ever. So
  * whether it fits is asked before it is loaded. */
 #include "base/limits.h"
+#include "base/processes.h"
 #include "base/processors.h"
 #include "base/unknown.h"
 #include "kernels/cpu/cpu.h"
@@ -60,7 +61,7 @@ bool cpu_blas_open(struct cpu_blas *blas, struct error *error)
     const int own = omp_get_max_threads(), allowed = processors_allowed().allowed,
               threads = own > allowed ? own : allowed;
     bool limited;
-    if (!fits(threads, &limited, error) || !cpu_threads_start(threads, error))
+    if (!fits(threads, &limited, error) || !threads_start(threads, error))
         return false;
     void *library = NULL;
     for (size_t i = 0; !library && i < sizeof names / sizeof *names; i++)

@@ -1,5 +1,6 @@
 /* The two ceilings of the roofline, from a short measurement on this machine now. */
 #include "base/clock.h"
+#include "base/processes.h"
 #include "kernels/cpu/cpu.h"
 #include <omp.h>
 #include <string.h>
@@ -73,7 +74,7 @@ bool cpu_measure_ceilings(struct device *device, enum precision precision, int b
         return error_set(error, ERROR_UNSUPPORTED, "%s", why);
     const struct cpu_blas *blas = cpu_blas_of(device);
     const int threads = cpu_thread_count(0);
-    if (!cpu_threads_start(threads, error))
+    if (!threads_start(threads, error))
         return false;
     const size_t gemm_floats =
         (size_t)GEMM_WIDTH * GEMM_WIDTH + 2 * (size_t)GEMM_ROWS * GEMM_WIDTH + (size_t)threads * GEMM_SCRATCH_FLOATS;

@@ -141,10 +141,8 @@ cpu_kernel cpu_collective, cpu_cast_wire;
 /* gemm.c: linear layers. */
 cpu_kernel cpu_linear, cpu_linear_backward_input, cpu_linear_backward_weight;
 
-/* threads.c: how many threads `wanted` stands for (0: all that this process may keep busy); and whether as many can be
- * started, for libgomp ends the process where one cannot. ERROR_MEMORY names the limit. */
+/* threads.c: how many threads `wanted` stands for (0: all that this process may keep busy). */
 int cpu_thread_count(int wanted);
-bool cpu_threads_start(int threads, struct error *error);
 void cpu_each_thread(int threads, void (*body)(void *argument, int thread), void *argument);
 
 /* The product by one of the choices, OpenBLAS only where it is there. Operands are row-major or the transpose of row-major. `scratch` holds

@@ -1,4 +1,5 @@
 /* Device class "cpu". */
+#include "base/processes.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/cpu_device.h"
 #include <stdio.h>
@@ -67,7 +68,7 @@ static int cpu_host_threads(const struct device *device, int wanted, struct erro
 {
     (void)device;
     const int threads = cpu_thread_count(wanted);
-    return cpu_threads_start(threads, error) ? threads : 0;
+    return threads_start(threads, error) ? threads : 0;
 }
 
 #ifdef STEPTOP_PLUGIN

@@ -1,5 +1,6 @@
 /* A plan made ready for the CPU, and its steps. */
 #include "base/clock.h"
+#include "base/processes.h"
 #include "base/processors.h"
 #include "base/unknown.h"
 #include "kernels/cpu/cpu.h"
@@ -229,7 +230,7 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
     program->isa = cpu_isa_best();
     program->blas = cpu_blas_of(device);
     program->threads = cpu_thread_count(options ? options->threads : 0);
-    if (!cpu_threads_start(program->threads, error))
+    if (!threads_start(program->threads, error))
         goto fail;
     program->data = calloc((size_t)plan->tensor_count + 1, sizeof *program->data);
     program->steps = calloc((size_t)plan->node_count + 1, sizeof *program->steps);

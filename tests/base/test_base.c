@@ -357,6 +357,23 @@ static bool frozen_in(const char *folder)
     return cgroup_frozen_at(membership, folder);
 }
 
+static void the_least_number_of_processes_of_the_groups_above(void **state)
+{
+    const char *folder = *state;
+    char membership[PATH_MAX];
+    snprintf(membership, sizeof membership, "%s/membership", folder);
+    assert_true(cgroup_processes_at(membership, folder) == UNKNOWN_U64);
+    tree_put(folder, "membership", "0::/a/b\n");
+    tree_put(folder, "a/b/pids.max", "max\n");
+    assert_true(cgroup_processes_at(membership, folder) == UNKNOWN_U64);
+    tree_put(folder, "a/pids.max", "40\n");
+    assert_int_equal(cgroup_processes_at(membership, folder), 40);
+    tree_put(folder, "membership", "5:pids:/c\n0::/a/b\n");
+    tree_put(folder, "pids/c/pids.max", "7\n");
+    tree_put(folder, "pids/pids.max", "9\n");
+    assert_int_equal(cgroup_processes_at(membership, folder), 7);
+}
+
 static void frozen_groups(void **state)
 {
     const char *folder = *state;
@@ -461,6 +478,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_least_limit_of_the_groups_above, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(time_stopped_by_a_quota, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(the_least_quota_of_the_groups_above, folder_make, folder_remove),
+        cmocka_unit_test_setup_teardown(the_least_number_of_processes_of_the_groups_above, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(frozen_groups, folder_make, folder_remove),
         cmocka_unit_test(processors_are_the_lesser_of_mask_and_quota),
         cmocka_unit_test(normals_have_the_cut_distribution),

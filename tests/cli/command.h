@@ -10,13 +10,14 @@ struct command {
     const char *input;              /* standard input; NULL: /dev/null */
     const char *folder;             /* working folder; NULL: as it is */
     bool close_input, close_output, close_errors;
-    const char *output_to;           /* standard output into this file, such as /dev/full */
-    size_t file_limit;               /* RLIMIT_FSIZE in bytes; 0: none */
-    size_t memory_limit;             /* RLIMIT_AS in bytes; 0: none */
-    size_t data_limit;               /* RLIMIT_DATA in bytes; 0: none */
-    bool one_processor;              /* may use the first of its processors alone */
-    const char *group;               /* folder of a control group to be in */
-    int signal;                      /* is sent to the process once a worker of its is there and */
+    const char *output_to; /* standard output into this file, such as /dev/full */
+    size_t file_limit;     /* RLIMIT_FSIZE in bytes; 0: none */
+    size_t memory_limit;   /* RLIMIT_AS in bytes; 0: none */
+    size_t data_limit;     /* RLIMIT_DATA in bytes; 0: none */
+    size_t process_limit;  /* RLIMIT_NPROC; as a user who has no process yet, where this one may become it; 0: none */
+    bool one_processor;    /* may use the first of its processors alone */
+    const char *group;     /* folder of a control group to be in */
+    int signal;            /* is sent to the process once a worker of its is there and */
     const char *signal_after;        /* it has said this; */
     const char *second_signal_after; /* and again once it has said this; NULL: once is enough */
     int timeout_s;                   /* 0: 60; then it is killed and the test fails */

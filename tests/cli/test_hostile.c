@@ -416,6 +416,53 @@ static void few_descriptors_and_a_limit(void **state)
     free(yaml);
 }
 
+/* Where no more processes or threads may be, that is what is said, with the limit, and no library ends the process. */
+static void few_processes(void **state)
+{
+    const char *folder = *state;
+    static const char *const verify[] = {"verify", "-q", "-b", "1", "-c", "2", NULL},
+                             *const devices[] = {"devices", NULL}, *const attach[] = {"attach", "--", "true", NULL};
+    static const char *const run[] = {TINY, "-n", "1", "--threads", "2", NULL};
+    static const struct {
+        size_t limit;
+        const char *const *words;
+        int code;
+        const char *output, *errors;
+    } cases[] = {
+        {1, run, 1, "| error", "cannot start a worker: fork"},
+        {1, attach, 1, NULL, "cannot start the command: fork"},
+        {1, devices, 0, "cannot ask for devices", NULL},
+        {2, run, 1, "threads cannot be started, only 1", NULL},
+        {1, verify, 1, NULL, "threads cannot be started, only 1"},
+    };
+    if (chmod(folder, 0777) != 0 ||
+        (geteuid() == 0 && system("setpriv --reuid 54321 --clear-groups test -x " STEPTOP_BINARY) != 0)) {
+        print_message("nobody else may start the program here\n");
+        skip();
+    }
+    char *cache = NULL, *kept = NULL;
+    assert_true(asprintf(&cache, "XDG_CACHE_HOME=%s", folder) > 0 && asprintf(&kept, "XDG_STATE_HOME=%s", folder) > 0);
+    const char *const environment[] = {cache, kept, "OMP_NUM_THREADS=2", NULL};
+    /* A user who has processes beside the command's is always beyond one, and never just at two. */
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        if (geteuid() != 0 && cases[i].limit > 1)
+            continue;
+        struct outcome outcome;
+        command_execute(&(struct command){.arguments = cases[i].words,
+                                          .environment = environment,
+                                          .folder = folder,
+                                          .memory_limit = i % 2 ? (size_t)40 << 30 : 0, /* is not what is wanting */
+                                          .process_limit = cases[i].limit},
+                        &outcome);
+        expect(&outcome, cases[i].code, cases[i].output, cases[i].errors);
+        if (!strstr(outcome.errors, "(ulimit -u)") && !strstr(outcome.output, "(ulimit -u)"))
+            fail_msg("%s: the limit is not named\n%s\n%s", cases[i].words[0], outcome.output, outcome.errors);
+        outcome_release(&outcome);
+    }
+    free(cache);
+    free(kept);
+}
+
 /* Every signal that would end the process ends the run, and what was measured is kept. */
 static void any_signal_keeps_the_report(void **state)
 {
@@ -441,6 +488,7 @@ int main(void)
         TEST(small_address_spaces),
         TEST(few_descriptors),
         TEST(few_descriptors_and_a_limit),
+        TEST(few_processes),
         TEST(a_limit_of_files),
         TEST(a_group_with_little_memory),
         TEST(the_kernel_kills_for_memory),
