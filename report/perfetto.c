@@ -74,14 +74,18 @@ struct lane {
     VEC(uint64_t) ends; /* of the slices that are open, the outermost first */
 };
 
-struct lanes {
-    VEC(struct lane) list;      /* from 1 on */
-    uint32_t first[LAYERS + 1]; /* by stream; the layers' */
-    int extra;                  /* tracks beyond the streams' own */
+/* A stream's lanes: those that are looked through for each slice, and those beyond them, of which only the one that was used longest
+ * ago is asked whether it is free: a file of tens of thousands of launches that all cross is written, too. */
+#define LANES_NEAR 64
+struct stream {
+    uint32_t first, oldest, newest, far_count; /* places in the list; 0: none */
 };
 
-/* No device runs so many launches of one stream beside one another: what a file says beyond that shares the last track. */
-#define LANES_MOST 256
+struct lanes {
+    VEC(struct lane) list;             /* from 1 on */
+    struct stream streams[LAYERS + 1]; /* by number; the layers' */
+    int extra;                         /* tracks beyond the streams' own */
+};
 
 static uint32_t lane_add(struct lanes *lanes, struct trace *trace, size_t process, uint32_t stream, int number)
 {
@@ -98,27 +102,52 @@ static uint32_t lane_add(struct lanes *lanes, struct trace *trace, size_t proces
     return (uint32_t)lanes->list.count - 1;
 }
 
+static void lane_close(struct lane *lane, uint64_t start)
+{
+    while (lane->ends.count && lane->ends.items[lane->ends.count - 1] <= start)
+        lane->ends.count--;
+}
+
+/* Beyond the near lanes: one that is free, or a new one. */
+static uint32_t far_lane(struct lanes *lanes, struct trace *trace, size_t process, uint32_t number, uint64_t start)
+{
+    struct stream *stream = &lanes->streams[number];
+    uint32_t at = stream->oldest;
+    if (at)
+        lane_close(&lanes->list.items[at], start);
+    if (at && !lanes->list.items[at].ends.count)
+        stream->oldest = lanes->list.items[at].next;
+    else
+        at = lane_add(lanes, trace, process, number, LANES_NEAR + (int)stream->far_count++);
+    lanes->list.items[at].next = 0;
+    if (stream->oldest)
+        lanes->list.items[stream->newest].next = at;
+    else
+        stream->oldest = at;
+    stream->newest = at;
+    return at;
+}
+
 /* The track of a slice: the first of its stream on which it nests or stands apart. Slices come in order of their start. */
 static int lane_for(struct lanes *lanes, struct trace *trace, size_t process, uint32_t stream, uint64_t start,
                     uint64_t end)
 {
-    uint32_t at = lanes->first[stream], last = 0;
+    uint32_t at = lanes->streams[stream].first, last = 0;
     int number = 0;
     for (; at && lanes->list.items; last = at, at = lanes->list.items[at].next, number++) {
         struct lane *lane = &lanes->list.items[at];
-        while (lane->ends.count && lane->ends.items[lane->ends.count - 1] <= start)
-            lane->ends.count--;
+        lane_close(lane, start);
         if (!lane->ends.count || lane->ends.items[lane->ends.count - 1] >= end)
             break;
     }
-    if (!at && number == LANES_MOST && lanes->list.items)
-        return lanes->list.items[last].track;
-    if (!at) {
+    if (!at && number == LANES_NEAR) {
+        at = far_lane(lanes, trace, process, stream, start);
+    } else if (!at) {
         at = lane_add(lanes, trace, process, stream, number);
         if (last)
             lanes->list.items[last].next = at;
         else
-            lanes->first[stream] = at;
+            lanes->streams[stream].first = at;
     }
     struct lane *lane = lanes->list.items ? &lanes->list.items[at] : NULL;
     if (!lane)
@@ -244,7 +273,7 @@ static void trace_cell(struct trace *trace, size_t process, const struct report_
     struct lanes *lanes = calloc(1, sizeof *lanes);
     if (!lanes)
         abort();
-    lanes->first[LAYERS] = lane_add(lanes, trace, process, LAYERS, 0);
+    lanes->streams[LAYERS].first = lane_add(lanes, trace, process, LAYERS, 0);
     for (size_t first = 0, next; first < cell->launch_count; first = next) {
         uint64_t end = 0;
         for (next = first; next < cell->launch_count && cell->timeline[next].pass == cell->timeline[first].pass;

@@ -3,6 +3,7 @@
 #include "report/escape.h"
 #include "synthetic.h"
 #include <jansson.h>
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -156,14 +157,15 @@ static double number(const json_t *event, const char *key)
  * that nest or stand apart, counters in order of time. */
 static void check_trace(const json_t *trace, int *slices, int *counters)
 {
-    enum { TRACKS = 64, DEPTH = 64 };
-    struct {
+    enum { TRACKS = 700, DEPTH = 64 };
+    static struct {
         int64_t process, track;
         double last, stack[DEPTH];
         int depth;
         bool named;
-    } tracks[TRACKS] = {0};
+    } tracks[TRACKS];
     int used = 0;
+    memset(tracks, 0, sizeof tracks);
     size_t index;
     const json_t *event;
     *slices = *counters = 0;
@@ -338,6 +340,56 @@ static void check_legends(const char *text)
     assert_true(line > 0);
 }
 
+/* However many launches cross: each has its own times, and no track two that do. */
+static void test_perfetto_crossing(void **state)
+{
+    (void)state;
+    static const size_t counts[] = {3, 60, 600};
+    for (size_t n = 0; n < sizeof counts / sizeof *counts; n++) {
+        struct report report;
+        struct strbuf out = {0};
+        int slices, counters;
+        synthetic_report(&report, "tiny", false, 3, 1);
+        struct report_cell *cell = report.cells.items[0];
+        const size_t count = cell->launch_count = counts[n],
+                     again = count / 3; /* the last third finds tracks that are free */
+        struct report_launch *launches = calloc(count, sizeof *launches);
+        for (size_t i = 0; i < count; i++) {
+            const bool late = i >= count - again;
+            launches[i] = cell->timeline[0];
+            launches[i].stream = 0;
+            launches[i].start_ns = (late ? 9000 * count : 0) + 1000 * i;
+            launches[i].duration_ns = 2000 * count + 7 * i;
+        }
+        cell->timeline = launches;
+        emit_perfetto(&report, &out);
+        json_t *json = parse(out.text);
+        check_trace(json, &slices, &counters);
+        size_t index, seen = 0;
+        const json_t *event;
+        json_array_foreach(json_object_get(json, "traceEvents"), index, event)
+        {
+            const char *class = json_string_value(json_object_get(event, "cat"));
+            if (!class || strcmp(class, "layer") == 0)
+                continue;
+            assert_true(fabs(number(event, "ts") * 1e3 - (double)launches[seen].start_ns) < 1e-3);
+            assert_true(fabs(number(event, "dur") * 1e3 - (double)launches[seen].duration_ns) < 1e-3);
+            seen++;
+        }
+        assert_int_equal(seen, count);
+        char name[48];
+        snprintf(name, sizeof name, "\"stream 0, beside (%zu)\"", count - again);
+        assert_non_null(strstr(out.text, name));
+        snprintf(name, sizeof name, "\"stream 0, beside (%zu)\"", count - again + 1);
+        assert_null(strstr(out.text, name));
+        json_decref(json);
+        strbuf_release(&out);
+        cell->launch_count = 0;
+        free(launches);
+        report_free(&report);
+    }
+}
+
 static void test_svg(void **state)
 {
     (void)state;
@@ -379,8 +431,8 @@ static void test_svg(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_json),     cmocka_unit_test(test_json_unknown), cmocka_unit_test(test_csv),
-        cmocka_unit_test(test_perfetto), cmocka_unit_test(test_svg),
+        cmocka_unit_test(test_json),     cmocka_unit_test(test_json_unknown),      cmocka_unit_test(test_csv),
+        cmocka_unit_test(test_perfetto), cmocka_unit_test(test_perfetto_crossing), cmocka_unit_test(test_svg),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
