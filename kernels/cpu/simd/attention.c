@@ -1,5 +1,5 @@
 /* Causal attention in blocks, forward and backward, after FlashAttention (Dao et al. 2022; Dao 2023): the T × T matrix is
- * never stored, blocks above the diagonal are skipped, q and k are turned (RoPE) while they are loaded. One (batch, head)
+ * never stored, tiles above the diagonal are skipped, q and k are turned (RoPE) while they are loaded. One (batch, head)
  * is one task of one thread, so every sum is made in one order whatever the number of threads. */
 #include "kernels/cpu/simd/attention.h"
 #include "kernels/cpu/simd/pack.h"
@@ -54,12 +54,22 @@ static inline void load_row(const struct head *head, const float *x, int64_t pos
         vf_put(y + d, vf_get(x + d, head->D - d) * scale, head->D - d);
 }
 
+/* Rows lie a whole token's width apart, further than the processor looks ahead by itself. */
+#define ROWS_AHEAD 8
+static inline void expect_row(const float *x, int64_t D)
+{
+    for (int64_t d = 0; d < D; d += 16)
+        __builtin_prefetch(x + d);
+}
+
 /* Turned rows, or the rows themselves, as columns of panels: element (d, t) of a (D, T) operand. Columns beyond T are
  * zero. `rows` of (T, width) is overwritten. */
 static void pack_keys(const struct head *head, const float *from, float *rows, float *panels)
 {
-    for (int64_t t = 0; t < head->T; t++)
+    for (int64_t t = 0; t < head->T; t++) {
+        expect_row(from + (t + ROWS_AHEAD) * head->stride, head->D);
         load_row(head, from + t * head->stride, t, 1, rows + t * head->width);
+    }
     pack_b(rows, 1, head->width, head->D, head->T, panels);
 }
 
@@ -70,9 +80,50 @@ static void pack_rows(const float *rows, int64_t count, int64_t stride, int64_t 
         for (int64_t t = 0; t < count; t++, panels += NR) {
             const int64_t columns = D - base < NR ? D - base : NR;
             const float *from = rows + t * stride + base;
+            expect_row(from + ROWS_AHEAD * stride, NR);
             vf_store(panels, vf_get(from, columns));
             vf_store(panels + VN, columns > VN ? vf_get(from + VN, columns - VN) : (vf){0});
         }
+}
+
+/* The products of a block whose row r sees the columns up to r + ahead, tiles that see nothing left out: what they hold is not
+ * read, or they add nothing. `ahead` is query − key. */
+
+/* s = a · bᵀ: (rows, columns) of depth `depth`. */
+static void multiply_scores(int64_t rows, int64_t columns, int64_t ahead, int64_t depth, const float *a, int64_t rs,
+                            const float *b, int64_t panel, float *s)
+{
+    for (int64_t j = 0; j < columns; j += NR, b += panel) {
+        const int64_t first = j > ahead ? (j - ahead) / MR * MR : 0;
+        if (first < rows)
+            tile_rows(rows - first, columns - j < NR ? columns - j : NR, depth, 1, a + first * rs, rs, 1, b,
+                      s + first * STRIDE + j, STRIDE, TILE_STORE);
+    }
+}
+
+/* c (rows, width) = or += alpha · s · b, s (rows, depth). */
+static void multiply_weighted(int64_t rows, int64_t depth, int64_t ahead, int64_t width, float alpha, const float *s,
+                              const float *b, int64_t panel, float *c, enum tile_mode mode)
+{
+    for (int64_t j = 0; j < width; j += NR, b += panel)
+        for (int64_t i = 0; i < rows; i += MR) {
+            const int64_t group = rows - i < MR ? rows - i : MR, seen = ahead + i + group;
+            if (seen > 0 || mode == TILE_STORE)
+                tile_rows(group, NR, seen < depth ? seen : depth, alpha, s + i * STRIDE, STRIDE, 1, b,
+                          c + i * width + j, width, mode);
+        }
+}
+
+/* c (columns, width) += sᵀ · b, s (rows, columns). A strip of s is used for all of b before the next, both in the first-level cache. */
+static void multiply_turned(int64_t rows, int64_t columns, int64_t ahead, int64_t width, const float *s, const float *b,
+                            float *c)
+{
+    for (int64_t u = 0; u < columns; u += MR) {
+        const int64_t first = u > ahead ? u - ahead : 0, group = columns - u < MR ? columns - u : MR;
+        for (int64_t j = 0; first < rows && j < width; j += NR)
+            tile_rows(group, NR, rows - first, 1, s + first * STRIDE + u, 1, STRIDE, b + j * rows + first * NR,
+                      c + u * width + j, width, TILE_ADD);
+    }
 }
 
 /* Row r of a block at (query, key): the keys that it may see, of `keys`. */
@@ -82,7 +133,14 @@ static inline int64_t visible(int64_t query, int64_t key, int64_t keys)
     return count < 0 ? 0 : count < keys ? count : keys;
 }
 
-/* exp(s − top) in place over the visible part, zero beyond; returns the sum. */
+/* A row's columns that the products read: what it sees, and what others of its tile do. */
+static inline int64_t readable(int64_t row, int64_t ahead, int64_t keys)
+{
+    const int64_t seen = ahead + row + MR;
+    return seen < 0 ? 0 : seen < keys ? seen : keys;
+}
+
+/* exp(s − top) in place over the visible part, zero up to `keys`; returns the sum. */
 static inline float exp_row(float *s, int64_t count, int64_t keys, float top)
 {
     vf sum = {0};
@@ -125,7 +183,7 @@ static void softmax_block(float *s, int64_t queries, int64_t keys, int64_t query
         const int64_t count = visible(query + r, key, keys);
         const float before = top[r], here = largest_of(row, count);
         const float now = here > before ? here : before;
-        const float total = exp_row(row, count, keys, now);
+        const float total = exp_row(row, count, readable(r, query - key, keys), now);
         const float correction = key > 0 ? expf(before - now) : 0;
         sum[r] = key > 0 ? sum[r] * correction + total : total;
         top[r] = now;
@@ -146,16 +204,17 @@ static void head_forward(const struct head *head, float *scratch, float *o, int6
     for (int64_t query = 0; query < T; query += QUERIES) {
         const int64_t queries = T - query < QUERIES ? T - query : QUERIES, end = query + queries;
         for (int64_t r = 0; r < queries; r++) {
+            expect_row(head->q + (query + r + ROWS_AHEAD) * head->stride, D);
             load_row(head, head->q + (query + r) * head->stride, query + r, head->scale, q + r * D);
             top[r] = -INFINITY;
         }
         for (int64_t key = 0; key < end; key += KEYS) {
             const int64_t keys = end - key < KEYS ? end - key : KEYS;
-            tile_multiply(queries, keys, D, 1, q, D, 1, keys_panels + key / NR * head->column_panel, head->column_panel,
-                          s, STRIDE, TILE_STORE);
+            multiply_scores(queries, keys, query - key, D, q, D, keys_panels + key / NR * head->column_panel,
+                            head->column_panel, s);
             softmax_block(s, queries, keys, query, key, top, sum, block, head->width);
-            tile_multiply(queries, head->width, keys, 1, s, STRIDE, 1, value_panels + key * NR, head->row_panel, block,
-                          head->width, key > 0 ? TILE_ADD : TILE_STORE);
+            multiply_weighted(queries, keys, query - key, head->width, 1, s, value_panels + key * NR, head->row_panel,
+                              block, key > 0 ? TILE_ADD : TILE_STORE);
         }
         for (int64_t r = 0; r < queries; r++) {
             const float inverse = 1.0f / sum[r];
@@ -203,15 +262,15 @@ static void gradient_block(float *s, float *dp, int64_t queries, int64_t keys, i
 {
     for (int64_t r = 0; r < queries; r++) {
         float *p = s + r * STRIDE, *ds = dp + r * STRIDE;
-        const int64_t count = visible(query + r, key, keys);
+        const int64_t count = visible(query + r, key, keys), read = readable(r, query - key, keys);
         for (int64_t u = 0; u < count; u += VN) {
             const int64_t n = count - u;
             const vf e = vf_exp(vf_get(p + u, n) - lse[query + r]);
             vf_put(p + u, e, n);
             vf_put(ds + u, e * (vf_get(ds + u, n) - delta[query + r]), n);
         }
-        memset(p + count, 0, (size_t)(keys - count) * sizeof *p);
-        memset(ds + count, 0, (size_t)(keys - count) * sizeof *ds);
+        memset(p + count, 0, (size_t)(read - count) * sizeof *p);
+        memset(ds + count, 0, (size_t)(read - count) * sizeof *ds);
     }
 }
 
@@ -234,6 +293,9 @@ static void head_backward(const struct head *head, const struct head_gradient *g
         const int64_t queries = T - query < QUERIES ? T - query : QUERIES, end = query + queries;
         const float *d_o = g->d_o + query * g->o_stride, *o = g->o + query * g->o_stride;
         for (int64_t r = 0; r < queries; r++) {
+            expect_row(head->q + (query + r + ROWS_AHEAD) * head->stride, D);
+            expect_row(d_o + (r + ROWS_AHEAD) * g->o_stride, D);
+            expect_row(o + (r + ROWS_AHEAD) * g->o_stride, D);
             load_row(head, head->q + (query + r) * head->stride, query + r, head->scale, q + r * width);
             vf sum = {0};
             for (int64_t d = 0; d < D; d += VN)
@@ -246,17 +308,14 @@ static void head_backward(const struct head *head, const struct head_gradient *g
         for (int64_t key = 0; key < end; key += KEYS) {
             const int64_t keys = end - key < KEYS ? end - key : KEYS;
             const int64_t first = key / NR * head->column_panel;
-            tile_multiply(queries, keys, D, 1, q, width, 1, key_columns + first, head->column_panel, s, STRIDE,
-                          TILE_STORE);
-            tile_multiply(queries, keys, D, 1, d_o, g->o_stride, 1, value_columns + first, head->column_panel, dp,
-                          STRIDE, TILE_STORE);
+            multiply_scores(queries, keys, query - key, D, q, width, key_columns + first, head->column_panel, s);
+            multiply_scores(queries, keys, query - key, D, d_o, g->o_stride, value_columns + first, head->column_panel,
+                            dp);
             gradient_block(s, dp, queries, keys, query, key, g->lse, g->delta);
-            tile_multiply(keys, width, queries, 1, s, 1, STRIDE, do_panels, queries * NR, dv + key * width, width,
-                          TILE_ADD);
-            tile_multiply(keys, width, queries, 1, dp, 1, STRIDE, q_panels, queries * NR, dk + key * width, width,
-                          TILE_ADD);
-            tile_multiply(queries, width, keys, head->scale, dp, STRIDE, 1, key_rows + key * NR, head->row_panel, dq,
-                          width, key > 0 ? TILE_ADD : TILE_STORE);
+            multiply_turned(queries, keys, query - key, width, s, do_panels, dv + key * width);
+            multiply_turned(queries, keys, query - key, width, dp, q_panels, dk + key * width);
+            multiply_weighted(queries, keys, query - key, width, head->scale, dp, key_rows + key * NR, head->row_panel,
+                              dq, key > 0 ? TILE_ADD : TILE_STORE);
         }
         for (int64_t r = 0; r < queries; r++)
             store_row(head, dq + r * width, query + r, g->dq + (query + r) * g->stride);

@@ -3,8 +3,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define ATTENTION_QUERIES 48 /* a multiple of every tile's rows */
-#define ATTENTION_KEYS 512   /* a multiple of every tile's columns */
+/* A block of fused attention: multiples of every tile's rows, the keys of its columns as well. */
+#define ATTENTION_QUERIES 96
+#define ATTENTION_KEYS 384
+#define ATTENTION_ROWS 48 /* a block of the eager ops, likewise */
 #define ATTENTION_STRIDE                                                                                               \
     (ATTENTION_KEYS + 16) /* between rows of a block: off the power of two, so that a column of it
                                                   does not fall into one set of the first-level cache */

@@ -7,7 +7,7 @@
 cpu_kernel ISA(attn_scores), ISA(attn_scores_backward_q), ISA(attn_scores_backward_k), ISA(attn_values),
     ISA(attn_values_backward_p), ISA(attn_values_backward_v);
 
-#define ROWS ATTENTION_QUERIES
+#define ROWS ATTENTION_ROWS
 
 /* First element of a head of an (N, C) tensor. */
 static float *head_at(const struct program *program, const struct node *node, int32_t tensor, int64_t pair)
