@@ -293,7 +293,7 @@ static void add_trust(struct answer *answer, const struct report_cell *cell)
         put_fact(text, size, "steal", value);
     }
     if (cell->use.others >= 0.01) {
-        snprintf(value, sizeof value, "%.0f %% of the processors", 100 * cell->use.others);
+        snprintf(value, sizeof value, "%.0f %%", 100 * cell->use.others);
         put_fact(text, size, "other programs", value);
     }
     put_fact(text, size, "load", note_of(cell, "load_average"));

@@ -259,14 +259,25 @@ static void crumb_text(const struct app *app, enum view_id view, const struct fo
         snprintf(text + used, size - used, " against run %u", app->baseline);
 }
 
+#define LONG_PIECE 24
+
 static void draw_breadcrumb(const struct app *app, const struct area *area)
 {
     char status[200] = "", text[320];
     if (view_ops(app->view)->status)
         view_ops(app->view)->status(app, app->states[app->view], status, sizeof status);
+    /* What has no room is left out by the piece, the last first; a long one may lose its end. */
+    const int most = area->width * 2 / 3;
+    for (char *comma; text_columns(status, area->canvas->ascii) > most && (comma = strrchr(status, ','));) {
+        *comma = 0;
+        if (most - text_columns(status, area->canvas->ascii) > LONG_PIECE) {
+            *comma = ',';
+            break;
+        }
+    }
     int columns = text_columns(status, area->canvas->ascii);
-    if (columns > area->width * 2 / 3)
-        columns = area->width * 2 / 3;
+    if (columns > most)
+        columns = most;
     const int room = area->width - columns - 2;
     int x = 0;
     for (int i = 0; i <= app->crumb_count && x < room; i++) {

@@ -20,6 +20,7 @@ enum column_flag {
     COLUMN_AUTOMATIC = 4, /* the view shows it while there is something in it, and nobody else does */
     COLUMN_SLOW = 8,      /* costs a picture rather than a figure: made anew once a second at most */
     COLUMN_WIDE = 16,     /* a picture: up to COLUMN_WIDEST columns where the window has room */
+    COLUMN_TELLS = 32,    /* tells rows apart: where it says the same of all, it is the first to leave */
 };
 #define COLUMN_WIDEST 32
 
@@ -95,6 +96,8 @@ struct table {
     int sort;
     bool ascending;
     uint32_t shown;      /* bit a column */
+    uint32_t spared;     /* of these what another column says now: not drawn */
+    uint32_t alike;      /* columns that say the same of all rows, of those that tell rows apart */
     uint64_t rest_until; /* ns; the order rests until then */
     uint64_t now, sorted_at;
     int sorted_by; /* column of the order, and its direction */

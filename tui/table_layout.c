@@ -3,6 +3,7 @@
 #include <string.h>
 
 #define NAMES_LOOKED_AT 2000
+#define PRIORITY_ALIKE 100
 
 /* What the longest name takes, of all rows, so that the columns stay where they are while somebody scrolls. Renewed when a key was
  * pressed and when the order was; between that it only grows. */
@@ -12,10 +13,37 @@ static int name_need(const struct table *table, const void *context, int column)
     int need = text_columns(table->ops->columns[column].title, false) + 1;
     for (size_t i = 0; i < table->items.count && i < NAMES_LOOKED_AT; i++) {
         table_cell(table, context, table->items.items[i].index, column, &cell);
-        const int columns = strlen(cell.text) > (size_t)need ? text_columns(cell.text, false) : 0; /* no more than bytes */
+        const int columns =
+            strlen(cell.text) > (size_t)need ? text_columns(cell.text, false) : 0; /* no more than bytes */
         need = columns > need ? columns : need;
     }
     return need;
+}
+
+/* Columns of which no two rows differ, or of one row nothing is said. */
+static uint32_t alike_columns(const struct table *table, const void *context)
+{
+    uint32_t alike = 0;
+    for (int column = 0; column < table->ops->column_count; column++) {
+        if (!(table->ops->columns[column].flags & COLUMN_TELLS) || table->items.count == 0)
+            continue;
+        struct cell_text first, other;
+        bool same = true;
+        table_cell(table, context, table->items.items[0].index, column, &first);
+        for (size_t i = 1; same && i < table->items.count && i < NAMES_LOOKED_AT; i++) {
+            table_cell(table, context, table->items.items[i].index, column, &other);
+            same = strcmp(first.text, other.text) == 0;
+        }
+        if (same && (table->items.count > 1 || strcmp(first.text, "-") == 0))
+            alike |= 1u << column;
+    }
+    return alike;
+}
+
+static int priority_of(const struct table *table, int column)
+{
+    const int own = table->ops->columns[column].priority;
+    return own && table->alike >> column & 1 ? own + PRIORITY_ALIKE : own;
 }
 
 static int flexible_column(const struct table *table)
@@ -39,7 +67,7 @@ static int name_least(const struct table *table, int width)
 /* Columns leave by priority until the rest fits; returns what is left over. */
 static int choose_columns(const struct table *table, int width, int least, uint32_t *drawn)
 {
-    *drawn = table->shown;
+    *drawn = table->shown & ~table->spared;
     for (;;) {
         int used = -1, worst = -1;
         for (int i = 0; i < table->ops->column_count; i++) {
@@ -47,7 +75,7 @@ static int choose_columns(const struct table *table, int width, int least, uint3
                 continue;
             const struct table_column *column = &table->ops->columns[i];
             used += (column->width ? column->width : least) + 1;
-            if (column->priority > 0 && (worst < 0 || column->priority >= table->ops->columns[worst].priority))
+            if (column->priority > 0 && (worst < 0 || priority_of(table, i) >= priority_of(table, worst)))
                 worst = i;
         }
         if (used <= width || worst < 0)
@@ -63,8 +91,9 @@ static void fill_up(const struct table *table, int *left, int name_more, uint32_
         int best = -1;
         for (int i = 0; i < table->ops->column_count; i++) {
             const struct table_column *column = &table->ops->columns[i];
-            if (table->shown & ~*drawn & 1u << i && column->width && column->width + 1 <= *left - name_more &&
-                (best < 0 || column->priority < table->ops->columns[best].priority))
+            if (table->shown & ~table->spared & ~*drawn & 1u << i && column->width &&
+                column->width + 1 <= *left - name_more &&
+                (best < 0 || priority_of(table, i) < priority_of(table, best)))
                 best = i;
         }
         if (best < 0)
@@ -78,8 +107,11 @@ void table_lay_out(struct table *table, const void *context, int width, struct t
 {
     *layout = (struct table_layout){0};
     const int name = flexible_column(table);
-    if (name >= 0 && (table->refresh || table->sorted_at == table->now || !table->name_need || !table->ops->version))
-        table->name_need = name_need(table, context, name);
+    if (table->refresh || table->sorted_at == table->now || !table->name_need || !table->ops->version) {
+        if (name >= 0)
+            table->name_need = name_need(table, context, name);
+        table->alike = alike_columns(table, context);
+    }
     const int least = name_least(table, width);
     int left = choose_columns(table, width, least, &layout->drawn), wide = 0;
     fill_up(table, &left, table->name_need > least ? table->name_need - least : 0, &layout->drawn);

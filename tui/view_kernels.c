@@ -167,14 +167,14 @@ static void ratio_text(const void *context, size_t index, struct cell_text *out)
 
 static const struct table_column columns[COLUMNS_COUNT] = {
     [NAME] = {"kernel", "kernel", "name of the kernel, or of the group", 0, 0, COLUMN_LEFT, NULL, NULL, name_text},
-    [PHASE] = {"phase", "phase", "fwd, loss, bwd or opt", 5, 4, COLUMN_LEFT, NULL, NULL, phase_text},
+    [PHASE] = {"phase", "phase", "fwd, loss, bwd or opt", 5, 2, COLUMN_LEFT, NULL, NULL, phase_text},
     [CLASS] = {"class", "class", "matmul, attention, softmax …", 11, 14, COLUMN_LEFT | COLUMN_HIDDEN, NULL, NULL,
                class_text},
     [LAYERS] = {"layers", "layers", "how many modules of the model it serves", 6, 12, 0, layers_value, format_count,
                 NULL},
     [CALLS] = {"calls", "calls", "launches in the profiled steps", 6, 5, 0, calls_value, format_count, NULL},
-    [TOTAL] = {"total", "total", "time in all its launches", 8, 2, 0, total_value, format_duration, NULL},
-    [SHARE] = {"share", "self%", "of the kernel time of the pass, or of its part that is shown", 6, 1, 0, share_value,
+    [TOTAL] = {"total", "total", "time in all its launches", 8, 1, 0, total_value, format_duration, NULL},
+    [SHARE] = {"share", "self%", "of the kernel time of the pass, or of its part that is shown", 6, 2, 0, share_value,
                format_percent, NULL},
     [GAIN] = {"gain", "gain%",
               "of that time, what would be saved at the ceilings: self% · (1 − roof); what is worth "
@@ -195,11 +195,11 @@ static const struct table_column columns[COLUMNS_COUNT] = {
     [OWN] = {"own", "this",
              "beside the baseline: the median launch of a kernel, of a group its time a step; where the "
              "shapes differ, of a thousand tokens",
-             8, 3, COLUMN_AUTOMATIC | COLUMN_HIDDEN, own_value, format_duration, NULL},
-    [BASE] = {"base", "base", "the same of what has the same name in the baseline", 8, 3,
+             8, 1, COLUMN_AUTOMATIC | COLUMN_HIDDEN, own_value, format_duration, NULL},
+    [BASE] = {"base", "base", "the same of what has the same name in the baseline", 8, 2,
               COLUMN_AUTOMATIC | COLUMN_HIDDEN, base_value, format_duration, NULL},
-    [RATIO] = {"ratio", "vs baseline", "this over the baseline's, and whether that is beyond noise (95 % interval)", 14,
-               2, COLUMN_LEFT | COLUMN_AUTOMATIC | COLUMN_HIDDEN, ratio_value, NULL, ratio_text},
+    [RATIO] = {"ratio", "vs baseline", "this over the baseline's, and whether that is beyond noise (95 % interval)", 15,
+               1, COLUMN_LEFT | COLUMN_AUTOMATIC | COLUMN_HIDDEN, ratio_value, NULL, ratio_text},
     [BUS] = {"bus", "bus B/s",
              "of collectives: bus bandwidth (nccl-tests') over their time, waiting for ranks included", 8, 7,
              COLUMN_AUTOMATIC | COLUMN_HIDDEN, bus_value, format_rate, NULL},
@@ -298,6 +298,8 @@ static void make_rows(struct app *app, struct kernels *kernels)
         kernels->table.shown |= COMPARED;
     else
         kernels->table.shown &= ~COMPARED;
+    /* Of a kernel "this" is its median launch. */
+    kernels->table.spared = cell && app->focus.compare && kernel_unit(cell, &query) == UNIT_LAUNCH ? 1u << MEDIAN : 0;
     kernels->table.shown &= ~(1u << BUS);
     if (cell && cell->requested.ranks > 1)
         kernels->table.shown |= 1u << BUS;

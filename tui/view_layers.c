@@ -350,11 +350,11 @@ static void layers_status(const struct app *app, const void *state, char *text, 
     const struct report_pass *pass = &layers->cell->passes[layers->pass];
     used = (size_t)snprintf(text, size, "%s, %s a step", pass_name((enum pass)layers->pass),
                             format_duration(attributed, layers->step_ns));
+    if (layers->base.cell && used < size)
+        used += (size_t)snprintf(text + used, size - used, ", ratio by %s", unit_name(layers->unit));
     if (is_known(pass->kernel_ns) && is_known(pass->attributed_ns) && used < size)
         used += (size_t)snprintf(text + used, size - used, ", unattributed %s",
                                  format_duration(rest, pass->kernel_ns - pass->attributed_ns));
-    if (layers->base.cell && used < size)
-        used += (size_t)snprintf(text + used, size - used, ", ratio by %s", unit_name(layers->unit));
     if (app->config.threshold > 0 && used < size)
         used += (size_t)snprintf(text + used, size - used, ", ≥%g%%", app->config.threshold * 100);
     if (used < size)

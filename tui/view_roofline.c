@@ -349,8 +349,8 @@ static void draw_picture(const struct app *app, const struct roofline *state, co
     else
         area_text_fit(area, 0, 0, area->width, STYLE_DIM, "no ceiling was measured in this run: points only");
     const char *when = note_text(state->cell, NOTE_CEILINGS);
-    if (used && when)
-        area_text_fit(area, 0, used + 2, area->width - used - 2, STYLE_DIM, when);
+    if (used && when && text_columns(when, area->canvas->ascii) <= area->width - used - 2)
+        area_text(area, 0, used + 2, -1, STYLE_DIM, when);
     if (!choose_scale(state, &scale)) {
         area_text_fit(area, 2, 0, area->width, STYLE_DIM, "no kernel with modelled FLOPs and bytes yet");
         return;
