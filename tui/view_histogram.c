@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define LEAST_SCALE 8 /* a few launches do not fill the picture */
+
 enum split { SPLIT_NONE, SPLIT_PHASE, SPLIT_LAYER, SPLIT_COUNT };
 static const char *const split_names[SPLIT_COUNT] = {"all launches", "by phase", "by layer"};
 
@@ -220,7 +222,7 @@ static void draw_bars(const struct histogram_state *state, const uint64_t *bins,
     double heights[1024];
     uint8_t styles[1024];
     const int width = state->plot_width < 1024 ? state->plot_width : 1024;
-    *most = 1;
+    *most = LEAST_SCALE;
     for (int x = 0; x < width; x += state->column_width) {
         uint64_t sum = 0, warm = 0;
         for (int i = 0; i < state->per_column; i++) {
