@@ -93,6 +93,8 @@ static void see(void)
 static void event(void *unused, uint64_t step, const struct kernel_event *event)
 {
     (void)unused;
+    if (!link_is_open()) /* nothing was launched yet */
+        return;
     if (!cuda.seen && (event->kind == EVENT_KERNEL || event->kind == EVENT_COPY || event->kind == EVENT_MEMSET))
         see();
     static const uint8_t kinds[] = {[EVENT_KERNEL] = RECORD_KERNEL,

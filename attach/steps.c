@@ -306,7 +306,7 @@ void steps_clock(void)
 {
     const uint64_t now = clock_now(), started = atomic_load(&steps.started);
     const uint64_t least = atomic_load(&steps.has_modules) && steps.rule < STEPS_CLOCK ? MODULES_NS : CLOCK_STEP_NS;
-    if (steps.rule > STEPS_CLOCK || now - started < least)
+    if (!started || steps.rule > STEPS_CLOCK || now - started < least) /* 0: nothing has begun */
         return;
     pthread_mutex_lock(&steps.lock);
     if (steps.rule <= STEPS_CLOCK && steps.root_calls == 0 && now - atomic_load(&steps.started) >= CLOCK_STEP_NS) {
