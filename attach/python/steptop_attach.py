@@ -5,6 +5,7 @@ import contextlib
 import ctypes
 import os
 import sys
+import threading
 import time
 import weakref
 
@@ -98,9 +99,28 @@ class Memory:
 
         self.kept, self.seen = kept, seen
         self.before = self.allocated()
-        hooks = torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor)
+        graph = torch.autograd.graph
+        hooks = graph.saved_tensors_hooks(pack, lambda tensor: tensor)
         hooks.__enter__()
-        self.hooks = hooks
+        self.hooks, self.thread = hooks, threading.get_ident()
+        self.disable = disable = getattr(graph, "disable_saved_tensors_hooks", None)
+
+        def give_way(*arguments, **keywords):
+            # torch.func.grad and its like refuse to run beside hooks: then it is not read.
+            if threading.get_ident() == self.thread:
+                self.let_go()
+            return disable(*arguments, **keywords)
+
+        if disable is not None:
+            graph.disable_saved_tensors_hooks = give_way
+
+    def let_go(self):
+        # Of the hooks, where they are still ours.
+        hooks, self.hooks = self.hooks, None
+        if hooks is not None:
+            if self.disable is not None:
+                self.torch.autograd.graph.disable_saved_tensors_hooks = self.disable
+            hooks.__exit__()
 
     def outputs(self, output):
         # What the outermost module gives back and nobody in it keeps: tensors in tuples, lists and dictionaries.
@@ -118,8 +138,7 @@ class Memory:
     def end(self, output):
         if self.hooks is None:
             return
-        self.hooks.__exit__()
-        self.hooks = None
+        self.let_go()
         after = self.allocated()
         kept = self.kept
         for scope in set(self.scopes.values()) | set(kept):
@@ -280,8 +299,12 @@ class Hook:
         get = scopes.get
         hook = self
 
+        tracing = torch._C._get_tracing_state
+
         def first(module):
-            # Of a module that was not seen before; None: nobody is told.
+            # Of a module that was not seen before; None: nobody is told. What is asked of tensors here would be in the graph of a trace.
+            if tracing() is not None:
+                return None
             if hook.opened is None:
                 hook.open()
             return learn(module) if hook.opened else None

@@ -1,7 +1,11 @@
 # A GPT of four layers that trains on the CPU, as a stranger would write it; the first argument says what is special about it. What it
 # prints is the loss of each step, to the last bit.
+import importlib.util
 import sys
 import time
+
+if sys.argv[1] == "tools":  # as libraries do before they import it
+    assert importlib.util.find_spec("torch")
 
 import torch
 import torch.nn as nn
@@ -28,6 +32,18 @@ class Block(nn.Module):
         return x + self.down(self.act(self.up(self.norm2(x))))
 
 
+def tools():
+    # What cannot bear that anybody asks a tensor something, or sees it saved: a trace, whose graph is compared; derivatives of functions;
+    # an operator of higher order.
+    new = nn.Sequential(nn.Linear(64, 64), nn.LayerNorm(64))
+    torch.jit.trace(new, torch.ones(2, 64))
+    parameters = dict(new.named_parameters())
+    torch.func.grad(lambda p: torch.func.functional_call(new, p, (torch.ones(3, 64),)).sum())(parameters)
+    torch.func.vmap(new)(torch.ones(4, 64))
+    if hasattr(torch.ops.higher_order, "cond"):
+        torch.ops.higher_order.cond(torch.tensor(True), lambda x: (x.sin(),), lambda x: (x.cos(),), (torch.ones(2),))
+
+
 class Model(nn.Module):
     def __init__(self, vocabulary=256, width=64, layers=4, length=64):
         super().__init__()
@@ -37,6 +53,8 @@ class Model(nn.Module):
 
     def forward(self, ids):
         x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1]))
+        if MODE == "tools":
+            tools()
         for block in self.blocks:
             x = checkpoint(block, x, use_reentrant=False) if MODE == "checkpoint" else block(x)
         return self.head(self.norm(x))
