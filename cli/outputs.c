@@ -1,9 +1,11 @@
 #include "cli/outputs.h"
 #include "base/arena.h"
 #include "base/vec.h"
+#include "base/xdg.h"
 #include "cli/kept.h"
 #include "profiles/profile.h"
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
@@ -92,6 +94,45 @@ static bool to_plain_file(void)
     return fstat(STDOUT_FILENO, &status) == 0 && S_ISREG(status.st_mode);
 }
 
+static bool within(const char *folder, enum xdg_folder kind, const char *name)
+{
+    char path[PATH_MAX], real[PATH_MAX];
+    if (!xdg_path(kind, name, path, sizeof path, NULL) || !realpath(path, real))
+        return false;
+    const size_t length = strlen(real);
+    return strncmp(folder, real, length) == 0 && (!folder[length] || folder[length] == '/');
+}
+
+static bool is_machine_code(const char *path)
+{
+    char magic[4] = "";
+    const int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    const bool found = fd >= 0 && read(fd, magic, sizeof magic) == (ssize_t)sizeof magic &&
+                       (memcmp(magic, "\177ELF", 4) == 0 || memcmp(magic, "\xcf\xfa\xed\xfe", 4) == 0);
+    if (fd >= 0)
+        close(fd);
+    return found;
+}
+
+/* What every command reads without being told to: the screen's settings, what is kept of a device, its own libraries and code. NULL: none
+ * of these. */
+static const char *own_file(const char *path, const struct identity *identity)
+{
+    struct identity settings;
+    char name[PATH_MAX];
+    const char *folder = strrchr(identity->folder, '/');
+    if (!identity->there)
+        return NULL;
+    if (xdg_path(XDG_CONFIG, "screen", name, sizeof name, NULL) && identify(name, &settings) && settings.there &&
+        same_file(identity, &settings))
+        return "the settings of the screen";
+    if (within(identity->folder, XDG_CACHE, NULL))
+        return "a file of the cache, which holds what was measured of a device";
+    if (folder && strcmp(folder, "/attach-python") == 0)
+        return "a part of steptop";
+    return is_machine_code(path) ? "a program or a library" : NULL;
+}
+
 bool files_apart(const struct named_file *named, int count, struct error *error)
 {
     struct named_file *files = calloc((size_t)count + 1, sizeof *files);
@@ -103,6 +144,12 @@ bool files_apart(const struct named_file *named, int count, struct error *error)
         files[count++] = (struct named_file){.flag = "standard output", .path = STDOUT_PATH, .written = true};
     for (int i = 0; apart && i < count; i++)
         identify(files[i].path, &identities[i]);
+    for (int i = 0; apart && i < count; i++) {
+        const char *own = files[i].written ? own_file(files[i].path, &identities[i]) : NULL;
+        if (own)
+            apart = error_set(error, ERROR_USAGE, "%s %s: that is %s; name another file", files[i].flag, files[i].path,
+                              own);
+    }
     for (int i = 0; apart && i < count; i++)
         for (int j = 0; apart && j < i; j++) {
             const struct named_file *a = &files[j], *b = &files[i]; /* b is told of: a file that is written */

@@ -3,6 +3,7 @@
 #include "base/text.h"
 #include "base/xdg.h"
 #include "cli/cli.h"
+#include "cli/outputs.h"
 #include "profiles/profile.h"
 #include "report/escape.h"
 #include <limits.h>
@@ -100,7 +101,8 @@ static int new_profile(const struct arguments *arguments, const char *given)
         error_set(&error, ERROR_SYSTEM, "%s is there already; --force replaces it", path);
         goto cleanup;
     }
-    if (!file_write_atomic(path, text.text, text.length, &error))
+    if (!files_apart(&(struct named_file){"--output", path, true, false}, 1, &error) ||
+        !file_write_atomic(path, text.text, text.length, &error))
         goto cleanup;
     strbuf_clear(&text);
     put_line(&text, path);

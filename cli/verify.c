@@ -260,7 +260,8 @@ static bool output_is_apart(const struct arguments *arguments, struct error *err
     const char *output = arguments->value[OPTION_OUTPUT], *folder = arguments->value[OPTION_REFERENCE];
     if (!output || strcmp(output, "-") == 0)
         return true;
-    if (!check_path("--output", output, error))
+    const struct named_file alone = {"--output", output, true, false};
+    if (!check_path("--output", output, error) || !files_apart(&alone, 1, error))
         return false;
     for (size_t i = 0; folder && i < sizeof names / sizeof *names; i++) {
         struct strbuf path = {0};

@@ -75,6 +75,43 @@ cmp -s script.sh script.kept && cmp -s x.yaml "$report" || { echo "an input was 
 rm -r state/steptop/reports log
 cmp -s p.yaml kept.yaml && cmp -s q.yaml "$report" || { echo "an input was changed"; bad=1; }
 [ ! -e new ] && [ ! -e rr ] || { echo "something was written"; bad=1; }
+# Nor is what is read without being named: settings, the cache, libraries and programs; by a hard link neither.
+mkdir -p config/steptop cache/steptop && echo 'theme light' > config/steptop/screen && echo kept > cache/steptop/cpu-gemm-2.txt
+ln config/steptop/screen settings.yaml && cp "$steptop" copy.yaml
+for option in -o --csv --markdown --json --html --svg --perfetto --record; do
+    code 2 "the settings of the screen" $run $option config/steptop/screen
+    code 2 "the settings of the screen" $run $option settings.yaml
+    code 2 "a file of the cache" $run $option cache/steptop/cpu-gemm-2.txt
+    code 2 "a program or a library" $run $option copy.yaml
+done
+code 2 "the settings of the screen" report q.yaml -o settings.yaml
+code 2 "the settings of the screen" attach -o settings.yaml -- true
+code 2 "a program or a library" verify -o copy.yaml
+code 2 "the settings of the screen" profiles new x --force -o settings.yaml
+cmp -s copy.yaml "$steptop" && [ "$(cat settings.yaml)" = 'theme light' ] && [ "$(cat cache/steptop/cpu-gemm-2.txt)" = kept ] || {
+    echo "steptop's own file was replaced"
+    bad=1
+}
+rm -r config/steptop/screen cache/steptop settings.yaml copy.yaml
+# What is no plain file stays what it is, by whatever name and whoever asks: a FIFO, a device, a link to one, a folder.
+mkfifo fifo && ln -s /dev/null to-null && ln -s fifo to-fifo && ln -s sub to-sub
+mknod device c 1 3 2> /dev/null || rm -f device
+nodes() { ls -ldn fifo to-null to-fifo to-sub sub /dev/stdout /dev/stderr /dev/null /dev/full /dev/fd $([ -e device ] && echo device) 2>&1 | sed 's/ [A-Z][a-z][a-z] .*[0-9] / /'; }
+nodes > nodes.1
+for node in fifo to-null to-fifo to-sub sub /dev/stdout /dev/null /dev/full /dev/fd/1 /proc/self/fd/1 /dev/../dev/stdout $([ -e device ] && echo device); do
+    for option in -o --csv --markdown --json --html --svg --perfetto --record; do
+        code 2 "name another" $run $option "$node"
+    done
+    code 2 "name another" report q.yaml -o "$node"
+    code 2 "name another" diff q.yaml x.yaml -o "$node"
+    code 2 "name another" report q.yaml --handout -f csv -o "$node"
+    code 2 "name another" verify -o "$node"
+    code 2 "name another" attach -o "$node" -- true
+    code 2 "name another" run p.yaml -B -q --resume "$node"
+done
+nodes > nodes.2
+cmp -s nodes.1 nodes.2 || { echo "a device, FIFO or link was replaced"; diff nodes.1 nodes.2; bad=1; }
+rm -f fifo to-null to-fifo to-sub device
 # A resumed report goes on in its own file.
 code 0 "" $run -o r.yaml
 cp r.yaml before
