@@ -12,6 +12,7 @@
 /* From a launch to its kernel's start where nothing is in the way: some microseconds. A kernel launched so shortly before the device
  * ran dry was not queued: the host had fallen back to where the device waits for it. */
 #define LATENCY_NS 10000u
+#define BACKLOG_NS 100000u
 #define ASKERS 64 /* places that synchronise, told apart */
 
 /* What a span of time is to the device, or was to the host. */
@@ -44,6 +45,7 @@ struct idle {
     VEC(struct span) waits;     /* to work in: what is no work, of one window */
     uint64_t floor;             /* spans that ended before were let go */
     uint64_t settled;           /* when it was last looked */
+    uint64_t looked;            /* the end of the window that was looked at last */
     struct sums sums[PASS_COUNT];
 };
 
@@ -256,14 +258,23 @@ static void name_gap(struct idle *idle, struct sums *sums, uint64_t from, uint64
         asked(sums, sync->place, rest);
 }
 
+/* The step before was not recorded, and the host may be ahead of the device: until the first recorded kernel began, which had been
+ * launched long before, the device was at work that nobody saw. */
+static bool is_backlog(const struct span *first)
+{
+    return is_known_u64(first->launch) && first->launch + BACKLOG_NS < first->start;
+}
+
 /* Since when the device has done nothing at the end of the window; *from: the first span that matters there. */
 static uint64_t look_at(struct idle *idle, const struct window *window, size_t *from)
 {
     struct sums *sums = &idle->sums[window->pass];
     const struct span *spans = idle->spans.items, *next = NULL;
     const size_t count = idle->spans.count;
+    bool resumed = window->start != idle->looked;
     size_t i = *from;
     uint64_t dry = 0;
+    idle->looked = window->end;
     for (; i < count && spans[i].start <= window->start; i++)
         if (spans[i].kind == SPAN_WORK && spans[i].end > dry)
             dry = spans[i].end;
@@ -278,8 +289,9 @@ static uint64_t look_at(struct idle *idle, const struct window *window, size_t *
         next = &spans[i];
         const uint64_t low = dry > window->start ? dry : window->start;
         const uint64_t high = next->start < window->end ? next->start : window->end;
-        if (high > low)
+        if (high > low && !(resumed && dry <= window->start && is_backlog(next)))
             name_gap(idle, sums, low, high, dry, next);
+        resumed = false;
         if (next->start >= window->end)
             break;
         dry = next->end > dry ? next->end : dry;

@@ -114,7 +114,8 @@ const char *largest_layer(const struct facts *facts, kernel_filter *wanted, doub
             found = m;
         }
     if (most > 0) {
-        path = arena_strdup(facts->arena, modules.layers[found].path);
+        if (strcmp(modules.layers[found].path, "*")) /* the parts of a program that has nothing else: no news */
+            path = arena_strdup(facts->arena, modules.layers[found].path);
         *share = most / all;
     }
     modules_release(&modules);

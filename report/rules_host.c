@@ -8,6 +8,11 @@ static bool is_host_copy(const struct report_kernel *kernel)
            strstr(kernel->name, "HtoD") || strstr(kernel->name, "DtoH");
 }
 
+static bool is_copy_to_host(const struct report_kernel *kernel)
+{
+    return strstr(kernel->name, "device to host");
+}
+
 /* Of the timed steps: the median of what is in no phase of them. */
 static double outside_phases(const struct facts *facts)
 {
@@ -144,7 +149,9 @@ static bool synchronisation(const struct facts *facts, struct finding *finding)
                  "% of the step", EVIDENCE_MEASURED);
     finding->sentence = sentence(facts, "The GPU is idle for %.0f %% of the step, because the host waited for it%s%s.",
                                  share * 100, *finding->layer ? ", most in module " : "", finding->layer);
-    finding->gain = fmin(1, share + behind + fmax(0, idle_share(facts, IDLE_QUEUE)));
+    const double read = share_of(facts, filtered_ns(facts, is_copy_to_host)); /* what was waited for */
+    evidence_add(facts, finding, "copies to the host", read * 100, "% of the step", EVIDENCE_MEASURED);
+    finding->gain = fmin(1, share + behind + fmax(0, idle_share(facts, IDLE_QUEUE)) + read);
     finding->view = SHOWN_IN_TIMELINE;
     return true;
 }

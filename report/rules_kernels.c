@@ -41,11 +41,22 @@ static bool optimizer(const struct facts *facts, struct finding *finding)
     double share = share_of(facts, filtered_ns(facts, is_optimizer));
     if (phase->summary.n && facts->total->summary.median > 0) /* with the time between its operators */
         share = fmax(share, phase->summary.median / facts->total->summary.median);
+    /* On a card, of the time without a queue the part that its launches have in all: a kernel takes the host as long whatever it does. */
+    const struct report_idle *idle = &facts->cell->passes[facts->pass].idle;
+    double launches = 0;
+    for (int p = 0; p < PLACE_PHASE_COUNT; p++)
+        launches += facts->calls[p];
+    const double host = facts->on_card && idle->steps && launches > 0
+                            ? share_of(facts, idle->ns[IDLE_LAUNCH]) * facts->calls[PHASE_OPT] / launches
+                            : 0;
     const struct report_kernel *most = largest_kernel(facts, is_optimizer);
+    share = fmin(1, share + host);
     if (!(share >= OPTIMIZER_LEAST) || facts->calls[PHASE_OPT] < OPTIMIZER_CALLS || (most && is_joined(most)))
         return false;
     finding->kernel = most ? most->name : "";
     evidence_add(facts, finding, "optimizer", share * 100, "% of the step", EVIDENCE_MEASURED);
+    if (host > 0)
+        evidence_add(facts, finding, "of that, idle for its launches", host * 100, "% of the step", EVIDENCE_MODELLED);
     evidence_add(facts, finding, "its kernels", facts->calls[PHASE_OPT], "a step", EVIDENCE_MEASURED);
     finding->sentence =
         sentence(facts, "The optimizer takes %.0f %% of the step in %.0f kernels: it goes parameter by parameter.",
@@ -125,13 +136,39 @@ static bool is_attention(const struct report_kernel *kernel)
                                                           strstr(kernel->name, "masked_fill")));
 }
 
+/* All that runs beside a softmax in its own module: scores, scale, mask, values, whatever their kernels are called. A module that has
+ * nothing but the softmax stands in one that has the rest. Of one that holds the whole model nothing is said. Ns of a step. */
+static double beside_softmax(const struct facts *facts)
+{
+    const struct report_cell *cell = facts->cell;
+    double *all = arena_array(facts->arena, double, cell->layer_count + 1), sum = 0;
+    double *softmax = arena_array(facts->arena, double, cell->layer_count + 1);
+    for (int alone = 0; alone < 2; alone++)
+        for (size_t e = 0; e < cell->entry_count; e++) {
+            const struct report_entry *entry = &cell->entries[e];
+            const struct report_kernel *kernel = &cell->kernels[entry->kernel];
+            if (entry->pass != facts->pass || entry->scope < 0 || is_of_loss(kernel))
+                continue;
+            int32_t scope = entry->scope;
+            if (alone && softmax[scope] > 0.9 * all[scope] && cell->layers[scope].parent >= 0)
+                softmax[cell->layers[scope].parent] += kernel->kernel_class == CLASS_SOFTMAX;
+            if (alone)
+                continue;
+            all[scope] += (double)entry->total_ns;
+            softmax[scope] += kernel->kernel_class == CLASS_SOFTMAX ? (double)entry->total_ns : 0;
+        }
+    for (size_t l = 0; l < cell->layer_count; l++)
+        sum += softmax[l] > 0 && cell->layers[l].parent >= 0 ? all[l] : 0;
+    return facts->steps > 0 ? sum / facts->steps : UNKNOWN_DOUBLE;
+}
+
 static bool attention(const struct facts *facts, struct finding *finding)
 {
     const double softmax = share_of(facts, filtered_ns(facts, is_softmax));
     if (!(softmax >= SOFTMAX_LEAST))
         return false;
     double layer;
-    const double share = share_of(facts, filtered_ns(facts, is_attention));
+    const double share = share_of(facts, fmax(filtered_ns(facts, is_attention), beside_softmax(facts)));
     finding->layer = largest_layer(facts, is_attention, &layer);
     finding->kernel = largest_kernel(facts, is_attention)->name;
     evidence_add(facts, finding, "softmax as a kernel of its own", softmax * 100, "% of the step", EVIDENCE_MEASURED);
@@ -154,8 +191,7 @@ const struct rule rules_kernels[] = {
     {"optimizer", "the optimizer takes 8 % of the step in 20 kernels and more that are not joined",
      "An optimizer with fused=True, or foreach", "the optimizer takes as long with one kernel for all parameters",
      false, optimizer},
-    {"loss", "loss and the softmax over the vocabulary take 15 % of the step",
-     "A fused or chunked cross-entropy, or logits of fewer positions",
+    {"loss", "loss and the softmax over the vocabulary take 15 % of the step", "A fused or chunked cross-entropy",
      "the loss takes as long over a vocabulary of a tenth", false, loss},
     {"precision", "on a card, products by fp32 kernels take 10 % of the step",
      "tf32 (set_float32_matmul_precision) or bf16 (autocast)", "the step takes as long with tf32", false, precision},

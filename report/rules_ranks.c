@@ -55,7 +55,16 @@ static bool straggler(const struct facts *facts, struct finding *finding)
     finding->sentence =
         sentence(facts, "Rank %u is late: its own kernels take %.0f %% longer than those of the others.", which,
                  (slowest / others - 1) * 100);
-    finding->gain = share_of(facts, slowest - others);
+    /* What the others wait for it is longer than what its kernels tell, where its host is late as well. A command's ranks do not tell
+     * waiting from sending: both, then. */
+    double waited = 0;
+    for (size_t r = 0; r < cell->rank_count; r++)
+        if (cell->ranks[r].rank != which)
+            waited += (is_known(cell->ranks[r].wait_ns) ? cell->ranks[r].wait_ns : cell->ranks[r].exposed_ns) /
+                      (double)(cell->rank_count - 1);
+    evidence_add(facts, finding, facts->attached ? "the others' collectives alone" : "the others' waiting",
+                 waited * 1e-6, "ms", EVIDENCE_MEASURED);
+    finding->gain = share_of(facts, fmax(slowest - others, is_known(waited) ? waited : 0));
     finding->view = SHOWN_IN_RUNS;
     return true;
 }

@@ -1,10 +1,13 @@
 # Proof of the rules: programs that are bound in exactly one way, each with its cured twin, in turns. The rule must be the first finding on
 # the first, be absent on the second, and have promised no less than the cure gave; `healthy` programs must have none. That the machine is
 # shared is no finding about a program: it is left out, and the row says so. Needs PyTorch for those with a program; prints a table.
+# Steps of a card are those of the program alone, by its own clock up to the end of all work: its host runs ahead of it, and a step that
+# nobody waits in is as long as its launches take.
 #   findings.py STEPTOP FOLDER [CASE...]     DEVICE (cpu, cuda), TURNS (3), JOBS (1): cases at a time, each on two processors of its own
 import json
 import os
 import queue
+import re
 import statistics
 import subprocess
 import sys
@@ -31,12 +34,12 @@ OWN_CASES = {  # rule: (ill, cured) arguments of a run of our own
 }
 PROGRAMS = ["input", "starved", "outside", "launch", "optimizer", "layout", "loss", "attention", "stall", "recompile", "creep", "affinity",
             "straggler", "healthy_program"]
-CARD = ["launch", "sync", "copies", "precision", "optimizer", "attention", "loss", "recompile", "creep", "accumulation", "healthy_program",
-        "batch", "dtype", "eager"]
+CARD = ["sync", "loss", "attention", "optimizer", "dtype", "creep", "copies", "launch", "precision", "healthy_program", "recompile",
+        "accumulation", "batch", "eager"]
 RULE = {"starved": "input"}  # where a case is not called as its rule
 WORDS = {"starved": "1 worker computes all the time", "input": "no workers and computes on the thread"}  # that its sentence holds
 NO_GAIN = ("creep", "accumulation")  # rules that cannot tell
-AMONG = ("accumulation", "slowed", "dtype")  # another rule may come first
+AMONG = ("accumulation", "slowed", "dtype") + (("optimizer",) if DEVICE == "cuda" else ())  # another rule may come first
 SCALE = {"batch": 16}  # the cured step does so many times the work
 MEAN = ("stall", "recompile")  # rules that speak of single steps speak of the mean, the others of the median
 MACHINE = ("neighbours", "steal", "quota", "others", "throttle")
@@ -68,6 +71,14 @@ def measure(steptop, folder, case, ill, processors):
     return cells[0]["passes"]["train_step"]["phases"]["total"], [f for f in findings if f["rule"] not in MACHINE], len(findings)
 
 
+def alone(case, processors):
+    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "findings_program.py")
+    done = subprocess.run([os.environ.get("PYTHON", sys.executable), program, case, "both"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                          text=True, preexec_fn=lambda: os.sched_setaffinity(0, processors))
+    ill, cured = [float(line) for line in done.stderr.splitlines() if re.fullmatch(r"\d+\.\d{3}", line)]
+    return 1 - cured / ill
+
+
 def spread(values):
     return "%.0f %% [%.0f, %.0f]" % tuple(100 * f(values) for f in (statistics.median, min, max)) if values else "n/a"
 
@@ -81,6 +92,8 @@ def judged(steptop, folder, case, processors):
     rule = RULE.get(case, case)
     which = "mean_ns" if rule in MEAN else "median_ns"
     gave = [1 - cured[0][which] / SCALE.get(case, 1) / ill[0][which] for ill, cured in turns]
+    if DEVICE == "cuda" and case in PROGRAMS + CARD and case not in OWN_CASES and rule not in NO_GAIN and not rule.startswith("healthy"):
+        gave = [alone(case, processors) for _ in range(TURNS)]
     shared = any(len(cell[1]) < cell[2] for turn in turns for cell in turn)
     first = [ill[1][0]["rule"] if ill[1] else "none" for ill, _ in turns]
     after = sorted({said(cured[1]) for _, cured in turns})
@@ -111,7 +124,7 @@ def main():
         processors = places.get()
         try:
             good, row = judged(steptop, folder, case, processors)
-        except (RuntimeError, KeyError, IndexError) as error:
+        except (RuntimeError, KeyError, IndexError, ValueError) as error:
             good, row = False, "| %s (FAILED) | %s |" % (case, str(error).replace("\n", " ").replace("|", "/"))
         places.put(processors)
         print(row, flush=True)
