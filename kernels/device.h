@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DEVICE_ABI 7u
+#define DEVICE_ABI 8u
 #define DEVICE_NAME_MAX 32
 
 struct device_info {
@@ -126,6 +126,8 @@ struct device_telemetry {
     double sm_clock_mhz, memory_clock_mhz, power_w, power_limit_w, temperature_c;
     uint32_t other_processes; /* on the device; UINT32_MAX where not known */
     char throttle[96];        /* "" or the reasons */
+    double
+        link_bytes_per_s; /* what its links to other devices move in one direction, as the driver says: all of them together */
 };
 
 /* Which nodes a compiled program may run beside those after them: those of these ops (OP_BIT). A plan that is made for the device

@@ -26,7 +26,8 @@ struct live_rank *live_rank_add(struct live_run *live, struct error *error)
                           .power_w = UNKNOWN_DOUBLE,
                           .power_limit_w = UNKNOWN_DOUBLE,
                           .temperature_c = UNKNOWN_DOUBLE,
-                          .other_processes = UINT32_MAX}};
+                          .other_processes = UINT32_MAX,
+                          .link_bytes_per_s = UNKNOWN_DOUBLE}};
     if (!rank || !(rank->rank.aggregate = aggregate_create(live->timeline_records, &rank->rank.places))) {
         error_set(error, ERROR_MEMORY, "no memory for the records of run %u", live->run.id);
         free(rank);
@@ -270,8 +271,8 @@ static void take_device(struct rank *rank, const void *payload)
 static void take_telemetry(struct device_telemetry *telemetry, const void *payload)
 {
     memcpy(telemetry, payload, sizeof *telemetry);
-    double *const numbers[] = {&telemetry->sm_clock_mhz, &telemetry->memory_clock_mhz, &telemetry->power_w,
-                               &telemetry->power_limit_w, &telemetry->temperature_c};
+    double *const numbers[] = {&telemetry->sm_clock_mhz,  &telemetry->memory_clock_mhz, &telemetry->power_w,
+                               &telemetry->power_limit_w, &telemetry->temperature_c,    &telemetry->link_bytes_per_s};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         *numbers[i] = believed_number(*numbers[i]);
     telemetry->throttle[sizeof telemetry->throttle - 1] = 0;

@@ -108,6 +108,7 @@ static void telemetry_line(const struct device_telemetry *telemetry, struct strb
         {"power", "W", telemetry->power_w},
         {"power limit", "W", telemetry->power_limit_w},
         {"temperature", "°C", telemetry->temperature_c},
+        {"links to other devices", "GB/s in one direction by the driver", telemetry->link_bytes_per_s / 1e9},
     };
     for (size_t i = 0; i < sizeof figures / sizeof *figures; i++)
         if (is_known(figures[i].value) && figures[i].value != 0)

@@ -105,11 +105,13 @@ static void collective_table(const struct report *report, struct strbuf *out)
     pipe_add_column(&table, "cell", PIPE_TEXT);
     pipe_add_column(&table, "collective", PIPE_TEXT);
     pipe_add_column(&table, "of", PIPE_TEXT);
-    static const char *const numbers[] = {"MB", "calls", "wait ms", "transfer ms", "algbw GB/s", "busbw GB/s"};
+    static const char *const numbers[] = {"MB",         "calls",      "wait ms", "transfer ms",
+                                          "algbw GB/s", "busbw GB/s", "link %"};
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         pipe_add_column(&table, numbers[i], PIPE_NUMBER);
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
+        const double link = cell->telemetry.link_bytes_per_s / 1e9;
         for (size_t c = 0; has_ranks(cell) && c < cell->collective_count && c < MOST_COLLECTIVES; c++) {
             const struct report_collective *one = &cell->collectives[c];
             char title[256];
@@ -123,7 +125,9 @@ static void collective_table(const struct report *report, struct strbuf *out)
             pipe_number(&table, "%.3f", ms(one->wait_ns));
             pipe_number(&table, "%.3f", ms(one->transfer_ns));
             pipe_number(&table, "%.2f", rate);
-            pipe_number(&table, "%.2f", rate * collective_bus_factor(one->op, cell->requested.ranks));
+            const double bus = rate * collective_bus_factor(one->op, cell->requested.ranks);
+            pipe_number(&table, "%.2f", bus);
+            pipe_number(&table, "%.1f", link > 0 ? 100 * bus / link : UNKNOWN_DOUBLE);
         }
     }
     pipe_finish(&table, out);
@@ -231,7 +235,8 @@ void markdown_ranks(const struct report *report, struct strbuf *out)
     hiding_said(report, out);
     strbuf_puts(out,
                 "\nBus bandwidth is algbw times 2(n-1)/n for all-reduce, (n-1)/n for reduce-scatter and all-gather, by "
-                "the transfer time; the first collectives of a step.\n\n");
+                "the transfer time; the first collectives of a step. link %: of what all links of a card move in one "
+                "direction, as its driver says.\n\n");
     collective_table(report, out);
     strbuf_puts(out, "\nMiB a rank, by the plan.\n\n");
     memory_table(report, out);

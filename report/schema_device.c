@@ -21,6 +21,8 @@ static const struct field telemetry_list[] = {
     {"temperature_c", FIELD_DOUBLE, AT(struct device_telemetry, temperature_c), "sampled"},
     {"other_processes", FIELD_UNSIGNED, AT(struct device_telemetry, other_processes), "on the device", .special = ""},
     {"throttle", FIELD_CHARS, AT(struct device_telemetry, throttle), "reasons"},
+    {"link_bytes_per_s", FIELD_DOUBLE, AT(struct device_telemetry, link_bytes_per_s),
+     "of all its links to other devices in one direction, by the driver"},
 };
 SHARED_SET(telemetry, struct device_telemetry, "telemetry");
 

@@ -32,6 +32,7 @@ enum column {
     BASE,
     RATIO,
     BUS,
+    LINK,
     SPARK,
     OP,
     IPC,
@@ -117,6 +118,9 @@ static double bus_bytes(const struct report_cell *cell, const struct kernel_row 
            collective_bus_factor(row->sum.op, ranks);
 }
 VALUE(bus_value, rate_per_s(bus_bytes(cell, row), (double)row->sum.total_ns))
+VALUE(link_value, cell->telemetry.link_bytes_per_s > 0
+                      ? rate_per_s(bus_bytes(cell, row), (double)row->sum.total_ns) / cell->telemetry.link_bytes_per_s
+                      : UNKNOWN_DOUBLE)
 VALUE(own_value, row->own_ns)
 VALUE(base_value, row->base_ns)
 VALUE(ratio_value, row->ratio.median)
@@ -203,6 +207,8 @@ static const struct table_column columns[COLUMNS_COUNT] = {
     [BUS] = {"bus", "bus B/s",
              "of collectives: bus bandwidth (nccl-tests') over their time, waiting for ranks included", 8, 7,
              COLUMN_AUTOMATIC | COLUMN_HIDDEN, bus_value, format_rate, NULL},
+    [LINK] = {"link", "link%", "of collectives: that of what all links of a card move in one direction, by its driver",
+              6, 13, COLUMN_AUTOMATIC | COLUMN_HIDDEN, link_value, format_percent, NULL},
     [SPARK] = {"recent", "recent", "the last launches, oldest first, scaled to the longest", SPARK_WIDTH, 13,
                COLUMN_LEFT | COLUMN_SLOW | COLUMN_WIDE, NULL, NULL, spark_text},
     [OP] = {"op", "op", "operation of the plan that it computes", 22, 18, COLUMN_LEFT | COLUMN_HIDDEN, NULL, NULL,
@@ -300,9 +306,9 @@ static void make_rows(struct app *app, struct kernels *kernels)
         kernels->table.shown &= ~COMPARED;
     /* Of a kernel "this" is its median launch. */
     kernels->table.spared = cell && app->focus.compare && kernel_unit(cell, &query) == UNIT_LAUNCH ? 1u << MEDIAN : 0;
-    kernels->table.shown &= ~(1u << BUS);
+    kernels->table.shown &= ~(1u << BUS | 1u << LINK);
     if (cell && cell->requested.ranks > 1)
-        kernels->table.shown |= 1u << BUS;
+        kernels->table.shown |= 1u << BUS | (cell->telemetry.link_bytes_per_s > 0 ? 1u << LINK : 0);
     kernels->rows.count = kernels->ids.count = 0;
     kernels->query = query;
     if (!cell || query.pass == NO_PASS)

@@ -21,7 +21,8 @@ static void tell_state(struct worker *worker, bool now)
                                          .power_w = UNKNOWN_DOUBLE,
                                          .power_limit_w = UNKNOWN_DOUBLE,
                                          .temperature_c = UNKNOWN_DOUBLE,
-                                         .other_processes = UINT32_MAX};
+                                         .other_processes = UINT32_MAX,
+                                         .link_bytes_per_s = UNKNOWN_DOUBLE};
     if (worker->class->telemetry && worker->class->telemetry(worker->device, &telemetry))
         reporter_send(&worker->reporter, MESSAGE_TELEMETRY, &telemetry, sizeof telemetry, NULL, 0);
     reporter_machine(&worker->reporter, &worker->began);

@@ -13,6 +13,18 @@ struct nvml_process {
     unsigned long long used_bytes;
     unsigned gpu_instance, compute_instance;
 };
+/* A value that is asked for by number (nvmlFieldValue_t); of those, NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON. */
+struct nvml_field {
+    unsigned id, scope;
+    long long timestamp, latency_us;
+    int type, code;
+    union {
+        double number;
+        unsigned bits;
+        unsigned long long word;
+    } value;
+};
+enum { NVML_FIELD_LINK_MBPS = 90, NVML_TYPE_UNSIGNED = 1, NVML_LINKS_MOST = 18 };
 enum { NVML_SUCCESS = 0, NVML_CLOCK_SM = 1, NVML_CLOCK_MEMORY = 2, NVML_TEMPERATURE_GPU = 0, NVML_TOO_SMALL = 7 };
 
 struct nvml {
@@ -29,6 +41,9 @@ struct nvml {
     int (*reasons)(nvml_device, unsigned long long *);
     int (*compute_processes)(nvml_device, unsigned *, struct nvml_process *);
     int (*graphics_processes)(nvml_device, unsigned *, struct nvml_process *);
+    int (*link_state)(nvml_device, unsigned, int *);
+    int (*fields)(nvml_device, int, struct nvml_field *);
+    double link_bytes_per_s; /* asked once */
 };
 
 /* Where each function goes, and under which names drivers export it, the newest first. */
@@ -50,6 +65,8 @@ static const struct {
      false},
     {offsetof(struct nvml, compute_processes), {"nvmlDeviceGetComputeRunningProcesses_v3"}, false},
     {offsetof(struct nvml, graphics_processes), {"nvmlDeviceGetGraphicsRunningProcesses_v3"}, false},
+    {offsetof(struct nvml, link_state), {"nvmlDeviceGetNvLinkState"}, false},
+    {offsetof(struct nvml, fields), {"nvmlDeviceGetFieldValues"}, false},
 };
 
 /* NVML's nvmlClocksEventReason… bits. Idle (1) is no throttling; clocks that somebody set (2) are. */
@@ -93,6 +110,22 @@ static bool functions_load(struct nvml *nvml, const char *library, struct error 
     return true;
 }
 
+/* Of NVLink: the links that are up times what each of them moves in one direction. A card without any has PCI Express, of which NVML
+ * says no rate. */
+static double links_rate(const struct nvml *nvml)
+{
+    struct nvml_field speed = {.id = NVML_FIELD_LINK_MBPS};
+    unsigned up = 0;
+    for (unsigned i = 0; nvml->link_state && i < NVML_LINKS_MOST; i++) {
+        int state = 0;
+        up += nvml->link_state(nvml->device, i, &state) == NVML_SUCCESS && state == 1;
+    }
+    if (!up || !nvml->fields || nvml->fields(nvml->device, 1, &speed) != NVML_SUCCESS || speed.code != NVML_SUCCESS ||
+        speed.type != NVML_TYPE_UNSIGNED || !speed.value.bits)
+        return UNKNOWN_DOUBLE;
+    return up * (speed.value.bits * 1e6);
+}
+
 struct nvml *nvml_open_library(const char *library, const char *pci_bus_id, struct error *error)
 {
     int code;
@@ -119,6 +152,7 @@ struct nvml *nvml_open_library(const char *library, const char *pci_bus_id, stru
         nvml->shutdown();
         goto failed;
     }
+    nvml->link_bytes_per_s = links_rate(nvml);
     return nvml;
 
 failed:
@@ -175,7 +209,8 @@ bool nvml_read(struct nvml *nvml, struct device_telemetry *out)
                                      .power_w = UNKNOWN_DOUBLE,
                                      .power_limit_w = UNKNOWN_DOUBLE,
                                      .temperature_c = UNKNOWN_DOUBLE,
-                                     .other_processes = UINT32_MAX};
+                                     .other_processes = UINT32_MAX,
+                                     .link_bytes_per_s = nvml ? nvml->link_bytes_per_s : UNKNOWN_DOUBLE};
     if (!nvml)
         return false;
     if (nvml->clock && nvml->clock(nvml->device, NVML_CLOCK_SM, &value) == NVML_SUCCESS)

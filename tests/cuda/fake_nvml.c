@@ -7,6 +7,13 @@ struct process {
     unsigned gpu, compute;
 };
 
+struct field {
+    unsigned id, scope;
+    long long timestamp, latency;
+    int type, code;
+    unsigned value, rest;
+};
+
 int nvmlInit_v2(void);
 int nvmlShutdown(void);
 const char *nvmlErrorString(int code);
@@ -16,6 +23,8 @@ int nvmlDeviceGetPowerUsage(void *device, unsigned *milliwatts);
 int nvmlDeviceGetTemperature(void *device, int sensor, unsigned *celsius);
 int nvmlDeviceGetCurrentClocksThrottleReasons(void *device, unsigned long long *reasons);
 int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, struct process *processes);
+int nvmlDeviceGetNvLinkState(void *device, unsigned link, int *state);
+int nvmlDeviceGetFieldValues(void *device, int count, struct field *fields);
 int fake_nvml_processes(int count);
 
 static int started, processes_running = 3;
@@ -85,5 +94,23 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, struc
         return 7;
     for (unsigned i = 0; i < *count; i++)
         processes[i] = (struct process){.pid = 100 + i};
+    return 0;
+}
+
+int nvmlDeviceGetNvLinkState(void *device, unsigned link, int *state)
+{
+    (void)device;
+    *state = link != 5; /* one of 12 is down */
+    return link < 12 ? 0 : 3;
+}
+
+int nvmlDeviceGetFieldValues(void *device, int count, struct field *fields)
+{
+    (void)device;
+    for (int i = 0; i < count; i++) {
+        fields[i].code = fields[i].id == 90 ? 0 : 3;
+        fields[i].type = 1;
+        fields[i].value = 26562;
+    }
     return 0;
 }

@@ -25,6 +25,7 @@ static void test_reads_what_the_card_tells(void **state)
     assert_false(is_known(telemetry.temperature_c)); /* this card lacks the sensor */
     assert_string_equal(telemetry.throttle, "power cap, thermal slowdown");
     assert_int_equal(telemetry.other_processes, 2);
+    assert_true(telemetry.link_bytes_per_s == 11 * 26562e6);
 
     void *library = dlopen(FAKE_NVML, RTLD_NOW);
     int (*processes)(int) = (int (*)(int))dlsym(library, "fake_nvml_processes");
@@ -58,6 +59,7 @@ static void test_says_what_is_missing(void **state)
     assert_false(nvml_read(NULL, &telemetry));
     assert_false(is_known(telemetry.sm_clock_mhz));
     assert_int_equal(telemetry.other_processes, UINT32_MAX);
+    assert_false(is_known(telemetry.link_bytes_per_s));
     assert_string_equal(telemetry.throttle, "");
     nvml_close(NULL);
 }

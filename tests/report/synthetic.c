@@ -197,7 +197,7 @@ struct run *synthetic_cell(const struct cell *wanted, double slow, int32_t often
     rank->device.free_bytes = UNKNOWN_U64;
     rank->device.clock_mhz = UNKNOWN_DOUBLE;
     rank->telemetry = (struct device_telemetry){
-        UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UINT32_MAX, ""};
+        UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UINT32_MAX, "", UNKNOWN_DOUBLE};
     run->use = MACHINE_UNKNOWN;
     run->ceiling_flops_per_s = 60e9;
     run->ceiling_bytes_per_s = 12e9;

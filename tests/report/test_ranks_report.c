@@ -214,7 +214,12 @@ static void what_cannot_hide_is_said(void **state)
         struct report_cell *cell = bucket_cell(&report, ranks, cases[i].transfer, cases[i].backward);
         cell->requested.batch_size = 2;
         cell->requested.context_length = 100;
+        /* 1000 bytes in 1.5 ms are 0.00067 GB/s. */
+        cell->telemetry.link_bytes_per_s = i ? 1333333 : UNKNOWN_DOUBLE;
         markdown_ranks(&report, &text);
+        assert_non_null(strstr(text.text, " link % |"));
+        if (!strstr(text.text, i ? " 50.0 |" : " n/a |"))
+            fail_msg("no share of the link in\n%s", text.text);
         if (!strstr(text.text, cases[i].said))
             fail_msg("no \"%s\" in\n%s", cases[i].said, text.text);
         emit_csv(&report, &csv);

@@ -40,7 +40,7 @@ static struct report_cell *new_cell(struct report *report, const char *device, b
     snprintf(cell->device.name, sizeof cell->device.name, "%s", device);
     snprintf(cell->device.model, sizeof cell->device.model, "Test CPU");
     cell->telemetry = (struct device_telemetry){
-        UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UINT32_MAX, ""};
+        UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UINT32_MAX, "", UNKNOWN_DOUBLE};
     for (int i = 0; i < REPORT_COUNTERS; i++)
         cell->counter_names[i] = "";
     vec_push(&report->cells, cell);
@@ -400,7 +400,7 @@ void document_make_counted(struct report *report)
         kernel->counters = counters;
     }
     cell->notes[0] = (struct report_note){"counter tier", "2 passes on GH100"};
-    cell->telemetry = (struct device_telemetry){1830, 3201, 512.3, 700, 61, 2, "power cap"};
+    cell->telemetry = (struct device_telemetry){1830, 3201, 512.3, 700, 61, 2, "power cap", UNKNOWN_DOUBLE};
 }
 
 static void lone_kernels(struct report *report, const char *const *names, int count)

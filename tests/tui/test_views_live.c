@@ -65,6 +65,9 @@ static void test_ranks(void **state)
         }
     view_type(app, "2");
     view_expect(app, "bus B/s");
+    view_expect_not(app, "link%"); /* of a card without links, or of the CPU */
+    cell->telemetry.link_bytes_per_s = 478e9;
+    view_expect(app, "link%");
     view_close(app);
 }
 
