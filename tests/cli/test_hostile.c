@@ -358,7 +358,7 @@ static void a_limit_of_files(void **state)
     free(text);
     char line[600];
     snprintf(line, sizeof line,
-             "exec >/dev/null 2>&1; ulimit -S -f 200; exec %s run -m tiny -b 1 -c 16 -p fwd -w 1 -n 2 -B -o %s",
+             "exec >/dev/null 2>&1; ulimit -S -f 200; exec '%s' run -m tiny -b 1 -c 16 -p fwd -w 1 -n 2 -B -o %s",
              STEPTOP_BINARY, yaml);
     assert_int_equal(system(line), 0);
     text = file_get(yaml);
@@ -378,7 +378,7 @@ static void few_descriptors(void **state)
     for (size_t i = 0; i < sizeof limits / sizeof *limits; i++)
         for (size_t c = 0; c < sizeof commands / sizeof *commands; c++) {
             char line[400];
-            snprintf(line, sizeof line, "exec > /dev/null 2>&1; ulimit -n %s; exec %s %s", limits[i], STEPTOP_BINARY,
+            snprintf(line, sizeof line, "exec > /dev/null 2>&1; ulimit -n %s; exec '%s' %s", limits[i], STEPTOP_BINARY,
                      commands[c]);
             const int status = system(line);
             assert_true(WIFEXITED(status));
@@ -398,7 +398,7 @@ static void few_descriptors_and_a_limit(void **state)
     for (int descriptors = 10; descriptors < 24; descriptors++) {
         char line[600];
         snprintf(line, sizeof line,
-                 "exec >/dev/null 2>&1; ulimit -n %d; ulimit -v 40000000; exec %s run -m tiny -b 1 -c 16 -p fwd -w 1 "
+                 "exec >/dev/null 2>&1; ulimit -n %d; ulimit -v 40000000; exec '%s' run -m tiny -b 1 -c 16 -p fwd -w 1 "
                  "-n 1 -B -o %s",
                  descriptors, STEPTOP_BINARY, yaml);
         unlink(yaml);
@@ -436,7 +436,7 @@ static void few_processes(void **state)
         {1, verify, 1, NULL, "threads cannot be started, only 1"},
     };
     if (chmod(folder, 0777) != 0 ||
-        (geteuid() == 0 && system("setpriv --reuid 54321 --clear-groups test -x " STEPTOP_BINARY) != 0)) {
+        (geteuid() == 0 && system("setpriv --reuid 54321 --clear-groups test -x '" STEPTOP_BINARY "'") != 0)) {
         print_message("nobody else may start the program here\n");
         skip();
     }

@@ -383,9 +383,9 @@ static void read_only_folders_are_told_first(void **state)
     char script[1200];
     snprintf(script, sizeof script,
              "unshare -Urm sh -c 'mount -t tmpfs -o size=64k tmpfs %1$s && printf whole > %1$s/r.yaml && "
-             "mount -o remount,ro %1$s && { %2$s run -m tiny -b 1 -c 8 -n forever -p fwd -o %1$s/r.yaml -f seed "
+             "mount -o remount,ro %1$s && { \"%2$s\" run -m tiny -b 1 -c 8 -n forever -p fwd -o %1$s/r.yaml -f seed "
              ">%1$s.output 2>%1$s.said; echo $? > %1$s.code; cp %1$s/r.yaml %1$s.kept; "
-             "%2$s report %1$s/r.yaml -o %1$s/new.yaml 2>>%1$s.said; ls %1$s > %1$s.list; }' 2>/dev/null",
+             "\"%2$s\" report %1$s/r.yaml -o %1$s/new.yaml 2>>%1$s.said; ls %1$s > %1$s.list; }' 2>/dev/null",
              (char *)*state, STEPTOP_BINARY);
     if (system(script) != 0) {
         print_message("no mount namespace here: the read-only folder is left out\n");

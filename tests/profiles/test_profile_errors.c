@@ -125,6 +125,10 @@ static void caret_stands_under_the_fault(void **state)
     errors_of(yaml, strlen(yaml), &error);
     assert_non_null(strstr(error.text, "run.yaml:4:25: error: 'x' is not a dtype"));
     assert_non_null(strstr(error.text, "\n  matrix: {\"ü\": 1, dtype: x}\n                          ^"));
+    /* What others have and we do not is refused by name. */
+    yaml = SCHEMA "matrix: {dtype: [fp16]}\n";
+    errors_of(yaml, strlen(yaml), &error);
+    assert_non_null(strstr(error.text, "dtype 'fp16' is unsupported: gradients leave its range"));
     /* A far column is shown in a window. */
     struct strbuf wide = {0};
     strbuf_puts(&wide, SCHEMA "matrix: {batch_size: [");
