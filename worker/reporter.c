@@ -58,7 +58,8 @@ void reporter_counters(struct reporter *reporter, const char *const names[DEVICE
     reporter_send(reporter, MESSAGE_COUNTERS, &message, sizeof message, NULL, 0);
 }
 
-static void say(struct reporter *reporter, enum message_type type, const char *format, va_list list)
+__attribute__((format(printf, 3, 0))) static void say(struct reporter *reporter, enum message_type type,
+                                                      const char *format, va_list list)
 {
     char text[96];
     vsnprintf(text, sizeof text, format, list);

@@ -127,7 +127,7 @@ static void overhead_of(uint32_t steps, uint32_t every, uint32_t dropped_timed, 
                         double median, double tolerance)
 {
     uint64_t timed[64], profiled[64];
-    struct report_pass pass = {.present = true, .overhead = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0}};
+    struct report_pass pass = {.present = true, .overhead = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0, 0}};
     size_t count = 0;
     for (uint32_t k = 0; k < steps; k++) {
         timed[k] = 1000000 * (100 + 10 * (uint64_t)k);
@@ -155,7 +155,7 @@ static void overhead_pairs_neighbours(void **state)
     overhead_of(41, 5, 22, 0, 1.1, 1e-9);
     overhead_of(40, 5, 22, 0, 1.1,
                 0.2); /* four timed steps after the last profiled one: neighbours to less than five */
-    struct report_pass none = {.present = true, .overhead = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0}};
+    struct report_pass none = {.present = true, .overhead = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0, 0}};
     uint64_t one = 5;
     none.phases[PHASE_COUNT].samples_ns = &one;
     none.phases[PHASE_COUNT].sample_count = 1;

@@ -61,7 +61,7 @@ static void fill_pass(struct report_cell *cell, enum pass pass, double fwd, doub
 {
     struct report_pass *about = &cell->passes[pass];
     *about = (struct report_pass){
-        .present = true, .pass = pass, .profiled_steps = STEPS, .overhead = {1.0042, 1.001, 1.008, STEPS}};
+        .present = true, .pass = pass, .profiled_steps = STEPS, .overhead = {1.0042, 1.001, 1.008, STEPS, 0}};
     fill_phase(cell, &about->phases[PHASE_FWD], "fwd", fwd);
     if (bwd > 0) {
         fill_phase(cell, &about->phases[PHASE_LOSS], "loss", loss);
