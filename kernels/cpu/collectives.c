@@ -5,6 +5,7 @@
  * Nodes that are `aside` run on a thread of their own, which the step's thread waits for where memory says so. */
 #include "base/clock.h"
 #include "kernels/communicator.h"
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/schedule.h"
 #include <omp.h>
@@ -31,23 +32,6 @@ struct cpu_ranks {
     bool leave, failed;
     struct error error;
 };
-
-static float bf16_get(uint16_t bits)
-{
-    const uint32_t wide = (uint32_t)bits << 16;
-    float value;
-    memcpy(&value, &wide, sizeof value);
-    return value;
-}
-
-/* Round to nearest, ties to even; a NaN stays one. */
-static uint16_t bf16_make(float value)
-{
-    uint32_t bits;
-    memcpy(&bits, &value, sizeof bits);
-    const uint16_t nan = (uint16_t)(bits >> 16 | 0x40), rounded = (uint16_t)((bits + 0x7fffu + (bits >> 16 & 1)) >> 16);
-    return (bits & 0x7fffffffu) > 0x7f800000u ? nan : rounded; /* without a branch: eight at a time */
-}
 
 /* sum = scale · Σ over ranks of the `count` elements from element `first` of the tensor at `offset`. */
 static void block_sum(const struct cpu_ranks *ranks, uint64_t offset, enum dtype dtype, int64_t first, int64_t count,
@@ -144,27 +128,6 @@ static bool collective_run(const struct program *program, const struct node *nod
 void cpu_collective(struct program *program, const struct node *node)
 {
     (void)program, (void)node;
-}
-
-/* Of a plan in which bf16 goes over the wire: f32 to bf16 and back. */
-void cpu_cast_wire(struct program *program, const struct node *node)
-{
-    const enum dtype from = program->plan->tensors[node->input[0]].dtype;
-    const enum dtype to = program->plan->tensors[node->output[0]].dtype;
-    const void *x = cpu_input(program, node, 0);
-    void *y = cpu_output(program, node, 0);
-#pragma omp parallel num_threads(program->threads)
-    {
-        int64_t begin, end;
-        cpu_split(node->dims.elements, 64, omp_get_thread_num(), omp_get_num_threads(), &begin, &end);
-        for (int64_t i = begin; i < end; i++) {
-            const float value = from == DTYPE_BF16 ? bf16_get(((const uint16_t *)x)[i]) : ((const float *)x)[i];
-            if (to == DTYPE_BF16)
-                ((uint16_t *)y)[i] = bf16_make(value);
-            else
-                ((float *)y)[i] = value;
-        }
-    }
 }
 
 static void *aside_loop(void *argument)

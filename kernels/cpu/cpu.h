@@ -15,12 +15,16 @@ struct cpu_isa {
     const char *name; /* "avx2" */
     cpu_gemm *gemm;
     const char *gemm_name; /* "sgemm_avx2" */
+    cpu_gemm_bf16 *gemm_bf16;
+    const char *gemm_bf16_name; /* "gemm_bf16_avx512_bf16" */
     cpu_kernel *kernels[OP_COUNT];
 };
-extern const struct cpu_isa cpu_isa_baseline, cpu_isa_avx2, cpu_isa_avx512;
+extern const struct cpu_isa cpu_isa_baseline, cpu_isa_avx2, cpu_isa_avx512, cpu_isa_avx512_bf16;
 
 /* The best one that this machine and its operating system run. */
 const struct cpu_isa *cpu_isa_best(void);
+/* May this process use the processor's tile unit (AMX) for bf16? The first call asks the system for it. */
+bool cpu_amx_ready(void);
 
 /* Who multiplies: the fastest for each shape. */
 enum gemm_choice { GEMM_OPENBLAS, GEMM_OWN_FLAT, GEMM_OWN_DEEP, GEMM_CHOICES };
@@ -55,6 +59,7 @@ struct program {
     const struct plan *plan;
     const struct cpu_isa *isa;
     const struct cpu_blas *blas; /* NULL: none */
+    bool amx;                    /* bf16 products are the tile unit's */
     int threads;
     void *arena;
     size_t arena_bytes;
@@ -110,7 +115,7 @@ uint64_t cpu_memory_total(void);
 
 /* machine.c */
 void cpu_machine_info(const struct cpu_blas *blas, struct device_info *info);
-/* Why bf16 does not run on a CPU with these flags of /proc/cpuinfo. */
+/* Why bf16 does not run on a CPU with these flags of /proc/cpuinfo; NULL: it does. */
 const char *cpu_bf16_refusal(const char *flags);
 bool cpu_precision_works(enum precision precision, char *why, size_t why_size);
 
@@ -136,7 +141,7 @@ bool cpu_ranks_before(struct program *program, int32_t node, struct error *error
 bool cpu_ranks_run(struct program *program, int32_t node, struct error *error);
 bool cpu_ranks_phase_end(struct program *program, struct error *error);
 void cpu_ranks_step_end(struct program *program, uint64_t step_id, const struct probe *probe);
-cpu_kernel cpu_collective, cpu_cast_wire;
+cpu_kernel cpu_collective;
 
 /* gemm.c: linear layers. */
 cpu_kernel cpu_linear, cpu_linear_backward_input, cpu_linear_backward_weight;
@@ -149,8 +154,10 @@ void cpu_each_thread(int threads, void (*body)(void *argument, int thread), void
  * GEMM_SCRATCH_FLOATS for each thread, scratch_stride apart. */
 void cpu_gemm_run(const struct cpu_blas *blas, const struct cpu_isa *isa, enum gemm_choice choice,
                   const struct gemm *gemm, int threads, float *scratch, size_t scratch_stride);
-/* The product that a linear node stands for. */
+/* The product that a linear node stands for; of bf16 operands cpu_gemm_bf16_of. */
 struct gemm cpu_gemm_of(const struct program *program, const struct node *node);
+struct gemm_bf16 cpu_gemm_bf16_of(const struct program *program, const struct node *node);
+bool cpu_gemm_is_bf16(const struct program *program, const struct node *node);
 
 /* gemm_choice.c: times every shape of the plan's linear layers that options->cache_folder (NULL: none) does not know yet, sets
  * their steps' choices and keeps them in the folder, so that a second run makes the same bits; notes in the report.

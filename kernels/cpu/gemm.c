@@ -31,8 +31,35 @@ struct gemm cpu_gemm_of(const struct program *program, const struct node *node)
     }
 }
 
+bool cpu_gemm_is_bf16(const struct program *program, const struct node *node)
+{
+    return program->plan->tensors[node->input[0]].dtype == DTYPE_BF16;
+}
+
+struct gemm_bf16 cpu_gemm_bf16_of(const struct program *program, const struct node *node)
+{
+    const struct gemm g = cpu_gemm_of(program, node);
+    return (struct gemm_bf16){.m = g.m,
+                              .n = g.n,
+                              .k = g.k,
+                              .a = (const uint16_t *)(const void *)g.a,
+                              .a_rs = g.a_rs,
+                              .a_ks = g.a_ks,
+                              .b = (const uint16_t *)(const void *)g.b,
+                              .b_ks = g.b_ks,
+                              .b_cs = g.b_cs,
+                              .c = g.c,
+                              .ldc = g.ldc,
+                              .narrow = program->plan->tensors[node->output[0]].dtype == DTYPE_BF16};
+}
+
 static void multiply(struct program *program, const struct node *node)
 {
+    if (cpu_gemm_is_bf16(program, node)) {
+        const struct gemm_bf16 narrow = cpu_gemm_bf16_of(program, node);
+        program->isa->gemm_bf16(&narrow, program->amx, program->threads, program->scratch, program->scratch_stride);
+        return;
+    }
     const struct gemm gemm = cpu_gemm_of(program, node);
     cpu_gemm_run(program->blas, program->isa, program->steps[node - program->plan->nodes].gemm, &gemm, program->threads,
                  program->scratch, program->scratch_stride);

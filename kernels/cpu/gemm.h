@@ -1,5 +1,6 @@
 /* The CPU's own GEMM: operands by strides, so that transposes and column slices need no copies. */
 #pragma once
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,5 +29,20 @@ struct gemm_blocks {
 #define GEMM_B_FLOATS ((size_t)1024 * 1024)
 #define GEMM_SCRATCH_FLOATS (GEMM_A_FLOATS + GEMM_B_FLOATS)
 
+/* The same product of bf16 operands, summed in float; C is float or bf16 (`narrow`). Strides count elements. */
+struct gemm_bf16 {
+    int64_t m, n, k;
+    const uint16_t *a;
+    int64_t a_rs, a_ks;
+    const uint16_t *b;
+    int64_t b_ks, b_cs;
+    void *c;
+    int64_t ldc;
+    bool narrow;
+};
+
 typedef void cpu_gemm(const struct gemm *gemm, struct gemm_blocks blocks, int threads, float *scratch,
                       size_t scratch_stride);
+
+/* `amx`: by the tile unit, which this thread's process has been allowed to use (cpu_amx_ready). Scratch as above. */
+typedef void cpu_gemm_bf16(const struct gemm_bf16 *gemm, bool amx, int threads, float *scratch, size_t scratch_stride);

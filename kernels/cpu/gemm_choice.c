@@ -21,9 +21,12 @@ const char *cpu_gemm_choice_name(enum gemm_choice choice)
     return names[choice];
 }
 
-static bool is_linear(enum op op)
+/* bf16 has one product, nothing to choose from. */
+static bool is_timed(const struct program *program, const struct node *node)
 {
-    return op == OP_LINEAR || op == OP_LINEAR_BACKWARD_INPUT || op == OP_LINEAR_BACKWARD_WEIGHT;
+    const bool linear =
+        node->op == OP_LINEAR || node->op == OP_LINEAR_BACKWARD_INPUT || node->op == OP_LINEAR_BACKWARD_WEIGHT;
+    return linear && !cpu_gemm_is_bf16(program, node);
 }
 
 /* The quickest of some interleaved runs of each choice, on memory of its own: the arena's zeros stay. */
@@ -239,7 +242,7 @@ static size_t unknown_bytes(struct book *book, const struct program *program)
     size_t floats = 0;
     for (int32_t i = 0; i < program->plan->node_count; i++) {
         const struct node *node = &program->plan->nodes[i];
-        if (!is_linear(node->op))
+        if (!is_timed(program, node))
             continue;
         const struct gemm g = cpu_gemm_of(program, node);
         const size_t wanted = (size_t)(g.m * g.n + g.m * g.k + g.k * g.n);
@@ -255,7 +258,7 @@ static int unknown_shapes(struct book *book, const struct program *program)
     const struct plan *plan = program->plan;
     int count = 0;
     for (int32_t i = 0; i < plan->node_count; i++) {
-        if (!is_linear(plan->nodes[i].op))
+        if (!is_timed(program, &plan->nodes[i]))
             continue;
         const struct gemm g = cpu_gemm_of(program, &plan->nodes[i]);
         bool before = book_find(book, plan->nodes[i].op, &g) != NULL;
@@ -296,7 +299,7 @@ bool cpu_gemm_choose(struct program *program, const struct prepare_options *opti
     const int shapes = memory && options && options->progress ? unknown_shapes(&book, program) : 0;
     uint64_t deadline = clock_now() + budget_ns;
     for (int32_t i = 0; i < plan->node_count; i++) {
-        if (!is_linear(plan->nodes[i].op))
+        if (!is_timed(program, &plan->nodes[i]))
             continue;
         if (shapes)
             prepare_progress(options, "timing products", (int)book.timed, shapes);

@@ -5,6 +5,24 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/utsname.h>
+#ifdef __x86_64__
+#include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#endif
+
+#ifdef __x86_64__
+/* Leaf 7 of cpuid: subleaf 1's EAX, subleaf 0's EDX. */
+#define EAX_AVX512_BF16 (1u << 5)
+#define EDX_AMX_BF16 (1u << 22)
+#define EDX_AMX_TILE (1u << 24)
+
+static unsigned cpuid_7(unsigned subleaf, bool edx)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, subleaf, &a, &b, &c, &d) ? edx ? d : a : 0;
+}
+#endif
 
 const struct cpu_isa *cpu_isa_best(void)
 {
@@ -12,11 +30,24 @@ const struct cpu_isa *cpu_isa_best(void)
     __builtin_cpu_init();
     if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512bw"))
-        return &cpu_isa_avx512;
+        return cpuid_7(1, false) & EAX_AVX512_BF16 ? &cpu_isa_avx512_bf16 : &cpu_isa_avx512;
     if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma"))
         return &cpu_isa_avx2;
 #endif
     return &cpu_isa_baseline;
+}
+
+/* The state of the tiles is large, so Linux gives it to processes that ask (since 5.16; Documentation/arch/x86/xstate.rst). */
+bool cpu_amx_ready(void)
+{
+#if defined __x86_64__ && defined __linux__
+    const unsigned wanted = EDX_AMX_BF16 | EDX_AMX_TILE;
+    const long request = 0x1023, tile_data = 18; /* ARCH_REQ_XCOMP_PERM, XFEATURE_XTILEDATA */
+    return cpu_isa_best() == &cpu_isa_avx512_bf16 && (cpuid_7(0, true) & wanted) == wanted &&
+           syscall(SYS_arch_prctl, request, tile_data) == 0;
+#else
+    return false;
+#endif
 }
 
 /* The value of the first line of /proc/cpuinfo that starts with `key`. */
@@ -50,7 +81,11 @@ static bool has_flag(const char *flags, const char *flag)
 
 const char *cpu_bf16_refusal(const char *flags)
 {
-    if (has_flag(flags, "avx512_bf16") || has_flag(flags, "amx_bf16") || has_flag(flags, "bf16"))
+    if (has_flag(flags, "avx512_bf16") && has_flag(flags, "avx512bw") && has_flag(flags, "avx512vl") &&
+        has_flag(flags, "avx512dq"))
+        return NULL;
+    if (has_flag(flags, "avx512_bf16") || has_flag(flags, "amx_bf16") || has_flag(flags, "avx_ne_convert") ||
+        has_flag(flags, "bf16"))
         return "steptop has no kernels for this CPU's bf16 instructions";
     return "this CPU has no bf16 instructions (avx512_bf16, amx_bf16): it could only emulate";
 }
@@ -67,6 +102,8 @@ bool cpu_precision_works(enum precision precision, char *why, size_t why_size)
     case PRECISION_BF16:
         if (!cpuinfo("flags", flags, sizeof flags) && !cpuinfo("Features", flags, sizeof flags))
             flags[0] = '\0';
+        if (!cpu_bf16_refusal(flags))
+            return true;
         snprintf(why, why_size, "%s", cpu_bf16_refusal(flags));
         return false;
     case PRECISION_COUNT:

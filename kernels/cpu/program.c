@@ -3,6 +3,7 @@
 #include "base/processes.h"
 #include "base/processors.h"
 #include "base/unknown.h"
+#include "kernels/cpu/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/simd/attention.h"
 #include <limits.h>
@@ -31,6 +32,8 @@ static char *step_name(struct program *program, const struct cpu_step *step)
 {
     const struct node *node = step->node;
     const char *by = step->gemm == GEMM_OPENBLAS ? "sgemm" : program->isa->gemm_name;
+    if (node->input[0] != TENSOR_NONE && cpu_gemm_is_bf16(program, node))
+        by = program->amx ? "gemm_bf16_amx" : program->isa->gemm_bf16_name;
     const struct node_dims *d = &node->dims;
     const long long rows = d->rows, in = d->d_in, out = d->d_out, t = d->context, hd = d->head_dim;
     const long long heads = d->batch * d->heads;
@@ -215,7 +218,8 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
     if (!report)
         report = &ignored;
     *report = (struct prepare_report){.device_free_bytes = UNKNOWN_U64};
-    if (!cpu_precision_works(plan->precision, why, sizeof why)) {
+    const bool works = cpu_precision_works(plan->precision, why, sizeof why);
+    if (!works && !(options && options->emulate && plan->precision == PRECISION_BF16)) {
         error_set(error, ERROR_UNSUPPORTED, "%s on the CPU: %s", precision_name(plan->precision), why);
         return NULL;
     }
@@ -229,6 +233,7 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
     program->plan = plan;
     program->isa = cpu_isa_best();
     program->blas = cpu_blas_of(device);
+    program->amx = plan->precision == PRECISION_BF16 && cpu_amx_ready();
     program->threads = cpu_thread_count(options ? options->threads : 0);
     if (!threads_start(program->threads, error))
         goto fail;
@@ -249,10 +254,6 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
             error_set(error, ERROR_UNSUPPORTED, "the CPU has no kernel for %s", op_info(node->op)->name);
             goto fail;
         }
-        const int32_t cast_from = node->op == OP_CAST ? node->input[0] : TENSOR_NONE;
-        if (cast_from != TENSOR_NONE &&
-            (plan->tensors[cast_from].dtype == DTYPE_BF16 || plan->tensors[node->output[0]].dtype == DTYPE_BF16))
-            step->kernel = cpu_cast_wire;
         const size_t wanted = scratch_floats(node);
         scratch = wanted > scratch ? wanted : scratch;
     }
@@ -272,6 +273,8 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
     if (!program->blas)
         cpu_note(report, "OpenBLAS", arena_printf(&program->strings, "not used: %s", cpu_blas_reason(device)));
     cpu_note(report, "instruction set", program->isa->name);
+    if (plan->precision == PRECISION_BF16)
+        cpu_note(report, "bf16 products", !works ? "emulated" : program->amx ? "AMX tiles" : "vdpbf16ps");
     /* Before the arena: what the timing needs for a moment is not on top of it. Eager's linear layers take the fastest GEMM
      * too, one kernel an op as before: only what compile mode adds counts as compile time. */
     const uint64_t start = clock_now();
@@ -372,6 +375,13 @@ bool cpu_write(struct program *program, int32_t tensor, const void *bytes, struc
                                  (long long)i, values[i], (long long)plan->vocab);
     }
     rows_copy(program, tensor, (void *)bytes, false);
+    for (int32_t i = 0; t->kind == TENSOR_PARAMETER && i < plan->tensor_count; i++) {
+        if (plan->tensors[i].kind != TENSOR_PARAMETER_COPY || plan->tensors[i].parameter != tensor)
+            continue;
+        uint16_t *copy = program->data[i];
+        for (int64_t k = 0; k < tensor_elements(t); k++) /* both are packed */
+            copy[k] = bf16_make(((const float *)bytes)[k]);
+    }
     return true;
 }
 

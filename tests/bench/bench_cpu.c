@@ -2,7 +2,7 @@
  * best sgemm rate seen in the same run, and where the rest went.
  *
  * usage: bench_cpu [--model NAME] [--batch N] [--context N] [--steps N] [--compile] [--pass fwd|fwd_bwd|train_step]
- *                  [--kernels] [--serve]
+ *                  [--dtype fp32|bf16] [--kernels] [--serve]
  * --serve answers each line on standard input, for interleaving with another program: "step" with
  * "seconds loss peak_resident_bytes optimizer_seconds" of one step, "about" with the FLOPs of its GEMMs and the number of
  * parameters, "rates" with the machine's best sgemm rate in FLOP/s and its copy rate in bytes/s. */
@@ -21,6 +21,7 @@ struct settings {
     const char *model, *pass;
     int64_t batch, context;
     int steps;
+    enum precision precision;
     bool compile, kernels, serve;
 };
 
@@ -72,7 +73,7 @@ static bool bench_start(struct bench *bench, const struct settings *settings, co
 {
     struct plan_request request = {.batch = settings->batch,
                                    .context = settings->context,
-                                   .precision = PRECISION_FP32,
+                                   .precision = settings->precision,
                                    .fusions = settings->compile ? FUSE_ALL : 0};
     bench->phases = strcmp(settings->pass, "fwd") == 0          ? PHASES_FWD
                     : strcmp(settings->pass, "train_step") == 0 ? PHASES_TRAIN_STEP
@@ -225,7 +226,7 @@ static bool measure(struct bench *bench, const struct settings *settings, const 
     for (int i = 0; ok && i < settings->steps; i++) {
         double rate = 0, copy = 0;
         ok = one_step(bench, NULL, &step[i], error) && one_step(bench, probe, &ignored, error) &&
-             cpu_device_class.measure_ceilings(bench->device, PRECISION_FP32, 400, &rate, &copy, error);
+             cpu_device_class.measure_ceilings(bench->device, bench->plan->precision, 400, &rate, &copy, error);
         best_rate = rate > best_rate ? rate : best_rate;
         best_copy = copy > best_copy ? copy : best_copy;
     }
@@ -260,7 +261,7 @@ static bool serve(struct bench *bench, struct error *error)
             print_about(bench);
         } else if (strcmp(line, "rates") == 0) {
             double rate, copy;
-            if (!cpu_device_class.measure_ceilings(bench->device, PRECISION_FP32, 600, &rate, &copy, error))
+            if (!cpu_device_class.measure_ceilings(bench->device, bench->plan->precision, 600, &rate, &copy, error))
                 return false;
             printf("%.0f %.0f\n", rate, copy);
         } else {
@@ -294,6 +295,8 @@ static bool parse(int argc, char **argv, struct settings *settings)
             settings->model = argv[++i];
         else if (strcmp(flag, "--pass") == 0)
             settings->pass = argv[++i];
+        else if (strcmp(flag, "--dtype") == 0 && precision_parse(value, &settings->precision))
+            i++;
         else if (strcmp(flag, "--batch") == 0)
             settings->batch = atoll(argv[++i]);
         else if (strcmp(flag, "--context") == 0)
@@ -311,7 +314,7 @@ int main(int argc, char **argv)
     struct settings settings = {.model = "S", .pass = "fwd_bwd", .batch = 4, .context = 256, .steps = 5};
     if (!parse(argc, argv, &settings)) {
         fprintf(stderr, "usage: bench_cpu [--model NAME] [--batch N] [--context N] [--steps N] [--compile] "
-                        "[--pass fwd|fwd_bwd|train_step] [--kernels] [--serve]\n");
+                        "[--pass fwd|fwd_bwd|train_step] [--dtype fp32|bf16] [--kernels] [--serve]\n");
         return 2;
     }
     struct bench bench = {0};

@@ -99,7 +99,7 @@ bool agree_try(const struct device_class *class, struct device *device, const st
                int steps, struct agree_results *results)
 {
     struct error error = {0};
-    struct prepare_options options = {.compile = compile};
+    struct prepare_options options = {.compile = compile, .emulate = true};
     struct program *program = class->prepare(device, &made->plan, &options, NULL, &error);
     if (!program && error.kind == ERROR_UNSUPPORTED)
         return false;

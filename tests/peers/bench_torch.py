@@ -120,8 +120,9 @@ def serve(options):
     for _ in sys.stdin:
         model.zero_grad(set_to_none=True)
         start = time.perf_counter()
-        logits = run(tokens, cosine, sine, mask)
-        loss = F.cross_entropy(logits.view(-1, VOCABULARY), targets.view(-1))
+        with torch.autocast("cpu", torch.bfloat16, enabled=options.dtype == "bf16"):
+            logits = run(tokens, cosine, sine, mask)
+            loss = F.cross_entropy(logits.view(-1, VOCABULARY), targets.view(-1))
         loss.backward()
         seconds = time.perf_counter() - start
         print(f"{seconds:.6f} {loss.item():.7g} {peak_resident()}", flush=True)
@@ -156,14 +157,14 @@ class Server:
 def torch_server(options, case, compiled, setting):
     attention, environment = setting
     command = [sys.executable, __file__, "--serve", "--model", case[0], "--batch", str(options.batch), "--context",
-               str(case[1]), "--attention", attention, "--threads", str(options.threads)]
+               str(case[1]), "--attention", attention, "--threads", str(options.threads), "--dtype", options.dtype]
     return Server(command + (["--compiled"] if compiled else []), ENVIRONMENTS[environment])
 
 
-def steptop_server(options, model, context, *flags):
+def steptop_server(options, model, context, *flags, dtype=None):
     # Waiting threads as steptop's worker sets them.
     return Server([options.steptop, "--serve", "--model", model, "--batch", str(options.batch), "--context", str(context),
-                   *flags], {"GOMP_SPINCOUNT": options.spin})
+                   "--dtype", dtype or options.dtype, *flags], {"GOMP_SPINCOUNT": options.spin})
 
 
 def best_setting(options, case, compiled):
@@ -224,13 +225,26 @@ def against_torch(options, case, compiled, rounds):
     answers = in_turns([(ours, "step"), (torch_server(options, case, compiled, setting), "step"), (rates, "rates")], rounds)
     a, b = [answer[0][0] for answer in answers], [answer[1][0] for answer in answers]
     name = f"{'torch.compile' if compiled else 'PyTorch eager'} ({', '.join(setting)})"
-    lines = [row(case, f"{mode} ÷ {name}", a, b, [x / y for x, y in zip(a, b)], 0.85, seconds)]
+    goal = 0.8 if options.dtype == "bf16" else 0.85
+    lines = [row(case, f"{mode} ÷ {name}", a, b, [x / y for x, y in zip(a, b)], goal, seconds)]
+    if options.dtype == "bf16":
+        lines.append(against_fp32(options, case, compiled, rounds))
     if compiled:
         rate = max(answer[2][0] for answer in answers)
         alone = gemm_flops / rate
-        lines.append(row(case, f"compile ÷ its {gemm_flops / 1e9:.0f} GFLOP of linear layers at the run's best sgemm rate, "
+        lines.append(row(case, f"compile ÷ its {gemm_flops / 1e9:.0f} GFLOP of linear layers at the run's best rate of products, "
                                f"{rate / 1e9:.1f} GFLOP/s", a, [alone], [x / alone for x in a], 1.15, seconds))
     return lines, answers[-1][0][2], answers[-1][1][2], name
+
+
+def against_fp32(options, case, compiled, rounds):
+    """bf16 and fp32 of steptop in turns."""
+    flags = ["--compile"] if compiled else []
+    answers = in_turns([(steptop_server(options, *case, *flags), "step"),
+                        (steptop_server(options, *case, *flags, dtype="fp32"), "step")], rounds)
+    a, b = [answer[0][0] for answer in answers], [answer[1][0] for answer in answers]
+    return row(case, f"{'compile' if compiled else 'eager'}, bf16 ÷ steptop's fp32", a, b, [x / y for x, y in zip(a, b)],
+               0.65, seconds)
 
 
 def optimizer_alone(options, case, rounds):
@@ -282,6 +296,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--steptop", default="build/bench/bench_cpu", help="the program bench_cpu")
     parser.add_argument("--model", default="S", choices=PRESETS)
+    parser.add_argument("--dtype", default="fp32", choices=["fp32", "bf16"], help="bf16: both sides' autocast")
     parser.add_argument("--batch", type=int, default=4)
     parser.add_argument("--context", type=int, default=256)
     parser.add_argument("--threads", type=int, default=0, help="PyTorch's threads; 0: one a core")
@@ -314,7 +329,7 @@ def main():
     for i, case in enumerate(cases):
         lines += compare(options, case, options.repeats if i == 0 else (options.repeats + 2) // 3)
     print(f"\n{time.strftime('%Y-%m-%d %H:%M')}, {cpu_model()}, {os.cpu_count()} cores, PyTorch {torch.__version__}, "
-          f"batch {options.batch}, fp32, forward + backward; medians, and ratios with their range over rounds of turns\n")
+          f"batch {options.batch}, {options.dtype}, forward + backward; medians, and ratios with their range over rounds of turns\n")
     print("| model, context | what | steptop | against | ratio | range | n | goal | |")
     print("|---|---|---:|---:|---:|---:|---:|---:|---|")
     print("\n".join(lines))

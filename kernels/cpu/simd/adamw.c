@@ -1,5 +1,5 @@
 /* AdamW, one pass: 16 bytes read and 12 written a parameter. */
-#include "kernels/cpu/simd/simd.h"
+#include "kernels/cpu/simd/values.h"
 
 cpu_kernel ISA(adamw);
 
@@ -18,6 +18,8 @@ void ISA(adamw)(struct program *program, const struct node *node)
 {
     float *p = cpu_input(program, node, 0), *m = cpu_input(program, node, 2), *v = cpu_input(program, node, 3);
     const float *g = cpu_input(program, node, 1);
+    const struct values copy = values_output(program, node, 3); /* of the first elements of p */
+    const int64_t copied = copy.at ? tensor_elements(&program->plan->tensors[node->output[3]]) : 0;
     const double b1 = (double)node->adamw.beta1, b2 = (double)node->adamw.beta2, t = (double)program->steps_done,
                  lr = (double)node->adamw.learning_rate;
     const float rate = (float)(lr * sqrt(1 - pow(b2, t)) / (1 - pow(b1, t)));
@@ -34,7 +36,10 @@ void ISA(adamw)(struct program *program, const struct node *node)
             const vf variance = beta2 * vf_get(v + i, n) + gain2 * grad * grad;
             vf_put(m + i, mean, n);
             vf_put(v + i, variance, n);
-            vf_put(p + i, vf_get(p + i, n) * keep - rate * mean / (vf_sqrt(variance) + epsilon), n);
+            const vf fresh = vf_get(p + i, n) * keep - rate * mean / (vf_sqrt(variance) + epsilon);
+            vf_put(p + i, fresh, n);
+            if (i < copied)
+                values_put(copy, i, fresh, n < copied - i ? n : copied - i);
         }
     }
 }

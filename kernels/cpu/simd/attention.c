@@ -17,7 +17,8 @@ struct head {
     int64_t width;        /* D in whole panels: row length of the head's scratch matrices */
     int64_t column_panel; /* floats of a panel of (D, T) operands */
     int64_t row_panel;    /* floats of a panel of (T, D) operands */
-    const float *q, *k, *v, *angles;
+    struct values q, k, v;
+    const float *angles;
     int64_t stride; /* of q, k, v */
     float scale;
 };
@@ -27,7 +28,7 @@ static struct head head_of(const struct program *program, const struct node *nod
 {
     const int64_t T = node->dims.context, D = node->dims.head_dim, H = node->dims.heads;
     const int64_t stride = cpu_stride(program, qkv), b = pair / H, h = pair % H;
-    const float *q = (const float *)program->data[qkv] + b * T * stride + h * D;
+    const struct values q = values_from(values_of(program, qkv), b * T * stride + h * D);
     return (struct head){
         .T = T,
         .D = D,
@@ -35,8 +36,8 @@ static struct head head_of(const struct program *program, const struct node *nod
         .column_panel = D * NR,
         .row_panel = T * NR,
         .q = q,
-        .k = q + H * D,
-        .v = q + 2 * H * D,
+        .k = values_from(q, H * D),
+        .v = values_from(q, 2 * H * D),
         .angles = table == TENSOR_NONE ? NULL : program->data[table],
         .stride = stride,
         .scale = node->scale,
@@ -44,45 +45,45 @@ static struct head head_of(const struct program *program, const struct node *nod
 }
 
 /* y = scale · x, turned to `position` where there is a table. */
-static inline void load_row(const struct head *head, const float *x, int64_t position, float scale, float *y)
+static inline void load_row(const struct head *head, struct values x, int64_t position, float scale, float *y)
 {
     if (head->angles) {
-        rope_head(x, head->angles + position * head->D, y, head->D, 1, scale);
+        rope_head(x, head->angles + position * head->D, values_of_floats(y), head->D, 1, scale);
         return;
     }
     for (int64_t d = 0; d < head->D; d += VN)
-        vf_put(y + d, vf_get(x + d, head->D - d) * scale, head->D - d);
+        vf_put(y + d, values_get(x, d, head->D - d) * scale, head->D - d);
 }
 
 /* Rows lie a whole token's width apart, further than the processor looks ahead by itself. */
 #define ROWS_AHEAD 8
-static inline void expect_row(const float *x, int64_t D)
+static inline void expect_row(struct values x, int64_t D)
 {
-    for (int64_t d = 0; d < D; d += 16)
-        __builtin_prefetch(x + d);
+    for (int64_t byte = 0; byte < D * (x.narrow ? 2 : 4); byte += 64)
+        __builtin_prefetch(x.at + byte);
 }
 
 /* Turned rows, or the rows themselves, as columns of panels: element (d, t) of a (D, T) operand. Columns beyond T are
  * zero. `rows` of (T, width) is overwritten. */
-static void pack_keys(const struct head *head, const float *from, float *rows, float *panels)
+static void pack_keys(const struct head *head, struct values from, float *rows, float *panels)
 {
     for (int64_t t = 0; t < head->T; t++) {
-        expect_row(from + (t + ROWS_AHEAD) * head->stride, head->D);
-        load_row(head, from + t * head->stride, t, 1, rows + t * head->width);
+        expect_row(values_from(from, (t + ROWS_AHEAD) * head->stride), head->D);
+        load_row(head, values_from(from, t * head->stride), t, 1, rows + t * head->width);
     }
     pack_b(rows, 1, head->width, head->D, head->T, panels);
 }
 
 /* `count` rows of width D, a row `stride` long, as panels of a (count, D) operand; columns beyond D are zero. */
-static void pack_rows(const float *rows, int64_t count, int64_t stride, int64_t D, float *panels)
+static void pack_rows(struct values rows, int64_t count, int64_t stride, int64_t D, float *panels)
 {
     for (int64_t base = 0; base < D; base += NR)
         for (int64_t t = 0; t < count; t++, panels += NR) {
             const int64_t columns = D - base < NR ? D - base : NR;
-            const float *from = rows + t * stride + base;
-            expect_row(from + ROWS_AHEAD * stride, NR);
-            vf_store(panels, vf_get(from, columns));
-            vf_store(panels + VN, columns > VN ? vf_get(from + VN, columns - VN) : (vf){0});
+            const int64_t from = t * stride + base;
+            expect_row(values_from(rows, from + ROWS_AHEAD * stride), NR);
+            vf_store(panels, values_get(rows, from, columns));
+            vf_store(panels + VN, columns > VN ? values_get(rows, from + VN, columns - VN) : (vf){0});
         }
 }
 
@@ -192,7 +193,7 @@ static void softmax_block(float *s, int64_t queries, int64_t keys, int64_t query
     }
 }
 
-static void head_forward(const struct head *head, float *scratch, float *o, int64_t stride, float *lse)
+static void head_forward(const struct head *head, float *scratch, struct values o, int64_t stride, float *lse)
 {
     const int64_t T = head->T, D = head->D;
     const int64_t columns = (T + NR - 1) / NR * head->column_panel;
@@ -204,8 +205,8 @@ static void head_forward(const struct head *head, float *scratch, float *o, int6
     for (int64_t query = 0; query < T; query += QUERIES) {
         const int64_t queries = T - query < QUERIES ? T - query : QUERIES, end = query + queries;
         for (int64_t r = 0; r < queries; r++) {
-            expect_row(head->q + (query + r + ROWS_AHEAD) * head->stride, D);
-            load_row(head, head->q + (query + r) * head->stride, query + r, head->scale, q + r * D);
+            expect_row(values_from(head->q, (query + r + ROWS_AHEAD) * head->stride), D);
+            load_row(head, values_from(head->q, (query + r) * head->stride), query + r, head->scale, q + r * D);
             top[r] = -INFINITY;
         }
         for (int64_t key = 0; key < end; key += KEYS) {
@@ -218,9 +219,8 @@ static void head_forward(const struct head *head, float *scratch, float *o, int6
         }
         for (int64_t r = 0; r < queries; r++) {
             const float inverse = 1.0f / sum[r];
-            float *to = o + (query + r) * stride;
             for (int64_t d = 0; d < D; d += VN)
-                vf_put(to + d, vf_load(block + r * head->width + d) * inverse, D - d);
+                values_put(o, (query + r) * stride + d, vf_load(block + r * head->width + d) * inverse, D - d);
             lse[query + r] = top[r] + logf(sum[r]);
         }
     }
@@ -230,30 +230,33 @@ void ISA(attention)(struct program *program, const struct node *node)
 {
     const int64_t T = node->dims.context, H = node->dims.heads, D = node->dims.head_dim;
     const int64_t stride = cpu_stride(program, node->output[0]);
-    float *o = cpu_output(program, node, 0), *lse = cpu_output(program, node, 1);
+    const struct values o = values_output(program, node, 0);
+    float *lse = cpu_output(program, node, 1);
 #pragma omp parallel for schedule(static) num_threads(program->threads)
     for (int64_t pair = 0; pair < node->dims.batch * H; pair++) {
         const struct head head = head_of(program, node, node->input[0], node->input[1], pair);
         head_forward(&head, program->scratch + (size_t)omp_get_thread_num() * program->scratch_stride,
-                     o + pair / H * T * stride + pair % H * D, stride, lse + pair * T);
+                     values_from(o, pair / H * T * stride + pair % H * D), stride, lse + pair * T);
     }
 }
 
 /* Where a head's gradient goes and what it comes from. */
 struct head_gradient {
-    const float *d_o, *o, *lse;
+    struct values d_o, o;
+    const float *lse;
     int64_t o_stride;
-    float *dq, *dk, *dv, *delta;
+    struct values dq, dk, dv;
+    float *delta;
     int64_t stride; /* of dq, dk, dv */
 };
 
 /* y = x turned back from `position`. */
-static inline void store_row(const struct head *head, const float *x, int64_t position, float *y)
+static inline void store_row(const struct head *head, const float *x, int64_t position, struct values y)
 {
     if (head->angles)
-        rope_head(x, head->angles + position * head->D, y, head->D, -1, 1);
+        rope_head(values_of_floats(x), head->angles + position * head->D, y, head->D, -1, 1);
     else
-        memcpy(y, x, (size_t)head->D * sizeof *y);
+        values_rows_put(y, x, 1, head->D, head->D);
 }
 
 /* p = exp(s − lse), ds = p · (dp − delta), zero where masked. s becomes p, dp becomes ds. */
@@ -283,34 +286,37 @@ static void head_backward(const struct head *head, const struct head_gradient *g
     float *key_columns = scratch, *value_columns = key_columns + columns, *key_rows = value_columns + columns,
           *dk = key_rows + T * width, *dv = dk + T * width, *s = dv + T * width, *dp = s + QUERIES * STRIDE,
           *q = dp + QUERIES * STRIDE, *q_panels = q + QUERIES * width, *do_panels = q_panels + QUERIES * width,
-          *dq = do_panels + QUERIES * width;
+          *dq = do_panels + QUERIES * width, *do_room = dq + QUERIES * width;
+    int64_t apart;
     pack_keys(head, head->k, dk, key_columns); /* dk holds the turned rows for a moment */
-    pack_rows(dk, T, width, D, key_rows);
-    pack_b(head->v, 1, head->stride, D, T, value_columns);
+    pack_rows(values_of_floats(dk), T, width, D, key_rows);
+    const float *values = values_wide(head->v, T, D, head->stride, dv, &apart);
+    pack_b(values, 1, apart, D, T, value_columns);
     memset(dk, 0, (size_t)(2 * T * width) * sizeof *dk);
 
     for (int64_t query = 0; query < T; query += QUERIES) {
         const int64_t queries = T - query < QUERIES ? T - query : QUERIES, end = query + queries;
-        const float *d_o = g->d_o + query * g->o_stride, *o = g->o + query * g->o_stride;
+        const struct values o = values_from(g->o, query * g->o_stride);
+        const float *d_o =
+            values_wide(values_from(g->d_o, query * g->o_stride), queries, D, g->o_stride, do_room, &apart);
         for (int64_t r = 0; r < queries; r++) {
-            expect_row(head->q + (query + r + ROWS_AHEAD) * head->stride, D);
-            expect_row(d_o + (r + ROWS_AHEAD) * g->o_stride, D);
-            expect_row(o + (r + ROWS_AHEAD) * g->o_stride, D);
-            load_row(head, head->q + (query + r) * head->stride, query + r, head->scale, q + r * width);
+            expect_row(values_from(head->q, (query + r + ROWS_AHEAD) * head->stride), D);
+            expect_row(values_from(g->d_o, (query + r + ROWS_AHEAD) * g->o_stride), D);
+            expect_row(values_from(o, (r + ROWS_AHEAD) * g->o_stride), D);
+            load_row(head, values_from(head->q, (query + r) * head->stride), query + r, head->scale, q + r * width);
             vf sum = {0};
             for (int64_t d = 0; d < D; d += VN)
-                sum += vf_get(d_o + r * g->o_stride + d, D - d) * vf_get(o + r * g->o_stride + d, D - d);
+                sum += vf_get(d_o + r * apart + d, D - d) * values_get(o, r * g->o_stride + d, D - d);
             // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): every gradient has its delta
             g->delta[query + r] = vf_sum(sum);
         }
-        pack_rows(q, queries, width, D, q_panels);
-        pack_rows(d_o, queries, g->o_stride, D, do_panels);
+        pack_rows(values_of_floats(q), queries, width, D, q_panels);
+        pack_rows(values_of_floats(d_o), queries, apart, D, do_panels);
         for (int64_t key = 0; key < end; key += KEYS) {
             const int64_t keys = end - key < KEYS ? end - key : KEYS;
             const int64_t first = key / NR * head->column_panel;
             multiply_scores(queries, keys, query - key, D, q, width, key_columns + first, head->column_panel, s);
-            multiply_scores(queries, keys, query - key, D, d_o, g->o_stride, value_columns + first, head->column_panel,
-                            dp);
+            multiply_scores(queries, keys, query - key, D, d_o, apart, value_columns + first, head->column_panel, dp);
             gradient_block(s, dp, queries, keys, query, key, g->lse, g->delta);
             multiply_turned(queries, keys, query - key, width, s, do_panels, dv + key * width);
             multiply_turned(queries, keys, query - key, width, dp, q_panels, dk + key * width);
@@ -318,11 +324,11 @@ static void head_backward(const struct head *head, const struct head_gradient *g
                               dq, key > 0 ? TILE_ADD : TILE_STORE);
         }
         for (int64_t r = 0; r < queries; r++)
-            store_row(head, dq + r * width, query + r, g->dq + (query + r) * g->stride);
+            store_row(head, dq + r * width, query + r, values_from(g->dq, (query + r) * g->stride));
     }
     for (int64_t t = 0; t < T; t++) {
-        store_row(head, dk + t * width, t, g->dk + t * g->stride);
-        memcpy(g->dv + t * g->stride, dv + t * width, (size_t)D * sizeof *dv);
+        store_row(head, dk + t * width, t, values_from(g->dk, t * g->stride));
+        values_rows_put(values_from(g->dv, t * g->stride), dv + t * width, 1, D, D);
     }
 }
 
@@ -330,22 +336,23 @@ void ISA(attention_backward)(struct program *program, const struct node *node)
 {
     const int64_t T = node->dims.context, H = node->dims.heads, D = node->dims.head_dim;
     const int64_t o_stride = cpu_stride(program, node->input[2]), stride = cpu_stride(program, node->output[0]);
-    const float *d_o = cpu_input(program, node, 0), *o = cpu_input(program, node, 2),
-                *lse = cpu_input(program, node, 3);
-    float *dqkv = cpu_output(program, node, 0), *delta = cpu_output(program, node, 1);
+    const struct values d_o = values_input(program, node, 0), o = values_input(program, node, 2),
+                        dqkv = values_output(program, node, 0);
+    const float *lse = cpu_input(program, node, 3);
+    float *delta = cpu_output(program, node, 1);
 #pragma omp parallel for schedule(static) num_threads(program->threads)
     for (int64_t pair = 0; pair < node->dims.batch * H; pair++) {
         const struct head head = head_of(program, node, node->input[1], node->input[4], pair);
         const int64_t at = pair / H * T * o_stride + pair % H * D;
-        float *dq = dqkv + pair / H * T * stride + pair % H * D;
+        const struct values dq = values_from(dqkv, pair / H * T * stride + pair % H * D);
         const struct head_gradient gradient = {
-            .d_o = d_o + at,
-            .o = o + at,
+            .d_o = values_from(d_o, at),
+            .o = values_from(o, at),
             .lse = lse + pair * T,
             .o_stride = o_stride,
             .dq = dq,
-            .dk = dq + H * D,
-            .dv = dq + 2 * H * D,
+            .dk = values_from(dq, H * D),
+            .dv = values_from(dq, 2 * H * D),
             .delta = delta + pair * T,
             .stride = stride,
         };

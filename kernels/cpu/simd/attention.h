@@ -18,6 +18,6 @@ static inline size_t attention_scratch(int64_t context, int64_t head_dim)
 {
     const int64_t keys = (context + ATTENTION_PANEL_MAX - 1) / ATTENTION_PANEL_MAX * ATTENTION_PANEL_MAX;
     const int64_t width = (head_dim + ATTENTION_PANEL_MAX - 1) / ATTENTION_PANEL_MAX * ATTENTION_PANEL_MAX;
-    return (size_t)(5 * keys * width + ATTENTION_QUERIES * (2 * ATTENTION_STRIDE + 4 * width + 2) +
+    return (size_t)(5 * keys * width + ATTENTION_QUERIES * (2 * ATTENTION_STRIDE + 5 * width + 2) +
                     ATTENTION_QUERIES * keys + 16);
 }

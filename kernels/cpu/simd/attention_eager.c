@@ -3,17 +3,45 @@
  * at a time: scores above the diagonal are left as they are, and nobody reads them. */
 #include "kernels/cpu/simd/attention.h"
 #include "kernels/cpu/simd/pack.h"
+#include "kernels/cpu/simd/values.h"
 
 cpu_kernel ISA(attn_scores), ISA(attn_scores_backward_q), ISA(attn_scores_backward_k), ISA(attn_values),
     ISA(attn_values_backward_p), ISA(attn_values_backward_v);
 
 #define ROWS ATTENTION_ROWS
 
-/* First element of a head of an (N, C) tensor. */
-static float *head_at(const struct program *program, const struct node *node, int32_t tensor, int64_t pair)
+/* A head's part of an (N, C) operand, from its first element on. */
+static struct values head_at(const struct program *program, const struct node *node, int32_t tensor, int64_t pair)
 {
     const int64_t T = node->dims.context, H = node->dims.heads, D = node->dims.head_dim;
-    return (float *)program->data[tensor] + pair / H * T * cpu_stride(program, tensor) + pair % H * D;
+    return values_from(values_of(program, tensor), pair / H * T * cpu_stride(program, tensor) + pair % H * D);
+}
+
+/* Pieces of a thread's scratch: panels of the right operand, and what bf16 operands are widened into and come from. */
+struct rooms {
+    float *panels, *left, *right, *out;
+};
+
+static struct rooms rooms_of(const struct program *program, const struct node *node)
+{
+    const int64_t T = (node->dims.context + NR - 1) / NR * NR, D = (node->dims.head_dim + NR - 1) / NR * NR;
+    const int64_t block = ROWS * (T > D ? T : D);
+    float *panels = program->scratch + (size_t)omp_get_thread_num() * program->scratch_stride;
+    float *left = panels + T * D, *right = left + block + PACK_SLACK;
+    return (struct rooms){panels, left, right, right + T * D};
+}
+
+/* Where a block of results is made: in place, or in a room of rows `columns` long. */
+static float *block_open(struct values to, float *room, int64_t stride, int64_t columns, int64_t *apart)
+{
+    *apart = to.narrow ? columns : stride;
+    return to.narrow ? room : (float *)(void *)to.at;
+}
+
+static void block_close(struct values to, const float *room, int64_t rows, int64_t columns, int64_t stride)
+{
+    if (to.narrow)
+        values_rows_put(to, room, rows, columns, stride);
 }
 
 /* s[t,u] = alpha · Σ_d left[t,d] right[u,d] for u ≤ t, and what else the blocks on the diagonal hold. */
@@ -23,14 +51,22 @@ static void scores(struct program *program, const struct node *node, float alpha
     const int64_t left_stride = cpu_stride(program, node->input[0]), right_stride = cpu_stride(program, node->input[1]);
 #pragma omp parallel for schedule(static) num_threads(program->threads)
     for (int64_t pair = 0; pair < node->dims.batch * node->dims.heads; pair++) {
-        float *panels = program->scratch + (size_t)omp_get_thread_num() * program->scratch_stride;
-        const float *left = head_at(program, node, node->input[0], pair);
-        float *s = cpu_output(program, node, 0) + pair * T * T;
-        pack_b(head_at(program, node, node->input[1], pair), 1, right_stride, D, T, panels);
+        const struct rooms rooms = rooms_of(program, node);
+        const struct values left = head_at(program, node, node->input[0], pair),
+                            s = values_from(values_output(program, node, 0), pair * T * T);
+        int64_t apart;
+        const float *right =
+            values_wide(head_at(program, node, node->input[1], pair), T, D, right_stride, rooms.right, &apart);
+        pack_b(right, 1, apart, D, T, rooms.panels);
         for (int64_t t = 0; t < T; t += ROWS) {
             const int64_t rows = T - t < ROWS ? T - t : ROWS;
-            tile_multiply(rows, t + rows, D, alpha, left + t * left_stride, left_stride, 1, panels, D * NR, s + t * T,
-                          T, TILE_STORE);
+            const struct values to = values_from(s, t * T);
+            int64_t a_apart, c_apart;
+            const float *a =
+                values_wide(values_from(left, t * left_stride), rows, D, left_stride, rooms.left, &a_apart);
+            float *c = block_open(to, rooms.out, T, t + rows, &c_apart);
+            tile_multiply(rows, t + rows, D, alpha, a, a_apart, 1, rooms.panels, D * NR, c, c_apart, TILE_STORE);
+            block_close(to, c, rows, t + rows, T);
         }
     }
 }
@@ -42,14 +78,20 @@ static void weighted(struct program *program, const struct node *node, float alp
     const int64_t v_stride = cpu_stride(program, node->input[1]), o_stride = cpu_stride(program, node->output[0]);
 #pragma omp parallel for schedule(static) num_threads(program->threads)
     for (int64_t pair = 0; pair < node->dims.batch * node->dims.heads; pair++) {
-        float *panels = program->scratch + (size_t)omp_get_thread_num() * program->scratch_stride;
-        const float *p = cpu_input(program, node, 0) + pair * T * T;
-        float *o = head_at(program, node, node->output[0], pair);
-        pack_b(head_at(program, node, node->input[1], pair), v_stride, 1, T, D, panels);
+        const struct rooms rooms = rooms_of(program, node);
+        const struct values p = values_from(values_input(program, node, 0), pair * T * T),
+                            o = head_at(program, node, node->output[0], pair);
+        int64_t apart;
+        const float *v = values_wide(head_at(program, node, node->input[1], pair), T, D, v_stride, rooms.right, &apart);
+        pack_b(v, apart, 1, T, D, rooms.panels);
         for (int64_t t = 0; t < T; t += ROWS) {
             const int64_t rows = T - t < ROWS ? T - t : ROWS;
-            tile_multiply(rows, D, t + rows, alpha, p + t * T, T, 1, panels, T * NR, o + t * o_stride, o_stride,
-                          TILE_STORE);
+            const struct values to = values_from(o, t * o_stride);
+            int64_t a_apart, c_apart;
+            const float *a = values_wide(values_from(p, t * T), rows, t + rows, T, rooms.left, &a_apart);
+            float *c = block_open(to, rooms.out, o_stride, D, &c_apart);
+            tile_multiply(rows, D, t + rows, alpha, a, a_apart, 1, rooms.panels, T * NR, c, c_apart, TILE_STORE);
+            block_close(to, c, rows, D, o_stride);
         }
     }
 }
@@ -62,17 +104,23 @@ static void weighted_transposed(struct program *program, const struct node *node
     const int64_t x_stride = cpu_stride(program, node->input[1]), o_stride = cpu_stride(program, node->output[0]);
 #pragma omp parallel for schedule(static) num_threads(program->threads)
     for (int64_t pair = 0; pair < node->dims.batch * node->dims.heads; pair++) {
-        float *panels = program->scratch + (size_t)omp_get_thread_num() * program->scratch_stride;
-        float *turned = panels + (D + NR - 1) / NR * NR * T;
-        const float *p = cpu_input(program, node, 0) + pair * T * T;
-        float *o = head_at(program, node, node->output[0], pair);
-        pack_b(head_at(program, node, node->input[1], pair), x_stride, 1, T, D, panels);
+        const struct rooms rooms = rooms_of(program, node);
+        const struct values p = values_from(values_input(program, node, 0), pair * T * T),
+                            o = head_at(program, node, node->output[0], pair);
+        int64_t apart;
+        const float *x = values_wide(head_at(program, node, node->input[1], pair), T, D, x_stride, rooms.right, &apart);
+        pack_b(x, apart, 1, T, D, rooms.panels);
         for (int64_t u = 0; u < T; u += ROWS) {
             const int64_t rows = T - u < ROWS ? T - u : ROWS, depth = T - u;
-            pack_a(p + u * T + u, 1, T, rows, depth, turned);
+            const struct values to = values_from(o, u * o_stride);
+            int64_t p_apart, c_apart;
+            const float *block = values_wide(values_from(p, u * T + u), depth, rows, T, rooms.out, &p_apart);
+            float *c = block_open(to, rooms.out, o_stride, D, &c_apart);
+            pack_a(block, 1, p_apart, rows, depth, rooms.left);
             for (int64_t i = 0; i < rows; i += MR)
-                tile_multiply(rows - i < MR ? rows - i : MR, D, depth, alpha, turned + i * depth, 1, MR,
-                              panels + u * NR, T * NR, o + (u + i) * o_stride, o_stride, TILE_STORE);
+                tile_multiply(rows - i < MR ? rows - i : MR, D, depth, alpha, rooms.left + i * depth, 1, MR,
+                              rooms.panels + u * NR, T * NR, c + i * c_apart, c_apart, TILE_STORE);
+            block_close(to, c, rows, D, o_stride);
         }
     }
 }

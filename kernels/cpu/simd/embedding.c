@@ -1,5 +1,5 @@
 /* Embedding lookup and its gradient. */
-#include "kernels/cpu/simd/simd.h"
+#include "kernels/cpu/simd/values.h"
 
 cpu_kernel ISA(embedding), ISA(embedding_backward);
 
@@ -7,11 +7,12 @@ void ISA(embedding)(struct program *program, const struct node *node)
 {
     const int32_t *tokens = program->data[node->input[0]];
     const float *table = cpu_input(program, node, 1);
-    float *x = cpu_output(program, node, 0);
+    const struct values x = values_output(program, node, 0);
     const int64_t columns = node->dims.d_in;
 #pragma omp parallel for schedule(static) num_threads(program->threads)
     for (int64_t n = 0; n < node->dims.rows; n++)
-        memcpy(x + n * columns, table + tokens[n] * columns, (size_t)columns * sizeof *x);
+        for (int64_t c = 0; c < columns; c += VN)
+            values_put(x, n * columns + c, vf_get(table + tokens[n] * columns + c, columns - c), columns - c);
 }
 
 /* Each thread owns a range of the vocabulary, clears it and adds the rows of its tokens in their order: no atomics, and the
@@ -19,7 +20,7 @@ void ISA(embedding)(struct program *program, const struct node *node)
 void ISA(embedding_backward)(struct program *program, const struct node *node)
 {
     const int32_t *tokens = program->data[node->input[0]];
-    const float *dx = cpu_input(program, node, 1);
+    const struct values dx = values_input(program, node, 1);
     float *dtable = cpu_output(program, node, 0);
     const int64_t columns = node->dims.d_in;
 #pragma omp parallel num_threads(program->threads)
@@ -32,7 +33,8 @@ void ISA(embedding_backward)(struct program *program, const struct node *node)
                 continue;
             float *row = dtable + tokens[n] * columns;
             for (int64_t c = 0; c < columns; c += VN)
-                vf_put(row + c, vf_get(row + c, columns - c) + vf_get(dx + n * columns + c, columns - c), columns - c);
+                vf_put(row + c, vf_get(row + c, columns - c) + values_get(dx, n * columns + c, columns - c),
+                       columns - c);
         }
     }
 }

@@ -2,6 +2,7 @@
  * a register tile in the middle. Both operands may be transposed while they are packed. */
 #include "kernels/cpu/gemm.h"
 #include "kernels/cpu/simd/pack.h"
+#include "kernels/cpu/simd/parts.h"
 #include "kernels/cpu/simd/tile.h"
 
 cpu_gemm ISA(gemm);
@@ -25,14 +26,6 @@ static void block_multiply(int64_t rows, int64_t columns, int64_t depth, const f
     }
 }
 
-/* The size of blocks no larger than `most` that cut `total` most evenly, in whole grains: a narrow last block would pack
- * as much of the other operand as a full one. */
-static int64_t even_block(int64_t total, int64_t most, int64_t grain)
-{
-    const int64_t blocks = (total + most - 1) / most;
-    return ((total + blocks - 1) / blocks + grain - 1) / grain * grain;
-}
-
 /* This thread's part of C: a grid of threads over rows and columns, each with packed operands of its own, so that nobody
  * waits for anybody before the end. */
 static void part_multiply(const struct gemm *g, struct gemm_blocks most, float *scratch)
@@ -53,22 +46,6 @@ static void part_multiply(const struct gemm *g, struct gemm_blocks most, float *
                 block_multiply(rows, columns, depth, a_packed, b_packed, g->c + i * g->ldc + j, g->ldc,
                                k > 0 ? TILE_ADD : TILE_STORE);
             }
-        }
-    }
-}
-
-/* How `threads` threads share C: the grid whose parts need the least packing. */
-static void grid_choose(int64_t m, int64_t n, int threads, int *down, int *across)
-{
-    double least = 0;
-    for (int d = 1; d <= threads; d++) {
-        if (threads % d)
-            continue;
-        const double cost = (double)m / d + (double)n / (threads / d);
-        if (d == 1 || cost < least) {
-            least = cost;
-            *down = d;
-            *across = threads / d;
         }
     }
 }

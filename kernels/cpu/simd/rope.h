@@ -1,6 +1,6 @@
 /* One head's row turned by its position: shared by RoPE and by attention, which turns while it loads. */
 #pragma once
-#include "kernels/cpu/simd/simd.h"
+#include "kernels/cpu/simd/values.h"
 
 #if VECTOR_BYTES == 16
 #define SWAP_PAIRS(x) __builtin_shufflevector(x, x, 1, 0, 3, 2)
@@ -20,12 +20,13 @@ static const vf turn_signs = {-1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -1, 1, -
 #endif
 
 /* y = scale · (x turned by angles)     x, y (D), angles (D/2 pairs of cos, sin); direction −1 turns back. */
-static inline void rope_head(const float *x, const float *angles, float *y, int64_t D, float direction, float scale)
+static inline void rope_head(struct values x, const float *angles, struct values y, int64_t D, float direction,
+                             float scale)
 {
     const vf signs = turn_signs * direction;
     for (int64_t d = 0; d < D; d += VN) {
-        const vf pair = vf_get(x + d, D - d), angle = vf_get(angles + d, D - d);
+        const vf pair = values_get(x, d, D - d), angle = vf_get(angles + d, D - d);
         const vf cosine = TWICE_EVEN(angle), sine = TWICE_ODD(angle);
-        vf_put(y + d, (pair * cosine + SWAP_PAIRS(pair) * (sine * signs)) * scale, D - d);
+        values_put(y, d, (pair * cosine + SWAP_PAIRS(pair) * (sine * signs)) * scale, D - d);
     }
 }

@@ -32,13 +32,19 @@ static inline vf vf_set(float x)
     return x - (vf){0};
 }
 
+/* The bytes of n < VN elements, in a form whose bound the compiler sees. */
+static inline size_t few_bytes(int64_t n, size_t element)
+{
+    return (size_t)(n & (VN - 1)) * element;
+}
+
 /* The first n lanes, zero beyond; n is VN but for the end of a row. */
 static inline vf vf_get(const float *p, int64_t n)
 {
     if (__builtin_expect(n >= VN, 1))
         return vf_load(p);
     vf x = {0};
-    memcpy(&x, p, (size_t)n * sizeof(float));
+    memcpy(&x, p, few_bytes(n, sizeof(float)));
     return x;
 }
 
@@ -47,7 +53,7 @@ static inline void vf_put(float *p, vf x, int64_t n)
     if (__builtin_expect(n >= VN, 1))
         vf_store(p, x);
     else
-        memcpy(p, &x, (size_t)n * sizeof(float));
+        memcpy(p, &x, few_bytes(n, sizeof(float)));
 }
 
 static inline vf vf_select(vi mask, vf yes, vf no)

@@ -2,6 +2,7 @@
 #include "kernels/cpu/simd/simd.h"
 
 cpu_gemm ISA(gemm);
+cpu_gemm_bf16 ISA(gemm_bf16);
 cpu_kernel ISA(embedding), ISA(embedding_backward), ISA(rmsnorm), ISA(add_rmsnorm), ISA(rmsnorm_backward), ISA(rope),
     ISA(rope_backward), ISA(causal_softmax), ISA(causal_softmax_backward), ISA(add), ISA(mul), ISA(silu),
     ISA(silu_backward), ISA(cast), ISA(swiglu), ISA(swiglu_backward), ISA(cross_entropy), ISA(cross_entropy_backward),
@@ -16,6 +17,8 @@ const struct cpu_isa ISA(cpu_isa) = {
     .name = TEXT(ISA_NAME),
     .gemm = ISA(gemm),
     .gemm_name = "sgemm_" TEXT(ISA_NAME),
+    .gemm_bf16 = ISA(gemm_bf16),
+    .gemm_bf16_name = "gemm_bf16_" TEXT(ISA_NAME),
     .kernels =
         {
             [OP_EMBEDDING] = ISA(embedding),
