@@ -12,6 +12,8 @@
 /* One book a process, as there is one link. Tables of a fixed size with open addressing, twice as long as what may be in them. */
 struct scope_row {
     int32_t parent;
+    int depth;
+    size_t length; /* of its path */
     char *name;
 };
 struct name_row {
@@ -41,12 +43,24 @@ static uint32_t hash_of(const char *text, uint32_t seed)
     return (uint32_t)(hash >> 32 ^ hash);
 }
 
+/* Of `parent` as the front counts; a path may become longer there by what is written for bytes that are no text. */
+static bool too_deep(int32_t parent, const char *name)
+{
+    const struct scope_row *above = &book.scopes[parent];
+    return above->depth >= PLACE_DEPTH_MAX || above->length + strlen(name) >= PLACE_PATH_MAX / 4;
+}
+
 int32_t book_scope(int32_t parent, const char *name, uint64_t parameter_bytes)
 {
     if (!link_is_open())
         return BOOK_NONE;
     pthread_mutex_lock(&book.lock);
     int32_t found = BOOK_NONE;
+    name = *name ? name : "?";
+    if (parent >= 0 && too_deep(parent, name)) {
+        pthread_mutex_unlock(&book.lock);
+        return parent;
+    }
     for (uint32_t i = hash_of(name, (uint32_t)parent);; i++) {
         int32_t *cell = &book.scope_cells[i % (2 * BOOK_SCOPES)];
         if (*cell) {
@@ -58,7 +72,11 @@ int32_t book_scope(int32_t parent, const char *name, uint64_t parameter_bytes)
             char *copy = strdup(name);
             if (!copy)
                 break;
-            book.scopes[book.scope_count] = (struct scope_row){parent, copy};
+            const struct scope_row *above = parent >= 0 ? &book.scopes[parent] : NULL;
+            book.scopes[book.scope_count] = (struct scope_row){.parent = parent,
+                                                               .depth = above ? above->depth + 1 : 0,
+                                                               .length = (above ? above->length + 1 : 0) + strlen(name),
+                                                               .name = copy};
             const struct message_scope message = {.parent = parent, .parameter_bytes = parameter_bytes};
             link_send(MESSAGE_SCOPE, &message, sizeof message, name, strnlen(name, 256));
             found = book.scope_count++;

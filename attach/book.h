@@ -14,7 +14,8 @@
 #define BOOK_PLACES 131072
 #define BOOK_NONE (-1)
 
-/* The scope called `name` below `parent` (BOOK_NONE: none), said on its first asking. BOOK_NONE when there are too many. */
+/* The scope called `name` below `parent` (BOOK_NONE: none), said on its first asking. BOOK_NONE when there are too many; what is
+ * deeper than the front takes is `parent` itself. */
 int32_t book_scope(int32_t parent, const char *name, uint64_t parameter_bytes);
 /* The id of an op's or kernel's name; the same text gives the same id. 0 is "?": a name too many. */
 uint32_t book_name(const char *name);

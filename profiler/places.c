@@ -47,7 +47,7 @@ bool places_add_scope(struct places *places, int32_t parent, const char *name, u
         if (above->parent >= 0) /* the root's name is no part of a path */
             scope.path = arena_printf(&places->arena, "%s.%s", above->path, scope.name);
     }
-    if (scope.depth > 64 || strlen(scope.path) >= 4 * PLACE_TEXT_MAX)
+    if (scope.depth > PLACE_DEPTH_MAX || strlen(scope.path) >= PLACE_PATH_MAX)
         return error_set(error, ERROR_INTERNAL, "scope %d lies too deep: '%.60s…'", count, scope.path);
     vec_push(&places->scopes, scope);
     return true;

@@ -10,6 +10,8 @@
 #define PLACES_MAX (1u << 18)
 #define PLACE_SCOPES_MAX (1u << 16)
 #define PLACE_TEXT_MAX 512 /* bytes of a name, an op or a label, with the end */
+#define PLACE_DEPTH_MAX 64 /* of a scope below its root */
+#define PLACE_PATH_MAX (4 * PLACE_TEXT_MAX)
 #define PLACE_UNKNOWN (-1) /* a record's place that nobody could tell */
 
 /* A node of the module tree. Parents come before children; the root's parent is −1. */
@@ -21,13 +23,13 @@ struct place_scope {
 };
 
 struct place {
-    int32_t scope;                 /* −1: of no module */
-    uint8_t phase;                 /* enum phase, PHASE_NONE where not known */
-    uint8_t kernel_class;          /* enum kernel_class, CLASS_OTHER where not known */
-    const char *op;                /* "linear_backward_weight", "aten::mm"; "" where not known */
-    const char *label;             /* what else tells it from others; "" */
-    double flops, bytes;           /* modelled, of one execution; NaN where not known */
-    uint64_t saved_bytes;          /* that it leaves for backward, of one execution; UNKNOWN_U64 where not known */
+    int32_t scope;        /* −1: of no module */
+    uint8_t phase;        /* enum phase, PHASE_NONE where not known */
+    uint8_t kernel_class; /* enum kernel_class, CLASS_OTHER where not known */
+    const char *op;       /* "linear_backward_weight", "aten::mm"; "" where not known */
+    const char *label;    /* what else tells it from others; "" */
+    double flops, bytes;  /* modelled, of one execution; NaN where not known */
+    uint64_t saved_bytes; /* that it leaves for backward, of one execution; UNKNOWN_U64 where not known */
 };
 
 struct places {
@@ -36,14 +38,15 @@ struct places {
     VEC(struct place_scope) scopes;
     uint32_t works;   /* so many times the work of a place became known after it was said */
     bool collectives; /* one of them at least is of CLASS_COLLECTIVE */
-    bool whole; /* the producer said that no more will come: an id beyond the end is a lie and not merely early */
+    bool whole;       /* the producer said that no more will come: an id beyond the end is a lie and not merely early */
 };
 
 void places_release(struct places *places);
 
 /* Appends. Strings are copied, cleaned of control characters. False: the parent or scope is not there, a phase or class is none,
  * a number is not one, or there are too many; the error says which. */
-bool places_add_scope(struct places *places, int32_t parent, const char *name, uint64_t parameter_bytes, struct error *error);
+bool places_add_scope(struct places *places, int32_t parent, const char *name, uint64_t parameter_bytes,
+                      struct error *error);
 bool places_add(struct places *places, const struct place *place, struct error *error);
 
 /* What one step does of a place, which became known after it was said. False: there is no such place, or it is a plan's. */

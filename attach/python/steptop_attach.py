@@ -153,9 +153,10 @@ class Memory:
 
 
 def compiled(torch):
-    # Has anything been compiled? Hooks on saved tensors would be a reason to compile it again.
-    utils = sys.modules.get("torch._dynamo.utils")
-    return bool(utils and utils.counters.get("frames"))
+    # Has anything been compiled, or is anything to be? Hooks on saved tensors would be a reason to compile it again, and what is first called
+    # beside a dispatch mode is never compiled.
+    utils, frames = sys.modules.get("torch._dynamo.utils"), sys.modules.get("torch._dynamo.eval_frame")
+    return bool(utils and utils.counters.get("frames")) or any(callable(one) for one in getattr(frames, "cached_backends", {}).values())
 
 
 def load(name):
@@ -329,6 +330,8 @@ class Hook:
                 finally:
                     leave()
 
+            # A call of a module is three frames or more, and now one more: what was deep enough shall still be.
+            sys.setrecursionlimit(sys.getrecursionlimit() + sys.getrecursionlimit() // 3)
             _call_impl.__qualname__ = inner.__qualname__
             modules.Module._call_impl = _call_impl
             if hasattr(torch.Tensor, "untyped_storage"):

@@ -76,7 +76,7 @@ FLOPS = {
 FLOPS["evaluate"] = FLOPS["plain"]  # an evaluation in the step that is looked at is not the step's
 BOUND = {"loader": "data_ns", "sleep": "launch_ns", "ranks": "rank_ns"}
 GOLDEN["evaluate"] = GOLDEN["tools"] = GOLDEN["plain"]
-MODES = ["plain", "conv", "evaluate", "tools", "llama", "gpt2", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks"]
+MODES = ["plain", "conv", "evaluate", "tools", "late", "llama", "gpt2", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks"]
 
 for mode in CHOSEN or MODES:
     if mode in ("llama", "gpt2"):

@@ -40,6 +40,10 @@ def tools():
     parameters = dict(new.named_parameters())
     torch.func.grad(lambda p: torch.func.functional_call(new, p, (torch.ones(3, 64),)).sum())(parameters)
     torch.func.vmap(new)(torch.ones(4, 64))
+    deep = nn.Identity()
+    for _ in range(230):  # not far from Python's limit of recursion
+        deep = nn.Sequential(deep)
+    deep(torch.ones(1))
     if hasattr(torch.ops.higher_order, "cond"):
         torch.ops.higher_order.cond(torch.tensor(True), lambda x: (x.sin(),), lambda x: (x.cos(),), (torch.ones(2),))
 
@@ -55,6 +59,8 @@ class Model(nn.Module):
         x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1]))
         if MODE == "tools":
             tools()
+        if MODE == "late" and step > 0:  # what is compiled for the first time in the step that is looked at
+            x = late(x)
         for block in self.blocks:
             x = checkpoint(block, x, use_reentrant=False) if MODE == "checkpoint" else block(x)
         return self.head(self.norm(x))
@@ -98,6 +104,7 @@ if MODE == "ranks":
     dist.init_process_group("gloo")
     rank = dist.get_rank()
     model = nn.parallel.DistributedDataParallel(model)
+late = torch.compile(nn.Hardtanh(-1e9, 1e9), backend="eager") if MODE == "late" else None
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
 batches = iter(torch.utils.data.DataLoader(Text(), batch_size=4))
 profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) if MODE == "profiler" else None
@@ -126,6 +133,8 @@ for step in range(STEPS):
     optimizer.step()
     if rank == 0:
         print("%d %s" % (step, loss.item().hex()))
+if MODE == "late":
+    print("0x%d graphs" % sys.modules["torch._dynamo.utils"].counters["stats"]["unique_graphs"])
 if profiler:
     profiler.stop()
     assert len(profiler.key_averages()) > 20
