@@ -6,10 +6,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -74,6 +76,47 @@ static bool unknown_command(const char *word, struct error *error)
                      near ? near : "", near ? "'?" : "");
 }
 
+/* What a subcommand and the libraries that it calls take of a stack: ncurses 64 KiB to read a terminal's description, Vulkan's loader more. */
+#define STACK_BYTES ((size_t)1 << 20)
+
+struct call {
+    const struct subcommand_info *command;
+    const struct arguments *arguments;
+    int code;
+};
+
+static void *call_command(void *argument)
+{
+    struct call *call = argument;
+    call->code = call->command->run(call->arguments);
+    return NULL;
+}
+
+/* Where the stack is limited to less (ulimit -s), on one of its own: signals are that thread's, too. */
+static int run_with_room(const struct subcommand_info *command, const struct arguments *arguments)
+{
+    struct call call = {command, arguments, EXIT_FAILED};
+    struct rlimit limit;
+    pthread_attr_t attributes;
+    pthread_t thread;
+    bool started = false;
+    const bool small = getrlimit(RLIMIT_STACK, &limit) == 0 && limit.rlim_cur < STACK_BYTES;
+    if (small && pthread_attr_init(&attributes) == 0) {
+        started = pthread_attr_setstacksize(&attributes, STACK_BYTES) == 0 &&
+                  pthread_create(&thread, &attributes, call_command, &call) == 0;
+        pthread_attr_destroy(&attributes);
+    }
+    if (started) {
+        sigset_t all;
+        sigfillset(&all);
+        pthread_sigmask(SIG_BLOCK, &all, NULL);
+        pthread_join(thread, NULL);
+    } else {
+        call_command(&call);
+    }
+    return call.code;
+}
+
 int main(int argc, char **argv)
 {
     struct arguments arguments = {.command = SUBCOMMAND_RUN};
@@ -108,5 +151,5 @@ int main(int argc, char **argv)
         error_set(&error, ERROR_USAGE, "name a subcommand");
         return fail(&error);
     }
-    return command->run(&arguments);
+    return run_with_room(command, &arguments);
 }

@@ -640,11 +640,28 @@ static void an_attached_program_is_ended_by_the_second_x(void **state)
     screen_close(screen);
 }
 
+/* With the least stack that a program starts with: libraries of the screen take more. */
+static void test_small_stack(void **state)
+{
+    (void)state;
+    static const char *const view[] = {
+        "/bin/sh", "-c", "ulimit -s 64; exec '" STEPTOP_BINARY "' view '" TEST_SOURCE_DIR "/report/seed.yaml'", NULL};
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* AddressSanitizer itself needs more before main */
+#endif
+    const struct screen_options options = {.height = 30, .width = 100, .program = view};
+    struct screen *screen = screen_open(&options, NULL);
+    expect(screen, "runs ended");
+    screen_type(screen, "q");
+    expect_end(screen, 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_unknown_terminal),
         cmocka_unit_test(test_limit_of_files),
+        cmocka_unit_test(test_small_stack),
         cmocka_unit_test(test_keys),
         cmocka_unit_test(test_pause),
         cmocka_unit_test(test_interrupt),
