@@ -1,4 +1,5 @@
 #include "tui/modes.h"
+#include "base/vec.h"
 #include "tui/format.h"
 #include <stdio.h>
 #include <string.h>
@@ -60,63 +61,65 @@ bool modes_find(const uint64_t bins[BINS], double *valley_ns)
     return best > 0;
 }
 
+/* Names are looked up whole; what is printed of them has room for so much. */
+#define NAMES_BYTES 160
 struct side {
-    char names[160];
-    int modules;
+    VEC(const char *) names; /* each once: q_proj stands for the q_proj of all blocks */
     double time;
     uint64_t calls;
 };
 
-static void add_name(struct side *side, const char *name)
+static bool has_name(const struct side *side, const char *name)
 {
-    const size_t used = strlen(side->names);
-    const char *at = strstr(side->names, name);
-    const size_t length = strlen(name);
-    /* Each module's name once: q_proj stands for the q_proj of all blocks. */
-    while (at && ((at > side->names && at[-1] != ' ') || (at[length] && at[length] != ' ')))
-        at = strstr(at + 1, name);
-    if (!at && used + length + 2 < sizeof side->names)
-        snprintf(side->names + used, sizeof side->names - used, "%s%s", used ? " " : "", name);
+    for (size_t i = 0; i < side->names.count; i++)
+        if (strcmp(side->names.items[i], name) == 0)
+            return true;
+    return false;
 }
 
 static bool names_overlap(const struct side *a, const struct side *b)
 {
-    char word[64];
-    for (const char *at = a->names; *at;) {
-        const size_t length = strcspn(at, " ");
-        snprintf(word, sizeof word, "%.*s", (int)length, at);
-        const char *found = strstr(b->names, word);
-        while (found) {
-            if ((found == b->names || found[-1] == ' ') && (found[length] == 0 || found[length] == ' '))
-                return true;
-            found = strstr(found + 1, word);
-        }
-        at += length + (at[length] == ' ');
-    }
+    for (size_t i = 0; i < a->names.count; i++)
+        if (has_name(b, a->names.items[i]))
+            return true;
     return false;
+}
+
+static const char *names_text(const struct side *side, char text[NAMES_BYTES])
+{
+    size_t used = 0, i = 0;
+    for (; i < side->names.count && used + strlen(side->names.items[i]) + sizeof ", …" < NAMES_BYTES; i++)
+        used += (size_t)snprintf(text + used, NAMES_BYTES - used, "%s%s", used ? " " : "", side->names.items[i]);
+    if (!used && side->names.count)
+        used = (size_t)snprintf(text, NAMES_BYTES - sizeof " …", "%.100s", side->names.items[i++]);
+    if (i < side->names.count)
+        strcpy(text + used, " …");
+    return text;
 }
 
 void modes_explain(const struct report_cell *cell, int32_t kernel, double valley_ns, char *text, size_t size)
 {
     struct side sides[2] = {0};
-    char valley[FORMAT_SIZE], low[FORMAT_SIZE], high[FORMAT_SIZE];
+    char valley[FORMAT_SIZE], low[FORMAT_SIZE], high[FORMAT_SIZE], names[2][NAMES_BYTES];
     format_duration(valley, valley_ns);
     for (size_t i = 0; i < cell->entry_count; i++) {
         const struct report_entry *entry = &cell->entries[i];
         if ((int32_t)entry->kernel != kernel || entry->scope < 0 || (size_t)entry->scope >= cell->layer_count)
             continue;
         struct side *side = &sides[entry->median_ns >= valley_ns];
-        add_name(side, cell->layers[entry->scope].name);
-        side->modules++;
+        const char *name = cell->layers[entry->scope].name;
+        if (!has_name(side, name))
+            vec_push(&side->names, name);
         side->time += (double)entry->total_ns;
         side->calls += entry->calls;
     }
-    if (!sides[0].modules || !sides[1].modules || names_overlap(&sides[0], &sides[1])) {
+    if (!sides[0].names.count || !sides[1].names.count || names_overlap(&sides[0], &sides[1]))
         snprintf(text, size,
                  "two groups, below and above %s; the modules do not explain them (clock, contention, cache?)", valley);
-        return;
-    }
-    snprintf(text, size, "two groups: %s (about %s) and %s (about %s)", sides[0].names,
-             format_duration(low, sides[0].time / (double)sides[0].calls), sides[1].names,
-             format_duration(high, sides[1].time / (double)sides[1].calls));
+    else
+        snprintf(text, size, "two groups: %s (about %s) and %s (about %s)", names_text(&sides[0], names[0]),
+                 format_duration(low, sides[0].time / (double)sides[0].calls), names_text(&sides[1], names[1]),
+                 format_duration(high, sides[1].time / (double)sides[1].calls));
+    for (int i = 0; i < 2; i++)
+        vec_release(&sides[i].names);
 }

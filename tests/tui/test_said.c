@@ -1,5 +1,6 @@
 /* What the screen once did not say, or said wrong; and what its smallest windows show. */
 #include "document.h"
+#include "tui/modes.h"
 #include "view_screen.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -168,10 +169,117 @@ static void test_roofline_names(void **state)
     view_close(app);
 }
 
+/* Puts `levels` modules between the model and its blocks, as other people's models have them: transformer.h.0.attn. */
+static void put_above_blocks(struct report_cell *cell, const char *const *names, int32_t levels)
+{
+    const size_t count = cell->layer_count;
+    int32_t *new = calloc(count, sizeof *new);
+    struct report_layer *layers = arena_array(&cell->arena, struct report_layer, count + (size_t)levels);
+    size_t made = 0, prefix_length = 0;
+    char prefix[100] = "";
+    bool put = false;
+    for (size_t i = 0; i < count; i++) {
+        const struct report_layer *old = &cell->layers[i];
+        const bool in_block = strncmp(old->path, "layers.", 7) == 0;
+        for (int32_t level = 0; in_block && !put && level < levels; level++) {
+            prefix_length += (size_t)snprintf(prefix + prefix_length, sizeof prefix - prefix_length, "%s%s",
+                                              level ? "." : "", names[level]);
+            layers[made] = (struct report_layer){.path = arena_strdup(&cell->arena, prefix),
+                                                 .name = names[level],
+                                                 .parent = level ? (int32_t)made - 1 : 0,
+                                                 .depth = level + 1};
+            for (int pass = 0; pass < PASS_COUNT; pass++)
+                layers[made].phase[pass] = arena_array(&cell->arena, struct report_layer_phase, PLACE_PHASE_COUNT);
+            made++;
+        }
+        put |= in_block;
+        new[i] = (int32_t)made;
+        layers[made] = *old;
+        if (in_block) {
+            char path[200];
+            const bool block = old->parent == 0;
+            snprintf(path, sizeof path, "%s.%s", prefix, old->path + 7);
+            layers[made].path = arena_strdup(&cell->arena, path);
+            layers[made].name = block ? arena_strdup(&cell->arena, old->path + 7) : old->name;
+            layers[made].depth += levels;
+            layers[made].parent =
+                block ? new[1] + levels : new[old->parent]; /* the embedding is layer 1, the new ones follow it */
+            for (int32_t above = layers[made].parent; block && above > 0; above = layers[above].parent)
+                for (int pass = 0; pass < PASS_COUNT; pass++)
+                    for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
+                        ((struct report_layer_phase *)(uintptr_t)layers[above].phase[pass])[phase].inclusive_ns +=
+                            old->phase[pass][phase].inclusive_ns;
+        } else if (old->parent >= 0) {
+            layers[made].parent = new[old->parent];
+        }
+        made++;
+    }
+    for (size_t i = 0; i < cell->entry_count; i++)
+        if (cell->entries[i].scope >= 0)
+            cell->entries[i].scope = new[cell->entries[i].scope];
+    for (size_t i = 0; i < cell->launch_count; i++)
+        if (cell->timeline[i].scope >= 0)
+            cell->timeline[i].scope = new[cell->timeline[i].scope];
+    cell->layers = layers;
+    cell->layer_count = made;
+    free(new);
+}
+
+/* What holds the blocks, however far above them, is seen in its parts, and does not stand beside them. */
+static void test_modules_above_blocks(void **state)
+{
+    (void)state;
+    static const char *const names[] = {"tower", "h", "x"};
+    for (int32_t levels = 1; levels <= 3; levels++) {
+        struct app *app = view_open(document_make);
+        put_above_blocks(app->report->cells.items[0], names, levels);
+        static const char *const shown[] = {"tower.*.ffn ", "tower.h.*.ffn ", "tower.h.x.*.ffn "};
+        view_type(app, "1");
+        view_expect(app, shown[levels - 1]);
+        view_expect(app, "lm_head ");
+        view_expect_not(app, "tower ");
+        view_expect_not(app, "tower.h ");
+        view_expect_not(app, "tower.h.x ");
+        view_close(app);
+    }
+}
+
+/* Two humps are explained by whole names: a name that is a word of another, or many of them, is no overlap. */
+static void test_modes_by_whole_names(void **state)
+{
+    (void)state;
+    enum { MANY = 60 };
+    static char names[MANY][32];
+    struct report_layer layers[MANY] = {0};
+    struct report_entry entries[MANY] = {0};
+    struct report_cell cell = {.layers = layers, .layer_count = 2, .entries = entries, .entry_count = 2};
+    char text[600];
+    for (int i = 0; i < MANY; i++) {
+        snprintf(names[i], sizeof names[i], "module number %d", i);
+        layers[i].name = names[i];
+        entries[i] = (struct report_entry){.scope = i, .median_ns = i == 1 ? 9000 : 1000, .calls = 1, .total_ns = 1000};
+    }
+    layers[0].name = "attention, seq = 7";
+    layers[1].name = "seq";
+    modes_explain(&cell, 0, 5000, text, sizeof text);
+    assert_non_null(strstr(text, "two groups: attention, seq = 7 (about "));
+    assert_non_null(strstr(text, " and seq (about "));
+    cell.layer_count = cell.entry_count = MANY; /* the last is on both sides, and beyond what is printed */
+    layers[1].name = names[MANY - 1];
+    modes_explain(&cell, 0, 5000, text, sizeof text);
+    assert_non_null(strstr(text, "do not explain them"));
+    layers[1].name = "seq";
+    modes_explain(&cell, 0, 5000, text, sizeof text);
+    assert_non_null(strstr(text, " … (about "));
+    assert_non_null(strstr(text, " and seq (about "));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_short_answer),
+        cmocka_unit_test(test_modules_above_blocks),
+        cmocka_unit_test(test_modes_by_whole_names),
         cmocka_unit_test(test_tagged_sum),
         cmocka_unit_test(test_kernel_that_did_not_run),
         cmocka_unit_test(test_search_is_seen),
