@@ -34,16 +34,17 @@ static bool listening(void)
 }
 
 /* "aten::addmm, seq = 7, op_id = 5" is one range for each number: cut where they begin. */
-static void push(const char *text)
+static void push(const char *text, bool of_library)
 {
     char name[RANGE_TEXT];
-    if (!listening())
+    const bool hidden = of_library && (where_has_modules() || steps_await_modules());
+    if (!hidden && !listening())
         return;
     snprintf(name, sizeof name, "%s", text && *text ? text : "?");
     char *numbers = strstr(name, ", seq = ");
     if (numbers)
         *numbers = 0;
-    where_range_push(name);
+    where_range_push(name, hidden);
 }
 
 /* ---- NVTX ---- */
@@ -69,13 +70,13 @@ struct nvtx_callbacks {
 
 static int nvtx_push(const char *text)
 {
-    push(text);
+    push(text, false);
     return 0;
 }
 
 static int nvtx_push_ex(const struct nvtx_attributes *attributes)
 {
-    push(attributes && attributes->message_type == NVTX_MESSAGE_ASCII ? attributes->message : "?");
+    push(attributes && attributes->message_type == NVTX_MESSAGE_ASCII ? attributes->message : "?", false);
     return 0;
 }
 
@@ -200,10 +201,16 @@ static struct itt_string *itt_string_create(const char *text)
     return string;
 }
 
+/* oneDNN's primitives, of which PyTorch's modules and operators tell more. */
+static bool is_of_library(const char *domain)
+{
+    return strncmp(domain, "dnnl::", 6) == 0 || strncmp(domain, "oneDNN", 6) == 0;
+}
+
 static void itt_begin(const struct itt_domain *domain, struct itt_id id, struct itt_id parent, struct itt_string *name)
 {
-    (void)domain, (void)id, (void)parent;
-    push(name ? name->text : "?");
+    (void)id, (void)parent;
+    push(name ? name->text : "?", domain && is_of_library(domain->name));
 }
 
 static void itt_end(const struct itt_domain *domain)

@@ -39,6 +39,7 @@ static struct {
     _Atomic uint32_t measured_from; /* the first step that is no warm-up; UINT32_MAX: not yet known */
     _Atomic enum step_rule rule;
     _Atomic bool has_modules;                 /* there is PyTorch */
+    _Atomic uint64_t expected;                /* since when */
     _Atomic uint32_t calls;                   /* of the outermost module in the step under way */
     _Atomic bool second_too;                  /* the second step is warm-up as well as the first */
     _Atomic bool told;                        /* that this step is long */
@@ -111,7 +112,14 @@ void steps_begin(void)
 
 void steps_expect_modules(void)
 {
+    atomic_store(&steps.expected, clock_now());
     atomic_store(&steps.has_modules, true);
+}
+
+bool steps_await_modules(void)
+{
+    return atomic_load_explicit(&steps.has_modules, memory_order_relaxed) &&
+           clock_now() - atomic_load(&steps.expected) < MODULES_NS;
 }
 
 uint32_t steps_now(void)

@@ -8,6 +8,7 @@ enum step_rule { STEPS_UNKNOWN, STEPS_CLOCK, STEPS_RANGE, STEPS_MODULE, STEPS_OP
 
 void steps_begin(void);                      /* the first: now */
 void steps_expect_modules(void);             /* the program has PyTorch */
+bool steps_await_modules(void);              /* it has, and has had little time to call one */
 void steps_optimizer(const void *optimizer); /* it has stepped; of several the first one seen ends steps */
 void steps_root_module(void);                /* the outermost module is about to be called */
 void steps_range(const char *name);          /* an outermost range begins */

@@ -33,7 +33,7 @@ struct where {
         int32_t before; /* context */
         uint64_t start;
         uint32_t name;
-        bool parent;
+        bool parent, hidden;
     } ranges[DEPTH_RANGES];
     struct op_frame {
         uint64_t start, own; /* when it began; since when it has run itself, not in an op that it called */
@@ -61,6 +61,7 @@ static struct {
     struct where *_Atomic all;
     _Atomic uint32_t threads;
     _Atomic bool ranges;            /* are records */
+    _Atomic bool modules;           /* have been called */
     _Atomic bool ops, layers, host; /* host: it computes, not a card */
     pthread_key_t key;
     pthread_once_t once;
@@ -134,6 +135,11 @@ void where_record(bool ops, bool layers)
 bool where_records_ops(void)
 {
     return atomic_load_explicit(&shared.ops, memory_order_relaxed);
+}
+
+bool where_has_modules(void)
+{
+    return atomic_load_explicit(&shared.modules, memory_order_relaxed);
 }
 
 void where_ranges_only(void)
@@ -238,7 +244,8 @@ static void move(struct where *where, int32_t context)
 void where_enter(struct where *where, int32_t scope, int64_t sequence)
 {
     const int depth = where->module_depth++;
-    where->counts.modules++;
+    if (where->counts.modules++ == 0)
+        atomic_store_explicit(&shared.modules, true, memory_order_relaxed);
     if (depth >= DEPTH_MODULES)
         return;
     where->modules[depth].context = depth == 0 && !where->node_depth ? NOWHERE : where->context;
@@ -400,7 +407,7 @@ void where_op_end(struct where *where)
 
 /* ---- ranges ---- */
 
-void where_range_push(const char *name)
+void where_range_push(const char *name, bool hidden)
 {
     struct where *where = where_self();
     if (!where)
@@ -408,13 +415,14 @@ void where_range_push(const char *name)
     const int depth = where->range_depth++;
     if (depth >= DEPTH_RANGES)
         return;
-    if (depth == 0)
+    if (depth == 0 && !hidden)
         steps_range(name);
     where->ranges[depth].before = where->context;
+    where->ranges[depth].hidden = hidden || where->module_depth || where->node_depth;
+    if (where->ranges[depth].hidden)
+        return; /* modules tell it better */
     if (depth > 0)
         where->ranges[depth - 1].parent = true;
-    if (where->module_depth || where->node_depth)
-        return; /* modules tell it better */
     where->ranges[depth].parent = false;
     where->ranges[depth].name = book_name(name);
     where->ranges[depth].start = clock_now();
@@ -427,7 +435,7 @@ bool where_range_pop(void)
     if (!where || where->range_depth == 0)
         return false;
     const int depth = --where->range_depth;
-    if (depth < DEPTH_RANGES && !where->module_depth && !where->node_depth) {
+    if (depth < DEPTH_RANGES && !where->ranges[depth].hidden && !where->module_depth && !where->node_depth) {
         if (atomic_load_explicit(&shared.ranges, memory_order_relaxed) && !where->ranges[depth].parent &&
             steps_recorded())
             record(where, where->ranges[depth].start, clock_now(),

@@ -40,8 +40,10 @@ bool where_runs_modules(const struct where *where); /* has this thread called on
 void where_record(bool ops, bool layers);
 bool where_records_ops(void);
 
-/* Ranges of the program's own (NVTX, ITT) where nobody says modules: a tree of scopes by their names. */
-void where_range_push(const char *name);
+/* Ranges of the program's own (NVTX, ITT) where nobody says modules: a tree of scopes by their names. One that is
+ * `hidden` is counted, so that its end is not another's, and nothing else. */
+void where_range_push(const char *name, bool hidden);
+bool where_has_modules(void); /* one was called */
 /* Nothing else is known of this program: each range that called no other is a record itself. */
 void where_ranges_only(void);
 bool where_range_pop(void); /* false: there was none */

@@ -176,8 +176,9 @@ static bool is_shown(const struct app *app, const struct layers *layers, int32_t
     const int32_t scope = app->focus.scope;
     if (layers->table.filter[0] && !layers->matches.items[layer])
         return false;
-    if (layers->phase >= 0 && !(layers_shown_time(layers, (struct spot){layer, -1}) > 0))
-        return false;
+    const bool none = !(layers_shown_time(layers, (struct spot){layer, -1}) > 0);
+    if (none && (layers->phase >= 0 || (layers->tree.layers[layer].parent < 0 && layers->step_ns > 0)))
+        return false; /* beside the model stands what ran: not a range from before its first call */
     if (scope < 0 || !layers->blocks_apart)
         return true;
     return scope_within(layers->cell, layer, scope) || scope_within(layers->cell, scope, layer);
