@@ -34,6 +34,7 @@ static struct {
     _Atomic uint64_t lost;
     struct attach_settings settings;
     void (*_Atomic tick)(void);
+    void (*_Atomic shut)(void);
     int output[2]; /* reading ends of the program's own output and errors; −1 where it does not go to the front */
     pid_t pid;
 } self = {.lock = PTHREAD_MUTEX_INITIALIZER,
@@ -282,6 +283,11 @@ void link_tick(void (*tick)(void))
     atomic_store(&self.tick, tick);
 }
 
+void link_at_shut(void (*shut)(void))
+{
+    atomic_store(&self.shut, shut);
+}
+
 /* The front is gone, and the program's output went to it: somebody must read on, or the program dies of its next line, or waits for ever
  * when the pipe is full. What it says is lost, as it is on a closed terminal. */
 static void drain_output(void)
@@ -333,6 +339,9 @@ static void *link_thread(void *unused)
     pthread_mutex_lock(&self.lock);
     pthread_cond_broadcast(&self.changed);
     pthread_mutex_unlock(&self.lock);
+    void (*shut)(void) = atomic_load(&self.shut);
+    if (shut)
+        shut();
     if (self.output[0] >= 0 || self.output[1] >= 0) {
         await_end_of_front();
         drain_output();

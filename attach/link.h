@@ -29,6 +29,8 @@ void link_flush(int wait_ms);
 
 /* Called from the link's thread every 20 ms while it is open. */
 void link_tick(void (*tick)(void));
+/* Called once from the link's thread when the link is shut: what watches the program lets go of it. */
+void link_at_shut(void (*shut)(void));
 
 /* Queues one message; the link's own thread sends it. Too much queued breaks the link. */
 void link_send(uint32_t type, const void *first, size_t first_length, const void *second, size_t second_length);

@@ -3,6 +3,7 @@
 #include "attach/book.h"
 #include "attach/link.h"
 #include "attach/pace.h"
+#include "attach/torch.h"
 #include "attach/watch.h"
 #include "base/clock.h"
 #include "base/unknown.h"
@@ -99,6 +100,14 @@ static void tick(void)
     tell_recorder();
 }
 
+/* On the link's thread: the program is left alone, and shall not go on paying. */
+static void let_go(void)
+{
+    atomic_store(&steps.wanted, false);
+    tell_recorder();
+    torch_unwatch();
+}
+
 void steps_begin(void)
 {
     atomic_store(&steps.started, clock_now());
@@ -108,6 +117,7 @@ void steps_begin(void)
     atomic_store(&steps.pass, PASS_TRAIN_STEP);
     atomic_store(&steps.measured_from, UINT32_MAX);
     link_tick(tick);
+    link_at_shut(let_go);
 }
 
 void steps_expect_modules(void)

@@ -149,5 +149,5 @@ int main(int argc, char **argv)
     atomic_store(&over, true);
     pthread_join(thread, NULL);
     printf("program: done\n");
-    return 0;
+    return argc > 2 && strcmp(argv[2], "left") == 0 && device->state().enabled_kinds ? 3 : 0;
 }

@@ -14,12 +14,12 @@
 
 #include <cmocka.h>
 
-static struct session *run(const char *cupti, const char *steps, const char *mode)
+static struct session *run_for(const char *cupti, const char *steps, const char *mode, uint32_t measured)
 {
     struct error error = {0};
     const char *const command[] = {ATTACH_CUDA, steps, mode, NULL};
     const struct attach_options options = {
-        .command = command, .library = STEPTOP_ATTACH_LIBRARY, .python_folder = STEPTOP_ATTACH_PYTHON};
+        .command = command, .library = STEPTOP_ATTACH_LIBRARY, .python_folder = STEPTOP_ATTACH_PYTHON, .steps = measured};
     setenv("FAKE_CUPTI", cupti, 1);
     struct session *session = session_create(&(struct session_options){.program = STEPTOP_BINARY}, &error);
     assert_non_null(session);
@@ -36,6 +36,11 @@ static struct session *run(const char *cupti, const char *steps, const char *mod
     }
     assert_int_equal(session_command_exit(session), 0);
     return session;
+}
+
+static struct session *run(const char *cupti, const char *steps, const char *mode)
+{
+    return run_for(cupti, steps, mode, 0);
 }
 
 static uint64_t records_of(const struct rank *rank, const char *path, const char *name)
@@ -128,6 +133,15 @@ static void a_cupti_that_gives_up_is_left_alone(void **state)
     session_free(session);
 }
 
+/* What was traced for the measured steps is not traced for the hours after them. */
+static void a_program_that_is_left_alone_is_not_traced(void **state)
+{
+    (void)state;
+    struct session *session = run_for(CUPTI_13, "100", "left", 2);
+    assert_true(kinds_of(run_lead(session_run(session, 0))).counts[STEP_PROFILED] < 60);
+    session_free(session);
+}
+
 /* What a step does by the shapes of its ops is that of the kernels of their class in their layer, by their time. */
 static void work_that_becomes_known_is_that_of_the_layers_kernels(void **state)
 {
@@ -212,6 +226,7 @@ int main(void)
         {"kernels find their ranges by CUPTI 12", kernels_find_their_ranges, NULL, NULL, twelve},
         cmocka_unit_test(a_cupti_that_is_taken_costs_the_kernels_alone),
         cmocka_unit_test(a_cupti_that_gives_up_is_left_alone),
+        cmocka_unit_test(a_program_that_is_left_alone_is_not_traced),
         cmocka_unit_test(work_that_becomes_known_is_that_of_the_layers_kernels),
         cmocka_unit_test(launches_of_one_graph_are_steps),
         cmocka_unit_test(activities_numbered_by_the_runtime_are_found),
