@@ -42,6 +42,7 @@ static inline void pairs_of_rows(const uint16_t *from, const uint16_t *next, int
         *(vu_loose *)(void *)(to + i) = low | high << 16;
     }
     for (; i < count; i++)
+        // NOLINTNEXTLINE(clang-analyzer-core.NullDereference): only `next` may be NULL
         to[i] = from[i] | (next ? (pair)next[i] << 16 : 0);
 }
 

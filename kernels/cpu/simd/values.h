@@ -52,9 +52,17 @@ static inline vh vf_narrow(vf x)
     return __builtin_convertvector((odd & nan) | (~odd & rounded), vh);
 }
 
+/* Who reads or writes an operand has seen that the op has it. */
+static inline void values_there(struct values x)
+{
+    if (!x.at)
+        __builtin_unreachable();
+}
+
 /* n elements from i on, at most VN of them; zero beyond. */
 static inline vf values_get(struct values x, int64_t i, int64_t n)
 {
+    values_there(x);
     if (!x.narrow)
         return vf_get((const float *)(const void *)x.at + i, n);
     const char *from = x.at + 2 * i;
@@ -67,6 +75,7 @@ static inline vf values_get(struct values x, int64_t i, int64_t n)
 
 static inline void values_put(struct values x, int64_t i, vf y, int64_t n)
 {
+    values_there(x);
     if (!x.narrow) {
         vf_put((float *)(void *)x.at + i, y, n);
         return;
@@ -86,6 +95,7 @@ static inline float values_one(struct values x, int64_t i)
 
 static inline void values_clear(struct values x, int64_t i, int64_t count)
 {
+    values_there(x);
     memset(values_from(x, i).at, 0, (size_t)count * (x.narrow ? 2 : 4)); /* +0 in either */
 }
 
