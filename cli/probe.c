@@ -1,6 +1,7 @@
 #include "cli/probe.h"
 #include "base/clock.h"
 #include "base/processes.h"
+#include "base/system.h"
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -48,7 +49,7 @@ bool probe_class(const char *class_name, struct device_info *infos, int *count, 
 {
     struct answer answer = {0};
     int ends[2];
-    if (pipe(ends) != 0)
+    if (!pipe_make(ends))
         return error_set(error, ERROR_SYSTEM, "cannot ask for devices: %s", strerror(errno));
     const pid_t child = fork();
     const int failure = errno;

@@ -206,6 +206,12 @@ static struct live_rank *rank_for(struct session *session, struct live_run *live
     return wanted < ATTACH_RANKS_MAX ? live_rank_at(live, wanted) : NULL;
 }
 
+/* Of a launcher that starts this front once a rank the numbers are the front's own: its processes count from 0. */
+static int32_t own_number(const struct message_hello *hello)
+{
+    return getenv("LOCAL_RANK") || getenv("RANK") ? -1 : hello->local;
+}
+
 /* Reads the hello of a connection. True: it is settled, one way or the other. */
 static bool settle(struct session *session, struct live_run *live, int fd)
 {
@@ -231,7 +237,7 @@ static bool settle(struct session *session, struct live_run *live, int fd)
         error_set(&error, ERROR_INPUT, "process %u has the library of another version of steptop", hello.process);
         goto refused;
     }
-    struct live_rank *rank = rank_for(session, live, hello.local, &error);
+    struct live_rank *rank = rank_for(session, live, own_number(&hello), &error);
     struct link *link = rank ? rank_link_add(session, rank, &error) : NULL;
     if (!link)
         goto refused;

@@ -128,6 +128,20 @@ static void a_host_that_sleeps_is_why_nothing_runs(void **state)
     session_free(session);
 }
 
+/* A launcher that starts `steptop attach -- …` once a rank: each front has one process, which is its first. */
+static void a_front_of_one_rank_shows_it(void **state)
+{
+    (void)state;
+    setenv("RANK", "5", 1);
+    setenv("LOCAL_RANK", "1", 1);
+    struct session *session = run("ranges", "20");
+    unsetenv("RANK");
+    unsetenv("LOCAL_RANK");
+    assert_int_equal(session_run(session, 0)->ranks.count, 1);
+    assert_true(run_lead(session_run(session, 0))->samples.count >= 18);
+    session_free(session);
+}
+
 /* Goes on until the first process has so many samples, or for so long. */
 static void run_for(struct session *session, size_t samples, uint64_t ns)
 {
@@ -449,6 +463,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(ranges_become_layers_and_steps),
         cmocka_unit_test(a_host_that_sleeps_is_why_nothing_runs),
+        cmocka_unit_test(a_front_of_one_rank_shows_it),
         cmocka_unit_test(stopped_time_is_no_step),
         cmocka_unit_test(itt_tasks_are_ranges),
         cmocka_unit_test(exit_codes_are_the_programs),
