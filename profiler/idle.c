@@ -46,6 +46,7 @@ struct idle {
     uint64_t floor;             /* spans that ended before were let go */
     uint64_t settled;           /* when it was last looked */
     uint64_t looked;            /* the end of the window that was looked at last */
+    bool resumed;               /* since steps that were not recorded no recorded work has begun */
     struct sums sums[PASS_COUNT];
 };
 
@@ -271,9 +272,9 @@ static uint64_t look_at(struct idle *idle, const struct window *window, size_t *
     struct sums *sums = &idle->sums[window->pass];
     const struct span *spans = idle->spans.items, *next = NULL;
     const size_t count = idle->spans.count;
-    bool resumed = window->start != idle->looked;
     size_t i = *from;
     uint64_t dry = 0;
+    idle->resumed |= window->start != idle->looked;
     idle->looked = window->end;
     for (; i < count && spans[i].start <= window->start; i++)
         if (spans[i].kind == SPAN_WORK && spans[i].end > dry)
@@ -289,11 +290,11 @@ static uint64_t look_at(struct idle *idle, const struct window *window, size_t *
         next = &spans[i];
         const uint64_t low = dry > window->start ? dry : window->start;
         const uint64_t high = next->start < window->end ? next->start : window->end;
-        if (high > low && !(resumed && dry <= window->start && is_backlog(next)))
+        if (high > low && !(idle->resumed && dry <= window->start && is_backlog(next)))
             name_gap(idle, sums, low, high, dry, next);
-        resumed = false;
         if (next->start >= window->end)
             break;
+        idle->resumed = false;
         dry = next->end > dry ? next->end : dry;
     }
     if (dry < window->end && !(next && next->start >= window->end))

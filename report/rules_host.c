@@ -135,7 +135,9 @@ static bool outside(const struct facts *facts, struct finding *finding)
 static bool synchronisation(const struct facts *facts, struct finding *finding)
 {
     const double share = facts->steps ? idle_share(facts, IDLE_SYNC) : UNKNOWN_DOUBLE;
-    if (!facts->on_card || !(share >= IDLE_LEAST))
+    /* With nothing queued each kernel after a wait comes as late as its launch, until the host is ahead again. */
+    const double behind = fmax(0, idle_share(facts, IDLE_LAUNCH));
+    if (!facts->on_card || !(share >= SYNC_LEAST) || !(share + fmin(behind, 2 * share) >= IDLE_LEAST))
         return false;
     const struct report_idle *idle = &facts->cell->passes[facts->pass].idle;
     finding->layer = idle->sync_layer ? idle->sync_layer : "";
@@ -143,8 +145,6 @@ static bool synchronisation(const struct facts *facts, struct finding *finding)
     if (*finding->layer)
         evidence_add(facts, finding, "of that, asked for by this layer",
                      idle->sync_layer_ns / idle->ns[IDLE_SYNC] * 100, "%", EVIDENCE_MEASURED);
-    /* With nothing queued each kernel after a wait comes as late as its launch, until the host is ahead again. */
-    const double behind = fmax(0, idle_share(facts, IDLE_LAUNCH));
     evidence_add(facts, finding, "idle for launches, which have no queue behind them after each wait", behind * 100,
                  "% of the step", EVIDENCE_MEASURED);
     finding->sentence = sentence(facts, "The GPU is idle for %.0f %% of the step, because the host waited for it%s%s.",
@@ -231,7 +231,9 @@ const struct rule rules_host[] = {
     {"outside", "of an attached program, 10 % of the step lies outside its phases and not in a data loader",
      "Logging, metrics and data made by hand less often, or beside the step", "the time stays without them", false,
      outside},
-    {"sync", "on a card, 10 % of the step is idle after the host waited for it",
+    {"sync",
+     "on a card, 5 % of the step is idle after the host waited for it, and 10 % with up to twice that for the launches "
+     "behind each wait",
      "Fewer .item(), .cpu() and prints: keep values on the device and read them every so many steps",
      "the idle time stays without them", false, synchronisation},
     {"launch",

@@ -68,11 +68,16 @@ static bool optimizer(const struct facts *facts, struct finding *finding)
     return true;
 }
 
+/* aten::_log_softmax, and of a card cunn_SoftMaxForward<…, LogSoftMaxForwardEpilogue>. */
+static bool is_log_softmax(const struct report_kernel *kernel)
+{
+    return strcasestr(kernel->name, "log_softmax") || strcasestr(kernel->name, "logsoftmax");
+}
+
 static bool is_loss(const struct report_kernel *kernel)
 {
     return kernel->kernel_class == CLASS_LOSS ||
-           (kernel->phase == PHASE_LOSS && kernel->kernel_class != CLASS_MATMUL) ||
-           strstr(kernel->name, "log_softmax") || strstr(kernel->name, "LogSoftmax");
+           (kernel->phase == PHASE_LOSS && kernel->kernel_class != CLASS_MATMUL) || is_log_softmax(kernel);
 }
 
 static bool loss(const struct facts *facts, struct finding *finding)
@@ -120,7 +125,7 @@ static bool precision(const struct facts *facts, struct finding *finding)
 
 static bool is_of_loss(const struct report_kernel *kernel)
 {
-    return kernel->phase == PHASE_LOSS || strstr(kernel->name, "log_softmax") || strstr(kernel->name, "LogSoftmax");
+    return kernel->phase == PHASE_LOSS || is_log_softmax(kernel);
 }
 
 static bool is_softmax(const struct report_kernel *kernel)

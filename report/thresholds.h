@@ -5,6 +5,7 @@
 #define RULE_LEAST_GAIN 0.03  /* what gives less than this is not worth a sentence */
 #define RULE_BEYOND_NOISE 1.0 /* a gain counts from so many half widths of the step's interval on */
 #define IDLE_LEAST 0.10       /* idle time that is asked for its reason */
+#define SYNC_LEAST 0.05       /* idle after a synchronisation, where with twice as much behind it 10 % are idle */
 #define PYTHON_LEAST 0.15     /* of an attached CPU program: time outside of operators, within its phases */
 #define INPUT_LEAST 0.10      /* time of the step before its forward pass */
 #define LOADER_BUSY 0.70      /* of a loader's time: it computes */

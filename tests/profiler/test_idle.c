@@ -74,16 +74,26 @@ static void only(struct idle *idle, enum idle_reason reason, uint64_t ns)
 static void backlog(void **state)
 {
     (void)state;
+    struct idle *ahead = idle_create(); /* by a whole step: what the first two launch runs in the third */
+    kernel(ahead, 1100 * US, 3500 * US, 3900 * US);
+    for (unsigned w = 1; w < 4; w++)
+        idle_window(ahead, PASS_TRAIN_STEP, START + w * 1000 * US, START + (w + 1) * 1000 * US);
+    const struct idle_total none = settled(ahead);
+    assert_int_equal(none.ns[IDLE_LAUNCH], 0);
+    assert_int_equal(none.ns[IDLE_UNKNOWN], 100 * US);
+    idle_free(ahead);
     for (int follows = 0; follows < 2; follows++) {
         struct idle *idle = idle_create();
         struct idle_total total;
-        if (follows)
+        if (follows) {
+            kernel(idle, 0, 100 * US, 200 * US);
             idle_window(idle, PASS_TRAIN_STEP, START, START + 1000 * US);
+        }
         kernel(idle, 1100 * US, 1600 * US, 1900 * US);
         kernel(idle, 1950 * US, 2050 * US, 2100 * US);
         idle_window(idle, PASS_TRAIN_STEP, START + 1000 * US, START + 2000 * US);
         total = settled(idle);
-        assert_int_equal(total.ns[IDLE_LAUNCH], (follows ? 600 + 100 : 100) * US);
+        assert_int_equal(total.ns[IDLE_LAUNCH], (follows ? 100 + 800 + 600 + 100 : 100) * US);
         idle_free(idle);
     }
 }
