@@ -88,7 +88,11 @@ static bool steps_spread(const struct facts *facts, double *tail)
 {
     const struct summary *summary = &facts->total->summary;
     *tail = is_known(summary->p99) ? summary->p99 : summary->p95;
-    return summary->n >= 20 && *tail / summary->median >= SPREAD_P99 && summary->p95 < STALL_TIMES * summary->median;
+    size_t longer = 0;
+    for (size_t i = 0; i < facts->total->sample_count; i++)
+        longer += (double)facts->total->samples_ns[i] >= SPREAD_P99 * summary->median;
+    return summary->n >= 20 && *tail / summary->median >= SPREAD_P99 && longer >= SPREAD_STEPS &&
+           summary->p95 < STALL_TIMES * summary->median;
 }
 
 /* Where other programs ran beside it, `neighbours`, `steal` or `quota` says so instead. */
@@ -103,13 +107,11 @@ static bool spread(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "median", summary->median * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_interval(finding, summary->median_low * 1e-6, summary->median_high * 1e-6);
     evidence_add(facts, finding, "mean", summary->mean * 1e-6, "ms", EVIDENCE_MEASURED);
-    double above = 0;
-    for (size_t i = 0; i < facts->total->sample_count; i++)
-        above += fmax(0, (double)facts->total->samples_ns[i] - summary->median);
-    finding->gain = above / samples_sum(facts->total);
+    /* Steps that differ to both sides alike give nothing: the mean is the median. */
+    finding->gain = fmax(0, 1 - summary->median / summary->mean);
     finding->sentence = sentence(facts,
-                                 "Steps spread: %s is %.2g times the median. What lies above the median takes %.0f %% "
-                                 "of all time.",
+                                 "Steps spread: %s is %.2g times the median. Without the long ones the mean would be "
+                                 "%.0f %% less.",
                                  which, tail / summary->median, finding->gain * 100);
     finding->confidence = CONFIDENCE_POSSIBLE;
     finding->view = SHOWN_IN_TIMELINE;
@@ -178,6 +180,15 @@ static bool steps_drift(const struct facts *facts, struct thirds *thirds)
     const double noise =
         noise_within(facts, total->samples_ns, total->sample_count, (const double[]){first, middle, last});
     *thirds = (struct thirds){first, last, noise};
+    /* Each fifth takes longer than the one before: what grows does so all along, and a jump does not. */
+    const size_t fifth = total->sample_count / 5;
+    double before = median_of(facts, total->samples_ns, fifth);
+    for (size_t f = 1; f < 5; f++) {
+        const double own = median_of(facts, total->samples_ns + f * fifth, fifth);
+        if (!(own - before >= DRIFT_STEADY * (last - first)))
+            return false;
+        before = own;
+    }
     /* What grows does so in the middle, too; a neighbour that begins makes a jump. */
     return last / first - 1 >= DRIFT_LEAST && last - first >= DRIFT_MADS * noise &&
            middle - first >= DRIFT_BETWEEN * (last - first) && last - middle >= DRIFT_BETWEEN * (last - first);
@@ -223,9 +234,13 @@ const struct rule rules_steps[] = {
      "the steps are as long with the same shapes all along", false, recompile},
     {"warmup", "the first counted step is an outlier", "More warm-up steps",
      "the first step is long after more of them, too", false, warmup},
-    {"drift", "the last third of the steps is slower than the first by 3 MADs and 5 %, and the middle lies between",
+    {"drift",
+     "the last third of the steps is slower than the first by 3 MADs and 6 %, the middle lies between, and each fifth "
+     "is "
+     "slower than the one before",
      "Look for what grows: lists, graphs that are kept, memory, heat", "a longer run becomes fast again", false, drift},
-    {"spread", "of 20 steps and more, p99 (p95 below 100) is 1.3 times the median, and 3 % of all time lies above it",
+    {"spread",
+     "of 20 steps and more 3 take 1.3 times the median, as does p99 (p95 below 100), and the mean lies 3 % above it",
      "Pin threads, give the machine to this run alone, or make what steps do alike",
      "steps of the same work spread as far on an idle machine", false, spread},
 };

@@ -225,12 +225,10 @@ void make_drift(struct report *report, bool cured)
 {
     struct report_cell *cell = document(report, 30);
     kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
-    for (size_t i = 10; i < 30; i++) { /* it grows; the twin jumps once, as when a neighbour begins */
-        const double grown = i < 20 ? 1.12 : 1.25;
-        cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[i] = (uint64_t)(STEP * (!cured   ? grown
-                                                                                             : i < 20 ? 1
-                                                                                                      : 1.25)) +
-                                                                          i * 7 % 5 * 5000;
+    for (size_t i = 0; i < 30; i++) { /* it grows; the twin jumps once, as when a neighbour begins */
+        const double grown = 1 + 0.0125 * ((double)i - 4.5), jumped = i < 20 ? 1 : 1.25;
+        cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[i] =
+            (uint64_t)(STEP * (cured ? jumped : grown)) + i * 7 % 5 * 5000;
     }
 }
 

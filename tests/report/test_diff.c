@@ -404,11 +404,16 @@ static void test_program(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_slower_faster_same),   cmocka_unit_test(test_one_kernel),
-        cmocka_unit_test(test_across), cmocka_unit_test(test_axes),
-        cmocka_unit_test(test_unmatched_and_status), cmocka_unit_test(test_few_steps),
-        cmocka_unit_test(test_students_interval),    cmocka_unit_test(test_new_and_gone),
-        cmocka_unit_test(test_warmups_match),        cmocka_unit_test(test_program),
+        cmocka_unit_test(test_slower_faster_same),
+        cmocka_unit_test(test_one_kernel),
+        cmocka_unit_test(test_across),
+        cmocka_unit_test(test_axes),
+        cmocka_unit_test(test_unmatched_and_status),
+        cmocka_unit_test(test_few_steps),
+        cmocka_unit_test(test_students_interval),
+        cmocka_unit_test(test_new_and_gone),
+        cmocka_unit_test(test_warmups_match),
+        cmocka_unit_test(test_program),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -36,7 +36,7 @@ enum shape {
     SHAPE_CLOCKS,   /* two clocks, by turns of some steps */
     SHAPE_WANDER,   /* each step is much like the one before */
     SHAPE_WAVE,     /* a neighbour that comes and goes */
-    SHAPE_OUTLIERS, /* one step of fifty takes up to twice as long */
+    SHAPE_OUTLIERS, /* one step of a hundred takes up to twice as long */
     SHAPE_FIRST,    /* the first step takes a half longer */
     SHAPE_JUMP,     /* a neighbour begins somewhere */
     SHAPE_COUNT
@@ -66,7 +66,7 @@ static void shape_samples(enum shape shape, struct draws *draws, uint64_t *sampl
             more = 0.5 * more + scale * sin(2 * acos(-1) * (double)i / period);
             break;
         case SHAPE_OUTLIERS:
-            more += uniform(draws) < 0.02 ? uniform(draws) : 0;
+            more += i && uniform(draws) < 0.01 ? uniform(draws) : 0;
             break;
         case SHAPE_FIRST:
             more += i ? 0 : 0.5;
@@ -82,7 +82,7 @@ static void shape_samples(enum shape shape, struct draws *draws, uint64_t *sampl
 /* A transformer's step: products and fused attention that are near the roof, and a little of everything else. */
 static void healthy_kernels(struct report_cell *cell, struct draws *draws, bool on_card)
 {
-    const double products = 0.62 + 0.1 * uniform(draws);
+    const double products = 0.68 + 0.08 * uniform(draws);
     struct report_kernel *product = kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, products / 3, 40);
     product->flops = 0.8 * cell->ceilings.flops_per_s * (double)product->total_ns * 1e-9;
     product->bytes = product->flops / 100;
