@@ -172,7 +172,7 @@ static bool steps_drift(const struct facts *facts, struct thirds *thirds)
 {
     const struct report_phase *total = facts->total;
     const size_t third = total->sample_count / 3;
-    if (third < 4)
+    if (total->sample_count < DRIFT_STEPS)
         return false;
     const double first = median_of(facts, total->samples_ns, third);
     const double middle = median_of(facts, total->samples_ns + third, total->sample_count - 2 * third);
@@ -235,7 +235,8 @@ const struct rule rules_steps[] = {
     {"warmup", "the first counted step is an outlier", "More warm-up steps",
      "the first step is long after more of them, too", false, warmup},
     {"drift",
-     "the last third of the steps is slower than the first by 3 MADs and 6 %, the middle lies between, and each fifth "
+     "of 25 steps and more the last third is slower than the first by 4 MADs and 6 %, the middle lies between, and "
+     "each fifth "
      "is "
      "slower than the one before",
      "Look for what grows: lists, graphs that are kept, memory, heat", "a longer run becomes fast again", false, drift},

@@ -27,7 +27,8 @@
 #define SPREAD_P99 1.30      /* p99 (p95 below 100 steps) over the median */
 #define SPREAD_STEPS 3       /* so many steps are so long: one is an accident */
 #define STALL_TIMES 5.0      /* a step so many medians long stands still for a reason */
-#define DRIFT_MADS 3.0       /* median absolute deviations within the thirds */
+#define DRIFT_STEPS 25       /* at least, for a growth to be told from a jump */
+#define DRIFT_MADS 4.0       /* median absolute deviations within the thirds */
 #define DRIFT_BETWEEN 0.25   /* of the growth, from the first third to the middle, and from there to the last */
 #define DRIFT_STEADY 0.10    /* of the growth, from each fifth to the next */
 #define DRIFT_LEAST 0.06     /* last third over first third, less 1 */
