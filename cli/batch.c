@@ -186,6 +186,8 @@ int batch_run(struct batch *batch)
     progress_free(loop.progress);
     loop.progress = NULL;
     code = session_exit_code(batch->session, loop.signal); /* a replay's runs appear as it goes */
+    if (session_recording_cut(batch->session) && arguments->value[OPTION_QUIET])
+        fail(session_recording_cut(batch->session)); /* its line in the log was left out */
     if (loop.quit)
         goto cleanup;
     report_update(batch->report, batch->session);

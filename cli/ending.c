@@ -18,8 +18,9 @@ int session_exit_code(const struct session *session, int signal)
     size_t bad = 0, no_device = 0;
     if (signal)
         return 128 + signal;
-    if (session_recording_cut(session))
-        return EXIT_INPUT;
+    const struct error *cut = session_recording_cut(session);
+    if (cut)
+        return cut->kind == ERROR_INPUT ? EXIT_INPUT : EXIT_FAILED;
     for (size_t i = 0; i < count; i++) {
         const struct run *run = session_run(session, i);
         bad += failed(run->status);

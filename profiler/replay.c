@@ -168,13 +168,13 @@ bool replay_step(struct session *session, struct replay *replay, bool *ended)
         if (take_frame(session, replay, &error))
             continue;
     broken:
-        session->recording_cut = true;
+        session->recording_cut = error;
         log_add(&session->log, replay->live ? replay->live->run.id : 0, true, error.text, strlen(error.text));
     end:
         if (replay->live) {
             struct live_run *live = replay->live;
             replay->live = NULL;
-            session->recording_cut = true;
+            session->recording_cut = error;
             session_finish(session, live, cut, error.text);
         }
         *ended = true;

@@ -249,9 +249,9 @@ void session_remove(struct session *session, uint32_t id)
     forget(session, live);
 }
 
-bool session_recording_cut(const struct session *session)
+const struct error *session_recording_cut(const struct session *session)
 {
-    return session->recording_cut;
+    return session->recording_cut.kind == ERROR_NONE ? NULL : &session->recording_cut;
 }
 
 bool session_replay(struct session *session, const char *path, double speed, struct error *error)

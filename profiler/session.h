@@ -178,8 +178,8 @@ void session_remove(struct session *session, uint32_t id);
  * 1 is that of the recording, 10 ten times as fast, 0 as fast as it is read. Several may be given; they play one after the
  * other. The file is checked as it is read: a broken one ends its run as an error that names the place. */
 bool session_replay(struct session *session, const char *path, double speed, struct error *error);
-bool session_recording_cut(
-    const struct session *session); /* one that was played was not whole; its run's reason says how */
+/* Why one was not played to its end: it was not whole, or found no memory; NULL: it was. Its run's reason says so, too. */
+const struct error *session_recording_cut(const struct session *session);
 
 /* Descriptors to poll (up to max) and the longest time to wait in ms (-1: any). */
 int session_poll(const struct session *session, struct pollfd *fds, int max, int *timeout_ms);

@@ -74,7 +74,8 @@ struct session {
     VEC(struct ceiling) ceilings; /* measured once a device, precision and number of threads */
     VEC(struct replay *) replays;
     struct attach *attach; /* attach.c; NULL: no command */
-    bool recording_cut;    /* a recording was broken, or ended before its run did */
+    struct error
+        recording_cut; /* why a recording was not played to its end: it is broken, ends before its run does, finds no memory */
 };
 
 /* supervise.c: the ranks of session->active. */

@@ -343,6 +343,24 @@ static void small_address_spaces(void **state)
     free(cache);
 }
 
+/* A recording that finds no memory is not one that is broken; and that is said to who wants no progress, too. */
+static void a_replay_without_memory(void **state)
+{
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* AddressSanitizer takes more than the limit for itself */
+#endif
+    struct outcome outcome;
+    char *recording = path_in(*state, "r.rec");
+    steptop_run(&outcome, TINY, "-n", "1", "-B", "-q", "--record", recording, NULL);
+    expect(&outcome, 0, "| ok ", NULL);
+    outcome_release(&outcome);
+    const char *const words[] = {"replay", recording, "-B", "-q", NULL};
+    command_execute(&(struct command){.arguments = words, .memory_limit = (size_t)29 << 20, .timeout_s = 30}, &outcome);
+    expect(&outcome, 1, NULL, "ulimit -v");
+    outcome_release(&outcome);
+    free(recording);
+}
+
 /* A limit of files is told of: it holds for what a run shares with its worker, too. Only its lower value is no hindrance. */
 static void a_limit_of_files(void **state)
 {
@@ -486,6 +504,7 @@ int main(void)
         TEST(one_processor),
         TEST(any_signal_keeps_the_report),
         TEST(small_address_spaces),
+        TEST(a_replay_without_memory),
         TEST(few_descriptors),
         TEST(few_descriptors_and_a_limit),
         TEST(few_processes),
