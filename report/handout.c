@@ -48,10 +48,6 @@ static bool sweeps_ranks(const struct report *report)
 {
     return axis_is_swept(report, axis_of(AXIS_RANKS));
 }
-static bool sweeps_parallel(const struct report *report)
-{
-    return axis_is_swept(report, axis_of(AXIS_PARALLEL));
-}
 static bool sweeps_buckets(const struct report *report)
 {
     return axis_is_swept(report, axis_of(AXIS_BUCKET_MB));
@@ -181,63 +177,111 @@ static void ranks_of_buckets(const struct report *report, struct strbuf *out)
 {
     ranks_axis(report, AXIS_BUCKET_MB, out);
 }
-static bool shards(const struct report *report)
+static void collectives_alone(const struct report *report, struct strbuf *out)
+{
+    if (report_has_collectives(report))
+        collectives_table(report, out);
+}
+
+/* A cell goes this way, and another that differs in nothing else goes another. */
+static bool compares_way(const struct report *report, enum parallel way)
 {
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
-        if ((cell->requested.parallel == PARALLEL_ZERO1 || cell->requested.parallel == PARALLEL_FSDP) &&
-            axis_base(report, axis_of(AXIS_PARALLEL), cell))
+        if (cell->requested.parallel == way && axis_base(report, axis_of(AXIS_PARALLEL), cell))
             return true;
     }
     return false;
 }
+static bool compares_flat(const struct report *report)
+{
+    return compares_way(report, PARALLEL_FLAT);
+}
+static bool compares_overlap(const struct report *report)
+{
+    return compares_way(report, PARALLEL_OVERLAP) || compares_way(report, PARALLEL_BUCKET);
+}
+static bool shards_optimizer(const struct report *report)
+{
+    return compares_way(report, PARALLEL_ZERO1);
+}
+static bool shards_parameters(const struct report *report)
+{
+    return compares_way(report, PARALLEL_FSDP);
+}
 
+/* Both modes of attention alone, or of models. */
+static bool compiles(const struct report *report, bool attention)
+{
+    bool seen[2] = {false};
+    for (size_t i = 0; i < report->cells.count; i++)
+        if (cell_is_attention(report->cells.items[i]) == attention)
+            seen[report->cells.items[i]->requested.compile] = true;
+    return seen[0] && seen[1];
+}
+static bool compiles_attention(const struct report *report)
+{
+    return compiles(report, true);
+}
+static bool compiles_model(const struct report *report)
+{
+    return compiles(report, false);
+}
+
+/* Numbers are those of the text of 2026 (version 26.1.3); what it no longer asks says of which year it is. */
 static const struct question questions[] = {
     {"2.1.3 b", "Forward, backward and optimizer: mean and deviation over the timed steps", markdown_steps,
-     times_backward, "steptop run --model S,M,L --passes fwd,fwd_bwd,train_step --warmup 5 --steps 10"},
+     times_backward, "steptop run --model small,medium,large --passes fwd,fwd_bwd,train_step --warmup 5 --steps 10"},
     {"2.1.3 c", "The effect of 0, 1, 2 and 5 warm-up steps", markdown_warmup, sweeps_warmup,
-     "steptop run --model S --warmup 0,1,2,5 --steps 10"},
+     "steptop run --model small --warmup 0,1,2,5 --steps 10"},
     {"2.1.4 a", "Total time of the forward pass; does it match the wall clock?", markdown_overhead, NULL,
-     "steptop run --model S --passes fwd --profile-every 1"},
+     "steptop run --model small,medium --context-length 256,512,1024 --passes fwd --profile-every 1"},
     {"2.1.4 b", "The kernel with the most time forward, its calls a pass; the same with backward", markdown_kernels,
-     NULL, "steptop run --model S --passes fwd,fwd_bwd --profile-every 1"},
+     NULL, "steptop run --model small,medium --context-length 256,512,1024 --passes fwd,fwd_bwd --profile-every 1"},
     {"2.1.4 c", "Kernels besides matrix products that matter", markdown_classes, NULL,
-     "steptop run --model S --passes fwd --profile-every 1"},
+     "steptop run --model small,medium --context-length 256,512,1024 --passes fwd --profile-every 1"},
     {"2.1.4 d", "The share of matrix products, inference against a training step", markdown_classes, trains_and_infers,
-     "steptop run --model S --passes fwd,train_step --profile-every 1"},
+     "steptop run --model small,medium --context-length 256,512,1024 --passes fwd,train_step --profile-every 1"},
     {"2.1.4 e", "Softmax against the products in attention: time and FLOPs", markdown_attention, NULL,
-     "steptop run --model S --compile false --passes fwd --profile-every 1"},
+     "steptop run --model small,medium --context-length 256,512,1024 --compile false --passes fwd --profile-every 1"},
     {"2.1.5 c", "Mixed precision against fp32, by size", precision, NULL,
-     "steptop run --model S,M,L --dtype fp32,bf16 --passes fwd,fwd_bwd"},
+     "steptop run --model small,medium,large --dtype fp32,bf16 --passes fwd,fwd_bwd"},
     {"2.1.6 a", "Memory over a step, with its stages (the curve is the picture \"memory\": --html, --svg)",
-     markdown_memory_kinds, has_curve, "steptop run --model M --passes fwd,train_step"},
+     markdown_memory_kinds, has_curve, "steptop run --model xl --context-length 128,2048 --passes fwd,train_step"},
     {"2.1.6 b", "Peak memory by context length, forward and a training step", markdown_memory_peaks, sweeps_context,
-     "steptop run --model M --context-length 128,256,512 --passes fwd,train_step"},
+     "steptop run --model xl --context-length 128,2048 --passes fwd,train_step"},
     {"2.1.6 c", "Mixed precision and the peak of memory", precision, NULL,
-     "steptop run --model M --dtype fp32,bf16 --passes fwd,train_step"},
-    {"2.1.6 d", "The size of a tensor of the residual stream", residual, NULL, "steptop run --model M"},
+     "steptop run --model xl --context-length 128,2048 --dtype fp32,bf16 --passes fwd,train_step"},
+    {"2.1.6 d", "The size of a tensor of the residual stream", residual, NULL, "steptop run --model xl"},
     {"2.1.6 e", "The largest allocations and where they come from", markdown_memory_largest, NULL,
-     "steptop run --model M --passes train_step"},
+     "steptop run --model xl --passes train_step"},
     {"2.1.6 f", "What one block keeps for backward, and the size of its gradients", markdown_memory_blocks,
-     times_backward, "steptop run --model M --passes train_step"},
-    {"3.2", "The best checkpointing of blocks", checkpointing, NULL,
-     "steptop run --model M --checkpoint none,block --passes train_step"},
-    {"4.1", "Attention alone over d_model and context length; where memory ends", markdown_attention_sweep, NULL,
+     times_backward, "steptop run --model xl --passes train_step"},
+    {"3.2 b", "The best checkpointing of blocks without nesting", checkpointing, NULL,
+     "steptop run --model xl --context-length 2048 --checkpoint none,block --passes train_step"},
+    {"4.1.1", "Attention alone over d_model and context length; where memory ends", markdown_attention_sweep, NULL,
      "steptop run attention"},
-    {"4.2", "Compiled against eager", compiled, NULL,
-     "steptop run --model S --compile false,true --passes fwd,fwd_bwd,train_step"},
-    {"5", "The collectives alone, by size and number of ranks", collectives_table, report_has_collectives,
+    {"4.2 a", "Attention alone, compiled against eager", markdown_attention_sweep, compiles_attention,
+     "steptop run attention --compile false,true"},
+    {"4.2 b", "The whole model, compiled against eager", compiled, compiles_model,
+     "steptop run --model small --compile false,true --passes fwd,fwd_bwd,train_step"},
+    {"5.1", "The collectives alone, by size and number of ranks", collectives_alone, report_has_collectives,
      "steptop run collectives"},
-    {"5", "One process against several: step, communication and its share", markdown_ranks, sweeps_ranks,
-     "steptop run --model S --passes train_step --ranks 1,2 --parallel naive"},
-    {"5", "Gradients one by one, flat, and overlapped with backward: what of the communication is exposed",
-     ranks_of_parallel, sweeps_parallel,
-     "steptop run --model S --passes train_step --ranks 2 --parallel naive,flat,overlap,bucket"},
-    {"5", "The size of the buckets", ranks_of_buckets, sweeps_buckets,
-     "steptop run --model S --passes train_step --ranks 2 --parallel bucket --bucket-mb 1,10,100,1000"},
-    {"5", "Optimizer state and parameters sharded: time and memory against replicas", ranks_of_parallel, shards,
-     "steptop run --model S --passes train_step --ranks 2 --parallel bucket,zero1,fsdp"},
+    {"5.2", "One process against several: step, communication and its share", markdown_ranks, sweeps_ranks,
+     "steptop run --model xl --passes train_step --ranks 1,2 --parallel naive"},
+    {"5.3.1", "Gradients in one piece against one by one", ranks_of_parallel, compares_flat,
+     "steptop run --model xl --passes train_step --ranks 2 --parallel naive,flat"},
+    {"5.3.2", "Gradients overlapped with backward: what of the communication is exposed", ranks_of_parallel,
+     compares_overlap, "steptop run --model xl --passes train_step --ranks 2 --parallel naive,flat,overlap,bucket"},
+    {"5.3.3 (2025)", "The size of the buckets", ranks_of_buckets, sweeps_buckets,
+     "steptop run --model xl --passes train_step --ranks 2 --parallel bucket --bucket-mb 1,10,100,1000"},
+    {"6 a/b", "Optimizer state sharded: memory and time against replicas", ranks_of_parallel, shards_optimizer,
+     "steptop run --model xl --passes train_step --ranks 2 --parallel bucket,zero1"},
+    {"7 a/b", "Parameters sharded, too: memory, and whether gathering is in time for forward", ranks_of_parallel,
+     shards_parameters, "steptop run --model xl --passes train_step --ranks 2 --parallel bucket,fsdp"},
 };
+
+#define QUESTIONS (sizeof questions / sizeof *questions)
 
 /* The section without its heading. */
 static const char *body_of(const char *section)
@@ -252,7 +296,7 @@ static void handout_markdown(const struct report *report, struct strbuf *out)
         out,
         "# The handout's questions\n\nTimes are measured, FLOPs and bytes are modelled from the plan. What this report "
         "cannot answer has the command that would; its report can be given here, too.\n");
-    for (size_t q = 0; q < sizeof questions / sizeof *questions; q++) {
+    for (size_t q = 0; q < QUESTIONS; q++) {
         const struct question *question = &questions[q];
         struct strbuf text = {0};
         strbuf_printf(out, "\n## %s: %s\n", question->number, question->text);
@@ -269,12 +313,17 @@ static void handout_markdown(const struct report *report, struct strbuf *out)
     }
 }
 
-static void csv_row(struct strbuf *out, const char *question, const struct report_cell *cell, const char *what,
-                    double value, const char *unit)
+/* Rows of each question, so that they come in the order of the handout and not of the cells. */
+static void csv_row(struct strbuf rows[QUESTIONS], const char *question, const struct report_cell *cell,
+                    const char *what, double value, const char *unit)
 {
     char title[256];
-    if (!is_known(value))
+    size_t q = 0;
+    while (q < QUESTIONS && strcmp(questions[q].number, question) != 0)
+        q++;
+    if (!is_known(value) || q == QUESTIONS)
         return;
+    struct strbuf *out = &rows[q];
     cell_title(&cell->requested, true, title, sizeof title);
     escape_csv(out, question);
     strbuf_putc(out, ',');
@@ -286,7 +335,7 @@ static void csv_row(struct strbuf *out, const char *question, const struct repor
     strbuf_printf(out, ",%s\r\n", unit);
 }
 
-static void csv_steps(const struct report_cell *cell, struct strbuf *out)
+static void csv_steps(const struct report_cell *cell, struct strbuf rows[QUESTIONS])
 {
     char what[320];
     for (int p = 0; p < PASS_COUNT; p++) {
@@ -297,16 +346,16 @@ static void csv_steps(const struct report_cell *cell, struct strbuf *out)
             if (!summary->n)
                 continue;
             snprintf(what, sizeof what, "%s %s mean", pass_name((enum pass)p), name);
-            csv_row(out, "2.1.3 b", cell, what, summary->mean * 1e-9, "s");
+            csv_row(rows, "2.1.3 b", cell, what, summary->mean * 1e-9, "s");
             snprintf(what, sizeof what, "%s %s standard deviation", pass_name((enum pass)p), name);
-            csv_row(out, "2.1.3 b", cell, what, summary->sd * 1e-9, "s");
+            csv_row(rows, "2.1.3 b", cell, what, summary->sd * 1e-9, "s");
         }
         if (!pass->present || !pass->profiled_steps || pass->warmup_rows)
             continue;
         snprintf(what, sizeof what, "%s wall clock of a profiled step", pass_name((enum pass)p));
-        csv_row(out, "2.1.4 a", cell, what, pass->wall_ns * 1e-9, "s");
+        csv_row(rows, "2.1.4 a", cell, what, pass->wall_ns * 1e-9, "s");
         snprintf(what, sizeof what, "%s sum of kernels of a step", pass_name((enum pass)p));
-        csv_row(out, "2.1.4 a", cell, what, pass->kernel_ns * 1e-9, "s");
+        csv_row(rows, "2.1.4 a", cell, what, pass->kernel_ns * 1e-9, "s");
         double classes[CLASS_COUNT] = {0};
         const struct report_kernel *top = NULL;
         for (size_t k = 0; k < cell->kernel_count; k++) {
@@ -318,21 +367,21 @@ static void csv_steps(const struct report_cell *cell, struct strbuf *out)
         }
         if (top) {
             snprintf(what, sizeof what, "%s, the largest kernel: %.200s", pass_name((enum pass)p), top->name);
-            csv_row(out, "2.1.4 b", cell, what, (double)top->total_ns * 1e-9 / (double)pass->profiled_steps,
+            csv_row(rows, "2.1.4 b", cell, what, (double)top->total_ns * 1e-9 / (double)pass->profiled_steps,
                     "s a step");
-            csv_row(out, "2.1.4 b", cell, what, (double)top->calls / (double)pass->profiled_steps, "calls a step");
+            csv_row(rows, "2.1.4 b", cell, what, (double)top->calls / (double)pass->profiled_steps, "calls a step");
         }
         for (int c = 0; c < CLASS_COUNT; c++)
             if (classes[c] > 0) {
                 snprintf(what, sizeof what, "%s share of %s", pass_name((enum pass)p),
                          kernel_class_name((enum kernel_class)c));
-                csv_row(out, c == CLASS_MATMUL ? "2.1.4 d" : "2.1.4 c", cell, what, classes[c] * 100, "%");
+                csv_row(rows, c == CLASS_MATMUL ? "2.1.4 d" : "2.1.4 c", cell, what, classes[c] * 100, "%");
             }
     }
 }
 
 /* The largest tensors with their makers; what block 0 keeps, the five modules of it that keep most, and its gradients. */
-static void csv_memory(const struct report_cell *cell, struct strbuf *out)
+static void csv_memory(const struct report_cell *cell, struct strbuf rows[QUESTIONS])
 {
     char what[360];
     const struct report_memory *memory = &cell->memory;
@@ -341,7 +390,7 @@ static void csv_memory(const struct report_cell *cell, struct strbuf *out)
         const bool made = tensor->scope >= 0 && (size_t)tensor->scope < cell->layer_count;
         snprintf(what, sizeof what, "tensor %.120s (%s%s%.160s, modelled)", tensor->name,
                  tensor_kind_name(tensor->kind), made ? ", " : "", made ? cell->layers[tensor->scope].path : "");
-        csv_row(out, "2.1.6 e", cell, what, (double)tensor->bytes, "bytes");
+        csv_row(rows, "2.1.6 e", cell, what, (double)tensor->bytes, "bytes");
     }
     size_t block = 0;
     while (block < cell->layer_count && strcmp(cell->layers[block].path, "layers.0") != 0)
@@ -349,9 +398,9 @@ static void csv_memory(const struct report_cell *cell, struct strbuf *out)
     if (block == cell->layer_count || !is_known_u64(cell->layers[block].saved_bytes) ||
         !cell->layers[block].saved_bytes)
         return;
-    csv_row(out, "2.1.6 f", cell, "layers.0 keeps for backward (modelled)", (double)cell->layers[block].saved_bytes,
+    csv_row(rows, "2.1.6 f", cell, "layers.0 keeps for backward (modelled)", (double)cell->layers[block].saved_bytes,
             "bytes");
-    csv_row(out, "2.1.6 f", cell, "gradients of layers.0 (modelled)",
+    csv_row(rows, "2.1.6 f", cell, "gradients of layers.0 (modelled)",
             is_known_u64(cell->layers[block].parameter_bytes) ? (double)cell->layers[block].parameter_bytes
                                                               : UNKNOWN_DOUBLE,
             "bytes");
@@ -370,24 +419,25 @@ static void csv_memory(const struct report_cell *cell, struct strbuf *out)
         if (!best)
             return;
         snprintf(what, sizeof what, "%.200s keeps for backward (modelled)", best->path);
-        csv_row(out, "2.1.6 f", cell, what, (double)best->saved_bytes, "bytes");
+        csv_row(rows, "2.1.6 f", cell, what, (double)best->saved_bytes, "bytes");
         before = best;
     }
 }
 
 static void handout_csv(const struct report *report, struct strbuf *out)
 {
+    struct strbuf rows[QUESTIONS] = {0};
     strbuf_puts(out, "question,cell,figure,value,unit\r\n");
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         const struct report_memory *memory = &cell->memory;
-        csv_steps(cell, out);
+        csv_steps(cell, rows);
         if (is_known_u64(memory->planned_peak_live))
-            csv_row(out, "2.1.6 b", cell, "peak of live tensors (modelled)", (double)memory->planned_peak_live,
+            csv_row(rows, "2.1.6 b", cell, "peak of live tensors (modelled)", (double)memory->planned_peak_live,
                     "bytes");
         if (is_known_u64(memory->resident_peak))
-            csv_row(out, "2.1.6 b", cell, "resident peak (measured)", (double)memory->resident_peak, "bytes");
-        csv_memory(cell, out);
+            csv_row(rows, "2.1.6 b", cell, "resident peak (measured)", (double)memory->resident_peak, "bytes");
+        csv_memory(cell, rows);
         for (size_t r = 0; r < cell->rank_count; r++) {
             const struct report_rank *rank = &cell->ranks[r];
             const struct {
@@ -402,24 +452,29 @@ static void handout_csv(const struct report *report, struct strbuf *out)
             char what[96];
             for (size_t t = 0; t < sizeof times / sizeof *times; t++) {
                 snprintf(what, sizeof what, "rank %u, %s", rank->rank, times[t].what);
-                csv_row(out, "5", cell, what, times[t].ns * 1e-9, "s");
+                csv_row(rows, "5.2", cell, what, times[t].ns * 1e-9, "s");
             }
         }
+        const bool alone = cell->requested.collective != COLLECTIVE_NONE;
         for (size_t c = 0; c < cell->collective_count; c++) {
             const struct report_collective *collective = &cell->collectives[c];
             char what[320];
             snprintf(what, sizeof what, "%.60s of %.200s, bytes", collective->op, collective->scope);
-            csv_row(out, "5", cell, what, is_known_u64(collective->bytes) ? (double)collective->bytes : UNKNOWN_DOUBLE,
-                    "bytes");
+            csv_row(rows, alone ? "5.1" : "5.2", cell, what,
+                    is_known_u64(collective->bytes) ? (double)collective->bytes : UNKNOWN_DOUBLE, "bytes");
             snprintf(what, sizeof what, "%.60s of %.200s, transfer", collective->op, collective->scope);
-            csv_row(out, "5", cell, what, collective->transfer_ns * 1e-9, "s");
+            csv_row(rows, alone ? "5.1" : "5.2", cell, what, collective->transfer_ns * 1e-9, "s");
         }
-        csv_row(out, "2.1.6 d", cell, "a tensor of the residual stream (modelled)", residual_bytes(cell), "bytes");
+        csv_row(rows, "2.1.6 d", cell, "a tensor of the residual stream (modelled)", residual_bytes(cell), "bytes");
         if (cell->requested.compile && is_known_u64(cell->compile_ns))
-            csv_row(out, "4.2", cell, "compile time", (double)cell->compile_ns * 1e-9, "s");
+            csv_row(rows, cell_is_attention(cell) ? "4.2 a" : "4.2 b", cell, "compile time",
+                    (double)cell->compile_ns * 1e-9, "s");
     }
-    for (size_t q = 0; q < sizeof questions / sizeof *questions; q++) {
+    for (size_t q = 0; q < QUESTIONS; q++) {
         struct strbuf text = {0};
+        if (rows[q].length)
+            strbuf_puts(out, rows[q].text);
+        strbuf_release(&rows[q]);
         questions[q].answer(report, &text);
         if (!text.length || (questions[q].can && !questions[q].can(report))) {
             escape_csv(out, questions[q].number);

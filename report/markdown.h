@@ -53,6 +53,8 @@ void markdown_ranks(const struct report *report, struct strbuf *out); /* communi
 void markdown_compare(const struct report *report, struct strbuf *out); /* compile, dtype, checkpoint, pairwise */
 enum compare_axis { COMPARE_COMPILE, COMPARE_DTYPE, COMPARE_CHECKPOINT };
 void markdown_compare_axis(const struct report *report, enum compare_axis axis, struct strbuf *out); /* one of them */
+/* Attention alone is its subject, without the model around it. */
+bool cell_is_attention(const struct report_cell *cell);
 void markdown_attention_sweep(const struct report *report, struct strbuf *out);
 
 /* markdown_method.c */

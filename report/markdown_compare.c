@@ -190,7 +190,7 @@ static const struct setting settings[] = {
 #define SETTINGS (sizeof settings / sizeof *settings)
 #define SETTING_MAX 32
 
-static bool is_attention(const struct report_cell *cell)
+bool cell_is_attention(const struct report_cell *cell)
 {
     return cell->requested.model.kind == MODEL_ATTENTION;
 }
@@ -202,7 +202,7 @@ static void find_varying(const struct report *report, bool varies[SETTINGS])
     memset(varies, 0, SETTINGS * sizeof *varies);
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct cell *cell = &report->cells.items[i]->requested;
-        if (!is_attention(report->cells.items[i]))
+        if (!cell_is_attention(report->cells.items[i]))
             continue;
         first = first ? first : cell;
         for (size_t s = 0; s < SETTINGS; s++) {
@@ -249,7 +249,7 @@ static void frontier(const struct report *report, const bool varies[SETTINGS], s
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct cell *cell = &report->cells.items[i]->requested;
         int64_t fits = 0, ends = 0;
-        bool seen = !is_attention(report->cells.items[i]);
+        bool seen = !cell_is_attention(report->cells.items[i]);
         for (size_t j = 0; j < i && !seen; j++)
             seen = same_row(&report->cells.items[j]->requested, cell);
         for (size_t j = i; j < report->cells.count && !seen; j++) {
@@ -312,7 +312,7 @@ void markdown_attention_sweep(const struct report *report, struct strbuf *out)
         pipe_add_column(&table, numbers[i], PIPE_NUMBER);
     pipe_add_column(&table, "status", PIPE_TEXT);
     for (size_t i = 0; i < report->cells.count; i++)
-        if (is_attention(report->cells.items[i]))
+        if (cell_is_attention(report->cells.items[i]))
             attention_row(&table, report->cells.items[i], varies);
     if (pipe_section(
             &table,

@@ -24,11 +24,14 @@ static void test_handout(void **state)
     synthetic_report(&report, "tiny", false, 10, 1);
     report_handout(&report, false, &text);
     has(text.text, "## 2.1.3 b: ");
-    has(text.text, "## 4.2: Compiled against eager\n\nNot in this report. It takes: `steptop run");
+    has(text.text,
+        "## 5.1: The collectives alone, by size and number of ranks\n\nNot in this report."); /* no empty table */
+    has(text.text, "## 4.2 b: The whole model, compiled against eager\n\nNot in this report. It takes: `steptop run");
     /* All of them, in order. */
     static const char *const order[] = {"2.1.3 b", "2.1.3 c", "2.1.4 a", "2.1.4 b", "2.1.4 c", "2.1.4 d", "2.1.4 e",
                                         "2.1.5 c", "2.1.6 a", "2.1.6 b", "2.1.6 c", "2.1.6 d", "2.1.6 e", "2.1.6 f",
-                                        "3.2",     "4.1",     "4.2",     "5",       "5",       "5",       "5"};
+                                        "3.2 b",   "4.1.1",   "4.2 a",   "4.2 b",   "5.1",     "5.2",     "5.3.1",
+                                        "5.3.2",   "5.3.3",   "6 a/b",   "7 a/b"};
     const char *at = text.text;
     for (size_t i = 0; i < sizeof order / sizeof *order; i++) {
         char heading[32];
@@ -43,6 +46,15 @@ static void test_handout(void **state)
     report_handout(&report, true, &text);
     has(text.text, "question,cell,figure,value,unit\r\n2.1.3 b,");
     has(text.text, ",,not in this report; it takes,");
+    at = text.text;
+    for (size_t i = 0; i < sizeof order / sizeof *order; i++) { /* the figures of all cells, question by question */
+        char row[32];
+        snprintf(row, sizeof row, "\r\n%s", order[i]);
+        const char *first = strstr(text.text, row);
+        if (first && first < at)
+            fail_msg("%s comes too early", order[i]);
+        at = first ? first : at;
+    }
     /* The residual stream of tiny is 4 · 256 · 256 floats; a block's parameters are 1.5 MiB, and so are its gradients. */
     has(text.text, "\r\n2.1.6 e,");
     has(text.text, ",layers.0 keeps for backward (modelled),");
