@@ -106,11 +106,21 @@ static int draw_title(const struct answer *answer, const struct area *area, int 
     return 8 + area_text_fit(area, y, 8, area->width - 8, selected ? STYLE_SELECTED : style, text);
 }
 
+/* From the shortest step to the longest, but a twentieth of it at least: steps that differ by less are no mountains. */
+static void curve_axis(const struct answer *answer, double *low, double *high)
+{
+    const double least = answer->step_high / 20, missing = least - (answer->step_high - answer->step_low);
+    *low = answer->step_low - (missing > 0 ? missing / 2 : 0);
+    *high = answer->step_high + (missing > 0 ? missing / 2 : 0);
+}
+
 /* Each step from where it began to where it ended, as high as it was long; of several in one column the mean. The last fits the
  * column that time ends in. */
 static void draw_curve(const struct answer *answer, const struct area *area)
 {
-    const double range = answer->step_high - answer->step_low;
+    double low, high;
+    curve_axis(answer, &low, &high);
+    const double range = high - low;
     const bool braille = answer->braille && !area->canvas->ascii && area->height > 1;
     const int columns = braille ? area->width * 2 : area->width;
     double *sums = calloc(2 * (size_t)(columns > 0 ? columns : 0) + 1, sizeof *sums);
@@ -122,7 +132,7 @@ static void draw_curve(const struct answer *answer, const struct area *area)
         const int from = scale_to(answer->step_at[i] / answer->step_end, columns),
                   to = scale_to(end / answer->step_end, columns);
         for (int x = from < columns ? from : columns - 1; x < (to > from ? to : from + 1) && x < columns; x++) {
-            sums[x] += range > 0 ? (answer->steps[i] - answer->step_low) / range : 0.5;
+            sums[x] += range > 0 ? (answer->steps[i] - low) / range : 0.5;
             counts[x]++;
         }
     }
@@ -179,7 +189,7 @@ static void draw_minutes(const struct answer *answer, const struct area *area)
     }
 }
 
-/* The curve under its title: longest and shortest step beside it, and where there is room the time below it. */
+/* The curve under its title: the ends of its axis beside it, and where there is room the time below it. */
 static void draw_steps(const struct answer *answer, const struct area *area)
 {
     char text[FORMAT_SIZE];
@@ -187,10 +197,12 @@ static void draw_steps(const struct answer *answer, const struct area *area)
     const struct area plot = area_part(area, 0, 9, area->height - ticks, area->width - 9);
     if (!answer->step_count)
         return;
+    double low, high;
+    curve_axis(answer, &low, &high);
     draw_curve(answer, &plot);
-    area_text_right(area, 0, 0, 8, STYLE_AXIS, format_duration(text, answer->step_high));
+    area_text_right(area, 0, 0, 8, STYLE_AXIS, format_duration(text, high));
     if (plot.height > 1)
-        area_text_right(area, plot.height - 1, 0, 8, STYLE_AXIS, format_duration(text, answer->step_low));
+        area_text_right(area, plot.height - 1, 0, 8, STYLE_AXIS, format_duration(text, low));
     const struct area below = area_part(area, plot.height, 9, 1, area->width - 9);
     if (ticks)
         draw_minutes(answer, &below);

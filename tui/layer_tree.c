@@ -20,6 +20,13 @@ void tree_release(struct tree *tree)
     vec_release(&tree->next_leaf);
     vec_release(&tree->first_child);
     vec_release(&tree->next_sibling);
+    vec_release(&tree->holds_blocks);
+}
+
+bool tree_is_block(const struct tree *tree, int32_t layer)
+{
+    const char *path = tree->layers[layer].path;
+    return path[0] && path[strlen(path) - 1] == '*';
 }
 
 /* A kernel that several blocks launch is one row of the module that they have in common. */
@@ -58,11 +65,12 @@ void tree_make(struct tree *tree, const struct report_cell *cell, int pass, bool
     tree->layers = blocks_apart ? cell->layers : tree->modules.layers;
     tree->count = (int32_t)(blocks_apart ? cell->layer_count : tree->modules.layer_count);
     tree->leaves.count = tree->next_leaf.count = tree->first_leaf.count = 0;
-    tree->first_child.count = tree->next_sibling.count = 0;
+    tree->first_child.count = tree->next_sibling.count = tree->holds_blocks.count = 0;
     for (int32_t i = 0; i < tree->count; i++) {
         vec_push(&tree->first_leaf, -1);
         vec_push(&tree->first_child, -1);
         vec_push(&tree->next_sibling, -1);
+        vec_push(&tree->holds_blocks, false);
     }
     /* From behind, so that both lists are in the order of what they are made of. */
     for (size_t i = cell->entry_count; i-- > 0;) {
@@ -76,6 +84,7 @@ void tree_make(struct tree *tree, const struct report_cell *cell, int pass, bool
             continue;
         tree->next_sibling.items[i] = tree->first_child.items[parent];
         tree->first_child.items[parent] = i;
+        tree->holds_blocks.items[parent] |= tree->holds_blocks.items[i] || tree_is_block(tree, i);
     }
 }
 

@@ -21,12 +21,14 @@ struct tree {
     struct modules modules;
     VEC(struct report_entry) leaves; /* kernels: scope is the index in layers */
     VEC(int32_t) first_leaf, next_leaf, first_child, next_sibling;
+    VEC(bool) holds_blocks; /* somewhere below it: layers.*, transformer.h.* */
 };
 
 /* Brings the tree up to date; what did not change is kept. */
 void tree_make(struct tree *tree, const struct report_cell *cell, int pass, bool blocks_apart);
 void tree_release(struct tree *tree);
 
+bool tree_is_block(const struct tree *tree, int32_t layer); /* all blocks as one: "layers.*" */
 double tree_phase(const struct tree *tree, struct spot at, int phase, bool exclusive);
 double tree_time(const struct tree *tree, struct spot at, bool exclusive); /* all phases */
 double tree_work(const struct tree *tree, struct spot at, bool flops);     /* modelled FLOPs or bytes of a step */

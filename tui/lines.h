@@ -10,6 +10,7 @@
 
 #define LINES_COLUMNS 32
 #define LINES_A_FRAME 8           /* rows that only changed and are shown anew in one frame */
+#define LINES_LEAST_A_FRAME 3     /* as few as that where frames are too large */
 #define LINES_SLOW_NS 1000000000u /* how long a slow column (a picture, not a figure) stays */
 
 struct line {

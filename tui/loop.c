@@ -12,7 +12,6 @@
 #include <sys/resource.h>
 
 #define FRAME_BYTES 380
-#define LEAST_LINES_A_FRAME 3
 #define OWN_FDS 4
 #define SESSION_FDS 60
 
@@ -112,7 +111,7 @@ static void pace(struct loop *loop, size_t bytes)
 {
     const int lines = loop->canvas.lines_a_frame ? loop->canvas.lines_a_frame : LINES_A_FRAME;
     loop->bytes_a_frame += ((double)bytes - loop->bytes_a_frame) / 10; /* a second of frames */
-    if (loop->bytes_a_frame > FRAME_BYTES && lines > LEAST_LINES_A_FRAME)
+    if (loop->bytes_a_frame > FRAME_BYTES && lines > LINES_LEAST_A_FRAME)
         loop->canvas.lines_a_frame = lines - 1;
     else if (loop->bytes_a_frame < FRAME_BYTES * 4 / 5 && lines < LINES_A_FRAME)
         loop->canvas.lines_a_frame = lines + 1;

@@ -227,7 +227,8 @@ static void order_items(struct table *table, const void *context)
         table->ranks.count = table->last.count = 0;
         return;
     }
-    if (rests || (same && !asked && now >= table->sorted_at && now - table->sorted_at < TABLE_SORT_NS)) {
+    const uint64_t stays = table->costly ? 2 * (uint64_t)TABLE_SORT_NS : TABLE_SORT_NS;
+    if (rests || (same && !asked && now >= table->sorted_at && now - table->sorted_at < stays)) {
         keep_order(table, same);
         table->pending = true;
         remember_last(table);
@@ -552,6 +553,7 @@ static void draw_rows(struct table *table, const void *context, const struct are
             line->slow_at = line->shown_at = 0;
         line->stale = !line->shown_at || line->version != version;
     }
+    table->costly = area->canvas->lines_a_frame && area->canvas->lines_a_frame <= LINES_LEAST_A_FRAME;
     table->pending |= lines_choose(&table->lines, table->position - table->top, area->canvas->lines_a_frame) > 0;
     for (size_t row = 0; row < count; row++) {
         struct line *line = &table->lines.items.items[row];

@@ -105,6 +105,7 @@ struct table {
     struct lines lines;
     bool refresh; /* somebody asked: the next frame shows and orders everything as it is */
     bool pending; /* a later frame has more to show or to order */
+    bool costly;  /* frames are too large already: rows change places half as often */
     char filter[128], search[128];
     size_t total; /* rows before the filter */
 };

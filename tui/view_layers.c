@@ -29,18 +29,10 @@ static void toggle(struct layers *layers, uint64_t id)
     vec_push(&layers->toggled, id);
 }
 
-/* "layers.*": a block. */
-static bool is_block(const struct tree *tree, int32_t layer)
-{
-    const char *path = tree->layers[layer].path;
-    return path[0] && path[strlen(path) - 1] == '*';
-}
-
 /* The model, what holds the blocks, and where all blocks are one, that one. */
 static bool opens_by_itself(const struct tree *tree, int32_t layer)
 {
-    const int32_t child = tree->first_child.items[layer];
-    return tree->layers[layer].depth < 1 || is_block(tree, layer) || (child >= 0 && is_block(tree, child));
+    return tree->layers[layer].depth < 1 || tree_is_block(tree, layer) || tree->holds_blocks.items[layer];
 }
 
 /* At first the model is open down to its blocks. */
