@@ -349,7 +349,7 @@ void answer_draw(struct answer *answer, const struct area *whole, bool active)
         draw_short(answer, whole, active);
         return;
     }
-    const int findings = draw_findings(answer, whole, whole->height >= 30 ? 4 : whole->height >= 16 ? 1 : 0, active);
+    const int findings = draw_findings(answer, whole, whole->height >= 30 ? 4 : whole->height >= 12 ? 1 : 0, active);
     const struct area rest = area_part(whole, findings, 0, whole->height - findings, whole->width), *area = &rest;
     const int lone = count_of(answer, STEPS) + count_of(answer, MEMORY) + count_of(answer, TRUST);
     const int least = area->height >= 30 ? 9 : area->height >= 18 ? 5 : lone;
