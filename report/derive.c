@@ -129,3 +129,31 @@ void cell_derive(struct report_cell *cell)
             pass_derive(&cell->passes[pass], cell->requested.profile_every);
     rows_derive(cell);
 }
+
+static bool is_kept(int kind)
+{
+    return kind == TENSOR_INPUT || kind == TENSOR_CONSTANT || kind == TENSOR_PARAMETER ||
+           kind == TENSOR_PARAMETER_COPY || kind == TENSOR_OPTIMIZER || kind == TENSOR_OUTPUT;
+}
+
+double memory_point(const struct report_cell *cell, int point, int kind)
+{
+    const struct report_memory *memory = &cell->memory;
+    double sum = 0;
+    int before = -1; /* the last node before the optimizer */
+    if (!is_known_u64(memory->planned_total) || (point && !memory->by_kind[TENSOR_OPTIMIZER]))
+        return UNKNOWN_DOUBLE;
+    const bool ledger = memory->curve && memory->curve_phase && memory->curve_count > 0 &&
+                        memory->curve_phase[memory->curve_count - 1] == PHASE_OPT;
+    for (int32_t n = 0; ledger && n < memory->curve_count && memory->curve_phase[n] != PHASE_OPT; n++)
+        before = n;
+    const int node = point == 1 ? before : memory->curve_count - 1;
+    for (int k = 0; k < TENSOR_KIND_COUNT; k++) {
+        const uint64_t bytes = point && ledger && node >= 0
+                                   ? memory->curve[(size_t)node * TENSOR_KIND_COUNT + (size_t)k]
+                               : is_kept(k) || (point && k == TENSOR_GRADIENT) ? memory->by_kind[k]
+                                                                               : 0;
+        sum += kind < 0 || k == kind ? (double)bytes : 0;
+    }
+    return sum;
+}

@@ -1,4 +1,5 @@
 /* Several ranks: the questions of the course's distributed part, in its table shapes. */
+#include "report/derive.h"
 #include "report/escape.h"
 #include "report/markdown.h"
 #include "report/pipe_table.h"
@@ -149,18 +150,13 @@ static void memory_table(const struct report *report, struct strbuf *out)
             continue;
         char title[256];
         cell_title(&cell->requested, false, title, sizeof title);
-        const uint64_t always = kind[TENSOR_INPUT] + kind[TENSOR_CONSTANT] + kind[TENSOR_PARAMETER] +
-                                kind[TENSOR_PARAMETER_COPY] + kind[TENSOR_OPTIMIZER] + kind[TENSOR_OUTPUT];
         pipe_text(&table, title);
-        const uint64_t columns[] = {kind[TENSOR_PARAMETER],
-                                    kind[TENSOR_PARAMETER_COPY],
-                                    kind[TENSOR_OPTIMIZER],
-                                    kind[TENSOR_GRADIENT],
-                                    always,
-                                    always + kind[TENSOR_GRADIENT],
-                                    always + kind[TENSOR_GRADIENT]};
+        const double columns[] = {(double)kind[TENSOR_PARAMETER], (double)kind[TENSOR_PARAMETER_COPY],
+                                  (double)kind[TENSOR_OPTIMIZER], (double)kind[TENSOR_GRADIENT],
+                                  memory_point(cell, 0, -1),      memory_point(cell, 1, -1),
+                                  memory_point(cell, 2, -1)};
         for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
-            pipe_number(&table, "%.1f", (double)columns[c] / 0x1p20);
+            pipe_number(&table, "%.1f", columns[c] / 0x1p20);
     }
     pipe_finish(&table, out);
 }

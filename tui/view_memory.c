@@ -1,13 +1,16 @@
 /* Memory: the plan's live bytes over the step by category; what each layer saves for backward; the largest tensors. All of
  * it planned, and so exact for the arena; the worker's resident peak is measured. */
+#include "report/derive.h"
 #include "tui/app.h"
 #include "tui/cells.h"
+#include "tui/memory_points.h"
 #include "tui/plot.h"
 #include <stdlib.h>
 #include <string.h>
 
-enum mode { MODE_CURVE, MODE_LAYERS, MODE_TENSORS, MODE_COUNT };
-static const char *const mode_names[MODE_COUNT] = {"over the step", "saved by layer", "largest tensors"};
+enum mode { MODE_CURVE, MODE_LAYERS, MODE_TENSORS, MODE_POINTS, MODE_COUNT };
+static const char *const mode_names[MODE_COUNT] = {"over the step", "saved by layer", "largest tensors",
+                                                   "three points of training"};
 
 #define BAR_WIDTH 20
 #define LEAST_NODES 8 /* that a picture zooms in to */
@@ -435,6 +438,8 @@ static bool has_mode(const struct memory *state, enum mode mode)
         return cell->memory.curve && cell->memory.curve_count > 0;
     if (mode == MODE_TENSORS)
         return cell->memory.largest_count > 0;
+    if (mode == MODE_POINTS)
+        return is_known(memory_point(cell, 1, -1));
     for (size_t i = 0; i < cell->layer_count; i++)
         if (is_known_u64(cell->layers[i].saved_bytes) && cell->layers[i].saved_bytes)
             return true;
@@ -472,6 +477,8 @@ static void memory_draw(struct app *app, void *opaque, const struct area *area)
                    state->cell->layer_count ? "this run saves nothing for backward" : none);
     else if (state->mode == MODE_TENSORS)
         table_draw(&state->tensors, state, area, none);
+    else if (state->mode == MODE_POINTS && has_mode(state, MODE_POINTS))
+        memory_points_draw(area, state->cell, state->base);
     else if (!state->cell->memory.curve || state->cell->memory.curve_count < 1)
         area_text_fit(
             area, 1, 1, area->width - 2, STYLE_DIM,

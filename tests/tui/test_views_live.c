@@ -71,6 +71,33 @@ static void test_ranks(void **state)
     view_close(app);
 }
 
+/* What a rank holds when training begins and around the optimizer's step, by category, beside the baseline's. */
+static void test_three_points(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_cell *cell = app->report->cells.items[0];
+    struct report_memory *memory = &cell->memory;
+    (void)state;
+    view_type(app, "6mm");
+    view_expect(app, "largest tensors");
+    view_type(app, "m");
+    view_expect_not(app, "three points"); /* there is no optimizer */
+    memory->by_kind[TENSOR_OPTIMIZER] = 80u << 20;
+    for (int node = 0; node < memory->curve_count; node++)
+        memory->curve[node * TENSOR_KIND_COUNT + TENSOR_OPTIMIZER] = 80u << 20;
+    memory->curve_phase[memory->curve_count - 1] = PHASE_OPT;
+    memory->curve[(memory->curve_count - 1) * TENSOR_KIND_COUNT + TENSOR_SCRATCH] = 0;
+    view_type(app, "6mmm");
+    view_expect(app, "three points of training, planned");
+    view_expect(app, "after init  before optimizer   after optimizer");
+    view_expect(app, "gradient                       0 B          40.0 MiB          40.0 MiB");
+    view_expect(app, "live                       120 MiB           164 MiB           160 MiB");
+    cell->requested.ranks = 2;
+    cell->requested.parallel = PARALLEL_ZERO1;
+    view_expect(app, "of one rank, which holds its shard alone");
+    view_close(app);
+}
+
 /* A frozen screen shows what it showed, while the bins of the running cell go on filling underneath. */
 static void test_frozen_groups(void **state)
 {
@@ -230,10 +257,8 @@ static void test_freeze(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranks),
-        cmocka_unit_test(test_rank_lanes),
-        cmocka_unit_test(test_frozen_groups),
-        cmocka_unit_test(test_freeze),
+        cmocka_unit_test(test_ranks),         cmocka_unit_test(test_three_points), cmocka_unit_test(test_rank_lanes),
+        cmocka_unit_test(test_frozen_groups), cmocka_unit_test(test_freeze),
     };
     setlocale(LC_ALL, "C.UTF-8");
     setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
