@@ -35,6 +35,8 @@ static const struct tile {
     {64, 128, 32, 2, 4, 2, TILE_MATRICES, false},  {64, 64, 32, 2, 2, 2, TILE_MATRICES, false},
     {256, 128, 32, 4, 4, 1, TILE_MATRICES, false}, {128, 256, 32, 4, 4, 1, TILE_MATRICES, false},
     {128, 128, 32, 4, 2, 2, TILE_MATRICES, false}, {128, 128, 32, 4, 4, 2, TILE_MATRICES, false},
+    {128, 64, 64, 4, 2, 1, TILE_MATRICES, false},  {64, 128, 64, 2, 4, 1, TILE_MATRICES, false},
+    {64, 64, 64, 4, 2, 2, TILE_MATRICES, false},
 };
 #define TILES ((int)(sizeof tiles / sizeof *tiles))
 #define FIRST_MATRIX 11
@@ -47,15 +49,13 @@ static int tile_threads(const struct tile *tile)
 }
 
 /* Bytes of shared memory, as the shaders declare it. */
-static int64_t tile_memory(const struct tile *tile, const struct vulkan_gemm_shape *shape)
+static int64_t tile_memory(const struct tile *tile)
 {
     const int64_t rows = tile->rows, columns = tile->columns, depth = tile->depth;
     if (tile->kind == TILE_PLAIN)
         return depth * (rows / 4 + 1 + columns / 4 + 1) * 16;
-    int64_t a = shape->transpose_a ? depth * (rows / 8 + 1) : rows * (depth / 8 + 1);
-    int64_t b = shape->transpose_b ? columns * (depth / 8 + 1) : depth * (columns / 8 + 1);
-    int64_t out = tile_threads(tile) / 32 * 80;
-    return (tile->stages * (a + b) > out ? tile->stages * (a + b) : out) * 16;
+    int64_t all = tile->stages * (rows + columns) * (depth / 8 + 1), out = tile_threads(tile) / 32 * 80;
+    return (all > out ? all : out) * 16;
 }
 
 static int64_t groups_of(const struct vulkan_gemm_shape *shape, const struct tile *tile)
@@ -159,7 +159,7 @@ static bool tile_fits(const struct device *device, const struct vulkan_gemm_shap
     const struct tile *tile = &tiles[index];
     const bool narrow = shape->type_a == DTYPE_BF16, matrices = matrix_serves(device, shape);
     if ((tile->rows > 32 && shape->m <= tile->rows / 2) || (tile->columns > 32 && shape->n <= tile->columns / 2) ||
-        tile_memory(tile, shape) > device->traits.properties.limits.maxComputeSharedMemorySize)
+        tile_memory(tile) > device->traits.properties.limits.maxComputeSharedMemorySize)
         return false;
     if (device->traits.software)
         return tile->software && !(narrow && index > 0);
@@ -369,7 +369,7 @@ static bool cache_place(const struct device *device, const char *folder, char *p
     const VkPhysicalDeviceProperties *p = &device->traits.properties;
     if (!folder || !build_cache_folder(folder, "vulkan", own, sizeof own, &ignored))
         return false;
-    strbuf_printf(key, "products 4, %x:%x %s, %s, driver %x\n", p->vendorID, p->deviceID, p->deviceName,
+    strbuf_printf(key, "products 5, %x:%x %s, %s, driver %x\n", p->vendorID, p->deviceID, p->deviceName,
                   device->traits.driver, p->driverVersion);
     snprintf(path, size, "%s/gemm-%x-%x.bin", own, p->vendorID, p->deviceID);
     return true;

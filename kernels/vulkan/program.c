@@ -62,26 +62,28 @@ static void launches_locate(struct program *program)
 }
 
 /* elementwise.comp outside the plan: the cast that renews a parameter's copy, and random values for timing. */
-static int32_t elementwise_pipeline(struct program *program, int which, uint32_t width, bool narrow_output)
+static int32_t elementwise_pipeline(struct program *program, int which, uint32_t width, uint32_t pieces,
+                                    uint32_t threads, bool narrow_output)
 {
     uint32_t special[VULKAN_SPECIALS] = {0};
     for (int i = VULKAN_VARIANT; i < VULKAN_TYPES; ++i)
         special[i] = 1;
     special[VULKAN_VARIANT] = (uint32_t)which;
     special[VULKAN_VARIANT + 1] = width;
+    special[VULKAN_VARIANT + 2] = pieces;
     special[VULKAN_TYPES] = narrow_output ? 1u << 2 : 0;
-    special[VULKAN_THREADS] = 256;
+    special[VULKAN_THREADS] = threads;
     return vulkan_pipeline_find(&program->pipelines, "elementwise.comp", special);
 }
 
 int32_t vulkan_fill_pipeline(struct program *program)
 {
-    return elementwise_pipeline(program, 7, 1, false);
+    return elementwise_pipeline(program, 7, 1, 1, 256, false);
 }
 
-int32_t vulkan_copy_pipeline(struct program *program)
+int32_t vulkan_copy_pipeline(struct program *program, uint32_t threads, uint32_t pieces)
 {
-    return elementwise_pipeline(program, 0, 4, false);
+    return elementwise_pipeline(program, 8, 4, pieces, threads, false);
 }
 
 static void pipelines_register(struct program *program)
@@ -89,27 +91,29 @@ static void pipelines_register(struct program *program)
     program->renewal_pipeline = program->fill_pipeline = -1;
     for (int32_t i = 0; i < program->plan->tensor_count && program->renewal_pipeline < 0; ++i)
         if (program->plan->tensors[i].kind == TENSOR_PARAMETER_COPY)
-            program->renewal_pipeline = elementwise_pipeline(program, 0, 1, true);
+            program->renewal_pipeline = elementwise_pipeline(program, 0, 1, 1, 256, true);
     if (program->compile)
         program->fill_pipeline = vulkan_fill_pipeline(program);
 }
 
 static void elementwise_dispatch(const struct program *program, int32_t pipeline, uint64_t from, uint64_t to,
-                                 uint64_t count, uint64_t width)
+                                 uint64_t count, uint64_t each)
 {
     struct vulkan_push push;
     memset(&push, 0, sizeof push);
     push.a[0].address = from;
     push.a[2].address = to;
     push.d[0] = (uint32_t)count;
-    uint64_t groups = lower_blocks((int64_t)count, (int64_t)(256 * width));
+    uint64_t groups = lower_blocks((int64_t)count, (int64_t)each); /* elements of a workgroup */
     const uint32_t grid[3] = {(uint32_t)(groups < 32768 ? groups : 32768), (uint32_t)((groups + 32767) / 32768), 1};
     vulkan_dispatch(program, program->device->transfer, pipeline, grid, &push);
 }
 
 void vulkan_copy_dispatch(const struct program *program, int32_t pipeline, uint64_t from, uint64_t to, uint64_t bytes)
 {
-    elementwise_dispatch(program, pipeline, from, to, bytes / 4, 4);
+    const uint32_t *special = program->pipelines.items[pipeline].special;
+    elementwise_dispatch(program, pipeline, from, to, bytes / 4,
+                         4 * (uint64_t)special[VULKAN_THREADS] * special[VULKAN_VARIANT + 2]);
 }
 
 /* Zeros draw less power than numbers do, and clocks follow the power. */
@@ -122,7 +126,7 @@ bool vulkan_fill_random(struct program *program, struct error *error)
     for (uint64_t first = 0; first < program->arena.bytes / 4; first += piece) {
         uint64_t left = program->arena.bytes / 4 - first;
         elementwise_dispatch(program, program->fill_pipeline, 0, program->arena.address + first * 4,
-                             left < piece ? left : piece, 1);
+                             left < piece ? left : piece, 256);
     }
     return vulkan_finish(device, error);
 }
@@ -342,7 +346,7 @@ static bool copies_renew(struct program *program, int32_t parameter, struct erro
             return false;
         elementwise_dispatch(program, program->renewal_pipeline,
                              program->arena.address + plan->tensors[parameter].offset,
-                             program->arena.address + copy->offset, (uint64_t)tensor_elements(copy), 1);
+                             program->arena.address + copy->offset, (uint64_t)tensor_elements(copy), 256);
         if (!vulkan_finish(program->device, error))
             return false;
     }

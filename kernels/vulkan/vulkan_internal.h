@@ -323,9 +323,15 @@ uint64_t vulkan_clock_convert(const struct device *device, const struct vulkan_c
 int32_t vulkan_fill_pipeline(struct program *program);
 bool vulkan_fill_random(struct program *program, struct error *error); /* the arena, by that pipeline */
 
-/* A kernel that copies `bytes`, a multiple of 16, in fours of floats; into the device's own command buffer. */
-int32_t vulkan_copy_pipeline(struct program *program);
+/* A kernel that copies `bytes`, a multiple of 16, `pieces` fours of floats an invocation; into the device's own command buffer. */
+int32_t vulkan_copy_pipeline(struct program *program, uint32_t threads, uint32_t pieces);
 void vulkan_copy_dispatch(const struct program *program, int32_t pipeline, uint64_t from, uint64_t to, uint64_t bytes);
+
+/* Seconds of a copy of half of the program's arena to its other half, in each of the ways that there are: the least of what fits into the
+ * budget, in turns; NaN for a way that the device cannot go. */
+#define VULKAN_COPY_WAYS 6
+bool vulkan_copy_times(struct program *program, int budget_ms, double *seconds, struct error *error);
+const char *vulkan_copy_way_name(int way);
 
 bool vulkan_supports(const struct device *device, enum op op, enum precision precision, char *why, size_t why_size);
 struct program *vulkan_prepare(struct device *device, const struct plan *plan, const struct prepare_options *options,

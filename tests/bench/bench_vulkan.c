@@ -1,8 +1,8 @@
-/* Matrix products of a Vulkan device: every candidate of a shape, by time.
+/* Matrix products of a Vulkan device: every candidate of a shape, by time; and a copy of 512 MiB in every way that the device has.
  *
- * usage: bench_vulkan [fp32|bf16] [M N K [nn|nt|tn]]
- * Without sizes 4096 x 4096 x 4096 and the products of model S at batch 4 x context 256. One line a candidate, "product PRECISION MxNxK
- * FORM TFLOP/s NAME", the fastest first. Exit status 77 without a device. */
+ * usage: bench_vulkan [fp32|bf16|copy] [M N K [nn|nt|tn]]
+ * Without sizes 4096 x 4096 x 4096 and the products of model S at batch 4 x context 256, then the copies. One line a candidate, "product
+ * PRECISION MxNxK FORM TFLOP/s NAME", the fastest first, and one a copy, "copy GB/s NAME". Exit status 77 without a device. */
 #include "base/unknown.h"
 #include "kernels/vulkan/vulkan_device.h"
 #include "kernels/vulkan/vulkan_internal.h"
@@ -15,8 +15,9 @@ struct product {
     const char *form;
 };
 static const struct product usual[] = {
-    {4096, 4096, 4096, "nt"}, {1024, 768, 768, "nt"},  {1024, 3072, 768, "nt"}, {1024, 768, 3072, "nt"},
-    {1024, 10000, 768, "nt"}, {1024, 768, 3072, "nn"}, {768, 3072, 1024, "tn"}, {10000, 768, 1024, "tn"},
+    {4096, 4096, 4096, "nt"}, {1024, 768, 768, "nt"},   {1024, 3072, 768, "nt"}, {1024, 768, 3072, "nt"},
+    {1024, 10000, 768, "nt"}, {1024, 768, 3072, "nn"},  {768, 3072, 1024, "tn"}, {10000, 768, 1024, "tn"},
+    {4096, 4096, 4096, "nn"}, {4096, 4096, 4096, "tn"},
 };
 
 static int by_time(const void *a, const void *b)
@@ -61,9 +62,29 @@ static bool product_print(struct device *device, const struct product *product, 
     return true;
 }
 
+/* Read and written bytes together, as everywhere. */
+static bool copies_print(struct device *device)
+{
+    struct error error = {0};
+    double seconds[VULKAN_COPY_WAYS];
+    const struct plan plan = {.precision = PRECISION_FP32, .memory.total = UINT64_C(1) << 30};
+    const struct vulkan_gemm_shape shape = vulkan_product_shape(128, 128, 128, false, true, PRECISION_FP32);
+    struct program *program = vulkan_product_measure(device, &plan, &shape, &error);
+    bool done = program && vulkan_copy_times(program, 500, seconds, &error);
+    for (int way = 0; done && way < VULKAN_COPY_WAYS; ++way)
+        if (is_known(seconds[way]))
+            printf("copy %.0f %s\n", (double)plan.memory.total / seconds[way] * 1e-9, vulkan_copy_way_name(way));
+    if (!done)
+        fprintf(stderr, "%s\n", error.text);
+    fflush(stdout);
+    vulkan_release(program);
+    return done;
+}
+
 int main(int argc, char **argv)
 {
     struct error error = {0};
+    const bool copies = argc > 1 && strcmp(argv[1], "copy") == 0;
     const struct device_class *class = &steptop_device_class;
     enum precision only = argc > 1 && strcmp(argv[1], "fp32") == 0 ? PRECISION_FP32 : PRECISION_BF16;
     struct device *device = class->open(0, &error);
@@ -77,10 +98,12 @@ int main(int argc, char **argv)
         own = (struct product){atoll(argv[2]), atoll(argv[3]), atoll(argv[4]), argc > 5 ? argv[5] : "nt"};
         done = own.m > 0 && own.n > 0 && own.k > 0 && product_print(device, &own, only);
     }
-    for (size_t i = 0; argc <= 4 && i < sizeof usual / sizeof *usual; ++i)
+    for (size_t i = 0; argc <= 4 && !copies && i < sizeof usual / sizeof *usual; ++i)
         for (int precision = 0; precision < PRECISION_COUNT; ++precision)
             if (precision != PRECISION_TF32 && (argc < 2 || precision == (int)only))
                 done = product_print(device, &usual[i], (enum precision)precision) && done;
+    if (argc < 2 || copies)
+        done = copies_print(device) && done;
     class->close(device);
     return done ? 0 : 1;
 }

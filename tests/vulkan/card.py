@@ -97,11 +97,19 @@ for (dtype, compiled), cell in sorted(ours.items()):
 batch, context = (int(n) for n in os.environ.get("LARGE", "8x1024").split("x"))
 wide = run("vulkan-large", vulkan, "fp32", "false", 3, batch, context).get(("fp32", False))
 wide_theirs = run("cuda-large", cuda, "fp32", "false", 3, batch, context).get(("fp32", False))
+
+
+def beside(name, one, two):
+    for kind in sorted(one):
+        if kind in two and one[kind][0]:
+            print("%s, class %-12s %9.3f ms a step, CUDA's %9.3f, its rate over CUDA's %.2f" %
+                  (name, kind, one[kind][0] / 1e6, two[kind][0] / 1e6, two[kind][0] / one[kind][0]))
+
+
 one, two = classes(wide), classes(wide_theirs)
-for kind in sorted(one):
-    if kind in two and one[kind][0]:
-        print("class %-12s %9.3f ms a step, CUDA's %9.3f, its rate over CUDA's %.2f" %
-              (kind, one[kind][0] / 1e6, two[kind][0] / 1e6, two[kind][0] / one[kind][0]))
+beside("S eager fp32 %dx%d" % (batch, context), one, two)
+for dtype in ("bf16", "fp32"):
+    beside("S %s compiled" % dtype, classes(ours.get((dtype, True))), classes(theirs.get((dtype, True))))
 row("element-wise kernels' rate over CUDA's", over(two.get("elementwise", [0])[0], one.get("elementwise", [0])[0]), 0.85, True)
 row("copy's rate over CUDA's", over(wide and wide["ceilings"].get("bytes_per_s"), wide_theirs and wide_theirs["ceilings"].get("bytes_per_s")),
     0.85, True)

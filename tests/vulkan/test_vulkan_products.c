@@ -174,6 +174,40 @@ static void a_refused_kernel_falls_out(void **state)
     vulkan->close(device);
 }
 
+/* Copies of sizes that no workgroup divides, by every kernel that the ceiling tries: all of it, and nothing beyond. */
+static void every_kernel_copies(void **state)
+{
+    (void)state;
+    enum { BYTES = 16 * 5003, AWAY = 98304, ALL = AWAY + BYTES + 4096 };
+    static const uint32_t ways[][2] = {{256, 1}, {256, 4}, {512, 2}, {128, 8}, {1024, 1}};
+    static char before[ALL], after[ALL];
+    struct error error = {0};
+    struct device *device = vulkan->open(0, &error);
+    if (!device)
+        fail_msg("%s", error.text);
+    const struct plan plan = {.precision = PRECISION_FP32, .memory.total = ALL};
+    const struct vulkan_gemm_shape shape = vulkan_product_shape(16, 16, 16, false, true, PRECISION_FP32);
+    for (size_t way = 0; way < sizeof ways / sizeof *ways; way++) {
+        struct program *program = vulkan_product_measure(device, &plan, &shape, &error);
+        if (!program)
+            fail_msg("%s", error.text);
+        int32_t kernel = vulkan_copy_pipeline(program, ways[way][0], ways[way][1]);
+        assert_true(vulkan_pipelines_build(device, &program->pipelines, &error));
+        assert_true(vulkan_copy(device, &program->arena, 0, 1, ALL, ALL, before, false, &error));
+        assert_true(vulkan_begin(device, &error));
+        vulkan_barrier(device, device->transfer);
+        vulkan_copy_dispatch(program, kernel, program->arena.address, program->arena.address + AWAY, BYTES);
+        vulkan_barrier(device, device->transfer);
+        assert_true(vulkan_finish(device, &error));
+        assert_true(vulkan_copy(device, &program->arena, 0, 1, ALL, ALL, after, false, &error));
+        assert_memory_not_equal(before + AWAY, before, BYTES);
+        memcpy(before + AWAY, before, BYTES);
+        assert_memory_equal(after, before, ALL);
+        vulkan_release(program);
+    }
+    vulkan->close(device);
+}
+
 int main(int argc, char **argv)
 {
     struct device_info info;
@@ -191,6 +225,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(fp32_candidates_agree),
         cmocka_unit_test(bf16_candidates_agree),
         cmocka_unit_test(a_refused_kernel_falls_out),
+        cmocka_unit_test(every_kernel_copies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
 /* One element of the output, or four, an invocation. V0: which operation; V1: elements an invocation, 1 or 4, which divides SIZE(0)
- * and F. SIZE(0): elements; SIZE(1): F, the width of a half of h. Operands 0 and 1 in, 2 and 3 out. */
+ * and F; V2: how many of them, for copies alone. SIZE(0): elements; SIZE(1): F, the width of a half of h. Operands 0 and 1 in, 2 and 3 out. */
 #version 450
 #extension GL_GOOGLE_include_directive : require
 #include "common.glsl"
@@ -12,6 +12,7 @@
 #define SWIGLU 5
 #define SWIGLU_BACKWARD 6
 #define FILL 7 /* with numbers from (-1, 1), for timing */
+#define COPY 8
 
 vec4 sigmoid(vec4 x)
 {
@@ -40,8 +41,25 @@ uint mixed(uint x)
     return x ^ x >> 16;
 }
 
+/* All loads before the first store: no compiler may move them over it, for the addresses might be the same. */
+void copy()
+{
+    uint first = (group_index() * V2 * THREADS + gl_LocalInvocationID.x) * V1;
+    vec4 values[V2];
+    [[unroll]] for (uint piece = 0; piece < V2; ++piece)
+        if (first + piece * THREADS * V1 < SIZE(0))
+            values[piece] = get(0, first + piece * THREADS * V1);
+    [[unroll]] for (uint piece = 0; piece < V2; ++piece)
+        if (first + piece * THREADS * V1 < SIZE(0))
+            put(2, first + piece * THREADS * V1, values[piece]);
+}
+
 void main()
 {
+    if (V0 == COPY) {
+        copy();
+        return;
+    }
     uint i = (group_index() * THREADS + gl_LocalInvocationID.x) * V1;
     if (i >= SIZE(0))
         return;
