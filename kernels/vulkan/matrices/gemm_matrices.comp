@@ -1,8 +1,7 @@
 /* d (m, n) = op(a) · op(b) by cooperative matrices, bf16 with fp32 sums; as shaders/gemm.comp with the same push constants. Debian's
  * glslang does not know these extensions: gemm_matrices.spv is this file's, made by scripts/build-matrices.
- * A workgroup makes a tile of V0 × V1 of d from tiles of depth V2, V6 of them at a time (1 or 2) in shared memory, always with lines
- * along k: an operand whose lines run along m or n is turned on its way there, for from such lines drivers load matrices by single
- * elements. A subgroup of 32 makes V3 × V4 matrices of 16 × 16 of it: V0 / 16 / V3 · V1 / 16 / V4 subgroups. V5, by bits: 0 a is (k, m),
+ * A workgroup makes a tile of V0 × V1 of d from tiles of depth V2 that lie in shared memory as they lie in memory, V6 of them at a time
+ * (1 or 2). A subgroup of 32 makes V3 × V4 matrices of 16 × 16 of it: V0 / 16 / V3 · V1 / 16 / V4 subgroups. V5, by bits: 0 a is (k, m),
  * 1 b is (n, k), 5 no tile hangs over an edge. m, n multiples of 16; strides, addresses and extents of 8. TYPES bit 2: d is bf16. */
 #version 450
 #extension GL_EXT_buffer_reference : require
@@ -40,15 +39,14 @@ layout(buffer_reference, std430, buffer_reference_align = 16) buffer Eights { uv
 layout(buffer_reference, std430, buffer_reference_align = 16) buffer Floats4 { vec4 v[]; };
 layout(buffer_reference, std430, buffer_reference_align = 8) buffer Halves4 { uvec2 v[]; };
 
-const bool FULL = (V5 & 32) != 0;
-const bool TURN_A = (V5 & 1) != 0, TURN_B = (V5 & 2) == 0;
-/* Eights of a line of a tile in shared memory; one more keeps the banks apart. */
-const uint EIGHTS = V2 / 8, STRIDE = V2 / 8 + 1;
-/* Eights that an invocation loads. Where it turns them, LINES of them lie below each other and become pieces of eight lines. */
+const bool TRANSPOSE_A = (V5 & 1) != 0, TRANSPOSE_B = (V5 & 2) != 0, FULL = (V5 & 32) != 0;
+/* Lines of a tile in shared memory and eights of a line; one eight more keeps the banks apart. */
+const uint A_LINES = (V5 & 1) != 0 ? V2 : V0, A_EIGHTS = ((V5 & 1) != 0 ? V0 : V2) / 8;
+const uint B_LINES = (V5 & 2) != 0 ? V1 : V2, B_EIGHTS = ((V5 & 2) != 0 ? V2 : V1) / 8;
+const uint A_STRIDE = A_EIGHTS + 1, B_STRIDE = B_EIGHTS + 1;
 const uint A_LOADS = V0 * V2 / 8 / THREADS, B_LOADS = V1 * V2 / 8 / THREADS;
-const uint A_LINES = A_LOADS < 8 ? A_LOADS : 8, B_LINES = B_LOADS < 8 ? B_LOADS : 8;
 const uint ACROSS = V1 / 16 / V4; /* subgroups */
-const uint STAGE = (V0 + V1) * STRIDE, B_TILE = V0 * STRIDE;
+const uint STAGE = A_LINES * A_STRIDE + B_LINES * B_STRIDE, B_TILE = A_LINES * A_STRIDE;
 /* A subgroup's 16 × 16 of d, in lines of 20 floats, take the same memory at the end. */
 const uint OUT = 16 * 5, OUT_ALL = THREADS / 32 * OUT;
 
@@ -68,12 +66,6 @@ uint bf16_pair(float x, float y)
     return bits.x >> 16 | bits.y & 0xffff0000u;
 }
 
-/* Column c of two lines of eight columns, of which x and y hold the word with it. */
-uint pair(uint x, uint y, uint c)
-{
-    return (c & 1u) == 0 ? x & 0xffffu | y << 16 : x >> 16 | y & 0xffff0000u;
-}
-
 void main()
 {
     uint own = gl_LocalInvocationID.x, lane = gl_SubgroupInvocationID, part = gl_SubgroupID;
@@ -85,46 +77,30 @@ void main()
         sum[i] = coopmat<float, gl_ScopeSubgroup, 16, 16, gl_MatrixUseAccumulator>(0.0);
     uvec4 a_next[A_LOADS], b_next[B_LOADS];
 
-/* Operand `which`'s part of the tile at k into `next`: extents along its own side and k, its stride, and where the tile begins. */
-#define FETCH_ONE(which, next, loads, lines, turn, side, side_end, stride, k)                                         \
-    [[unroll]] for (uint i = 0; i < (loads); ++i)                                                                     \
-    {                                                                                                                 \
-        uint unit = i / (lines) * THREADS + own, below = V2 / (lines), l = i * THREADS + own;                         \
-        next[i] = (turn) ? fetch(push.a[which], (k) + unit % below * (lines) + i % (lines), k_end, stride,            \
-                                 (side) + unit / below * 8, side_end)                                                 \
-                         : fetch(push.a[which], (side) + l / EIGHTS, side_end, stride, (k) + l % EIGHTS * 8, k_end);  \
+#define FETCH(k)                                                                                                       \
+    [[unroll]] for (uint i = 0; i < A_LOADS; ++i)                                                                      \
+    {                                                                                                                  \
+        uint l = i * THREADS + own, line = l / A_EIGHTS, first = l % A_EIGHTS * 8;                                     \
+        a_next[i] = TRANSPOSE_A ? fetch(push.a[0], (k) + line, k_end, SIZE(3), row + first, SIZE(0))                   \
+                                : fetch(push.a[0], row + line, SIZE(0), SIZE(3), (k) + first, k_end);                  \
+    }                                                                                                                  \
+    [[unroll]] for (uint i = 0; i < B_LOADS; ++i)                                                                      \
+    {                                                                                                                  \
+        uint l = i * THREADS + own, line = l / B_EIGHTS, first = l % B_EIGHTS * 8;                                     \
+        b_next[i] = TRANSPOSE_B ? fetch(push.a[1], column + line, SIZE(1), SIZE(4), (k) + first, k_end)                \
+                                : fetch(push.a[1], (k) + line, k_end, SIZE(4), column + first, SIZE(1));               \
     }
-#define PAIR(next, i, c) pair(next[i][(c) / 2], next[(i) + 1][(c) / 2], c)
-#define STORE_ONE(next, loads, lines, turn, from)                                                                     \
-    if (turn) {                                                                                                       \
-        [[unroll]] for (uint i = 0; i < (loads); i += (lines))                                                        \
-        {                                                                                                             \
-            uint unit = i / (lines) * THREADS + own, below = V2 / (lines), first = unit % below * (lines);            \
-            uint at = (from) + unit / below * 8 * STRIDE + first / 8;                                                 \
-            [[unroll]] for (uint c = 0; c < 8; ++c)                                                                   \
-            {                                                                                                         \
-                if ((lines) == 8) {                                                                                   \
-                    tile[at + c * STRIDE] = uvec4(PAIR(next, i, c), PAIR(next, i + 2, c), PAIR(next, i + 4, c),       \
-                                                  PAIR(next, i + 6, c));                                              \
-                } else {                                                                                              \
-                    [[unroll]] for (uint two = 0; two < (lines); two += 2)                                            \
-                        tile[at + c * STRIDE][(first + two) / 2 % 4] = PAIR(next, i + two, c);                        \
-                }                                                                                                     \
-            }                                                                                                         \
-        }                                                                                                             \
-    } else {                                                                                                          \
-        [[unroll]] for (uint i = 0; i < (loads); ++i)                                                                 \
-        {                                                                                                             \
-            uint l = i * THREADS + own;                                                                               \
-            tile[(from) + l / EIGHTS * STRIDE + l % EIGHTS] = next[i];                                                \
-        }                                                                                                             \
+#define STORE(stage)                                                                                                   \
+    [[unroll]] for (uint i = 0; i < A_LOADS; ++i)                                                                      \
+    {                                                                                                                  \
+        uint l = i * THREADS + own;                                                                                    \
+        tile[(stage) + l / A_EIGHTS * A_STRIDE + l % A_EIGHTS] = a_next[i];                                            \
+    }                                                                                                                  \
+    [[unroll]] for (uint i = 0; i < B_LOADS; ++i)                                                                      \
+    {                                                                                                                  \
+        uint l = i * THREADS + own;                                                                                    \
+        tile[(stage) + B_TILE + l / B_EIGHTS * B_STRIDE + l % B_EIGHTS] = b_next[i];                                   \
     }
-#define FETCH(k)                                                                                                      \
-    FETCH_ONE(0, a_next, A_LOADS, A_LINES, TURN_A, row, SIZE(0), SIZE(3), k)                                          \
-    FETCH_ONE(1, b_next, B_LOADS, B_LINES, TURN_B, column, SIZE(1), SIZE(4), k)
-#define STORE(stage)                                                                                                  \
-    STORE_ONE(a_next, A_LOADS, A_LINES, TURN_A, stage)                                                                \
-    STORE_ONE(b_next, B_LOADS, B_LINES, TURN_B, (stage) + B_TILE)
 
     uint stage = 0;
     FETCH(k)
@@ -138,11 +114,19 @@ void main()
         [[unroll]] for (uint depth = 0; depth < V2; depth += 16) {
             coopmat<bfloat16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseA> a[V3];
             coopmat<bfloat16_t, gl_ScopeSubgroup, 16, 16, gl_MatrixUseB> b;
-            [[unroll]] for (uint i = 0; i < V3; ++i)
-                coopMatLoad(a[i], tile, stage + (part_row + i * 16) * STRIDE + depth / 8, STRIDE, gl_CooperativeMatrixLayoutRowMajor);
+            [[unroll]] for (uint i = 0; i < V3; ++i) {
+                uint m = part_row + i * 16;
+                if (TRANSPOSE_A)
+                    coopMatLoad(a[i], tile, stage + depth * A_STRIDE + m / 8, A_STRIDE, gl_CooperativeMatrixLayoutColumnMajor);
+                else
+                    coopMatLoad(a[i], tile, stage + m * A_STRIDE + depth / 8, A_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
+            }
             [[unroll]] for (uint j = 0; j < V4; ++j) {
-                coopMatLoad(b, tile, stage + B_TILE + (part_column + j * 16) * STRIDE + depth / 8, STRIDE,
-                            gl_CooperativeMatrixLayoutColumnMajor);
+                uint n = part_column + j * 16, from = stage + B_TILE;
+                if (TRANSPOSE_B)
+                    coopMatLoad(b, tile, from + n * B_STRIDE + depth / 8, B_STRIDE, gl_CooperativeMatrixLayoutColumnMajor);
+                else
+                    coopMatLoad(b, tile, from + depth * B_STRIDE + n / 8, B_STRIDE, gl_CooperativeMatrixLayoutRowMajor);
                 [[unroll]] for (uint i = 0; i < V3; ++i)
                     sum[i * V4 + j] = coopMatMulAdd(a[i], b, sum[i * V4 + j]);
             }
