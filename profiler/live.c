@@ -3,6 +3,7 @@
 #include "base/limits.h"
 #include "base/unknown.h"
 #include "profiler/first_table.h"
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -338,8 +339,15 @@ static void take_program(struct program_facts *facts, const void *payload)
     uint64_t values[sizeof *facts / sizeof(uint64_t)];
     _Static_assert(sizeof values == sizeof *facts, "nothing but such numbers");
     memcpy(values, payload, sizeof values);
-    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
+        /* Counts and times are added up, and always known: one that cannot be is none, not the largest number there is. */
+        const size_t at = i * sizeof *values;
+        const bool added = at < offsetof(struct program_facts, resident) ||
+                           at == offsetof(struct program_facts, allocator_retries);
         values[i] = believed(values[i]);
+        if (added && !is_known_u64(values[i]))
+            values[i] = 0;
+    }
     memcpy(facts, values, sizeof values);
 }
 
