@@ -1,5 +1,6 @@
 /* What the host does to a step: data, Python between operators, synchronisations, copies. */
 #include "report/rules.h"
+#include <stdlib.h>
 #include <string.h>
 
 static bool is_host_copy(const struct report_kernel *kernel)
@@ -13,15 +14,37 @@ static bool is_copy_to_host(const struct report_kernel *kernel)
     return strstr(kernel->name, "device to host");
 }
 
-/* Of the timed steps: the median of what is in no phase of them. */
+static int ascending(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Of the timed steps: the median of what is in no phase of them. Step by step, where the phases of each are known: a processor that
+ * others take now and then makes another phase longer each time, and the medians of the phases less than the median of the steps. */
 static double outside_phases(const struct facts *facts)
 {
     const struct report_pass *pass = &facts->cell->passes[facts->pass];
-    double sum = 0;
-    for (int phase = 0; phase < PHASE_COUNT; phase++)
-        if (pass->phases[phase].summary.n && is_known(pass->phases[phase].summary.median))
-            sum += pass->phases[phase].summary.median;
-    return sum > 0 ? fmax(0, facts->total->summary.median - sum) : UNKNOWN_DOUBLE;
+    const size_t count = facts->total->sample_count;
+    double *outside = arena_array(facts->arena, double, count + 1), sum = 0;
+    bool each = count > 0;
+    for (size_t i = 0; i < count; i++)
+        outside[i] = (double)facts->total->samples_ns[i];
+    for (int phase = 0; phase < PHASE_COUNT; phase++) {
+        const struct report_phase *own = &pass->phases[phase];
+        if (!own->summary.n || !is_known(own->summary.median))
+            continue;
+        sum += own->summary.median;
+        each = each && own->sample_count == count;
+        for (size_t i = 0; each && i < count; i++)
+            outside[i] -= is_known_u64(own->samples_ns[i]) ? (double)own->samples_ns[i] : 0;
+    }
+    if (!(sum > 0))
+        return UNKNOWN_DOUBLE;
+    if (!each)
+        return fmax(0, facts->total->summary.median - sum);
+    qsort(outside, count, sizeof *outside, ascending);
+    return fmax(0, (outside[(count - 1) / 2] + outside[count / 2]) / 2);
 }
 
 /* At most: a step without what is outside of its phases, whose phases are as short as the shortest. After a wait they run slower, with

@@ -461,6 +461,25 @@ static void test_noise_and_few_steps(void **state)
     arena_release(&arena);
 }
 
+/* Others take the processor in another phase of each step: the phases' medians are short, and nothing is outside of them. */
+static void test_no_time_outside(void **state)
+{
+    (void)state;
+    struct report report;
+    struct report_cell *cell = document(&report, 20);
+    attached(cell);
+    kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    reason(cell, IDLE_LAUNCH, 0.01);
+    for (int p = 0; p < 4; p++) {
+        struct report_phase *phase = &cell->passes[PASS_TRAIN_STEP].phases[p];
+        phase->samples_ns = arena_array(&cell->arena, uint64_t, 20);
+        phase->sample_count = 20;
+        for (size_t i = 0; i < 20; i++)
+            phase->samples_ns[i] = (uint64_t)(STEP * ((int)(i % 4) == p ? 0.55 : 0.15));
+    }
+    is_healthy(&report);
+}
+
 static void test_gain_in_words(void **state)
 {
     (void)state;
@@ -631,6 +650,7 @@ int main(void)
         cmocka_unit_test(test_one_of_the_stalls_compiled),
         cmocka_unit_test(test_no_rank_is_late_beside_nothing),
         cmocka_unit_test(test_noise_and_few_steps),
+        cmocka_unit_test(test_no_time_outside),
         cmocka_unit_test(test_gain_in_words),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_diff),
