@@ -177,12 +177,14 @@ static void draw_minutes(const struct answer *answer, const struct area *area)
         char text[32];
         if (ago * 1e9 > answer->step_end || x < 0)
             return;
-        snprintf(text, sizeof text,
-                 i == 0 && answer->live ? "now│"
-                 : i == 0               ? "end│"
-                 : ago >= 60            ? "-%g min│"
-                                        : "-%g s│",
-                 ago >= 60 ? ago / 60 : ago);
+        if (i == 0)
+            snprintf(text, sizeof text, answer->live ? "now│" : "end│");
+        else if (ago < 60)
+            snprintf(text, sizeof text, "-%g s│", ago);
+        else if (fmod(ago, 60) > 0)
+            snprintf(text, sizeof text, "-%d:%02d min│", (int)ago / 60, (int)ago % 60);
+        else
+            snprintf(text, sizeof text, "-%g min│", ago / 60);
         const int columns = text_columns(text, area->canvas->ascii);
         if (x - columns + 1 >= 0)
             area_text(area, 0, x - columns + 1, -1, STYLE_AXIS, text);

@@ -159,6 +159,22 @@ static void test_memory_compare(void **state)
     view_close(app);
 }
 
+/* Marks of the curve are minutes and seconds, not thirds of a minute. */
+static void test_minutes(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_phase *total = &app->report->cells.items[0]->passes[PASS_FWD_BWD].phases[PHASE_COUNT];
+    (void)state;
+    for (size_t i = 0; i < total->sample_count; i++)
+        total->samples_ns[i] *= 280;
+    app->report->cells.items[0]->version++;
+    view_type(app, "1");
+    view_expect(app, "-40 s│");
+    view_expect(app, "-1 min│");
+    view_expect(app, "-1:20 min│");
+    view_close(app);
+}
+
 /* What a program of the user's own has: operators beside modules, no plan, long paths. Modules come first, operators by their time;
  * Memory is what its layers keep; the histogram is of the kernel that the cursor is on, wherever that is. */
 static void test_strangers(void **state)
@@ -215,8 +231,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_help_search), cmocka_unit_test(test_offers),         cmocka_unit_test(test_labels),
-        cmocka_unit_test(test_lists),       cmocka_unit_test(test_memory_compare), cmocka_unit_test(test_strangers),
-        cmocka_unit_test(test_whole_lines),
+        cmocka_unit_test(test_lists),       cmocka_unit_test(test_memory_compare), cmocka_unit_test(test_minutes),
+        cmocka_unit_test(test_strangers),   cmocka_unit_test(test_whole_lines),
     };
     setlocale(LC_ALL, "C.UTF-8");
     return cmocka_run_group_tests(tests, NULL, NULL);
