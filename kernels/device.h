@@ -83,8 +83,8 @@ struct prepare_options {
     int threads;                       /* CPU: 0 = all */
     const char *cache_folder;          /* NULL: no cache on disk */
     const struct probe *probe;         /* for interning names; NULL when nothing will be profiled */
-    bool emulate;                      /* also what this machine has no instructions for, slowly: for tests of the kernels */
-    bool counters;                     /* hardware counters of the device wanted, where it can */
+    bool emulate;  /* also what this machine has no instructions for, slowly: for tests of the kernels */
+    bool counters; /* hardware counters of the device wanted, where it can */
     /* What prepare is at, "building kernels", piece by piece: `done` of `total` are there. May come from any thread, one at a time;
      * NULL: nobody asks. */
     void (*progress)(void *context, const char *what, int done, int total);

@@ -342,8 +342,8 @@ static void take_program(struct program_facts *facts, const void *payload)
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         /* Counts and times are added up, and always known: one that cannot be is none, not the largest number there is. */
         const size_t at = i * sizeof *values;
-        const bool added = at < offsetof(struct program_facts, resident) ||
-                           at == offsetof(struct program_facts, allocator_retries);
+        const bool added =
+            at < offsetof(struct program_facts, resident) || at == offsetof(struct program_facts, allocator_retries);
         values[i] = believed(values[i]);
         if (added && !is_known_u64(values[i]))
             values[i] = 0;
