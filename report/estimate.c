@@ -93,7 +93,9 @@ static uint64_t plan_hash(const struct cell *plan)
                               plan->bucket_mb,
                               (int64_t)plan->gradient_dtype,
                               (int64_t)plan->collective};
-    const uint64_t hash = hash_bytes(HASH_START, values, sizeof values);
+    uint64_t hash = HASH_START;
+    for (size_t i = 0; i < sizeof values / sizeof *values; i++)
+        hash = hash_step(hash, (uint64_t)values[i]);
     return hash ^ hash >> 32;
 }
 
