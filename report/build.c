@@ -43,6 +43,40 @@ static uint64_t *copy_samples(const struct rank *rank, struct arena *arena, int 
     return values;
 }
 
+/* The three series of every phase, in two walks over the samples: a run without end has thousands of them, and each update copies all. */
+static void copy_phases(const struct rank *rank, struct arena *arena, int pass, int counts, struct report_pass *to)
+{
+    size_t wanted[PHASE_COUNT + 1][3] = {0};
+    uint64_t *at[PHASE_COUNT + 1][3];
+    for (int walk = 0; walk < 2; walk++) {
+        for (size_t i = 0; i < rank->samples.count; i++) {
+            const struct sample *sample = &rank->samples.items[i];
+            if (sample->pass != pass)
+                continue;
+            const bool of[3] = {is_of_kind(sample, counts), sample->kind == STEP_WARMUP, sample->kind == STEP_PROFILED};
+            for (int p = 0; p <= PHASE_COUNT; p++) {
+                const uint64_t value = sample_value(sample, p);
+                for (int kind = 0; kind < 3 && is_known_u64(value); kind++)
+                    if (of[kind] && walk == 0)
+                        wanted[p][kind]++;
+                    else if (of[kind])
+                        *at[p][kind]++ = value;
+            }
+        }
+        for (int p = 0; p <= PHASE_COUNT && walk == 0; p++) {
+            struct report_phase *phase = &to->phases[p];
+            for (int kind = 0; kind < 3; kind++)
+                at[p][kind] = wanted[p][kind] ? arena_array(arena, uint64_t, wanted[p][kind]) : NULL;
+            phase->samples_ns = at[p][0];
+            phase->sample_count = wanted[p][0];
+            phase->warmup_ns = at[p][1];
+            phase->warmup_count = wanted[p][1];
+            phase->profiled_ns = at[p][2];
+            phase->profiled_count = wanted[p][2];
+        }
+    }
+}
+
 /* A command's steps are as they came, those that were recorded with the few that were not, which show what that costs. Where it costs
  * so much that recording pauses (attach/pace.h), the steps of the pauses are the command's own, as timed ones are a cell's. */
 #define PACED 8 /* recorded steps to one that is not, at most */
@@ -129,10 +163,8 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
         if (fresh)
             fields_clear_phase(phase);
         phase->name = p == PHASE_COUNT ? "total" : phase_name((enum phase)p);
-        phase->samples_ns = copy_samples(rank, &cell->arena, which, p, counts, &phase->sample_count);
-        phase->warmup_ns = copy_samples(rank, &cell->arena, which, p, STEP_WARMUP, &phase->warmup_count);
-        phase->profiled_ns = copy_samples(rank, &cell->arena, which, p, STEP_PROFILED, &phase->profiled_count);
     }
+    copy_phases(rank, &cell->arena, which, counts, pass);
     if (fresh) {
         pass->overhead = (struct ratio){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0, 0};
         pass_derive(pass, run->cell.profile_every);
