@@ -49,9 +49,11 @@ bool link_is_open(void)
     return atomic_load_explicit(&self.state, memory_order_relaxed) == LINK_OPEN;
 }
 
+/* Written once, before the ring is there. */
 const struct attach_settings *link_settings(void)
 {
-    return &self.settings;
+    static const struct attach_settings none;
+    return atomic_load_explicit(&self.ready, memory_order_acquire) ? &self.settings : &none;
 }
 
 void link_shut(void)
