@@ -56,12 +56,32 @@ static uint32_t probe_intern(void *context, const char *name)
     return id;
 }
 
+/* What lies between two readings and is not the kernel: the readings' own, and a little of the probe. */
+static void reading_seen(struct probe_readings *readings, uint64_t now, uint64_t kernel_ns)
+{
+    const uint64_t between = now - readings->at, own = between > kernel_ns ? between - kernel_ns : 0;
+    const int power = own ? 63 - __builtin_clzll(own) : 0;
+    readings->count[power]++;
+    readings->time_ns[power] += own;
+    readings->counted++;
+}
+
+/* No launch keeps more processors busy than there are threads: what the task clock shows beyond that is the readings', and that of
+ * threads which wait meanwhile. */
+static void excess_seen(struct probe_readings *readings, uint64_t task_clock_ns, uint64_t kernel_ns)
+{
+    const uint64_t most = kernel_ns * (uint64_t)readings->threads;
+    if (is_known_u64(task_clock_ns) && task_clock_ns > most)
+        readings->excess_ns += task_clock_ns - most;
+}
+
 static void push_counters(struct probe_state *state, const struct record *kernel)
 {
     uint64_t now[COUNTERS_PER_KERNEL], used[COUNTERS_PER_KERNEL];
     bool scaled;
     if (!counters_read(state->counters, now, &scaled))
         return;
+    const uint64_t at = clock_now();
     for (int i = 0; i < COUNTERS_PER_KERNEL; i++) {
         const bool known = now[i] != UNKNOWN_U64 && state->counted[i] != UNKNOWN_U64 && now[i] >= state->counted[i];
         used[i] = known ? now[i] - state->counted[i] : UNKNOWN_U64;
@@ -75,8 +95,13 @@ static void push_counters(struct probe_state *state, const struct record *kernel
         reporter_note(state->reporter, "counters shared",
                       "extrapolated from part of the time: there are fewer counters than events");
     }
-    if (state->counting && !(record.flags & RECORD_WARMUP)) /* as with times: warm-up is in no sum */
+    if (state->counting && !(record.flags & RECORD_WARMUP)) { /* as with times: warm-up is in no sum */
         ring_push(state->ring, &record);
+        reading_seen(&state->readings, at, kernel->end - kernel->start);
+        if (state->readings.is_clock)
+            excess_seen(&state->readings, used[0], kernel->end - kernel->start);
+    }
+    state->readings.at = at;
     state->counting = true;
 }
 
@@ -155,17 +180,20 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* A launch that takes no time, counted as any other. */
-bool probe_count_own(struct counters *counters, uint64_t own[COUNTERS_PER_KERNEL])
+/* Launches that take no time, counted as any other. */
+static bool readings_try(struct counters *counters, struct probe_readings *readings)
 {
     enum { TRIALS = 65 };
-    uint64_t seen[COUNTERS_PER_KERNEL][TRIALS], before[COUNTERS_PER_KERNEL], now[COUNTERS_PER_KERNEL];
+    uint64_t seen[COUNTERS_PER_KERNEL][TRIALS], took[TRIALS], before[COUNTERS_PER_KERNEL], now[COUNTERS_PER_KERNEL];
     bool scaled;
     if (!counters_read(counters, before, &scaled))
         return false;
+    uint64_t at = clock_now();
     for (int i = 0; i < TRIALS; i++) {
         if (!counters_read(counters, now, &scaled))
             return false;
+        took[i] = clock_now() - at;
+        at += took[i];
         for (int c = 0; c < COUNTERS_PER_KERNEL; c++) {
             seen[c][i] = now[c] != UNKNOWN_U64 && now[c] >= before[c] ? now[c] - before[c] : UNKNOWN_U64;
             before[c] = now[c];
@@ -173,9 +201,47 @@ bool probe_count_own(struct counters *counters, uint64_t own[COUNTERS_PER_KERNEL
     }
     for (int c = 0; c < COUNTERS_PER_KERNEL; c++) {
         qsort(seen[c], TRIALS, sizeof seen[c][0], ascending);
-        own[c] = seen[c][TRIALS / 2];
+        readings->own[c] = seen[c][TRIALS / 2];
     }
+    qsort(took, TRIALS, sizeof *took, ascending);
+    readings->wall_ns = took[TRIALS / 2];
     return true;
+}
+
+void probe_calibrate(struct probe_state *state)
+{
+    const bool known = readings_try(state->counters, &state->readings);
+    state->readings.threads = counters_threads(state->counters);
+    state->readings.is_clock = counters_tier(state->counters) == TIER_SOFTWARE;
+    if (!known)
+        state->readings.wall_ns = 0;
+    reporter_counters(state->reporter, counters_names(state->counters), known ? state->readings.own : NULL);
+}
+
+void probe_own_stretched(const struct probe_readings *readings, uint64_t own[COUNTERS_PER_KERNEL])
+{
+    uint64_t count = 0, time_ns = 0;
+    for (int power = 0; power < 64 && count < readings->counted * 19 / 20; power++) {
+        count += readings->count[power];
+        time_ns += readings->time_ns[power];
+    }
+    const double took = count ? (double)time_ns / (double)count : 0, before = (double)readings->wall_ns;
+    const double stretch = before > 0 && took > before ? took / before : 1;
+    for (int c = 0; c < COUNTERS_PER_KERNEL; c++)
+        own[c] = is_known_u64(readings->own[c]) ? (uint64_t)((double)readings->own[c] * stretch) : UNKNOWN_U64;
+    const uint64_t excess = readings->is_clock && readings->counted ? readings->excess_ns / readings->counted : 0;
+    if (is_known_u64(own[0]) && excess > own[0])
+        own[0] = excess;
+}
+
+void probe_tell_own(struct probe_state *state)
+{
+    uint64_t own[COUNTERS_PER_KERNEL];
+    if (!state->counters || !state->readings.wall_ns || state->readings.counted == state->readings.told)
+        return;
+    probe_own_stretched(&state->readings, own);
+    reporter_counters_own(state->reporter, counters_names(state->counters), own);
+    state->readings.told = state->readings.counted;
 }
 
 bool probe_init(struct probe_state *state, struct ring *ring, struct reporter *reporter, const struct plan *plan,
@@ -215,6 +281,11 @@ void probe_begin_step(struct probe_state *state, uint32_t step, uint8_t pass, bo
                           memory_order_release);
     state->counting = false;
     bool scaled;
-    if (state->counters) /* where the step's first kernel begins to count */
-        state->counting = counters_read(state->counters, state->counted, &scaled);
+    if (!state->counters)
+        return;
+    if (state->readings.counted > 2 * state->readings.told)
+        probe_tell_own(state);
+    /* Where the step's first kernel begins to count. */
+    state->counting = counters_read(state->counters, state->counted, &scaled);
+    state->readings.at = clock_now();
 }

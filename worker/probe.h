@@ -24,6 +24,17 @@ struct probe_state {
     uint64_t entered;
     uint64_t counted[COUNTERS_PER_KERNEL]; /* at the end of the last kernel */
     bool counting, told_scaled;
+    struct probe_readings {
+        uint64_t own[COUNTERS_PER_KERNEL]; /* what one counts, and */
+        uint64_t wall_ns;                  /* what one takes: the medians of some before the run */
+        uint64_t at;                       /* the end of the last one */
+        uint32_t count[64];                /* of those in the run, by the power of two that their time is beyond, */
+        uint64_t time_ns[64];              /* and their times together */
+        uint64_t counted, told;            /* all of them; when the front was told */
+        bool is_clock;                     /* the first value is a clock of so many threads, */
+        int threads;
+        uint64_t excess_ns; /* which showed so much beyond what the launches can have had */
+    } readings;
 
     /* Which pass and flags a step had, for events that come later: step << 16 | pass << 8 | flags. Written before the step
      * runs, read by the thread of the device's activity source. */
@@ -34,8 +45,14 @@ struct probe_state {
     uint32_t name_count, name_slots;
 };
 
-/* What one reading of the counters alone counts, the median of some: a launch whose figure is no larger was hardly measured. */
-bool probe_count_own(struct counters *counters, uint64_t own[COUNTERS_PER_KERNEL]);
+/* Says to the front what is counted, and what one reading of it alone counts, the median of some: a launch whose figure is no larger was
+ * hardly measured. */
+void probe_calibrate(struct probe_state *state);
+/* Readings among kernels can take many times as long as those before the run, and then count as much more: tells the front. */
+void probe_tell_own(struct probe_state *state);
+/* The same from what was seen, for tests: own counts, stretched as the readings in the run are longer than those before it (but for
+ * their longest, when the process was not on a processor), and of a clock no less than its mean excess. */
+void probe_own_stretched(const struct probe_readings *readings, uint64_t own[COUNTERS_PER_KERNEL]);
 
 bool probe_init(struct probe_state *state, struct ring *ring, struct reporter *reporter, const struct plan *plan,
                 struct error *error);

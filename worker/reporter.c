@@ -45,16 +45,23 @@ void reporter_place(struct reporter *reporter, const struct place *place)
 
 void reporter_counters(struct reporter *reporter, const char *const names[DEVICE_COUNTERS], const uint64_t *own)
 {
-    _Static_assert(RUN_COUNTERS == DEVICE_COUNTERS, "a name a value");
-    struct message_counters message = {0};
     char text[RUN_COUNTERS * (RUN_COUNTER_NAME + 1)] = "";
     size_t used = 0;
+    for (int c = 0; c < DEVICE_COUNTERS && names[c]; c++)
+        used +=
+            (size_t)snprintf(text + used, sizeof text - used, "%s%.*s", c ? "," : "", RUN_COUNTER_NAME - 1, names[c]);
+    reporter_note(reporter, "counters", "%s", text);
+    reporter_counters_own(reporter, names, own);
+}
+
+void reporter_counters_own(struct reporter *reporter, const char *const names[DEVICE_COUNTERS], const uint64_t *own)
+{
+    _Static_assert(RUN_COUNTERS == DEVICE_COUNTERS, "a name a value");
+    struct message_counters message = {0};
     for (int c = 0; c < DEVICE_COUNTERS && names[c]; c++) {
         snprintf(message.names[c], sizeof message.names[c], "%s", names[c]);
         message.own[c] = own ? own[c] : UNKNOWN_U64;
-        used += (size_t)snprintf(text + used, sizeof text - used, "%s%s", c ? "," : "", message.names[c]);
     }
-    reporter_note(reporter, "counters", "%s", text);
     reporter_send(reporter, MESSAGE_COUNTERS, &message, sizeof message, NULL, 0);
 }
 

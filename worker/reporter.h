@@ -18,6 +18,8 @@ void reporter_activity(struct reporter *reporter, const char *format, ...) __att
 /* What the four values of its records of counters are; NULL behind the last. As fields, and as a note for people. `own`: what one
  * reading itself counts of each; NULL when not known. */
 void reporter_counters(struct reporter *reporter, const char *const names[DEVICE_COUNTERS], const uint64_t *own);
+/* Once more, without the note: what the readings count is known better. */
+void reporter_counters_own(struct reporter *reporter, const char *const names[DEVICE_COUNTERS], const uint64_t *own);
 void reporter_note(struct reporter *reporter, const char *key, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -243,9 +243,7 @@ static bool open_counters(struct worker *worker, struct error *error)
     if (counters_reason(counters)[0])
         reporter_note(&worker->reporter, NOTE_COUNTER_TIER_WHY, "%s", counters_reason(counters));
     if (tier != TIER_CLOCK) {
-        uint64_t own[COUNTERS_PER_KERNEL];
-        const bool known = probe_count_own(counters, own);
-        reporter_counters(&worker->reporter, counters_names(counters), known ? own : NULL);
+        probe_calibrate(&worker->probe);
         reporter_note(&worker->reporter, "counted threads", "%d of %d", counters_threads(counters), pool);
     }
     return true;
@@ -402,6 +400,7 @@ static bool work(struct worker *worker, struct error *error)
     if (!prepare(worker, message.cache_folder, error) || !initialise(worker, error))
         return false;
     const bool measured = measure_passes(worker, error) && !worker->rank_error.kind;
+    probe_tell_own(&worker->probe);
     if (worker->rank_error.kind)
         *error = worker->rank_error;
     reporter_noise(&worker->reporter, &worker->began);

@@ -1,6 +1,7 @@
 /* The decision which counters to use, on machines played by a table of calls, and what reading them gives. */
 #include "base/unknown.h"
 #include "worker/perf_events.h"
+#include "worker/probe.h"
 #include <errno.h>
 #include <linux/perf_event.h>
 #include <setjmp.h>
@@ -65,7 +66,7 @@ static void machine_enable(void *context, int leader)
     m->enabled_groups++;
 }
 
-static ssize_t machine_read(void *context, int fd, void *bytes, size_t size)
+static ssize_t made_read(void *context, int fd, void *bytes, size_t size)
 {
     struct machine *m = context;
     uint64_t out[16] = {0, m->enabled, m->running};
@@ -126,7 +127,7 @@ static struct counters *open_on(struct machine *m, int threads)
     const struct counters_calls calls = {.context = m,
                                          .open = machine_open,
                                          .enable = machine_enable,
-                                         .read = machine_read,
+                                         .read = made_read,
                                          .map = machine_map,
                                          .unmap = machine_unmap,
                                          .rdpmc = machine_rdpmc,
@@ -348,6 +349,36 @@ static void this_machine(void **state)
     counters_close(counters);
 }
 
+/* Readings that take ten times as long in the run as before it count ten times as much; a few that a busy machine made longer still do
+ * not, and shorter ones count no less. */
+static void readings_in_the_run_are_stretched(void **state)
+{
+    (void)state;
+    struct probe_readings readings = {.own = {2000, 0, UNKNOWN_U64, 1}, .wall_ns = 2500};
+    uint64_t own[COUNTERS_PER_KERNEL];
+    probe_own_stretched(&readings, own);
+    assert_true(own[0] == 2000 && own[1] == 0 && own[2] == UNKNOWN_U64 && own[3] == 1);
+    readings.count[14] = 99;
+    readings.time_ns[14] = 99 * 25000;
+    readings.count[24] = 1;
+    readings.time_ns[24] = 20000000;
+    readings.counted = 100;
+    probe_own_stretched(&readings, own);
+    assert_true(own[0] == 20000 && own[1] == 0 && own[2] == UNKNOWN_U64 && own[3] == 10);
+    readings.excess_ns = 3000000;
+    probe_own_stretched(&readings, own);
+    assert_true(own[0] == 20000); /* no clock */
+    readings.is_clock = true;
+    probe_own_stretched(&readings, own);
+    assert_true(own[0] == 30000 && own[1] == 0 && own[3] == 10);
+    readings.excess_ns = 0;
+    readings.count[14] = 0;
+    readings.count[10] = 99;
+    readings.time_ns[10] = 99 * 1024;
+    probe_own_stretched(&readings, own);
+    assert_true(own[0] == 2000);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -359,6 +390,7 @@ int main(void)
         cmocka_unit_test(unprivileged_software_leaves_kernel_events_out),
         cmocka_unit_test(the_clock_is_left),
         cmocka_unit_test(this_machine),
+        cmocka_unit_test(readings_in_the_run_are_stretched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
