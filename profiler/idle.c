@@ -100,6 +100,14 @@ static int by_start(const void *left, const void *right)
     return a->start != b->start ? (a->start < b->start ? -1 : 1) : 0;
 }
 
+static struct span *spans_copy(const struct span *spans, size_t count)
+{
+    struct span *copy = malloc(count * sizeof *copy);
+    if (copy)
+        return memcpy(copy, spans, count * sizeof *copy);
+    memory_exhausted(count, "records to put in order");
+}
+
 /* What came since is sorted by itself, where it is not as it came, and merged from the back. */
 static void sort_spans(struct idle *idle)
 {
@@ -109,10 +117,7 @@ static void sort_spans(struct idle *idle)
     for (size_t i = idle->sorted ? idle->sorted : 1; i < count && ordered; i++)
         ordered = spans[i - 1].start <= spans[i].start;
     if (!ordered) {
-        struct span *copy = malloc(tail * sizeof *copy);
-        if (!copy)
-            memory_exhausted(tail, "records to put in order");
-        memcpy(copy, spans + idle->sorted, tail * sizeof *copy);
+        struct span *copy = spans_copy(spans + idle->sorted, tail);
         qsort(copy, tail, sizeof *copy, by_start);
         size_t a = idle->sorted, b = tail, to = count;
         while (b > 0)

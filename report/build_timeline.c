@@ -20,13 +20,19 @@ static int by_start(const void *a, const void *b)
     return x->stream < y->stream ? -1 : x->stream > y->stream;
 }
 
+/* Steps are numbered through all passes; a process that is attached to could say otherwise. */
+static bool is_of(const struct record *record, const struct sample *step)
+{
+    return record->step == step->step_id && record->pass == step->pass && record_is_work(record->kind);
+}
+
 static void add_step(struct report_cell *cell, const struct places *places, const struct record *records, size_t count,
                      bool from_first, const struct sample *step, size_t *capacity)
 {
     size_t launches = 0;
     uint64_t origin = UNKNOWN_U64;
     for (size_t i = 0; i < count; i++)
-        if (records[i].step == step->step_id && record_is_work(records[i].kind)) {
+        if (is_of(&records[i], step)) {
             launches++;
             origin = records[i].start < origin ? records[i].start : origin;
         }
@@ -37,7 +43,7 @@ static void add_step(struct report_cell *cell, const struct places *places, cons
     const size_t first = cell->launch_count;
     for (size_t i = 0; i < count; i++) {
         const struct record *record = &records[i];
-        if (record->step != step->step_id || !record_is_work(record->kind))
+        if (!is_of(record, step))
             continue;
         const int32_t kernel = build_rows_find(cell->rows, record);
         if (kernel < 0)

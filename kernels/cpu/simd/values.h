@@ -95,8 +95,9 @@ static inline float values_one(struct values x, int64_t i)
 
 static inline void values_clear(struct values x, int64_t i, int64_t count)
 {
-    values_there(x);
-    memset(values_from(x, i).at, 0, (size_t)count * (x.narrow ? 2 : 4)); /* +0 in either */
+    const struct values from = values_from(x, i);
+    values_there(from);
+    memset(from.at, 0, (size_t)count * (x.narrow ? 2 : 4)); /* +0 in either */
 }
 
 /* `rows` rows of `columns` elements, `stride` apart, as floats: where they lie, or widened into `room`, packed. `*apart` becomes their
