@@ -14,6 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#define ALONE_NS 5000000000u  /* a Python that imports PyTorch takes a second or two before it connects */
 #define LINGER_NS 1000000000u /* how long what its processes still say is waited for after the command's end */
 #define HELLO_BYTES (sizeof(struct message_header) + sizeof(struct message_hello) + 1024)
 
@@ -151,7 +152,19 @@ bool attach_begin(struct session *session, struct live_run *live, struct error *
         return false;
     attach->ended = (int)syscall(SYS_pidfd_open, link->process.pid, 0); /* closed by exec by itself */
     live_activity(live, "waiting for the program's first step");
+    attach->alone_until = clock_now() + ALONE_NS;
     return true;
+}
+
+/* Whom one waits for is no secret: a command that replaces PYTHONPATH, say, would be waited for to its end. Who connects says "running". */
+static void tell_alone(struct attach *attach, struct live_run *live, bool alone)
+{
+    if (!alone)
+        attach->alone_until = 0;
+    if (!attach->alone_until || clock_now() < attach->alone_until)
+        return;
+    attach->alone_until = 0;
+    live_activity(live, "nobody connects: no PyTorch, CUDA or ranges yet; or PYTHONPATH is not ours (env, -E, -I)");
 }
 
 /* ---- processes that connect ---- */
@@ -434,6 +447,7 @@ bool attach_step(struct session *session)
             changed = true;
     }
     attach->pending.count = kept;
+    tell_alone(attach, live, session->links.count == 1);
     bool over = true;
     for (size_t i = 1; i < session->links.count; i++) {
         changed |= link_step(session, session->links.items[i], live);

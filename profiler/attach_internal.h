@@ -14,6 +14,7 @@ struct attach {
     int ended; /* of the command: readable when it has ended; −1: not to be had, and the clock tells */
     VEC(int) pending; /* connected, not yet known who */
     uint64_t first_record, linger_until;
+    uint64_t alone_until; /* nobody has connected so far: when it is said; 0: never or no more */
     bool detached;
     int exit_code; /* −1 */
 };

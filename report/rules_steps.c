@@ -43,15 +43,16 @@ static bool stall(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "the longest of them", facts->longest * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "median", total->summary.median * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_interval(finding, total->summary.median_low * 1e-6, total->summary.median_high * 1e-6);
+    const bool seconds = facts->longest >= 1e9;
     finding->gain = facts->stalled;
     finding->sentence =
         sentence(facts,
-                 "%zu of %zu steps stand still for up to %.3g ms, %.0f times the median: %.0f %% of "
+                 "%zu of %zu steps stand still for up to %.3g %s, %.0f times the median: %.0f %% of "
                  "all time. Cannot tell whether %sgarbage collection, a checkpoint, an evaluation%s "
                  "or the disk did it, because a step's causes are not recorded.%s",
-                 facts->stalls, total->sample_count, facts->longest * 1e-6, facts->longest / total->summary.median,
-                 finding->gain * 100, none_compiled ? "" : "recompilation, ", facts->crowded ? ", another program" : "",
-                 none_compiled ? " Nothing was compiled in them." : "");
+                 facts->stalls, total->sample_count, facts->longest * (seconds ? 1e-9 : 1e-6), seconds ? "s" : "ms",
+                 facts->longest / total->summary.median, finding->gain * 100, none_compiled ? "" : "recompilation, ",
+                 facts->crowded ? ", another program" : "", none_compiled ? " Nothing was compiled in them." : "");
     if (facts->crowded)
         finding->confidence = CONFIDENCE_POSSIBLE;
     finding->view = SHOWN_IN_TIMELINE;

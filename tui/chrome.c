@@ -44,7 +44,6 @@ static void draw_title(const struct app *app, const struct area *area)
         return;
     }
     describe(cell, text, sizeof text);
-    int x = area_printf(area, 0, 0, STYLE_TITLE, "steptop  run %u  %s", cell->run_id, text);
     char activity[360];
     const char *doing = live_doing(&app->live, cell);
     if (cell->status == STATUS_RUNNING && live_run_of(&app->live, cell))
@@ -53,6 +52,12 @@ static void draw_title(const struct app *app, const struct area *area)
         snprintf(activity, sizeof activity, "%s%s%s", status_name(cell->status),
                  cell->reason && cell->reason[0] ? ": " : "", cell->reason ? cell->reason : "");
     const int columns = text_columns(activity, area->canvas->ascii);
+    /* A command can be longer than the line, and what a run is at while it goes on is the news: it has two thirds of it at most. */
+    char title[320];
+    snprintf(title, sizeof title, "steptop  run %u  %s", cell->run_id, text);
+    const int limit = area->width * 2 / 3, news = columns < limit ? columns : limit;
+    const int most = cell->status == STATUS_RUNNING ? area->width - news - 2 : area->width;
+    int x = area_text_fit(area, 0, 0, most > 20 ? most : 20, STYLE_TITLE, title);
     if (x + 2 + columns + 2 + 20 <= area->width && cell->device.model[0])
         x += area_text_fit(area, 0, x + 2, area->width - x - columns - 6, STYLE_DIM, cell->device.model) + 2;
     area_text_fit(area, 0, x + 2, area->width - x - 2,

@@ -308,6 +308,11 @@ static void test_one_of_the_stalls_compiled(void **state)
     assert_null(strstr(findings.items[0].sentence, "Nothing was compiled"));
     assert_non_null(strstr(findings.items[0].sentence, "whether recompilation, garbage collection"));
     arena_release(&arena);
+    cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[17] = 11400000000u; /* and no 1.14e+04 ms */
+    cell_derive(cell);
+    findings_make(&findings, &report, cell, &arena);
+    assert_non_null(strstr(findings.items[0].sentence, "up to 11.4 s,"));
+    arena_release(&arena);
     report_free(&report);
 }
 

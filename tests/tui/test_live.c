@@ -640,6 +640,31 @@ static void an_attached_program_is_ended_by_the_second_x(void **state)
     screen_close(screen);
 }
 
+/* A command of which no process ever connects is not waited for in silence, however long its name is. */
+static void nobody_connects_is_said(void **state)
+{
+    (void)state;
+    static const char *const attached[] = {
+        STEPTOP_BINARY,
+        "attach",
+        "--",
+        "/bin/sh",
+        "-c",
+        "sleep 60; : a command that is longer than the line of eighty columns by itself",
+        NULL};
+    const struct screen_options options = {.height = 24, .width = 80, .program = attached};
+    struct screen *screen = screen_open(&options, NULL);
+    expect(screen, "waiting for the program's first step");
+    expect(screen, "nobody connects: no PyTorch");
+    screen_type(screen, "x");
+    expect(screen, "x again ends the program");
+    screen_type(screen, "x");
+    expect(screen, "interrupted");
+    screen_type(screen, "q");
+    expect_gone(screen, "Runs");
+    screen_close(screen);
+}
+
 /* With the least stack that a program starts with: libraries of the screen take more. */
 static void test_small_stack(void **state)
 {
@@ -680,6 +705,7 @@ int main(void)
         cmocka_unit_test(test_no_device),
         cmocka_unit_test(test_files),
         cmocka_unit_test(an_attached_program_is_ended_by_the_second_x),
+        cmocka_unit_test(nobody_connects_is_said),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
