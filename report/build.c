@@ -10,6 +10,7 @@
 
 #define DERIVE_AT_ONCE 256 /* samples */
 #define DERIVE_NS 1000000000u
+#define DERIVE_SHARE 100 /* of the time between, at most: intervals of medians are drawn from thousands of samples */
 
 /* Samples. */
 
@@ -149,7 +150,7 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
     const uint64_t key = sample_key(rank, which), now = clock_now();
     /* Of a run without end the samples are thousands, and each step brings another: their statistics are sorts. */
     const bool wait = pass->present && run->status == STATUS_RUNNING && rank->samples.count > DERIVE_AT_ONCE &&
-                      now - pass->derived_at < DERIVE_NS;
+                      (now - pass->derived_at < DERIVE_NS || now - pass->derived_at < DERIVE_SHARE * pass->derive_ns);
     const bool fresh = !pass->present || (pass->sample_key != key && !wait);
     pass->present = true;
     pass->pass = which;
@@ -170,6 +171,7 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
         pass_derive(pass, run->cell.profile_every);
         if (run->command)
             command_overhead(cell, rank, pass);
+        pass->derive_ns = clock_now() - now;
     }
     pass->profiled_steps = 0;
     pass->warmup_rows = false;
