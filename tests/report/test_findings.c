@@ -3,6 +3,7 @@
 #include "report/diff.h"
 #include "report/emit.h"
 #include "report/findings.h"
+#include "report/markdown.h"
 #include "tests/report/ill_documents.h"
 #include "tests/report/synthetic.h"
 #include <setjmp.h>
@@ -289,6 +290,32 @@ static void test_other_causes(void **state)
         arena_release(&arena);
         report_free(&report);
     }
+}
+
+/* Cells with the same fault have one sentence, and those that have another keep theirs. */
+static void test_one_sentence_for_many_cells(void **state)
+{
+    (void)state;
+    struct report report, healthy;
+    struct strbuf text = {0};
+    make_stall(&report, false);
+    cell_derive(report.cells.items[0]);
+    cell_derive(document(&healthy, 20));
+    struct report_cell *const stalls = report.cells.items[0];
+    vec_push(&report.cells, stalls);
+    vec_push(&report.cells, healthy.cells.items[0]);
+    vec_push(&report.cells, stalls);
+    markdown_verdict(&report, &text);
+    const char *const first = strstr(text.text, "stand still"), *const same =
+                                                                    strstr(text.text,
+                                                                           "; the same comes first in 2 more cells)");
+    assert_true(first && same && first < same);
+    assert_null(strstr(first + 1, "stand still"));
+    assert_non_null(strstr(same, "\n\n**"));
+    strbuf_release(&text);
+    report.cells.count = 1;
+    report_free(&report);
+    report_free(&healthy);
 }
 
 /* Two steps stand still, and a graph was compiled in one step: nobody knows in which. */
@@ -653,6 +680,7 @@ int main(void)
         cmocka_unit_test(test_no_roof_beside_others),
         cmocka_unit_test(test_other_causes),
         cmocka_unit_test(test_one_of_the_stalls_compiled),
+        cmocka_unit_test(test_one_sentence_for_many_cells),
         cmocka_unit_test(test_no_rank_is_late_beside_nothing),
         cmocka_unit_test(test_noise_and_few_steps),
         cmocka_unit_test(test_no_time_outside),
