@@ -134,6 +134,17 @@ bool agree_is_triangular(enum op op)
     return op == OP_ATTN_SCORES || op == OP_ATTN_VALUES_BACKWARD_P;
 }
 
+double agree_floats(const float *got, const float *expected, int64_t count)
+{
+    double error = 0, norm = 0;
+    for (int64_t i = 0; i < count; i++) {
+        const double difference = (double)got[i] - (double)expected[i];
+        error += difference * difference;
+        norm += (double)expected[i] * (double)expected[i];
+    }
+    return norm > 0 ? sqrt(error / norm) : sqrt(error);
+}
+
 double agree_relative_l2(const struct made *made, int32_t index, const void *got, const void *expected)
 {
     const struct tensor *tensor = &made->tensors[index];

@@ -14,6 +14,8 @@ bool agree_try(const struct device_class *class, struct device *device, const st
                int steps, struct agree_results *results);
 void agree_free(struct agree_results *results);
 
+/* The relative L2 error of `count` floats; the absolute one where nothing is expected. */
+double agree_floats(const float *got, const float *expected, int64_t count);
 /* Of one tensor, without what is unspecified. */
 double agree_relative_l2(const struct made *made, int32_t index, const void *got, const void *expected);
 

@@ -238,16 +238,6 @@ static float *train(const struct device_class *class, const struct plan *plan, s
     return result;
 }
 
-static double relative_l2(const float *got, const float *expected, size_t count)
-{
-    double error = 0, norm = 0;
-    for (size_t i = 0; i < count; i++) {
-        error += ((double)got[i] - (double)expected[i]) * ((double)got[i] - (double)expected[i]);
-        norm += (double)expected[i] * (double)expected[i];
-    }
-    return sqrt(error / norm);
-}
-
 static void models_agree_with_double(void **state)
 {
     (void)state;
@@ -278,8 +268,8 @@ static void models_agree_with_double(void **state)
             float *got = train(&cpu_device_class, plan, &gradients, &again, &loss);
             assert_int_equal(count, again);
             assert_true(gradients > 0 && count > gradients);
-            const double off = relative_l2(got, expected, gradients),
-                         after = relative_l2(got + gradients, expected + gradients, count - gradients);
+            const double off = agree_floats(got, expected, gradients),
+                         after = agree_floats(got + gradients, expected + gradients, count - gradients);
             print_message("model %zu, %s: gradients off by %.2e, parameters after three steps %.2e, loss %.2e\n", s,
                           fused ? "fused" : "eager", off, after, fabs(loss / expected_loss - 1));
             assert_true(off <= MODEL_LIMIT && after <= MODEL_LIMIT && fabs(loss / expected_loss - 1) <= MODEL_LIMIT);

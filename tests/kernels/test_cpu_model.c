@@ -3,6 +3,7 @@
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/device.h"
 #include "model/model.h"
+#include "tests/kernels/agree.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -113,17 +114,6 @@ static float *train(const struct device_class *class, const struct plan *plan, b
     return result;
 }
 
-static double relative_l2(const float *got, const float *expected, size_t count)
-{
-    double error = 0, norm = 0;
-    for (size_t i = 0; i < count; i++) {
-        const double difference = (double)got[i] - (double)expected[i];
-        error += difference * difference;
-        norm += (double)expected[i] * (double)expected[i];
-    }
-    return norm > 0 ? sqrt(error / norm) : sqrt(error);
-}
-
 static void models_agree_with_double(void **state)
 {
     (void)state;
@@ -140,7 +130,7 @@ static void models_agree_with_double(void **state)
                 if (!is_compared(plan, i))
                     continue;
                 const size_t elements = (size_t)tensor_elements(&plan->tensors[i]);
-                const double error = relative_l2(got + at, expected + at, elements);
+                const double error = agree_floats(got + at, expected + at, elements);
                 if (!(error <= TOLERANCE) && !is_noise(&shapes[s], &plan->tensors[i]))
                     fail_msg("shape %zu, %s: %s is off by %.3g", s, fused ? "fused" : "eager", plan->tensors[i].name,
                              error);
@@ -251,7 +241,7 @@ static void compiled_agrees_with_eager(void **state)
     size_t count;
     float *eager = train(&cpu_device_class, plan, false, NULL, &count);
     float *compiled = train(&cpu_device_class, plan, true, NULL, &count);
-    assert_true(relative_l2(compiled, eager, count) <= TOLERANCE);
+    assert_true(agree_floats(compiled, eager, count) <= TOLERANCE);
     free(eager);
     free(compiled);
     plan_free(plan);

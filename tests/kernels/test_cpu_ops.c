@@ -3,6 +3,7 @@
 #include "base/random.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/cpu_device.h"
+#include "tests/kernels/agree.h"
 #include "tests/kernels/made.h"
 #include <math.h>
 #include <setjmp.h>
@@ -74,17 +75,6 @@ static void run_on(const struct device_class *class, const struct made *made, in
     class->close(device);
 }
 
-static double relative_l2(const float *got, const float *expected, int64_t count)
-{
-    double error = 0, norm = 0;
-    for (int64_t i = 0; i < count; i++) {
-        const double difference = (double)got[i] - (double)expected[i];
-        error += difference * difference;
-        norm += (double)expected[i] * (double)expected[i];
-    }
-    return norm > 0 ? sqrt(error / norm) : sqrt(error);
-}
-
 /* Scores and their gradient above the diagonal may be anything (kernels/plan.h): they are left out. */
 static void clear_masked(const struct made *made, enum op op, float *s)
 {
@@ -108,7 +98,7 @@ static double worst_error(const struct made *made, const struct results *got, co
         const int64_t count = (int64_t)(made->tensors[i].bytes / 4);
         clear_masked(made, last->op, got->values[i]);
         clear_masked(made, last->op, expected->values[i]);
-        const double error = relative_l2(got->values[i], expected->values[i], count);
+        const double error = agree_floats(got->values[i], expected->values[i], count);
         worst = error > worst || isnan(error) ? error : worst;
     }
     return worst;
@@ -203,7 +193,7 @@ static void own_gemm_agrees_with_plain_loops(void **state)
                         memset(c, 0xff, (size_t)(m * n) * 4);
                         cpu_gemm_run(&blas, isas[i], (enum gemm_choice)choice, &gemm, threads, scratch,
                                      GEMM_SCRATCH_FLOATS);
-                        const double error = relative_l2(c, expected, m * n);
+                        const double error = agree_floats(c, expected, m * n);
                         if (!(error <= TOLERANCE))
                             fail_msg("%s %s layout %d, %lldx%lldx%lld, %d threads: %.3g", isas[i]->name,
                                      cpu_gemm_choice_name((enum gemm_choice)choice), layout, (long long)m, (long long)n,

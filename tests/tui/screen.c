@@ -460,3 +460,26 @@ void screen_close(struct screen *screen)
     strbuf_release(&screen->bytes);
     free(screen);
 }
+
+void screen_must_show(struct screen *screen, const char *text)
+{
+    if (!screen_wait_for(screen, text))
+        fail_msg("'%s' does not come to the screen:\n%s", text, screen_text(screen, false));
+}
+
+void screen_must_lose(struct screen *screen, const char *text)
+{
+    if (!screen_wait_gone(screen, text))
+        fail_msg("'%s' stays on the screen:\n%s", text, screen_text(screen, false));
+}
+
+void screen_must_end(struct screen *screen, int code)
+{
+    const int status = screen_wait(screen);
+    if (!WIFEXITED(status) || WEXITSTATUS(status) != code)
+        fail_msg("ended with status %x, not with code %d:\n%s", status, code, screen_text(screen, false));
+    assert_false(screen_is_alternate(screen));
+    assert_true(screen_cursor_visible(screen));
+    assert_true(screen_modes_restored(screen));
+    screen_close(screen);
+}

@@ -54,3 +54,9 @@ bool screen_modes_restored(const struct screen *screen);
 /* Takes the terminal away, as a closed window does. */
 void screen_hang_up(struct screen *screen);
 void screen_close(struct screen *screen);
+
+/* Each fails the test, with the screen's text. The text comes, or goes, within 10 s. */
+void screen_must_show(struct screen *screen, const char *text);
+void screen_must_lose(struct screen *screen, const char *text);
+/* The child ends with this code and leaves the terminal as it was; closes the screen. */
+void screen_must_end(struct screen *screen, int code);
