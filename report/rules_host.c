@@ -120,9 +120,14 @@ static bool input(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "operators in that time", share_of(facts, phase_ns(facts, PHASE_NONE)) * 100,
                  "% of the step", EVIDENCE_MEASURED);
     if (is_known(data)) {
-        finding->sentence = sentence(facts, "Input-bound: the host waits %.0f %% of the step for its data loader%s.",
-                                     data * 100, loader_cause(facts, finding));
         finding->gain = facts->on_card || !(outside > data) ? data : fmax(outside, outside_at_most(facts));
+        /* What is ranked by more than it says would stand first without a reason to be seen. */
+        const char *beside = "";
+        if (finding->gain > data + BESIDE_DATA)
+            beside =
+                sentence(facts, "; %.0f %% pass outside forward, loss, backward and optimizer", finding->gain * 100);
+        finding->sentence = sentence(facts, "Input-bound: the host waits %.0f %% of the step for its data loader%s%s.",
+                                     data * 100, loader_cause(facts, finding), beside);
     } else {
         finding->sentence =
             sentence(facts,

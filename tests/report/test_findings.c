@@ -512,6 +512,35 @@ static void test_no_time_outside(void **state)
     is_healthy(&report);
 }
 
+/* A loader is ranked by all that passes outside the phases: then it says so, and not only what the host waits. */
+static void test_input_says_its_rank(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    struct report report;
+    struct findings findings;
+    struct report_cell *cell = document(&report, 20);
+    attached(cell);
+    kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, 0.55, 20);
+    reason(cell, IDLE_DATA, 0.11);
+    struct report_phase *phase = &cell->passes[PASS_TRAIN_STEP].phases[PHASE_FWD];
+    phase->samples_ns = arena_array(&cell->arena, uint64_t, 20);
+    phase->sample_count = 20;
+    for (size_t i = 0; i < 20; i++)
+        phase->samples_ns[i] = (uint64_t)(STEP * 0.6);
+    cell_derive(cell);
+    findings_make(&findings, &report, cell, &arena);
+    assert_string_equal(findings.items[0].rule, "input");
+    assert_true(findings.items[0].gain > 0.35 && findings.items[0].gain < 0.45);
+    char said[80];
+    snprintf(said, sizeof said, "; %.0f %% pass outside forward, loss, backward and optimizer.",
+             findings.items[0].gain * 100);
+    assert_non_null(strstr(findings.items[0].sentence, said));
+    assert_non_null(strstr(findings.items[0].sentence, "waits 11 % of the step"));
+    arena_release(&arena);
+    report_free(&report);
+}
+
 static void test_gain_in_words(void **state)
 {
     (void)state;
@@ -684,6 +713,7 @@ int main(void)
         cmocka_unit_test(test_no_rank_is_late_beside_nothing),
         cmocka_unit_test(test_noise_and_few_steps),
         cmocka_unit_test(test_no_time_outside),
+        cmocka_unit_test(test_input_says_its_rank),
         cmocka_unit_test(test_gain_in_words),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_diff),
