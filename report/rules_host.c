@@ -124,8 +124,8 @@ static bool input(const struct facts *facts, struct finding *finding)
         /* What is ranked by more than it says would stand first without a reason to be seen. */
         const char *beside = "";
         if (finding->gain > data + BESIDE_DATA)
-            beside =
-                sentence(facts, "; %.0f %% pass outside forward, loss, backward and optimizer", finding->gain * 100);
+            beside = sentence(facts, "; at most %.0f %% pass outside forward, loss, backward and optimizer",
+                              finding->gain * 100);
         finding->sentence = sentence(facts, "Input-bound: the host waits %.0f %% of the step for its data loader%s%s.",
                                      data * 100, loader_cause(facts, finding), beside);
     } else {

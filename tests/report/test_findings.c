@@ -533,7 +533,7 @@ static void test_input_says_its_rank(void **state)
     assert_string_equal(findings.items[0].rule, "input");
     assert_true(findings.items[0].gain > 0.35 && findings.items[0].gain < 0.45);
     char said[80];
-    snprintf(said, sizeof said, "; %.0f %% pass outside forward, loss, backward and optimizer.",
+    snprintf(said, sizeof said, "; at most %.0f %% pass outside forward, loss, backward and optimizer.",
              findings.items[0].gain * 100);
     assert_non_null(strstr(findings.items[0].sentence, said));
     assert_non_null(strstr(findings.items[0].sentence, "waits 11 % of the step"));
