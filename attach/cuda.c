@@ -115,13 +115,15 @@ static void event(void *unused, uint64_t step, const struct kernel_event *event)
                             .stream = event->stream,
                             .device = event->device,
                             .kind = kinds[event->kind],
-                            .pass = steps_pass()};
+                            .pass = steps_pass(),
+                            .flags = event->pageable ? RECORD_PAGEABLE : 0,
+                            .copy = event->copy};
     if (event->node != EVENT_NODE_NONE)
         record.place =
             place_of(event->node,
                      event->kind == EVENT_COPY || event->kind == EVENT_MEMSET ? CLASS_COPY : book_class(event->name));
     if (steps_was_warmup((uint32_t)step))
-        record.flags = RECORD_WARMUP;
+        record.flags |= RECORD_WARMUP;
     link_push(&record);
     steps_clock();
 }

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DEVICE_ABI 8u
+#define DEVICE_ABI 9u
 #define DEVICE_NAME_MAX 32
 
 struct device_info {
@@ -42,6 +42,19 @@ enum kernel_event_kind {
     EVENT_COUNTERS /* no times: start, end, launch and bytes are four values of the node's hardware counters, UNKNOWN_U64
                        where not known; the probe's `counters` was told their names */
 };
+/* Which way a copy goes. */
+enum copy_direction {
+    COPY_NONE, /* no copy, or it was not said */
+    COPY_TO_DEVICE,
+    COPY_TO_HOST,
+    COPY_ON_DEVICE,
+    COPY_ON_HOST,
+    COPY_BETWEEN_DEVICES,
+    COPY_FILL, /* memset: what is written was read nowhere */
+    COPY_OTHER,
+    COPY_DIRECTIONS
+};
+
 #define EVENT_NODE_NONE (-1) /* not one of the plan's nodes: unattributed */
 
 struct kernel_event {
@@ -53,6 +66,9 @@ struct kernel_event {
     uint16_t stream; /* stream, or thread */
     uint8_t kind;
     uint8_t device; /* of a program that uses several; else 0 */
+    uint8_t copy;   /* enum copy_direction */
+    bool
+        pageable; /* the host's side of it is not pinned: it goes through a buffer of the driver's, and the host waits */
     uint64_t bytes; /* copies; of a synchronisation 1 where the host waits */
 };
 

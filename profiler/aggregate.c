@@ -175,8 +175,12 @@ static uint32_t entry_of(struct aggregate *aggregate, const struct record *recor
     const uint32_t number = (uint32_t)aggregate->entry_count++;
     struct entry *entry = &aggregate->entries[number];
     aggregate->slots[slot] = number + 1;
-    *entry =
-        (struct entry){.name = record->name, .place = record->place, .pass = record->pass, .kind = booked_kind(record)};
+    *entry = (struct entry){.name = record->name,
+                            .place = record->place,
+                            .pass = record->pass,
+                            .kind = booked_kind(record),
+                            .copy = record->copy,
+                            .pageable = record->flags & RECORD_PAGEABLE};
     aggregate->pending[number] =
         (struct pending){.name = entry->name, .place = entry->place, .pass = entry->pass, .kind = entry->kind};
     for (size_t i = 0; i < sizeof entry->counters / sizeof *entry->counters; i++)
@@ -189,7 +193,7 @@ static uint32_t entry_of(struct aggregate *aggregate, const struct record *recor
 static bool record_is_valid(const struct aggregate *aggregate, const struct record *record)
 {
     if (record->kind >= RECORD_KIND_COUNT || record->pass >= PASS_COUNT || record->name >= AGGREGATE_MAX_NAMES ||
-        record->place < PLACE_UNKNOWN || record->place >= (int32_t)PLACES_MAX)
+        record->copy >= COPY_DIRECTIONS || record->place < PLACE_UNKNOWN || record->place >= (int32_t)PLACES_MAX)
         return false;
     if (aggregate->places->whole && record->place >= (int32_t)aggregate->places->list.count)
         return false;

@@ -16,9 +16,10 @@ struct entry_second {
 };
 
 struct entry {
-    uint32_t name; /* index in names */
-    int32_t place; /* -1: unattributed */
-    uint8_t pass, kind;
+    uint32_t name;             /* index in names */
+    int32_t place;             /* -1: unattributed */
+    uint8_t pass, kind, copy;  /* copy: enum copy_direction */
+    bool pageable;             /* of a copy: its side on the host is not pinned */
     struct running time;       /* profiled steps without warm-up */
     uint64_t first;            /* what its mean and m2 are made of: the first duration, and the sum of the squared */
     unsigned __int128 squares; /* distances from it, exact, so that it is the same in whatever portions it came */

@@ -15,7 +15,8 @@ enum record_kind {
 };
 
 enum record_flag {
-    RECORD_WARMUP = 1, /* belongs to a warm-up step */
+    RECORD_WARMUP = 1,   /* belongs to a warm-up step */
+    RECORD_PAGEABLE = 2, /* a copy whose side on the host is not pinned */
 };
 
 /* What the payload of other kinds says. */
@@ -42,7 +43,8 @@ struct record {
     uint8_t device; /* of a producer that has several */
     uint8_t rank;   /* stamped by the front when it takes the record out of the rank's ring */
     uint8_t kind, pass, flags;
-    uint8_t reserved[5];
+    uint8_t copy; /* enum copy_direction (kernels/device.h) */
+    uint8_t reserved[4];
 };
 _Static_assert(sizeof(struct record) == 64, "a record is one cache line");
 

@@ -43,11 +43,11 @@ struct build_rows {
     VEC(uint64_t) place_ns;  /* place × pass: time of all its kernels; of a program that is attached to */
     bool warmup_rows[PASS_COUNT];
     uint64_t steps[PASS_COUNT]; /* profiled, when the rows were made */
-    VEC(struct seen) seen;    /* by index of the aggregate's entry */
-    VEC(struct group) groups; /* in order of their first launch */
-    VEC(uint32_t) order;      /* groups as rows, the last order first */
-    VEC(int32_t) row_of;      /* by group */
-    uint32_t *slots;          /* open addressing: group + 1, or 0 */
+    VEC(struct seen) seen;      /* by index of the aggregate's entry */
+    VEC(struct group) groups;   /* in order of their first launch */
+    VEC(uint32_t) order;        /* groups as rows, the last order first */
+    VEC(int32_t) row_of;        /* by group */
+    uint32_t *slots;            /* open addressing: group + 1, or 0 */
     size_t slot_count;
     struct histogram merged, warmup; /* to work in */
     struct arena arena;              /* names */
@@ -424,6 +424,8 @@ static void group_totals(struct build_rows *rows, struct group *group, const str
         histogram_merge(&rows->merged, histogram_of(rows, entry));
         histogram_merge(&rows->warmup, &entry->warmup_histogram);
     }
+    kernel->copy = entries[group->first].copy; /* a name is of one kind of copy */
+    kernel->pageable = entries[group->first].pageable;
     kernel->op = before && strcmp(before, kernel->op) == 0 ? before : arena_strdup(&rows->arena, kernel->op);
     *histogram = single ? histogram_of(rows, largest) : &rows->merged;
     *warmup = single ? &largest->warmup_histogram : &rows->warmup;

@@ -60,6 +60,9 @@ struct field {
     bool scratch;  /* FIELD_TABLE: rows that file_cell_finish hands on, not kept after reading */
 };
 
+/* What a kernel's `copy` is in a file from before it was a column; file_cell_finish puts what its name says in its place. */
+#define COPY_UNSAID COPY_DIRECTIONS
+
 /* Fields whose rows live elsewhere in the cell while it is in memory: made before writing, taken back after reading. */
 struct report_histogram_row {
     uint32_t kernel;

@@ -178,6 +178,34 @@ static bool finish_layers(struct report_cell *cell, struct error *error)
     return true;
 }
 
+/* Files from before copies had a column of their own have steptop's own names of them alone. */
+static void finish_copy(struct report_kernel *kernel)
+{
+    static const struct {
+        const char *name;
+        enum copy_direction way;
+        bool pageable;
+    } names[] = {
+        {"memcpy host to device", COPY_TO_DEVICE, false},
+        {"memcpy host to device, pageable", COPY_TO_DEVICE, true},
+        {"memcpy device to host", COPY_TO_HOST, false},
+        {"memcpy device to host, pageable", COPY_TO_HOST, true},
+        {"memcpy device to device", COPY_ON_DEVICE, false},
+        {"memcpy host to host", COPY_ON_HOST, false},
+        {"memcpy peer to peer", COPY_BETWEEN_DEVICES, false},
+        {"memcpy", COPY_OTHER, false},
+        {"memset", COPY_FILL, false},
+    };
+    if (kernel->copy != COPY_UNSAID)
+        return;
+    kernel->copy = COPY_NONE;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(kernel->name, names[i].name) == 0) {
+            kernel->copy = (uint8_t)names[i].way;
+            kernel->pageable = names[i].pageable;
+        }
+}
+
 static bool layer_is_good(const struct report_cell *cell, int32_t layer)
 {
     return layer < 0 || (size_t)layer < cell->layer_count;
@@ -186,7 +214,8 @@ static bool layer_is_good(const struct report_cell *cell, int32_t layer)
 static bool finish_rows(struct report_cell *cell, struct error *error)
 {
     for (size_t k = 0; k < cell->kernel_count; k++) {
-        const struct report_kernel *kernel = &cell->kernels[k];
+        struct report_kernel *kernel = &cell->kernels[k];
+        finish_copy(kernel);
         if (!cell->passes[kernel->pass].present)
             return bad(error, "kernels", k, "its pass is not one of the cell's passes");
         if (kernel->calls > UINT32_MAX * 1024ull || kernel->total_ns > INT64_MAX / 4096)

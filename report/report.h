@@ -73,6 +73,8 @@ struct report_kernel { /* kernel name × phase × pass */
     const char *op; /* "linear_backward_weight" or "" */
     enum kernel_class kernel_class;
     uint8_t phase, pass;
+    uint8_t copy;  /* enum copy_direction */
+    bool pageable; /* of a copy: its side on the host is not pinned */
     uint64_t calls, total_ns, min_ns, max_ns;
     double share; /* of the pass's kernel time, 0–1 */
     double mean_ns, sd_ns, median_ns, p95_ns, p99_ns, cv;

@@ -1,17 +1,15 @@
 /* What the host does to a step: data, Python between operators, synchronisations, copies. */
 #include "report/rules.h"
 #include <stdlib.h>
-#include <string.h>
 
 static bool is_host_copy(const struct report_kernel *kernel)
 {
-    return strstr(kernel->name, "host to device") || strstr(kernel->name, "device to host") ||
-           strstr(kernel->name, "HtoD") || strstr(kernel->name, "DtoH");
+    return kernel->copy == COPY_TO_DEVICE || kernel->copy == COPY_TO_HOST;
 }
 
 static bool is_copy_to_host(const struct report_kernel *kernel)
 {
-    return strstr(kernel->name, "device to host");
+    return kernel->copy == COPY_TO_HOST;
 }
 
 static int ascending(const void *a, const void *b)
@@ -224,7 +222,7 @@ static bool launch(const struct facts *facts, struct finding *finding)
 
 static bool is_pageable_copy(const struct report_kernel *kernel)
 {
-    return is_host_copy(kernel) && strstr(kernel->name, ", pageable");
+    return is_host_copy(kernel) && kernel->pageable;
 }
 
 static bool copies(const struct facts *facts, struct finding *finding)

@@ -41,6 +41,16 @@ static const char *name_record_kind(int value)
     return names[value];
 }
 
+static const char *name_copy(int value)
+{
+    static const char *const names[COPY_DIRECTIONS] = {
+        [COPY_NONE] = "none",           [COPY_TO_DEVICE] = "to_device", [COPY_TO_HOST] = "to_host",
+        [COPY_ON_DEVICE] = "on_device", [COPY_ON_HOST] = "on_host",     [COPY_BETWEEN_DEVICES] = "between_devices",
+        [COPY_FILL] = "fill",           [COPY_OTHER] = "other",
+    };
+    return names[value];
+}
+
 static const char *name_phase_or_total(int value)
 {
     return value == PHASE_COUNT ? "total" : phase_name((enum phase)value);
@@ -327,6 +337,9 @@ static const struct field kernel_list[] = {
     {"phase", FIELD_ENUM, AT(struct report_kernel, phase), "", PHASE_NAMES, .required = true},
     {"class", FIELD_ENUM, AT(struct report_kernel, kernel_class), "", .name = name_class, .count = CLASS_COUNT,
      .otherwise = CLASS_OTHER},
+    {"copy", FIELD_ENUM, AT(struct report_kernel, copy), "which way", .name = name_copy, .count = COPY_DIRECTIONS,
+     .otherwise = COPY_UNSAID},
+    {"pageable", FIELD_BOOL, AT(struct report_kernel, pageable), "a copy whose side on the host is not pinned"},
     {"op", FIELD_WORD, AT(struct report_kernel, op), "of the plan"},
     {"share_pct", FIELD_DERIVED, .derive = kernel_percent, .about = "of the pass's kernel time"},
     {"calls", FIELD_UNSIGNED, AT(struct report_kernel, calls), "in all profiled steps", .required = true},

@@ -155,7 +155,8 @@ static void probe_event(void *context, uint64_t step, const struct kernel_event 
                             .stream = event->stream,
                             .kind = event->kind,
                             .pass = (uint8_t)(known >> 8),
-                            .flags = (uint8_t)known};
+                            .flags = (uint8_t)((uint8_t)known | (event->pageable ? RECORD_PAGEABLE : 0)),
+                            .copy = event->copy};
     ring_push(state->ring, &record);
 }
 

@@ -93,25 +93,24 @@ static enum verdict host_activity(const struct conversion *conversion, const str
     return VERDICT_HOST;
 }
 
-/* Of the host's side it matters whether its pages are pinned: the others go through a buffer of the driver's, and the host waits. */
-static const char *copy_name(const CUpti_ActivityMemcpy6 *copy)
+/* A copy's way and what it is called; of the host's side it is said whether its pages are pinned. */
+struct copy_kind {
+    enum copy_direction way;
+    const char *name, *pageable;
+};
+
+static const struct copy_kind *copy_kind(unsigned kind)
 {
-    switch (copy->copyKind) {
-    case CUPTI_ACTIVITY_MEMCPY_KIND_HTOD:
-        return copy->srcKind == CUPTI_ACTIVITY_MEMORY_KIND_PAGEABLE ? "memcpy host to device, pageable"
-                                                                    : "memcpy host to device";
-    case CUPTI_ACTIVITY_MEMCPY_KIND_DTOH:
-        return copy->dstKind == CUPTI_ACTIVITY_MEMORY_KIND_PAGEABLE ? "memcpy device to host, pageable"
-                                                                    : "memcpy device to host";
-    case CUPTI_ACTIVITY_MEMCPY_KIND_DTOD:
-        return "memcpy device to device";
-    case CUPTI_ACTIVITY_MEMCPY_KIND_HTOH:
-        return "memcpy host to host";
-    case CUPTI_ACTIVITY_MEMCPY_KIND_PTOP:
-        return "memcpy peer to peer";
-    default:
-        return "memcpy";
-    }
+    static const struct copy_kind other = {COPY_OTHER, "memcpy", "memcpy"};
+    static const struct copy_kind kinds[] = {
+        [CUPTI_ACTIVITY_MEMCPY_KIND_HTOD] = {COPY_TO_DEVICE, "memcpy host to device",
+                                             "memcpy host to device, pageable"},
+        [CUPTI_ACTIVITY_MEMCPY_KIND_DTOH] = {COPY_TO_HOST, "memcpy device to host", "memcpy device to host, pageable"},
+        [CUPTI_ACTIVITY_MEMCPY_KIND_DTOD] = {COPY_ON_DEVICE, "memcpy device to device", "memcpy device to device"},
+        [CUPTI_ACTIVITY_MEMCPY_KIND_HTOH] = {COPY_ON_HOST, "memcpy host to host", "memcpy host to host"},
+        [CUPTI_ACTIVITY_MEMCPY_KIND_PTOP] = {COPY_BETWEEN_DEVICES, "memcpy peer to peer", "memcpy peer to peer"},
+    };
+    return kind < sizeof kinds / sizeof *kinds && kinds[kind].name ? &kinds[kind] : &other;
 }
 
 static const char *synchronization_name(CUpti_ActivitySynchronizationType type)
@@ -186,7 +185,11 @@ static enum verdict copy_convert(const struct conversion *conversion, const CUpt
                                 .device = copy->deviceId};
     enum verdict verdict = device_activity(conversion, &activity, EVENT_COPY, event, step);
     if (is_handed_over(verdict)) {
-        event->name = name_cache_text(conversion->names, copy_name(copy));
+        const struct copy_kind *kind = copy_kind(copy->copyKind);
+        event->copy = (uint8_t)kind->way;
+        event->pageable = (kind->way == COPY_TO_DEVICE && copy->srcKind == CUPTI_ACTIVITY_MEMORY_KIND_PAGEABLE) ||
+                          (kind->way == COPY_TO_HOST && copy->dstKind == CUPTI_ACTIVITY_MEMORY_KIND_PAGEABLE);
+        event->name = name_cache_text(conversion->names, event->pageable ? kind->pageable : kind->name);
         event->bytes = copy->bytes;
     }
     return verdict;
@@ -204,6 +207,7 @@ static enum verdict memset_convert(const struct conversion *conversion, const CU
     enum verdict verdict = device_activity(conversion, &activity, EVENT_MEMSET, event, step);
     if (is_handed_over(verdict)) {
         event->name = name_cache_text(conversion->names, "memset");
+        event->copy = COPY_FILL;
         event->bytes = set->bytes;
     }
     return verdict;

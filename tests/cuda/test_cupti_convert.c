@@ -166,17 +166,26 @@ static void test_copies_and_memsets(void **state)
     assert_int_equal(event.bytes, UINT64_C(5) << 32);
     assert_int_equal(event.stream, UINT16_MAX); /* held at the most, not wrapped round to another stream */
     assert_string_equal(interned[event.name], "memcpy host to device");
+    assert_int_equal(event.copy, COPY_TO_DEVICE);
+    assert_false(event.pageable);
     copy.srcKind = CUPTI_ACTIVITY_MEMORY_KIND_PAGEABLE;
     copy.correlationId = 4000;
     assert_int_equal(activity_convert(&tables->conversion, (CUpti_Activity *)&copy, &event, &step), VERDICT_EVENT);
     assert_string_equal(interned[event.name], "memcpy host to device, pageable");
+    assert_true(event.copy == COPY_TO_DEVICE && event.pageable);
     copy.copyKind = CUPTI_ACTIVITY_MEMCPY_KIND_DTOH;
     copy.dstKind = CUPTI_ACTIVITY_MEMORY_KIND_PINNED;
     assert_int_equal(activity_convert(&tables->conversion, (CUpti_Activity *)&copy, &event, &step), VERDICT_EVENT);
     assert_string_equal(interned[event.name], "memcpy device to host");
+    assert_true(event.copy == COPY_TO_HOST && !event.pageable);
     copy.dstKind = CUPTI_ACTIVITY_MEMORY_KIND_PAGEABLE;
     assert_int_equal(activity_convert(&tables->conversion, (CUpti_Activity *)&copy, &event, &step), VERDICT_EVENT);
     assert_string_equal(interned[event.name], "memcpy device to host, pageable");
+    assert_true(event.copy == COPY_TO_HOST && event.pageable);
+    copy.copyKind = CUPTI_ACTIVITY_MEMCPY_KIND_ATOH; /* one that is not told apart: no side of it is looked at */
+    assert_int_equal(activity_convert(&tables->conversion, (CUpti_Activity *)&copy, &event, &step), VERDICT_EVENT);
+    assert_true(event.copy == COPY_OTHER && !event.pageable);
+    assert_string_equal(interned[event.name], "memcpy");
     CUpti_ActivityMemset4 set = {.kind = CUPTI_ACTIVITY_KIND_MEMSET,
                                  .start = 3200,
                                  .end = 3201,
@@ -185,6 +194,7 @@ static void test_copies_and_memsets(void **state)
                                  .graphNodeId = 77};
     assert_int_equal(activity_convert(&tables->conversion, (CUpti_Activity *)&set, &event, &step), VERDICT_EVENT);
     assert_int_equal(event.kind, EVENT_MEMSET);
+    assert_int_equal(event.copy, COPY_FILL);
     assert_int_equal(event.node, 8);
     assert_int_equal(event.bytes, 64);
 }

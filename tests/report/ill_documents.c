@@ -57,6 +57,15 @@ struct report_kernel *kernel(struct report_cell *cell, const char *name, enum ke
     return added;
 }
 
+struct report_kernel *copy_of(struct report_cell *cell, enum copy_direction way, bool pageable, double share,
+                              uint64_t calls)
+{
+    struct report_kernel *added = kernel(cell, "a copy", CLASS_COPY, PHASE_NONE, share, calls);
+    added->copy = (uint8_t)way;
+    added->pageable = pageable;
+    return added;
+}
+
 static void phase(struct report_cell *cell, enum phase which, double share)
 {
     struct report_phase *times = &cell->passes[PASS_TRAIN_STEP].phases[which];
@@ -130,7 +139,7 @@ static void make_copies(struct report *report, bool cured)
 {
     struct report_cell *cell = document(report, 20);
     card(cell);
-    kernel(cell, "memcpy host to device", CLASS_COPY, PHASE_NONE, cured ? 0.01 : 0.3, 2);
+    copy_of(cell, COPY_TO_DEVICE, false, cured ? 0.01 : 0.3, 2);
     kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, cured ? 0.96 : 0.67, 20);
 }
 

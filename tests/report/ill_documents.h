@@ -18,6 +18,9 @@ void attached(struct report_cell *cell);
 /* `share` of the step in `calls` launches of a kernel. */
 struct report_kernel *kernel(struct report_cell *cell, const char *name, enum kernel_class class, enum phase phase,
                              double share, uint64_t calls);
+/* The same of a copy, whose way is a field: its name says nothing. */
+struct report_kernel *copy_of(struct report_cell *cell, enum copy_direction way, bool pageable, double share,
+                              uint64_t calls);
 void card(struct report_cell *cell);
 /* Idle time of `why` for `share` of the step. */
 void reason(struct report_cell *cell, enum idle_reason why, double share);

@@ -124,6 +124,27 @@ static void test_order(void **state)
     assert_string_equal(cell->kernels[0].name, name);
     assert_int_equal(cell->kernels[0].calls, calls + 1);
     assert_int_equal(cell->kernels[0].max_ns, 1000000000u);
+    /* A copy says which way it went, and between which memories; one that says what cannot be is not counted. */
+    struct record copy = record;
+    copy.place = PLACE_UNKNOWN;
+    copy.start = copy.launch = record.end;
+    copy.end = copy.start + 2000000000u;
+    copy.sequence++;
+    copy.kind = RECORD_COPY;
+    copy.copy = COPY_TO_HOST;
+    copy.flags = RECORD_PAGEABLE;
+    aggregate_add(run_lead(run)->aggregate, &copy, 1);
+    copy.sequence++;
+    copy.copy = COPY_DIRECTIONS;
+    aggregate_add(run_lead(run)->aggregate, &copy, 1);
+    run->version++;
+    cell_build(cell, run);
+    assert_int_equal(cell->kernels[0].total_ns, 2000000000u);
+    assert_int_equal(cell->kernels[0].calls, 1);
+    assert_int_equal(cell->kernels[0].copy, COPY_TO_HOST);
+    assert_true(cell->kernels[0].pageable);
+    assert_int_equal(cell->kernels[1].copy, COPY_NONE);
+    assert_int_equal(cell->invalid, 1);
     report_free(&report);
     synthetic_free(run);
 }

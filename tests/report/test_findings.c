@@ -269,8 +269,7 @@ static void test_other_causes(void **state)
         struct findings findings;
         struct report_cell *cell = document(&report, 20);
         card(cell);
-        kernel(cell, pageable ? "memcpy host to device, pageable" : "memcpy host to device", CLASS_COPY, PHASE_NONE,
-               0.3, 2);
+        copy_of(cell, COPY_TO_DEVICE, pageable, 0.3, 2);
         kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.66, 20);
         cell_derive(cell);
         findings_make(&findings, &report, cell, &arena);
@@ -381,8 +380,7 @@ static void test_what_follows_from_a_cause(void **state)
     for (int pageable = 0; pageable < 2; pageable++) {
         cell = document(&report, 20);
         card(cell);
-        kernel(cell, pageable ? "memcpy host to device, pageable" : "memcpy host to device", CLASS_COPY, PHASE_NONE,
-               0.2, 2);
+        copy_of(cell, COPY_TO_DEVICE, pageable, 0.2, 2);
         kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.71, 20);
         reason(cell, IDLE_LAUNCH, 0.08);
         cell_derive(cell);
@@ -660,7 +658,7 @@ static void make_six(struct report *report, bool seven)
     kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, 0.30, 20);
     kernel(cell, "aten::nll_loss", CLASS_LOSS, PHASE_LOSS, 0.17, 1);
     kernel(cell, "aten::mul_", CLASS_ELEMENTWISE, PHASE_OPT, 0.14, 60);
-    kernel(cell, "memcpy host to device", CLASS_COPY, PHASE_NONE, 0.12, 2);
+    copy_of(cell, COPY_TO_DEVICE, false, 0.12, 2);
     kernel(cell, "aten::softmax", CLASS_SOFTMAX, PHASE_FWD, 0.10, 8);
     kernel(cell, "aten::copy_", CLASS_COPY, PHASE_FWD, 0.09, 20);
     cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[7] = (uint64_t)(STEP * 21);

@@ -93,7 +93,7 @@ static void healthy_kernels(struct report_cell *cell, struct draws *draws, bool 
     kernel(cell, "fused_attention_backward", CLASS_ATTENTION, PHASE_BWD, 0.08, 12);
     kernel(cell, "gelu", CLASS_ELEMENTWISE, PHASE_FWD, 0.03 * uniform(draws), 12);
     kernel(cell, "norm", CLASS_NORM, PHASE_FWD, 0.03, 25);
-    kernel(cell, on_card ? "memcpy host to device" : "aten::copy_", CLASS_COPY, PHASE_NONE, 0.02 * uniform(draws), 2);
+    copy_of(cell, on_card ? COPY_TO_DEVICE : COPY_NONE, false, 0.02 * uniform(draws), 2);
     kernel(cell, "cross_entropy", CLASS_LOSS, PHASE_LOSS, 0.05 * uniform(draws), 2);
     kernel(cell, "adamw_fused", CLASS_OPTIMIZER, PHASE_OPT, 0.03, 1);
 }

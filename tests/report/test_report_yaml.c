@@ -286,9 +286,46 @@ static void bytes_of_layers_are_not_guessed(void **state)
     }
 }
 
+/* Which way a copy goes is a field; a file from before it was a column has the names that steptop gave them then. */
+static void copies_have_a_direction(void **state)
+{
+    (void)state;
+    static const char *const tables[] = {"id pass phase calls total_ns name\n"
+                                         "      0 fwd none 1 10 memcpy host to device, pageable\n"
+                                         "      1 fwd none 1 10 memcpy device to host\n"
+                                         "      2 fwd none 1 10 host to device and back\n",
+                                         "id pass phase copy pageable calls total_ns name\n"
+                                         "      0 fwd none to_device true 1 10 HtoD\n"
+                                         "      1 fwd none to_host false 1 10 memset\n"
+                                         "      2 fwd none none false 1 10 memcpy host to device, pageable\n"};
+    for (size_t i = 0; i < 2; i++) {
+        struct report report, again;
+        char file[900];
+        snprintf(file, sizeof file,
+                 "schema: steptop/report/1\ncells:\n  - id: 1\n    status: ok\n    requested:\n      device: cpu\n"
+                 "      model: {name: one, kind: lm, d_model: 8, d_ff: 8, num_layers: 1, num_heads: 1, vocab_size: 9}\n"
+                 "      batch_size: 1\n      context_length: 8\n      passes: [fwd]\n"
+                 "    passes:\n      fwd:\n        profiled_steps: 1\n    kernels: |\n      %scomplete: true\n",
+                 tables[i]);
+        parse(file, &report);
+        char *text = emit(&report);
+        parse(text, &again);
+        for (int read = 0; read < 2; read++) {
+            const struct report_kernel *kernels = (read ? &again : &report)->cells.items[0]->kernels;
+            assert_true(kernels[0].copy == COPY_TO_DEVICE && kernels[0].pageable);
+            assert_true(kernels[1].copy == COPY_TO_HOST && !kernels[1].pageable);
+            assert_true(kernels[2].copy == COPY_NONE && !kernels[2].pageable);
+        }
+        free(text);
+        report_free(&report);
+        report_free(&again);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(copies_have_a_direction),
         cmocka_unit_test(bytes_of_layers_are_not_guessed),
         cmocka_unit_test(test_round_trip),
         cmocka_unit_test(test_sums),
