@@ -557,6 +557,17 @@ static void interrupt(struct app *app)
     }
 }
 
+/* A character that was pasted goes into the field that is open, and else nowhere: a line of somebody's text would be as many commands. */
+static void pasted(struct app *app, int key)
+{
+    if (app->prompt.kind)
+        prompt_key(app, key);
+    else if (app->modal && app->modal->ops->paste)
+        app->modal->ops->paste(app->modal, key);
+    else if (!app->modal)
+        app_message(app, STYLE_DIM, "what is pasted is text: it goes into a field (/ \\ n), and acts as no key");
+}
+
 void app_key(struct app *app, int key, const struct mouse *mouse)
 {
     app_sync(app);
@@ -581,7 +592,9 @@ void app_key(struct app *app, int key, const struct mouse *mouse)
             app->quit = true;
         return;
     }
-    if (app->prompt.kind) {
+    if (key & KEY_PASTED) {
+        pasted(app, key & ~KEY_PASTED);
+    } else if (app->prompt.kind) {
         if (key != KEY_CODE_MOUSE)
             prompt_key(app, key);
     } else if (app->modal) {

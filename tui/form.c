@@ -247,6 +247,20 @@ static void start(struct app *app, struct form *form)
         app_message(app, STYLE_GOOD, "%d runs queued", count);
 }
 
+/* Into the selected field: a letter begins anew. */
+static void type(struct form *form, int key)
+{
+    const size_t before = strlen(form->edits[form->selected].text);
+    char text[sizeof form->edits->text];
+    snprintf(text, sizeof text, "%s", form->edits[form->selected].text);
+    if (!form->touched && key > ' ' && key < KEY_CODE_UP && key != 127)
+        edit_set(&form->edits[form->selected], "");
+    form->touched = true;
+    if (edit_key(&form->edits[form->selected], key) &&
+        (before != strlen(form->edits[form->selected].text) || strcmp(text, form->edits[form->selected].text) != 0))
+        field_changed(form, form->selected);
+}
+
 static void form_key(struct app *app, struct modal *modal, int key)
 {
     struct form *form = (struct form *)modal;
@@ -278,15 +292,14 @@ static void form_key(struct app *app, struct modal *modal, int key)
     default:
         break;
     }
-    const size_t before = strlen(form->edits[form->selected].text);
-    char text[sizeof form->edits->text];
-    snprintf(text, sizeof text, "%s", form->edits[form->selected].text);
-    if (!form->touched && key > ' ' && key < KEY_CODE_UP && key != 127)
-        edit_set(&form->edits[form->selected], "");
-    form->touched = true;
-    if (edit_key(&form->edits[form->selected], key) &&
-        (before != strlen(form->edits[form->selected].text) || strcmp(text, form->edits[form->selected].text) != 0))
-        field_changed(form, form->selected);
+    type(form, key);
+}
+
+static void form_paste(struct modal *modal, int character)
+{
+    struct form *form = (struct form *)modal;
+    if (character != ' ' || !has_choices(form->keys[form->selected]))
+        type(form, character);
 }
 
 static void form_release(struct modal *modal)
@@ -301,7 +314,7 @@ struct modal *form_create(const struct cell *cell, const char *key)
                                                  {"Tab", "Next field", KEY_CODE_TAB},
                                                  {"BackTab", "Field before", KEY_CODE_BACKTAB},
                                                  {0}};
-    static const struct modal_ops ops = {form_draw, form_key, form_release, form_keys};
+    static const struct modal_ops ops = {form_draw, form_key, form_release, form_keys, form_paste};
     struct form *form = calloc(1, sizeof *form);
     if (!form)
         abort();

@@ -234,6 +234,13 @@ static void help_key(struct app *app, struct modal *modal, int key)
         help->top = 0;
 }
 
+static void help_paste(struct modal *modal, int character)
+{
+    struct help *help = (struct help *)modal;
+    if (help->typing)
+        type(help, character);
+}
+
 static void help_release(struct modal *modal)
 {
     free(modal);
@@ -246,7 +253,7 @@ struct modal *help_create(const struct app *app)
                                             {"PgDn", "Next page", KEY_CODE_PAGE_DOWN},
                                             {"PgUp", "Page before", KEY_CODE_PAGE_UP},
                                             {0}};
-    static const struct modal_ops ops = {help_draw, help_key, help_release, keys};
+    static const struct modal_ops ops = {help_draw, help_key, help_release, keys, help_paste};
     struct help *help = calloc(1, sizeof *help);
     if (!help)
         abort();

@@ -309,8 +309,10 @@ int input_key(struct input *input, struct mouse *mouse)
             key = plain_key(input, byte);
         }
         input->at += taken;
-        if (key && !(input->pasting && key != KEY_CODE_MOUSE && key != 3)) /* ^C ends a paste that does not end */
+        if (key && (!input->pasting || key == KEY_CODE_MOUSE || key == 3)) /* ^C ends a paste that does not end */
             return key;
+        if (key >= ' ' && key < KEY_CODE_UP)
+            return key | KEY_PASTED;
     }
     return 0;
 }
@@ -323,5 +325,5 @@ bool input_is_undecided(const struct input *input)
 int input_decide(struct input *input)
 {
     begin(input, INPUT_PLAIN);
-    return KEY_CODE_ESCAPE;
+    return input->pasting ? 0 : KEY_CODE_ESCAPE;
 }

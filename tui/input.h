@@ -35,8 +35,9 @@ struct input {
     enum input_state state;
     char sequence[INPUT_SEQUENCE]; /* what was read of it, with the ESC; one that is longer is none of ours */
     size_t length;
-    uint64_t last;        /* when the last byte came */
-    bool pasting;         /* between the marks of a paste (CSI 200 ~ and CSI 201 ~): its text is no keys */
+    uint64_t last; /* when the last byte came */
+    bool
+        pasting; /* between the marks of a paste (CSI 200 ~ and CSI 201 ~): its characters are text (KEY_PASTED), the rest nothing */
     unsigned char before; /* the byte before, in a string */
     mbstate_t character;
     struct input_key keys[INPUT_KEYS]; /* of the terminal's description */

@@ -16,7 +16,8 @@ struct modal_ops {
     void (*draw)(struct app *app, struct modal *modal, const struct area *screen);
     void (*key)(struct app *app, struct modal *modal, int key); /* may close it: modal_close */
     void (*release)(struct modal *modal);
-    const struct modal_key *keys; /* ends with a name of NULL */
+    const struct modal_key *keys;                      /* ends with a name of NULL */
+    void (*paste)(struct modal *modal, int character); /* into its field; NULL: it has none */
 };
 struct modal {
     const struct modal_ops *ops;

@@ -155,7 +155,7 @@ struct modal *picker_create(const char *title, const char *hint, picker_choose *
                                                    {"Up", "Up", KEY_CODE_UP},
                                                    {"Down", "Down", KEY_CODE_DOWN},
                                                    {0}};
-    static const struct modal_ops ops = {picker_draw, picker_key, picker_release, picker_keys};
+    static const struct modal_ops ops = {picker_draw, picker_key, picker_release, picker_keys, NULL};
     struct picker *picker = calloc(1, sizeof *picker);
     if (!picker)
         abort();

@@ -108,8 +108,8 @@ void signals_arm(struct signals *signals, const char *leave_screen, const char *
 {
     (void)signals;
     handler_state.restore_length = 0;
-    /* Mouse reports off, in each of the ways they may have been turned on. */
-    add("\033[?1006l\033[?1003l\033[?1002l\033[?1000l");
+    /* Marks of pastes off, and mouse reports, in each of the ways they may have been turned on. */
+    add("\033[?2004l\033[?1006l\033[?1003l\033[?1002l\033[?1000l");
     add(attributes);
     add(keypad);
     add(show_cursor);

@@ -21,7 +21,9 @@
 #include <termios.h>
 #include <unistd.h>
 
-#define ESCAPE_MS 25 /* how long after an ESC the rest of a sequence may come */
+#define ESCAPE_MS 25                /* how long after an ESC the rest of a sequence may come */
+#define PASTES_MARKED "\033[?2004h" /* as every terminal of today knows them, whatever its description says */
+#define PASTES_UNMARKED "\033[?2004l"
 #define ROWS_MOST 500
 #define COLUMNS_MOST 1000
 #define FRAME_BYTES                                                                                                    \
@@ -332,6 +334,8 @@ struct terminal *terminal_open(const struct terminal_options *options, struct er
     curs_set(0);
     keypad(stdscr, TRUE); /* sends what the description wants for its keys; they are read here and not by curses */
     terminal_set_mouse(terminal, options->mouse);
+    strbuf_puts(&terminal->pending, PASTES_MARKED);
+    terminal_flush(terminal);
     return terminal;
 fail:
     terminal_close(terminal);
@@ -348,6 +352,7 @@ static void leave_screen(struct terminal *terminal)
     /* Some terminals bring the cursor's visibility back with the screen that was there before us. */
     if (cursor_normal)
         strbuf_puts(&terminal->pending, cursor_normal);
+    strbuf_puts(&terminal->pending, PASTES_UNMARKED);
     flush_last(terminal);
     set_nonblocking(terminal, false);
     tcsetattr(terminal->input, TCSANOW, &terminal->saved);
@@ -536,6 +541,7 @@ void terminal_resume(struct terminal *terminal)
     enter_modes(terminal);
     set_nonblocking(terminal, true);
     take_size(terminal);
+    strbuf_puts(&terminal->pending, PASTES_MARKED);
     terminal_redraw(terminal);
     if (terminal->mouse)
         terminal_set_mouse(terminal, true);

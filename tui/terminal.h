@@ -35,6 +35,9 @@ enum terminal_key {
     KEY_CODE_TAB = 9,
 };
 
+/* Added to the code of a character that was pasted and not typed: it is text for a field, and no command. */
+#define KEY_PASTED (1 << 30)
+
 enum mouse_action { MOUSE_PRESS, MOUSE_WHEEL_UP, MOUSE_WHEEL_DOWN };
 struct mouse {
     enum mouse_action action;
@@ -67,7 +70,7 @@ int terminal_signals(const struct terminal *terminal);
 bool terminal_is_behind(const struct terminal *terminal);
 
 /* Next key, or 0 when none waits. Unicode code points, enum terminal_key, control keys as 1 … 31. *mouse is filled for
- * KEY_CODE_MOUSE. */
+ * KEY_CODE_MOUSE. Characters of a paste have KEY_PASTED; its control characters and sequences are left out. */
 int terminal_key(struct terminal *terminal, struct mouse *mouse);
 /* The next signal that came, or 0. */
 int terminal_signal(struct terminal *terminal);

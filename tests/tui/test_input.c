@@ -46,8 +46,9 @@ static void feed(struct keys *keys, const char *bytes, size_t length, size_t cut
     drain(&input, keys);
     assert_int_equal(input_add(&input, bytes + cut, length - cut, 300 * MS), length - cut);
     drain(&input, keys);
-    if (input_is_undecided(&input))
-        keys->codes[keys->count++] = input_decide(&input);
+    const int last = input_is_undecided(&input) ? input_decide(&input) : 0;
+    if (last)
+        keys->codes[keys->count++] = last;
 }
 
 #define S(text) text, sizeof text - 1
@@ -82,6 +83,9 @@ static void test_keys(void **state)
         {S("\033Pxyz\003q"), {3, 'q'}},
         {S("\033]0;t\033[Aq"), {KEY_CODE_UP, 'q'}},
         {S("\033[1\033[Bq"), {KEY_CODE_DOWN, 'q'}},
+        /* a paste: its characters are text, what else is in it is nothing, and a ^C is a ^C */
+        {S("\033[200~q\xc3\xa9\r\t\033[A \033[201~q"), {KEY_PASTED | 'q', KEY_PASTED | 0xe9, KEY_PASTED | ' ', 'q'}},
+        {S("\033[200~\003\033"), {3}},
     };
     struct keys keys;
     (void)state;
@@ -106,8 +110,7 @@ static void test_keys(void **state)
 static void test_unknown(void **state)
 {
     static const char *const unknown[] = {
-        "\033[1 q",                      /* the cursor's shape */
-        "\033[200~qq\rx\033[A\033[201~", /* a paste between its marks */
+        "\033[1 q", /* the cursor's shape */
         "\xc2\x9b"
         "1 q", /* CSI of eight bits, as UTF-8 */
         "\x9b"

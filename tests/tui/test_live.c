@@ -108,6 +108,9 @@ static void test_keys(void **state)
     screen_must_show(screen, "steps");
     screen_type(screen, "<Enter>");
     screen_must_show(screen, "Enter starts");
+    /* A paste is text for the field, and its line end starts nothing. */
+    screen_type(screen, "<^U>\033[200~q1\r\033[201~");
+    screen_must_show(screen, "q1");
     screen_type(screen, "<^U>4<Enter>");
     screen_must_show(screen, "run 3  cpu");
     screen_must_show(screen, " DONE ");

@@ -34,12 +34,16 @@ static void assert_restored(struct screen *screen)
     assert_false(screen_is_alternate(screen));
     assert_true(screen_cursor_visible(screen));
     assert_true(screen_modes_restored(screen));
-    /* Mouse reports are off: the last word on them is an l. */
-    const char *last = NULL;
-    for (const char *at = bytes; (at = memmem(at, length - (size_t)(at - bytes), "\033[?1000", 7)); at += 7)
-        last = at;
-    if (last)
-        assert_int_equal(last[7], 'l');
+    /* Mouse reports and marks of pastes are off: the last word on them is an l. */
+    static const char *const modes[] = {"\033[?1000", "\033[?2004"};
+    for (int mode = 0; mode < 2; mode++) {
+        const char *last = NULL;
+        for (const char *at = bytes; (at = memmem(at, length - (size_t)(at - bytes), modes[mode], 7)); at += 7)
+            last = at;
+        assert_true(mode == 0 || last);
+        if (last)
+            assert_int_equal(last[7], 'l');
+    }
 }
 
 static void test_quit(void **state)
@@ -346,6 +350,27 @@ static void test_sequences(void **state)
 }
 
 /* Arrows come as CSI or as SS3, whichever mode the terminal is in. */
+/* What is pasted is no key, not even its line end: it is text where a field is open, and else nothing. */
+static void test_paste(void **state)
+{
+    size_t length;
+    (void)state;
+    struct screen *screen = opened(24, 80);
+    const char *bytes = screen_bytes(screen, &length);
+    assert_non_null(memmem(bytes, length, "\033[?2004h", 8));
+    screen_type(screen, "\033[200~q5Q\rx\033[201~");
+    screen_must_show(screen, "what is pasted is text");
+    assert_true(screen_has(screen, "3 of 3 runs ended"));
+    screen_type(screen, "2\\\033[200~sgemm_nn\r\033[201~");
+    screen_must_show(screen, "Filter: sgemm_nn");
+    screen_type(screen, "<Enter>?/\033[200~page up\r\033[201~");
+    screen_must_show(screen, "Search: page up");
+    screen_type(screen, "<Esc><Esc>q");
+    assert_int_equal(screen_wait(screen), 0);
+    assert_restored(screen);
+    screen_close(screen);
+}
+
 static void test_arrows(void **state)
 {
     static const char *const down[] = {"\033[B", "\033OB", "\033[1;2B"};
@@ -482,6 +507,7 @@ int main(void)
         cmocka_unit_test(test_many),
         cmocka_unit_test(test_empty),
         cmocka_unit_test(test_sequences),
+        cmocka_unit_test(test_paste),
         cmocka_unit_test(test_arrows),
         cmocka_unit_test(test_click),
         cmocka_unit_test(test_huge),
