@@ -95,6 +95,12 @@ void launches_extent(const struct launches *launches, uint64_t *first, uint64_t 
     }
 }
 
+uint32_t launches_steps_between(const struct launches *launches, const struct record *before,
+                                const struct record *after)
+{
+    return launches->run && after->step > before->step ? after->step - before->step - 1 : 0;
+}
+
 double launches_step_ns(const struct launches *launches)
 {
     uint64_t first = UINT64_MAX, last = 0;

@@ -30,6 +30,9 @@ bool launches_lost_before(const struct launches *launches, size_t index);
 
 /* First start and last end of all, ns. They come nearly in order, so only those at either end are looked at. */
 void launches_extent(const struct launches *launches, uint64_t *first, uint64_t *last);
+/* Steps of a run between those of two launches, of which nothing was recorded. */
+uint32_t launches_steps_between(const struct launches *launches, const struct record *before,
+                                const struct record *after);
 /* How long the newest step took that is complete; NaN when there is none. */
 double launches_step_ns(const struct launches *launches);
 /* The part [*begin, *end) that holds all which overlap the time from `from` to `to`, and others between them. */

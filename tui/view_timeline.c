@@ -174,7 +174,8 @@ static void place_window(struct timeline *timeline)
     if (!(timeline->span > 0)) {
         const double step_ns = launches_step_ns(&timeline->own->launches);
         timeline->span = step_ns > 0 ? step_ns * 1.02 : whole;
-        timeline->from = timeline->cursor = last - timeline->span;
+        timeline->from = last - timeline->span;
+        timeline->cursor = step_ns > 0 ? last - step_ns : timeline->from;
     }
     const double place = (timeline->cursor - timeline->from) / timeline->span;
     if (timeline->span > whole)
@@ -239,11 +240,34 @@ static enum style launch_style(const struct timeline *timeline, const struct rec
     return (enum style)(STYLE_CLASS + launches_class(&timeline->own->launches, launch));
 }
 
+/* How much of the picture lies between two recorded steps while others ran. */
+static double unrecorded_ns(const struct timeline *timeline)
+{
+    const struct launches *launches = &timeline->own->launches;
+    const double until = timeline->from + timeline->span;
+    const struct record *last = NULL;
+    double sum = 0;
+    for (size_t i = timeline->own->begin ? timeline->own->begin - 1 : 0; i < launches->count; i++) {
+        const struct record *launch = launches_at(launches, i);
+        if (!record_is_work(launch->kind))
+            continue;
+        if (last && launches_steps_between(launches, last, launch) > 0) {
+            const double start = fmax(since(timeline, last->end), timeline->from);
+            const double end = fmin(since(timeline, launch->start), until);
+            sum += fmax(0, end - start);
+        }
+        if (i >= timeline->own->end)
+            break;
+        last = !last || launch->end > last->end || launch->step != last->step ? launch : last;
+    }
+    return sum;
+}
+
 static void draw_lane(const struct timeline *timeline, const struct area *area, int y, const struct lane *lane,
                       int stream, bool selected)
 {
     char idle[FORMAT_SIZE];
-    const double idle_ns = timeline->span * (1 - lane->total / timeline->width);
+    const double idle_ns = timeline->span * (1 - lane->total / timeline->width) - unrecorded_ns(timeline);
     const enum style style = selected ? STYLE_BOLD : STYLE_NORMAL;
     if (timeline->rank_count > 1)
         area_printf(area, y, 0, style, "%s%d.%d", selected ? "▶" : " ", (int)(timeline->own - timeline->ranks),
@@ -327,19 +351,21 @@ static bool on_stream(const struct timeline *timeline, size_t index)
     return row_of(timeline, index) == timeline->stream && record_is_work(launch->kind);
 }
 
-/* How long nothing runs round the cursor on the selected stream: infinite before its first launch and after its last. */
-static double gap_at_cursor(const struct timeline *timeline)
+/* How long nothing runs round the cursor on the selected stream: infinite before its first launch and after its last. *unrecorded: steps
+ * between the two launches of which there are no records, so that nobody knows what ran. */
+static double gap_at_cursor(const struct timeline *timeline, uint32_t *unrecorded)
 {
     const struct launches *launches = &timeline->own->launches;
-    double before = -INFINITY, after = INFINITY;
+    const struct record *before = NULL, *after = NULL;
     size_t at = timeline->own->begin;
-    for (; at < launches->count && after == INFINITY; at++)
+    for (; at < launches->count && !after; at++)
         if (on_stream(timeline, at) && since(timeline, launches_at(launches, at)->start) >= timeline->cursor)
-            after = since(timeline, launches_at(launches, at)->start);
-    while (at-- > 0 && before == -INFINITY)
+            after = launches_at(launches, at);
+    while (at-- > 0 && !before)
         if (on_stream(timeline, at) && since(timeline, launches_at(launches, at)->end) <= timeline->cursor)
-            before = since(timeline, launches_at(launches, at)->end);
-    return after - before;
+            before = launches_at(launches, at);
+    *unrecorded = before && after ? launches_steps_between(launches, before, after) : 0;
+    return before && after ? since(timeline, after->start) - since(timeline, before->end) : INFINITY;
 }
 
 /* The launch under the cursor on the selected stream; NULL when none is. */
@@ -372,7 +398,8 @@ static void draw_cursor(const struct timeline *timeline, const struct report_cel
 {
     char at[FORMAT_SIZE], duration[FORMAT_SIZE];
     const struct record *launch = under_cursor(timeline);
-    const double gap = launch ? 0 : gap_at_cursor(timeline);
+    uint32_t unrecorded = 0;
+    const double gap = launch ? 0 : gap_at_cursor(timeline, &unrecorded);
     format_duration(at, timeline->cursor);
     if (launch) {
         int x = area_printf(area, y, 0, STYLE_NORMAL, "at %s: ", at);
@@ -384,6 +411,9 @@ static void draw_cursor(const struct timeline *timeline, const struct report_cel
                          phase_name((enum phase)launches_phase(&timeline->own->launches, launch)));
         area_text_ends(area, y, x, area->width - x, STYLE_DIM,
                        scope_path(cell, launches_scope(&timeline->own->launches, launch)), NULL);
+    } else if (unrecorded) {
+        area_printf(area, y, 0, STYLE_NORMAL, "at %s: not recorded: %u step%s ran here unprofiled", at, unrecorded,
+                    unrecorded == 1 ? "" : "s");
     } else if (isfinite(gap)) {
         area_printf(area, y, 0, STYLE_NORMAL, "at %s: idle for %s", at, format_duration(duration, gap));
     } else {

@@ -178,8 +178,6 @@ static char *without_badge(struct app *app)
     return text;
 }
 
-/* Z stops the whole screen: each view shows the same while the run goes on below it, and what only a key makes is of the moment
- * of the freeze, too. */
 /* Each rank has rows of its own on the same clock; the one chosen is the one whose launches are listed. */
 static void test_rank_lanes(void **state)
 {
@@ -213,6 +211,47 @@ static void test_rank_lanes(void **state)
     view_close(app);
 }
 
+/* Between two profiled steps others ran of which there are no records: that is no idle time, neither at the cursor nor of the picture;
+ * where steps follow each other it is. The cursor begins on the step's first launch. */
+static void test_steps_between(void **state)
+{
+    (void)state;
+    for (uint32_t apart = 1; apart <= 3; apart++) {
+        struct app *app = view_open(report_init);
+        struct session *session = view_session(app);
+        struct cell cell;
+        cell_default(&cell);
+        struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+        struct aggregate *aggregate = run_lead(run)->aggregate;
+        assert_true(aggregate_name(aggregate, 0, "gemm_tile"));
+        for (uint32_t i = 0; i < 40; i++) { /* four steps of ten launches on end, a second apart */
+            const uint64_t start = 5000000000u + (uint64_t)i * 20000000u + i / 10 * 1000000000u;
+            const struct record record = {.start = start,
+                                          .end = start + 20000000,
+                                          .step = 1 + i / 10 * apart,
+                                          .sequence = i,
+                                          .place = -1,
+                                          .kind = RECORD_KERNEL,
+                                          .pass = PASS_FWD};
+            aggregate_add(aggregate, &record, 1);
+        }
+        run->status = STATUS_RUNNING;
+        run->version++;
+        report_update(app->report, session);
+        view_type(app, "5");
+        view_expect(app, "s: gemm_tile  20.00 ms");
+        view_expect(app, apart == 1 ? "idle 4.000 ms" : "idle 0 ns");
+        view_type(app, "<Left>");
+        view_expect(app, apart == 1   ? "s: idle for 1.000 s"
+                         : apart == 2 ? "s: not recorded: 1 step ran here unprofiled"
+                                      : "s: not recorded: 2 steps ran here unprofiled");
+        run->status = STATUS_PENDING;
+        view_close(app);
+    }
+}
+
+/* Z stops the whole screen: each view shows the same while the run goes on below it, and what only a key makes is of the moment
+ * of the freeze, too. */
 static void test_freeze(void **state)
 {
     static const struct {
@@ -258,7 +297,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranks),         cmocka_unit_test(test_three_points), cmocka_unit_test(test_rank_lanes),
-        cmocka_unit_test(test_frozen_groups), cmocka_unit_test(test_freeze),
+        cmocka_unit_test(test_frozen_groups), cmocka_unit_test(test_freeze),       cmocka_unit_test(test_steps_between),
     };
     setlocale(LC_ALL, "C.UTF-8");
     setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
