@@ -258,6 +258,29 @@ static const struct axis *swept_axis(const struct report *report)
     return NULL;
 }
 
+/* Of the title of a line's first cell what its last one's has, too: the rest is what is swept. */
+static void common_title(const struct line *line, char *text, size_t size)
+{
+    static const char dot[] = " · ";
+    char first[256], last[256], word[256];
+    size_t used = 0;
+    cell_title(&line->points[0]->requested, false, first, sizeof first);
+    cell_title(&line->points[line->count - 1]->requested, false, last, sizeof last);
+    text[0] = 0;
+    for (const char *at = first; at && *at;) {
+        const char *end = strstr(at, dot);
+        const size_t length = end ? (size_t)(end - at) : strlen(at);
+        snprintf(word, sizeof word, "%.*s", (int)length, at);
+        bool shared = false;
+        for (const char *found = last; (found = strstr(found, word)) && !shared; found++)
+            shared = (found == last || strncmp(found - strlen(dot), dot, strlen(dot)) == 0) &&
+                     (!found[length] || strncmp(found + length, dot, strlen(dot)) == 0);
+        if (shared && used + length + sizeof dot < size)
+            used += (size_t)snprintf(text + used, size - used, "%s%s", used ? dot : "", word);
+        at = end ? end + strlen(dot) : NULL;
+    }
+}
+
 bool draw_sweep(struct canvas *canvas, const struct report *report)
 {
     const struct axis *axis = swept_axis(report);
@@ -276,7 +299,7 @@ bool draw_sweep(struct canvas *canvas, const struct report *report)
     for (int l = 0; l < count; l++) {
         const struct line *line = &lines[l];
         char title[256], first[96], last[96], text[480];
-        cell_title(&line->points[0]->requested, false, title, sizeof title);
+        common_title(line, title, sizeof title);
         axis->print(&line->points[0]->requested, first, sizeof first);
         axis->print(&line->points[line->count - 1]->requested, last, sizeof last);
         if (line->count > 1)

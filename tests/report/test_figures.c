@@ -585,6 +585,7 @@ static void test_overviews(void **state)
     assert_true(overview_draw(OVERVIEW_SWEEP, &report, &sweep));
     has(sweep.text, "fwd_bwd, by context_length</text>");
     has(sweep.text, "planned memory, by context_length</text>");
+    has(sweep.text, ">tiny · b4 · fp32 · eager · cpu, context_length 256 to 1024<");
     size_t lines = 0, dots = 0;
     for (const char *at = sweep.text; (at = strstr(at, "stroke-width=\"2\"")); at++)
         lines++;
