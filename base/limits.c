@@ -87,6 +87,11 @@ void memory_exhausted(size_t count, const char *what)
     abort();
 }
 
+bool memory_ended(void)
+{
+    return exhausted;
+}
+
 bool memory_is_exhausted(void)
 {
     if (exhausted)

@@ -117,13 +117,23 @@ static int run_with_room(const struct subcommand_info *command, const struct arg
     return call.code;
 }
 
+/* That memory has ended was said, with the limit: it is a failure like others then, and no crash with a core. */
+static void on_abort(int number)
+{
+    if (memory_ended())
+        _exit(EXIT_FAILED);
+    raise(number); /* the default action, once this returns: SA_RESETHAND */
+}
+
 int main(int argc, char **argv)
 {
+    const struct sigaction abort_action = {.sa_handler = on_abort, .sa_flags = (int)SA_RESETHAND};
     struct arguments arguments = {.command = SUBCOMMAND_RUN};
     struct error error = {0};
     fill_standard_descriptors();
     setlocale(LC_ALL, "");
     setlocale(LC_NUMERIC, "C"); /* files and tables have decimal points wherever they are made */
+    sigaction(SIGABRT, &abort_action, NULL);
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* both are errors of a write */
     /* Without a subcommand: run. */

@@ -361,6 +361,18 @@ static void a_replay_without_memory(void **state)
     free(recording);
 }
 
+/* Where memory ends in the midst of what cannot go on without, that is a failure that is said, and no crash. */
+static void memory_ends_without_a_core(void **state)
+{
+    (void)state;
+#ifdef __SANITIZE_ADDRESS__
+    skip(); /* AddressSanitizer takes more than the limit for itself */
+#endif
+    const char *const words[] = {"verify", NULL};
+    for (size_t mib = 26; mib <= 36; mib += 2)
+        small(words, 0, NULL, mib, false, false);
+}
+
 /* A limit of files is told of: it holds for what a run shares with its worker, too. Only its lower value is no hindrance. */
 static void a_limit_of_files(void **state)
 {
@@ -508,6 +520,7 @@ int main(void)
         TEST(any_signal_keeps_the_report),
         TEST(small_address_spaces),
         TEST(a_replay_without_memory),
+        TEST(memory_ends_without_a_core),
         TEST(few_descriptors),
         TEST(few_descriptors_and_a_limit),
         TEST(few_processes),
