@@ -41,6 +41,7 @@ struct entry {
 struct step_cover {
     uint64_t steps, busy_ns, sum_ns, first_start, last_end;
     uint64_t last_launches, launches_before; /* of the newest step, and of the one that was the newest before */
+    uint64_t last_busy_ns, last_sum_ns;      /* of the newest step, which may still be under way */
     uint32_t last_step;                      /* the newest step's id */
 };
 

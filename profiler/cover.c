@@ -80,7 +80,7 @@ static __attribute__((noinline)) struct cover_step *step_of(struct cover *cover,
     total->steps++;
     total->last_step = record->step;
     total->launches_before = total->last_launches;
-    total->last_launches = 0;
+    total->last_launches = total->last_busy_ns = total->last_sum_ns = 0;
     return cover->last = step;
 }
 
@@ -145,7 +145,11 @@ void cover_add(struct cover *cover, const struct record *records, size_t count)
         i += add_run(step, record, count - i, &sums);
         total->sum_ns += sums.sum_ns;
         total->busy_ns += sums.busy_ns;
-        total->last_launches += record->step == total->last_step ? sums.launches : 0;
+        if (record->step == total->last_step) {
+            total->last_launches += sums.launches;
+            total->last_busy_ns += sums.busy_ns;
+            total->last_sum_ns += sums.sum_ns;
+        }
         total->first_start = sums.first_start;
         total->last_end = sums.last_end;
         if (step) {
@@ -161,9 +165,12 @@ bool cover_remove(struct cover *cover, int pass, uint32_t step)
         struct cover_step *open = &cover->steps[i];
         if (!open->used || open->step != step || open->pass != pass)
             continue;
-        cover->passes[pass].steps--;
-        cover->passes[pass].busy_ns -= open->busy_ns;
-        cover->passes[pass].sum_ns -= open->sum_ns;
+        struct step_cover *total = &cover->passes[pass];
+        total->steps--;
+        total->busy_ns -= open->busy_ns;
+        total->sum_ns -= open->sum_ns;
+        if (step == total->last_step)
+            total->last_launches = total->last_busy_ns = total->last_sum_ns = 0;
         open->used = false;
         return true;
     }

@@ -4,6 +4,7 @@
 #include "report/derive.h"
 #include "report/escape.h"
 #include "report/fields.h"
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -143,6 +144,34 @@ static void build_idle(struct report_cell *cell, const struct rank *rank, struct
     }
 }
 
+/* Has the newest step of the cover come as a whole? Its records and the word of its end come by ways of their own. */
+static bool is_under_way(const struct run *run, const struct rank *rank, enum pass pass, const struct step_cover *cover)
+{
+    if (run->status != STATUS_RUNNING || !cover->last_launches)
+        return false;
+    for (size_t i = rank->samples.count; i-- > 0;) {
+        const struct sample *sample = &rank->samples.items[i];
+        if (sample->pass == pass && sample->kind == STEP_PROFILED)
+            return sample->step_id < cover->last_step || cover->last_launches < cover->launches_before;
+    }
+    return true;
+}
+
+/* Times a step are of whole ones: of that which is under way it is only known how much of it the kernels' sums hold. */
+static void build_cover(const struct run *run, const struct rank *rank, const struct step_cover *cover,
+                        struct report_pass *pass)
+{
+    const struct running *wall = &rank->profiled_wall[pass->pass];
+    const bool open = cover->steps > 1 && is_under_way(run, rank, pass->pass, cover);
+    const double whole = (double)(cover->steps - open);
+    pass->profiled_steps = cover->steps;
+    pass->wall_ns = wall->n ? (double)wall->total / (double)wall->n : UNKNOWN_DOUBLE;
+    pass->busy_ns = (double)(cover->busy_ns - (open ? cover->last_busy_ns : 0)) / whole;
+    pass->kernel_ns = (double)(cover->sum_ns - (open ? cover->last_sum_ns : 0)) / whole;
+    pass->idle_ns = pass->wall_ns - pass->busy_ns;
+    pass->missing = open && pass->kernel_ns > 0 ? 1 - fmin(1, (double)cover->last_sum_ns / pass->kernel_ns) : 0;
+}
+
 static void build_pass(struct report_cell *cell, const struct run *run, enum pass which)
 {
     const struct rank *rank = run_lead(run);
@@ -174,6 +203,7 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
         pass->derive_ns = clock_now() - now;
     }
     pass->profiled_steps = 0;
+    pass->missing = 0;
     pass->warmup_rows = false;
     pass->wall_ns = pass->busy_ns = pass->idle_ns = pass->kernel_ns = pass->attributed_ns = UNKNOWN_DOUBLE;
     struct step_cover cover = {0};
@@ -186,12 +216,7 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
         pass->profiled_steps = pass->warmup_rows ? (steps ? steps : 1) : 0;
         return;
     }
-    pass->profiled_steps = cover.steps;
-    const struct running *wall = &rank->profiled_wall[which];
-    pass->wall_ns = wall->n ? (double)wall->total / (double)wall->n : UNKNOWN_DOUBLE;
-    pass->busy_ns = (double)cover.busy_ns / (double)cover.steps;
-    pass->kernel_ns = (double)cover.sum_ns / (double)cover.steps;
-    pass->idle_ns = pass->wall_ns - pass->busy_ns;
+    build_cover(run, rank, &cover, pass);
     /* A command's steps are its host's: where that runs ahead of the card their lengths do not say what recording costs. */
     if (run->command && pass->phases[PHASE_COUNT].summary.median < pass->busy_ns)
         pass->overhead = (struct ratio){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0, 0};

@@ -560,5 +560,5 @@ void cell_build_rows(struct report_cell *cell, const struct run *run)
     cell->entry_count = rows->entries.count;
     for (int p = 0; p < PASS_COUNT; p++)
         if (cell->passes[p].present && cell->passes[p].profiled_steps)
-            cell->passes[p].attributed_ns = attributed[p] / (double)cell->passes[p].profiled_steps;
+            cell->passes[p].attributed_ns = attributed[p] / pass_steps(&cell->passes[p]);
 }

@@ -89,7 +89,7 @@ static void derive_layers(struct report_cell *cell)
         if (entry->scope < 0 || !times[entry->pass])
             continue;
         struct report_layer_phase *time = &times[entry->pass][(size_t)entry->scope * PLACE_PHASE_COUNT + entry->phase];
-        const double steps = (double)cell->passes[entry->pass].profiled_steps;
+        const double steps = pass_steps(&cell->passes[entry->pass]);
         const double total = (double)entry->total_ns / steps;
         time->calls += entry->calls;
         time->exclusive_ns += total;

@@ -113,7 +113,7 @@ static const struct report_kernel **sorted_kernels(const struct report_cell *cel
 static double *kernel_variances(const struct report_cell *cell, int pass)
 {
     double *variance = calloc(cell->kernel_count + 1, sizeof *variance);
-    const double steps = (double)cell->passes[pass].profiled_steps;
+    const double steps = pass_steps(&cell->passes[pass]);
     if (!variance)
         abort();
     for (size_t e = 0; e < cell->entry_count; e++)
@@ -127,7 +127,7 @@ static void diff_kernels(struct diff *diff, struct diff_cell *cell, int pass)
     size_t count_a, count_b;
     const struct report_kernel **a = sorted_kernels(cell->a, pass, &count_a),
                                **b = sorted_kernels(cell->b, pass, &count_b);
-    const uint64_t steps_a = cell->a->passes[pass].profiled_steps, steps_b = cell->b->passes[pass].profiled_steps;
+    const double steps_a = pass_steps(&cell->a->passes[pass]), steps_b = pass_steps(&cell->b->passes[pass]);
     double *variance_a = kernel_variances(cell->a, pass), *variance_b = kernel_variances(cell->b, pass);
     cell->kernels = arena_array(&diff->arena, struct diff_row, count_a + count_b + 1);
     for (size_t i = 0, j = 0; i < count_a || j < count_b;) {
@@ -137,8 +137,8 @@ static void diff_kernels(struct diff *diff, struct diff_cell *cell, int pass)
             .name = order > 0 ? b[j]->name : a[i]->name,
             .pass = (uint8_t)pass,
             .phase = order > 0 ? b[j]->phase : a[i]->phase,
-            .a_ns = order > 0 ? UNKNOWN_DOUBLE : (double)a[i]->total_ns / (double)steps_a * cell->scale_a,
-            .b_ns = order < 0 ? UNKNOWN_DOUBLE : (double)b[j]->total_ns / (double)steps_b * cell->scale_b,
+            .a_ns = order > 0 ? UNKNOWN_DOUBLE : (double)a[i]->total_ns / steps_a * cell->scale_a,
+            .b_ns = order < 0 ? UNKNOWN_DOUBLE : (double)b[j]->total_ns / steps_b * cell->scale_b,
             .ratio = {UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0, 0},
             .verdict = VERDICT_UNCLEAR,
         };
@@ -163,7 +163,7 @@ static void diff_kernels(struct diff *diff, struct diff_cell *cell, int pass)
 static double *layer_variances(const struct report_cell *cell, int pass)
 {
     double *variance = calloc((cell->layer_count + 1) * PLACE_PHASE_COUNT, sizeof *variance);
-    const double steps = (double)cell->passes[pass].profiled_steps;
+    const double steps = pass_steps(&cell->passes[pass]);
     if (!variance)
         abort();
     for (size_t e = 0; e < cell->entry_count; e++) {

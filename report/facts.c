@@ -240,7 +240,7 @@ bool facts_make(struct facts *facts, const struct report *report, const struct r
     add_stalls(facts);
     if (pass->warmup_rows || !pass->profiled_steps)
         return true;
-    facts->steps = (double)pass->profiled_steps;
+    facts->steps = pass_steps(pass);
     facts->step = pass->wall_ns;
     facts->busy = pass->busy_ns;
     facts->idle = fmax(0, pass->wall_ns - pass->busy_ns);

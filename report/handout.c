@@ -367,9 +367,8 @@ static void csv_steps(const struct report_cell *cell, struct strbuf rows[QUESTIO
         }
         if (top) {
             snprintf(what, sizeof what, "%s, the largest kernel: %.200s", pass_name((enum pass)p), top->name);
-            csv_row(rows, "2.1.4 b", cell, what, (double)top->total_ns * 1e-9 / (double)pass->profiled_steps,
-                    "s a step");
-            csv_row(rows, "2.1.4 b", cell, what, (double)top->calls / (double)pass->profiled_steps, "calls a step");
+            csv_row(rows, "2.1.4 b", cell, what, (double)top->total_ns * 1e-9 / pass_steps(pass), "s a step");
+            csv_row(rows, "2.1.4 b", cell, what, (double)top->calls / pass_steps(pass), "calls a step");
         }
         for (int c = 0; c < CLASS_COUNT; c++)
             if (classes[c] > 0) {

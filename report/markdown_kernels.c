@@ -49,7 +49,7 @@ static void class_row(struct pipe_table *table, const struct report_cell *cell, 
     pipe_text(table, title);
     pipe_text(table, pass_name((enum pass)pass));
     pipe_text(table, phase == PLACE_PHASE_COUNT ? "all" : phase_name((enum phase)phase));
-    pipe_number(table, "%.3f", total / (double)cell->passes[pass].profiled_steps * 1e-6);
+    pipe_number(table, "%.3f", total / pass_steps(&cell->passes[pass]) * 1e-6);
     for (int c = 0; c < classes; c++)
         pipe_number(table, "%.1f", by_class[c] / total * 100);
     pipe_number(table, "%.1f", flops > 0 ? flops / matmul_ns : UNKNOWN_DOUBLE);
@@ -219,7 +219,7 @@ static bool in_attention(const struct report_cell *cell, int32_t layer)
 static void attention_rows(struct pipe_table *table, const struct report_cell *cell, int pass)
 {
     struct attention_sum sums[PLACE_PHASE_COUNT][CLASS_COUNT] = {0};
-    const double steps = (double)cell->passes[pass].profiled_steps;
+    const double steps = pass_steps(&cell->passes[pass]);
     for (size_t e = 0; e < cell->entry_count; e++) {
         const struct report_entry *entry = &cell->entries[e];
         if (entry->pass != pass || entry->scope < 0 || !in_attention(cell, entry->scope))

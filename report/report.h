@@ -28,8 +28,9 @@ struct report_idle {
 struct report_pass {
     bool present; /* the pass was asked for */
     enum pass pass;
-    uint64_t profiled_steps;        /* that the kernel rows sum over */
-    bool warmup_rows;               /* no step was counted yet: the kernel, entry and layer rows are the warm-up's */
+    uint64_t profiled_steps; /* that the kernel rows sum over */
+    double missing;          /* how much of the last of them has not come yet: 0 to 1, and 0 where none is under way */
+    bool warmup_rows;        /* no step was counted yet: the kernel, entry and layer rows are the warm-up's */
     uint64_t derived_at, derive_ns; /* when the statistics were worked out, and how long that took; of a live run */
     uint64_t sample_key;            /* changes with the samples: the statistics are worked out anew only then */
     struct report_phase phases[PHASE_COUNT + 1];     /* in order of enum phase; the last is the total (wall) */
@@ -38,6 +39,12 @@ struct report_pass {
     double kernel_ns; /* sum of kernel times a step; above busy_ns where streams overlap */
     struct report_idle idle;
 };
+
+/* By how many steps a sum over its kernels is to be divided. */
+static inline double pass_steps(const struct report_pass *pass)
+{
+    return (double)pass->profiled_steps - pass->missing;
+}
 
 /* A log histogram as the document keeps it: the bins that were hit, ascending. A word holds a bin (octave · 32 + bin)
  * in its upper 12 bits and a count in its lower 20; a larger count takes several words. */

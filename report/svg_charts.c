@@ -18,7 +18,7 @@ static double class_time(const struct report_cell *cell, int pass, int phase, in
         if (cell->kernels[k].pass == pass && cell->kernels[k].phase == phase &&
             (int)cell->kernels[k].kernel_class == kernel_class)
             sum += (double)cell->kernels[k].total_ns;
-    return sum / (double)cell->passes[pass].profiled_steps;
+    return sum / pass_steps(&cell->passes[pass]);
 }
 
 bool draw_classes(struct canvas *canvas, const struct report_cell *cell)

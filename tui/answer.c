@@ -55,7 +55,7 @@ static void sort_from(struct answer *answer, size_t first)
 static void add_sums(struct answer *answer, const struct report_cell *cell, double total)
 {
     double phases[PLACE_PHASE_COUNT] = {0}, classes[CLASS_COUNT] = {0};
-    const double steps = (double)cell->passes[answer->pass].profiled_steps;
+    const double steps = pass_steps(&cell->passes[answer->pass]);
     for (size_t k = 0; k < cell->kernel_count; k++) {
         if (cell->kernels[k].pass != answer->pass)
             continue;

@@ -107,18 +107,18 @@ double tree_phase(const struct tree *tree, struct spot at, int phase, bool exclu
         return exclusive ? times->exclusive_ns : times->inclusive_ns;
     }
     const struct report_entry *leaf = &tree->leaves.items[at.leaf];
-    const uint64_t steps = tree->cell->passes[tree->pass].profiled_steps;
+    const double steps = pass_steps(&tree->cell->passes[tree->pass]);
     if (leaf->phase != phase)
         return 0;
-    return steps ? (double)leaf->total_ns / (double)steps : UNKNOWN_DOUBLE;
+    return steps > 0 ? (double)leaf->total_ns / steps : UNKNOWN_DOUBLE;
 }
 
 double tree_work(const struct tree *tree, struct spot at, bool flops)
 {
     if (at.leaf >= 0) {
-        const uint64_t steps = tree->cell->passes[tree->pass].profiled_steps;
+        const double steps = pass_steps(&tree->cell->passes[tree->pass]);
         const struct report_entry *leaf = &tree->leaves.items[at.leaf];
-        return steps ? (flops ? leaf->flops : leaf->bytes) / (double)steps : UNKNOWN_DOUBLE;
+        return steps > 0 ? (flops ? leaf->flops : leaf->bytes) / steps : UNKNOWN_DOUBLE;
     }
     double sum = 0;
     for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {

@@ -104,11 +104,11 @@ double roof_gain(double share, double roof)
 
 double per_unit(const struct report_cell *cell, int pass, double total_ns, enum unit unit)
 {
-    const uint64_t steps = cell->passes[pass].profiled_steps;
+    const double steps = pass_steps(&cell->passes[pass]);
     const double tokens = (double)cell->requested.batch_size * (double)cell->requested.context_length;
-    if (!steps || unit == UNIT_LAUNCH || (unit == UNIT_TOKENS && !(tokens > 0)))
+    if (!(steps > 0) || unit == UNIT_LAUNCH || (unit == UNIT_TOKENS && !(tokens > 0)))
         return UNKNOWN_DOUBLE;
-    return total_ns / (double)steps / (unit == UNIT_TOKENS ? tokens / 1000 : 1);
+    return total_ns / steps / (unit == UNIT_TOKENS ? tokens / 1000 : 1);
 }
 
 enum unit kernel_unit(const struct report_cell *cell, const struct kernel_query *query)
@@ -468,7 +468,7 @@ static void make_rows(struct making *making, kernel_rows *rows)
 static double *row_variances(struct making *making, const kernel_rows *rows)
 {
     const struct report_cell *cell = making->cell;
-    const double steps = (double)cell->passes[making->query->pass].profiled_steps;
+    const double steps = pass_steps(&cell->passes[making->query->pass]);
     double *variances = calloc(rows->count + 1, sizeof *variances);
     if (!variances)
         abort();

@@ -181,7 +181,7 @@ static void add_layer(struct app *app, struct layers *layers, int32_t layer, int
 static void add_children(struct app *app, struct layers *layers, int32_t layer, int depth, double least)
 {
     const struct tree *tree = &layers->tree;
-    const double steps = (double)layers->cell->passes[layers->pass].profiled_steps;
+    const double steps = pass_steps(&layers->cell->passes[layers->pass]);
     const bool by_model = layers->table.sort == NAME, descending = false;
     VEC(struct child) children = {0};
     for (int32_t at = tree->first_leaf.items[layer]; at >= 0; at = tree->next_leaf.items[at]) {

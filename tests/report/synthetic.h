@@ -18,9 +18,9 @@ void synthetic_free(struct run *run);
 /* A report of such runs. */
 void synthetic_report(struct report *report, const char *model, bool compile, uint32_t steps, double slow);
 
-/* Adds, to a finished run, one reading of four counters called `names` for every kernel that its profiled steps launched:
- * value c of a launch of `node` is synthetic_count(node, c). */
 /* What a product of the card launches beside itself: for each launch so far a memset, and a shorter kernel "reduce" twice. */
 void synthetic_helpers(struct run *run);
+/* Adds, to a finished run, one reading of four counters called `names` for every kernel that its profiled steps launched:
+ * value c of a launch of `node` is synthetic_count(node, c). */
 void synthetic_counters(struct run *run, const char *names);
 uint64_t synthetic_count(int32_t node, int counter);

@@ -173,6 +173,40 @@ static void test_wall_of_all_steps(void **state)
     synthetic_free(run);
 }
 
+/* What a step takes, and idles, is that of whole steps: one that is under way makes neither less of the one nor more of the other. */
+static void watch_a_step_under_way(struct run *run, void *context)
+{
+    int *looked = context;
+    struct report report = {0};
+    report_init(&report);
+    struct report_cell *cell = report_add_cell(&report);
+    run->status = STATUS_RUNNING;
+    cell_build(cell, run);
+    for (int p = 0; p < PASS_COUNT; p++) {
+        const struct report_pass *pass = &cell->passes[p];
+        double sum = 0;
+        if (pass->profiled_steps < 2 || pass->warmup_rows)
+            continue;
+        for (size_t k = 0; k < cell->kernel_count; k++)
+            sum += cell->kernels[k].pass == p ? (double)cell->kernels[k].total_ns : 0;
+        *looked += pass->missing > 0;
+        if (fabs(sum / pass_steps(pass) / pass->kernel_ns - 1) > 0.01 || pass->idle_ns > 0.2 * pass->wall_ns)
+            fail_msg("pass %d, %.2f of %d steps: %.0f of %.0f ns, idle %.0f of %.0f", p, pass_steps(pass),
+                     (int)pass->profiled_steps, sum / pass_steps(pass), pass->kernel_ns, pass->idle_ns, pass->wall_ns);
+    }
+    report_free(&report);
+}
+
+static void a_step_under_way_is_no_idle_time(void **state)
+{
+    int looked = 0;
+    (void)state;
+    struct run *run = synthetic_watched("tiny", false, 3, 1, 11, watch_a_step_under_way, &looked);
+    assert_non_null(run);
+    assert_true(looked > 10);
+    synthetic_free(run);
+}
+
 /* Of one pass: the kernels' FLOPs and bytes are the plan's, times the steps. What is launched beside a kernel carries none, and its
  * rate is not known, and not 0. */
 static void pass_is_booked_once(const struct report_cell *cell, const struct places *places, enum pass pass,
@@ -302,6 +336,7 @@ int main(void)
                                        cmocka_unit_test(work_is_booked_once),
                                        cmocka_unit_test(test_updates),
                                        cmocka_unit_test(test_order),
+                                       cmocka_unit_test(a_step_under_way_is_no_idle_time),
                                        cmocka_unit_test(test_wall_of_all_steps)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
