@@ -111,7 +111,7 @@ static int32_t product_pipeline(struct program *program, const struct vulkan_gem
     for (int i = 0; exact && i < 6; ++i)
         special[i] = (uint32_t)sizes[i];
     int32_t found = vulkan_pipeline_find(&program->pipelines, tile_shaders[tile->kind], special);
-    program->pipelines.items[found].optional = program->compile && tile->kind != TILE_PLAIN && !exact;
+    program->pipelines.items[found].optional = exact || tile->kind != TILE_PLAIN; /* each has one to fall back on */
     return found;
 }
 
@@ -178,7 +178,10 @@ static void candidates_list(struct program *program, struct vulkan_gemm *gemm)
     const struct vulkan_gemm_shape *shape = &gemm->shape;
     bool slow = program->device->traits.software && shape->m * shape->n * shape->k > MOST_IN_SOFTWARE;
     if (!program->compile || slow) {
-        candidate_add(program, gemm, tile_by_rule(program, shape), 1);
+        int tile = tile_by_rule(program, shape);
+        candidate_add(program, gemm, tile, 1);
+        if (tiles[tile].kind != TILE_PLAIN)
+            candidate_add(program, gemm, PLAIN_BESIDE_MATRICES, 1);
         return;
     }
     for (int i = 0; i < TILES; ++i) {
@@ -391,15 +394,21 @@ static void answer_of(const struct vulkan_gemm *gemm, int candidate, struct gemm
         .best_us = gemm->best_us};
 }
 
+static bool is_built(const struct program *program, const struct vulkan_candidate *candidate)
+{
+    return program->pipelines.items[candidate->pipeline].handle != VK_NULL_HANDLE;
+}
+
 /* False where nothing is known, or nothing that is still a candidate. */
-static bool cache_apply(struct vulkan_gemm *gemm, struct choice_cache *cache)
+static bool cache_apply(const struct program *program, struct vulkan_gemm *gemm, struct choice_cache *cache)
 {
     struct gemm_answer known, own;
     if (!choice_cache_find(cache, SUBJECT, &gemm->shape, sizeof gemm->shape, &known, sizeof known))
         return false;
     for (int c = 0; c < gemm->candidate_count; ++c) {
         answer_of(gemm, c, &own);
-        if (memcmp(own.tile, known.tile, sizeof own.tile) != 0 || own.splits != known.splits)
+        if (memcmp(own.tile, known.tile, sizeof own.tile) != 0 || own.splits != known.splits ||
+            !is_built(program, &gemm->candidates[c]))
             continue;
         gemm->tried = known.tried;
         gemm->best_us = known.best_us;
@@ -407,6 +416,35 @@ static bool cache_apply(struct vulkan_gemm *gemm, struct choice_cache *cache)
         return gemm->from_cache = true;
     }
     return false;
+}
+
+/* Untimed: the first that the driver builds; the last is a plain tile, which it must. */
+static int first_built(const struct program *program, const struct vulkan_gemm *gemm)
+{
+    int c = 0;
+    while (c + 1 < gemm->candidate_count && !is_built(program, &gemm->candidates[c]))
+        ++c;
+    return c;
+}
+
+/* The chosen kernels once more, with each shape's sizes as constants; where the driver refuses that, the general one stays, which it
+ * has built. */
+static bool build_exact(struct program *program, struct error *error)
+{
+    struct vulkan_gemm_set *set = &program->gemms;
+    for (int32_t i = 0; i < set->count; ++i) {
+        struct vulkan_candidate *chosen = &set->items[i].candidates[set->items[i].chosen];
+        product_pipeline(program, &set->items[i].shape, chosen, true);
+    }
+    if (!vulkan_pipelines_build(program->device, &program->pipelines, error))
+        return false;
+    for (int32_t i = 0; i < set->count; ++i) {
+        struct vulkan_candidate *chosen = &set->items[i].candidates[set->items[i].chosen];
+        int32_t exact = product_pipeline(program, &set->items[i].shape, chosen, true);
+        if (program->pipelines.items[exact].handle)
+            chosen->pipeline = exact;
+    }
+    return true;
 }
 
 bool vulkan_gemm_choose(struct program *program, const char *cache_folder, bool measure, struct error *error)
@@ -421,22 +459,17 @@ bool vulkan_gemm_choose(struct program *program, const char *cache_folder, bool 
     for (int32_t i = 0; i < program->gemms.count; ++i) {
         struct vulkan_gemm *gemm = &program->gemms.items[i];
         if (!measure || gemm->candidate_count == 1) {
-            gemm_take(gemm, 0);
+            gemm_take(gemm, first_built(program, gemm));
             continue;
         }
-        if (cache_apply(gemm, &cache))
+        if (cache_apply(program, gemm, &cache))
             continue;
         if (!gemm_measure(program, i, error))
             goto cleanup;
         answer_of(gemm, gemm->chosen, &answer);
         choice_cache_add(&cache, SUBJECT, &gemm->shape, sizeof gemm->shape, &answer, sizeof answer);
     }
-    for (int32_t i = 0; i < program->gemms.count && program->compile; ++i) { /* once more, for this very shape */
-        struct vulkan_gemm *gemm = &program->gemms.items[i];
-        struct vulkan_candidate *chosen = &gemm->candidates[gemm->chosen];
-        chosen->pipeline = product_pipeline(program, &gemm->shape, chosen, true);
-    }
-    done = vulkan_pipelines_build(program->device, &program->pipelines, error);
+    done = !program->compile || build_exact(program, error);
 cleanup:
     program->choices_dropped = choice_cache_close(&cache);
     strbuf_release(&key);

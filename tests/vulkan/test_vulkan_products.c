@@ -125,17 +125,27 @@ static void bf16_candidates_agree(void **state)
 
 /* A driver that refuses a kernel costs a candidate, and where it is the one that is needed, the reason is told. */
 static PFN_vkCreateComputePipelines real_create;
+#define ANY UINT32_MAX /* but 0 */
+static uint32_t refused_constant, refused_value;
 static int refusals;
 static VkResult VKAPI_CALL create_or_refuse(VkDevice device, VkPipelineCache cache, uint32_t count,
                                             const VkComputePipelineCreateInfo *infos,
                                             const VkAllocationCallbacks *callbacks, VkPipeline *pipelines)
 {
-    uint32_t rows;
-    memcpy(&rows, (const char *)infos->stage.pSpecializationInfo->pData + VULKAN_VARIANT * sizeof rows, sizeof rows);
-    if (rows != 7)
+    uint32_t special[VULKAN_SPECIALS];
+    memcpy(special, infos->stage.pSpecializationInfo->pData, sizeof special);
+    if (special[refused_constant] != refused_value && !(refused_value == ANY && special[refused_constant]))
         return real_create(device, cache, count, infos, callbacks, pipelines);
     refusals++;
     return VK_ERROR_UNKNOWN;
+}
+
+static void refuse(struct device *device, uint32_t constant, uint32_t value)
+{
+    real_create = device->api.vkCreateComputePipelines;
+    device->api.vkCreateComputePipelines = create_or_refuse;
+    refused_constant = constant, refused_value = value;
+    refusals = 0;
 }
 
 static void a_refused_kernel_falls_out(void **state)
@@ -145,8 +155,7 @@ static void a_refused_kernel_falls_out(void **state)
     struct device *device = vulkan->open(0, &error);
     if (!device)
         fail_msg("%s", error.text);
-    real_create = device->api.vkCreateComputePipelines;
-    device->api.vkCreateComputePipelines = create_or_refuse;
+    refuse(device, VULKAN_VARIANT, 7);
     for (int optional = 0; optional < 2; optional++) {
         struct vulkan_pipelines pipelines = {0};
         uint32_t special[VULKAN_SPECIALS] = {0};
@@ -170,7 +179,61 @@ static void a_refused_kernel_falls_out(void **state)
         }
         vulkan_pipelines_release(device, &pipelines);
     }
-    device->api.vkCreateComputePipelines = real_create;
+    vulkan->close(device);
+}
+
+/* A linear layer of small[0], by a device whose driver was told what to refuse; what comes out must be right all the same. */
+static void right_in_spite(struct device *device, enum precision precision, bool compile, double tolerance)
+{
+    static struct made made;
+    struct agree_results expected, got;
+    struct error error = {0};
+    struct device *reference = reference_device_class.open(0, &error);
+    made_op(&made, OP_LINEAR, &small[0], false);
+    made.plan.precision = precision;
+    if (precision == PRECISION_BF16)
+        agree_make_bf16(&made, OP_LINEAR);
+    agree_run(&reference_device_class, reference, &made, false, 1, &expected);
+    agree_run(vulkan, device, &made, compile, 1, &got);
+    assert_true(refusals > 0);
+    assert_true(agree_worst(&made, &got, &expected) <= tolerance);
+    agree_free(&expected);
+    agree_free(&got);
+    reference_device_class.close(reference);
+}
+
+/* It builds a product's kernel in its general form, and not with the sizes of the shape as constants: the general one serves. */
+static void a_refused_shape_is_computed_in_general(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    struct device *device = vulkan->open(0, &error);
+    if (!device)
+        fail_msg("%s", error.text);
+    refuse(device, 0, ANY);
+    right_in_spite(device, PRECISION_FP32, true, 2e-6);
+    vulkan->close(device);
+}
+
+/* Eager, where nothing is timed: its matrices promised and refused, single multiplications serve. */
+static void refused_matrices_are_multiplied_one_by_one(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    char why[160];
+    struct device *device = vulkan->open(0, &error);
+    if (!device)
+        fail_msg("%s", error.text);
+    if (!vulkan->supports(device, OP_LINEAR, PRECISION_BF16, why, sizeof why)) {
+        vulkan->close(device);
+        skip();
+    }
+    device->traits.matrix_bf16 = true;
+    device->traits.software = false;
+    device->traits.properties.vendorID = 0x10de;
+    device->traits.subgroup = 32;
+    refuse(device, VULKAN_VARIANT + 6, 2); /* tiles that wait: of small[0]'s matrix kernel two, of any plain one 1 */
+    right_in_spite(device, PRECISION_BF16, false, 1e-2);
     vulkan->close(device);
 }
 
@@ -225,6 +288,8 @@ int main(int argc, char **argv)
         cmocka_unit_test(fp32_candidates_agree),
         cmocka_unit_test(bf16_candidates_agree),
         cmocka_unit_test(a_refused_kernel_falls_out),
+        cmocka_unit_test(a_refused_shape_is_computed_in_general),
+        cmocka_unit_test(refused_matrices_are_multiplied_one_by_one),
         cmocka_unit_test(every_kernel_copies),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
