@@ -40,17 +40,20 @@ static const char *kind_name(VkPhysicalDeviceType type)
     }
 }
 
-/* The compute queue whose timestamps work, graphics' own when there is a choice: it is never the slower one. */
+/* The compute queue whose timestamps work. When there is a choice: on NVIDIA's cards one without graphics, where a step of model S in
+ * bf16 took 0.88 of the time (docs/bench-h200.md); on others, which could not be tried, graphics' own. */
 static void queue_choose(const struct vulkan_api *api, VkPhysicalDevice physical, struct vulkan_traits *traits)
 {
     VkQueueFamilyProperties families[32];
     uint32_t count = 32;
     int best = -1, best_score = -1;
+    const bool alone = traits->properties.vendorID == VULKAN_NVIDIA;
     api->vkGetPhysicalDeviceQueueFamilyProperties(physical, &count, families);
     for (uint32_t i = 0; i < count; ++i) {
         if (!(families[i].queueFlags & VK_QUEUE_COMPUTE_BIT))
             continue;
-        int score = (families[i].timestampValidBits > 0) * 2 + ((families[i].queueFlags & VK_QUEUE_GRAPHICS_BIT) != 0);
+        bool graphics = (families[i].queueFlags & VK_QUEUE_GRAPHICS_BIT) != 0;
+        int score = (families[i].timestampValidBits > 0) * 2 + (graphics != alone);
         if (score > best_score) {
             best = (int)i;
             best_score = score;
@@ -142,14 +145,20 @@ void vulkan_traits_fill(const struct vulkan_api *api, VkPhysicalDevice physical,
                          (subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) != 0;
     traits->largest_allocation = maintenance.maxMemoryAllocationSize;
     struct vulkan_matrix_features matrices;
+    VkPhysicalDevicePerformanceQueryFeaturesKHR queries = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_QUERY_FEATURES_KHR,
+        .pNext = vulkan_matrix_chain(&matrices, traits->matrix_extensions)};
     VkPhysicalDeviceVulkan12Features features12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-                                                   .pNext = vulkan_matrix_chain(&matrices, traits->matrix_extensions)};
+                                                   .pNext = traits->counters ? &queries : queries.pNext};
     VkPhysicalDeviceVulkan11Features features11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
                                                    .pNext = &features12};
     VkPhysicalDeviceFeatures2 features = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2, .pNext = &features11};
     api->vkGetPhysicalDeviceFeatures2(physical, &features);
     traits->addresses = features12.bufferDeviceAddress;
     traits->narrow = features11.storageBuffer16BitAccess;
+    traits->counters = traits->counters && queries.performanceCounterQueryPools && features12.hostQueryReset &&
+                       api->vkEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR &&
+                       api->vkGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR;
     vulkan_matrices_judge(api, physical, &matrices, &features12, traits);
     traits->calibrated = calibrated && clock_is_ours(api, physical);
     memory_measure(api, physical, traits);
@@ -253,10 +262,14 @@ static bool logical_make(struct device *device, struct error *error)
                                      .queueCount = 1,
                                      .pQueuePriorities = &priority};
     struct vulkan_matrix_features matrices;
-    void *chain = vulkan_matrix_chain(&matrices, traits->matrix_extensions);
+    VkPhysicalDevicePerformanceQueryFeaturesKHR queries = {
+        .sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_QUERY_FEATURES_KHR,
+        .pNext = vulkan_matrix_chain(&matrices, traits->matrix_extensions),
+        .performanceCounterQueryPools = VK_TRUE};
     vulkan_matrices_enable(&matrices, traits);
     VkPhysicalDeviceVulkan12Features features12 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES,
-                                                   .pNext = chain,
+                                                   .pNext = traits->counters ? &queries : queries.pNext,
+                                                   .hostQueryReset = traits->counters,
                                                    .bufferDeviceAddress = VK_TRUE,
                                                    .vulkanMemoryModel = traits->matrix_bf16};
     VkPhysicalDeviceVulkan11Features features11 = {.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_1_FEATURES,
@@ -268,6 +281,8 @@ static bool logical_make(struct device *device, struct error *error)
         extensions[count++] = VK_EXT_CALIBRATED_TIMESTAMPS_EXTENSION_NAME;
     if (traits->budget)
         extensions[count++] = VK_EXT_MEMORY_BUDGET_EXTENSION_NAME;
+    if (traits->counters)
+        extensions[count++] = VK_KHR_PERFORMANCE_QUERY_EXTENSION_NAME;
     if (traits->portability)
         extensions[count++] = "VK_KHR_portability_subset";
     count += vulkan_matrix_names(traits->matrix_extensions, extensions + count);

@@ -78,8 +78,7 @@ static uint32_t split_depth(const struct vulkan_gemm_shape *shape, const struct 
 /* Cooperative matrices where they were tried and found true and fast: drivers announce them without hardware, too. */
 static bool matrix_serves(const struct device *device, const struct vulkan_gemm_shape *shape)
 {
-    const uint32_t nvidia = 0x10de;
-    return device->traits.matrix_bf16 && device->traits.properties.vendorID == nvidia &&
+    return device->traits.matrix_bf16 && device->traits.properties.vendorID == VULKAN_NVIDIA &&
            device->traits.subgroup == 32 && shape->type_a == DTYPE_BF16 && shape->type_b == DTYPE_BF16 &&
            shape->eights && shape->vector_d && shape->m % 16 == 0 && shape->n % 16 == 0 && shape->k % 8 == 0 &&
            shape->batch * shape->heads == 1;

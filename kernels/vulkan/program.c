@@ -177,7 +177,7 @@ static bool record_all(struct program *program, bool profiled, struct error *err
         if (!recording->dispatches)
             return error_set(error, ERROR_MEMORY, "out of memory on the host");
         ++program->recording_count;
-        if (!vulkan_record(program, phases, i >= 3, false, recording, error))
+        if (!vulkan_record(program, phases, i >= 3 ? RECORD_PROFILED : RECORD_TIMED, false, recording, error))
             return error_prefix(error, "recording the step");
     }
     return true;
@@ -212,11 +212,16 @@ static void describe(struct program *program, struct prepare_report *report)
              : program->pipelines.overfull ? "; its cache had grown too large and begins anew"
                                            : "");
     note(program, report, "pipelines", text);
-    note(program, report, NOTE_COUNTER_TIER, "none");
-    note(program, report, NOTE_COUNTER_TIER_WHY,
-         traits->counters
-             ? "the driver has VK_KHR_performance_query, which steptop does not read: no such driver could be tried yet"
-             : "the driver has no VK_KHR_performance_query, and steptop uses no vendor's own counters");
+    if (program->counters.pool) {
+        snprintf(text, sizeof text, "%u a dispatch by VK_KHR_performance_query", program->counters.count);
+        note(program, report, NOTE_COUNTER_TIER, text);
+    } else {
+        note(program, report, NOTE_COUNTER_TIER, "none");
+        note(program, report, NOTE_COUNTER_TIER_WHY,
+             traits->counters
+                 ? "the driver has VK_KHR_performance_query: counters: on reads it"
+                 : "the driver has no VK_KHR_performance_query, and steptop uses no vendor's own counters");
+    }
     for (int32_t i = 0; i < program->gemms.count; ++i) {
         timed += !program->gemms.items[i].from_cache && program->gemms.items[i].tried > 0;
         known += program->gemms.items[i].from_cache;
@@ -277,6 +282,7 @@ struct program *vulkan_prepare(struct device *device, const struct plan *plan, c
         goto failed;
     launches_locate(program);
     if (!stamps_make(program, error) ||
+        (options->counters && options->probe && !vulkan_counters_open(program, options->probe, error)) ||
         !vulkan_pipelines_open(device, &program->pipelines, options->cache_folder, error) ||
         !vulkan_pipelines_build(device, &program->pipelines, error) ||
         (options->compile && !vulkan_fill_random(program, error)) ||
@@ -302,6 +308,7 @@ void vulkan_release(struct program *program)
         return;
     struct device *device = program->device;
     device->api.vkDeviceWaitIdle(device->handle);
+    vulkan_counters_release(program);
     for (int i = 0; i < program->recording_count; ++i)
         free(program->recordings[i].dispatches);
     free(program->eager.dispatches);

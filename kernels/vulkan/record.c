@@ -1,4 +1,4 @@
-/* Launches to command buffers: barriers where a node's memory demands them, stamps where the profiler does. */
+/* Launches to command buffers: barriers where a node's memory demands them, stamps or queries where the profiler does. */
 #include "kernels/schedule.h"
 #include "kernels/vulkan/vulkan_internal.h"
 
@@ -18,7 +18,8 @@ void vulkan_dispatch(const struct program *program, VkCommandBuffer commands, in
 struct recorder {
     struct program *program;
     struct vulkan_recording *recording;
-    bool profiled, submit;
+    enum recording_kind kind;
+    bool submit;
     VkCommandBuffer commands; /* of the part in hand */
     int32_t in_part, part_limit;
     int32_t since[WINDOW]; /* launches since the last barrier */
@@ -78,7 +79,7 @@ static bool must_wait(const struct recorder *recorder, const struct vulkan_launc
 {
     const struct program *program = recorder->program;
     const struct plan *plan = program->plan;
-    if (recorder->profiled || !program->compile || (scratch && recorder->scratch_since) ||
+    if (recorder->kind != RECORD_TIMED || !program->compile || (scratch && recorder->scratch_since) ||
         recorder->since_count == WINDOW)
         return true;
     for (int i = 0; i < recorder->since_count; ++i) {
@@ -87,6 +88,26 @@ static bool must_wait(const struct recorder *recorder, const struct vulkan_launc
             return true;
     }
     return false;
+}
+
+static void dispatch_begins(struct recorder *recorder)
+{
+    const struct program *program = recorder->program;
+    const uint32_t dispatch = (uint32_t)recorder->recording->dispatch_count;
+    if (recorder->kind == RECORD_PROFILED)
+        stamp(recorder, PHASE_COUNT + 1 + 2 * dispatch);
+    if (recorder->kind == RECORD_COUNTED)
+        program->device->api.vkCmdBeginQuery(recorder->commands, program->counters.pool, dispatch, 0);
+}
+
+static void dispatch_ends(struct recorder *recorder)
+{
+    const struct program *program = recorder->program;
+    const uint32_t dispatch = (uint32_t)recorder->recording->dispatch_count;
+    if (recorder->kind == RECORD_PROFILED)
+        stamp(recorder, PHASE_COUNT + 2 + 2 * dispatch);
+    if (recorder->kind == RECORD_COUNTED)
+        program->device->api.vkCmdEndQuery(recorder->commands, program->counters.pool, dispatch);
 }
 
 static bool launch_record(struct recorder *recorder, int32_t index)
@@ -104,14 +125,12 @@ static bool launch_record(struct recorder *recorder, int32_t index)
     for (int part = 0; part < parts; ++part) {
         if (part > 0)
             barrier(recorder);
-        if (recorder->profiled)
-            stamp(recorder, PHASE_COUNT + 1 + 2 * (uint32_t)recording->dispatch_count);
+        dispatch_begins(recorder);
         if (candidate)
             vulkan_gemm_dispatch(program, recorder->commands, launch, candidate, part);
         else
             vulkan_dispatch(program, recorder->commands, launch->pipeline, launch->grid, &launch->push);
-        if (recorder->profiled)
-            stamp(recorder, PHASE_COUNT + 2 + 2 * (uint32_t)recording->dispatch_count);
+        dispatch_ends(recorder);
         if (recording->dispatches)
             recording->dispatches[recording->dispatch_count] = (struct vulkan_dispatch){
                 launch->node, program->launch_names ? program->launch_names[2 * index + part] : 0};
@@ -124,15 +143,15 @@ static bool launch_record(struct recorder *recorder, int32_t index)
     return recorder->in_part < recorder->part_limit || (part_end(recorder, false) && part_begin(recorder));
 }
 
-bool vulkan_record(struct program *program, unsigned phases, bool profiled, bool submit,
+bool vulkan_record(struct program *program, unsigned phases, enum recording_kind kind, bool submit,
                    struct vulkan_recording *recording, struct error *error)
 {
     struct recorder recorder = {
-        .program = program, .recording = recording, .profiled = profiled, .submit = submit, .error = error};
+        .program = program, .recording = recording, .kind = kind, .submit = submit, .error = error};
     const struct plan *plan = program->plan;
     int last = -1;
     recording->phases = phases;
-    recording->profiled = profiled;
+    recording->profiled = kind == RECORD_PROFILED;
     recording->part_count = recording->dispatch_count = recording->barriers = 0;
     recorder.part_limit = submit ? PART_DISPATCHES : LONG_PART;
     while (program->most_dispatches / recorder.part_limit >= VULKAN_MAX_PARTS - 1)

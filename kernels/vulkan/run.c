@@ -174,7 +174,8 @@ bool vulkan_run(struct program *program, unsigned phases, uint64_t step_id, cons
         return false;
     times->start = clock_now();
     bool done = recording ? parts_submit(program, recording, error)
-                          : vulkan_record(program, phases, profiled, true, &program->eager, error);
+                          : vulkan_record(program, phases, profiled ? RECORD_PROFILED : RECORD_TIMED, true,
+                                          &program->eager, error);
     times->end = clock_now();
     if (!done) { /* what was submitted must end before its memory may go */
         device->api.vkDeviceWaitIdle(device->handle);
@@ -196,5 +197,8 @@ bool vulkan_run(struct program *program, unsigned phases, uint64_t step_id, cons
         clock.after = clock.before;
     }
     clock_note(program, &clock, probe);
-    return events_send(program, recording, &clock, step_id, launched, probe, error);
+    if (!events_send(program, recording, &clock, step_id, launched, probe, error))
+        return false;
+    vulkan_counters_once(program, phases, step_id, probe);
+    return true;
 }

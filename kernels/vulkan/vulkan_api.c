@@ -117,6 +117,12 @@ static bool instance_make(struct vulkan_api *api, struct error *error)
     api->vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR =
         (PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR)api->vkGetInstanceProcAddr(
             api->instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR");
+    api->vkEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR =
+        (PFN_vkEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR)api->vkGetInstanceProcAddr(
+            api->instance, "vkEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR");
+    api->vkGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR =
+        (PFN_vkGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR)api->vkGetInstanceProcAddr(
+            api->instance, "vkGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR");
     return !lacking || error_set(error, ERROR_DEVICE, "the Vulkan loader has no %s", lacking);
 }
 
@@ -165,5 +171,9 @@ bool vulkan_api_device(struct vulkan_api *api, VkDevice device, const char *what
     if (!api->vkGetCalibratedTimestampsEXT)
         api->vkGetCalibratedTimestampsEXT =
             (PFN_vkGetCalibratedTimestampsEXT)api->vkGetDeviceProcAddr(device, "vkGetCalibratedTimestampsKHR");
+    api->vkAcquireProfilingLockKHR =
+        (PFN_vkAcquireProfilingLockKHR)api->vkGetDeviceProcAddr(device, "vkAcquireProfilingLockKHR");
+    api->vkReleaseProfilingLockKHR =
+        (PFN_vkReleaseProfilingLockKHR)api->vkGetDeviceProcAddr(device, "vkReleaseProfilingLockKHR");
     return !lacking || error_set(error, ERROR_DEVICE, "%s: its driver has no %s", what, lacking);
 }

@@ -87,6 +87,9 @@ typedef struct VkPhysicalDeviceShaderBfloat16FeaturesKHR {
     X(vkCmdPipelineBarrier)                                                                                            \
     X(vkCmdCopyBuffer)                                                                                                 \
     X(vkCmdFillBuffer)                                                                                                 \
+    X(vkResetQueryPool)                                                                                                \
+    X(vkCmdBeginQuery)                                                                                                 \
+    X(vkCmdEndQuery)                                                                                                   \
     X(vkCmdResetQueryPool)                                                                                             \
     X(vkCmdWriteTimestamp)                                                                                             \
     X(vkCreateQueryPool)                                                                                               \
@@ -110,6 +113,12 @@ struct vulkan_api {
     PFN_vkGetPhysicalDeviceCalibrateableTimeDomainsEXT vkGetPhysicalDeviceCalibrateableTimeDomainsEXT; /* may be NULL */
     PFN_vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR
         vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR; /* may be NULL */
+    /* Where the driver has VK_KHR_performance_query, else NULL. */
+    PFN_vkEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR
+        vkEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR;
+    PFN_vkGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR vkGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR;
+    PFN_vkAcquireProfilingLockKHR vkAcquireProfilingLockKHR;
+    PFN_vkReleaseProfilingLockKHR vkReleaseProfilingLockKHR;
 };
 
 /* Opens the loader and makes an instance. Without a loader or a driver: ERROR_DEVICE with a sentence that says what to install.

@@ -8,6 +8,8 @@
 #include "kernels/vulkan/vulkan_api.h"
 #include <stdint.h>
 
+#define VULKAN_NVIDIA 0x10deu /* the vendor's number */
+
 /* What a physical device has and how it is to be treated. */
 struct vulkan_traits {
     VkPhysicalDeviceProperties properties;
@@ -20,7 +22,7 @@ struct vulkan_traits {
     uint32_t heap;
     bool addresses, arithmetic, narrow; /* buffer addresses, subgroup sums, 16-bit storage */
     bool budget, calibrated, portability;
-    bool counters;              /* VK_KHR_performance_query, which is not read */
+    bool counters;              /* VK_KHR_performance_query, with all that reading it takes */
     unsigned matrix_extensions; /* of VULKAN_MATRIX_…; once judged, those that are used */
     bool matrix_bf16;           /* a subgroup's matrices 16 × 16 × 16 of bf16, summed in fp32 */
     char matrices[64];
@@ -202,6 +204,19 @@ struct vulkan_recording {
     int32_t dispatch_count, barriers;
 };
 #define VULKAN_MAX_RECORDINGS 6
+/* Counters by VK_KHR_performance_query; `pool` is NULL where nothing is counted. */
+#define VULKAN_COUNTER_NAME 32
+struct vulkan_counters {
+    VkQueryPool pool; /* a query a dispatch */
+    uint32_t count;   /* of counters, at most DEVICE_COUNTERS */
+    uint32_t indices[DEVICE_COUNTERS];
+    VkPerformanceCounterStorageKHR storages[DEVICE_COUNTERS];
+    char names[DEVICE_COUNTERS][VULKAN_COUNTER_NAME];
+    VkPerformanceCounterResultKHR *results; /* `count` a dispatch */
+    struct vulkan_recording recording;
+    unsigned done[VULKAN_MAX_RECORDINGS]; /* sets of phases that were counted */
+    int done_count;
+};
 #define VULKAN_MAX_OPTIMIZERS 8
 #define VULKAN_RATES_BYTES 256
 
@@ -223,6 +238,7 @@ struct program {
     struct vulkan_recording recordings[VULKAN_MAX_RECORDINGS];
     int recording_count;
     struct vulkan_recording eager; /* recorded anew each step */
+    struct vulkan_counters counters;
     VkCommandPool eager_pool;
     VkQueryPool stamps; /* PHASE_COUNT + 1 boundaries, then a pair a dispatch */
     uint32_t stamp_count;
@@ -305,9 +321,10 @@ struct vulkan_gemm_shape vulkan_product_shape(int64_t m, int64_t n, int64_t k, b
 struct program *vulkan_product_measure(struct device *device, const struct plan *plan,
                                        const struct vulkan_gemm_shape *shape, struct error *error);
 
-/* Recording. Stamps are written in profiled recordings alone, but for the phases' boundaries. `submit`: each part is submitted
- * as soon as it is recorded. */
-bool vulkan_record(struct program *program, unsigned phases, bool profiled, bool submit,
+/* Recording. Stamps are written in profiled recordings alone, but for the phases' boundaries; queries in counted ones. `submit`: each
+ * part is submitted as soon as it is recorded. */
+enum recording_kind { RECORD_TIMED, RECORD_PROFILED, RECORD_COUNTED };
+bool vulkan_record(struct program *program, unsigned phases, enum recording_kind kind, bool submit,
                    struct vulkan_recording *recording, struct error *error);
 void vulkan_dispatch(const struct program *program, VkCommandBuffer commands, int32_t pipeline, const uint32_t *grid,
                      const struct vulkan_push *push);
@@ -319,6 +336,12 @@ struct vulkan_clock {
 };
 bool vulkan_clock_read(struct device *device, VkQueryPool stamps, struct vulkan_clock *clock, struct error *error);
 uint64_t vulkan_clock_convert(const struct device *device, const struct vulkan_clock *clock, uint64_t ticks);
+
+/* Counters were required: ERROR_UNSUPPORTED where there are none. `once`: after a profiled step its phases are run again, without the
+ * optimizer's, the first time they come; each dispatch's values go to the probe. */
+bool vulkan_counters_open(struct program *program, const struct probe *probe, struct error *error);
+void vulkan_counters_once(struct program *program, unsigned phases, uint64_t step_id, const struct probe *probe);
+void vulkan_counters_release(struct program *program);
 
 int32_t vulkan_fill_pipeline(struct program *program);
 bool vulkan_fill_random(struct program *program, struct error *error); /* the arena, by that pipeline */

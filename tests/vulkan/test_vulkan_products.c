@@ -230,7 +230,7 @@ static void refused_matrices_are_multiplied_one_by_one(void **state)
     }
     device->traits.matrix_bf16 = true;
     device->traits.software = false;
-    device->traits.properties.vendorID = 0x10de;
+    device->traits.properties.vendorID = VULKAN_NVIDIA;
     device->traits.subgroup = 32;
     refuse(device, VULKAN_VARIANT + 6, 2); /* tiles that wait: of small[0]'s matrix kernel two, of any plain one 1 */
     right_in_spite(device, PRECISION_BF16, false, 1e-2);
