@@ -13,7 +13,9 @@ struct nvml_process {
     unsigned long long used_bytes;
     unsigned gpu_instance, compute_instance;
 };
-/* A value that is asked for by number (nvmlFieldValue_t); of those, NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON. */
+/* A value that is asked for by number (nvmlFieldValue_t). Of those: the speed of the link that `scope` names
+ * (NVML_FI_DEV_NVLINK_GET_SPEED), and where a card does not know that, as before Hopper, the one speed of all
+ * (NVML_FI_DEV_NVLINK_SPEED_MBPS_COMMON, which in turn an H200 does not know). */
 struct nvml_field {
     unsigned id, scope;
     long long timestamp, latency_us;
@@ -24,7 +26,7 @@ struct nvml_field {
         unsigned long long word;
     } value;
 };
-enum { NVML_FIELD_LINK_MBPS = 90, NVML_TYPE_UNSIGNED = 1, NVML_LINKS_MOST = 18 };
+enum { NVML_FIELD_ALL_LINKS_MBPS = 90, NVML_FIELD_LINK_MBPS = 164, NVML_TYPE_UNSIGNED = 1, NVML_LINKS_MOST = 18 };
 enum { NVML_SUCCESS = 0, NVML_CLOCK_SM = 1, NVML_CLOCK_MEMORY = 2, NVML_TEMPERATURE_GPU = 0, NVML_TOO_SMALL = 7 };
 
 struct nvml {
@@ -110,20 +112,33 @@ static bool functions_load(struct nvml *nvml, const char *library, struct error 
     return true;
 }
 
-/* Of NVLink: the links that are up times what each of them moves in one direction. A card without any has PCI Express, of which NVML
- * says no rate. */
+/* 10⁶ bytes/s of one link in one direction; 0 where not known. */
+static unsigned link_rate(const struct nvml *nvml, unsigned link)
+{
+    static const unsigned ids[] = {NVML_FIELD_LINK_MBPS, NVML_FIELD_ALL_LINKS_MBPS};
+    for (size_t i = 0; i < sizeof ids / sizeof *ids; i++) {
+        struct nvml_field speed = {.id = ids[i], .scope = ids[i] == NVML_FIELD_LINK_MBPS ? link : 0};
+        if (nvml->fields(nvml->device, 1, &speed) == NVML_SUCCESS && speed.code == NVML_SUCCESS &&
+            speed.type == NVML_TYPE_UNSIGNED && speed.value.bits)
+            return speed.value.bits;
+    }
+    return 0;
+}
+
+/* Of NVLink: what all links that are up move in one direction. A card without any has PCI Express, of which NVML says no rate. */
 static double links_rate(const struct nvml *nvml)
 {
-    struct nvml_field speed = {.id = NVML_FIELD_LINK_MBPS};
-    unsigned up = 0;
-    for (unsigned i = 0; nvml->link_state && i < NVML_LINKS_MOST; i++) {
+    double sum = 0;
+    for (unsigned i = 0; nvml->link_state && nvml->fields && i < NVML_LINKS_MOST; i++) {
         int state = 0;
-        up += nvml->link_state(nvml->device, i, &state) == NVML_SUCCESS && state == 1;
+        if (nvml->link_state(nvml->device, i, &state) != NVML_SUCCESS || state != 1)
+            continue;
+        unsigned rate = link_rate(nvml, i);
+        if (!rate) /* a part of them is no figure */
+            return UNKNOWN_DOUBLE;
+        sum += rate * 1e6;
     }
-    if (!up || !nvml->fields || nvml->fields(nvml->device, 1, &speed) != NVML_SUCCESS || speed.code != NVML_SUCCESS ||
-        speed.type != NVML_TYPE_UNSIGNED || !speed.value.bits)
-        return UNKNOWN_DOUBLE;
-    return up * (speed.value.bits * 1e6);
+    return sum > 0 ? sum : UNKNOWN_DOUBLE;
 }
 
 struct nvml *nvml_open_library(const char *library, const char *pci_bus_id, struct error *error)

@@ -26,7 +26,9 @@ int nvmlDeviceGetComputeRunningProcesses_v3(void *device, unsigned *count, struc
 int nvmlDeviceGetNvLinkState(void *device, unsigned link, int *state);
 int nvmlDeviceGetFieldValues(void *device, int count, struct field *fields);
 int fake_nvml_processes(int count);
+void fake_nvml_links(int kind);
 
+static int links; /* of a card before Hopper: one speed for all; 1: of Hopper, each link's own; 2: of one link none */
 static int started, processes_running = 3;
 static char card;
 
@@ -34,6 +36,11 @@ int fake_nvml_processes(int count)
 {
     processes_running = count;
     return started;
+}
+
+void fake_nvml_links(int kind)
+{
+    links = kind;
 }
 
 int nvmlInit_v2(void)
@@ -108,9 +115,10 @@ int nvmlDeviceGetFieldValues(void *device, int count, struct field *fields)
 {
     (void)device;
     for (int i = 0; i < count; i++) {
-        fields[i].code = fields[i].id == 90 ? 0 : 3;
+        const unsigned own = fields[i].id == 164; /* asked link by link */
+        fields[i].code = fields[i].id == (links ? 164 : 90) && !(links == 2 && fields[i].scope == 7) ? 0 : 3;
         fields[i].type = 1;
-        fields[i].value = 26562;
+        fields[i].value = 26562 + (own ? fields[i].scope : 0);
     }
     return 0;
 }

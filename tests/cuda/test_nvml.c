@@ -43,6 +43,31 @@ static void test_reads_what_the_card_tells(void **state)
     dlclose(library);
 }
 
+/* Cards since Hopper tell each link's speed and not the one of all; where one of those that are up tells none, the sum is not known. */
+static void test_each_link_tells_its_own(void **state)
+{
+    (void)state;
+    void *library = dlopen(FAKE_NVML, RTLD_NOW);
+    void (*links)(int) = (void (*)(int))dlsym(library, "fake_nvml_links");
+    for (int kind = 1; kind <= 2; kind++) {
+        struct error error = {0};
+        struct device_telemetry telemetry;
+        links(kind);
+        struct nvml *nvml = nvml_open_library(FAKE_NVML, "0000:1B:00.0", &error);
+        if (!nvml)
+            fail_msg("%s", error.text);
+        assert_true(nvml_read(nvml, &telemetry));
+        if (kind == 1)
+            assert_true(telemetry.link_bytes_per_s ==
+                        (11 * 26562 + 66 - 5) * 1e6); /* each a little faster; not the one that is down */
+        else
+            assert_false(is_known(telemetry.link_bytes_per_s));
+        nvml_close(nvml);
+    }
+    links(0);
+    dlclose(library);
+}
+
 static void test_says_what_is_missing(void **state)
 {
     (void)state;
@@ -84,6 +109,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reads_what_the_card_tells),
+        cmocka_unit_test(test_each_link_tells_its_own),
         cmocka_unit_test(test_says_what_is_missing),
         cmocka_unit_test(test_throttle_text),
     };
