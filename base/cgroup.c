@@ -66,12 +66,13 @@ struct group {
     size_t mounted; /* how much of the path is the mount point */
 };
 
-static void group_find(const char *membership, const char *mount, const char *controller, struct group *group)
+/* False: in none. */
+static bool group_find(const char *membership, const char *mount, const char *controller, struct group *group)
 {
     group->version = 0;
     FILE *file = fopen(membership, "re");
     if (!file)
-        return;
+        return false;
     char line[4200];
     while (fgets(line, sizeof line, file)) { /* number:controllers:path */
         line[strcspn(line, "\n")] = 0;
@@ -98,6 +99,7 @@ static void group_find(const char *membership, const char *mount, const char *co
                      strcmp(own, "/") == 0 ? "" : own);
     }
     fclose(file);
+    return group->version != 0;
 }
 
 /* To the group above; false at the mount point. Each group on the way may have a limit. Inside a container the path may be the
@@ -115,11 +117,8 @@ uint64_t cgroup_memory_left_at(const char *membership, const char *mount)
 {
     struct group group;
     uint64_t least = UNKNOWN_U64;
-    group_find(membership, mount, "memory", &group);
-    if (!group.version)
-        return least;
-    const struct version *version = &versions[group.version - 1];
-    do {
+    for (bool in = group_find(membership, mount, "memory", &group); in; in = group_up(&group)) {
+        const struct version *version = &versions[group.version - 1];
         const uint64_t limit = number_in(group.path, version->limit, NULL),
                        usage = number_in(group.path, version->usage, NULL);
         const uint64_t cache = number_in(group.path, "memory.stat", version->cache);
@@ -128,7 +127,7 @@ uint64_t cgroup_memory_left_at(const char *membership, const char *mount)
             const uint64_t left = limit > used ? limit - used : 0;
             least = left < least ? left : least;
         }
-    } while (group_up(&group));
+    }
     return least;
 }
 
@@ -141,13 +140,10 @@ uint64_t cgroup_processes_at(const char *membership, const char *mount)
 {
     struct group group;
     uint64_t least = UNKNOWN_U64;
-    group_find(membership, mount, "pids", &group);
-    if (!group.version)
-        return least;
-    do {
+    for (bool in = group_find(membership, mount, "pids", &group); in; in = group_up(&group)) {
         const uint64_t limit = number_in(group.path, "pids.max", NULL); /* "max" is none */
         least = limit < least ? limit : least;
-    } while (group_up(&group));
+    }
     return least;
 }
 
@@ -181,14 +177,11 @@ double cgroup_processors_at(const char *membership, const char *mount)
 {
     struct group group;
     double least = UNKNOWN_DOUBLE;
-    group_find(membership, mount, "cpu", &group);
-    if (!group.version)
-        return least;
-    do {
+    for (bool in = group_find(membership, mount, "cpu", &group); in; in = group_up(&group)) {
         const double quota = group_quota(&group);
         if (is_known(quota) && !(least <= quota))
             least = quota;
-    } while (group_up(&group));
+    }
     return least;
 }
 
@@ -196,16 +189,13 @@ uint64_t cgroup_throttled_ns_at(const char *membership, const char *mount)
 {
     struct group group;
     uint64_t most = UNKNOWN_U64;
-    group_find(membership, mount, "cpu", &group);
-    if (!group.version)
-        return most;
-    do {
+    for (bool in = group_find(membership, mount, "cpu", &group); in; in = group_up(&group)) {
         uint64_t ns = number_in(group.path, "cpu.stat", group.version == 2 ? "throttled_usec" : "throttled_time");
         if (is_known_u64(ns) && group.version == 2)
             ns *= 1000;
         if (is_known_u64(ns) && (!is_known_u64(most) || ns > most))
             most = ns;
-    } while (group_up(&group));
+    }
     return most;
 }
 

@@ -2,6 +2,7 @@
  * launch, each in ranges of its own, and a graph that one of them captured is launched in every step. A step takes 2 ms, and half as much
  * again while anything is traced. attach_cuda STEPS [fatal|graph|nested|work|launcher]; graph: nothing but
  * one graph, again and again; nested: all launches by the runtime, and many. */
+#include "nvtx_program.h"
 #include "tests/cuda/fake_cupti.h"
 #include <dlfcn.h>
 #include <pthread.h>
@@ -15,31 +16,6 @@
 
 static const struct fake_device *device;
 static atomic_bool over;
-
-/* ---- NVTX, as its header makes a program do it ---- */
-
-static int (*push_a)(const char *);
-static int (*pop)(void);
-static void **slots[16];
-
-static int table_of(int module, void ****table, unsigned *size)
-{
-    slots[9] = (void **)&push_a;
-    slots[11] = (void **)&pop;
-    *table = slots;
-    *size = 16;
-    return module == 1;
-}
-
-static const struct {
-    size_t size;
-    int (*table_of)(int, void ****, unsigned *);
-} callbacks = {sizeof callbacks, table_of};
-
-static const void *export_table(uint32_t id)
-{
-    return id == 1 ? &callbacks : NULL;
-}
 
 static void *load(const char *variable, int flags)
 {

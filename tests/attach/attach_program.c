@@ -1,5 +1,6 @@
 /* A program of somebody else's, as small as it can be: what test_attach.c attaches to. Each mode is one way in or one thing that goes
  * wrong. It prints "program: done" at its end, and knows of steptop nothing but the environment. */
+#include "nvtx_program.h"
 #include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
@@ -13,30 +14,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* ---- NVTX, as its header makes a program do it ---- */
-
-static int (*push_a)(const char *);
-static int (*pop)(void);
-static void **slots[16];
-
-static int table_of(int module, void ****table, unsigned *size)
-{
-    slots[9] = (void **)&push_a;
-    slots[11] = (void **)&pop;
-    *table = slots;
-    *size = 16;
-    return module == 1;
-}
-
-static const struct {
-    size_t size;
-    int (*table_of)(int, void ****, unsigned *);
-} callbacks = {sizeof callbacks, table_of};
-
-static const void *export_table(uint32_t id)
-{
-    return id == 1 ? &callbacks : NULL;
-}
+/* ---- NVTX ---- */
 
 static int nvtx_begin(void)
 {

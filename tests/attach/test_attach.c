@@ -3,6 +3,7 @@
 #include "base/clock.h"
 #include "base/unknown.h"
 #include "profiler/attach.h"
+#include "tests/profiler/session_helpers.h"
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -31,15 +32,7 @@ static struct session *attach(const struct attach_options *wanted, const char *c
 
 static void run_to_end(struct session *session)
 {
-    const uint64_t end = clock_now() + 60000000000u;
-    while (!session_idle(session)) {
-        struct pollfd fds[600];
-        int timeout;
-        const int count = session_poll(session, fds, 600, &timeout);
-        poll(fds, (nfds_t)count, timeout);
-        session_step(session);
-        assert_true(clock_now() < end);
-    }
+    assert_true(session_until(session, 60, session_idle, NULL));
 }
 
 static struct session *run(const char *mode, const char *count)

@@ -4,6 +4,7 @@
 #include "base/unknown.h"
 #include "profiler/attach.h"
 #include "report/report.h"
+#include "tests/profiler/session_helpers.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -18,22 +19,16 @@ static struct session *run_for(const char *cupti, const char *steps, const char 
 {
     struct error error = {0};
     const char *const command[] = {ATTACH_CUDA, steps, mode, NULL};
-    const struct attach_options options = {
-        .command = command, .library = STEPTOP_ATTACH_LIBRARY, .python_folder = STEPTOP_ATTACH_PYTHON, .steps = measured};
+    const struct attach_options options = {.command = command,
+                                           .library = STEPTOP_ATTACH_LIBRARY,
+                                           .python_folder = STEPTOP_ATTACH_PYTHON,
+                                           .steps = measured};
     setenv("FAKE_CUPTI", cupti, 1);
     struct session *session = session_create(&(struct session_options){.program = STEPTOP_BINARY}, &error);
     assert_non_null(session);
     if (!session_attach(session, &options, &error))
         fail_msg("%s", error.text);
-    const uint64_t end = clock_now() + 60000000000u;
-    while (!session_idle(session)) {
-        struct pollfd fds[600];
-        int timeout;
-        const int count = session_poll(session, fds, 600, &timeout);
-        poll(fds, (nfds_t)count, timeout);
-        session_step(session);
-        assert_true(clock_now() < end);
-    }
+    assert_true(session_until(session, 60, session_idle, NULL));
     assert_int_equal(session_command_exit(session), 0);
     return session;
 }
@@ -180,7 +175,8 @@ static void launches_of_one_graph_are_steps(void **state)
     const struct kinds kinds = kinds_of(rank);
     assert_string_equal(note_of(found, "steps"), "from one launch of a CUDA graph to the next");
     /* Recording pauses here as well, and steps are told by the launches meanwhile. */
-    assert_int_equal(kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED] + kinds.counts[STEP_TIMED], 400 - FIRST_STEPS);
+    assert_int_equal(kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED] + kinds.counts[STEP_TIMED],
+                     400 - FIRST_STEPS);
     assert_true(kinds.counts[STEP_WARMUP] >= 1 && kinds.counts[STEP_TIMED] >= 80 && kinds.counts[STEP_PROFILED] >= 12);
     assert_string_equal(note_of(found, "recorded"), "4 steps, then 28 that are not");
     /* All of a recorded step, nothing of the others; eight launches more are of the first step, whose rule was not known yet. */

@@ -255,11 +255,17 @@ static void tree_put(const char *folder, const char *name, const char *text)
     assert_true(file_write_atomic(path, text, strlen(text), &error));
 }
 
+/* The file of the made tree that says which groups the process is in; until the next call. */
+static const char *membership_of(const char *folder)
+{
+    static char path[PATH_MAX];
+    snprintf(path, sizeof path, "%s/membership", folder);
+    return path;
+}
+
 static uint64_t left_of(const char *folder)
 {
-    char membership[4200];
-    snprintf(membership, sizeof membership, "%s/membership", folder);
-    return cgroup_memory_left_at(membership, folder);
+    return cgroup_memory_left_at(membership_of(folder), folder);
 }
 
 /* The nearest limit on the way up counts, less what is used of it; file cache that can be dropped is not used. */
@@ -295,9 +301,7 @@ static void the_least_limit_of_the_groups_above(void **state)
 
 static double quota_of(const char *folder)
 {
-    char membership[4200];
-    snprintf(membership, sizeof membership, "%s/membership", folder);
-    return cgroup_processors_at(membership, folder);
+    return cgroup_processors_at(membership_of(folder), folder);
 }
 
 /* Both versions, the least on the way up; "max" and -1 are none. */
@@ -330,9 +334,7 @@ static void the_least_quota_of_the_groups_above(void **state)
 
 static uint64_t throttled_of(const char *folder)
 {
-    char membership[4200];
-    snprintf(membership, sizeof membership, "%s/membership", folder);
-    return cgroup_throttled_ns_at(membership, folder);
+    return cgroup_throttled_ns_at(membership_of(folder), folder);
 }
 
 /* The worst of the groups on the way up: one that stops stops all below it. */
@@ -352,26 +354,22 @@ static void time_stopped_by_a_quota(void **state)
 
 static bool frozen_in(const char *folder)
 {
-    char membership[4200];
-    snprintf(membership, sizeof membership, "%s/membership", folder);
-    return cgroup_frozen_at(membership, folder);
+    return cgroup_frozen_at(membership_of(folder), folder);
 }
 
 static void the_least_number_of_processes_of_the_groups_above(void **state)
 {
     const char *folder = *state;
-    char membership[PATH_MAX];
-    snprintf(membership, sizeof membership, "%s/membership", folder);
-    assert_true(cgroup_processes_at(membership, folder) == UNKNOWN_U64);
+    assert_true(cgroup_processes_at(membership_of(folder), folder) == UNKNOWN_U64);
     tree_put(folder, "membership", "0::/a/b\n");
     tree_put(folder, "a/b/pids.max", "max\n");
-    assert_true(cgroup_processes_at(membership, folder) == UNKNOWN_U64);
+    assert_true(cgroup_processes_at(membership_of(folder), folder) == UNKNOWN_U64);
     tree_put(folder, "a/pids.max", "40\n");
-    assert_int_equal(cgroup_processes_at(membership, folder), 40);
+    assert_int_equal(cgroup_processes_at(membership_of(folder), folder), 40);
     tree_put(folder, "membership", "5:pids:/c\n0::/a/b\n");
     tree_put(folder, "pids/c/pids.max", "7\n");
     tree_put(folder, "pids/pids.max", "9\n");
-    assert_int_equal(cgroup_processes_at(membership, folder), 7);
+    assert_int_equal(cgroup_processes_at(membership_of(folder), folder), 7);
 }
 
 static void frozen_groups(void **state)

@@ -1,5 +1,6 @@
 #include "fake_cupti.h"
 #include "base/clock.h"
+#include "record_size.h"
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,24 +111,6 @@ static void *record_place(CUpti_ActivityKind kind, size_t size)
     fake.used += size;
     *(CUpti_ActivityKind *)place = kind;
     return place;
-}
-
-static size_t record_size(CUpti_ActivityKind kind)
-{
-    switch (kind) {
-    case CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL:
-        return sizeof(CUpti_ActivityKernel10);
-    case CUPTI_ACTIVITY_KIND_MEMCPY:
-        return sizeof(CUpti_ActivityMemcpy6);
-    case CUPTI_ACTIVITY_KIND_MEMSET:
-        return sizeof(CUpti_ActivityMemset4);
-    case CUPTI_ACTIVITY_KIND_OVERHEAD:
-        return sizeof(CUpti_ActivityOverhead3);
-    case CUPTI_ACTIVITY_KIND_SYNCHRONIZATION:
-        return sizeof(CUpti_ActivitySynchronization2);
-    default:
-        return 0;
-    }
 }
 
 static CUptiResult fake_next_record(uint8_t *buffer, size_t valid, CUpti_Activity **record)

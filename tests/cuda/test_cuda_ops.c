@@ -36,52 +36,11 @@ static struct device *device_open(void)
     return device;
 }
 
-static bool takes_slices(enum op op)
-{
-    return op != OP_ADD && op != OP_MUL && op != OP_SILU && op != OP_SILU_BACKWARD;
-}
-
-/* Between ranks there is nothing to run on one card. */
-static bool runs_here(enum op op)
-{
-    return op_info(op)->kernel_class != CLASS_COLLECTIVE;
-}
-
 static void ops_agree(enum precision precision, double tolerance)
 {
-    struct error error = {0};
-    struct device *device = device_open(), *reference = reference_device_class.open(0, &error);
-    int failures = 0;
-    for (int op = 0; op < OP_COUNT; op++) {
-        if (!runs_here((enum op)op))
-            continue;
-        double worst_of_op = 0;
-        for (int shape = 0; shape < SHAPES; shape++)
-            for (int variant = 0; variant < 2; variant++) { /* packed and compiled; sliced and eager */
-                static struct made made;
-                made_op(&made, (enum op)op, &shapes[shape], variant == 1 && takes_slices((enum op)op));
-                made.plan.precision = precision;
-                if (precision == PRECISION_BF16)
-                    agree_make_bf16(&made, (enum op)op);
-                struct agree_results expected, got;
-                agree_run(&reference_device_class, reference, &made, false, 1, &expected);
-                agree_run(cuda, device, &made, variant == 0, 1, &got);
-                const double worst = agree_worst(&made, &got, &expected);
-                if (!(worst <= tolerance)) {
-                    print_error("%s %s, shape %d, %s: relative L2 error %.3g\n", precision_name(precision),
-                                op_info((enum op)op)->name, shape, variant ? "sliced, eager" : "packed, compiled",
-                                worst);
-                    failures++;
-                }
-                worst_of_op = worst > worst_of_op || isnan(worst) ? worst : worst_of_op;
-                agree_free(&expected);
-                agree_free(&got);
-            }
-        print_message("%s %-24s %.2e\n", precision_name(precision), op_info((enum op)op)->name, worst_of_op);
-    }
-    cuda->close(device);
-    reference_device_class.close(reference);
-    assert_int_equal(failures, 0);
+    const struct agree_device with = {cuda, device_open(), shapes, SHAPES, false, NULL};
+    agree_ops(&with, precision, tolerance);
+    cuda->close(with.device);
 }
 
 static void fp32_ops_agree(void **state)
@@ -100,26 +59,10 @@ static void bf16_ops_agree(void **state)
 static void runs_repeat_bitwise(void **state)
 {
     (void)state;
-    struct device *device = device_open();
-    for (int op = 0; op < OP_COUNT; op++)
-        for (int precision = 0; runs_here((enum op)op) && precision < PRECISION_COUNT; precision++) {
-            static struct made made;
-            made_op(&made, (enum op)op, &shapes[2], false);
-            made.plan.precision = (enum precision)precision;
-            if (precision == PRECISION_BF16)
-                agree_make_bf16(&made, (enum op)op);
-            struct agree_results first, second;
-            agree_run(cuda, device, &made, false, 2, &first);
-            agree_run(cuda, device, &made, false, 2, &second);
-            for (int32_t i = 0; i < made.plan.tensor_count; i++)
-                if (first.bytes[i] && !agree_is_triangular((enum op)op) &&
-                    memcmp(first.bytes[i], second.bytes[i], made.tensors[i].bytes) != 0)
-                    fail_msg("%s %s: %s differs between two runs", precision_name((enum precision)precision),
-                             op_info((enum op)op)->name, made.tensors[i].name);
-            agree_free(&first);
-            agree_free(&second);
-        }
-    cuda->close(device);
+    const struct agree_device with = {cuda, device_open(), shapes, SHAPES, false, NULL};
+    for (int precision = 0; precision < PRECISION_COUNT; precision++)
+        agree_repeats(&with, 2, (enum precision)precision);
+    cuda->close(with.device);
 }
 
 static const struct made_sizes heads[] = {
@@ -233,32 +176,12 @@ static void attention_in_parts_agrees(void **state)
     reference_device_class.close(reference);
 }
 
-/* What must be seen: a wrong epsilon, a wrong scale, a missing decay. */
 static void a_wrong_constant_is_seen(void **state)
 {
     (void)state;
-    static const enum op ops[] = {OP_RMSNORM, OP_ATTENTION, OP_ADAMW};
-    struct error error = {0};
-    struct device *device = device_open(), *reference = reference_device_class.open(0, &error);
-    for (int fault = 0; fault < 3; fault++) {
-        static struct made made;
-        made_op(&made, ops[fault], &shapes[0], false);
-        struct agree_results expected, got;
-        agree_run(&reference_device_class, reference, &made, false, 2, &expected);
-        struct node *node = &made.nodes[0];
-        if (fault == 0)
-            node->epsilon = 1e-4f;
-        else if (fault == 1)
-            node->scale *= 1.001f;
-        else
-            node->adamw.weight_decay = 0;
-        agree_run(cuda, device, &made, false, 2, &got);
-        assert_true(agree_worst(&made, &got, &expected) > 2e-6);
-        agree_free(&expected);
-        agree_free(&got);
-    }
-    cuda->close(device);
-    reference_device_class.close(reference);
+    const struct agree_device with = {cuda, device_open(), shapes, SHAPES, false, NULL};
+    agree_sees_a_wrong_constant(&with);
+    cuda->close(with.device);
 }
 
 /* One argument: the only test to run. */

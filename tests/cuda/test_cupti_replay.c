@@ -1,6 +1,7 @@
 /* Buffers that CUPTI filled on a card, through the conversion: one step of the tiny model as a graph, its forward pass
  * once more launch by launch. */
 #include "base/file.h"
+#include "record_size.h"
 #include "recorded.h"
 #include <setjmp.h>
 #include <stdarg.h>
@@ -38,25 +39,6 @@ static uint32_t intern(void *context, const char *name)
 }
 static const struct probe probe = {.intern = intern};
 
-static size_t record_size(const CUpti_Activity *record)
-{
-    switch (record->kind) {
-    case CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL:
-        return sizeof(CUpti_ActivityKernel10);
-    case CUPTI_ACTIVITY_KIND_MEMCPY:
-        return sizeof(CUpti_ActivityMemcpy6);
-    case CUPTI_ACTIVITY_KIND_MEMSET:
-        return sizeof(CUpti_ActivityMemset4);
-    case CUPTI_ACTIVITY_KIND_OVERHEAD:
-        return sizeof(CUpti_ActivityOverhead3);
-    case CUPTI_ACTIVITY_KIND_SYNCHRONIZATION:
-        return sizeof(CUpti_ActivitySynchronization2);
-    default:
-        fail_msg("the recording holds a record of kind %d", (int)record->kind);
-        return 0;
-    }
-}
-
 static const char *take(const char **at, const char *end, size_t bytes)
 {
     const char *from = *at;
@@ -77,7 +59,10 @@ static void tables_fill(struct replay *replay)
             uint32_t correlation = 0;
             uint64_t graph_node = 0;
             replay->activity[next++] = activity;
-            at += record_size(activity);
+            const size_t size = record_size(activity->kind);
+            if (!size)
+                fail_msg("the recording holds a record of kind %d", (int)activity->kind);
+            at += size;
             if (activity->kind == CUPTI_ACTIVITY_KIND_CONCURRENT_KERNEL) {
                 CUpti_ActivityKernel10 *kernel = (CUpti_ActivityKernel10 *)activity;
                 correlation = kernel->correlationId;

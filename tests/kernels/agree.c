@@ -94,13 +94,11 @@ static void write_values(const struct device_class *class, struct program *progr
     }
 }
 
-/* False, and nothing in `results`, where the device says that it cannot run it. */
-bool agree_try(const struct device_class *class, struct device *device, const struct made *made, bool compile,
-               int steps, struct agree_results *results)
+bool agree_try_with(const struct device_class *class, struct device *device, const struct made *made,
+                    const struct prepare_options *options, int steps, struct agree_results *results)
 {
     struct error error = {0};
-    struct prepare_options options = {.compile = compile, .emulate = true};
-    struct program *program = class->prepare(device, &made->plan, &options, NULL, &error);
+    struct program *program = class->prepare(device, &made->plan, options, NULL, &error);
     if (!program && error.kind == ERROR_UNSUPPORTED)
         return false;
     if (!program)
@@ -120,6 +118,13 @@ bool agree_try(const struct device_class *class, struct device *device, const st
     }
     class->release(program);
     return true;
+}
+
+bool agree_try(const struct device_class *class, struct device *device, const struct made *made, bool compile,
+               int steps, struct agree_results *results)
+{
+    const struct prepare_options options = {.compile = compile, .emulate = true};
+    return agree_try_with(class, device, made, &options, steps, results);
 }
 
 void agree_run(const struct device_class *class, struct device *device, const struct made *made, bool compile,
@@ -173,4 +178,107 @@ double agree_worst(const struct made *made, const struct agree_results *got, con
         worst = error > worst || isnan(error) ? error : worst;
     }
     return worst;
+}
+
+/* Elementwise ops take their operands whole. */
+static bool takes_slices(enum op op)
+{
+    return op != OP_ADD && op != OP_MUL && op != OP_SILU && op != OP_SILU_BACKWARD;
+}
+
+static bool is_wanted(const struct agree_device *with, int op, enum precision precision)
+{
+    return op_info((enum op)op)->kernel_class != CLASS_COLLECTIVE && /* between ranks: test_ranks */
+           (!with->wanted || with->wanted(with->device, (enum op)op, precision));
+}
+
+static void make(struct made *made, const struct agree_device *with, int op, int shape, bool sliced,
+                 enum precision precision)
+{
+    made_op(made, (enum op)op, &with->shapes[shape], sliced);
+    made->plan.precision = precision;
+    if (precision == PRECISION_BF16)
+        agree_make_bf16(made, (enum op)op);
+}
+
+void agree_ops(const struct agree_device *with, enum precision precision, double tolerance)
+{
+    struct error error = {0};
+    struct device *reference = reference_device_class.open(0, &error);
+    int failures = 0;
+    assert_non_null(reference);
+    for (int op = 0; op < OP_COUNT; op++) {
+        double worst_of_op = 0;
+        if (!is_wanted(with, op, precision))
+            continue;
+        for (int shape = 0; shape < with->shape_count; shape++)
+            for (int variant = 0; variant < 2; variant++) { /* packed and compiled; sliced and eager */
+                if (with->once && variant != shape % 2)
+                    continue;
+                static struct made made;
+                struct agree_results expected, got;
+                make(&made, with, op, shape, variant == 1 && takes_slices((enum op)op), precision);
+                agree_run(&reference_device_class, reference, &made, false, 1, &expected);
+                agree_run(with->class, with->device, &made, variant == 0, 1, &got);
+                const double worst = agree_worst(&made, &got, &expected);
+                if (!(worst <= tolerance)) {
+                    print_error("%s %s, shape %d, %s: relative L2 error %.3g\n", precision_name(precision),
+                                op_info((enum op)op)->name, shape, variant ? "sliced, eager" : "packed, compiled",
+                                worst);
+                    failures++;
+                }
+                worst_of_op = worst > worst_of_op || isnan(worst) ? worst : worst_of_op;
+                agree_free(&expected);
+                agree_free(&got);
+            }
+        print_message("%s %-24s %.2e\n", precision_name(precision), op_info((enum op)op)->name, worst_of_op);
+    }
+    reference_device_class.close(reference);
+    assert_int_equal(failures, 0);
+}
+
+void agree_repeats(const struct agree_device *with, int shape, enum precision precision)
+{
+    for (int op = 0; op < OP_COUNT; op++) {
+        if (!is_wanted(with, op, precision))
+            continue;
+        static struct made made;
+        struct agree_results first, second;
+        make(&made, with, op, shape, false, precision);
+        agree_run(with->class, with->device, &made, false, 2, &first);
+        agree_run(with->class, with->device, &made, false, 2, &second);
+        for (int32_t i = 0; i < made.plan.tensor_count; i++)
+            if (first.bytes[i] && !agree_is_triangular((enum op)op) &&
+                memcmp(first.bytes[i], second.bytes[i], made.tensors[i].bytes) != 0)
+                fail_msg("%s %s: %s differs between two runs", precision_name(precision), op_info((enum op)op)->name,
+                         made.tensors[i].name);
+        agree_free(&first);
+        agree_free(&second);
+    }
+}
+
+void agree_sees_a_wrong_constant(const struct agree_device *with)
+{
+    static const enum op ops[] = {OP_RMSNORM, OP_ATTENTION, OP_ADAMW, OP_ADAMW};
+    struct error error = {0};
+    struct device *reference = reference_device_class.open(0, &error);
+    assert_non_null(reference);
+    for (int fault = 0; fault < 4; fault++) {
+        static struct made made;
+        struct agree_results expected, got;
+        made_op(&made, ops[fault], &with->shapes[0], false);
+        agree_run(&reference_device_class, reference, &made, false, 2, &expected);
+        struct node *node = &made.nodes[0];
+        if (fault == 0)
+            node->epsilon = 1e-4f;
+        else if (fault == 1)
+            node->scale *= 1.001f;
+        else if (fault == 2)
+            node->adamw.weight_decay = 0;
+        agree_run(with->class, with->device, &made, false, fault == 3 ? 1 : 2, &got);
+        assert_true(agree_worst(&made, &got, &expected) > 2e-6);
+        agree_free(&expected);
+        agree_free(&got);
+    }
+    reference_device_class.close(reference);
 }

@@ -6,6 +6,10 @@ struct agree_results {
     void *bytes[MADE_TENSORS]; /* of tensors that nodes write, in their own type */
 };
 
+/* Prepares with `options`, writes the made values, runs so many whole steps and reads every tensor that a node writes; false, and nothing
+ * in `results`, where the device says that it does not support it. */
+bool agree_try_with(const struct device_class *class, struct device *device, const struct made *made,
+                    const struct prepare_options *options, int steps, struct agree_results *results);
 /* Prepares, writes the made values, runs so many whole steps and reads every tensor that a node writes. */
 void agree_run(const struct device_class *class, struct device *device, const struct made *made, bool compile,
                int steps, struct agree_results *results);
@@ -27,3 +31,20 @@ bool agree_is_triangular(enum op op);
 
 /* Turns the tensors that a bf16 plan holds in bf16 to that type. */
 void agree_make_bf16(struct made *made, enum op op);
+
+/* A device, the shapes that its ops are tried at, and which it is tried with. */
+struct agree_device {
+    const struct device_class *class;
+    struct device *device;
+    const struct made_sizes *shapes;
+    int shape_count;
+    bool once; /* a shape packed and compiled, the next sliced and eager, and not each in both ways */
+    bool (*wanted)(struct device *device, enum op op,
+                   enum precision precision); /* NULL: every op; never a collective */
+};
+/* Every op against the double reference, packed and compiled as well as sliced and eager. */
+void agree_ops(const struct agree_device *with, enum precision precision, double tolerance);
+/* Every op twice at one shape: the same bits. */
+void agree_repeats(const struct agree_device *with, int shape, enum precision precision);
+/* What must be seen at the first shape: a wrong epsilon, a wrong scale, a missing decay, a step too few. */
+void agree_sees_a_wrong_constant(const struct agree_device *with);

@@ -4,8 +4,8 @@
 #include "kernels/cpu/bf16.h"
 #include "kernels/cpu/cpu.h"
 #include "kernels/cpu/cpu_device.h"
-#include "model/model.h"
 #include "tests/kernels/agree.h"
+#include "tests/kernels/whole.h"
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -191,28 +191,14 @@ static float *train(const struct device_class *class, const struct plan *plan, s
     struct error error = {0};
     struct device *device = class->open(0, &error);
     const struct prepare_options options = {.threads = 2, .emulate = true};
-    struct program *program = class->prepare(device, plan, &options, NULL, &error);
-    if (!program)
-        fail_msg("%s", error.text);
-    size_t largest = 0, total = 0;
-    for (int32_t i = 0; i < plan->tensor_count; i++) {
-        const size_t elements = (size_t)tensor_elements(&plan->tensors[i]);
-        largest = elements > largest ? elements : largest;
-        total += elements;
-    }
-    float *values = malloc(largest * sizeof *values), *result = malloc(total * sizeof *result), first = 0;
-    assert_true(values && result);
-    for (int32_t i = 0; i < plan->tensor_count; i++) {
-        const struct tensor *t = &plan->tensors[i];
-        if (t->kind == TENSOR_INPUT)
-            model_random_tokens(plan, i, 5, (int32_t *)(void *)values);
-        else if (t->kind == TENSOR_CONSTANT || (t->kind == TENSOR_PARAMETER && t->parameter == i))
-            assert_true(model_initial_value(plan, i, 5, values, &error));
-        else
-            continue;
-        if (!class->write(program, i, values, &error))
-            fail_msg("%s: %s", t->name, error.text);
-    }
+    assert_non_null(device);
+    struct program *program = whole_ready(class, device, plan, &options);
+    size_t total = 0;
+    float first = 0;
+    for (int32_t i = 0; i < plan->tensor_count; i++)
+        total += (size_t)tensor_elements(&plan->tensors[i]);
+    float *result = malloc(total * sizeof *result);
+    assert_non_null(result);
     size_t at = 0;
     for (int step = 0; step < 3; step++) {
         assert_true(class->run(program, PHASES_TRAIN_STEP, (uint64_t)step, NULL, NULL, &error));
@@ -230,7 +216,6 @@ static float *train(const struct device_class *class, const struct plan *plan, s
         if (step == 0)
             *gradients = at;
     }
-    free(values);
     class->release(program);
     class->close(device);
     *count = at;
@@ -241,27 +226,14 @@ static float *train(const struct device_class *class, const struct plan *plan, s
 static void models_agree_with_double(void **state)
 {
     (void)state;
-    static const struct {
-        int64_t d_model, d_ff, layers, heads, vocab, batch, context;
-    } models[] = {{48, 72, 2, 3, 101, 2, 33}, {64, 96, 1, 2, 1003, 1, 2}, {80, 104, 1, 1, 67, 1, 257}};
+    static const struct whole_shape models[] = {
+        {{.name = "d16", .d_model = 48, .d_ff = 72, .num_layers = 2, .num_heads = 3, .vocab_size = 101}, 2, 33},
+        {{.name = "two tokens", .d_model = 64, .d_ff = 96, .num_layers = 1, .num_heads = 2, .vocab_size = 1003}, 1, 2},
+        {{.name = "d80", .d_model = 80, .d_ff = 104, .num_layers = 1, .num_heads = 1, .vocab_size = 67}, 1, 257},
+    };
     for (size_t s = 0; s < sizeof models / sizeof *models; s++)
         for (int fused = 0; fused < 2; fused++) {
-            const struct plan_request request = {.model = {.name = "test",
-                                                           .d_model = models[s].d_model,
-                                                           .d_ff = models[s].d_ff,
-                                                           .num_layers = models[s].layers,
-                                                           .num_heads = models[s].heads,
-                                                           .vocab_size = models[s].vocab},
-                                                 .batch = models[s].batch,
-                                                 .context = models[s].context,
-                                                 .precision = PRECISION_BF16,
-                                                 .fusions = fused ? FUSE_ALL : 0,
-                                                 .phases = PHASES_TRAIN_STEP};
-            struct error error = {0};
-            struct plan_result result;
-            struct plan *plan = plan_build(&request, &result, &error);
-            if (!plan)
-                fail_msg("%s", error.text);
+            struct plan *plan = whole_plan(&models[s], PRECISION_BF16, fused ? FUSE_ALL : 0, cpu_device_class.overlap);
             size_t gradients, count, again;
             double loss, expected_loss;
             float *expected = train(&reference_device_class, plan, &gradients, &count, &expected_loss);

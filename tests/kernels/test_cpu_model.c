@@ -2,9 +2,8 @@
  * after three steps of AdamW; and the same bits twice. */
 #include "kernels/cpu/cpu_device.h"
 #include "kernels/device.h"
-#include "model/model.h"
 #include "tests/kernels/agree.h"
-#include <math.h>
+#include "tests/kernels/whole.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -17,43 +16,21 @@
 
 #define TOLERANCE 1e-5
 
-struct shape {
-    int64_t d_model, d_ff, layers, heads, vocab, batch, context;
-};
-
-static const struct shape shapes[] = {
-    {48, 72, 2, 3, 101, 2, 33},
-    {64, 96, 1, 2, 1003, 1, 1},
-    {80, 104, 1, 1, 67, 1, 257},
+static const struct whole_shape shapes[] = {
+    {{.name = "d16", .d_model = 48, .d_ff = 72, .num_layers = 2, .num_heads = 3, .vocab_size = 101}, 2, 33},
+    {{.name = "one token", .d_model = 64, .d_ff = 96, .num_layers = 1, .num_heads = 2, .vocab_size = 1003}, 1, 1},
+    {{.name = "d80", .d_model = 80, .d_ff = 104, .num_layers = 1, .num_heads = 1, .vocab_size = 67}, 1, 257},
 };
 #define SHAPES (sizeof shapes / sizeof *shapes)
 
-static struct plan *build(const struct shape *shape, unsigned fusions)
+static struct plan *build(const struct whole_shape *shape, unsigned fusions)
 {
-    const struct plan_request request = {
-        .model = {.name = "test",
-                  .d_model = shape->d_model,
-                  .d_ff = shape->d_ff,
-                  .num_layers = shape->layers,
-                  .num_heads = shape->heads,
-                  .vocab_size = shape->vocab},
-        .batch = shape->batch,
-        .context = shape->context,
-        .precision = PRECISION_FP32,
-        .fusions = fusions,
-        .phases = PHASES_TRAIN_STEP,
-    };
-    struct error error = {0};
-    struct plan_result result;
-    struct plan *plan = plan_build(&request, &result, &error);
-    if (!plan)
-        fail_msg("%s", error.text);
-    return plan;
+    return whole_plan(shape, PRECISION_FP32, fusions, cpu_device_class.overlap);
 }
 
 /* With one position the softmax is constant and the gradients of q and k are zero but for rounding, which AdamW, dividing
  * by its size, makes into whole steps of either sign. */
-static bool is_noise(const struct shape *shape, const struct tensor *t)
+static bool is_noise(const struct whole_shape *shape, const struct tensor *t)
 {
     return shape->context == 1 && t->kind != TENSOR_GRADIENT &&
            (strstr(t->name, "q_proj") || strstr(t->name, "k_proj"));
@@ -76,28 +53,13 @@ static float *train(const struct device_class *class, const struct plan *plan, b
     struct error error = {0};
     struct device *device = class->open(0, &error);
     const struct prepare_options options = {.compile = compile, .threads = 2, .cache_folder = cache};
-    struct program *program = class->prepare(device, plan, &options, NULL, &error);
-    if (!program)
-        fail_msg("%s", error.text);
-    size_t largest = 0, total = 0;
-    for (int32_t i = 0; i < plan->tensor_count; i++) {
-        const size_t elements = (size_t)tensor_elements(&plan->tensors[i]);
-        largest = elements > largest ? elements : largest;
-        total += is_compared(plan, i) ? elements : 0;
-    }
-    float *values = malloc(largest * sizeof *values), *result = malloc(total * sizeof *result);
-    assert_true(values && result);
-    for (int32_t i = 0; i < plan->tensor_count; i++) {
-        const struct tensor *t = &plan->tensors[i];
-        if (t->kind == TENSOR_INPUT)
-            model_random_tokens(plan, i, 5, (int32_t *)(void *)values);
-        else if (t->kind == TENSOR_CONSTANT || (t->kind == TENSOR_PARAMETER && t->parameter == i))
-            assert_true(model_initial_value(plan, i, 5, values, &error));
-        else
-            continue;
-        if (!class->write(program, i, values, &error))
-            fail_msg("%s: %s", t->name, error.text);
-    }
+    assert_non_null(device);
+    struct program *program = whole_ready(class, device, plan, &options);
+    size_t total = 0;
+    for (int32_t i = 0; i < plan->tensor_count; i++)
+        total += is_compared(plan, i) ? (size_t)tensor_elements(&plan->tensors[i]) : 0;
+    float *result = malloc(total * sizeof *result);
+    assert_non_null(result);
     for (int step = 0; step < 3; step++)
         assert_true(class->run(program, PHASES_TRAIN_STEP, (uint64_t)step, NULL, NULL, &error));
     size_t at = 0;
@@ -107,7 +69,6 @@ static float *train(const struct device_class *class, const struct plan *plan, b
         assert_true(class->read(program, i, result + at, &error));
         at += (size_t)tensor_elements(&plan->tensors[i]);
     }
-    free(values);
     class->release(program);
     class->close(device);
     *count = total;

@@ -17,91 +17,20 @@
 
 #include <cmocka.h>
 
-#define ALL_PHASES PHASES_TRAIN_STEP
 #define TOLERANCE 1e-6
-
-struct results {
-    float *values[MADE_TENSORS]; /* of tensors that nodes write */
-};
-
-static void results_free(struct results *results)
-{
-    for (int i = 0; i < MADE_TENSORS; i++)
-        free(results->values[i]);
-}
-
-static bool is_written(const struct plan *plan, int32_t tensor)
-{
-    for (int32_t i = 0; i < plan->node_count; i++)
-        for (int k = 0; k < NODE_MAX_OUTPUTS; k++)
-            if (plan->nodes[i].output[k] == tensor)
-                return true;
-    return false;
-}
 
 static const char *cache_folder; /* of the programs that run_on prepares: one choice of product for all */
 
 /* Runs the plan `steps` times on a device and collects what was written. */
-static void run_on(const struct device_class *class, const struct made *made, int threads, bool compile, int steps,
-                   struct results *results)
+static void run_on(const struct device_class *class, const struct made *made, int threads, int steps,
+                   struct agree_results *results)
 {
     struct error error = {0};
     struct device *device = class->open(0, &error);
     assert_non_null(device);
-    const struct prepare_options options = {.cache_folder = cache_folder, .threads = threads, .compile = compile};
-    struct program *program = class->prepare(device, &made->plan, &options, NULL, &error);
-    if (!program)
-        fail_msg("%s", error.text);
-    for (int32_t i = 0; i < made->plan.tensor_count; i++) {
-        if (made->fill[i] == FILL_NONE)
-            continue;
-        void *values = made_values(made, i, 7);
-        assert_non_null(values);
-        if (!class->write(program, i, values, &error))
-            fail_msg("%s", error.text);
-        free(values);
-    }
-    for (int step = 0; step < steps; step++)
-        assert_true(class->run(program, ALL_PHASES, (uint64_t)step, NULL, NULL, &error));
-    memset(results, 0, sizeof *results);
-    for (int32_t i = 0; i < made->plan.tensor_count; i++) {
-        if (!is_written(&made->plan, i))
-            continue;
-        results->values[i] = malloc(made->tensors[i].bytes + 4);
-        assert_non_null(results->values[i]);
-        assert_true(class->read(program, i, results->values[i], &error));
-    }
-    class->release(program);
+    const struct prepare_options options = {.cache_folder = cache_folder, .threads = threads};
+    assert_true(agree_try_with(class, device, made, &options, steps, results));
     class->close(device);
-}
-
-/* Scores and their gradient above the diagonal may be anything (kernels/plan.h): they are left out. */
-static void clear_masked(const struct made *made, enum op op, float *s)
-{
-    if (op != OP_ATTN_SCORES && op != OP_ATTN_VALUES_BACKWARD_P)
-        return;
-    const struct node_dims *dims = &made->nodes[made_last(made)].dims;
-    const int64_t T = dims->context;
-    for (int64_t row = 0; row < dims->batch * dims->heads * T; row++)
-        memset(s + row * T + row % T + 1, 0, (size_t)(T - row % T - 1) * sizeof *s);
-}
-
-/* The largest relative L2 error over the tensors that the last node writes. */
-static double worst_error(const struct made *made, const struct results *got, const struct results *expected)
-{
-    double worst = 0;
-    const struct node *last = &made->nodes[made_last(made)];
-    for (int k = 0; k < NODE_MAX_OUTPUTS; k++) {
-        const int32_t i = last->output[k];
-        if (i == TENSOR_NONE)
-            continue;
-        const int64_t count = (int64_t)(made->tensors[i].bytes / 4);
-        clear_masked(made, last->op, got->values[i]);
-        clear_masked(made, last->op, expected->values[i]);
-        const double error = agree_floats(got->values[i], expected->values[i], count);
-        worst = error > worst || isnan(error) ? error : worst;
-    }
-    return worst;
 }
 
 static const struct made_sizes shapes[] = {
@@ -132,16 +61,16 @@ static void every_op_agrees_with_the_reference(void **state)
             for (int sliced = 0; sliced < (shape == 0 || shape == 3 ? 2 : 1); sliced++) {
                 static struct made made;
                 made_op(&made, (enum op)op, &shapes[shape], sliced);
-                struct results expected, got;
-                run_on(&reference_device_class, &made, 0, false, 1, &expected);
-                run_on(&cpu_device_class, &made, 0, false, 1, &got);
-                const double error = worst_error(&made, &got, &expected);
+                struct agree_results expected, got;
+                run_on(&reference_device_class, &made, 0, 1, &expected);
+                run_on(&cpu_device_class, &made, 0, 1, &got);
+                const double error = agree_worst(&made, &got, &expected);
                 if (!(error <= TOLERANCE))
                     fail_msg("%s, shape %d%s: relative L2 error %.3g", op_info((enum op)op)->name, shape,
                              sliced ? " sliced" : "", error);
                 worst_of_op = error > worst_of_op ? error : worst_of_op;
-                results_free(&expected);
-                results_free(&got);
+                agree_free(&expected);
+                agree_free(&got);
             }
         print_message("%-24s %.2e\n", op_info((enum op)op)->name, worst_of_op);
     }
@@ -219,43 +148,28 @@ static void runs_repeat_bitwise(void **state)
         for (int threads = 2; op_info((enum op)op)->kernel_class != CLASS_COLLECTIVE && threads <= 3; threads++) {
             static struct made made;
             made_op(&made, (enum op)op, &shapes[0], false);
-            struct results first, second;
-            run_on(&cpu_device_class, &made, threads, false, 2, &first);
-            run_on(&cpu_device_class, &made, threads, false, 2, &second);
+            struct agree_results first, second;
+            run_on(&cpu_device_class, &made, threads, 2, &first);
+            run_on(&cpu_device_class, &made, threads, 2, &second);
             for (int32_t i = 0; i < made.plan.tensor_count; i++)
-                if (first.values[i] && memcmp(first.values[i], second.values[i], made.tensors[i].bytes) != 0)
+                if (first.bytes[i] && memcmp(first.bytes[i], second.bytes[i], made.tensors[i].bytes) != 0)
                     fail_msg("%s, %d threads: %s differs between two runs", op_info((enum op)op)->name, threads,
                              made.tensors[i].name);
-            results_free(&first);
-            results_free(&second);
+            agree_free(&first);
+            agree_free(&second);
         }
     cache_folder = NULL;
     snprintf(command, sizeof command, "rm -r %s", folder);
     assert_int_equal(system(command), 0);
 }
 
-/* What must be seen: a wrong epsilon, a wrong scale, a missing decay, a step too few. */
 static void a_wrong_constant_is_seen(void **state)
 {
     (void)state;
-    const enum op ops[] = {OP_RMSNORM, OP_ATTENTION, OP_ADAMW, OP_ADAMW};
-    for (int fault = 0; fault < 4; fault++) {
-        static struct made made;
-        made_op(&made, ops[fault], &shapes[0], false);
-        struct results expected, got;
-        run_on(&reference_device_class, &made, 0, false, 2, &expected);
-        struct node *node = &made.nodes[0];
-        if (fault == 0)
-            node->epsilon = 1e-4f;
-        else if (fault == 1)
-            node->scale *= 1.001f;
-        else if (fault == 2)
-            node->adamw.weight_decay = 0;
-        run_on(&cpu_device_class, &made, 0, false, fault == 3 ? 1 : 2, &got);
-        assert_true(worst_error(&made, &got, &expected) > 2 * TOLERANCE);
-        results_free(&expected);
-        results_free(&got);
-    }
+    struct error error = {0};
+    const struct agree_device with = {&cpu_device_class, cpu_device_class.open(0, &error), shapes, SHAPES, false, NULL};
+    agree_sees_a_wrong_constant(&with);
+    cpu_device_class.close(with.device);
 }
 
 static char *text_of(const char *path)
@@ -331,7 +245,7 @@ static void extreme_values_stay_finite(void **state)
             assert_true(cpu_device_class.write(program, i, values, &error));
             free(values);
         }
-        assert_true(cpu_device_class.run(program, ALL_PHASES, 0, NULL, NULL, &error));
+        assert_true(cpu_device_class.run(program, PHASES_TRAIN_STEP, 0, NULL, NULL, &error));
         for (int32_t i = 0; i < made.plan.tensor_count; i++) {
             float *values = malloc(made.tensors[i].bytes);
             assert_true(cpu_device_class.read(program, i, values, &error));

@@ -19,9 +19,9 @@ __attribute__((unused)) static bool session_until(struct session *session, doubl
     while (!done(session)) {
         if (clock_now() > end)
             return false;
-        struct pollfd fds[16];
+        struct pollfd fds[600]; /* of an attached command with many processes */
         int timeout;
-        const int count = session_poll(session, fds, 16, &timeout);
+        const int count = session_poll(session, fds, sizeof fds / sizeof *fds, &timeout);
         poll(fds, (nfds_t)count, timeout < 0 || timeout > 50 ? 50 : timeout);
         const uint64_t start = clock_now();
         session_step(session);
@@ -32,7 +32,7 @@ __attribute__((unused)) static bool session_until(struct session *session, doubl
     return true;
 }
 
-static struct session *session_of(const char *program, const char *record_file)
+__attribute__((unused)) static struct session *session_of(const char *program, const char *record_file)
 {
     struct error error = {0};
     const struct session_options options = {.program = program, .record_file = record_file, .ring_records = 1u << 14};

@@ -44,9 +44,8 @@ static void add(struct live_run *live, int rank, uint32_t step, int32_t place, u
     live_records(live, live_rank_at(live, (size_t)rank), &record, 1);
 }
 
-static void waiting_and_transfer_are_told_apart(void **state)
+static struct live_run *two_ranks(void)
 {
-    (void)state;
     struct error error = {0};
     struct cell cell;
     cell_default(&cell);
@@ -55,11 +54,18 @@ static void waiting_and_transfer_are_told_apart(void **state)
     cell.passes = PASS_BIT(PASS_TRAIN_STEP);
     struct live_run *live = live_create(1, &cell, 1 << 10, &error);
     assert_non_null(live);
-    uint32_t sequence[2] = {0};
     for (int rank = 0; rank < 2; rank++) {
         add_places(live_rank_at(live, (size_t)rank));
         aggregate_name(live_rank_at(live, (size_t)rank)->rank.aggregate, 0, "kernel");
     }
+    return live;
+}
+
+static void waiting_and_transfer_are_told_apart(void **state)
+{
+    (void)state;
+    struct live_run *live = two_ranks();
+    uint32_t sequence[2] = {0};
     /* Rank 0 comes to the collective at 100, rank 1 at 150; rank 0 computes on beside it until 160. Rank 1 lacks step 8. */
     for (uint32_t step = 7; step <= 8; step++) {
         const uint64_t at = (step - 7) * 1000;
@@ -96,18 +102,9 @@ static void waiting_and_transfer_are_told_apart(void **state)
 static void a_run_that_goes_on_has_its_newest_steps(void **state)
 {
     (void)state;
-    struct error error = {0};
-    struct cell cell;
-    cell_default(&cell);
-    cell.ranks = 2;
-    cell.parallel = PARALLEL_NAIVE;
-    cell.passes = PASS_BIT(PASS_TRAIN_STEP);
-    struct live_run *live = live_create(1, &cell, 1 << 10, &error);
-    assert_non_null(live);
+    struct live_run *live = two_ranks();
     uint32_t sequence[2] = {0};
     for (int rank = 0; rank < 2; rank++) {
-        add_places(live_rank_at(live, (size_t)rank));
-        aggregate_name(live_rank_at(live, (size_t)rank)->rank.aggregate, 0, "kernel");
         for (uint32_t step = 0; step < 20; step++) {
             const uint64_t at = step * UINT64_C(1000), moves = step < 10 ? 500 : 20;
             add(live, rank, step, 0, at, at + 100, &sequence[rank]);

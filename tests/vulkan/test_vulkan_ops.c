@@ -3,7 +3,6 @@
  * will do, software too. */
 #include "kernels/vulkan/vulkan_device.h"
 #include "tests/kernels/agree.h"
-#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -44,56 +43,25 @@ static struct device *device_open(void)
     return device;
 }
 
-static bool takes_slices(enum op op)
+static bool is_wanted(struct device *device, enum op op, enum precision precision)
 {
-    return op != OP_ADD && op != OP_MUL && op != OP_SILU && op != OP_SILU_BACKWARD;
+    char why[160];
+    return vulkan->supports(device, op, precision, why, sizeof why) &&
+           !(precision == PRECISION_BF16 && shape_count < SHAPES && is_slow_to_build(op));
 }
 
 static void ops_agree(enum precision precision, double tolerance)
 {
-    struct error error = {0};
     char why[160];
-    struct device *device = device_open(), *reference = reference_device_class.open(0, &error);
-    int failures = 0;
-    if (!vulkan->supports(device, OP_ADD, precision, why, sizeof why)) {
+    const struct agree_device with = {vulkan, device_open(), shapes, shape_count, shape_count < SHAPES, is_wanted};
+    const bool can = vulkan->supports(with.device, OP_ADD, precision, why, sizeof why);
+    if (can)
+        agree_ops(&with, precision, tolerance);
+    vulkan->close(with.device);
+    if (!can) {
         print_message("skipped: %s\n", why);
-        vulkan->close(device);
-        reference_device_class.close(reference);
         skip();
     }
-    for (int op = 0; op < OP_COUNT; op++) {
-        double worst_of_op = 0;
-        if (!vulkan->supports(device, (enum op)op, precision, why, sizeof why) ||
-            (precision == PRECISION_BF16 && shape_count < SHAPES && is_slow_to_build((enum op)op)))
-            continue;
-        for (int shape = 0; shape < shape_count; shape++)
-            for (int variant = 0; variant < 2; variant++) { /* packed and compiled; sliced and eager */
-                if (shape_count < SHAPES && variant != shape)
-                    continue;
-                static struct made made;
-                made_op(&made, (enum op)op, &shapes[shape], variant == 1 && takes_slices((enum op)op));
-                made.plan.precision = precision;
-                if (precision == PRECISION_BF16)
-                    agree_make_bf16(&made, (enum op)op);
-                struct agree_results expected, got;
-                agree_run(&reference_device_class, reference, &made, false, 1, &expected);
-                agree_run(vulkan, device, &made, variant == 0, 1, &got);
-                const double worst = agree_worst(&made, &got, &expected);
-                if (!(worst <= tolerance)) {
-                    print_error("%s %s, shape %d, %s: relative L2 error %.3g\n", precision_name(precision),
-                                op_info((enum op)op)->name, shape, variant ? "sliced, eager" : "packed, compiled",
-                                worst);
-                    failures++;
-                }
-                worst_of_op = worst > worst_of_op || isnan(worst) ? worst : worst_of_op;
-                agree_free(&expected);
-                agree_free(&got);
-            }
-        print_message("%s %-24s %.2e\n", precision_name(precision), op_info((enum op)op)->name, worst_of_op);
-    }
-    vulkan->close(device);
-    reference_device_class.close(reference);
-    assert_int_equal(failures, 0);
 }
 
 static void fp32_ops_agree(void **state)
@@ -126,52 +94,17 @@ static void tf32_is_refused_by_name(void **state)
 static void runs_repeat_bitwise(void **state)
 {
     (void)state;
-    struct device *device = device_open();
-    for (int op = 0; op < OP_COUNT; op++) {
-        char why[160];
-        if (!vulkan->supports(device, (enum op)op, PRECISION_FP32, why, sizeof why))
-            continue;
-        static struct made made;
-        made_op(&made, (enum op)op, &shapes[0], false);
-        struct agree_results first, second;
-        agree_run(vulkan, device, &made, false, 2, &first);
-        agree_run(vulkan, device, &made, false, 2, &second);
-        for (int32_t i = 0; i < made.plan.tensor_count; i++)
-            if (first.bytes[i] && !agree_is_triangular((enum op)op) &&
-                memcmp(first.bytes[i], second.bytes[i], made.tensors[i].bytes) != 0)
-                fail_msg("%s: %s differs between two runs", op_info((enum op)op)->name, made.tensors[i].name);
-        agree_free(&first);
-        agree_free(&second);
-    }
-    vulkan->close(device);
+    const struct agree_device with = {vulkan, device_open(), shapes, shape_count, false, is_wanted};
+    agree_repeats(&with, 0, PRECISION_FP32);
+    vulkan->close(with.device);
 }
 
-/* What must be seen: a wrong epsilon, a wrong scale, a missing decay. */
 static void a_wrong_constant_is_seen(void **state)
 {
     (void)state;
-    static const enum op ops[] = {OP_RMSNORM, OP_ATTENTION, OP_ADAMW};
-    struct error error = {0};
-    struct device *device = device_open(), *reference = reference_device_class.open(0, &error);
-    for (int fault = 0; fault < 3; fault++) {
-        static struct made made;
-        made_op(&made, ops[fault], &shapes[0], false);
-        struct agree_results expected, got;
-        agree_run(&reference_device_class, reference, &made, false, 2, &expected);
-        struct node *node = &made.nodes[0];
-        if (fault == 0)
-            node->epsilon = 1e-4f;
-        else if (fault == 1)
-            node->scale *= 1.001f;
-        else
-            node->adamw.weight_decay = 0;
-        agree_run(vulkan, device, &made, false, 2, &got);
-        assert_true(agree_worst(&made, &got, &expected) > 2e-6);
-        agree_free(&expected);
-        agree_free(&got);
-    }
-    vulkan->close(device);
-    reference_device_class.close(reference);
+    const struct agree_device with = {vulkan, device_open(), shapes, shape_count, false, is_wanted};
+    agree_sees_a_wrong_constant(&with);
+    vulkan->close(with.device);
 }
 
 int main(int argc, char **argv)
