@@ -2,7 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const struct report_layer_phase no_times[PLACE_PHASE_COUNT];
+static const struct report_layer_phase no_times;
 
 /* Profiled steps over the timed ones beside them: a profiled step goes with every `every`-th timed one (profiler/measure.c).
  * An endless run keeps only the newest of each kind; when their numbers do not match, they are paired from the end, which is
@@ -70,25 +70,23 @@ static void derive_kernels(struct report_cell *cell)
 
 static void derive_layers(struct report_cell *cell)
 {
-    struct report_layer_phase *times[PASS_COUNT] = {0};
-    bool measured[PASS_COUNT] = {false}; /* has rows: a thousand cells must not hold zeros for the others */
-    for (size_t l = 0; l < cell->layer_count; l++)
-        for (int pass = 0; pass < PASS_COUNT; pass++)
-            cell->layers[l].phase[pass] = no_times;
+    struct report_layer_phase *times[PASS_COUNT][PLACE_PHASE_COUNT] = {0}; /* [pass][phase][layer] */
+    /* Has rows: a thousand cells must not hold zeros for what has none. */
+    bool measured[PASS_COUNT][PLACE_PHASE_COUNT] = {0};
     for (size_t e = 0; e < cell->entry_count; e++)
-        measured[cell->entries[e].pass] = true;
+        measured[cell->entries[e].pass][cell->entries[e].phase] = true;
     for (int pass = 0; pass < PASS_COUNT; pass++)
-        if (measured[pass] && cell->passes[pass].present && cell->passes[pass].profiled_steps) {
-            times[pass] =
-                arena_array(&cell->arena, struct report_layer_phase, cell->layer_count * PLACE_PHASE_COUNT + 1);
+        for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {
+            if (measured[pass][phase] && cell->passes[pass].present && cell->passes[pass].profiled_steps)
+                times[pass][phase] = arena_array(&cell->arena, struct report_layer_phase, cell->layer_count + 1);
             for (size_t l = 0; l < cell->layer_count; l++)
-                cell->layers[l].phase[pass] = times[pass] + l * PLACE_PHASE_COUNT;
+                cell->layers[l].phase[pass][phase] = times[pass][phase] ? &times[pass][phase][l] : &no_times;
         }
     for (size_t e = 0; e < cell->entry_count; e++) {
         const struct report_entry *entry = &cell->entries[e];
-        if (entry->scope < 0 || !times[entry->pass])
+        if (entry->scope < 0 || !times[entry->pass][entry->phase])
             continue;
-        struct report_layer_phase *time = &times[entry->pass][(size_t)entry->scope * PLACE_PHASE_COUNT + entry->phase];
+        struct report_layer_phase *time = &times[entry->pass][entry->phase][entry->scope];
         const double steps = pass_steps(&cell->passes[entry->pass]);
         const double total = (double)entry->total_ns / steps;
         time->calls += entry->calls;
@@ -102,9 +100,11 @@ static void derive_layers(struct report_cell *cell)
     for (size_t l = cell->layer_count; l-- > 0;) {
         const int32_t parent = cell->layers[l].parent;
         for (int pass = 0; parent >= 0 && pass < PASS_COUNT; pass++)
-            for (int phase = 0; times[pass] && phase < PLACE_PHASE_COUNT; phase++) {
-                const struct report_layer_phase *from = &times[pass][l * PLACE_PHASE_COUNT + (size_t)phase];
-                struct report_layer_phase *to = &times[pass][(size_t)parent * PLACE_PHASE_COUNT + (size_t)phase];
+            for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {
+                if (!times[pass][phase])
+                    continue;
+                const struct report_layer_phase *from = &times[pass][phase][l];
+                struct report_layer_phase *to = &times[pass][phase][parent];
                 to->inclusive_ns += from->inclusive_ns;
                 to->flops += from->flops;
                 to->bytes += from->bytes;

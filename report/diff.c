@@ -200,8 +200,8 @@ static void add_layer(struct diff *diff, struct diff_cell *cell, int pass, const
 {
     const size_t index_a = (size_t)(a - cell->a->layers), index_b = (size_t)(b - cell->b->layers);
     for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {
-        const double before = a->phase[pass][phase].inclusive_ns * cell->scale_a,
-                     after = b->phase[pass][phase].inclusive_ns * cell->scale_b;
+        const double before = a->phase[pass][phase]->inclusive_ns * cell->scale_a,
+                     after = b->phase[pass][phase]->inclusive_ns * cell->scale_b;
         if (before <= 0 || after <= 0)
             continue;
         struct diff_row *row = &cell->layers[cell->layer_count++];

@@ -215,9 +215,9 @@ void modules_tree(struct modules *modules, const struct report_cell *cell)
         for (size_t l = 0; l < cell->layer_count; l++)
             for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
                 add_times(&times[(size_t)modules->of_layer[l] * PLACE_PHASE_COUNT + (size_t)phase],
-                          &cell->layers[l].phase[pass][phase]);
-        for (size_t m = 0; m < modules->layer_count; m++)
-            modules->layers[m].phase[pass] = times + m * PLACE_PHASE_COUNT;
+                          cell->layers[l].phase[pass][phase]);
+        for (size_t m = 0; m < modules->layer_count * PLACE_PHASE_COUNT; m++)
+            modules->layers[m / PLACE_PHASE_COUNT].phase[pass][m % PLACE_PHASE_COUNT] = times + m;
     }
 }
 
@@ -227,14 +227,14 @@ void modules_make(struct modules *modules, const struct report_cell *cell, int p
     modules->list.count = 0;
     for (size_t m = 0; m < modules->layer_count; m++) {
         const struct report_layer *layer = &modules->layers[m];
-        const struct report_layer_phase *times = layer->phase[pass];
+        const struct report_layer_phase *const *times = layer->phase[pass];
         struct module module = {
             .depth = layer->depth,
             .count = modules->members[m],
-            .forward_ns = times[PHASE_FWD].inclusive_ns,
-            .backward_ns = times[PHASE_BWD].inclusive_ns,
-            .forward_flops = times[PHASE_FWD].flops,
-            .backward_flops = times[PHASE_BWD].flops,
+            .forward_ns = times[PHASE_FWD]->inclusive_ns,
+            .backward_ns = times[PHASE_BWD]->inclusive_ns,
+            .forward_flops = times[PHASE_FWD]->flops,
+            .backward_flops = times[PHASE_BWD]->flops,
             .saved = layer->saved_bytes,
             .parameters = layer->parameter_bytes,
         };

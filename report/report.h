@@ -102,8 +102,8 @@ struct report_layer_phase {
 struct report_layer { /* a scope of the plan, parents first; index = scope index */
     const char *path, *name;
     int32_t parent, depth;
-    const struct report_layer_phase
-        *phase[PASS_COUNT];   /* [pass][phase < PLACE_PHASE_COUNT]; never NULL: all zero for a pass that was not run */
+    /* Never NULL: all zero where the pass was not run, or has nothing of the phase. */
+    const struct report_layer_phase *phase[PASS_COUNT][PLACE_PHASE_COUNT];
     uint64_t saved_bytes;     /* inclusive: activations kept for backward; UNKNOWN_U64 */
     uint64_t parameter_bytes; /* inclusive; UNKNOWN_U64 */
 };

@@ -302,7 +302,7 @@ static double layer_inclusive(const struct report_cell *cell, size_t row, enum p
 {
     for (int pass = PASS_COUNT - 1; pass >= 0; pass--)
         if (cell->passes[pass].present && cell->passes[pass].profiled_steps)
-            return cell->layers[row].phase[pass][phase].inclusive_ns;
+            return cell->layers[row].phase[pass][phase]->inclusive_ns;
     return NAN;
 }
 

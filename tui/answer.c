@@ -86,7 +86,7 @@ static double module_time(const struct report_layer *layer, int pass)
 {
     double sum = 0;
     for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
-        sum += layer->phase[pass][phase].inclusive_ns;
+        sum += layer->phase[pass][phase]->inclusive_ns;
     return sum;
 }
 

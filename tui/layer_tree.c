@@ -103,7 +103,7 @@ int32_t tree_same(const struct tree *tree, const struct tree *other, int32_t lay
 double tree_phase(const struct tree *tree, struct spot at, int phase, bool exclusive)
 {
     if (at.leaf < 0) {
-        const struct report_layer_phase *times = &tree->layers[at.layer].phase[tree->pass][phase];
+        const struct report_layer_phase *times = tree->layers[at.layer].phase[tree->pass][phase];
         return exclusive ? times->exclusive_ns : times->inclusive_ns;
     }
     const struct report_entry *leaf = &tree->leaves.items[at.leaf];
@@ -122,7 +122,7 @@ double tree_work(const struct tree *tree, struct spot at, bool flops)
     }
     double sum = 0;
     for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {
-        const struct report_layer_phase *times = &tree->layers[at.layer].phase[tree->pass][phase];
+        const struct report_layer_phase *times = tree->layers[at.layer].phase[tree->pass][phase];
         sum = sum_known(sum, flops ? times->flops : times->bytes);
     }
     return sum;
@@ -142,6 +142,6 @@ double tree_calls(const struct tree *tree, struct spot at)
     if (at.leaf >= 0)
         return (double)tree->leaves.items[at.leaf].calls;
     for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
-        calls += tree->layers[at.layer].phase[tree->pass][phase].calls;
+        calls += tree->layers[at.layer].phase[tree->pass][phase]->calls;
     return (double)calls;
 }

@@ -19,7 +19,7 @@ struct row {
 static void expect(const struct row *rows, size_t count, const char *const *paths)
 {
     struct report_layer layers[64] = {0};
-    static const struct report_layer_phase none[PLACE_PHASE_COUNT];
+    static const struct report_layer_phase none;
     struct report_cell cell = {.layers = layers, .layer_count = count};
     struct modules modules = {0};
     for (size_t i = 0; i < count; i++) {
@@ -29,7 +29,8 @@ static void expect(const struct row *rows, size_t count, const char *const *path
                                           .saved_bytes = UNKNOWN_U64,
                                           .parameter_bytes = rows[i].bytes};
         for (int pass = 0; pass < PASS_COUNT; pass++)
-            layers[i].phase[pass] = none;
+            for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
+                layers[i].phase[pass][phase] = &none;
     }
     modules_tree(&modules, &cell);
     for (size_t i = 0; i < count; i++)

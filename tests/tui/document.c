@@ -110,7 +110,8 @@ static int32_t add_layer(struct report_cell *cell, const char *path, const char 
     layer->parent = parent;
     layer->depth = depth;
     for (int pass = 0; pass < PASS_COUNT; pass++)
-        layer->phase[pass] = arena_array(&cell->arena, struct report_layer_phase, PLACE_PHASE_COUNT);
+        for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
+            layer->phase[pass][phase] = arena_array(&cell->arena, struct report_layer_phase, 1);
     return (int32_t)cell->layer_count++;
 }
 
@@ -158,7 +159,7 @@ static void add_entry(struct report_cell *cell, uint32_t kernel, int32_t scope, 
         entry->max_ns = entry->max_ns > ns ? entry->max_ns : ns;
     }
     for (int32_t at = scope; at >= 0; at = cell->layers[at].parent) {
-        struct report_layer_phase *times = (struct report_layer_phase *)&cell->layers[at].phase[pass][phase];
+        struct report_layer_phase *times = (struct report_layer_phase *)(uintptr_t)cell->layers[at].phase[pass][phase];
         times->inclusive_ns += (double)entry->total_ns / STEPS;
         times->flops += flops;
         times->bytes += bytes;

@@ -189,7 +189,8 @@ static void put_above_blocks(struct report_cell *cell, const char *const *names,
                                                  .parent = level ? (int32_t)made - 1 : 0,
                                                  .depth = level + 1};
             for (int pass = 0; pass < PASS_COUNT; pass++)
-                layers[made].phase[pass] = arena_array(&cell->arena, struct report_layer_phase, PLACE_PHASE_COUNT);
+                for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
+                    layers[made].phase[pass][phase] = arena_array(&cell->arena, struct report_layer_phase, 1);
             made++;
         }
         put |= in_block;
@@ -207,8 +208,8 @@ static void put_above_blocks(struct report_cell *cell, const char *const *names,
             for (int32_t above = layers[made].parent; block && above > 0; above = layers[above].parent)
                 for (int pass = 0; pass < PASS_COUNT; pass++)
                     for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
-                        ((struct report_layer_phase *)(uintptr_t)layers[above].phase[pass])[phase].inclusive_ns +=
-                            old->phase[pass][phase].inclusive_ns;
+                        ((struct report_layer_phase *)(uintptr_t)layers[above].phase[pass][phase])->inclusive_ns +=
+                            old->phase[pass][phase]->inclusive_ns;
         } else if (old->parent >= 0) {
             layers[made].parent = new[old->parent];
         }
