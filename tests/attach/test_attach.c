@@ -149,9 +149,6 @@ static void run_for(struct session *session, size_t samples, uint64_t ns)
 static void stopped_time_is_no_step(void **state)
 {
     (void)state;
-#ifdef __SANITIZE_THREAD__
-    skip();
-#endif
     const char *const command[] = {ATTACH_PROGRAM, "ranges", "3000", NULL};
     struct session *session = attach(NULL, command);
     run_for(session, 50, 60000000000u);
