@@ -30,6 +30,8 @@ static struct {
 
 EXPORT int steptop_attach_open(void);
 EXPORT void steptop_attach_expect(void);
+EXPORT void steptop_attach_socket(const char *path);
+EXPORT int steptop_attach_is_open(void);
 EXPORT int32_t steptop_attach_scope(int32_t parent, const char *name, int64_t parameter_bytes);
 EXPORT void steptop_attach_note(const char *key, const char *text);
 EXPORT int steptop_attach_find(char *why, unsigned size);
@@ -63,6 +65,17 @@ int steptop_attach_open(void)
         steps_begin();
     cuda_say();
     return 1;
+}
+
+/* In a program that runs already: where the front listens. */
+void steptop_attach_socket(const char *path)
+{
+    link_use(path);
+}
+
+int steptop_attach_is_open(void)
+{
+    return link_is_open();
 }
 
 /* The hook is there: the program has modules. */

@@ -26,7 +26,8 @@ static struct {
     _Atomic bool ready;   /* the ring is there */
     pthread_mutex_t lock; /* of the queue and of opening; never held across a call that can wait */
     pthread_cond_t changed;
-    int fd, wake; /* wake: an eventfd, so that what is said goes at once */
+    char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* of the socket; "": as the environment says */
+    int fd, wake;                                         /* wake: an eventfd, so that what is said goes at once */
     char *queue;
     size_t queued, capacity;
     struct ring *ring;
@@ -161,9 +162,20 @@ void link_push(struct record *record)
 
 /* ---- the link's thread ---- */
 
+void link_use(const char *path)
+{
+    if (strlen(path) < sizeof self.path)
+        strcpy(self.path, path);
+}
+
+static const char *socket_path(void)
+{
+    return self.path[0] ? self.path : getenv(ATTACH_SOCKET_VARIABLE);
+}
+
 static bool connect_front(void)
 {
-    const char *path = getenv(ATTACH_SOCKET_VARIABLE);
+    const char *path = socket_path();
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (!path || !*path || strlen(path) >= sizeof address.sun_path)
         return false;
@@ -348,6 +360,9 @@ static void *link_thread(void *unused)
         await_end_of_front();
         drain_output();
     }
+    const int fd = self.fd;
+    self.fd = -1;
+    close(fd);
     return NULL;
 }
 
@@ -380,7 +395,7 @@ static struct timespec deadline_in(int ms)
 
 bool link_may_open(void)
 {
-    const char *path = getenv(ATTACH_SOCKET_VARIABLE);
+    const char *path = socket_path();
     return link_is_open() || (atomic_load(&self.state) == LINK_NEVER && path && access(path, W_OK) == 0);
 }
 

@@ -78,13 +78,35 @@ static bool take_time(const char *text, uint64_t *ns, struct error *error)
     return error_set(error, ERROR_USAGE, "--for: '%s' is not a time: write 30s, 5m or 1h", text);
 }
 
+/* A command, or --pid: one of the two. */
+static bool take_process(const struct arguments *arguments, pid_t *pid, struct error *error)
+{
+    const char *text = arguments->value[OPTION_PID];
+    char *end;
+    *pid = 0;
+    if (!text && !arguments->positional_count)
+        return error_set(error, ERROR_USAGE, "'attach' needs -- COMMAND… or --pid N");
+    if (!text)
+        return true;
+    if (arguments->positional_count)
+        return error_set(error, ERROR_USAGE,
+                         "--pid %s is a process that runs already: a COMMAND beside it is one too many", text);
+    errno = 0;
+    const long value = strtol(text, &end, 10);
+    if (errno || *end || text[0] < '1' || text[0] > '9' || value > INT_MAX)
+        return error_set(error, ERROR_USAGE, "--pid: '%s' is not a process's number", text);
+    *pid = (pid_t)value;
+    return true;
+}
+
 static bool take_options(const struct arguments *arguments, struct attach_options *options, struct error *error)
 {
     const char *detail = arguments->value[OPTION_DETAIL];
     if (detail && strcmp(detail, "layers") != 0 && strcmp(detail, "ops") != 0)
         return error_set(error, ERROR_USAGE, "--detail: '%s' is none of ops, layers", detail);
     options->layers_only = detail && strcmp(detail, "layers") == 0;
-    return take_number(arguments, OPTION_WINDOW, &options->steps, error) &&
+    return take_process(arguments, &options->pid, error) &&
+           take_number(arguments, OPTION_WINDOW, &options->steps, error) &&
            take_number(arguments, OPTION_SKIP, &options->skip, error) &&
            take_time(arguments->value[OPTION_FOR], &options->for_ns, error);
 }
@@ -125,9 +147,9 @@ static void wait_for_end(struct session *session, struct report *report, struct 
         if (poll(fds, (nfds_t)count, timeout < 0 || timeout > 200 ? 200 : timeout) < 0 && errno != EINTR)
             break;
         session_step(session);
-        if (interrupted && interrupted != SIGINT && interrupted != SIGQUIT) {
+        if (interrupted && (session_is_guest(session) || (interrupted != SIGINT && interrupted != SIGQUIT))) {
             interrupted = 0;
-            session_stop_all(session); /* it was for us alone: the program gets one of its own */
+            session_stop_all(session); /* it was for us alone: the program gets one of its own, or is let go of */
         }
         struct error error = {0};
         const bool window_over = session_detached(session) && !told;
@@ -148,13 +170,15 @@ static int run_without_screen(const struct arguments *arguments, struct session 
     wait_for_end(session, report, outputs);
     report_update(report, session);
     bool written = outputs_write(outputs, report, &error);
-    if (written && (!outputs->count || arguments->value[OPTION_FORMAT])) {
+    const bool ran = session_command_exit(session) >= 0; /* else there is one sentence to say, and no report */
+    if (written && ran && (!outputs->count || arguments->value[OPTION_FORMAT])) {
         struct strbuf text = {0};
         report_emit(report, format, &text);
         written = print_all(text.text, text.length, &error);
         strbuf_release(&text);
     }
-    verdict_print(arguments, report);
+    if (ran)
+        verdict_print(arguments, report);
     const int ended = session_command_exit(session);
     if (written && ended == 0 && fail_on_fires(arguments, report))
         return EXIT_FINDING;
@@ -167,7 +191,7 @@ static void pass_through(struct session *session)
     size_t shown = session_log_count(session);
     session_detach(session);
     if (!session_idle(session))
-        say("steptop: the program goes on; its output follows (^C ends it)");
+        say("steptop: the program goes on%s", session_is_guest(session) ? "" : "; its output follows (^C ends it)");
     while (!session_idle(session)) {
         struct pollfd fds[600];
         int timeout;
@@ -224,7 +248,7 @@ int command_attach(const struct arguments *arguments)
         !find_library(&found, &error))
         return fail(&error);
     const bool on_screen = screen_wanted(arguments);
-    options.command = arguments->positional;
+    options.command = options.pid ? NULL : arguments->positional;
     options.library = found.library;
     options.python_folder = found.python;
     options.through = !on_screen;

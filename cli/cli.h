@@ -73,6 +73,7 @@ enum option_id {
     OPTION_RESUME,
     OPTION_WINDOW, /* --steps of attach */
     OPTION_SKIP,
+    OPTION_PID,
     OPTION_FOR,
     OPTION_DETAIL,
     OPTION_RECORD,

@@ -6,7 +6,7 @@
 static const struct subcommand_info commands[SUBCOMMAND_COUNT] = {
     [SUBCOMMAND_RUN] = {"run", "[PROFILE]", 0, 1, false, command_run,
                         "Run a profile (a file, - for standard input, or the name of one of `steptop profiles`)"},
-    [SUBCOMMAND_ATTACH] = {"attach", "-- COMMAND…", 1, INT_MAX, false, command_attach,
+    [SUBCOMMAND_ATTACH] = {"attach", "-- COMMAND…", 0, INT_MAX, false, command_attach,
                            "Run any PyTorch, CUDA or NVTX program and see where its steps spend their time"},
     [SUBCOMMAND_DEVICES] = {"devices", "", 0, 0, false, command_devices,
                             "List the devices there are, and for the others what is missing"},

@@ -75,6 +75,8 @@ static const struct option_info options[OPTION_COUNT] = {
                        "Keep the finished cells of this report and run the others"},
     [OPTION_WINDOW] = {"steps", 'n', ARGUMENT_TEXT, "N", NULL, NULL, NULL, FOR(ATTACH),
                        "Measure so many steps, then leave the program alone; its end is still waited for"},
+    [OPTION_PID] = {"pid", 0, ARGUMENT_TEXT, "N", NULL, NULL, NULL, FOR(ATTACH),
+                    "Instead of a COMMAND, a Python process with PyTorch that runs already; it is left as it was"},
     [OPTION_SKIP] = {"skip", 0, ARGUMENT_TEXT, "N", NULL, NULL, NULL, FOR(ATTACH),
                      "Steps that are warm-up and not counted, beyond the first"},
     [OPTION_FOR] = {"for", 0, ARGUMENT_TEXT, "TIME", NULL, NULL, NULL, FOR(ATTACH),

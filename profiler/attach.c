@@ -14,8 +14,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define ALONE_NS 5000000000u  /* a Python that imports PyTorch takes a second or two before it connects */
-#define LINGER_NS 1000000000u /* how long what its processes still say is waited for after the command's end */
+#define ALONE_NS 5000000000u /* a Python that imports PyTorch takes a second or two before it connects */
 #define HELLO_BYTES (sizeof(struct message_header) + sizeof(struct message_hello) + 1024)
 
 /* ---- the run ---- */
@@ -88,14 +87,14 @@ uint32_t session_attach(struct session *session, const struct attach_options *op
     char *text = NULL;
     if (attach)
         attach->listener = attach->ended = -1;
-    if (!attach || !command_copy(attach, options->command)) {
+    if (!attach || (options->command && !command_copy(attach, options->command))) {
         error_set(error, ERROR_MEMORY, "no memory for a command");
         goto failed;
     }
     attach->options = *options;
     attach->options.command = (const char *const *)attach->command;
     attach->exit_code = -1;
-    text = command_text(options->command);
+    text = options->command ? command_text(options->command) : attach_running_command(options->pid);
     if (!text) {
         error_set(error, ERROR_MEMORY, "no memory for a command");
         goto failed;
@@ -148,10 +147,19 @@ bool attach_begin(struct session *session, struct live_run *live, struct error *
     link->rank = live_rank_at(live, 0);
     link->process = (struct process){.control = -1, .output = -1, .errors = -1};
     vec_push(&session->links, link);
-    if (!listen_at(attach, error) || !attach_process_start(&link->process, attach, error))
+    if (!listen_at(attach, error))
         return false;
-    attach->ended = (int)syscall(SYS_pidfd_open, link->process.pid, 0); /* closed by exec by itself */
-    live_activity(live, "waiting for the program's first step");
+    const pid_t guest = attach->options.pid;
+    if (guest) { /* before it is touched, so that its number is still its own */
+        attach->ended = (int)syscall(SYS_pidfd_open, guest, 0);
+        if (attach->ended < 0 && errno != ESRCH)
+            return error_set(error, ERROR_SYSTEM, "cannot watch process %d: %s", (int)guest, strerror(errno));
+    }
+    if (guest ? !attach_running_begin(attach, error) : !attach_process_start(&link->process, attach, error))
+        return false;
+    if (!guest)
+        attach->ended = (int)syscall(SYS_pidfd_open, link->process.pid, 0); /* closed by exec by itself */
+    live_activity(live, guest ? "told the process; waiting for its Python" : "waiting for the program's first step");
     attach->alone_until = clock_now() + ALONE_NS;
     return true;
 }
@@ -164,7 +172,10 @@ static void tell_alone(struct attach *attach, struct live_run *live, bool alone)
     if (!attach->alone_until || clock_now() < attach->alone_until)
         return;
     attach->alone_until = 0;
-    live_activity(live, "nobody connects: no PyTorch, CUDA or ranges yet; or PYTHONPATH is not ours (env, -E, -I)");
+    live_activity(live,
+                  attach->options.pid
+                      ? "its Python has not answered yet: its main thread is in a call that lasts"
+                      : "nobody connects: no PyTorch, CUDA or ranges yet; or PYTHONPATH is not ours (env, -E, -I)");
 }
 
 /* ---- processes that connect ---- */
@@ -363,6 +374,11 @@ bool session_detached(const struct session *session)
     return session->attach && session->attach->detached;
 }
 
+bool session_is_guest(const struct session *session)
+{
+    return session->attach && session->attach->options.pid;
+}
+
 int session_command_exit(const struct session *session)
 {
     return session->attach ? session->attach->exit_code : -1;
@@ -375,7 +391,8 @@ static void window(struct session *session, struct live_run *live)
     uint64_t measured = 0;
     for (int pass = 0; pass < PASS_COUNT; pass++)
         measured += lead->profiled_wall[pass].n;
-    if (!attach->first_record && lead->aggregate && aggregate_latest(lead->aggregate))
+    /* Where modules alone are known, steps are all there is. */
+    if (!attach->first_record && (lead->samples.count || (lead->aggregate && aggregate_latest(lead->aggregate))))
         attach->first_record = clock_now();
     if (attach->options.steps && measured >= attach->options.steps)
         session_detach(session);
@@ -388,6 +405,10 @@ void attach_stop(struct session *session, enum status status, const char *reason
 {
     struct ending *ending = &session->ending;
     const pid_t pid = session->links.count ? session->links.items[0]->process.pid : 0;
+    if (session->attach->options.pid) {
+        at_once ? session_detach(session) : attach_running_stop(session, status, reason);
+        return;
+    }
     if (ending->forced == STATUS_PENDING) {
         ending->forced = status;
         text_copy(ending->forced_reason, sizeof ending->forced_reason, reason, strlen(reason));
@@ -408,7 +429,15 @@ static void finish(struct session *session, struct live_run *live)
     char reason[sizeof live->run.reason] = "";
     enum status how = STATUS_OK;
     attach->exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    if (ending->forced != STATUS_PENDING) {
+    if (attach->options.pid && session->links.count == 1) {
+        how = attach->reason[0] || !attach->detached ? STATUS_UNSUPPORTED : STATUS_INTERRUPTED;
+        attach->exit_code = -1;
+        live->run.unstarted = ERROR_UNSUPPORTED;
+        snprintf(reason, sizeof reason, "process %d: %s", (int)attach->options.pid,
+                 attach->reason[0]  ? attach->reason
+                 : attach->detached ? "left before its Python had answered"
+                                    : "it ended before its Python had answered");
+    } else if (ending->forced != STATUS_PENDING) {
         how = ending->forced;
         snprintf(reason, sizeof reason, "%s", ending->forced_reason);
     } else if (WIFSIGNALED(status)) {
@@ -456,6 +485,8 @@ bool attach_step(struct session *session)
     changed |= rank_take_output(session, command, false);
     changed |= rank_take_output(session, command, true);
     window(session, live);
+    if (attach->options.pid)
+        changed |= attach_running_look(session);
     if (command->exited) {
         /* What it left has been taken when a step finds nothing new; grandchildren may go on with its output and their links. */
         if (changed && clock_now() < attach->linger_until)
@@ -466,6 +497,8 @@ bool attach_step(struct session *session)
         finish(session, live);
         return true;
     }
+    if (attach->options.pid)
+        return changed;
     int status = 0;
     const pid_t ended = command->process.pid ? waitpid(command->process.pid, &status, WNOHANG) : 0;
     if (ended == command->process.pid || (ended < 0 && errno == ECHILD)) {
@@ -474,7 +507,7 @@ bool attach_step(struct session *session)
         if (attach->ended >= 0)
             close(attach->ended);
         attach->ended = -1;
-        attach->linger_until = clock_now() + LINGER_NS;
+        attach->linger_until = clock_now() + ATTACH_LINGER_NS;
         return true;
     }
     if (session->ending.kill_at && clock_now() >= session->ending.kill_at) {

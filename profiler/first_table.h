@@ -6,7 +6,9 @@
 #include "profiler/statistics.h"
 #include "profiles/profile.h"
 
-struct figure { double mean, sd; }; /* ns; NaN when unknown */
+struct figure {
+    double mean, sd;
+}; /* ns; NaN when unknown */
 struct first_figures {
     struct figure forward, backward, both;
     bool apart;      /* forward ran as a pass of its own: it is that pass, and backward the difference of means */
@@ -15,8 +17,14 @@ struct first_figures {
 
 /* The timed steps of one pass: of each phase, the last being the total (wall), the samples in order and their summary. All zero
  * where the pass was not run; samples may be NULL where only the summary is known. */
-struct timed_phase { const uint64_t *samples; size_t count; const struct summary *summary; };
-struct timed_pass { struct timed_phase phases[PHASE_COUNT + 1]; };
+struct timed_phase {
+    const uint64_t *samples;
+    size_t count;
+    const struct summary *summary;
+};
+struct timed_pass {
+    struct timed_phase phases[PHASE_COUNT + 1];
+};
 
 /* back mean = (fwd & back mean) − (fwd mean); back sd = √((fwd & back sd)² + (fwd sd)²). Not apart: loss and backward of each
  * step summed; without samples the sum of means, and its deviation only where one of them takes part. */

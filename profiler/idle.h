@@ -7,11 +7,11 @@
 #include <stddef.h>
 
 enum idle_reason {
-    IDLE_LAUNCH,  /* launch-bound: the queue ran dry while the host was in Python, between operators or asleep */
-    IDLE_SYNC,    /* the host had waited for the device, so that nothing was queued behind: .item(), a copy to the host */
-    IDLE_DATA,    /* the host waited for its data loader */
-    IDLE_RANK,    /* only a collective was under way: another rank was not there yet, or bytes moved */
-    IDLE_QUEUE,   /* the next kernel had been launched, and had not begun: dependences, gaps between queued kernels */
+    IDLE_LAUNCH, /* launch-bound: the queue ran dry while the host was in Python, between operators or asleep */
+    IDLE_SYNC,  /* the host had waited for the device, so that nothing was queued behind: .item(), a copy to the host */
+    IDLE_DATA,  /* the host waited for its data loader */
+    IDLE_RANK,  /* only a collective was under way: another rank was not there yet, or bytes moved */
+    IDLE_QUEUE, /* the next kernel had been launched, and had not begun: dependences, gaps between queued kernels */
     IDLE_UNKNOWN, /* nothing is known of what came next */
     IDLE_REASONS
 };

@@ -8,7 +8,7 @@
 #define BELIEVABLE ((uint64_t)1 << 53)
 
 struct live_run {
-    struct run run; /* what the outside sees; notes and ranks are this one's to free */
+    struct run run;          /* what the outside sees; notes and ranks are this one's to free */
     size_t timeline_records; /* of a rank */
     char last_activity[96];  /* what the worker said, under "stopped" */
     bool remove_when_ended;
@@ -18,7 +18,7 @@ struct live_rank {
     struct rank rank; /* what the outside sees */
     uint32_t samples[PASS_COUNT][STEP_KIND_COUNT];
     bool unrecorded; /* the last step was */
-    bool ended; /* it said how it ended: */
+    bool ended;      /* it said how it ended: */
     enum status end_status;
     char end_reason[sizeof((struct run *)0)->reason];
 };

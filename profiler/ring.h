@@ -23,5 +23,7 @@ void ring_count_dropped(struct ring *ring, uint64_t count); /* records lost befo
 size_t ring_drain(struct ring *ring, struct record *records, size_t max);
 size_t ring_waiting(const struct ring *ring);
 
-struct ring_counts { uint64_t pushed, dropped, drained; };
+struct ring_counts {
+    uint64_t pushed, dropped, drained;
+};
 void ring_counts(const struct ring *ring, struct ring_counts *counts);

@@ -191,7 +191,10 @@ void session_finish(struct session *session, struct live_run *live, enum status 
     if (live->run.started && !live->run.replayed) {
         struct machine_look now;
         machine_look(&now);
-        live->run.use = machine_between(&session->began, &now, processors_allowed().allowed);
+        /* What a process that was here before has used is not ours to be told. */
+        live->run.use = session->attach && session->attach->options.pid
+                            ? MACHINE_UNKNOWN
+                            : machine_between(&session->began, &now, processors_allowed().allowed);
         session_record(session, live->run.id, 0, MESSAGE_USE, &live->run.use, sizeof live->run.use, NULL, 0);
         const struct message_result result = {.status = status, .dropped = run_lead(&live->run)->dropped};
         session_record(session, live->run.id, 0, MESSAGE_RESULT, &result, sizeof result, reason, strlen(reason));
@@ -224,6 +227,10 @@ void session_stop(struct session *session, uint32_t id)
 
 void session_stop_all(struct session *session)
 {
+    if (session->active && session_is_guest(session)) { /* it was here before us */
+        session_detach(session);
+        return;
+    }
     for (size_t i = 0; i < session->runs.count; i++)
         session_stop(session, session->runs.items[i]->run.id);
     while (session->replays.count) {

@@ -183,6 +183,9 @@ class Hook:
         self.memory_at = 0.0
         self.memory = None
         self.work, self.look_began = None, False
+        self.late = self.retired = False
+        self.handles, self.raised = [], 0
+        self.inner = self.ours = None
 
     # ---- scopes ----
 
@@ -304,11 +307,14 @@ class Hook:
 
         def first(module):
             # Of a module that was not seen before; None: nobody is told. What is asked of tensors here would be in the graph of a trace.
-            if tracing() is not None:
+            if tracing() is not None or hook.retired or (hook.late and hook.under_way()):
                 return None
             if hook.opened is None:
                 hook.open()
-            return learn(module) if hook.opened else None
+            if hook.opened:
+                hook.late = False
+                return learn(module)
+            return None
 
         modules = torch.nn.modules.module
         if hasattr(modules.Module, "_wrapped_call_impl"):
@@ -331,14 +337,17 @@ class Hook:
                     leave()
 
             # A call of a module is three frames or more, and now one more: what was deep enough shall still be.
-            sys.setrecursionlimit(sys.getrecursionlimit() + sys.getrecursionlimit() // 3)
+            self.raised = sys.getrecursionlimit() // 3
+            sys.setrecursionlimit(sys.getrecursionlimit() + self.raised)
             _call_impl.__qualname__ = inner.__qualname__
+            self.inner, self.ours = inner, _call_impl
             modules.Module._call_impl = _call_impl
             if hasattr(torch.Tensor, "untyped_storage"):
                 self.memory = Memory(torch, library, scopes)
         else:
             self.install_hooks(modules, compiling, enter, leave, first)
         self.install_optimizer()
+        modules._steptop_hook = self
         import atexit
 
         atexit.register(library.plain.steptop_attach_close)
@@ -366,11 +375,41 @@ class Hook:
         import warnings
 
         warnings.filterwarnings("ignore", message="Using `torch.compile\\(module\\)` when there are global hooks")
-        modules.register_module_forward_pre_hook(before)
+        self.handles.append(modules.register_module_forward_pre_hook(before))
         try:
-            modules.register_module_forward_hook(after, always_call=True)
+            self.handles.append(modules.register_module_forward_hook(after, always_call=True))
         except TypeError:  # before 2.0 a forward that raises is not told
-            modules.register_module_forward_hook(after)
+            self.handles.append(modules.register_module_forward_hook(after))
+
+    # ---- in a program that was running before ----
+
+    def under_way(self):
+        # A call of a module that began before we came, on this thread or by a backward pass of another: what is called in it is no model's
+        # outermost module. Asked for modules that are not known, so until the first step from its beginning on.
+        if getattr(self.torch._C, "_current_graph_task_id", lambda: -1)() >= 0:
+            return True
+        # Of PyTorch before 2.1 the hooks are called by the method that is looked for; one call of it is this one.
+        code = getattr(self.inner or self.torch.nn.Module._call_impl, "__code__", None)
+        found, frame = 0, sys._getframe(2)
+        while frame is not None:
+            found += frame.f_code is code
+            frame = frame.f_back
+        return found > (self.inner is None)
+
+    def retire(self):
+        # Makes room for another hook, after the front has gone.
+        self.retired = True
+        module = self.torch.nn.modules.module.Module
+        if self.ours is not None and module._call_impl is self.ours:
+            module._call_impl = self.inner
+            try:
+                sys.setrecursionlimit(sys.getrecursionlimit() - self.raised)
+            except (RecursionError, ValueError):
+                pass  # deeper than that just now
+        for handle in self.handles:
+            handle.remove()
+        self.handles = []
+        self.scopes.clear()
 
     # ---- the one step in which is looked at what modules keep and ops do ----
 
@@ -445,8 +484,8 @@ class Hook:
                     hook.end_look()
 
         if hasattr(optimizer, "register_optimizer_step_pre_hook"):
-            optimizer.register_optimizer_step_pre_hook(before)
-            optimizer.register_optimizer_step_post_hook(after)
+            self.handles.append(optimizer.register_optimizer_step_pre_hook(before))
+            self.handles.append(optimizer.register_optimizer_step_post_hook(after))
 
     # ---- what is looked at when a step ends ----
 
@@ -483,3 +522,20 @@ def install(torch):
     library = Library(path)
     library.plain.steptop_attach_expect()
     Hook(torch, library).install()
+
+
+def installed(torch):
+    return getattr(sys.modules["torch.nn.modules.module"], "_steptop_hook", None)
+
+
+def install_late(torch, library):
+    # In a program that runs already. What the driver would have loaded when the program initialised it, is begun here.
+    library.plain.steptop_attach_expect()
+    if not library.plain.steptop_attach_open():
+        raise RuntimeError("nobody listens at the socket")
+    if torch.cuda.is_initialized():
+        library.plain.InitializeInjection()
+    library.note("attached", "while the program ran: of what was before nothing is known, nor of modules in a CUDA graph that was captured before")
+    hook = Hook(torch, library)
+    hook.late = True
+    hook.install()

@@ -29,9 +29,10 @@ def losses(text):
 
 
 def attach(mode, *options):
+    words = ["--"] + command(mode) if mode else []
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "report.json")
-        done = subprocess.run([STEPTOP, "attach", "--batch", "--json", path, *options, "-o", os.path.join(folder, "r.yaml"), "--"] + command(mode),
+        done = subprocess.run([STEPTOP, "attach", "--batch", "--json", path, *options, "-o", os.path.join(folder, "r.yaml"), *words],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         with open(path) as file:
             return done, json.load(file)["cells"][0]
@@ -76,9 +77,39 @@ FLOPS = {
 FLOPS["evaluate"] = FLOPS["plain"]  # an evaluation in the step that is looked at is not the step's
 BOUND = {"loader": "data_ns", "sleep": "launch_ns", "ranks": "rank_ns"}
 GOLDEN["evaluate"] = GOLDEN["tools"] = GOLDEN["plain"]
-MODES = ["plain", "conv", "evaluate", "tools", "late", "outside", "llama", "gpt2", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks"]
+MODES = ["plain", "conv", "evaluate", "tools", "late", "outside", "llama", "gpt2", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks", "running"]
+
+
+
+def running():
+    # A program that runs already: attached to, left, attached to again.
+    words = [sys.executable, "-u", os.path.join(HERE, "program.py"), "plain", "300"]
+    alone = subprocess.run(words, stdout=subprocess.PIPE, text=True)
+    target = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    first = target.stdout.readline()
+    for turn in ("once", "again"):
+        done, cell = attach(None, "--steps", "8", "--pid", str(target.pid))
+        check("running", done.returncode == 0 and cell["status"] == "ok", turn + ": " + done.stderr.strip()[-100:])
+        if cell["status"] != "ok":
+            continue
+        check("running", cell["passes"]["train_step"]["profiled_steps"] >= 8, turn + ": %d steps" % cell["passes"]["train_step"]["profiled_steps"])
+        named = share_with_a_name(cell)
+        check("running", named >= 0.98, turn + ": %.2f %% of the time of ops has a layer or a phase" % (100 * named))
+        root = cell["layers"][0]["path"]
+        layers = [row["path"] for row in cell["layers"]]
+        for path in GOLDEN["plain"]:
+            there = path if path in layers else root + "." + path
+            check("running", all(of_phase(cell, phase, there) > 0 for phase in ("fwd", "bwd")), turn + ": %s has time in both directions" % path)
+        if len(cell.get("step_flops", {})):
+            check("running", cell["step_flops"]["train_step"] == FLOPS["plain"], turn + ": FLOPs by shapes")
+    rest = target.communicate()[0]
+    check("running", target.returncode == 0 and first + rest == alone.stdout, "its output and its end, to the last bit")
+
 
 for mode in CHOSEN or MODES:
+    if mode == "running":
+        running()
+        continue
     if mode in ("llama", "gpt2"):
         try:
             import transformers  # noqa: F401
