@@ -14,10 +14,10 @@
 #define MOST_IN_SOFTWARE (INT64_C(1) << 22)    /* multiplications of a product that is still timed there */
 #define FEW_GROUPS 192                         /* a GPU with fewer workgroups has idle units */
 
-/* How a tile is multiplied: by single multiplications, or by a subgroup's matrices of 16 × 16, to which operands whose lines
- * run along m or n come as they lie, or turned. */
-enum tile_kind { TILE_PLAIN, TILE_MATRICES, TILE_TURNED };
-static const char *const tile_shaders[] = {"gemm.comp", "gemm_matrices.comp", "gemm_turned.comp"};
+/* How a tile is multiplied: by single multiplications, or by a subgroup's matrices of 16 × 16, to which operands come as they lie (turned
+ * on their way, where their lines run along m or n, won at no shape: docs/bench-h200.md). */
+enum tile_kind { TILE_PLAIN, TILE_MATRICES };
+static const char *const tile_shaders[] = {"gemm.comp", "gemm_matrices.comp"};
 
 /* Rows, columns and depth of a workgroup's tile. Plain ones: an invocation's rows and columns in fours. With matrices: a subgroup's, in
  * matrices, and how many tiles wait in shared memory. */
@@ -37,8 +37,6 @@ static const struct tile {
     {256, 128, 32, 4, 4, 1, TILE_MATRICES, false}, {128, 256, 32, 4, 4, 1, TILE_MATRICES, false},
     {128, 128, 32, 4, 2, 2, TILE_MATRICES, false}, {128, 128, 32, 4, 4, 2, TILE_MATRICES, false},
     {128, 64, 64, 4, 2, 1, TILE_MATRICES, false},  {64, 128, 64, 2, 4, 1, TILE_MATRICES, false},
-    {256, 128, 32, 4, 4, 1, TILE_TURNED, false},   {128, 256, 32, 4, 4, 1, TILE_TURNED, false},
-    {128, 64, 64, 4, 2, 1, TILE_TURNED, false},
 };
 #define TILES ((int)(sizeof tiles / sizeof *tiles))
 #define FIRST_MATRIX 11
@@ -56,9 +54,8 @@ static int64_t tile_memory(const struct tile *tile, const struct vulkan_gemm_sha
     const int64_t rows = tile->rows, columns = tile->columns, depth = tile->depth;
     if (tile->kind == TILE_PLAIN)
         return depth * (rows / 4 + 1 + columns / 4 + 1) * 16;
-    const bool turned = tile->kind == TILE_TURNED;
-    int64_t a = shape->transpose_a && !turned ? depth * (rows / 8 + 1) : rows * (depth / 8 + 1);
-    int64_t b = shape->transpose_b || turned ? columns * (depth / 8 + 1) : depth * (columns / 8 + 1);
+    int64_t a = shape->transpose_a ? depth * (rows / 8 + 1) : rows * (depth / 8 + 1);
+    int64_t b = shape->transpose_b ? columns * (depth / 8 + 1) : depth * (columns / 8 + 1);
     int64_t out = tile_threads(tile) / 32 * 80;
     return (tile->stages * (a + b) > out ? tile->stages * (a + b) : out) * 16;
 }
@@ -169,7 +166,7 @@ static bool tile_fits(const struct device *device, const struct vulkan_gemm_shap
         return tile->software && !(narrow && index > 0);
     if (tile->kind == TILE_PLAIN)
         return !matrices || index == PLAIN_BESIDE_MATRICES;
-    return matrices && (tile->kind == TILE_MATRICES || shape->transpose_a || !shape->transpose_b);
+    return matrices;
 }
 
 static void candidates_list(struct program *program, struct vulkan_gemm *gemm)
@@ -318,8 +315,7 @@ void vulkan_gemm_name(const struct vulkan_gemm_shape *shape, const struct vulkan
     const struct tile *tile = &tiles[candidate->tile];
     char how[32] = "", split[24] = "";
     if (tile->kind != TILE_PLAIN)
-        snprintf(how, sizeof how, " matrices %dx%d%s", 16 * tile->tall, 16 * tile->wide,
-                 tile->kind == TILE_TURNED ? " turned" : "");
+        snprintf(how, sizeof how, " matrices %dx%d", 16 * tile->tall, 16 * tile->wide);
     else if (tile->tall * tile->wide != 4)
         snprintf(how, sizeof how, " %dx%d", 4 * tile->tall, 4 * tile->wide);
     if (candidate->splits > 1)
@@ -377,7 +373,7 @@ static bool cache_place(const struct device *device, const char *folder, char *p
     const VkPhysicalDeviceProperties *p = &device->traits.properties;
     if (!folder || !build_cache_folder(folder, "vulkan", own, sizeof own, &ignored))
         return false;
-    strbuf_printf(key, "products 6, %x:%x %s, %s, driver %x\n", p->vendorID, p->deviceID, p->deviceName,
+    strbuf_printf(key, "products 7, %x:%x %s, %s, driver %x\n", p->vendorID, p->deviceID, p->deviceName,
                   device->traits.driver, p->driverVersion);
     snprintf(path, size, "%s/gemm-%x-%x.bin", own, p->vendorID, p->deviceID);
     return true;

@@ -30,12 +30,9 @@ static bool product_print(struct device *device, const struct product *product, 
 {
     struct error error = {0};
     char name[64];
-    /* Much more than the operands need: in a small allocation products that walk through many lines took four times as long, which they
-     * do not in a step's arena. */
     const uint64_t bytes =
         4 * (uint64_t)(product->m * product->k + product->n * product->k + product->m * product->n) + 16384;
-    const uint64_t least = UINT64_C(1) << 30;
-    const struct plan plan = {.precision = precision, .memory.total = bytes < least ? least : bytes};
+    const struct plan plan = {.precision = precision, .memory.total = bytes};
     const struct vulkan_gemm_shape shape = vulkan_product_shape(
         product->m, product->n, product->k, product->form[0] == 't', product->form[1] == 't', precision);
     struct program *program = vulkan_product_measure(device, &plan, &shape, &error);
