@@ -1,6 +1,6 @@
 # What attaching costs on a card and what it sees there: card.py STEPTOP FOLDER. Programs in turns, alone and attached, and under
 # torch.profiler; then what a report must say of each. Prints rows "what<TAB>measured<TAB>goal<TAB>verdict" for scripts/gpu-check.
-# PARTS: which (eager graph bound large compiled); TURNS: pairs of programs; SECONDS: no part begins after so many.
+# PARTS: which (eager graph bound turns plain large compiled); TURNS: pairs of programs; SECONDS: no part begins after so many.
 import concurrent.futures
 import json
 import os
@@ -9,10 +9,12 @@ import subprocess
 import sys
 import time
 
+import turns
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 STEPTOP, FOLDER = sys.argv[1], sys.argv[2]
 TURNS = int(os.environ.get("TURNS", "3"))
-PARTS = os.environ.get("PARTS", "eager graph bound large compiled").split()
+PARTS = os.environ.get("PARTS", "eager graph bound turns plain large compiled").split()
 END = time.monotonic() + float(os.environ.get("SECONDS", "3600"))
 PROGRAM_S = 90
 failed = []
@@ -129,6 +131,37 @@ def bound(mode, reason):
     row("  the largest reason, %s" % mode, largest[:-3], reason[:-3], largest == reason)
 
 
+def in_rounds():
+    # All ways in turns. What is recorded in bursts is judged by the mean of all turns, the others by the median of theirs.
+    goals = {"hook in, nothing recorded": 1.005, "left after a step": 1.01, "layers alone": 1.01, "attached": 1.12}
+    rounds = turns.measure(STEPTOP, FOLDER, "card", int(os.environ.get("ROUNDS", "24")), ["alone", "alone again", *goals])
+    turns.table(rounds, ["alone again", *goals])
+    for way, goal in goals.items():
+        found, low, high = (turns.mean_ratio if way == "attached" else turns.median_ratio)(rounds, way, 0)
+        row("eager in turns, %s, ratio" % way, "%.3f [%.3f, %.3f]" % (found, low, high), goal, found <= goal)
+
+
+def plain():
+    # Programs of C: of the driver's own calls, and of a runtime that is linked into them. Nothing may be missing.
+    for name in ("driver", "runtime"):
+        path = os.path.join(os.path.dirname(os.path.abspath(STEPTOP)), "tests", "card_" + name)
+        if not os.path.exists(path):
+            print("# no %s" % path)
+            continue
+        report = os.path.join(FOLDER, "attach-%s.json" % name)
+        done = subprocess.run([STEPTOP, "attach", "--batch", "--json", report, "-o", report.replace(".json", ".yaml"), "--", path, "3"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=PROGRAM_S)
+        said = json.loads(done.stdout.splitlines()[-1])
+        with open(report) as file:
+            cell = json.load(file)["cells"][0]
+        calls = sum(k["calls"] for k in cell["kernels"] if k["name"] == "add_one")
+        print("# %s: steps %s; recorded %s" % (name, notes(cell).get("steps"), notes(cell).get("recorded")))
+        row("a %s program's result after its launches" % name, said["result"], said["launches"], done.returncode == 0 and said["result"] == said["launches"])
+        row("  launches that were seen", calls, said["launches"], calls == said["launches"])
+        idle = next(iter(cell["passes"].values()))["idle"]
+        known = 1 - idle["unknown_ns"] / idle["total_ns"]
+        row("  idle with a reason, %%, most %s" % max((k for k in idle if k.endswith("_ns") and k not in ("total_ns", "sync_layer_ns")), key=idle.get)[:-3], "%.1f" % (100 * known), 90, known >= 0.9)
+
+
 def eager():
     cell = judge("eager", 1.12, TURNS)
     work(cell)
@@ -146,6 +179,8 @@ for part, run in {
     "eager": eager,
     "graph": lambda: whole_steps(judge("graph", 1.05, max(1, TURNS - 1)), "graph"),
     "bound": all_bound,
+    "turns": in_rounds,
+    "plain": plain,
     "large": lambda: judge("large", 1.12, 1, beside_profiler=False),
     "compiled": lambda: judge("compiled", 1.05, 1),
 }.items():

@@ -1,0 +1,189 @@
+# What attaching costs, in turns: turns.py STEPTOP FOLDER MODEL [ROUNDS]. One program a way of looking at it, all of them alive, each doing
+# some steps in its turn: a shared machine's pace wanders by a third within seconds, and so weighs on all alike. Prints, of each way, the
+# median of its turns' ratios to the program alone in the same round with an interval of 95 of 100, by the clock and by time on processors.
+# MODEL: card (12 layers in bf16), small (operators of some 5 µs on a processor), middle (of some 50 µs).
+import os
+import random
+import statistics
+import subprocess
+import sys
+import time
+
+MODELS = {  # device, width, heads, layers, length, batch, vocabulary, steps of a turn
+    "card": ("cuda", 768, 12, 12, 256, 4, 1000, 8),
+    "small": ("cpu", 64, 4, 4, 32, 2, 256, 10),
+    "middle": ("cpu", 256, 4, 12, 64, 2, 512, 2),
+}
+ATTACH = {
+    "hook in, nothing recorded": ["--steps", "1", "--", "env", "-u", "CUDA_INJECTION64_PATH"],
+    "left after a step": ["--steps", "1", "--"],
+    "layers alone": ["--detail", "layers", "--"],
+    "attached": ["--"],
+}
+OTHERS = {"TraceML": "traceml", "gpuprof": "gpuprof", "torch.profiler": "torch.profiler"}
+
+
+def member(model, other):
+    import torch
+    import torch.nn as nn
+    import torch.nn.functional as F
+
+    device, width, heads, layers, length, batch, vocabulary, _ = MODELS[model]
+    torch.manual_seed(0)
+    if device == "cpu":
+        torch.set_num_threads(1)
+
+    class Block(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
+            self.q, self.k, self.v, self.out = (nn.Linear(width, width) for _ in range(4))
+            self.up, self.act, self.down = nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+
+        def forward(self, x):
+            h = self.norm1(x)
+            q, k, v = (p(h).view(batch, length, heads, -1).transpose(1, 2) for p in (self.q, self.k, self.v))
+            x = x + self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(x.shape))
+            return x + self.down(self.act(self.up(self.norm2(x))))
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.tokens = nn.Embedding(vocabulary, width)
+            self.layers = nn.ModuleList(Block() for _ in range(layers))
+            self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, vocabulary)
+
+        def forward(self, ids):
+            x = self.tokens(ids)
+            for layer in self.layers:
+                x = layer(x)
+            return self.head(self.norm(x))
+
+    with torch.device(device):
+        net = Model()
+    optimizer = torch.optim.AdamW(net.parameters(), lr=1e-4, **({"capturable": True} if device == "cuda" else {"foreach": False}))
+    ids = torch.randint(0, vocabulary, (batch, length), device=device)
+    wait = torch.cuda.synchronize if device == "cuda" else lambda: None
+
+    def step():
+        optimizer.zero_grad()
+        with torch.autocast(device, torch.bfloat16, enabled=device == "cuda"):
+            loss = F.cross_entropy(net(ids).view(-1, vocabulary), ids.view(-1))
+        loss.backward()
+        optimizer.step()
+
+    if other == "traceml":
+        import traceml
+
+        inner = step
+
+        def step():
+            with traceml.trace_step(net):
+                inner()
+    elif other == "gpuprof":
+        import gpuprof
+
+        gpuprof.attach(net, optimizer)
+
+    def turn(steps):
+        step()  # whoever was away first finds its things again
+        wait()
+        start, busy = time.perf_counter(), time.process_time()
+        for _ in range(steps):
+            step()
+        busy = time.process_time() - busy
+        wait()
+        return (time.perf_counter() - start) * 1e3 / steps, busy * 1e3 / steps
+
+    for _ in range(4):
+        step()
+    print("ready", flush=True)
+    for line in sys.stdin:
+        if other == "torch.profiler":
+            with torch.profiler.profile():
+                done = turn(int(line))
+        else:
+            done = turn(int(line))
+        print("turn %.6f %.6f" % done, flush=True)
+
+
+def interval(values, of):
+    # By resampling: 95 of 100.
+    choose = random.Random(0)
+    found = sorted(of(choose.choices(values, k=len(values))) for _ in range(2000))
+    return found[50], found[1949]
+
+
+def ratios(rounds, way, which):
+    return [now[way][which] / now["alone"][which] for now in rounds if way in now]
+
+
+def mean_ratio(rounds, way, which):
+    # Of all that was done: what is recorded in bursts costs in some turns and not in others.
+    both = [(now[way][which], now["alone"][which]) for now in rounds if way in now]
+    of = lambda some: sum(a for a, _ in some) / sum(b for _, b in some)
+    return of(both), *interval(both, of)
+
+
+def median_ratio(rounds, way, which):
+    found = ratios(rounds, way, which)
+    return statistics.median(found), *interval(found, statistics.median)
+
+
+def answer(one, wanted):
+    for line in iter(one.stdout.readline, ""):
+        if line.startswith(wanted):
+            return [float(word) for word in line.split()[1:]]
+    return None
+
+
+def measure(steptop, folder, model, rounds, ways):
+    """A list of rounds: of each way the ms that a step took and that it was on processors."""
+    members = {}
+    mine = [sys.executable, os.path.abspath(__file__), "member", model]
+    for way in ways:
+        before = []
+        if way in ATTACH:
+            before = [steptop, "attach", "--batch", "-o", os.path.join(folder, "turns-%d.yaml" % len(members)), *ATTACH[way]]
+        members[way] = subprocess.Popen(before + mine + [OTHERS.get(way, "-")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    done = []
+    try:
+        for way in list(members):
+            if answer(members[way], "ready") is None:
+                print("# %s did not begin" % way, flush=True)
+                members.pop(way).stdin.close()
+        for _ in range(rounds):
+            now = {}
+            for way in random.sample(list(members), len(members)):
+                members[way].stdin.write("%d\n" % MODELS[model][-1])
+                members[way].stdin.flush()
+                now[way] = answer(members[way], "turn")
+            done.append(now)
+    finally:
+        for one in members.values():
+            one.stdin.close()
+        for one in members.values():
+            try:
+                one.wait(20)
+            except subprocess.TimeoutExpired:
+                one.kill()
+    return done
+
+
+def table(rounds, ways):
+    print("%-28s %-26s %-26s %-26s" % ("", "by the clock, median", "on processors, median", "on processors, mean"))
+    for way in ways:
+        if way in rounds[0]:
+            of = [median_ratio(rounds, way, 0), median_ratio(rounds, way, 1), mean_ratio(rounds, way, 1)]
+            print("%-28s " % way + " ".join("%.3f [%.3f, %.3f]     " % one for one in of), flush=True)
+    alone = [[now["alone"][which] for now in rounds] for which in (0, 1)]
+    print("alone: %.2f ms a step by the clock, %.2f on processors, medians of %d turns" % (*map(statistics.median, alone), len(rounds)), flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "member":
+        member(*sys.argv[2:4])
+    else:
+        STEPTOP, FOLDER, MODEL = sys.argv[1:4]
+        WAYS = ["alone", "alone again", *ATTACH, *(OTHERS if MODELS[MODEL][0] == "cpu" else [])]
+        table(measure(STEPTOP, FOLDER, MODEL, int(sys.argv[4]) if len(sys.argv) > 4 else 24, WAYS), WAYS[1:])
