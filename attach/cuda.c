@@ -54,6 +54,25 @@ static int32_t launched_here(void)
     return where_context();
 }
 
+/* The program waited for its device. */
+static void waited(int32_t context, uint64_t step, const char *how, uint64_t start, uint64_t end)
+{
+    const uint32_t name = book_name(how);
+    struct record record = {.start = start,
+                            .end = end,
+                            .launch = start,
+                            .payload = SYNC_OF_HOST,
+                            .place = book_place_of_class(context, book_class(name)),
+                            .name = name,
+                            .step = (uint32_t)step,
+                            .stream = UINT16_MAX,
+                            .kind = RECORD_SYNC,
+                            .pass = steps_pass()};
+    if (steps_was_warmup((uint32_t)step))
+        record.flags = RECORD_WARMUP;
+    link_push(&record);
+}
+
 static uint64_t step_now(void)
 {
     return steps_recorded() ? steps_now() : LAUNCH_STEP_NONE;
@@ -204,7 +223,8 @@ int InitializeInjection(void)
         return 1;
     cuda.pid = getpid();
     cuda.probe = (struct probe){.intern = intern, .event = event, .dropped = dropped, .note = note};
-    const struct source_options options = {.node = launched_here, .step = step_now, .graph = steps_graph};
+    const struct source_options options = {
+        .node = launched_here, .step = step_now, .graph = steps_graph, .waited = waited};
     if (!cupti_api_load_present(&api, &error) ||
         !(cuda.source = cupti_source_open_with(&api, &cuda.probe, &options, &error))) {
         snprintf(cuda.kernels, sizeof cuda.kernels, "%.*s", (int)sizeof cuda.kernels - 1, error.text);

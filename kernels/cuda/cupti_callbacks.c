@@ -77,6 +77,7 @@ static const struct launch_call foreign_calls[] = {
     DRIVER(cuMemsetD16_v2),
     DRIVER(cuMemsetD32_v2),
     DRIVER(cuStreamSynchronize),
+    DRIVER(cuStreamSynchronize_ptsz),
     DRIVER(cuCtxSynchronize),
     DRIVER(cuEventSynchronize),
     RUNTIME(cudaMemcpy_v3020),
@@ -92,6 +93,44 @@ static const struct launch_call foreign_calls[] = {
 #undef RUNTIME
 };
 #define FOREIGN_CALLS (sizeof foreign_calls / sizeof *foreign_calls)
+
+/* Those in which the host waits for the device, and how. */
+enum { WAIT_NOT, WAIT_STREAM, WAIT_CONTEXT, WAIT_EVENT, WAIT_COPY, WAIT_PERHAPS, WAITS };
+static const char *const wait_names[WAITS] = {[WAIT_STREAM] = "stream synchronize",
+                                              [WAIT_CONTEXT] = "context synchronize",
+                                              [WAIT_EVENT] = "event synchronize",
+                                              [WAIT_COPY] = "copy that is waited for",
+                                              [WAIT_PERHAPS] = "copy that is waited for"};
+/* clang-format off */
+#define DRIVER(name) [CUPTI_DRIVER_TRACE_CBID_##name]
+#define RUNTIME(name) [CUPTI_RUNTIME_TRACE_CBID_##name]
+/* clang-format on */
+static const uint8_t driver_waits[CUPTI_DRIVER_TRACE_CBID_SIZE] = {
+    DRIVER(cuStreamSynchronize) = WAIT_STREAM,
+    DRIVER(cuStreamSynchronize_ptsz) = WAIT_STREAM,
+    DRIVER(cuCtxSynchronize) = WAIT_CONTEXT,
+    DRIVER(cuEventSynchronize) = WAIT_EVENT,
+    DRIVER(cuMemcpy) = WAIT_COPY,
+    DRIVER(cuMemcpyHtoD_v2) = WAIT_COPY,
+    DRIVER(cuMemcpyDtoH_v2) = WAIT_COPY,
+    DRIVER(cuMemcpyAsync) = WAIT_PERHAPS, /* where the host's pages are not pinned */
+    DRIVER(cuMemcpyAsync_ptsz) = WAIT_PERHAPS,
+    DRIVER(cuMemcpyDtoHAsync_v2) = WAIT_PERHAPS,
+    DRIVER(cuMemcpyDtoHAsync_v2_ptsz) = WAIT_PERHAPS,
+};
+static const uint8_t runtime_waits[CUPTI_RUNTIME_TRACE_CBID_SIZE] = {
+    RUNTIME(cudaStreamSynchronize_v3020) = WAIT_STREAM,
+    RUNTIME(cudaStreamSynchronize_ptsz_v7000) = WAIT_STREAM,
+    RUNTIME(cudaDeviceSynchronize_v3020) = WAIT_CONTEXT,
+    RUNTIME(cudaEventSynchronize_v3020) = WAIT_EVENT,
+    RUNTIME(cudaMemcpy_v3020) = WAIT_COPY,
+    RUNTIME(cudaMemcpy_ptds_v7000) = WAIT_COPY,
+    RUNTIME(cudaMemcpyAsync_v3020) = WAIT_PERHAPS,
+    RUNTIME(cudaMemcpyAsync_ptsz_v7000) = WAIT_PERHAPS,
+};
+#undef DRIVER
+#undef RUNTIME
+#define SHORT_COPY_NS 10000u /* a copy that merely was put in the queue */
 
 /* Always on: graphs are captured while nothing is traced. */
 static const struct {
@@ -171,6 +210,9 @@ static uint64_t call_activities(const struct cupti_source *source, CUpti_Callbac
 static _Thread_local struct {
     unsigned depth;
     uint64_t time; /* when the outermost call under way began */
+    uint64_t step; /* then; of programs that are not ours */
+    int32_t node;
+    uint32_t switched; /* `switched` of the source then */
 } calls;
 
 void cupti_calls_forget(void)
@@ -185,16 +227,39 @@ static const void *graph_of(CUpti_CallbackDomain domain, const void *parameters)
     return ((const cudaGraphLaunch_v10000_params *)parameters)->graphExec;
 }
 
+static unsigned wait_of(CUpti_CallbackDomain domain, CUpti_CallbackId id)
+{
+    if (domain == CUPTI_CB_DOMAIN_DRIVER_API)
+        return id < CUPTI_DRIVER_TRACE_CBID_SIZE ? driver_waits[id] : WAIT_NOT;
+    return id < CUPTI_RUNTIME_TRACE_CBID_SIZE ? runtime_waits[id] : WAIT_NOT;
+}
+
+/* The outermost call is over. */
+static void foreign_wait(const struct cupti_source *source, unsigned wait)
+{
+    if (!source->options.waited || wait == WAIT_NOT || calls.step == LAUNCH_STEP_NONE)
+        return;
+    const uint64_t now = clock_now();
+    if (wait != WAIT_PERHAPS || now - calls.time >= SHORT_COPY_NS)
+        source->options.waited(calls.node, calls.step, wait_names[wait], calls.time, now);
+}
+
 /* Several threads launch, each with a node of its own. Nothing is counted: of a graph of somebody else's nobody knows how many
  * activities it has. */
 static void foreign_callback(struct cupti_source *source, CUpti_CallbackDomain domain, CUpti_CallbackId id,
                              const CUpti_CallbackData *call)
 {
+    const uint32_t switched = atomic_load_explicit(&source->switched, memory_order_relaxed);
+    if (calls.switched != switched)
+        calls.depth = 0;
+    calls.switched = switched;
     if (call->callbackSite != CUPTI_API_ENTER) {
-        calls.depth -= calls.depth > 0;
+        if (calls.depth && --calls.depth == 0)
+            foreign_wait(source, wait_of(domain, id));
         return;
     }
-    if (calls.depth++ == 0) {
+    const bool outermost = calls.depth++ == 0;
+    if (outermost) {
         calls.time = clock_now();
         if (source->options.graph && call_is_graph(domain, id))
             source->options.graph(graph_of(domain, call->functionParams));
@@ -204,6 +269,10 @@ static void foreign_callback(struct cupti_source *source, CUpti_CallbackDomain d
                             .step = source->options.step(),
                             .time = calls.time,
                             .call = LAUNCH_CALL(domain, id)};
+    if (outermost) {
+        calls.node = launch.node;
+        calls.step = launch.step;
+    }
     launch_table_put(source->launches, &launch);
 }
 

@@ -45,6 +45,10 @@ struct source_options {
     int32_t (*node)(void);
     uint64_t (*step)(void);
     void (*graph)(const void *executable); /* one is about to be launched; NULL: nobody asks */
+    /* The calling thread has waited for the device in [start, end), in a step: then CUPTI is not asked for records of synchronisations.
+     * NULL: it is. Asked for once, they cost a third of an eager step, and go on to when they are switched off (seen with CUPTI 13.0; no
+     * other kind does). */
+    void (*waited)(int32_t node, uint64_t step, const char *how, uint64_t start, uint64_t end);
     /* Sees each filled buffer before it is reused, on the source's thread; for recordings. */
     void (*tap)(void *context, const struct cupti_source *source, const uint8_t *buffer, size_t valid);
     void *tap_context;
@@ -85,6 +89,8 @@ struct cupti_source {
     _Atomic bool broken;       /* something failed for good: no tracing from here on */
     _Atomic bool runtime;      /* the runtime's calls are watched as well as the driver's */
     _Atomic bool finalized;    /* CUPTI said that it gave up: no call into it at all */
+    _Atomic uint32_t
+        switched; /* so often launches are no longer watched: a call that was under way then is not heard to end */
 
     pthread_t thread;
     pthread_mutex_t lock;

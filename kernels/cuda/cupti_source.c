@@ -190,16 +190,22 @@ static void source_break(struct cupti_source *source, const struct error *error)
     cupti_flush_ask(source, REQUEST_FLUSH);
 }
 
+static bool is_traced(const struct cupti_source *source, CUpti_ActivityKind kind)
+{
+    return kind != CUPTI_ACTIVITY_KIND_SYNCHRONIZATION || !source->options.waited;
+}
+
 static void tracing_off(struct cupti_source *source)
 {
     struct error error;
     CUptiResult first = CUPTI_SUCCESS;
     for (size_t i = 0; i < TRACED_KINDS; i++) {
-        CUptiResult result = source->api->disable(traced_kinds[i]);
+        CUptiResult result = is_traced(source, traced_kinds[i]) ? source->api->disable(traced_kinds[i]) : CUPTI_SUCCESS;
         first = first == CUPTI_SUCCESS ? result : first;
     }
     /* Last: what another thread launches meanwhile is traced with its place, or not at all. */
     CUptiResult callbacks = cupti_launch_callbacks(source, false);
+    atomic_fetch_add(&source->switched, 1);
     first = first == CUPTI_SUCCESS ? callbacks : first;
     source->tracing = false;
     if (!cupti_call(source, first, "switching CUPTI's tracing off", &error) && !atomic_load(&source->broken))
@@ -212,7 +218,8 @@ static void tracing_on(struct cupti_source *source)
     source->tracing = true;
     bool on = cupti_call(source, cupti_launch_callbacks(source, true), "watching launches through CUPTI", &error);
     for (size_t i = 0; on && i < TRACED_KINDS; i++)
-        on = cupti_call(source, source->api->enable(traced_kinds[i]), "switching CUPTI's tracing on", &error);
+        on = !is_traced(source, traced_kinds[i]) ||
+             cupti_call(source, source->api->enable(traced_kinds[i]), "switching CUPTI's tracing on", &error);
     if (on)
         return;
     source_break(source, &error);

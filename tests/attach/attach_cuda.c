@@ -1,7 +1,7 @@
 /* A CUDA program of somebody else's without a GPU: its "driver" loads what CUDA_INJECTION64_PATH names, its CUPTI is FAKE_CUPTI. Two threads
  * launch, each in ranges of its own, and a graph that one of them captured is launched in every step. A step takes 2 ms, and half as much
- * again while anything is traced. attach_cuda STEPS [fatal|graph|nested|work|launcher]; graph: nothing but
- * one graph, again and again; nested: all launches by the runtime, and many. */
+ * again while anything is traced. attach_cuda STEPS [fatal|graph|nested|work|launcher|waits]; graph: nothing but
+ * one graph, again and again; nested: all launches by the runtime, and many; waits: the first thread waits for its device in each step. */
 #include "nvtx_program.h"
 #include "tests/cuda/fake_cupti.h"
 #include <dlfcn.h>
@@ -117,6 +117,10 @@ int main(int argc, char **argv)
             device->launch("gemm_kernel", FAKE_GOOD, nested || i % 2);
         if (argc > 2 && strcmp(argv[2], "work") == 0 && step == 8)
             tell_work();
+        if (argc > 2 && strcmp(argv[2], "waits") == 0)
+            device->synchronize(300000);
+        if (device->state().waits_traced)
+            return 4; /* nobody lets go of that again */
         pop();
         device->graph_launch(&graph);
         rest(device->state().enabled_kinds ? 3000000 : 2000000);

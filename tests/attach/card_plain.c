@@ -1,6 +1,6 @@
 /* What card.py runs beside PyTorch: a program of the driver's own calls, or (with STATIC_RUNTIME) of the runtime that is linked into it.
  * card_plain SECONDS: launches a small kernel twenty times, copies its result to the host, waits a little, and again. Prints a line of
- * JSON: how often it launched, and what came out of it. Nothing in it knows of steptop. */
+ * JSON: how often it launched, what came out of it, and how long that took. Nothing in it knows of steptop. */
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -119,16 +119,16 @@ static double seconds(void)
 
 int main(int count, char **arguments)
 {
-    const double until = seconds() + (count > 1 ? atof(arguments[1]) : 3);
     unsigned launches = 0;
     float first = 0;
     begin();
+    const double from = seconds(), until = from + (count > 1 ? atof(arguments[1]) : 3);
     while (seconds() < until) {
         for (int i = 0; i < LAUNCHES; i++, launches++)
             launch();
         read_back(&first);
         nanosleep(&(struct timespec){.tv_nsec = PAUSE_NS}, NULL);
     }
-    printf("{\"launches\": %u, \"result\": %.0f}\n", launches, (double)first);
+    printf("{\"launches\": %u, \"result\": %.0f, \"seconds\": %.3f}\n", launches, (double)first, seconds() - from);
     return 0;
 }

@@ -203,6 +203,27 @@ static void activities_numbered_by_the_runtime_are_found(void **state)
     session_free(session);
 }
 
+/* Told by the calls themselves: asked for records of synchronisations, CUPTI never lets go of what that costs. */
+static void waiting_for_the_device_is_seen(void **state)
+{
+    (void)state;
+    struct session *session = run(CUPTI_13, "60", "waits");
+    const struct rank *rank = run_lead(session_run(session, 0));
+    const struct kinds kinds = kinds_of(rank);
+    const uint64_t waits = records_of(rank, "encoder", "stream synchronize");
+    const unsigned recorded = kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED];
+    assert_true(waits == recorded || waits == recorded + 1);
+    assert_int_equal(records_of(rank, NULL, "stream synchronize"), waits);
+    size_t count;
+    const struct entry *entries = aggregate_entries(rank->aggregate, &count);
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(aggregate_name_text(rank->aggregate, entries[i].name), "stream synchronize") == 0) {
+            assert_int_equal(entries[i].kind, RECORD_SYNC);
+            assert_true(entries[i].time.n == 0 || entries[i].time.min >= 300000);
+        }
+    session_free(session);
+}
+
 /* As torch.distributed.run does before it starts its ranks: the first of them would otherwise be one without steps. */
 static void who_only_looks_for_cards_is_no_rank(void **state)
 {
@@ -226,6 +247,7 @@ int main(void)
         cmocka_unit_test(work_that_becomes_known_is_that_of_the_layers_kernels),
         cmocka_unit_test(launches_of_one_graph_are_steps),
         cmocka_unit_test(activities_numbered_by_the_runtime_are_found),
+        cmocka_unit_test(waiting_for_the_device_is_seen),
         cmocka_unit_test(who_only_looks_for_cards_is_no_rank),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

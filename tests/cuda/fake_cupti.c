@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define KINDS 64
 #define CALLBACKS 1024
@@ -49,6 +50,7 @@ struct fake_state fake_state(void)
     struct fake_state state = fake.state;
     for (int i = 0; i < KINDS; i++)
         state.enabled_kinds += fake.kinds[i];
+    state.waits_traced = fake.kinds[CUPTI_ACTIVITY_KIND_SYNCHRONIZATION];
     for (int i = 0; i < CALLBACKS; i++)
         state.enabled_launch_callbacks +=
             fake.callbacks[CUPTI_CB_DOMAIN_DRIVER_API][i] + fake.callbacks[CUPTI_CB_DOMAIN_RUNTIME_API][i];
@@ -224,11 +226,20 @@ void fake_copy(uint64_t bytes)
 void fake_synchronize(uint64_t nanoseconds)
 {
     pthread_mutex_lock(&fake.lock);
+    uint32_t correlation = ++fake.correlation;
+    const uint64_t start = clock_now();
+    api_callback(CUPTI_CB_DOMAIN_DRIVER_API, CUPTI_DRIVER_TRACE_CBID_cuStreamSynchronize, CUPTI_API_ENTER, correlation,
+                 0);
+    pthread_mutex_unlock(&fake.lock); /* others go on meanwhile */
+    nanosleep(&(struct timespec){.tv_nsec = (long)nanoseconds}, NULL);
+    pthread_mutex_lock(&fake.lock);
+    api_callback(CUPTI_CB_DOMAIN_DRIVER_API, CUPTI_DRIVER_TRACE_CBID_cuStreamSynchronize, CUPTI_API_EXIT, correlation,
+                 0);
     CUpti_ActivitySynchronization2 *wait = record_place(CUPTI_ACTIVITY_KIND_SYNCHRONIZATION, sizeof *wait);
     if (wait) {
         wait->type = CUPTI_ACTIVITY_SYNCHRONIZATION_TYPE_STREAM_SYNCHRONIZE;
-        wait->start = clock_now();
-        wait->end = wait->start + nanoseconds;
+        wait->start = start;
+        wait->end = start + nanoseconds;
     }
     pthread_mutex_unlock(&fake.lock);
 }

@@ -43,6 +43,7 @@ void fake_graph_launch(const struct fake_graph *graph);
 struct fake_state {
     int enabled_kinds, enabled_launch_callbacks;
     uint64_t api_callbacks, dropped, buffers_out;
+    bool waits_traced; /* records of synchronisations are wanted */
     int subscribed, clock_registrations;
     int callbacks_after_unsubscribe;
 };

@@ -469,6 +469,78 @@ static void test_a_cupti_that_gives_up_is_left_alone(void **state)
     cupti_source_close(source);
 }
 
+static struct {
+    int count;
+    int32_t node;
+    uint64_t step, start, end;
+    char how[32];
+} waited;
+
+static int32_t foreign_node(void)
+{
+    return 3;
+}
+
+static uint64_t foreign_step(void)
+{
+    return 5;
+}
+
+static void foreign_waited(int32_t node, uint64_t step, const char *how, uint64_t start, uint64_t end)
+{
+    waited.count++;
+    waited.node = node;
+    waited.step = step;
+    waited.start = start;
+    waited.end = end;
+    snprintf(waited.how, sizeof waited.how, "%s", how);
+}
+
+/* Of a program that is not ours. A call that is under way when launches cease to be watched is not heard to end: what its thread launches
+ * afterwards is not within it. */
+static void test_waits_of_others_are_told_by_their_calls(void **state)
+{
+    (void)state;
+    const struct source_options options = {.node = foreign_node, .step = foreign_step, .waited = foreign_waited};
+    struct cupti_source *source = open_source(&options);
+    CUpti_CallbackData call = {.callbackSite = CUPTI_API_ENTER, .correlationId = 1000000};
+    cupti_source_watch(source);
+    cupti_subscriber_callback(source, CUPTI_CB_DOMAIN_DRIVER_API, CUPTI_DRIVER_TRACE_CBID_cuStreamSynchronize, &call);
+    cupti_source_pause(source);
+    cupti_source_resume(source);
+    const uint64_t before = clock_now();
+    fake_launch("kernel", FAKE_GOOD, false);
+    cupti_source_flush(source);
+    assert_int_equal(heard.count, 1);
+    assert_true(heard.events[0].launch >= before);
+    call.callbackSite = CUPTI_API_EXIT;
+    cupti_subscriber_callback(source, CUPTI_CB_DOMAIN_DRIVER_API, CUPTI_DRIVER_TRACE_CBID_cuStreamSynchronize, &call);
+    assert_int_equal(waited.count, 0);
+
+    fake_synchronize(20000);
+    assert_int_equal(waited.count, 1);
+    assert_int_equal(waited.node, 3);
+    assert_int_equal(waited.step, 5);
+    assert_string_equal(waited.how, "stream synchronize");
+    assert_true(waited.start >= before && waited.end - waited.start >= 20000);
+    assert_false(fake_state().waits_traced);
+
+    /* A copy to pinned memory is put in the queue and no more; one to pageable memory is waited for, as long as that takes. */
+    for (int long_one = 0; long_one < 2; long_one++) {
+        call.callbackSite = CUPTI_API_ENTER;
+        cupti_subscriber_callback(source, CUPTI_CB_DOMAIN_DRIVER_API, CUPTI_DRIVER_TRACE_CBID_cuMemcpyDtoHAsync_v2,
+                                  &call);
+        if (long_one)
+            nanosleep(&(struct timespec){.tv_nsec = 50000}, NULL);
+        call.callbackSite = CUPTI_API_EXIT;
+        cupti_subscriber_callback(source, CUPTI_CB_DOMAIN_DRIVER_API, CUPTI_DRIVER_TRACE_CBID_cuMemcpyDtoHAsync_v2,
+                                  &call);
+    }
+    assert_in_range(waited.count, 2, 3); /* 3: this thread was held up within the short one */
+    assert_string_equal(waited.how, "copy that is waited for");
+    cupti_source_close(source);
+}
+
 static void test_no_source_is_no_work(void **state)
 {
     (void)state;
@@ -499,6 +571,7 @@ int main(void)
         cmocka_unit_test_setup(test_a_failed_start_leaves_nothing_on, setup),
         cmocka_unit_test_setup(test_close_in_a_step, setup),
         cmocka_unit_test_setup(test_a_cupti_that_gives_up_is_left_alone, setup),
+        cmocka_unit_test_setup(test_waits_of_others_are_told_by_their_calls, setup),
         cmocka_unit_test_setup(test_no_source_is_no_work, setup),
     };
     return cmocka_run_group_tests_name("cupti_source", tests, NULL, NULL);

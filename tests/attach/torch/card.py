@@ -149,15 +149,19 @@ def plain():
             print("# no %s" % path)
             continue
         report = os.path.join(FOLDER, "attach-%s.json" % name)
-        done = subprocess.run([STEPTOP, "attach", "--batch", "--json", report, "-o", report.replace(".json", ".yaml"), "--", path, "3"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=PROGRAM_S)
+        done = subprocess.run([STEPTOP, "attach", "--batch", "--json", report, "-o", report.replace(".json", ".yaml"), "--", path, "6"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, timeout=PROGRAM_S)
         said = json.loads(done.stdout.splitlines()[-1])
         with open(report) as file:
             cell = json.load(file)["cells"][0]
         calls = sum(k["calls"] for k in cell["kernels"] if k["name"] == "add_one")
         print("# %s: steps %s; recorded %s" % (name, notes(cell).get("steps"), notes(cell).get("recorded")))
         row("a %s program's result after its launches" % name, said["result"], said["launches"], done.returncode == 0 and said["result"] == said["launches"])
-        row("  launches that were seen", calls, said["launches"], calls == said["launches"])
-        idle = next(iter(cell["passes"].values()))["idle"]
+        # Windows of a second are its steps: four of them after the first, whose beginning nobody saw; then recording pauses.
+        windows = next(iter(cell["passes"].values()))
+        a_second = said["launches"] / said["seconds"]
+        row("  launches seen in a second that is recorded", "%.0f" % (calls / windows["profiled_steps"]), "%.0f" % a_second, abs(calls / windows["profiled_steps"] / a_second - 1) < 0.25)
+        row("  records that were lost", cell.get("dropped", 0), 0, not cell.get("dropped"))
+        idle = windows["idle"]
         known = 1 - idle["unknown_ns"] / idle["total_ns"]
         row("  idle with a reason, %%, most %s" % max((k for k in idle if k.endswith("_ns") and k not in ("total_ns", "sync_layer_ns")), key=idle.get)[:-3], "%.1f" % (100 * known), 90, known >= 0.9)
 

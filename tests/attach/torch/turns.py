@@ -73,17 +73,18 @@ def member(model, other):
         optimizer.step()
 
     if other == "traceml":
-        import traceml
+        import traceml_ai
 
+        traceml_ai.init(mode="auto", on_missing_aggregator="warn")  # by `traceml run`, where there is one
         inner = step
 
         def step():
-            with traceml.trace_step(net):
+            with traceml_ai.trace_step(net):
                 inner()
     elif other == "gpuprof":
         import gpuprof
 
-        gpuprof.attach(net, optimizer)
+        gpuprof.profile("turns", summary=False).__enter__()
 
     def turn(steps):
         step()  # whoever was away first finds its things again
@@ -145,7 +146,10 @@ def measure(steptop, folder, model, rounds, ways):
         before = []
         if way in ATTACH:
             before = [steptop, "attach", "--batch", "-o", os.path.join(folder, "turns-%d.yaml" % len(members)), *ATTACH[way]]
-        members[way] = subprocess.Popen(before + mine + [OTHERS.get(way, "-")], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        with_program = mine + [OTHERS.get(way, "-")]
+        if way == "TraceML":
+            with_program = [os.path.join(os.path.dirname(sys.executable), "traceml"), "run", "--logs-dir", folder, mine[1], "--args", *mine[2:], OTHERS[way]]
+        members[way] = subprocess.Popen(before + with_program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     done = []
     try:
         for way in list(members):
