@@ -4,6 +4,7 @@
 # MODEL: card (12 layers in bf16), small (operators of some 5 µs on a processor), middle (of some 50 µs).
 import os
 import random
+import socket
 import statistics
 import subprocess
 import sys
@@ -98,14 +99,18 @@ def member(model, other):
 
     for _ in range(4):
         step()
-    print("ready", flush=True)
-    for line in sys.stdin:
-        if other == "torch.profiler":
-            with torch.profiler.profile():
-                done = turn(int(line))
-        else:
-            done = turn(int(line))
-        print("turn %.6f %.6f" % done, flush=True)
+    # Not by its input and output, which some of those that look on keep.
+    with socket.socket(socket.AF_UNIX) as line:
+        line.connect(os.environ["TURNS_SOCKET"])
+        with line.makefile("rw") as words:
+            print(os.environ["TURNS_WAY"], file=words, flush=True)
+            for word in iter(words.readline, ""):
+                if other == "torch.profiler":
+                    with torch.profiler.profile():
+                        done = turn(int(word))
+                else:
+                    done = turn(int(word))
+                print("%.6f %.6f" % done, file=words, flush=True)
 
 
 def interval(values, of):
@@ -131,41 +136,41 @@ def median_ratio(rounds, way, which):
     return statistics.median(found), *interval(found, statistics.median)
 
 
-def answer(one, wanted):
-    for line in iter(one.stdout.readline, ""):
-        if line.startswith(wanted):
-            return [float(word) for word in line.split()[1:]]
-    return None
-
-
 def measure(steptop, folder, model, rounds, ways):
     """A list of rounds: of each way the ms that a step took and that it was on processors."""
-    members = {}
-    mine = [sys.executable, os.path.abspath(__file__), "member", model]
-    for way in ways:
-        before = []
-        if way in ATTACH:
-            before = [steptop, "attach", "--batch", "-o", os.path.join(folder, "turns-%d.yaml" % len(members)), *ATTACH[way]]
-        with_program = mine + [OTHERS.get(way, "-")]
-        if way == "TraceML":
-            with_program = [os.path.join(os.path.dirname(sys.executable), "traceml"), "run", "--logs-dir", folder, mine[1], "--args", *mine[2:], OTHERS[way]]
-        members[way] = subprocess.Popen(before + with_program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    done = []
+    members, lines, done = {}, {}, []
+    path = os.path.join(folder, "turns.sock")
+    with socket.socket(socket.AF_UNIX) as door:
+        if os.path.exists(path):
+            os.unlink(path)
+        door.bind(path)
+        door.listen()
+        door.settimeout(float(os.environ.get("START_SECONDS", "300")))
+        mine = [sys.executable, os.path.abspath(__file__), "member", model]
+        for way in ways:
+            command = mine + [OTHERS.get(way, "-")]
+            if way in ATTACH:
+                command = [steptop, "attach", "--batch", "-o", os.path.join(folder, "turns-%d.yaml" % len(members)), *ATTACH[way]] + command
+            if way == "TraceML":
+                command = [os.path.join(os.path.dirname(sys.executable), "traceml"), "run", "--logs-dir", folder, mine[1], "--args", *command[2:]]
+            members[way] = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                                            env={**os.environ, "TURNS_SOCKET": path, "TURNS_WAY": way})
+        try:
+            while len(lines) < len(members):
+                line = door.accept()[0].makefile("rw")
+                lines[line.readline().strip()] = line
+        except socket.timeout:
+            print("# did not begin: " + ", ".join(way for way in members if way not in lines), flush=True)
     try:
-        for way in list(members):
-            if answer(members[way], "ready") is None:
-                print("# %s did not begin" % way, flush=True)
-                members.pop(way).stdin.close()
         for _ in range(rounds):
             now = {}
-            for way in random.sample(list(members), len(members)):
-                members[way].stdin.write("%d\n" % MODELS[model][-1])
-                members[way].stdin.flush()
-                now[way] = answer(members[way], "turn")
+            for way in random.sample(list(lines), len(lines)):
+                print(MODELS[model][-1], file=lines[way], flush=True)
+                now[way] = [float(word) for word in lines[way].readline().split()]
             done.append(now)
     finally:
-        for one in members.values():
-            one.stdin.close()
+        for line in lines.values():
+            line.close()
         for one in members.values():
             try:
                 one.wait(20)
@@ -175,6 +180,8 @@ def measure(steptop, folder, model, rounds, ways):
 
 
 def table(rounds, ways):
+    if not rounds or "alone" not in rounds[0]:
+        return print("nothing was measured")
     print("%-28s %-26s %-26s %-26s" % ("", "by the clock, median", "on processors, median", "on processors, mean"))
     for way in ways:
         if way in rounds[0]:
@@ -189,5 +196,6 @@ if __name__ == "__main__":
         member(*sys.argv[2:4])
     else:
         STEPTOP, FOLDER, MODEL = sys.argv[1:4]
+        os.makedirs(FOLDER, exist_ok=True)
         WAYS = ["alone", "alone again", *ATTACH, *(OTHERS if MODELS[MODEL][0] == "cpu" else [])]
         table(measure(STEPTOP, FOLDER, MODEL, int(sys.argv[4]) if len(sys.argv) > 4 else 24, WAYS), WAYS[1:])
