@@ -88,6 +88,22 @@ int32_t book_scope(int32_t parent, const char *name, uint64_t parameter_bytes)
     return found;
 }
 
+/* The last row is that of all names for which there is none: a program may put a number into each of its ranges' names. */
+#define MORE_NAMES "(one of the names after the first 16383)"
+_Static_assert(BOOK_NAMES == 16384, "as the row of the others says");
+
+static uint32_t name_add(const char *name)
+{
+    char *copy = strdup(name);
+    if (!copy)
+        return BOOK_NAMES;
+    book.names[book.name_count] = (struct name_row){copy, (uint8_t)class_of_name(name)};
+    const struct message_name message = {(uint32_t)book.name_count};
+    const size_t length = strnlen(name, AGGREGATE_NAME_MAX - 1);
+    link_send(MESSAGE_NAME, &message, sizeof message, length ? name : "?", length ? length : 1);
+    return (uint32_t)book.name_count++;
+}
+
 uint32_t book_name(const char *name)
 {
     uint32_t found = 0;
@@ -100,16 +116,14 @@ uint32_t book_name(const char *name)
             if (strcmp(book.names[*cell - 1].text, name) != 0)
                 continue;
             found = (uint32_t)(*cell - 1);
-        } else if (book.name_count < BOOK_NAMES) {
-            char *copy = strdup(name);
-            if (!copy)
-                break;
-            book.names[book.name_count] = (struct name_row){copy, (uint8_t)class_of_name(name)};
-            const struct message_name message = {(uint32_t)book.name_count};
-            const size_t length = strnlen(name, AGGREGATE_NAME_MAX - 1);
-            link_send(MESSAGE_NAME, &message, sizeof message, length ? name : "?", length ? length : 1);
-            found = (uint32_t)book.name_count++;
-            *cell = (int32_t)found + 1;
+        } else {
+            if (book.name_count == BOOK_NAMES - 1)
+                name_add(MORE_NAMES);
+            const bool full = book.name_count == BOOK_NAMES;
+            const uint32_t added = full ? BOOK_NAMES - 1 : name_add(name);
+            if (!full && added < BOOK_NAMES)
+                *cell = (int32_t)added + 1;
+            found = added < BOOK_NAMES ? added : 0;
         }
         break;
     }

@@ -1,5 +1,6 @@
 #include "attach/watch.h"
 #include "attach/link.h"
+#include "attach/stat.h"
 #include "base/clock.h"
 #include "base/unknown.h"
 #include <dirent.h>
@@ -130,23 +131,14 @@ static unsigned workers(uint64_t *cpu_ns, uint64_t *disk_ns)
             continue;
         char *rest = NULL;
         for (char *pid = strtok_r(children, " ", &rest); pid; pid = strtok_r(NULL, " ", &rest)) {
-            unsigned long long user, system, disk = 0;
             if (!is_worker(pid, own, own_length))
                 continue;
             snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
-            const char *after = contents(path, text, sizeof text) ? strrchr(text, ')') : NULL;
-            /* After the name: state is field 3, utime 14, stime 15, delayacct_blkio_ticks 42. */
-            if (!after ||
-                sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) != 2)
+            if (!contents(path, text, sizeof text))
                 continue;
-            const char *field = after + 1;
-            for (int skip = 2; field && skip < 42; skip++)
-                field = strchr(field + 1, ' ');
-            if (field)
-                disk = strtoull(field, NULL, 10);
             count++;
-            *cpu_ns += (user + system) * 1000000000u / (uint64_t)ticks;
-            *disk_ns += disk * 1000000000u / (uint64_t)ticks;
+            *cpu_ns += (stat_field(text, STAT_UTIME) + stat_field(text, STAT_STIME)) * 1000000000u / (uint64_t)ticks;
+            *disk_ns += stat_field(text, STAT_DISK) * 1000000000u / (uint64_t)ticks;
         }
     }
     if (tasks)
@@ -158,12 +150,8 @@ static unsigned workers(uint64_t *cpu_ns, uint64_t *disk_ns)
 static unsigned long long thread_ticks(const char *thread)
 {
     char path[64], text[1024];
-    unsigned long long user, system;
     snprintf(path, sizeof path, "/proc/self/task/%.20s/stat", thread);
-    const char *after = contents(path, text, sizeof text) ? strrchr(text, ')') : NULL;
-    return after && sscanf(after + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &user, &system) == 2
-               ? user + system
-               : 0;
+    return contents(path, text, sizeof text) ? stat_field(text, STAT_UTIME) + stat_field(text, STAT_STIME) : 0;
 }
 
 /* How many processors the threads that compute may run on, together. A thread may be bound to one, and the next to another. */

@@ -227,6 +227,9 @@ static struct live_rank *rank_for(struct session *session, struct live_run *live
     while (wanted < ATTACH_RANKS_MAX && live->run.ranks.count <= wanted)
         if (!live_rank_add(live, error))
             return NULL;
+    if (wanted >= ATTACH_RANKS_MAX)
+        error_set(error, ERROR_UNSUPPORTED, "more than %d processes connect: the others are not shown",
+                  ATTACH_RANKS_MAX);
     return wanted < ATTACH_RANKS_MAX ? live_rank_at(live, wanted) : NULL;
 }
 
@@ -284,8 +287,9 @@ static bool settle(struct session *session, struct live_run *live, int fd)
     live_activity(live, "running");
     return true;
 refused:
-    if (error.text[0])
+    if (error.text[0] && !(error.kind == ERROR_UNSUPPORTED && attach->told_most)) /* of processes too many once */
         log_add(&session->log, live->run.id, true, error.text, strlen(error.text));
+    attach->told_most |= error.kind == ERROR_UNSUPPORTED;
     close(fd);
     return true;
 }

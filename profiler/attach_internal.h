@@ -15,10 +15,10 @@ struct attach {
     int ended;        /* of the command: readable when it has ended; −1: not to be had, and the clock tells */
     VEC(int) pending; /* connected, not yet known who */
     uint64_t first_record, linger_until;
-    uint64_t alone_until; /* nobody has connected so far: when it is said; 0: never or no more */
-    bool detached;
-    char reason[200]; /* why a process that was here before does not connect */
-    int exit_code;    /* −1 */
+    uint64_t alone_until;     /* nobody has connected so far: when it is said; 0: never or no more */
+    bool detached, told_most; /* told_most: that more processes connect than are shown */
+    char reason[200];         /* why a process that was here before does not connect */
+    int exit_code;            /* −1 */
 };
 
 /* attach.c: in place of supervise.c's for a run whose subject is a command. */
