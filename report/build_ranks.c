@@ -122,10 +122,11 @@ static void last_arrivals(const struct launches *all, size_t ranks, uint32_t ste
 }
 
 /* Bytes of the whole, as bus bandwidth counts them: the plan says what is read and written. */
-static double whole_bytes(const struct place *place, int32_t ranks)
+static uint64_t whole_bytes(const struct place *place, int32_t ranks)
 {
     const bool whole = strcmp(place->op, "all_reduce") == 0 || strcmp(place->op, "broadcast") == 0;
-    return whole ? place->bytes / 2 : place->bytes * ranks / (ranks + 1.0);
+    const double bytes = whole ? place->bytes / 2 : place->bytes * ranks / (ranks + 1.0);
+    return bytes < 0x1p53 ? (uint64_t)bytes : UNKNOWN_U64; /* not known, or what no machine holds */
 }
 
 static struct report_collective *collective_of(struct report_cell *cell, const struct run *run, int32_t id)
@@ -140,7 +141,7 @@ static struct report_collective *collective_of(struct report_cell *cell, const s
         .place = (uint32_t)id,
         .op = arena_strdup(&cell->arena, place->op),
         .scope = arena_strdup(&cell->arena, place->scope >= 0 ? places->scopes.items[place->scope].path : ""),
-        .bytes = (uint64_t)whole_bytes(place, run->cell.ranks)};
+        .bytes = whole_bytes(place, run->cell.ranks)};
     return new;
 }
 

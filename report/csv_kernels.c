@@ -34,10 +34,10 @@ static void put_kernel(const struct report_cell *cell, const struct report_kerne
     put_whole(out, cell->run_id);
     put_text(out, asked->device);
     put_text(out, asked->model.name);
-    put_whole(out, (uint64_t)asked->batch_size);
-    put_whole(out, (uint64_t)asked->context_length);
-    put_text(out, precision_name(asked->dtype));
-    put_text(out, asked->compile ? "true" : "false");
+    put_whole(out, requested_is_known(cell, "batch_size") ? (uint64_t)asked->batch_size : UNKNOWN_U64);
+    put_whole(out, requested_is_known(cell, "context_length") ? (uint64_t)asked->context_length : UNKNOWN_U64);
+    put_text(out, requested_is_known(cell, "dtype") ? precision_name(asked->dtype) : "");
+    put_text(out, !requested_is_known(cell, "compile") ? "" : asked->compile ? "true" : "false");
     put_text(out, pass_name((enum pass)kernel->pass));
     put_text(out, phase_name((enum phase)kernel->phase));
     put_text(out, kernel_class_name(kernel->kernel_class));

@@ -4,7 +4,7 @@
 
 static const struct report_layer_phase no_times;
 
-/* Profiled steps over the timed ones beside them: a profiled step goes with every `every`-th timed one (profiler/measure.c).
+/* Profiled steps over the timed ones beside them: a profiled step goes with every `every`-th timed one (worker/measure.c).
  * An endless run keeps only the newest of each kind; when their numbers do not match, they are paired from the end, which is
  * right to less than `every` steps. */
 static void overhead_derive(struct report_pass *pass, uint32_t every)
@@ -128,6 +128,11 @@ void cell_derive(struct report_cell *cell)
         if (cell->passes[pass].present)
             pass_derive(&cell->passes[pass], cell->requested.profile_every);
     rows_derive(cell);
+}
+
+bool has_first_steps(const struct report_cell *cell, const struct report_phase *phase)
+{
+    return cell->requested.steps != STEPS_FOREVER || phase->sample_count < SAMPLES_KEPT;
 }
 
 static bool is_kept(int kind)

@@ -12,6 +12,9 @@ void cell_derive(struct report_cell *cell);
 #define MEMORY_POINTS 3
 double memory_point(const struct report_cell *cell, int point, int kind);
 
+/* Are the first counted steps still among a phase's samples? A run without end keeps only its newest. */
+bool has_first_steps(const struct report_cell *cell, const struct report_phase *phase);
+
 /* The parts, for a live cell that keeps what did not change. */
 void pass_derive(struct report_pass *pass, uint32_t profile_every);
 void rows_derive(struct report_cell *cell);

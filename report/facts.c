@@ -1,5 +1,6 @@
 /* The figures that rules share, of one cell. */
 #include "report/compare.h"
+#include "report/derive.h"
 #include "report/markdown.h"
 #include "report/modules.h"
 #include "report/rules.h"
@@ -171,11 +172,12 @@ static void add_stalls(struct facts *facts)
 {
     const struct report_phase *total = facts->total;
     const double median = total->summary.median;
+    const bool first = has_first_steps(facts->cell, total);
     double sum = 0, excess = 0;
     for (size_t i = 0; i < total->sample_count; i++) {
         const double own = (double)total->samples_ns[i];
         sum += own;
-        if (!i || !(own >= STALL_TIMES * median))
+        if ((!i && first) || !(own >= STALL_TIMES * median))
             continue;
         excess += own - median;
         facts->longest = fmax(facts->longest, own);

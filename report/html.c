@@ -70,18 +70,39 @@ static void inline_text(struct strbuf *out, const char *text, size_t length)
     strbuf_puts(out, code ? "</code>" : "");
 }
 
-/* What kind of figure a column of numbers holds, by the words in its head; the rest is measured. */
+/* What kind of figure a column of numbers holds, by the first of these words that is in its head (= before it: that is the head); the
+ * rest is measured. */
 static const char *kind_of(const char *text, size_t length)
 {
     static const struct {
         const char *words, *kind;
-    } kinds[] = {{"FLOP", "modelled"},
+    } kinds[] = {{"counted", "measured"},
+                 {"modelled", "modelled"},
+                 {"resident", "measured"},
+                 {"bw GB/s", "measured"},
+                 {"FLOP", "modelled"},
                  {"byte", "modelled"},
                  {"B/s", "modelled"},
                  {"intensity", "modelled"},
                  {"planned", "modelled"},
                  {"saved", "modelled"},
                  {"parameter", "modelled"},
+                 {"peak ", "modelled"},
+                 {"MiB", "modelled"},
+                 {"residual", "modelled"},
+                 {"of the block", "modelled"},
+                 {"gradient", "modelled"},
+                 {"optimizer", "modelled"},
+                 {"copies", "modelled"},
+                 {"=input", "modelled"},
+                 {"=output", "modelled"},
+                 {"=constant", "modelled"},
+                 {"=scratch", "modelled"},
+                 {"after init", "modelled"},
+                 {"before step", "modelled"},
+                 {"after step", "modelled"},
+                 {"=MB", "modelled"},
+                 {"=rank", ""},
                  {"MHz", "sampled"},
                  {" W", "sampled"},
                  {"°C", "sampled"},
@@ -97,7 +118,8 @@ static const char *kind_of(const char *text, size_t length)
                  {"repetition", ""},
                  {"batch", ""}};
     for (size_t k = 0; k < sizeof kinds / sizeof *kinds; k++)
-        if (memmem(text, length, kinds[k].words, strlen(kinds[k].words)))
+        if (*kinds[k].words == '=' ? length == strlen(kinds[k].words) - 1 && !memcmp(text, kinds[k].words + 1, length)
+                                   : memmem(text, length, kinds[k].words, strlen(kinds[k].words)) != NULL)
             return kinds[k].kind;
     return length ? "measured" : "";
 }
@@ -216,7 +238,7 @@ void emit_html(const struct report *report, struct strbuf *out)
         drawn += overview_draw((enum overview)o, report, &pictures);
     for (size_t i = 0; i < report->cells.count && i < PICTURE_CELLS; i++)
         for (int p = 0; p < PICTURE_COUNT; p++) {
-            if (drawn == 2 && !folded)
+            if (drawn >= 2 && !folded)
                 strbuf_puts(&pictures, "<details><summary>More pictures</summary>\n");
             folded = drawn >= 2;
             drawn += picture_draw((enum picture)p, report->cells.items[i], &pictures);

@@ -15,7 +15,7 @@ static bool counts_cycles(const struct report_cell *cell)
 
 static void add_columns(struct pipe_table *table, const struct report_cell *cell)
 {
-    static const char *const work[] = {"DRAM MB",        "modelled MB",        "counted / modelled", "GFLOP",
+    static const char *const work[] = {"counted MB",     "modelled MB",        "counted / modelled", "counted GFLOP",
                                        "modelled GFLOP", "counted / modelled", "occupancy %",        "counted GB/s"};
     pipe_add_column(table, "phase", PIPE_TEXT);
     pipe_add_column(table, "kernel", PIPE_TEXT);

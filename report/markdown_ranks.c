@@ -12,6 +12,11 @@ static bool has_ranks(const struct report_cell *cell)
     return cell->requested.ranks > 1 && cell->rank_count > 1 && cell->requested.collective == COLLECTIVE_NONE;
 }
 
+static double bytes_of(const struct report_collective *collective)
+{
+    return is_known_u64(collective->bytes) ? (double)collective->bytes : UNKNOWN_DOUBLE;
+}
+
 static double ms(double ns)
 {
     return ns / 1e6;
@@ -117,11 +122,11 @@ static void collective_table(const struct report *report, struct strbuf *out)
             const struct report_collective *one = &cell->collectives[c];
             char title[256];
             cell_title(&cell->requested, false, title, sizeof title);
-            const double rate = (double)one->bytes / one->transfer_ns; /* bytes a ns are GB/s */
+            const double rate = bytes_of(one) / one->transfer_ns; /* bytes a ns are GB/s */
             pipe_text(&table, title);
             pipe_text(&table, one->op);
             pipe_text(&table, one->scope);
-            pipe_number(&table, "%.3f", (double)one->bytes / 1e6);
+            pipe_number(&table, "%.3f", bytes_of(one) / 1e6);
             pipe_integer(&table, (int64_t)one->calls);
             pipe_number(&table, "%.3f", ms(one->wait_ns));
             pipe_number(&table, "%.3f", ms(one->transfer_ns));
@@ -179,7 +184,7 @@ static void bucket_fit(const struct report *report, struct strbuf *out)
                 continue;
             double s = 0, exposed = 0;
             for (size_t c = 0; c < cell->collective_count; c++)
-                s += (double)cell->collectives[c].bytes;
+                s += bytes_of(&cell->collectives[c]);
             for (size_t r = 0; r < cell->rank_count; r++)
                 exposed += cell->ranks[r].exposed_ns / (double)cell->rank_count;
             const double n = (double)cell->collective_count, x = s / n, y = n;

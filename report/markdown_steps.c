@@ -1,4 +1,5 @@
 #include "report/compare.h"
+#include "report/derive.h"
 #include "report/escape.h"
 #include "report/markdown.h"
 #include "report/pipe_table.h"
@@ -8,12 +9,6 @@
 static bool has_phase(const struct report_cell *cell, int pass, int phase)
 {
     return cell->passes[pass].present && cell->passes[pass].phases[phase].summary.n > 0;
-}
-
-/* A run without end keeps only its newest steps: its first counted ones may be gone. */
-static bool has_first_steps(const struct report_cell *cell, const struct report_phase *total)
-{
-    return cell->requested.steps != STEPS_FOREVER || total->sample_count < SAMPLES_KEPT;
 }
 
 /* A first step that is slower than the others points at the warm-up; a faster one is odd, and no more is known of it. */

@@ -1,4 +1,5 @@
 /* What the steps say one beside the other: the first, those that stand still, those that spread, those that become slower. */
+#include "report/derive.h"
 #include "report/rules.h"
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +16,8 @@ static bool warmup(const struct facts *facts, struct finding *finding)
 {
     const struct report_phase *total = facts->total;
     const double median = total->summary.median;
-    if (!total->summary.first_is_outlier || !total->sample_count || (double)total->samples_ns[0] <= median)
+    if (!total->summary.first_is_outlier || !total->sample_count || (double)total->samples_ns[0] <= median ||
+        !has_first_steps(facts->cell, total))
         return false;
     const double first = (double)total->samples_ns[0];
     evidence_add(facts, finding, "first counted step", first * 1e-6, "ms", EVIDENCE_MEASURED);

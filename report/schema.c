@@ -547,8 +547,8 @@ static const struct field cell_list[] = {
      .fields = &use_fields, .present = use_present},
     {"program", FIELD_MAP, CELL(program), "what an attached program was seen to do", .fields = &program_fields,
      .present = program_present},
-    {"ceilings", FIELD_MAP, CELL(ceilings), "measured in this run", .fields = &ceilings_fields,
-     .present = ceilings_present},
+    {"ceilings", FIELD_MAP, CELL(ceilings), "measured; the note `ceilings` says when, where not in this run",
+     .fields = &ceilings_fields, .present = ceilings_present},
     {"passes", FIELD_KEYED, CELL(passes), "times", .fields = &pass_fields, PASS_NAMES, .present = pass_present,
      .mark = pass_mark},
     {"step_flops", FIELD_MAP, .offset = 0, .about = "modelled FLOPs a step", .fields = &flops_fields},
@@ -638,14 +638,22 @@ void fields_clear_pass(struct report_pass *pass)
 bool requested_is_known(const struct report_cell *cell, const char *key)
 {
     static const char *const of_models[] = {"batch_size", "context_length", "dtype", "compile", "checkpoint"};
-    for (size_t i = 0; i < sizeof of_models / sizeof *of_models && cell->requested.collective != COLLECTIVE_NONE; i++)
+    static const char *const of_cells[] = {"threads",   "seed",       "parallel",     "collective",
+                                           "bucket_mb", "grad_dtype", "profile_every"};
+    const bool command = cell->requested.command[0] != 0,
+               model = !command && cell->requested.collective == COLLECTIVE_NONE;
+    /* What has a value, and no meaning. */
+    for (size_t i = 0; i < sizeof of_models / sizeof *of_models && !model; i++)
         if (strcmp(of_models[i], key) == 0)
-            return false; /* it has a value, and no meaning */
+            return false;
+    for (size_t i = 0; i < sizeof of_cells / sizeof *of_cells && command; i++)
+        if (strcmp(of_cells[i], key) == 0)
+            return false;
     for (int i = 0; i < requested_fields.count; i++)
         if (strcmp(requested_fields.fields[i].key, key) == 0)
             return !(cell->absent.requested >> i & 1);
     for (int i = 0; i < model_fields.count; i++)
         if (strcmp(model_fields.fields[i].key, key) == 0)
-            return cell->requested.collective == COLLECTIVE_NONE && !(cell->absent.model >> i & 1);
+            return model && !(cell->absent.model >> i & 1);
     return false;
 }

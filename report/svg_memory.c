@@ -1,5 +1,6 @@
 #include "report/escape.h"
 #include "report/markdown.h"
+#include "report/rules.h"
 #include "report/svg.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -242,8 +243,8 @@ bool draw_roofline(struct canvas *canvas, const struct report_cell *cell)
             canvas_line(canvas, AXIS + place(&x, start), y.length - place(&y, fmin(start * bandwidth, peak)),
                         AXIS + place(&x, ridge), y.length - place(&y, fmin(ridge * bandwidth, peak)), svg_ink, false);
         canvas_line(canvas, AXIS + place(&x, ridge), top, canvas->width, top, svg_ink, false);
-        snprintf(text, sizeof text, "roof, measured in this run: %.1f GFLOP/s and %.1f GB/s", peak * 1e-9,
-                 bandwidth * 1e-9);
+        snprintf(text, sizeof text, "roof, measured%s: %.1f GFLOP/s and %.1f GB/s",
+                 note_text(cell, NOTE_CEILINGS) ? "" : " in this run", peak * 1e-9, bandwidth * 1e-9);
         canvas_text(canvas, AXIS, y.length + 28, "start", false, text);
     }
     for (size_t k = 0; k < cell->kernel_count; k++) {

@@ -102,7 +102,7 @@ bool draw_ranks(struct canvas *canvas, const struct report *report)
         size_t used = (size_t)snprintf(title, sizeof title, "%.40s %s, %lld ranks, %s", cell->requested.model.name,
                                        precision_name(cell->requested.dtype), (long long)cell->requested.ranks,
                                        parallel_name(cell->requested.parallel));
-        if (cell->requested.parallel == PARALLEL_BUCKET || cell->requested.parallel == PARALLEL_ZERO1)
+        if (parallel_has_buckets(cell->requested.parallel))
             snprintf(title + used, sizeof title - used, " %lld MB", (long long)cell->requested.bucket_mb);
         canvas_text(canvas, LABEL - 8, y + 12, "end", false, title);
         canvas_text(canvas, LABEL - 8, y + 12 + LANE, "end", false, "communication");
