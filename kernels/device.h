@@ -101,6 +101,7 @@ struct prepare_options {
     const struct probe *probe;         /* for interning names; NULL when nothing will be profiled */
     bool emulate;  /* also what this machine has no instructions for, slowly: for tests of the kernels */
     bool counters; /* hardware counters of the device wanted, where it can */
+    bool no_tiles; /* bf16 without the processor's tile unit: for tests of the other kernels, and to time them */
     /* What prepare is at, "building kernels", piece by piece: `done` of `total` are there. May come from any thread, one at a time;
      * NULL: nobody asks. */
     void (*progress)(void *context, const char *what, int done, int total);

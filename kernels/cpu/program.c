@@ -31,8 +31,10 @@ cpu_kernel *cpu_find_kernel(const struct cpu_isa *isa, enum op op)
 static char *step_name(struct program *program, const struct cpu_step *step)
 {
     const struct node *node = step->node;
+    const bool narrow = node->input[0] != TENSOR_NONE && cpu_gemm_is_bf16(program, node);
+    const char *attention_by = narrow && program->amx ? "amx" : program->isa->name;
     const char *by = step->gemm == GEMM_OPENBLAS ? "sgemm" : program->isa->gemm_name;
-    if (node->input[0] != TENSOR_NONE && cpu_gemm_is_bf16(program, node))
+    if (narrow)
         by = program->amx ? "gemm_bf16_amx" : program->isa->gemm_bf16_name;
     const struct node_dims *d = &node->dims;
     const long long rows = d->rows, in = d->d_in, out = d->d_out, t = d->context, hd = d->head_dim;
@@ -47,18 +49,18 @@ static char *step_name(struct program *program, const struct cpu_step *step)
         return arena_printf(arena, "%s_tn %lldx%lldx%lld", by, out, in, rows);
     case OP_ATTN_SCORES:
     case OP_ATTN_VALUES_BACKWARD_P:
-        return arena_printf(arena, "gemm_batched_nt %s %lld of %lldx%lldx%lld", program->isa->name, heads, t, t, hd);
+        return arena_printf(arena, "gemm_batched_nt %s %lld of %lldx%lldx%lld", attention_by, heads, t, t, hd);
     case OP_ATTN_VALUES:
     case OP_ATTN_SCORES_BACKWARD_Q:
-        return arena_printf(arena, "gemm_batched_nn %s %lld of %lldx%lldx%lld", program->isa->name, heads, t, hd, t);
+        return arena_printf(arena, "gemm_batched_nn %s %lld of %lldx%lldx%lld", attention_by, heads, t, hd, t);
     case OP_ATTN_SCORES_BACKWARD_K:
     case OP_ATTN_VALUES_BACKWARD_V:
-        return arena_printf(arena, "gemm_batched_tn %s %lld of %lldx%lldx%lld", program->isa->name, heads, t, hd, t);
+        return arena_printf(arena, "gemm_batched_tn %s %lld of %lldx%lldx%lld", attention_by, heads, t, hd, t);
     case OP_ATTENTION:
     case OP_ATTENTION_BACKWARD:
         return arena_printf(arena, "%s %s %lld of %lldx%lld",
-                            node->op == OP_ATTENTION ? "flash_attention" : "flash_attention_backward",
-                            program->isa->name, heads, t, hd);
+                            node->op == OP_ATTENTION ? "flash_attention" : "flash_attention_backward", attention_by,
+                            heads, t, hd);
     case OP_ALL_REDUCE:
     case OP_REDUCE_SCATTER:
     case OP_ALL_GATHER:
@@ -177,8 +179,9 @@ static void activations_touch(struct program *program)
 }
 
 /* Floats that a node's kernel wants for each thread. */
-static size_t scratch_floats(const struct node *node)
+static size_t scratch_floats(const struct program *program, const struct node *node)
 {
+    const bool narrow = node->input[0] != TENSOR_NONE && cpu_gemm_is_bf16(program, node);
     switch (node->op) {
     case OP_LINEAR:
     case OP_LINEAR_BACKWARD_INPUT:
@@ -193,8 +196,14 @@ static size_t scratch_floats(const struct node *node)
     case OP_ATTN_VALUES_BACKWARD_P:
     case OP_ATTN_VALUES_BACKWARD_V:
     case OP_ATTENTION:
-    case OP_ATTENTION_BACKWARD:
-        return attention_scratch(node->dims.context, node->dims.head_dim);
+    case OP_ATTENTION_BACKWARD: {
+        const size_t wide = attention_scratch(node->dims.context, node->dims.head_dim);
+        const bool fused = node->op == OP_ATTENTION || node->op == OP_ATTENTION_BACKWARD;
+        const size_t pairs = !narrow  ? 0
+                             : !fused ? GEMM_SCRATCH_FLOATS
+                                      : attention_bf16_scratch(node->dims.context, node->dims.head_dim);
+        return wide > pairs ? wide : pairs; /* not all operands need be bf16 */
+    }
     case OP_CROSS_ENTROPY:
     case OP_CROSS_ENTROPY_FUSED:
         return (size_t)node->dims.rows; /* losses by row, in the first thread's piece */
@@ -233,7 +242,7 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
     program->plan = plan;
     program->isa = cpu_isa_best();
     program->blas = cpu_blas_of(device);
-    program->amx = plan->precision == PRECISION_BF16 && cpu_amx_ready();
+    program->amx = plan->precision == PRECISION_BF16 && !(options && options->no_tiles) && cpu_amx_ready();
     program->threads = cpu_thread_count(options ? options->threads : 0);
     if (!threads_start(program->threads, error))
         goto fail;
@@ -254,7 +263,7 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
             error_set(error, ERROR_UNSUPPORTED, "the CPU has no kernel for %s", op_info(node->op)->name);
             goto fail;
         }
-        const size_t wanted = scratch_floats(node);
+        const size_t wanted = scratch_floats(program, node);
         scratch = wanted > scratch ? wanted : scratch;
     }
     program->interned = probe != NULL;

@@ -2,7 +2,7 @@
  * best sgemm rate seen in the same run, and where the rest went.
  *
  * usage: bench_cpu [--model NAME] [--batch N] [--context N] [--steps N] [--compile] [--pass fwd|fwd_bwd|train_step]
- *                  [--dtype fp32|bf16] [--kernels] [--serve]
+ *                  [--dtype fp32|bf16] [--no-tiles] [--kernels] [--serve]
  * --serve answers each line on standard input, for interleaving with another program: "step" with
  * "seconds loss peak_resident_bytes optimizer_seconds" of one step, "about" with the FLOPs of its GEMMs and the number of
  * parameters, "rates" with the machine's best sgemm rate in FLOP/s and its copy rate in bytes/s. */
@@ -22,7 +22,7 @@ struct settings {
     int64_t batch, context;
     int steps;
     enum precision precision;
-    bool compile, kernels, serve;
+    bool compile, no_tiles, kernels, serve;
 };
 
 struct bench {
@@ -89,7 +89,8 @@ static bool bench_start(struct bench *bench, const struct settings *settings, co
     bench->device = cpu_device_class.open(0, error);
     if (!bench->device || !bench->node_ns)
         return false;
-    const struct prepare_options options = {.compile = settings->compile, .probe = probe};
+    const struct prepare_options options = {
+        .compile = settings->compile, .no_tiles = settings->no_tiles, .probe = probe};
     bench->program = cpu_device_class.prepare(bench->device, bench->plan, &options, &bench->report, error);
     if (!bench->program)
         return false;
@@ -285,6 +286,8 @@ static bool parse(int argc, char **argv, struct settings *settings)
         const char *flag = argv[i], *value = i + 1 < argc ? argv[i + 1] : NULL;
         if (strcmp(flag, "--compile") == 0)
             settings->compile = true;
+        else if (strcmp(flag, "--no-tiles") == 0)
+            settings->no_tiles = true;
         else if (strcmp(flag, "--kernels") == 0)
             settings->kernels = true;
         else if (strcmp(flag, "--serve") == 0)
@@ -314,7 +317,7 @@ int main(int argc, char **argv)
     struct settings settings = {.model = "S", .pass = "fwd_bwd", .batch = 4, .context = 256, .steps = 5};
     if (!parse(argc, argv, &settings)) {
         fprintf(stderr, "usage: bench_cpu [--model NAME] [--batch N] [--context N] [--steps N] [--compile] "
-                        "[--pass fwd|fwd_bwd|train_step] [--dtype fp32|bf16] [--kernels] [--serve]\n");
+                        "[--pass fwd|fwd_bwd|train_step] [--dtype fp32|bf16] [--no-tiles] [--kernels] [--serve]\n");
         return 2;
     }
     struct bench bench = {0};

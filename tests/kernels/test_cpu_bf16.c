@@ -185,12 +185,12 @@ static void every_op_agrees_with_the_reference(void **state)
 }
 
 /* Loss and gradients of the first step, and the parameters after three steps; malloc'ed. `gradients` of them lie first. */
-static float *train(const struct device_class *class, const struct plan *plan, size_t *gradients, size_t *count,
-                    double *loss)
+static float *train(const struct device_class *class, const struct plan *plan, bool no_tiles, size_t *gradients,
+                    size_t *count, double *loss)
 {
     struct error error = {0};
     struct device *device = class->open(0, &error);
-    const struct prepare_options options = {.threads = 2, .emulate = true};
+    const struct prepare_options options = {.threads = 2, .emulate = true, .no_tiles = no_tiles};
     assert_non_null(device);
     struct program *program = whole_ready(class, device, plan, &options);
     size_t total = 0;
@@ -223,9 +223,8 @@ static float *train(const struct device_class *class, const struct plan *plan, s
     return result;
 }
 
-static void models_agree_with_double(void **state)
+static void models_agree(bool no_tiles)
 {
-    (void)state;
     static const struct whole_shape models[] = {
         {{.name = "d16", .d_model = 48, .d_ff = 72, .num_layers = 2, .num_heads = 3, .vocab_size = 101}, 2, 33},
         {{.name = "two tokens", .d_model = 64, .d_ff = 96, .num_layers = 1, .num_heads = 2, .vocab_size = 1003}, 1, 2},
@@ -236,22 +235,31 @@ static void models_agree_with_double(void **state)
             struct plan *plan = whole_plan(&models[s], PRECISION_BF16, fused ? FUSE_ALL : 0, cpu_device_class.overlap);
             size_t gradients, count, again;
             double loss, expected_loss;
-            float *expected = train(&reference_device_class, plan, &gradients, &count, &expected_loss);
-            float *got = train(&cpu_device_class, plan, &gradients, &again, &loss);
+            float *expected = train(&reference_device_class, plan, false, &gradients, &count, &expected_loss);
+            float *got = train(&cpu_device_class, plan, no_tiles, &gradients, &again, &loss);
             assert_int_equal(count, again);
             assert_true(gradients > 0 && count > gradients);
             const double off = agree_floats(got, expected, gradients),
                          after = agree_floats(got + gradients, expected + gradients, count - gradients);
-            print_message("model %zu, %s: gradients off by %.2e, parameters after three steps %.2e, loss %.2e\n", s,
-                          fused ? "fused" : "eager", off, after, fabs(loss / expected_loss - 1));
+            print_message("model %zu, %s%s: gradients off by %.2e, parameters after three steps %.2e, loss %.2e\n", s,
+                          fused ? "fused" : "eager", no_tiles ? ", without tiles" : "", off, after,
+                          fabs(loss / expected_loss - 1));
             assert_true(off <= MODEL_LIMIT && after <= MODEL_LIMIT && fabs(loss / expected_loss - 1) <= MODEL_LIMIT);
-            float *twice = train(&cpu_device_class, plan, &gradients, &again, &loss);
+            float *twice = train(&cpu_device_class, plan, no_tiles, &gradients, &again, &loss);
             assert_memory_equal(got, twice, count * sizeof *got);
             free(expected);
             free(got);
             free(twice);
             plan_free(plan);
         }
+}
+
+static void models_agree_with_double(void **state)
+{
+    (void)state;
+    models_agree(false);
+    if (cpu_amx_ready())
+        models_agree(true);
 }
 
 int main(void)

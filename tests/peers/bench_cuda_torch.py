@@ -2,14 +2,17 @@
 """Forward + backward of the reference model in PyTorch and in steptop, on one GPU, interleaved.
 
 usage: bench_cuda_torch.py BENCH_CUDA [--sizes S,M,L,2p7] [--compile S,M] [--long 4x1024,4x4096,1x16384] [--steps 10]
-                           [--modes default,reduce-overhead,max-autotune] [--backends cudnn,flash]
+                           [--modes default,reduce-overhead,max-autotune] [--backends cudnn,flash] [--lock FILE] [--warm]
 Each size and precision: PyTorch eager (scaled_dot_product_attention), steptop's programs, PyTorch eager again. Cold is the
 time from opening the device to a program that is ready, with an empty cache; warm the same with a filled one. Prints a
 Markdown table against the project's goals for an H200, then torch.compile for the sizes asked for. --long: S in bf16 at other
-batches x contexts, by each of torch.compile's modes with each backend of scaled_dot_product_attention, the best quoted, against
-steptop before and after it.
+batches x contexts, eager by each backend of scaled_dot_product_attention, and by torch.compile: its first mode with each of --backends,
+the others with the first; the best quoted, against steptop before and after it. --warm compiles all of that and times nothing: with the compiler's caches filled
+several such programs may then run side by side, one of which times at once (--lock).
 """
 import argparse
+import contextlib
+import fcntl
 import math
 import shutil
 import statistics
@@ -85,13 +88,13 @@ class Model(nn.Module):
         return F.cross_entropy(self.head(self.ln(x)).flatten(0, 1), targets.flatten())
 
 
-def step_ms(model, call, tokens, targets, precision, steps):
+def step_ms(model, call, tokens, targets, precision, steps, warmup=5):
     def step():
         with torch.autocast("cuda", torch.bfloat16, enabled=precision == "bf16"):
             loss = call(tokens, targets)
         loss.backward()
         model.zero_grad(set_to_none=True)
-    for _ in range(5):
+    for _ in range(warmup):
         step()
     times = []
     for _ in range(steps):
@@ -125,12 +128,34 @@ def number(run, key, digits=2):
     return f"{float(run[key]):.{digits}f}" if key in run else "n/a"
 
 
-def compiled_ms(model, tokens, targets, mode, backend, steps):
-    """NaN where this combination does not run."""
+BACKENDS = {"cudnn": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION, "efficient": SDPBackend.EFFICIENT_ATTENTION}
+
+
+@contextlib.contextmanager
+def alone(options):
+    """One of several such programs at a time."""
+    if not options.lock:
+        yield
+        return
+    with open(options.lock, "w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def way_ms(options, model, tokens, targets, mode, backend):
+    """Eager (mode "eager") or compiled; NaN where this combination does not run, or with --warm."""
     torch._dynamo.reset()
+    start = time.perf_counter()
     try:
-        with sdpa_kernel({"cudnn": SDPBackend.CUDNN_ATTENTION, "flash": SDPBackend.FLASH_ATTENTION}[backend]):
-            return step_ms(model, torch.compile(model, mode=None if mode == "default" else mode), tokens, targets, "bf16", steps)
+        with sdpa_kernel(BACKENDS[backend]):
+            call = model if mode == "eager" else torch.compile(model, mode=None if mode == "default" else mode)
+            with alone(options) if mode == "max-autotune" and options.warm else contextlib.nullcontext():
+                step_ms(model, call, tokens, targets, "bf16", 1, warmup=0)
+            if options.warm:
+                print(f"  {mode} {backend}: {time.perf_counter() - start:.0f} s", flush=True)
+                return math.nan
+            with alone(options):
+                return step_ms(model, call, tokens, targets, "bf16", options.steps)
     except Exception as error:  # whatever the compiler raises
         print(f"  {mode} {backend}: {str(error).splitlines()[0][:120]}", flush=True)
         return math.nan
@@ -140,19 +165,26 @@ def long_contexts(options, cache):
     for shape in filter(None, options.long.split(",")):
         batch, context = map(int, shape.split("x"))
         model, tokens, targets = make("S", batch, context)
-        ours = lambda: float(steptop(options.bench, "S", "bf16", options.steps, cache, "--batch", str(batch), "--context",
+
+        def ours():
+            with alone(options):
+                return float(steptop(options.bench, "S", "bf16", options.steps, cache, "--batch", str(batch), "--context",
                                      str(context)).get("step_ms", "nan"))
-        before = ours()
-        times = {(mode, backend): compiled_ms(model, tokens, targets, mode, backend, options.steps)
-                 for mode in options.modes.split(",") for backend in options.backends.split(",")}
+        before = math.nan if options.warm else ours()
+        ways = [("eager", backend) for backend in BACKENDS if not options.warm]
+        modes, backends = (list(filter(None, text.split(","))) for text in (options.modes, options.backends))
+        ways += [(mode, backend) for mode in modes for backend in (backends if mode == modes[0] else backends[:1])]
+        times = {way: way_ms(options, model, tokens, targets, *way) for way in ways}
         del model
         torch.cuda.empty_cache()
+        if options.warm:
+            continue
         after = ours()
         known = {key: ms for key, ms in times.items() if not math.isnan(ms)}
         best = min(known, key=known.get) if known else None
         listed = ", ".join(f"{mode} {backend} {ms:.2f}" for (mode, backend), ms in times.items())
         ratio = statistics.mean((before, after)) / known[best] if best else math.nan
-        print(f"| S bf16 {batch} x {context} | steptop {before:.2f}, {after:.2f} | torch.compile best {known[best] if best else math.nan:.2f} "
+        print(f"| S bf16 {batch} x {context} | steptop {before:.2f}, {after:.2f} | PyTorch's best {known[best] if best else math.nan:.2f} "
               f"({' '.join(best) if best else 'none'}) | {ratio:.2f} | goal 0.80 | {'ok' if ratio <= 0.8 else 'MISSED'} | {listed} |", flush=True)
 
 
@@ -164,6 +196,8 @@ def main():
     parser.add_argument("--long", default="", help="BATCHxCONTEXT,... to measure S bf16 at")
     parser.add_argument("--modes", default="default,reduce-overhead,max-autotune")
     parser.add_argument("--backends", default="cudnn,flash")
+    parser.add_argument("--lock", help="a file: of several such programs one times at once")
+    parser.add_argument("--warm", action="store_true", help="compile what --long asks for, time nothing")
     parser.add_argument("--steps", type=int, default=10)
     options = parser.parse_args()
     torch.backends.cuda.matmul.allow_tf32 = True

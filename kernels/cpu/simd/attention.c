@@ -5,7 +5,7 @@
 #include "kernels/cpu/simd/pack.h"
 #include "kernels/cpu/simd/rope.h"
 
-cpu_kernel ISA(attention), ISA(attention_backward);
+cpu_kernel ISA(attention), ISA(attention_backward), ISA(attention_bf16), ISA(attention_backward_bf16);
 
 #define QUERIES ATTENTION_QUERIES
 #define KEYS ATTENTION_KEYS
@@ -232,6 +232,10 @@ void ISA(attention)(struct program *program, const struct node *node)
     const int64_t stride = cpu_stride(program, node->output[0]);
     const struct values o = values_output(program, node, 0);
     float *lse = cpu_output(program, node, 1);
+    if (o.narrow && values_input(program, node, 0).narrow) {
+        ISA(attention_bf16)(program, node);
+        return;
+    }
 #pragma omp parallel for schedule(static) num_threads(program->threads)
     for (int64_t pair = 0; pair < node->dims.batch * H; pair++) {
         const struct head head = head_of(program, node, node->input[0], node->input[1], pair);
@@ -340,6 +344,10 @@ void ISA(attention_backward)(struct program *program, const struct node *node)
                         dqkv = values_output(program, node, 0);
     const float *lse = cpu_input(program, node, 3);
     float *delta = cpu_output(program, node, 1);
+    if (d_o.narrow && values_input(program, node, 1).narrow && o.narrow && dqkv.narrow) {
+        ISA(attention_backward_bf16)(program, node);
+        return;
+    }
 #pragma omp parallel for schedule(static) num_threads(program->threads)
     for (int64_t pair = 0; pair < node->dims.batch * H; pair++) {
         const struct head head = head_of(program, node, node->input[1], node->input[4], pair);

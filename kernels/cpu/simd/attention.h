@@ -21,3 +21,14 @@ static inline size_t attention_scratch(int64_t context, int64_t head_dim)
     return (size_t)(5 * keys * width + ATTENTION_QUERIES * (2 * ATTENTION_STRIDE + 5 * width + 2) +
                     ATTENTION_QUERIES * keys + 16);
 }
+
+#define ATTENTION_SQUARE 256 /* floats of a tile of sums */
+
+/* The same of bf16 operands, forward and backward. */
+static inline size_t attention_bf16_scratch(int64_t context, int64_t head_dim)
+{
+    const int64_t keys = (context + ATTENTION_PANEL_MAX - 1) / ATTENTION_PANEL_MAX * ATTENTION_PANEL_MAX;
+    const int64_t width = (head_dim + ATTENTION_PANEL_MAX - 1) / ATTENTION_PANEL_MAX * ATTENTION_PANEL_MAX;
+    const int64_t turned = ATTENTION_KEYS * (3 * (ATTENTION_QUERIES + 16) + ATTENTION_QUERIES / 2 + 32);
+    return (size_t)(4 * keys * width + 5 * ATTENTION_QUERIES * width + 16 * width + turned + ATTENTION_SQUARE + 64);
+}

@@ -3,12 +3,14 @@
  * at a time: scores above the diagonal are left as they are, and nobody reads them. */
 #include "kernels/cpu/simd/attention.h"
 #include "kernels/cpu/simd/pack.h"
+#include "kernels/cpu/simd/pairs.h"
 #include "kernels/cpu/simd/values.h"
 
 cpu_kernel ISA(attn_scores), ISA(attn_scores_backward_q), ISA(attn_scores_backward_k), ISA(attn_values),
     ISA(attn_values_backward_p), ISA(attn_values_backward_v);
 
 #define ROWS ATTENTION_ROWS
+#define PAIR_ROWS 128 /* a block whose operands are bf16 */
 
 /* A head's part of an (N, C) operand, from its first element on. */
 static struct values head_at(const struct program *program, const struct node *node, int32_t tensor, int64_t pair)
@@ -44,11 +46,99 @@ static void block_close(struct values to, const float *room, int64_t rows, int64
         values_rows_put(to, room, rows, columns, stride);
 }
 
+/* Are both operands and the result bf16? Their products then are pairs'. */
+static bool all_narrow(const struct program *program, const struct node *node)
+{
+    return values_input(program, node, 0).narrow && values_input(program, node, 1).narrow &&
+           values_output(program, node, 0).narrow;
+}
+
+static const uint16_t *narrow_at(struct values x, int64_t i)
+{
+    return (const uint16_t *)(const void *)x.at + i;
+}
+
+/* The product of a head's block by this thread, for each head and block that `block` describes from `t` on. */
+static void blocks_multiply(struct program *program, const struct node *node, float alpha,
+                            struct gemm_bf16 (*block)(const struct program *, const struct node *, int64_t pair,
+                                                      int64_t t, int64_t rows))
+{
+    const int64_t T = node->dims.context;
+#pragma omp parallel num_threads(program->threads)
+    {
+        float *scratch = program->scratch + (size_t)omp_get_thread_num() * program->scratch_stride;
+        pairs_begin(program->amx);
+#pragma omp for schedule(static)
+        for (int64_t pair = 0; pair < node->dims.batch * node->dims.heads; pair++)
+            for (int64_t t = 0; t < T; t += PAIR_ROWS) {
+                const struct gemm_bf16 g = block(program, node, pair, t, T - t < PAIR_ROWS ? T - t : PAIR_ROWS);
+                ISA(gemm_bf16_alone)(&g, alpha, program->amx, scratch);
+            }
+        pairs_end(program->amx);
+    }
+}
+
+static struct gemm_bf16 scores_block(const struct program *program, const struct node *node, int64_t pair, int64_t t,
+                                     int64_t rows)
+{
+    const int64_t T = node->dims.context, left_stride = cpu_stride(program, node->input[0]);
+    const struct values s = values_output(program, node, 0);
+    return (struct gemm_bf16){.m = rows,
+                              .n = t + rows,
+                              .k = node->dims.head_dim,
+                              .a = narrow_at(head_at(program, node, node->input[0], pair), t * left_stride),
+                              .a_rs = left_stride,
+                              .a_ks = 1,
+                              .b = narrow_at(head_at(program, node, node->input[1], pair), 0),
+                              .b_ks = 1,
+                              .b_cs = cpu_stride(program, node->input[1]),
+                              .c = values_from(s, (pair * T + t) * T).at,
+                              .ldc = T,
+                              .narrow = true};
+}
+
+/* Rows from t on of p v, or of pᵀ v. */
+static struct gemm_bf16 weighted_any(const struct program *program, const struct node *node, int64_t pair, int64_t t,
+                                     int64_t rows, bool turned)
+{
+    const int64_t T = node->dims.context, v_stride = cpu_stride(program, node->input[1]),
+                  o_stride = cpu_stride(program, node->output[0]);
+    const struct values p = values_input(program, node, 0);
+    return (struct gemm_bf16){.m = rows,
+                              .n = node->dims.head_dim,
+                              .k = turned ? T - t : t + rows,
+                              .a = narrow_at(p, (pair * T + t) * T + (turned ? t : 0)),
+                              .a_rs = turned ? 1 : T,
+                              .a_ks = turned ? T : 1,
+                              .b = narrow_at(head_at(program, node, node->input[1], pair), turned ? t * v_stride : 0),
+                              .b_ks = v_stride,
+                              .b_cs = 1,
+                              .c = values_from(head_at(program, node, node->output[0], pair), t * o_stride).at,
+                              .ldc = o_stride,
+                              .narrow = true};
+}
+
+static struct gemm_bf16 weighted_block(const struct program *program, const struct node *node, int64_t pair, int64_t t,
+                                       int64_t rows)
+{
+    return weighted_any(program, node, pair, t, rows, false);
+}
+
+static struct gemm_bf16 turned_block(const struct program *program, const struct node *node, int64_t pair, int64_t t,
+                                     int64_t rows)
+{
+    return weighted_any(program, node, pair, t, rows, true);
+}
+
 /* s[t,u] = alpha · Σ_d left[t,d] right[u,d] for u ≤ t, and what else the blocks on the diagonal hold. */
 static void scores(struct program *program, const struct node *node, float alpha)
 {
     const int64_t T = node->dims.context, D = node->dims.head_dim;
     const int64_t left_stride = cpu_stride(program, node->input[0]), right_stride = cpu_stride(program, node->input[1]);
+    if (all_narrow(program, node)) {
+        blocks_multiply(program, node, alpha, scores_block);
+        return;
+    }
 #pragma omp parallel for schedule(static) num_threads(program->threads)
     for (int64_t pair = 0; pair < node->dims.batch * node->dims.heads; pair++) {
         const struct rooms rooms = rooms_of(program, node);
@@ -76,6 +166,10 @@ static void weighted(struct program *program, const struct node *node, float alp
 {
     const int64_t T = node->dims.context, D = node->dims.head_dim;
     const int64_t v_stride = cpu_stride(program, node->input[1]), o_stride = cpu_stride(program, node->output[0]);
+    if (all_narrow(program, node)) {
+        blocks_multiply(program, node, alpha, weighted_block);
+        return;
+    }
 #pragma omp parallel for schedule(static) num_threads(program->threads)
     for (int64_t pair = 0; pair < node->dims.batch * node->dims.heads; pair++) {
         const struct rooms rooms = rooms_of(program, node);
@@ -102,6 +196,10 @@ static void weighted_transposed(struct program *program, const struct node *node
 {
     const int64_t T = node->dims.context, D = node->dims.head_dim;
     const int64_t x_stride = cpu_stride(program, node->input[1]), o_stride = cpu_stride(program, node->output[0]);
+    if (all_narrow(program, node)) {
+        blocks_multiply(program, node, alpha, turned_block);
+        return;
+    }
 #pragma omp parallel for schedule(static) num_threads(program->threads)
     for (int64_t pair = 0; pair < node->dims.batch * node->dims.heads; pair++) {
         const struct rooms rooms = rooms_of(program, node);
