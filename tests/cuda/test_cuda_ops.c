@@ -79,6 +79,8 @@ static const struct made_sizes heads[] = {
     {.batch = 1, .context = 1100, .heads = 3, .head_dim = 40},
 };
 
+static int only_shape = -1; /* of attention's; negative: all */
+
 /* Each candidate alone, wherever it serves: against double, and bit by bit in a second run. */
 static void each_way_to_run_attention_agrees(void **state)
 {
@@ -91,6 +93,8 @@ static void each_way_to_run_attention_agrees(void **state)
     for (size_t shape = 0; shape < sizeof heads / sizeof *heads; shape++)
         for (int precision = 0; precision < PRECISION_COUNT; precision++) {
             static struct made made;
+            if (only_shape >= 0 && (size_t)only_shape != shape)
+                continue;
             if (precision != PRECISION_BF16 && shape % 3 != 2) /* the others are among the ops above, too */
                 continue;
             made_op(&made, OP_ATTENTION_BACKWARD, &heads[shape], false);
@@ -184,7 +188,7 @@ static void a_wrong_constant_is_seen(void **state)
     cuda->close(with.device);
 }
 
-/* One argument: the only test to run. */
+/* Arguments: the only test to run, and the only shape of attention's: under tools that take minutes for each. */
 int main(int argc, char **argv)
 {
     struct device_info info;
@@ -203,6 +207,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(each_way_to_run_attention_agrees),
         cmocka_unit_test(attention_in_parts_agrees),
     };
+    only_shape = argc > 2 ? atoi(argv[2]) : -1;
     cmocka_set_test_filter(argc > 1 ? argv[1] : NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
