@@ -333,8 +333,7 @@ static void head_backward(const struct head *head, const struct head_gradient *g
     const struct rooms m = rooms_of(head, scratch);
     rows_load(head, head->k, head->stride, 0, T, head->rows, true, 1, m.k_rows);
     rows_load(head, head->v, head->stride, 0, T, head->rows, false, 1, m.v_rows);
-    pairs_across((const uint16_t *)(const void *)m.k_rows, width, width, head->rows, m.k_turned,
-                 (struct pairs_layout){turned_apart(head), false});
+    pairs_across((const uint16_t *)(const void *)m.k_rows, width, width, head->rows, m.k_turned, turned_apart(head));
     memset(m.dk, 0, (size_t)(2 * head->rows * width) * sizeof *m.dk);
     for (int64_t query = 0; query < T; query += QUERIES) {
         const int64_t queries = T - query < QUERIES ? T - query : QUERIES, end = query + queries, wide = whole(queries);

@@ -20,19 +20,15 @@ _Static_assert(A_PAIRS + B_PAIRS + (size_t)PART_ROWS * C_APART + TILE_ROWS * TIL
                "blocks fit the scratch");
 
 /* A block of A, its rows filled up with zeros to whole tiles. */
-static void pack_a_pairs(const struct gemm_bf16 *g, int64_t i, int64_t k, int64_t rows, int64_t depth, bool tiles,
-                         bf16_pair *to)
+static void pack_a_pairs(const struct gemm_bf16 *g, int64_t i, int64_t k, int64_t rows, int64_t depth, bf16_pair *to)
 {
-    const struct pairs_layout layout = {A_APART, tiles};
     const uint16_t *from = g->a + i * g->a_rs + k * g->a_ks;
     if (g->a_ks == 1)
-        pairs_along(from, g->a_rs, rows, depth, to, layout);
+        pairs_along(from, g->a_rs, rows, depth, to, A_APART);
     else
-        pairs_across(from, g->a_ks, rows, depth, to, layout);
-    const int64_t pairs = pairs_of(depth), step = tiles ? GRAIN : pairs;
+        pairs_across(from, g->a_ks, rows, depth, to, A_APART);
     for (int64_t r = rows; r % (2 * TILE_ROWS); r++)
-        for (int64_t at = 0; at < pairs; at += step)
-            memset(to + pair_at(layout, pairs, r, at), 0, (size_t)step * sizeof *to);
+        memset(to + r * A_APART, 0, A_APART * sizeof *to);
 }
 
 /* A block of B in panels of NR columns. */
@@ -86,14 +82,8 @@ void ISA(gemm_bf16_alone)(const struct gemm_bf16 *g, float alpha, bool amx, floa
                 pack_b_pairs(g, k, j, depth, columns, b);
                 for (int64_t i = 0; i < height; i += block) {
                     const int64_t rows = height - i < block ? height - i : block;
-                    pack_a_pairs(g, top + i, k, rows, depth, amx, a);
-#ifdef __AMX_BF16__
-                    if (amx) {
-                        block_by_tiles(rows, columns, pairs, a, TILED, b, pairs * NR, c + i * ldc, ldc, mode, square);
-                        continue;
-                    }
-#endif
-                    pairs_multiply(false, rows, columns, pairs, a, A_APART, b, pairs * NR, c + i * ldc, ldc, mode,
+                    pack_a_pairs(g, top + i, k, rows, depth, a);
+                    pairs_multiply(amx, rows, columns, pairs, a, A_APART, b, pairs * NR, c + i * ldc, ldc, mode,
                                    square);
                 }
             }

@@ -1,6 +1,6 @@
 /* Products of bf16 operands whose elements are pairs of neighbours along k, which is what vdpbf16ps and the tile unit multiply at once.
  *
- * A lies in rows of pairs, `apart` of them from row to row, or in whole tiles; B in panels of NR columns: pair k of column j at panel[k·NR + j]. Pairs
+ * A lies in rows of pairs, `apart` of them from row to row; B in panels of NR columns: pair k of column j at panel[k·NR + j]. Pairs
  * beyond the operands are zero, up to whole tiles; rows and columns beyond them may hold anything where C has room for theirs.
  * Without either unit a pair is two products of floats, for the tests. */
 #pragma once
@@ -10,8 +10,6 @@
 
 #define TILE_ROWS 16 /* of the tile unit, and its columns; a tile is as many pairs deep */
 #define GRAIN 16     /* pairs: depths are whole tiles */
-
-#define TILED 0 /* instead of a distance of rows: A is whole tiles */
 
 typedef uint32_t bf16_pair; /* the earlier of the two in the low half */
 typedef uint32_t vu_loose __attribute__((vector_size(VECTOR_BYTES), aligned(4), may_alias));
@@ -36,37 +34,20 @@ static inline void pairs_of_rows(const uint16_t *from, const uint16_t *next, int
         to[i] = from[i] | (next ? (bf16_pair)next[i] << 16 : 0);
 }
 
-/* How a left operand is packed: rows of pairs `row` apart, or (`tiles`) in whole tiles, those of 16 rows one after another. */
-struct pairs_layout {
-    int64_t row;
-    bool tiles;
-};
-
-/* Where pair k of row i lies, of rows `pairs` long; pairs up to the next whole tile follow it. */
-static inline int64_t pair_at(struct pairs_layout layout, int64_t pairs, int64_t i, int64_t k)
-{
-    if (!layout.tiles)
-        return i * layout.row + k;
-    return i / TILE_ROWS * TILE_ROWS * pairs + k / GRAIN * (TILE_ROWS * GRAIN) + i % TILE_ROWS * GRAIN + k % GRAIN;
-}
-
-/* From an operand whose k runs along memory. */
+/* Rows of pairs from an operand whose k runs along memory. */
 static inline void pairs_along(const uint16_t *from, int64_t rs, int64_t rows, int64_t depth, bf16_pair *to,
-                               struct pairs_layout layout)
+                               int64_t apart)
 {
-    const int64_t pairs = pairs_of(depth), step = layout.tiles ? GRAIN : pairs;
-    for (int64_t i = 0; i < rows; i++)
-        for (int64_t k = 0; k < pairs; k += step) {
-            const int64_t left = depth - 2 * k, count = left < 2 * step ? left : 2 * step;
-            char *at = (char *)(to + pair_at(layout, pairs, i, k));
-            memcpy(at, from + i * rs + 2 * k, (size_t)count * sizeof *from);
-            memset(at + count * 2, 0, (size_t)(step * 4 - count * 2));
-        }
+    const int64_t pairs = pairs_of(depth);
+    for (int64_t i = 0; i < rows; i++, to += apart) {
+        memcpy(to, from + i * rs, (size_t)depth * sizeof *from);
+        memset((char *)to + depth * 2, 0, (size_t)(pairs * 4 - depth * 2));
+    }
 }
 
-/* From an operand whose rows run along memory: pairs are made along it and turned by squares. */
+/* The same from an operand whose rows run along memory: pairs are made along it and turned by squares. */
 static inline void pairs_across(const uint16_t *from, int64_t ks, int64_t rows, int64_t depth, bf16_pair *to,
-                                struct pairs_layout layout)
+                                int64_t apart)
 {
     const int64_t pairs = pairs_of(depth);
     for (int64_t i = 0; i < rows; i += SQUARE) {
@@ -79,7 +60,7 @@ static inline void pairs_across(const uint16_t *from, int64_t ks, int64_t rows, 
             }
             transpose_square((const float *)(const void *)square, SQUARE, SQUARE, (float *)(void *)turned, SQUARE);
             for (int64_t r = 0; r < count; r++)
-                memcpy(to + pair_at(layout, pairs, i + r, k), turned + r * SQUARE, sizeof(bf16_pair[SQUARE]));
+                memcpy(to + (i + r) * apart + k, turned + r * SQUARE, sizeof(bf16_pair[SQUARE]));
         }
     }
 }
@@ -166,18 +147,14 @@ static inline void square_put(const float *from, float *c, int64_t ldc, int64_t 
         }
 }
 
-/* Two tiles of rows by two of columns at a time: as many loads as products. `square` is room for a tile. A is rows of pairs, or (`apart`
- * TILED) whole tiles, those of 16 rows one after another. */
-static inline __attribute__((always_inline)) void block_by_tiles(int64_t rows, int64_t columns, int64_t pairs,
-                                                                 const bf16_pair *a, int64_t apart, const bf16_pair *b,
-                                                                 int64_t panel, float *c, int64_t ldc,
-                                                                 enum tile_mode mode, float *square)
+/* Two tiles of rows by two of columns at a time: as many loads as products. `square` is room for a tile. */
+static inline void block_by_tiles(int64_t rows, int64_t columns, int64_t pairs, const bf16_pair *a, int64_t apart,
+                                  const bf16_pair *b, int64_t panel, float *c, int64_t ldc, enum tile_mode mode,
+                                  float *square)
 {
-    const int64_t row = apart == TILED ? TILE_ROWS : apart, down_a = apart == TILED ? pairs : apart,
-                  along = apart == TILED ? TILE_ROWS : 1;
     for (int64_t j = 0; j < columns; j += NR, b += panel)
         for (int64_t i = 0; i < rows; i += 2 * TILE_ROWS) {
-            const bf16_pair *upper = a + i * down_a, *lower = upper + TILE_ROWS * down_a;
+            const bf16_pair *upper = a + i * apart, *lower = upper + (int64_t)TILE_ROWS * apart;
             float *to = c + i * ldc + j;
             const int64_t down = rows - i, across = columns - j;
             const bool whole = down >= 2 * TILE_ROWS && across >= 2 * TILE_ROWS;
@@ -194,9 +171,9 @@ static inline __attribute__((always_inline)) void block_by_tiles(int64_t rows, i
             }
             for (int64_t k = 0; k < pairs; k += TILE_ROWS) {
                 _tile_loadd(6, b + k * NR, NR * sizeof *b);
-                _tile_loadd(4, upper + k * along, (size_t)row * sizeof *a);
+                _tile_loadd(4, upper + k, (size_t)apart * sizeof *a);
                 _tile_loadd(7, b + k * NR + TILE_ROWS, NR * sizeof *b);
-                _tile_loadd(5, lower + k * along, (size_t)row * sizeof *a);
+                _tile_loadd(5, lower + k, (size_t)apart * sizeof *a);
                 _tile_dpbf16ps(0, 4, 6);
                 _tile_dpbf16ps(1, 4, 7);
                 _tile_dpbf16ps(2, 5, 6);
