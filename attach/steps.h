@@ -1,5 +1,6 @@
 /* Which step it is. Steps end where the optimizer has stepped; in a program without one, where the outermost module is called again;
- * without modules, where the outermost range of a name returns; where all that happens is one CUDA graph, again and again, at its launches; else each second of the clock is one, labelled so. */
+ * without modules, where the outermost range of a name returns; where all that happens is one CUDA graph, again and again, at its
+ * launches; else each second of the clock is one, labelled so. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>

@@ -55,7 +55,8 @@ static void on_signal(int number, siginfo_t *info, void *context)
     errno = saved;
 }
 
-/* ^C, and every other signal that would end the process, become readable events, but a SIGHUP below nohup. Workers get the default actions back when they are started. */
+/* ^C, and every other signal that would end the process, become readable events, but a SIGHUP below nohup. Workers get the default
+ * actions back when they are started. */
 static bool open_signals(struct loop *loop)
 {
     if (!pipe_make(loop->signals))

@@ -3,8 +3,8 @@
 #include "cli/outputs.h"
 #include "profiler/session.h"
 
-/* 128 + the signal that ended it (0: none did); 3 when a recording that was played was not whole; 4 when no cell could run because its device is not there; 1 when some cell
- * failed. A run that somebody stopped has not. */
+/* 128 + the signal that ended it (0: none did); 3 when a recording that was played was not whole; 4 when no cell could run because its
+ * device is not there; 1 when some cell failed. A run that somebody stopped has not. */
 int session_exit_code(const struct session *session, int signal);
 
 /* Brings the report up to date and writes the files asked for. False: one could not be written; the others are. */

@@ -9,8 +9,8 @@
 
 struct cudnn;
 
-/* Opens the library; NULL with the reason when it is not there. Searched: the folder that STEPTOP_CUDNN_FOLDER names, then where the other CUDA libraries are, then the packages of the Python
- * environment that is active (VIRTUAL_ENV). */
+/* Opens the library; NULL with the reason when it is not there. Searched: the folder that STEPTOP_CUDNN_FOLDER names, then where the
+ * other CUDA libraries are, then the packages of the Python environment that is active (VIRTUAL_ENV). */
 struct cudnn *cudnn_open(char *why, size_t why_size);
 
 /* Starts it on the current context, which takes a moment: before the first graph. Does nothing the second time. */

@@ -1,5 +1,6 @@
 /* Cross entropy, mean over the rows, in fp32. Macros: V vocabulary, VECTOR, THREADS a block; TL the type of the
- * logits, TG of their gradient; rows lie STRIDE_L and STRIDE_G elements apart, multiples of VECTOR. One block a row. A target outside the vocabulary makes the loss NaN rather than wrong. */
+ * logits, TG of their gradient; rows lie STRIDE_L and STRIDE_G elements apart, multiples of VECTOR. One block a row. A target outside
+ * the vocabulary makes the loss NaN rather than wrong. */
 #include "common.cuh"
 
 struct extent {
