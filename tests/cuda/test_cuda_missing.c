@@ -1,7 +1,7 @@
 /* What the CUDA device says and does where things are missing or damaged; no GPU needed. */
-#include "kernels/build_cache.h"
 #include "kernels/cuda/cuda_device.h"
 #include "kernels/cuda/nvrtc_build.h"
+#include "tests/kernels/cache_folder.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -31,31 +31,9 @@ static void without_a_driver_one_sentence_says_so(void **state)
     assert_int_equal(error.kind, ERROR_DEVICE);
 }
 
-struct cache {
-    char folder[64], path[128];
-};
-
-static int cache_setup(void **state)
+static int setup(void **state)
 {
-    struct cache *cache = calloc(1, sizeof *cache);
-    struct error error = {0};
-    strcpy(cache->folder, "/tmp/steptop-test-XXXXXX");
-    char path[512];
-    if (!mkdtemp(cache->folder) || !build_cache_folder(cache->folder, "cuda", path, sizeof path, &error))
-        return -1;
-    snprintf(cache->path, sizeof cache->path, "%s/cuda/object", cache->folder);
-    *state = cache;
-    return 0;
-}
-
-static int cache_teardown(void **state)
-{
-    struct cache *cache = *state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", cache->folder);
-    int result = system(command);
-    free(cache);
-    return result;
+    return cache_setup(state, "cuda");
 }
 
 /* The second build takes the first one's machine code, also after the file was damaged in between. */
@@ -119,7 +97,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_driver_one_sentence_says_so),
-        cmocka_unit_test_setup_teardown(builds_come_from_the_cache, cache_setup, cache_teardown),
+        cmocka_unit_test_setup_teardown(builds_come_from_the_cache, setup, cache_teardown),
         cmocka_unit_test(a_build_that_fails_names_source_and_macros),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

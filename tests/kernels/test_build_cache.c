@@ -1,6 +1,6 @@
 /* The cache on disk: what comes back is what was asked for, or nothing. */
 #include "base/file.h"
-#include "kernels/build_cache.h"
+#include "tests/kernels/cache_folder.h"
 #include <fcntl.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,31 +13,9 @@
 
 #include <cmocka.h>
 
-struct cache {
-    char folder[64], path[128];
-};
-
-static int cache_setup(void **state)
+static int setup(void **state)
 {
-    struct cache *cache = calloc(1, sizeof *cache);
-    struct error error = {0};
-    strcpy(cache->folder, "/tmp/steptop-test-XXXXXX");
-    char path[512];
-    if (!mkdtemp(cache->folder) || !build_cache_folder(cache->folder, "fake", path, sizeof path, &error))
-        return -1;
-    snprintf(cache->path, sizeof cache->path, "%s/fake/object", cache->folder);
-    *state = cache;
-    return 0;
-}
-
-static int cache_teardown(void **state)
-{
-    struct cache *cache = *state;
-    char command[128];
-    snprintf(command, sizeof command, "rm -rf %s", cache->folder);
-    int result = system(command);
-    free(cache);
-    return result;
+    return cache_setup(state, "fake");
 }
 
 static void an_object_comes_back_whole(void **state)
@@ -140,10 +118,10 @@ static void the_longest_unused_make_room(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(an_object_comes_back_whole, cache_setup, cache_teardown),
-        cmocka_unit_test_setup_teardown(a_damaged_object_counts_as_missing, cache_setup, cache_teardown),
-        cmocka_unit_test_setup_teardown(the_longest_unused_make_room, cache_setup, cache_teardown),
-        cmocka_unit_test_setup_teardown(a_folder_that_others_can_write_to_is_not_used, cache_setup, cache_teardown),
+        cmocka_unit_test_setup_teardown(an_object_comes_back_whole, setup, cache_teardown),
+        cmocka_unit_test_setup_teardown(a_damaged_object_counts_as_missing, setup, cache_teardown),
+        cmocka_unit_test_setup_teardown(the_longest_unused_make_room, setup, cache_teardown),
+        cmocka_unit_test_setup_teardown(a_folder_that_others_can_write_to_is_not_used, setup, cache_teardown),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
