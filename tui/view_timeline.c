@@ -4,198 +4,15 @@
 #include "tui/app.h"
 #include "tui/flame.h"
 #include "tui/format.h"
-#include "tui/launches.h"
 #include "tui/plot.h"
+#include "tui/timeline_window.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#define STREAMS_MAX 64
 #define COLUMNS_MAX 1024
-#define LEAST_SPAN_NS 1000.0
-#define PACK_FROM 5 /* streams: the branches of a graph are many, and few of them at once */
 #define FLAME_LEAST 14
-
-/* What one of several ranks ran: all of them on one clock, in rows of their own. */
-struct rank_lanes {
-    struct launches launches;
-    size_t begin, end; /* of these, all that the picture shows */
-    uint16_t streams[STREAMS_MAX];
-    int stream_count;
-    VEC(uint8_t) lane_of; /* of each launch from `begin` on, where streams are packed into lanes */
-    int lane_count;
-    bool packed;
-};
-
-struct timeline {
-    struct rank_lanes ranks[LIVE_RANKS], *own; /* own: the one that is spoken of; between frames the selected one */
-    int rank_count, rank, stream;              /* the selected row: a rank's stream, or lane */
-    uint32_t run;
-    int pass;
-    uint64_t origin;   /* of the times shown */
-    double from, span; /* visible, ns since origin; span 0: choose */
-    double cursor;     /* ns since origin */
-    bool at_end, by_class;
-    int width; /* columns of the picture */
-    int plot_x;
-};
-
-static void add_stream(struct timeline *timeline, uint16_t stream)
-{
-    for (int i = 0; i < timeline->own->stream_count; i++)
-        if (timeline->own->streams[i] == stream)
-            return;
-    if (timeline->own->stream_count < STREAMS_MAX)
-        timeline->own->streams[timeline->own->stream_count++] = stream;
-}
-
-static void collect(struct app *app, struct timeline *timeline, const struct report_cell *cell)
-{
-    const struct run *run = live_run_of(&app->live, cell);
-    const size_t ranks = run ? run->ranks.count : 1;
-    timeline->rank_count = ranks < LIVE_RANKS ? (int)ranks : LIVE_RANKS;
-    timeline->ranks[0].launches.count = 0;
-    for (int r = 0; run && r < timeline->rank_count; r++)
-        launches_follow(&timeline->ranks[r].launches, &app->live, run, (size_t)r);
-    if (timeline->ranks[0].launches.count == 0 && timeline->pass != NO_PASS) { /* a report has those of the first */
-        launches_of_report(&timeline->ranks[0].launches, cell, timeline->pass);
-        timeline->rank_count = 1;
-    }
-    if (timeline->rank >= timeline->rank_count)
-        timeline->rank = timeline->stream = 0;
-    timeline->own = &timeline->ranks[timeline->rank];
-}
-
-/* First start and last end of all ranks. */
-static void extent(const struct timeline *timeline, uint64_t *first, uint64_t *last)
-{
-    launches_extent(&timeline->ranks[0].launches, first, last);
-    for (int r = 1; r < timeline->rank_count; r++) {
-        uint64_t own_first, own_last;
-        if (timeline->ranks[r].launches.count == 0)
-            continue;
-        launches_extent(&timeline->ranks[r].launches, &own_first, &own_last);
-        *first = own_first < *first ? own_first : *first;
-        *last = own_last > *last ? own_last : *last;
-    }
-}
-
-static void choose_launches(struct app *app, struct timeline *timeline, const struct report_cell *cell)
-{
-    const int pass = app_pass(app, cell);
-    const bool other = timeline->run != cell->run_id || (!live_run_of(&app->live, cell) && timeline->pass != pass);
-    uint64_t first, last;
-    timeline->run = cell->run_id;
-    timeline->pass = pass;
-    collect(app, timeline, cell);
-    extent(timeline, &first, &last);
-    if (other) {
-        timeline->span = 0;
-        timeline->at_end = true;
-        timeline->rank = timeline->stream = 0;
-        timeline->own = timeline->ranks;
-        for (int r = 0; r < LIVE_RANKS; r++)
-            timeline->ranks[r].stream_count = 0;
-    }
-    if (timeline->own->launches.count && (other || timeline->origin == 0 || first < timeline->origin))
-        timeline->origin = first;
-}
-
-static double since(const struct timeline *timeline, uint64_t time)
-{
-    return (double)(int64_t)(time - timeline->origin);
-}
-
-/* The instant of a place in the picture. */
-static uint64_t instant(const struct timeline *timeline, double place)
-{
-    return timeline->origin + (uint64_t)(place > 0 ? place : 0);
-}
-
-/* What the picture shows, and the streams that it has met so far: these stay. */
-static void find_visible(struct timeline *timeline)
-{
-    launches_range(&timeline->own->launches, instant(timeline, timeline->from),
-                   instant(timeline, timeline->from + timeline->span) + 1, &timeline->own->begin, &timeline->own->end);
-    for (size_t i = timeline->own->begin; i < timeline->own->end; i++) {
-        const struct record *launch = launches_at(&timeline->own->launches, i);
-        if (record_is_work(launch->kind))
-            add_stream(timeline, launch->stream);
-    }
-}
-
-static int row_count(const struct timeline *timeline)
-{
-    return timeline->own->packed ? timeline->own->lane_count : timeline->own->stream_count;
-}
-
-static int row_of(const struct timeline *timeline, size_t index)
-{
-    if (timeline->own->packed)
-        return index >= timeline->own->begin && index < timeline->own->end
-                   ? timeline->own->lane_of.items[index - timeline->own->begin]
-                   : -1;
-    const uint16_t stream = launches_at(&timeline->own->launches, index)->stream;
-    for (int i = 0; i < timeline->own->stream_count; i++)
-        if (timeline->own->streams[i] == stream)
-            return i;
-    return -1;
-}
-
-/* Many streams become as few lanes as what runs at once needs: each launch goes to the first lane that is free when it starts. */
-static void pack_lanes(struct timeline *timeline)
-{
-    uint64_t busy_until[STREAMS_MAX] = {0};
-    timeline->own->packed = timeline->own->stream_count >= PACK_FROM;
-    timeline->own->lane_count = 0;
-    timeline->own->lane_of.count = 0;
-    for (size_t i = timeline->own->begin; timeline->own->packed && i < timeline->own->end; i++) {
-        const struct record *launch = launches_at(&timeline->own->launches, i);
-        int lane = 0;
-        if (record_is_work(launch->kind)) {
-            while (lane + 1 < STREAMS_MAX && busy_until[lane] > launch->start)
-                lane++;
-            busy_until[lane] = launch->end > busy_until[lane] ? launch->end : busy_until[lane];
-            timeline->own->lane_count = lane + 1 > timeline->own->lane_count ? lane + 1 : timeline->own->lane_count;
-        }
-        vec_push(&timeline->own->lane_of, (uint8_t)lane);
-    }
-    if (timeline->own == &timeline->ranks[timeline->rank] && timeline->stream >= row_count(timeline))
-        timeline->stream = row_count(timeline) ? row_count(timeline) - 1 : 0;
-}
-
-static void place_window(struct timeline *timeline)
-{
-    uint64_t earliest, latest;
-    extent(timeline, &earliest, &latest);
-    const double first = since(timeline, earliest), last = since(timeline, latest);
-    const double whole = last - first > LEAST_SPAN_NS ? last - first : LEAST_SPAN_NS;
-    if (!(timeline->span > 0)) {
-        const double step_ns = launches_step_ns(&timeline->own->launches);
-        timeline->span = step_ns > 0 ? step_ns * 1.02 : whole;
-        timeline->from = last - timeline->span;
-        timeline->cursor = step_ns > 0 ? last - step_ns : timeline->from;
-    }
-    const double place = (timeline->cursor - timeline->from) / timeline->span;
-    if (timeline->span > whole)
-        timeline->span = whole;
-    if (timeline->span < LEAST_SPAN_NS)
-        timeline->span = LEAST_SPAN_NS;
-    if (timeline->at_end) {
-        /* The cursor keeps its place in the picture while the newest launches come in. */
-        timeline->from = last - timeline->span;
-        timeline->cursor = timeline->from + (isfinite(place) ? place : 1) * timeline->span;
-    }
-    if (timeline->from > last - timeline->span)
-        timeline->from = last - timeline->span;
-    if (timeline->from < first)
-        timeline->from = first;
-    if (!(timeline->cursor >= timeline->from)) /* NaN, too */
-        timeline->cursor = timeline->from;
-    if (timeline->cursor > timeline->from + timeline->span)
-        timeline->cursor = timeline->from + timeline->span;
-}
 
 struct lane {
     double busy[COLUMNS_MAX], best[COLUMNS_MAX];
@@ -211,9 +28,9 @@ static void fill_lane(const struct timeline *timeline, int row, struct lane *lan
     memset(lane, 0, sizeof *lane);
     for (size_t i = timeline->own->begin; i < timeline->own->end; i++) {
         const struct record *launch = launches_at(&timeline->own->launches, i);
-        const double start = (since(timeline, launch->start) - timeline->from) * scale;
-        const double end = (since(timeline, launch->end) - timeline->from) * scale;
-        if (!record_is_work(launch->kind) || (row >= 0 && row_of(timeline, i) != row) || end <= 0 ||
+        const double start = (timeline_since(timeline, launch->start) - timeline->from) * scale;
+        const double end = (timeline_since(timeline, launch->end) - timeline->from) * scale;
+        if (!record_is_work(launch->kind) || (row >= 0 && timeline_row_of(timeline, i) != row) || end <= 0 ||
             start >= timeline->width)
             continue;
         const int first = start > 0 ? (int)start : 0;
@@ -252,8 +69,8 @@ static double unrecorded_ns(const struct timeline *timeline)
         if (!record_is_work(launch->kind))
             continue;
         if (last && launches_steps_between(launches, last, launch) > 0) {
-            const double start = fmax(since(timeline, last->end), timeline->from);
-            const double end = fmin(since(timeline, launch->start), until);
+            const double start = fmax(timeline_since(timeline, last->end), timeline->from);
+            const double end = fmin(timeline_since(timeline, launch->start), until);
             sum += fmax(0, end - start);
         }
         if (i >= timeline->own->end)
@@ -348,7 +165,7 @@ static void draw_flame(const struct timeline *timeline, const struct report_cell
 static bool on_stream(const struct timeline *timeline, size_t index)
 {
     const struct record *launch = launches_at(&timeline->own->launches, index);
-    return row_of(timeline, index) == timeline->stream && record_is_work(launch->kind);
+    return timeline_row_of(timeline, index) == timeline->stream && record_is_work(launch->kind);
 }
 
 /* How long nothing runs round the cursor on the selected stream: infinite before its first launch and after its last. *unrecorded: steps
@@ -359,13 +176,13 @@ static double gap_at_cursor(const struct timeline *timeline, uint32_t *unrecorde
     const struct record *before = NULL, *after = NULL;
     size_t at = timeline->own->begin;
     for (; at < launches->count && !after; at++)
-        if (on_stream(timeline, at) && since(timeline, launches_at(launches, at)->start) >= timeline->cursor)
+        if (on_stream(timeline, at) && timeline_since(timeline, launches_at(launches, at)->start) >= timeline->cursor)
             after = launches_at(launches, at);
     while (at-- > 0 && !before)
-        if (on_stream(timeline, at) && since(timeline, launches_at(launches, at)->end) <= timeline->cursor)
+        if (on_stream(timeline, at) && timeline_since(timeline, launches_at(launches, at)->end) <= timeline->cursor)
             before = launches_at(launches, at);
     *unrecorded = before && after ? launches_steps_between(launches, before, after) : 0;
-    return before && after ? since(timeline, after->start) - since(timeline, before->end) : INFINITY;
+    return before && after ? timeline_since(timeline, after->start) - timeline_since(timeline, before->end) : INFINITY;
 }
 
 /* The launch under the cursor on the selected stream; NULL when none is. */
@@ -378,7 +195,7 @@ static const struct record *under_cursor(const struct timeline *timeline)
         const struct record *launch = launches_at(&timeline->own->launches, i);
         if (!on_stream(timeline, i))
             continue;
-        const double start = since(timeline, launch->start), end = since(timeline, launch->end);
+        const double start = timeline_since(timeline, launch->start), end = timeline_since(timeline, launch->end);
         const double overlap = (end < timeline->cursor + tick ? end : timeline->cursor + tick) -
                                (start > timeline->cursor ? start : timeline->cursor);
         if (overlap > best_overlap) {
@@ -437,10 +254,10 @@ static void draw_launches(const struct timeline *timeline, const struct report_c
     area_text(area, y++, 29 + name + 1, -1, STYLE_HEAD, "layer");
     for (size_t i = timeline->own->begin; i < timeline->own->launches.count && y < area->height; i++) {
         const struct record *launch = launches_at(&timeline->own->launches, i);
-        if (!on_stream(timeline, i) || since(timeline, launch->end) < timeline->cursor)
+        if (!on_stream(timeline, i) || timeline_since(timeline, launch->end) < timeline->cursor)
             continue;
         area_text_right(area, y, 0, 11, STYLE_NORMAL,
-                        format_duration(start, since(timeline, launch->start) - timeline->from));
+                        format_duration(start, timeline_since(timeline, launch->start) - timeline->from));
         area_text_right(area, y, 12, 10, STYLE_NORMAL,
                         format_duration(duration, (double)(launch->end - launch->start)));
         area_text(area, y, 23, 5, (enum style)(STYLE_PHASE + launches_phase(&timeline->own->launches, launch)),
@@ -456,7 +273,7 @@ static void timeline_update(struct app *app, void *opaque)
 {
     const struct report_cell *cell = app_cell(app);
     if (cell)
-        choose_launches(app, opaque, cell);
+        timeline_choose(app, opaque, cell);
 }
 
 /* The selected row among those of all ranks. */
@@ -465,7 +282,7 @@ static int selected_place(struct timeline *timeline)
     int place = timeline->stream;
     for (int r = 0; r < timeline->rank; r++) {
         timeline->own = &timeline->ranks[r];
-        place += row_count(timeline);
+        place += timeline_row_count(timeline);
     }
     timeline->own = &timeline->ranks[timeline->rank];
     return place;
@@ -475,7 +292,7 @@ static int selected_place(struct timeline *timeline)
 static void select_row(struct timeline *timeline, int step)
 {
     const int row = timeline->stream + step, rank = timeline->rank + step;
-    if (row >= 0 && row < row_count(timeline)) {
+    if (row >= 0 && row < timeline_row_count(timeline)) {
         timeline->stream = row;
         return;
     }
@@ -484,7 +301,7 @@ static void select_row(struct timeline *timeline, int step)
     struct rank_lanes *const next = &timeline->ranks[rank];
     timeline->rank = rank;
     timeline->own = next;
-    timeline->stream = step > 0 || row_count(timeline) == 0 ? 0 : row_count(timeline) - 1;
+    timeline->stream = step > 0 || timeline_row_count(timeline) == 0 ? 0 : timeline_row_count(timeline) - 1;
 }
 
 static void timeline_draw(struct app *app, void *opaque, const struct area *area)
@@ -500,11 +317,11 @@ static void timeline_draw(struct app *app, void *opaque, const struct area *area
     timeline->width = area->width - 5 - 15;
     timeline->width = timeline->width > COLUMNS_MAX ? COLUMNS_MAX : timeline->width;
     timeline->plot_x = area->x + 5;
-    place_window(timeline);
+    timeline_place_window(timeline);
     for (int r = 0; r < timeline->rank_count; r++) {
         timeline->own = &timeline->ranks[r];
-        find_visible(timeline);
-        pack_lanes(timeline);
+        timeline_find_visible(timeline);
+        timeline_pack_lanes(timeline);
     }
     timeline->own = &timeline->ranks[timeline->rank];
     struct lane *lane = malloc(sizeof *lane);
@@ -521,7 +338,7 @@ static void timeline_draw(struct app *app, void *opaque, const struct area *area
     int before = place >= most - y ? place - (most - y) : 0; /* rows above the picture */
     for (int r = 0; r < timeline->rank_count; r++) {
         timeline->own = &timeline->ranks[r];
-        for (int i = 0; i < row_count(timeline) && y <= most; i++) {
+        for (int i = 0; i < timeline_row_count(timeline) && y <= most; i++) {
             if (before-- > 0)
                 continue;
             fill_lane(timeline, i, lane);
