@@ -134,7 +134,7 @@ void timeline_place_window(struct timeline *timeline)
     const double whole = last - first > LEAST_SPAN_NS ? last - first : LEAST_SPAN_NS;
     if (!(timeline->span > 0)) {
         const double step_ns = launches_step_ns(&timeline->own->launches);
-        timeline->span = step_ns > 0 ? step_ns * 1.02 : whole;
+        timeline->span = step_ns > 0 && step_ns * 1.02 < whole ? step_ns * 1.02 : whole;
         timeline->from = last - timeline->span;
         timeline->cursor = step_ns > 0 ? last - step_ns : timeline->from;
     }
