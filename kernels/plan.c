@@ -204,6 +204,16 @@ static bool check_aliasing(const struct plan *plan, const struct node *node, str
     return true;
 }
 
+/* No device multiplies operands of two types. */
+static bool check_product(const struct plan *plan, const struct node *node, struct error *error)
+{
+    const enum kernel_class class = op_info(node->op)->kernel_class;
+    if (class != CLASS_MATMUL && (class != CLASS_ATTENTION || node->op == OP_ATTENTION))
+        return true;
+    const struct tensor *a = &plan->tensors[node->input[0]], *b = &plan->tensors[node->input[1]];
+    return a->dtype == b->dtype || error_set(error, ERROR_INTERNAL, "%s and %s differ in type", a->name, b->name);
+}
+
 static bool check_node(const struct plan *plan, struct storage_map *map, int32_t index, struct error *error)
 {
     const struct node *node = &plan->nodes[index];
@@ -211,7 +221,7 @@ static bool check_node(const struct plan *plan, struct storage_map *map, int32_t
         return error_set(error, ERROR_INTERNAL, "op %d does not exist", (int)node->op);
     if (node->scope < 0 || node->scope >= plan->scope_count)
         return error_set(error, ERROR_INTERNAL, "scope %d does not exist", node->scope);
-    if (!op_check_shapes(plan, node, error) || !check_aliasing(plan, node, error))
+    if (!op_check_shapes(plan, node, error) || !check_product(plan, node, error) || !check_aliasing(plan, node, error))
         return false;
     for (int i = 0; i < NODE_MAX_INPUTS; i++) {
         const int32_t tensor = node->input[i];
@@ -306,7 +316,8 @@ uint64_t plan_digest(const struct plan *plan)
     for (int32_t i = 0; i < plan->node_count; i++) {
         const struct node *node = &plan->nodes[i];
         DIGEST(node->op), DIGEST(node->phase), DIGEST(node->scope), DIGEST(node->recompute), DIGEST(node->input);
-        DIGEST(node->output), DIGEST(node->dims), DIGEST(node->epsilon), DIGEST(node->scale), DIGEST(node->adamw), DIGEST(node->aside);
+        DIGEST(node->output), DIGEST(node->dims), DIGEST(node->epsilon), DIGEST(node->scale), DIGEST(node->adamw),
+            DIGEST(node->aside);
     }
     for (int32_t i = 0; i < plan->scope_count; i++)
         digest = hash_bytes(digest, plan->scopes[i].path, strlen(plan->scopes[i].path) + 1);

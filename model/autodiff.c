@@ -336,8 +336,10 @@ bool autodiff(struct builder *builder, struct error *error)
 {
     const size_t forward_count = builder->nodes.count;
     int32_t recomputed = -1;
-    if (builder->output_gradient != TENSOR_NONE)
-        gradient_set(builder, builder->nodes.items[forward_count - 1].output[0], builder->output_gradient);
+    if (builder->output_gradient != TENSOR_NONE) { /* fp32; autograd's has the output's type */
+        const struct node last = builder->nodes.items[forward_count - 1];
+        pass_through(builder, &last, builder->output_gradient, last.output[0]);
+    }
     for (size_t i = forward_count; i-- > 0;) {
         const struct node forward = builder->nodes.items[i];
         const int32_t layer = builder->scopes.items[forward.scope].layer;
