@@ -11,16 +11,6 @@
 #include <cmocka.h>
 // clang-format on
 
-/* Before workers are started: libgomp is not instrumented, so that ThreadSanitizer takes its barriers for races. There each worker has
- * one thread for its kernels; the others (of the watch, of what it reports) are watched. */
-__attribute__((unused)) static void kernels_have_one_thread_where_races_are_looked_for(void)
-{
-#ifdef __SANITIZE_THREAD__
-    setenv("OMP_NUM_THREADS", "1", 1);
-    setenv("OMP_THREAD_LIMIT", "1", 1);
-#endif
-}
-
 /* Steps until `done` says so, or `seconds` are over; true when done. The longest call of session_step is kept. */
 __attribute__((unused)) static bool session_until(struct session *session, double seconds,
                                                   bool (*done)(const struct session *), uint64_t *longest)

@@ -315,7 +315,6 @@ int main(int argc, char **argv)
 {
     char devices[] = STEPTOP_BINARY; /* the devices lie beside it */
     *strrchr(devices, '/') = 0;
-    kernels_have_one_thread_where_races_are_looked_for();
     setenv("STEPTOP_PLUGIN_FOLDER", devices, 0);
     if (argc > 1 && strcmp(argv[1], "worker") == 0)
         return worker_main(3, 4);

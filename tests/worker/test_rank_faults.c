@@ -260,7 +260,6 @@ int main(int argc, char **argv)
 {
     char folder[] = STEPTOP_BINARY; /* the devices lie beside it */
     *strrchr(folder, '/') = 0;
-    kernels_have_one_thread_where_races_are_looked_for();
     setenv("STEPTOP_PLUGIN_FOLDER", folder, 0);
     if (argc > 1 && strcmp(argv[1], "worker") == 0) {
         signal(SIGUSR1, hang);
