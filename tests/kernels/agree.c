@@ -98,6 +98,7 @@ bool agree_try_with(const struct device_class *class, struct device *device, con
                     const struct prepare_options *options, int steps, struct agree_results *results)
 {
     struct error error = {0};
+    memset(results, 0, sizeof *results);
     struct program *program = class->prepare(device, &made->plan, options, NULL, &error);
     if (!program && error.kind == ERROR_UNSUPPORTED)
         return false;
@@ -107,7 +108,6 @@ bool agree_try_with(const struct device_class *class, struct device *device, con
     for (int step = 0; step < steps; step++)
         if (!class->run(program, PHASES_TRAIN_STEP, (uint64_t)step, NULL, NULL, &error))
             fail_msg("%s", error.text);
-    memset(results, 0, sizeof *results);
     for (int32_t i = 0; i < made->plan.tensor_count; i++) {
         if (!is_written(&made->plan, i))
             continue;
