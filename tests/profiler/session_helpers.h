@@ -11,6 +11,15 @@
 #include <cmocka.h>
 // clang-format on
 
+#ifdef __SANITIZE_THREAD__
+/* Workers' kernels run on threads of libgomp, whose barriers nobody told ThreadSanitizer of; what else a worker does is watched. */
+__attribute__((visibility("default"))) const char *__tsan_default_suppressions(void);
+const char *__tsan_default_suppressions(void)
+{
+    return "race:steptop-cpu.so\ncalled_from_lib:libgomp.so\n";
+}
+#endif
+
 /* Steps until `done` says so, or `seconds` are over; true when done. The longest call of session_step is kept. */
 __attribute__((unused)) static bool session_until(struct session *session, double seconds,
                                                   bool (*done)(const struct session *), uint64_t *longest)

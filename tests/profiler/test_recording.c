@@ -304,8 +304,8 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    static const char *const names[] = {"two",  "slow",   "cut",  "bit",  "forged",
-                                        "text", "target", "link", "fifo", "full"};
+    static const char *const names[] = {"two",    "slow", "cut",  "bit",  "forged", "text",
+                                        "target", "link", "fifo", "full", "old"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unlink(path_of(names[i]));
     return rmdir(folder);
