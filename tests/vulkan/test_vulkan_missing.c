@@ -107,11 +107,107 @@ static void ticks_run_over(void **state)
     free(device);
 }
 
+/* A card's families: graphics and all, copies alone, compute without timestamps, compute alone. */
+static uint32_t vendor;
+static bool pools, by_host;
+static struct vulkan_api real;
+static void VKAPI_CALL families(VkPhysicalDevice physical, uint32_t *count, VkQueueFamilyProperties *out)
+{
+    (void)physical;
+    static const struct {
+        VkQueueFlags flags;
+        uint32_t bits;
+    } all[] = {{VK_QUEUE_GRAPHICS_BIT | VK_QUEUE_COMPUTE_BIT | VK_QUEUE_TRANSFER_BIT, 64},
+               {VK_QUEUE_TRANSFER_BIT, 64},
+               {VK_QUEUE_COMPUTE_BIT, 0},
+               {VK_QUEUE_COMPUTE_BIT | VK_QUEUE_TRANSFER_BIT, 48}};
+    *count = sizeof all / sizeof *all;
+    for (uint32_t i = 0; i < *count; i++)
+        out[i] =
+            (VkQueueFamilyProperties){.queueFlags = all[i].flags, .queueCount = 1, .timestampValidBits = all[i].bits};
+}
+static void VKAPI_CALL properties(VkPhysicalDevice physical, VkPhysicalDeviceProperties *out)
+{
+    real.vkGetPhysicalDeviceProperties(physical, out);
+    out->vendorID = vendor;
+}
+static VkResult VKAPI_CALL extensions(VkPhysicalDevice physical, const char *layer, uint32_t *count,
+                                      VkExtensionProperties *out)
+{
+    VkResult result = real.vkEnumerateDeviceExtensionProperties(physical, layer, count, out);
+    strcpy(out[(*count)++].extensionName, VK_KHR_PERFORMANCE_QUERY_EXTENSION_NAME);
+    return result;
+}
+static void VKAPI_CALL features(VkPhysicalDevice physical, VkPhysicalDeviceFeatures2 *out)
+{
+    VkBaseOutStructure *before = (VkBaseOutStructure *)out, *queries = before;
+    while (queries && queries->sType != VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PERFORMANCE_QUERY_FEATURES_KHR)
+        before = queries, queries = queries->pNext;
+    assert_non_null(queries);       /* asked, as the extension is there */
+    before->pNext = queries->pNext; /* this driver does not know it */
+    real.vkGetPhysicalDeviceFeatures2(physical, out);
+    before->pNext = queries;
+    ((VkPhysicalDevicePerformanceQueryFeaturesKHR *)queries)->performanceCounterQueryPools = pools;
+    for (VkBaseOutStructure *at = (VkBaseOutStructure *)out; at; at = at->pNext)
+        if (at->sType == VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_1_2_FEATURES)
+            ((VkPhysicalDeviceVulkan12Features *)at)->hostQueryReset = by_host;
+}
+static VkResult VKAPI_CALL no_counters(VkPhysicalDevice physical, uint32_t family, uint32_t *count,
+                                       VkPerformanceCounterKHR *counters, VkPerformanceCounterDescriptionKHR *said)
+{
+    (void)physical, (void)family, (void)counters, (void)said;
+    *count = 0;
+    return VK_SUCCESS;
+}
+static void VKAPI_CALL no_passes(VkPhysicalDevice physical, const VkQueryPoolPerformanceCreateInfoKHR *info,
+                                 uint32_t *count)
+{
+    (void)physical, (void)info;
+    *count = 0;
+}
+
+/* Which queue is taken, by whose card it is; and counters are there only with all that reading them takes. */
+static void traits_of_a_driver(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    struct vulkan_api api;
+    struct vulkan_traits traits;
+    VkPhysicalDevice physical[VULKAN_MAX_DEVICES];
+    int count = 0;
+    if (!vulkan_api_open(&api, NULL, &error) || !vulkan_physical_devices(&api, physical, &count, &error)) {
+        print_message("skipped: %s\n", error.text);
+        vulkan_api_close(&api);
+        skip();
+    }
+    real = api;
+    api.vkGetPhysicalDeviceQueueFamilyProperties = families;
+    api.vkGetPhysicalDeviceProperties = properties;
+    vendor = VULKAN_NVIDIA;
+    vulkan_traits_fill(&api, physical[0], &traits);
+    assert_true(traits.family == 3 && traits.stamp_bits == 48);
+    vendor = 0x1002;
+    vulkan_traits_fill(&api, physical[0], &traits);
+    assert_true(traits.family == 0 && traits.stamp_bits == 64);
+
+    api.vkEnumerateDeviceExtensionProperties = extensions;
+    api.vkGetPhysicalDeviceFeatures2 = features;
+    api.vkEnumeratePhysicalDeviceQueueFamilyPerformanceQueryCountersKHR = no_counters;
+    api.vkGetPhysicalDeviceQueueFamilyPerformanceQueryPassesKHR = no_passes;
+    for (int which = 0; which < 4; which++) {
+        pools = which & 1, by_host = which & 2;
+        vulkan_traits_fill(&api, physical[0], &traits);
+        assert_int_equal(traits.counters, which == 3);
+        assert_true(traits.addresses); /* what the chain holds besides came through */
+    }
+    vulkan_api_close(&api);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(without_a_loader),   cmocka_unit_test(without_a_driver), cmocka_unit_test(without_that_device),
-        cmocka_unit_test(results_have_kinds), cmocka_unit_test(ticks_run_over),
+        cmocka_unit_test(results_have_kinds), cmocka_unit_test(ticks_run_over),   cmocka_unit_test(traits_of_a_driver),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
