@@ -98,6 +98,30 @@ static void waiting_and_transfer_are_told_apart(void **state)
     live_free(live);
 }
 
+/* Bytes of the whole: what is read and written of a reduce-scatter of two ranks is half as much again; what was not said is not known. */
+static void bytes_of_the_whole(void **state)
+{
+    (void)state;
+    for (int known = 0; known < 2; known++) {
+        struct live_run *live = two_ranks();
+        uint32_t sequence[2] = {0};
+        for (int rank = 0; rank < 2; rank++) {
+            struct place *place = &live_rank_at(live, (size_t)rank)->rank.places.list.items[1];
+            place->op = "reduce_scatter";
+            place->bytes = known ? 1.5e6 : UNKNOWN_DOUBLE;
+            add(live, rank, 7, 0, 0, 100, &sequence[rank]);
+            add(live, rank, 7, 1, 100, 200, &sequence[rank]);
+        }
+        live->run.ended = 1;
+        struct report_cell report = {0};
+        cell_build_ranks(&report, &live->run);
+        assert_int_equal(report.collective_count, 1);
+        assert_true(report.collectives[0].bytes == (known ? 1000000 : UNKNOWN_U64));
+        arena_release(&report.arena);
+        live_free(live);
+    }
+}
+
 /* While a run goes on, the newest steps stand for it, but for one that a rank has not ended; then all of them do. */
 static void a_run_that_goes_on_has_its_newest_steps(void **state)
 {
@@ -265,9 +289,11 @@ static void the_two_lanes_are_drawn(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(waiting_and_transfer_are_told_apart),
-        cmocka_unit_test(a_run_that_goes_on_has_its_newest_steps), cmocka_unit_test(what_cannot_hide_is_said),
-        cmocka_unit_test(the_two_lanes_are_drawn), cmocka_unit_test(a_collective_is_a_row)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(waiting_and_transfer_are_told_apart),
+                                       cmocka_unit_test(bytes_of_the_whole),
+                                       cmocka_unit_test(a_run_that_goes_on_has_its_newest_steps),
+                                       cmocka_unit_test(what_cannot_hide_is_said),
+                                       cmocka_unit_test(the_two_lanes_are_drawn),
+                                       cmocka_unit_test(a_collective_is_a_row)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
