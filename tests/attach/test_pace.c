@@ -1,5 +1,6 @@
 /* Which steps of a program are recorded, and that recording takes no more of its time than it may. */
 #include "attach/pace.h"
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -114,6 +115,14 @@ static void a_cost_that_changes_is_followed(void **state)
     assert_true(after.recorded > 1200);
 }
 
+/* Of the medians: one step that is far longer than the others says nothing. */
+static void cost_is_of_medians(void **state)
+{
+    (void)state;
+    const struct pace pace = {.recorded = {{30, 12, 900, 1, 15}, 5}, .paused = {{10, 10, 500}, 3}};
+    assert_true(fabs(pace_cost(&pace) - 0.5) < 1e-12);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -121,6 +130,7 @@ int main(void)
         cmocka_unit_test(what_it_costs_stays_within_its_share),
         cmocka_unit_test(a_host_that_wanders_is_not_taken_for_a_cheap_one),
         cmocka_unit_test(a_cost_that_changes_is_followed),
+        cmocka_unit_test(cost_is_of_medians),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -258,6 +258,26 @@ static void cover_of_long_steps(void **state)
     aggregate_free(aggregate);
 }
 
+/* What comes late and begins where intervals were let go counts from where the last of those ended. */
+static void cover_of_what_comes_late(void **state)
+{
+    (void)state;
+    struct aggregate *aggregate = aggregate_create(0, &no_places);
+    uint32_t sequence = 0;
+    for (uint64_t i = 0; i < 1025; i++) {
+        const struct record one = kernel(sequence++, 7, 0, 0, 1000 + 10 * i, 1004 + 10 * i);
+        aggregate_add(aggregate, &one, 1);
+    }
+    const struct record late = kernel(sequence++, 7, 0, 0, 6108, 6116); /* the 512th ended at 6114 */
+    aggregate_add(aggregate, &late, 1);
+    struct step_cover cover;
+    aggregate_cover(aggregate, PASS_FWD_BWD, &cover);
+    assert_int_equal(cover.busy_ns, 1025 * 4 + 2);
+    assert_int_equal(cover.last_busy_ns, cover.busy_ns);
+    assert_int_equal(cover.last_sum_ns, 1025 * 4 + 8);
+    aggregate_free(aggregate);
+}
+
 static void timeline_keeps_the_newest(void **state)
 {
     (void)state;
@@ -495,6 +515,7 @@ int main(void)
         cmocka_unit_test(loss_shows_in_the_sequence),
         cmocka_unit_test(cover_against_painting),
         cmocka_unit_test(cover_of_long_steps),
+        cmocka_unit_test(cover_of_what_comes_late),
         cmocka_unit_test(a_cut_step_is_taken_out),
         cmocka_unit_test(timeline_keeps_the_newest),
         cmocka_unit_test(window_spreads),

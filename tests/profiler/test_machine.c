@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -36,6 +37,13 @@ static void test_shares(void **state)
     struct machine_use use = machine_between(&before, &now, 1);
     assert_true(fabs(use.steal - 0.1) < 1e-12 && fabs(use.idle - 0.2) < 1e-12 && fabs(use.others - 0.3) < 1e-12);
     assert_false(is_known(use.throttled));
+    /* A quota stops a run for a part of the time that it may use, which is `allowed` of all processors. */
+    struct machine_look stopped = before, later = now;
+    stopped.throttled = 10;
+    later.throttled = 60;
+    const long all = sysconf(_SC_NPROCESSORS_ONLN);
+    for (int allowed = 1; allowed <= 2; allowed++)
+        assert_true(fabs(machine_between(&stopped, &later, allowed).throttled - 0.05 * (double)all / allowed) < 1e-12);
     now.own = 1500; /* of a clock of another grain: no less than nothing is others' */
     assert_true(machine_between(&before, &now, 1).others == 0);
     now.steal = 50; /* the host's count went back */

@@ -1,13 +1,17 @@
 /* Arithmetic that rules and tables share, each on figures that one can work out by hand. */
 #include "base/unknown.h"
+#include "kernels/ops.h"
 #include "profiler/live.h"
 #include "report/build.h"
 #include "report/derive.h"
+#include "report/estimate.h"
 #include "report/findings.h"
 #include "report/markdown.h"
 #include "report/modules.h"
 #include "report/rules.h"
+#include "report/svg.h"
 #include "tests/report/ill_documents.h"
+#include "tests/report/synthetic.h"
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -72,6 +76,108 @@ static void exposed_is_of_the_whole_step(void **state)
         arena_release(&arena);
         report_free(&report);
     }
+}
+
+/* What was queued behind nothing begins no sooner: it goes with the waits. */
+static void waits_and_what_is_behind_them(void **state)
+{
+    (void)state;
+    double gains[2] = {0};
+    for (int queued = 0; queued < 2; queued++)
+        for (size_t i = 0; i < ill_count && !gains[queued]; i++) {
+            struct report report;
+            struct arena arena = {0};
+            if (strcmp(ills[i].rule, "sync") != 0)
+                continue;
+            ills[i].make(&report, false);
+            if (queued)
+                report.cells.items[0]->passes[PASS_TRAIN_STEP].idle.ns[IDLE_QUEUE] = 0.07 * STEP;
+            gains[queued] = gain_of(&report, "sync", &arena);
+            arena_release(&arena);
+            report_free(&report);
+        }
+    assert_true(fabs(gains[1] - gains[0] - 0.07) < 1e-4);
+}
+
+/* What is full FLOPs of attention is all pairs: of T² the causal mask leaves T(T + 1)/2. */
+static void full_flops_are_of_all_pairs(void **state)
+{
+    (void)state;
+    struct cell cell;
+    struct error error = {0};
+    struct estimate estimate;
+    cell_default(&cell);
+    assert_true(model_preset_find("tiny", &cell.model, &error));
+    cell.batch_size = 1;
+    cell.context_length = 3;
+    cell.passes = PASS_BIT(PASS_FWD);
+    assert_true(estimate_cell(&cell, &estimate, &error));
+    struct plan_request request;
+    struct plan_result result;
+    cell_plan_request(&cell, 0, &request);
+    struct plan *plan = plan_build(&request, &result, &error);
+    double attention = 0;
+    for (int32_t n = 0; n < plan->node_count; n++) {
+        const enum kernel_class class = op_info(plan->nodes[n].op)->kernel_class;
+        attention += class == CLASS_ATTENTION || class == CLASS_SOFTMAX ? plan->nodes[n].flops : 0;
+    }
+    assert_true(attention > 0);
+    assert_true(near(estimate.full_flops[PASS_FWD] - estimate.flops[PASS_FWD], attention / 2)); /* 9 pairs for 6 */
+    plan_free(plan);
+}
+
+/* The table's microseconds are the document's nanoseconds. */
+static void kernels_are_in_microseconds(void **state)
+{
+    (void)state;
+    struct report report;
+    struct strbuf text = {0};
+    char wanted[96];
+    synthetic_report(&report, "tiny", false, 10, 1);
+    const struct report_cell *cell = report.cells.items[0];
+    const struct report_kernel *kernel = NULL;
+    for (size_t k = 0; k < cell->kernel_count; k++)
+        if (cell->kernels[k].pass == cell_longest_pass(cell) && !kernel)
+            kernel = &cell->kernels[k];
+    assert_non_null(kernel);
+    markdown_kernels(&report, &text);
+    const char *row = strstr(text.text, kernel->name);
+    assert_non_null(row);
+    for (int i = 0; i < 3; i++) {
+        const double ns[] = {kernel->median_ns, kernel->p95_ns, (double)kernel->max_ns};
+        snprintf(wanted, sizeof wanted, " %.1f |", ns[i] / 1000);
+        const char *end = strchr(row, '\n'), *at = strstr(row, wanted);
+        assert_true(at && at < end);
+    }
+    strbuf_release(&text);
+    report_free(&report);
+}
+
+/* The roof rises to the ridge and goes on level from there: the two lines meet. */
+static void roof_has_one_ridge(void **state)
+{
+    (void)state;
+    struct report report;
+    struct strbuf picture = {0};
+    struct report_cell *cell = document(&report, 20);
+    struct report_kernel *low = kernel(cell, "a", CLASS_MATMUL, PHASE_FWD, 0.4, 10),
+                         *high = kernel(cell, "b", CLASS_MATMUL, PHASE_FWD, 0.4, 10);
+    low->flops = 1e8, low->bytes = 1e9;
+    high->flops = 1e9, high->bytes = 1e7;
+    cell_derive(cell);
+    assert_true(picture_draw(PICTURE_ROOFLINE, cell, &picture));
+    double before[4] = {0}, own[4];
+    int ridges = 0;
+    for (const char *at = picture.text; (at = strstr(at, "<line ")); at++) {
+        if (sscanf(at, "<line x1=\"%lf\" y1=\"%lf\" x2=\"%lf\" y2=\"%lf\"", &own[0], &own[1], &own[2], &own[3]) != 4)
+            continue;
+        ridges += own[1] == own[3] && before[1] != before[3] && before[0] != before[2] && before[2] == own[0] &&
+                  before[3] == own[1];
+        memcpy(before, own, sizeof own);
+    }
+    assert_int_equal(ridges, 1);
+    strbuf_release(&picture);
+    report_free(&report);
 }
 
 /* From the middle of the first third of the steps to that of the last are two thirds of them. */
@@ -141,8 +247,12 @@ static void buckets_are_fitted(void **state)
                 .op = "all_reduce", .scope = "", .bytes = 100000000 / counts[i], .calls = 1, .transfer_ns = 1e6};
         const double exposed = 0.1 * 1e8 / (double)counts[i] + 20000.0 * (double)counts[i];
         for (uint32_t r = 0; r < 2; r++)
-            ranks[i][r] = (struct report_rank){
-                .rank = r, .steps = 1, .step_ns = 20e6 - i * 1e6, .exposed_ns = exposed, .compute_ns = 18e6};
+            ranks[i][r] = (struct report_rank){.rank = r,
+                                               .steps = 1,
+                                               .step_ns = 20e6 - i * 1e6,
+                                               .exposed_ns = exposed,
+                                               .communication_ns = 5 * exposed,
+                                               .compute_ns = 18e6};
         cell->ranks = ranks[i];
         cell->rank_count = 2;
     }
@@ -150,6 +260,7 @@ static void buckets_are_fitted(void **state)
     assert_non_null(strstr(text.text,
                            "w is 10.00 GB/s and o 20.0 us a bucket, so sqrt(s/(o w)) = 22.4 buckets should be "
                            "best; the fastest step that was measured had 25."));
+    assert_non_null(strstr(text.text, " 80.0 |")); /* four fifths of communication are beside something */
     /* Bytes that nobody said are no number. */
     report.cells.items[0]->collectives[0].bytes = UNKNOWN_U64;
     text.length = 0;
@@ -188,9 +299,15 @@ static void half_of_the_parts(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {
-        cmocka_unit_test(roof_and_noise),      cmocka_unit_test(exposed_is_of_the_whole_step),
-        cmocka_unit_test(growth_is_of_a_step), cmocka_unit_test(points_of_the_ledger),
-        cmocka_unit_test(buckets_are_fitted),  cmocka_unit_test(half_of_the_parts)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(roof_and_noise),
+                                       cmocka_unit_test(exposed_is_of_the_whole_step),
+                                       cmocka_unit_test(growth_is_of_a_step),
+                                       cmocka_unit_test(waits_and_what_is_behind_them),
+                                       cmocka_unit_test(full_flops_are_of_all_pairs),
+                                       cmocka_unit_test(kernels_are_in_microseconds),
+                                       cmocka_unit_test(roof_has_one_ridge),
+                                       cmocka_unit_test(points_of_the_ledger),
+                                       cmocka_unit_test(buckets_are_fitted),
+                                       cmocka_unit_test(half_of_the_parts)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
