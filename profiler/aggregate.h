@@ -45,8 +45,6 @@ struct step_cover {
     uint32_t last_step;                      /* the newest step's id */
 };
 
-struct timeline_window; /* bounded ring of the latest raw records */
-
 #define AGGREGATE_MAX_ENTRIES (1u << 15)
 #define AGGREGATE_MAX_NAMES (1u << 14)
 #define AGGREGATE_NAME_MAX 1024 /* bytes, with the end */

@@ -15,7 +15,6 @@
 #define FUSION_LEAST 0.10     /* elementwise, norm, softmax and copy kernels of a plan that is not fused */
 #define SOFTMAX_LEAST 0.08    /* softmax and masks that have a kernel of their own */
 #define LOSS_LEAST 0.15       /* loss and the softmax over the vocabulary */
-#define HEAD_LEAST 0.30       /* lm_head, embedding and loss together */
 #define OPTIMIZER_LEAST 0.08  /* the optimizer's phase */
 #define OPTIMIZER_CALLS 20    /* launches of the optimizer a step from which it is not fused */
 #define RECOMPUTE_LEAST 0.05  /* forward work done again */

@@ -113,6 +113,10 @@ static void test_across(void **state)
     assert_int_equal(diff.cells[0].steps[0].verdict, VERDICT_SLOWER);
     assert_false(diff.regression);
     const double eager = diff.cells[0].steps[0].a_ns, compiled = diff.cells[0].steps[0].b_ns;
+    double widths[64] = {0};
+    for (size_t r = 0; r < diff.cells[0].layer_count && r < 64; r++)
+        widths[r] = diff.cells[0].layers[r].ratio.high / diff.cells[0].layers[r].ratio.median;
+    assert_true(diff.cells[0].layer_count > 3 && is_known(widths[0]) && widths[0] > 1);
     struct strbuf out = {0};
     diff_text(&diff, "r.yaml", "", &out);
     assert_non_null(strstr(out.text, "r.yaml across compile\n1 cell compared"));
@@ -138,6 +142,9 @@ static void test_across(void **state)
     assert_int_equal(diff.cells[0].steps[0].verdict, VERDICT_FASTER);
     for (size_t r = 0; r < diff.cells[0].layer_count; r++)
         assert_true(fabs(diff.cells[0].layers[r].ratio.median - 1.5 / 4) < 0.05);
+    for (size_t r = 0; r < diff.cells[0].layer_count && r < 64; r++) /* how sure one is does not hang on the unit */
+        assert_true(fabs(diff.cells[0].layers[r].ratio.high / diff.cells[0].layers[r].ratio.median / widths[r] - 1) <
+                    1e-9);
     strbuf_clear(&out);
     diff_markdown(&diff, "r.yaml", "", &out);
     assert_non_null(strstr(out.text, "## steptop diff: r.yaml across context\\_length\n") ||
