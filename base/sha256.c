@@ -3,7 +3,10 @@
 #include <stdio.h>
 #include <string.h>
 
-static uint32_t turned(uint32_t x, int bits) { return x >> bits | x << (32 - bits); }
+static uint32_t turned(uint32_t x, int bits)
+{
+    return x >> bits | x << (32 - bits);
+}
 
 /* One 64-byte block into the state; section 6.2.2. */
 static void sha256_block(uint32_t state[8], const uint8_t *block)
@@ -44,7 +47,8 @@ static void sha256_block(uint32_t state[8], const uint8_t *block)
 
 void sha256_hex(const void *bytes, size_t length, char hex[65])
 {
-    uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
+    uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a,
+                         0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
     const uint8_t *at = bytes;
     size_t left = length;
     for (; left >= 64; left -= 64, at += 64)
@@ -60,4 +64,36 @@ void sha256_hex(const void *bytes, size_t length, char hex[65])
         sha256_block(state, tail + i);
     for (int i = 0; i < 8; i++)
         snprintf(hex + 8 * i, 9, "%08x", state[i]);
+}
+
+static void digest_bytes(const void *bytes, size_t length, uint8_t digest[32])
+{
+    char hex[65];
+    sha256_hex(bytes, length, hex);
+    for (int i = 0; i < 32; i++) {
+        unsigned value = 0;
+        sscanf(hex + 2 * i, "%2x", &value);
+        digest[i] = (uint8_t)value;
+    }
+}
+
+void hmac_sha256_hex(const void *key, size_t key_length, const void *bytes, size_t length, char hex[65])
+{
+    uint8_t block[64] = {0}, digest[32], inner[64 + HMAC_MESSAGE_MAX], outer[64 + 32];
+    if (key_length > sizeof block)
+        digest_bytes(key, key_length, block);
+    else
+        memcpy(block, key, key_length);
+    if (length > HMAC_MESSAGE_MAX) {
+        digest_bytes(bytes, length, digest);
+        bytes = digest;
+        length = sizeof digest;
+    }
+    for (size_t i = 0; i < sizeof block; i++) {
+        inner[i] = block[i] ^ 0x36;
+        outer[i] = block[i] ^ 0x5c;
+    }
+    memcpy(inner + 64, bytes, length);
+    digest_bytes(inner, 64 + length, outer + 64);
+    sha256_hex(outer, sizeof outer, hex);
 }

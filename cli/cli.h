@@ -68,6 +68,7 @@ enum option_id {
     OPTION_COUNTERS,
     OPTION_NO_MEMORY,
     /* how to run */
+    OPTION_JOIN,
     OPTION_BATCH,
     OPTION_DRY_RUN,
     OPTION_RESUME,

@@ -67,6 +67,9 @@ static const struct option_info options[OPTION_COUNT] = {
                          "Hardware counters: off, where they can be had (auto), or required (on)"},
     [OPTION_NO_MEMORY] = {"no-memory", 0, ARGUMENT_NONE, NULL, NULL, "memory", "false", FOR(RUN),
                           "Leave the memory ledger out of the report"},
+    [OPTION_JOIN] = {"join", 0, ARGUMENT_TEXT, "WHERE", NULL, NULL, NULL, FOR(RUN),
+                     "Started by torchrun, mpirun or srun, be one of their ranks: launcher, or HOST:PORT of rank 0 "
+                     "(docs/ranks.md)"},
     [OPTION_BATCH] = {"batch", 'B', ARGUMENT_NONE, NULL, NULL, NULL, NULL, FOR(RUN) | FOR(ATTACH) | FOR(REPLAY),
                       "No screen: progress on stderr, the table on stdout, as without a terminal"},
     [OPTION_DRY_RUN] = {"dry-run", 0, ARGUMENT_NONE, NULL, NULL, NULL, NULL, FOR(RUN),

@@ -5,6 +5,8 @@
 #include "cli/kind.h"
 #include "cli/screen.h"
 #include "cli/verdict.h"
+#include "profiler/hosts.h"
+#include "profiler/joiner.h"
 #include "report/queue.h"
 #include <limits.h>
 #include <stdio.h>
@@ -21,11 +23,12 @@ static bool read_profile(const struct arguments *arguments, struct profile *prof
     return profile_read("quickstart", profile, NULL) || profile_default(profile, error);
 }
 
-/* The options that stand for a key of the profile. */
-static bool apply_options(const struct arguments *arguments, struct profile *profile, struct error *error)
+/* The options that stand for a key of the profile; a launcher's ranks are as many as it started. */
+static bool apply_options(const struct arguments *arguments, const struct launcher *launcher, struct profile *profile,
+                          struct error *error)
 {
     struct profile_override overrides[OPTION_COUNT];
-    char flags[OPTION_COUNT][40];
+    char flags[OPTION_COUNT][40], ranks[16];
     int count = 0;
     for (int i = 0; i < OPTION_COUNT; i++) {
         const struct option_info *info = option_info((enum option_id)i);
@@ -35,6 +38,10 @@ static bool apply_options(const struct arguments *arguments, struct profile *pro
         overrides[count] =
             (struct profile_override){info->key, info->argument ? arguments->value[i] : info->value, flags[count]};
         count++;
+    }
+    if (launcher && !arguments->value[OPTION_RANKS]) {
+        snprintf(ranks, sizeof ranks, "%d", launcher->world);
+        overrides[count++] = (struct profile_override){"ranks", ranks, "--join"};
     }
     return !count || profile_apply(profile, overrides, count, error);
 }
@@ -74,7 +81,7 @@ static bool start_report(const struct arguments *arguments, const struct profile
 }
 
 static struct session *start_session(const struct arguments *arguments, const struct profile *profile,
-                                     const struct report *report, struct error *error)
+                                     const struct launcher *launcher, const struct report *report, struct error *error)
 {
     char cache[PATH_MAX], program[PATH_MAX];
     uint32_t used = 0;
@@ -82,6 +89,7 @@ static struct session *start_session(const struct arguments *arguments, const st
         used = report->cells.items[i]->run_id > used ? report->cells.items[i]->run_id : used;
     const struct session_options options = {
         .first_id = used,
+        .launcher = launcher,
         .program = program_self(program, sizeof program),
         .record_file = arguments->value[OPTION_RECORD],
         .cache_folder = xdg_path(XDG_CACHE, NULL, cache, sizeof cache, NULL) ? cache : NULL,
@@ -95,8 +103,27 @@ static struct session *start_session(const struct arguments *arguments, const st
     return session;
 }
 
+/* One of the ranks after the first: the profile, the screen and the files are rank 0's. */
+static int run_joiner(const struct launcher *launcher)
+{
+    char cache[PATH_MAX], program[PATH_MAX];
+    struct error error = {0};
+    int signal = 0;
+    const struct joiner_options options = {
+        .launcher = launcher,
+        .program = program_self(program, sizeof program),
+        .cache_folder = xdg_path(XDG_CACHE, NULL, cache, sizeof cache, NULL) ? cache : NULL,
+        .wait_ns = HOSTS_JOIN_NS,
+    };
+    if (joiner_run(&options, &signal, &error))
+        return EXIT_OK;
+    const int code = fail(&error);
+    return signal ? 128 + signal : code;
+}
+
 int command_run(const struct arguments *arguments)
 {
+    struct launcher launcher, *joins = NULL;
     struct profile profile = {0};
     struct report report = {0};
     struct outputs outputs;
@@ -104,9 +131,16 @@ int command_run(const struct arguments *arguments)
     enum report_format format;
     struct error error = {0};
     int code = EXIT_FAILED;
+    if (arguments->value[OPTION_JOIN]) {
+        joins = &launcher;
+        if (!launcher_read(arguments->value[OPTION_JOIN], joins, &error))
+            return fail(&error);
+        if (launcher.rank > 0)
+            return arguments->value[OPTION_DRY_RUN] ? EXIT_OK : run_joiner(joins);
+    }
     if (!read_profile(arguments, &profile, &error))
         return fail(&error);
-    if (!apply_options(arguments, &profile, &error))
+    if (!apply_options(arguments, joins, &profile, &error))
         goto failed;
     for (size_t i = 0; i < profile.warnings.count; i++)
         say("steptop: warning: %s", profile.warnings.items[i]);
@@ -118,7 +152,7 @@ int command_run(const struct arguments *arguments)
         code = dry_run(&profile);
         goto cleanup;
     }
-    session = start_session(arguments, &profile, &report, &error);
+    session = start_session(arguments, &profile, joins, &report, &error);
     if (!session)
         goto failed;
     if (screen_wanted(arguments)) {

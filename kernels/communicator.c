@@ -1,6 +1,6 @@
-#include "kernels/communicator.h"
 #include "base/clock.h"
 #include "base/system.h"
+#include "kernels/communicator_internal.h"
 #include <errno.h>
 #include <limits.h>
 #include <sched.h>
@@ -41,14 +41,6 @@ struct shared {
     void *memory;
     uint64_t bytes;
     struct shared *next;
-};
-
-struct communicator {
-    struct meeting *meeting;
-    int fd, rank, world;
-    uint32_t came;       /* meetings so far */
-    uint64_t limit, end; /* end: of the file as far as it is used */
-    struct shared *shared;
 };
 
 int communicator_file(int world, struct error *error)
@@ -110,7 +102,10 @@ void communicator_leave(struct communicator *communicator)
         munmap(shared->memory, shared->bytes);
         free(shared);
     }
-    munmap(communicator->meeting, sizeof(struct meeting));
+    if (communicator->hosts)
+        hosts_leave(communicator);
+    else
+        munmap(communicator->meeting, sizeof(struct meeting));
     free(communicator);
 }
 
@@ -191,6 +186,8 @@ static bool wait_for_all(struct communicator *communicator, uint32_t number, con
 
 bool communicator_meet(struct communicator *communicator, const char *what, struct error *error)
 {
+    if (communicator->hosts)
+        return hosts_meet(communicator, what, error);
     struct meeting *meeting = communicator->meeting;
     const uint32_t number = ++communicator->came;
     atomic_store_explicit(&meeting->seats[communicator->rank].arrived, number, memory_order_release);
@@ -200,6 +197,8 @@ bool communicator_meet(struct communicator *communicator, const char *what, stru
 
 bool communicator_any(struct communicator *communicator, bool mine, const char *what, bool *any, struct error *error)
 {
+    if (communicator->hosts)
+        return hosts_any(communicator, mine, what, any, error);
     /* Two meetings of the same kind cannot be mixed up: a rank is at most one meeting ahead of another. */
     const uint32_t bit = 1u << (communicator->came & 1);
     _Atomic uint32_t *const says = &communicator->meeting->seats[communicator->rank].says;
@@ -217,6 +216,8 @@ bool communicator_tell(struct communicator *communicator, void *bytes, size_t si
 {
     if (size > COMMUNICATOR_WORD_MAX)
         return error_set(error, ERROR_INTERNAL, "%zu bytes are too long a word to all ranks", size);
+    if (communicator->hosts)
+        return hosts_tell(communicator, bytes, size, error);
     if (communicator->rank == 0)
         memcpy(communicator->meeting->word, bytes, size);
     if (!communicator_meet(communicator, "hear rank 0", error))
@@ -228,6 +229,10 @@ bool communicator_tell(struct communicator *communicator, void *bytes, size_t si
 
 void communicator_fail(struct communicator *communicator, const char *why)
 {
+    if (communicator->hosts) {
+        hosts_fail(communicator, why);
+        return;
+    }
     struct meeting *meeting = communicator->meeting;
     uint32_t nobody = 0;
     if (!atomic_compare_exchange_strong(&meeting->failing, &nobody, 1))
@@ -240,11 +245,16 @@ void communicator_fail(struct communicator *communicator, const char *why)
 
 void communicator_progress(struct communicator *communicator, uint64_t done)
 {
-    atomic_store_explicit(&communicator->meeting->seats[communicator->rank].progress, done, memory_order_release);
+    if (communicator->hosts)
+        hosts_progress(communicator, done);
+    else
+        atomic_store_explicit(&communicator->meeting->seats[communicator->rank].progress, done, memory_order_release);
 }
 
 int communicator_behind(const struct communicator *communicator)
 {
+    if (communicator->hosts)
+        return hosts_behind(communicator);
     const struct seat *seats = communicator->meeting->seats;
     uint64_t least = atomic_load_explicit(&seats[communicator->rank].progress, memory_order_acquire);
     int behind = -1;
@@ -260,6 +270,8 @@ int communicator_behind(const struct communicator *communicator)
 
 bool communicator_failed(const struct communicator *communicator, struct error *error)
 {
+    if (communicator->hosts)
+        return hosts_failed(communicator, error);
     const struct meeting *meeting = communicator->meeting;
     if (!atomic_load_explicit(&meeting->failed, memory_order_acquire))
         return false;
@@ -274,6 +286,8 @@ uint64_t communicator_limit_ns(const struct communicator *communicator)
 
 bool communicator_share(struct communicator *communicator, uint64_t bytes, void **piece, struct error *error)
 {
+    if (communicator->hosts)
+        return error_set(error, ERROR_UNSUPPORTED, "ranks of several hosts have no memory in common");
     struct meeting *meeting = communicator->meeting;
     const uint64_t stride = (bytes + SHARE_ALIGNMENT - 1) / SHARE_ALIGNMENT * SHARE_ALIGNMENT;
     const uint64_t start = communicator->end, total = stride * (uint64_t)communicator->world;

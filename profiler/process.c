@@ -105,7 +105,7 @@ static void become_worker(const char *program, char *const *argv, char *const *e
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) || getppid() != parent)
         _exit(125); /* nobody is left to read a sentence */
     cpu_set_t own;
-    if (rank_processors(cell, rank, &own))
+    if (cell && rank_processors(cell, rank, &own))
         sched_setaffinity(0, sizeof own, &own);
 #else
     (void)parent, (void)cell, (void)rank;
@@ -148,14 +148,14 @@ static void close_ends(int ends[2])
 }
 
 bool process_start(struct process *process, const char *program, const struct cell *cell, int rank, int ring,
-                   int meeting, struct error *error)
+                   int meeting, enum process_role role, struct error *error)
 {
     *process =
         (struct process){.control = -1, .output = -1, .errors = -1, .out_of_memory_kills = out_of_memory_kills()};
     int control[2] = {-1, -1}, output[2] = {-1, -1}, errors[2] = {-1, -1}, null = -1;
     char threads[40];
     char **environment = process_environment(cell, threads);
-    char *argv[] = {"steptop", "worker", "3", "4", NULL};
+    char *argv[] = {"steptop", "worker", "3", "4", role == PROCESS_STAND_IN ? "5" : NULL, NULL};
 
     null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     if (null < 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, control) || !pipe_open(output) || !pipe_open(errors)) {
@@ -176,8 +176,8 @@ bool process_start(struct process *process, const char *program, const struct ce
         goto failed;
     }
     if (pid == 0)
-        become_worker(program, argv, environment, descriptors, meeting < 0 ? WORKER_MEETING : WORKER_MEETING + 1, cell,
-                      rank, parent);
+        become_worker(program, argv, environment, descriptors, meeting < 0 ? WORKER_MEETING : WORKER_MEETING + 1,
+                      role == PROCESS_WORKER ? cell : NULL, rank, parent);
     setpgid(pid, pid); /* on both sides: a kill of the group must not come before the group */
     process->pid = pid;
     process->control = control[0];

@@ -11,6 +11,8 @@ struct process {
     uint64_t out_of_memory_kills; /* the machine's count when it started; UNKNOWN_U64 */
 };
 
+/* A stand-in's meeting place is the connection to another host, and its ends are those of the worker there. */
+enum process_role { PROCESS_WORKER, PROCESS_STAND_IN };
 #define WORKER_MEETING 5 /* the ranks' meeting place, where there is one */
 
 /* Starts `program worker 3 4` with the control socket as 3, `ring` as 4, `meeting` (−1: none) as 5, stdin from /dev/null, stdout and
@@ -18,7 +20,7 @@ struct process {
  * reads it before main: OMP_NUM_THREADS is the cell's threads, or the processors that this process may use; several
  * ranks on the CPU have their share of them, and of the processors, as long as there is one for each. */
 bool process_start(struct process *process, const char *program, const struct cell *cell, int rank, int ring,
-                   int meeting, struct error *error);
+                   int meeting, enum process_role role, struct error *error);
 /* Threads of a rank of this cell on this machine. */
 int process_threads(const struct cell *cell);
 

@@ -41,6 +41,14 @@ static const struct {
     [MESSAGE_SCOPE] = {"scope", sizeof(struct message_scope) + 1, sizeof(struct message_scope) + PLACE_TEXT_MAX},
     [MESSAGE_PLACE] = {"place", sizeof(struct message_place) + 1, sizeof(struct message_place) + 2 * PLACE_TEXT_MAX},
     [MESSAGE_WORK] = {"work", sizeof(struct message_work), sizeof(struct message_work)},
+    [MESSAGE_CHALLENGE] = {"challenge", sizeof(struct message_challenge), sizeof(struct message_challenge)},
+    [MESSAGE_JOIN] = {"join", sizeof(struct message_join), sizeof(struct message_join)},
+    [MESSAGE_JOINED] = {"joined", sizeof(struct message_joined), sizeof(struct message_joined)},
+    [MESSAGE_REFUSED] = {"refused", 1, 512},
+    [MESSAGE_PING] = {"ping", sizeof(struct message_ping), sizeof(struct message_ping)},
+    [MESSAGE_PONG] = {"pong", sizeof(struct message_pong), sizeof(struct message_pong)},
+    [MESSAGE_EXIT] = {"exit", sizeof(struct message_exit), sizeof(struct message_exit)},
+    [MESSAGE_BYE] = {"goodbye", 0, 0},
     [MESSAGE_COUNTERS] = {"counters", offsetof(struct message_counters, own), sizeof(struct message_counters)},
 };
 

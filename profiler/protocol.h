@@ -3,6 +3,7 @@
  * worker may crash in the middle of a sentence and a recording may come from a stranger. */
 #pragma once
 #include "base/error.h"
+#include "kernels/communicator.h"
 #include "kernels/device.h"
 #include "profiler/session.h"
 #include <stdint.h>
@@ -45,6 +46,15 @@ enum message_type {
     MESSAGE_USE,       /* recordings alone: struct machine_use, before MESSAGE_RESULT */
     MESSAGE_WORK,      /* struct message_work: what became known of a place that was said before */
     MESSAGE_STAGE, /* worker → front; text: what it is at from now on. MESSAGE_ACTIVITY says how far it is with that */
+    /* between hosts, over TCP (profiler/hosts.h); those of a worker go there, too */
+    MESSAGE_CHALLENGE, /* rank 0's side → whoever connects: struct message_challenge */
+    MESSAGE_JOIN,      /* its answer: struct message_join */
+    MESSAGE_JOINED,    /* struct message_joined */
+    MESSAGE_REFUSED,   /* text: why not */
+    MESSAGE_PING,      /* struct message_ping, to a joined one … */
+    MESSAGE_PONG,      /* … and back: struct message_pong */
+    MESSAGE_EXIT,      /* struct message_exit: the worker there has ended, and all of it was sent */
+    MESSAGE_BYE,       /* rank 0's side is done with all runs */
     MESSAGE_TYPE_COUNT
 };
 
@@ -59,6 +69,10 @@ struct message_cell {
     double ceiling_flops_per_s, ceiling_bytes_per_s; /* NaN: measure them */
     int32_t rank;                                    /* of cell.ranks */
     int32_t meeting; /* descriptor of the ranks' meeting place (kernels/communicator.h); −1: one rank alone */
+    /* Of ranks of several hosts: then the meeting place is a socket that listens. */
+    uint32_t apart; /* 1: they are */
+    int32_t local;  /* its number on its host */
+    struct communicator_peers peers;
 };
 struct message_name {
     uint32_t id;
@@ -126,6 +140,40 @@ struct message_hello {
 struct message_attach {
     uint32_t skip;        /* steps that are warm-up beyond the first */
     uint32_t layers_only; /* 1: no record of single ops */
+};
+
+#define NET_PROOF 65
+#define NET_NONCE 32
+#define NET_NAME 64
+struct message_challenge {
+    uint64_t magic;
+    uint32_t version, unused;
+    unsigned char nonce[NET_NONCE];
+};
+/* Each proves that it knows the token, and sends it to nobody. */
+struct message_join {
+    uint64_t magic;
+    uint64_t build; /* a digest of the program's file. Both sides must be the same one: structs go as they are */
+    uint32_t version;
+    int32_t rank, world;
+    uint16_t port, unused; /* where its worker will listen for other ranks */
+    char host[NET_NAME];
+    unsigned char nonce[NET_NONCE];
+    char proof[NET_PROOF], unused_too[7]; /* of the challenge and of what stands before this */
+};
+struct message_joined {
+    char proof[NET_PROOF]; /* of the nonce of message_join */
+};
+struct message_ping {
+    uint64_t sent; /* the clock of who asks */
+};
+struct message_pong {
+    uint64_t sent, clock, dropped; /* of the ping; this side's clock; records lost on this side so far */
+};
+struct message_exit {
+    int32_t status;     /* waitpid's */
+    uint32_t no_memory; /* 1: the kernel killed for want of memory meanwhile */
+    uint64_t dropped;
 };
 
 _Static_assert(sizeof(struct message_cell) <= MESSAGE_MAX, "fits a frame");

@@ -142,8 +142,13 @@ void ring_close(struct ring *ring)
 
 bool ring_push(struct ring *ring, struct record *record)
 {
-    struct shared *shared = ring->shared;
     record->sequence = ring->sequence++;
+    return ring_pass(ring, record);
+}
+
+bool ring_pass(struct ring *ring, const struct record *record)
+{
+    struct shared *shared = ring->shared;
     /* The consumer's index is read again only when the ring looks full: its line stays with the consumer otherwise. */
     if (ring->head - ring->tail >= ring->capacity) {
         ring->tail = atomic_load_explicit(&shared->tail, memory_order_acquire);

@@ -17,6 +17,8 @@ void ring_close(struct ring *ring);
 
 /* Producer. Sets record->sequence. False when the ring was full and the record was dropped. */
 bool ring_push(struct ring *ring, struct record *record);
+/* The same with the sequence that it has of another ring. */
+bool ring_pass(struct ring *ring, const struct record *record);
 void ring_count_dropped(struct ring *ring, uint64_t count); /* records lost before they reached the ring */
 
 /* Consumer. Copies up to `max` records out; validates indices, so a producer gone mad cannot make it read outside. */

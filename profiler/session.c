@@ -34,6 +34,9 @@ struct session *session_create(const struct session_options *options, struct err
         error_set(error, ERROR_MEMORY, "no memory for a session");
         goto failed;
     }
+    if (options->launcher &&
+        !(session->hosts = hosts_open(options->launcher, options->join_ns ? options->join_ns : HOSTS_JOIN_NS, error)))
+        goto failed;
     if (options->record_file && !(session->recording = recording_create(options->record_file, error)))
         goto failed;
     return session;
@@ -47,6 +50,7 @@ void session_free(struct session *session)
     if (!session)
         return;
     ranks_release(session);
+    hosts_close(session->hosts);
     vec_release(&session->links);
     attach_free(session->attach);
     for (size_t i = 0; i < session->replays.count; i++)
@@ -305,9 +309,12 @@ static void link_poll(const struct session *session, const struct link *link, st
     *timeout_ms = least(*timeout_ms, wait);
 }
 
+/* Only others' comings and goings move on what is not there yet. */
+#define JOIN_MS 200
+
 int session_poll(const struct session *session, struct pollfd *fds, int max, int *timeout_ms)
 {
-    int count = 0;
+    int count = session->hosts ? hosts_poll(session->hosts, fds, max) : 0;
     *timeout_ms = -1;
     if (session->active) {
         for (size_t i = 0; i < session->links.count; i++)
@@ -323,20 +330,32 @@ int session_poll(const struct session *session, struct pollfd *fds, int max, int
     } else if (session->replays.count) {
         *timeout_ms = replay_timeout(session->replays.items[0]);
     } else if (next_pending(session)) {
-        *timeout_ms = 0;
+        *timeout_ms = session->hosts && !hosts_ready(session->hosts) ? JOIN_MS : 0;
     }
     return count;
 }
 
+/* Are the ranks of other hosts there? Queued runs wait for them; when they have been missing for too long, they end. */
+static bool all_joined(struct session *session)
+{
+    char why[sizeof((struct run *)0)->reason];
+    if (!session->hosts || hosts_ready(session->hosts))
+        return true;
+    struct live_run *next;
+    while (hosts_late(session->hosts, why, sizeof why) && (next = next_pending(session)))
+        session_finish(session, next, STATUS_ERROR, why);
+    return false;
+}
+
 bool session_step(struct session *session)
 {
-    bool changed = false;
+    bool changed = session->hosts && hosts_step(session->hosts, &session->log);
     const bool was_active = session->active != NULL;
     if (was_active)
-        changed = ranks_step(session);
+        changed |= ranks_step(session);
     else if (session->replays.count) {
         bool ended = false;
-        changed = replay_step(session, session->replays.items[0], &ended);
+        changed |= replay_step(session, session->replays.items[0], &ended);
         if (ended) {
             replay_close(session->replays.items[0]);
             memmove(session->replays.items, session->replays.items + 1,
@@ -346,7 +365,7 @@ bool session_step(struct session *session)
     /* Between the end of a run and the next one's beginning the caller has a word: it may skip what is queued. */
     if (!was_active && !session->active && !session->replays.count) {
         struct live_run *next = next_pending(session);
-        if (next) {
+        if (next && all_joined(session)) {
             ranks_begin(session, next);
             changed = true;
         }

@@ -149,12 +149,15 @@ struct log_line {
 #define RING_RECORDS (1u << 17)
 #define TIMELINE_RECORDS ((size_t)1 << 16)
 
+struct launcher;
 struct session_options {
     const char *program;     /* this binary, to start workers: normally /proc/self/exe */
     const char *record_file; /* --record, or NULL */
     const char *cache_folder;
     uint32_t ring_records;   /* 0: the default; a power of two */
     size_t timeline_records; /* 0: the default */
+    const struct launcher *launcher; /* whose other ranks join (profiler/hosts.h); NULL: all are on this host */
+    uint64_t join_ns;                /* how long they may be missing; 0: the default */
     uint32_t first_id;       /* ids of runs begin after this one: a report that is resumed has them already */
 };
 

@@ -1,5 +1,6 @@
 /* What session.c, supervise.c and replay.c share. */
 #pragma once
+#include "profiler/hosts.h"
 #include "profiler/live.h"
 #include "profiler/log.h"
 #include "profiler/process.h"
@@ -36,6 +37,9 @@ struct link {
     bool exited;          /* it has ended; what it left is being taken */
     bool done;            /* and all of that was taken, and its end judged */
     int exit_status;
+    const char *host; /* another's, by its name: then the process stands in for the one there; NULL: this one */
+    bool told_exit;   /* and it said how that one ended: */
+    struct message_exit exit;
 };
 
 /* How the active run will end. */
@@ -74,6 +78,7 @@ struct session {
     VEC(struct ceiling) ceilings; /* measured once a device, precision and number of threads */
     VEC(struct replay *) replays;
     struct attach *attach; /* attach.c; NULL: no command */
+    struct hosts *hosts;   /* where the other ranks join; NULL: all ranks are on this host */
     struct error
         recording_cut; /* why a recording was not played to its end: it is broken, ends before its run does, finds no memory */
 };

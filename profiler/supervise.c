@@ -21,6 +21,9 @@ void ranks_release(struct session *session)
             session->links.items[i]->process.pid = 0; /* a command of the user's goes on without us */
         process_release(&session->links.items[i]->process);
         ring_close(session->links.items[i]->ring);
+        if (session->links.items[i]->host)
+            hosts_ended(session->hosts, (int)session->links.items[i]->rank->rank.index,
+                        session->links.items[i]->told_exit);
         free(session->links.items[i]);
     }
     session->links.count = 0;
@@ -47,7 +50,10 @@ static bool send_cell(const struct session *session, const struct link *link, co
                                    .ceiling_flops_per_s = UNKNOWN_DOUBLE,
                                    .ceiling_bytes_per_s = UNKNOWN_DOUBLE,
                                    .rank = (int32_t)link->rank->rank.index,
-                                   .meeting = session->meeting < 0 ? -1 : WORKER_MEETING};
+                                   .meeting = session->meeting < 0 && !session->hosts ? -1 : WORKER_MEETING,
+                                   .apart = session->hosts != NULL};
+    if (session->hosts)
+        hosts_peers(session->hosts, message.rank, &message.peers);
     if (strlen(session->cache_folder) < sizeof message.cache_folder)
         memcpy(message.cache_folder, session->cache_folder, strlen(session->cache_folder));
     for (size_t i = 0; i < session->ceilings.count; i++) {
@@ -80,15 +86,62 @@ struct link *rank_link_add(struct session *session, struct live_rank *rank, stru
     return link;
 }
 
+/* The worker, or who stands in for it. */
+static bool link_process(struct session *session, const struct live_run *live, struct link *link, struct error *error)
+{
+    const int rank = (int)link->rank->rank.index;
+    struct cell here = live->run.cell; /* as those on this host share it */
+    int meeting = session->meeting;
+    if (session->hosts) {
+        here.ranks = hosts_local_world(session->hosts);
+        meeting = rank > 0 ? hosts_connection(session->hosts, rank, &link->host) : hosts_listening(session->hosts);
+    }
+    return process_start(&link->process, session->program, &here, rank, ring_fd(link->ring), meeting,
+                         link->host ? PROCESS_STAND_IN : PROCESS_WORKER, error);
+}
+
 static bool link_begin(struct session *session, struct live_run *live, struct live_rank *rank, struct error *error)
 {
     struct link *link = rank ? rank_link_add(session, rank, error) : NULL;
-    if (!link || !process_start(&link->process, session->program, &live->run.cell, (int)rank->rank.index,
-                                ring_fd(link->ring), session->meeting, error))
+    if (!link || !link_process(session, live, link, error))
         return false;
     rank->rank.process = link->process.pid;
+    if (link->host)
+        link->process.out_of_memory_kills = UNKNOWN_U64; /* of this machine, where it does not run */
     /* A worker that is already dead closes the socket; its end tells more than the failed write. */
     return send_cell(session, link, live, error) || errno == EPIPE || errno == ECONNRESET;
+}
+
+/* Before any worker starts: are there the devices, and a place where they meet? Else the run has ended. */
+static bool ranks_can_begin(struct session *session, struct live_run *live)
+{
+    struct error error = {0};
+    char reason[160];
+    const int ranks = live->run.cell.ranks, here = session->hosts ? hosts_local_world(session->hosts) : ranks;
+    int there = 0;
+    if (session->hosts && ranks != hosts_world(session->hosts)) {
+        snprintf(reason, sizeof reason, "%d ranks are asked for, and the launcher started %d", ranks,
+                 hosts_world(session->hosts));
+        session_finish(session, live, STATUS_UNSUPPORTED, reason);
+        return false;
+    }
+    /* Said before sixty workers have opened the driver at once. */
+    const int missing = here > 1 ? device_missing(live->run.cell.device, here, "/dev", &there) : -1;
+    if (missing >= 0) {
+        snprintf(reason, sizeof reason,
+                 "rank %d has no device: from %s on, %d ranks need as many, and this machine has %d", missing,
+                 live->run.cell.device, here, there);
+        session_finish(session, live, STATUS_UNSUPPORTED, reason);
+        return false;
+    }
+    bool ok = true;
+    if (session->hosts)
+        ok = hosts_begin(session->hosts, &error);
+    else if (ranks > 1)
+        ok = (session->meeting = communicator_file(ranks, &error)) >= 0;
+    if (!ok)
+        session_finish(session, live, STATUS_ERROR, error.text);
+    return ok;
 }
 
 bool ranks_begin(struct session *session, struct live_run *live)
@@ -110,23 +163,8 @@ bool ranks_begin(struct session *session, struct live_run *live)
         session_finish(session, live, STATUS_ERROR, error.text);
         return false;
     }
-    /* Said before sixty workers have opened the driver at once. */
-    int there = 0;
-    const int missing =
-        live->run.cell.ranks > 1 ? device_missing(live->run.cell.device, live->run.cell.ranks, "/dev", &there) : -1;
-    if (missing >= 0) {
-        char reason[128];
-        snprintf(reason, sizeof reason,
-                 "rank %d has no device: from %s on, %d ranks need as many, and this machine has %d", missing,
-                 live->run.cell.device, live->run.cell.ranks, there);
-        session_finish(session, live, STATUS_UNSUPPORTED, reason);
+    if (!ranks_can_begin(session, live))
         return false;
-    }
-    session->meeting = live->run.cell.ranks > 1 ? communicator_file(live->run.cell.ranks, &error) : -1;
-    if (live->run.cell.ranks > 1 && session->meeting < 0) {
-        session_finish(session, live, STATUS_ERROR, error.text);
-        return false;
-    }
     for (size_t i = 0; i < live->run.ranks.count; i++)
         if (!link_begin(session, live, live_rank_at(live, i), &error)) {
             ranks_release(session);
@@ -237,6 +275,12 @@ static bool take_messages(struct session *session, struct link *link, struct liv
         case INBOX_MESSAGE:
             if (header.type == MESSAGE_SUSPENDED)
                 take_suspended(session, link, live, payload);
+            if (header.type == MESSAGE_EXIT && link->host) {
+                link->told_exit = true;
+                memcpy(&link->exit, payload, sizeof link->exit);
+                leaves(link);
+                continue;
+            }
             if (header.type == MESSAGE_STAGE)
                 take_stage(session, link, payload, header.length);
             if (live_message(live, link->rank, header.type, payload, header.length, &error)) {
@@ -338,6 +382,8 @@ static bool ended_without_memory(const struct link *link)
 {
     const int status = link->exit_status;
     struct memory_limit limit;
+    if (link->told_exit && link->exit.no_memory)
+        return true;
     return WIFEXITED(status) &&
            (WEXITSTATUS(status) == EXIT_NO_MEMORY || (WEXITSTATUS(status) == EXIT_LOADER && memory_limited(&limit)));
 }
@@ -385,6 +431,8 @@ static void judge(struct session *session, struct link *link)
 {
     struct ending *ending = &session->ending;
     char reason[sizeof ending->reason] = "";
+    if (link->told_exit)
+        link->exit_status = link->exit.status;
     const enum status status = verdict(link, reason, sizeof reason);
     link->done = true;
     if (status == STATUS_OK)
@@ -398,7 +446,8 @@ static void judge(struct session *session, struct link *link)
         memcpy(ending->reason, reason, sizeof reason);
         return;
     }
-    snprintf(ending->reason, sizeof ending->reason, "rank %u: %.230s", link->rank->rank.index, reason);
+    snprintf(ending->reason, sizeof ending->reason, "rank %u%s%s: %.160s", link->rank->rank.index,
+             link->host ? " on " : "", link->host ? link->host : "", reason);
     if (ending->forced == STATUS_PENDING && status != STATUS_INTERRUPTED)
         ranks_stop(session, status, ending->reason, false);
 }
@@ -415,7 +464,8 @@ static void finish(struct session *session, struct live_run *live)
     if (ending->forced != STATUS_PENDING && !all_well) {
         status = ending->forced;
         snprintf(reason, sizeof reason, "%s", ending->forced_reason);
-    }
+    } else if (session->hosts && status == STATUS_INTERRUPTED) /* by nobody here: ranks lost each other */
+        status = STATUS_ERROR;
     if (session->links.count)
         end_stage(session, session->links.items[0]);
     log_event(&session->log, live->run.id, "%s%s%s after %.1f s", status_name(status), reason[0] ? ": " : "", reason,

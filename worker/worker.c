@@ -55,10 +55,17 @@ static bool join_ranks(struct worker *worker, const struct message_cell *message
     if (message->rank < 0 || message->rank >= worker->cell.ranks)
         return error_set(error, ERROR_INTERNAL, "rank %d of %d does not exist", message->rank, worker->cell.ranks);
     worker->rank = message->rank;
-    cell_rank_device(&worker->cell, worker->rank, worker->place, sizeof worker->place);
+    cell_rank_device(&worker->cell, message->apart ? message->local : worker->rank, worker->place,
+                     sizeof worker->place);
     if (worker->cell.ranks == 1)
         return true;
-    worker->communicator = communicator_join(message->meeting, worker->rank, error);
+    if (message->apart && message->peers.world != worker->cell.ranks)
+        return error_set(error, ERROR_INTERNAL, "%d ranks are to meet %d", worker->cell.ranks, message->peers.world);
+    worker->communicator = message->apart ? communicator_connect(message->meeting, worker->rank, &message->peers,
+                                                                 COMMUNICATOR_STEP_NS, error)
+                                          : communicator_join(message->meeting, worker->rank, error);
+    if (message->apart && worker->communicator)
+        communicator_limit(worker->communicator, COMMUNICATOR_SETUP_NS);
     return worker->communicator != NULL;
 }
 

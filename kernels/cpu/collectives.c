@@ -6,7 +6,7 @@
 #include "base/clock.h"
 #include "kernels/communicator.h"
 #include "kernels/cpu/bf16.h"
-#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/cpu_collectives.h"
 #include "kernels/schedule.h"
 #include <omp.h>
 #include <pthread.h>
@@ -14,14 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define BLOCK 4096 /* elements summed at a time: they stay in the first cache until they have been written everywhere */
-
 struct cpu_ranks {
     struct communicator *communicator;
     int rank, world;
-    char *arena[COMMUNICATOR_MAX_RANKS];
-    int32_t *wait;   /* by node: schedule_waits */
-    uint64_t *times; /* by node: start and end of those that were aside, this step */
+    char *arena[COMMUNICATOR_MAX_RANKS]; /* of all; none where they have no memory in common */
+    char *store;                         /* then, of what comes of the others */
+    int32_t *wait;                       /* by node: schedule_waits */
+    uint64_t *times;                     /* by node: start and end of those that were aside, this step */
     /* The thread and what it is told, under the lock. */
     pthread_t thread;
     bool has_thread;
@@ -33,19 +32,18 @@ struct cpu_ranks {
     struct error error;
 };
 
-/* sum = scale · Σ over ranks of the `count` elements from element `first` of the tensor at `offset`. */
-static void block_sum(const struct cpu_ranks *ranks, uint64_t offset, enum dtype dtype, int64_t first, int64_t count,
-                      float scale, float *restrict sum)
+void collective_sum(const char *const *from, int world, enum dtype dtype, int64_t first, int64_t count, float scale,
+                    float *restrict sum)
 {
-    for (int rank = 0; rank < ranks->world; rank++) {
+    for (int rank = 0; rank < world; rank++) {
         if (dtype == DTYPE_BF16) {
-            const uint16_t *restrict x = (const uint16_t *)(const void *)(ranks->arena[rank] + offset) + first;
+            const uint16_t *restrict x = (const uint16_t *)(const void *)from[rank] + first;
             for (int64_t i = 0; i < count && rank == 0; i++)
                 sum[i] = bf16_get(x[i]);
             for (int64_t i = 0; i < count && rank > 0; i++)
                 sum[i] += bf16_get(x[i]);
         } else {
-            const float *restrict x = (const float *)(const void *)(ranks->arena[rank] + offset) + first;
+            const float *restrict x = (const float *)(const void *)from[rank] + first;
             if (rank == 0)
                 memcpy(sum, x, (size_t)count * sizeof *sum);
             else
@@ -57,8 +55,7 @@ static void block_sum(const struct cpu_ranks *ranks, uint64_t offset, enum dtype
         sum[i] *= scale;
 }
 
-/* The sums as they are stored: themselves, or rounded to `narrow`, once for all who get them. */
-static const void *block_pack(enum dtype dtype, const float *restrict sum, int64_t count, uint16_t *restrict narrow)
+const void *collective_pack(enum dtype dtype, const float *restrict sum, int64_t count, uint16_t *restrict narrow)
 {
     if (dtype == DTYPE_F32)
         return sum;
@@ -82,17 +79,20 @@ static void collective_work(const struct program *program, const struct node *no
         begin = ranks->rank * elements, end = begin + elements;
     else if (node->op == OP_BROADCAST && ranks->rank == 0)
         end = 0; /* the others come and get it */
+    const char *from_rank[COMMUNICATOR_MAX_RANKS];
+    for (int rank = 0; rank < world; rank++)
+        from_rank[rank] = ranks->arena[rank] + x->offset;
 #pragma omp parallel num_threads(threads) if (threads > 1)
     {
         int64_t at, until;
-        float sum[BLOCK];
-        uint16_t narrow[BLOCK];
+        float sum[COLLECTIVE_BLOCK];
+        uint16_t narrow[COLLECTIVE_BLOCK];
         cpu_split(end - begin, 64, omp_get_thread_num(), omp_get_num_threads(), &at, &until);
-        for (at += begin, until += begin; at < until; at += BLOCK) {
-            const int64_t count = until - at < BLOCK ? until - at : BLOCK;
+        for (at += begin, until += begin; at < until; at += COLLECTIVE_BLOCK) {
+            const int64_t count = until - at < COLLECTIVE_BLOCK ? until - at : COLLECTIVE_BLOCK;
             if (reduces) {
-                block_sum(ranks, x->offset, dtype, at, count, node->scale, sum);
-                const void *packed = block_pack(dtype, sum, count, narrow);
+                collective_sum(from_rank, ranks->world, dtype, at, count, node->scale, sum);
+                const void *packed = collective_pack(dtype, sum, count, narrow);
                 if (node->op == OP_REDUCE_SCATTER)
                     memcpy((char *)program->arena + y->offset + (at - begin) * size, packed, (size_t)(count * size));
                 else
@@ -117,6 +117,8 @@ static bool collective_run(const struct program *program, const struct node *nod
     struct communicator *communicator = program->ranks->communicator;
     char what[160];
     snprintf(what, sizeof what, "the %s of %s", op_info(node->op)->name, program->plan->scopes[node->scope].path);
+    if (communicator_apart(communicator))
+        return cpu_apart_run(program, communicator, node, program->ranks->store, threads, what, error);
     /* Nobody reads before all have written, nobody goes on before all have read. */
     if (!communicator_meet(communicator, what, error))
         return false;
@@ -167,6 +169,18 @@ static bool plan_has(const struct plan *plan, bool aside)
     return false;
 }
 
+static bool share_arenas(struct program *program, struct communicator *communicator, struct error *error)
+{
+    struct cpu_ranks *ranks = program->ranks;
+    void *pieces[COMMUNICATOR_MAX_RANKS];
+    if (!communicator_share(communicator, program->arena_bytes, pieces, error))
+        return false;
+    for (int rank = 0; rank < ranks->world; rank++)
+        ranks->arena[rank] = pieces[rank];
+    program->arena = pieces[ranks->rank];
+    return true;
+}
+
 bool cpu_ranks_open(struct program *program, struct communicator *communicator, struct error *error)
 {
     const struct plan *plan = program->plan;
@@ -191,12 +205,14 @@ bool cpu_ranks_open(struct program *program, struct communicator *communicator, 
     if (!ranks || !ranks->wait || !ranks->queue || !ranks->times)
         return error_set(error, ERROR_MEMORY, "no memory for a rank");
     schedule_waits(plan, ranks->wait);
-    void *pieces[COMMUNICATOR_MAX_RANKS];
-    if (!communicator_share(communicator, program->arena_bytes, pieces, error))
+    if (communicator_apart(communicator)) {
+        const size_t store = cpu_apart_store(plan);
+        if (store && !(ranks->store = malloc(store)))
+            return error_set(error, ERROR_MEMORY, "no memory for the other ranks' pieces, %.1f MiB",
+                             (double)store / 0x1p20);
+    } else if (!share_arenas(program, communicator, error)) {
         return false;
-    for (int rank = 0; rank < plan->ranks; rank++)
-        ranks->arena[rank] = pieces[rank];
-    program->arena = pieces[plan->rank];
+    }
     if (!plan_has(plan, true))
         return true;
     const int failed = pthread_create(&ranks->thread, NULL, aside_loop, program);
@@ -220,6 +236,7 @@ void cpu_ranks_close(struct program *program)
         program->arena = NULL; /* the communicator's */
     pthread_mutex_destroy(&ranks->lock);
     pthread_cond_destroy(&ranks->change);
+    free(ranks->store);
     free(ranks->wait);
     free(ranks->queue);
     free(ranks->times);
@@ -268,6 +285,11 @@ bool cpu_ranks_run(struct program *program, int32_t index, struct error *error)
     pthread_cond_broadcast(&ranks->change);
     pthread_mutex_unlock(&ranks->lock);
     return true;
+}
+
+bool cpu_ranks_apart(const struct program *program)
+{
+    return program->ranks && communicator_apart(program->ranks->communicator);
 }
 
 bool cpu_ranks_phase_end(struct program *program, struct error *error)

@@ -139,6 +139,7 @@ bool cpu_ranks_open(struct program *program, struct communicator *communicator, 
 void cpu_ranks_close(struct program *program);
 bool cpu_ranks_before(struct program *program, int32_t node, struct error *error);
 bool cpu_ranks_run(struct program *program, int32_t node, struct error *error);
+bool cpu_ranks_apart(const struct program *program); /* over connections, not in memory */
 bool cpu_ranks_phase_end(struct program *program, struct error *error);
 void cpu_ranks_step_end(struct program *program, uint64_t step_id, const struct probe *probe);
 cpu_kernel cpu_collective;

@@ -65,7 +65,7 @@ static char *step_name(struct program *program, const struct cpu_step *step)
     case OP_REDUCE_SCATTER:
     case OP_ALL_GATHER:
     case OP_BROADCAST:
-        return arena_printf(arena, "%s shm %s", op_info(node->op)->name,
+        return arena_printf(arena, "%s %s %s", op_info(node->op)->name, cpu_ranks_apart(program) ? "tcp" : "shm",
                             program->plan->tensors[node->input[0]].dtype == DTYPE_BF16 ? "bf16" : "f32");
     default:
         return arena_printf(arena, "%s %s", op_info(node->op)->name, program->isa->name);

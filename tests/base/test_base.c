@@ -4,8 +4,10 @@
 #include "base/cgroup.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/net.h"
 #include "base/processors.h"
 #include "base/random.h"
+#include "base/sha256.h"
 #include "base/strbuf.h"
 #include "base/unknown.h"
 #include "base/vec.h"
@@ -460,9 +462,45 @@ static void normals_have_the_cut_distribution(void **state)
     assert_true(random_normal_cut3(43, 7, 5) != random_normal_cut3(42, 7, 5));
 }
 
+/* RFC 4231, cases 1, 2 and 6. */
+static void hmac_is_the_standards(void **state)
+{
+    (void)state;
+    unsigned char key[131];
+    char hex[65];
+    memset(key, 0x0b, 20);
+    hmac_sha256_hex(key, 20, "Hi There", 8, hex);
+    assert_string_equal(hex, "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7");
+    hmac_sha256_hex("Jefe", 4, "what do ya want for nothing?", 28, hex);
+    assert_string_equal(hex, "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+    memset(key, 0xaa, sizeof key);
+    hmac_sha256_hex(key, sizeof key, "Test Using Larger Than Block-Size Key - Hash Key First", 54, hex);
+    assert_string_equal(hex, "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54");
+}
+
+static void addresses_are_taken_apart(void **state)
+{
+    (void)state;
+    char host[32];
+    uint16_t port = 7;
+    struct error error = {0};
+    assert_true(net_split("node", host, sizeof host, &port, &error) && port == 7);
+    assert_true(net_split("fd00::1", host, sizeof host, &port, &error) && port == 7);
+    assert_string_equal(host, "fd00::1");
+    assert_true(net_split("[fd00::1]:80", host, sizeof host, &port, &error) && port == 80);
+    assert_string_equal(host, "fd00::1");
+    assert_true(net_split("10.0.0.1:65535", host, sizeof host, &port, &error) && port == 65535);
+    static const char *const wrong[] = {"", ":1", "a:", "a:0", "a:65536", "a:1x", "[a", "[]:1", "[a]x", "a: 1"};
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+        if (net_split(wrong[i], host, sizeof host, &port, &error))
+            fail_msg("'%s' is host %s port %u", wrong[i], host, port);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(hmac_is_the_standards),
+        cmocka_unit_test(addresses_are_taken_apart),
         cmocka_unit_test(arena_is_zeroed_aligned_and_disjoint),
         cmocka_unit_test(error_keeps_kind_and_prefixes),
         cmocka_unit_test(strbuf_grows),

@@ -1,4 +1,5 @@
-/* The benchmark's plans: each collective, in fp32 and bf16, between two and three ranks on the CPU, by the values it leaves. */
+/* The benchmark's plans: each collective, in fp32 and bf16, between two and three ranks on the CPU, by the values it leaves, in memory that they have in common and over connections. */
+#include "apart.h"
 #include "kernels/communicator.h"
 #include "kernels/cpu/cpu_device.h"
 #include "model/model.h"
@@ -20,6 +21,7 @@
 
 struct member {
     struct plan_request request;
+    const struct apart *apart; /* NULL: in memory */
     int fd, rank;
     float *after; /* the whole buffer */
     int64_t elements;
@@ -40,7 +42,9 @@ static void *member_run(void *argument)
     struct plan_result result;
     member->request.ranks.rank = member->rank;
     struct plan *plan = plan_build(&member->request, &result, &error);
-    struct communicator *communicator = plan ? communicator_join(member->fd, member->rank, &error) : NULL;
+    struct communicator *communicator = !plan           ? NULL
+                                        : member->apart ? apart_connect(member->apart, member->rank, &error)
+                                                        : communicator_join(member->fd, member->rank, &error);
     const struct prepare_options options = {.threads = 1, .communicator = communicator};
     struct prepare_report report = {0};
     struct program *program = communicator && plan_check(plan, &error)
@@ -104,8 +108,12 @@ static double expected(enum collective collective, int rank, int ranks, int64_t 
 static void each_leaves_what_it_should(void **state)
 {
     (void)state;
-    for (int k = 0; k < 2 * 2 * (COLLECTIVE_COUNT - 1); k++) {
+    const int kinds = 2 * 2 * (COLLECTIVE_COUNT - 1);
+    for (int n = 0; n < 2 * kinds; n++) {
         struct plan_request request = {.phases = PHASES_FWD};
+        struct apart apart;
+        const int k = n % kinds;
+        const bool is_apart = n >= kinds;
         const int ranks = 2 + k % 2;
         request.ranks = (struct ranks_request){.ranks = ranks,
                                                .collective = (enum collective)(1 + k / 4),
@@ -115,13 +123,16 @@ static void each_leaves_what_it_should(void **state)
         struct member members[RANKS_MOST] = {0};
         pthread_t threads[RANKS_MOST];
         const int fd = communicator_file(ranks, &error);
+        assert_true(!is_apart || apart_open(&apart, ranks, &error));
         for (int r = 0; r < ranks; r++) {
-            members[r] = (struct member){.request = request, .fd = fd, .rank = r};
+            members[r] = (struct member){.request = request, .apart = is_apart ? &apart : NULL, .fd = fd, .rank = r};
             assert_int_equal(pthread_create(&threads[r], NULL, member_run, &members[r]), 0);
         }
         for (int r = 0; r < ranks; r++)
             pthread_join(threads[r], NULL);
         close(fd);
+        if (is_apart)
+            apart_close(&apart);
         const double limit = request.ranks.bf16_gradients ? 1.0 / 128 : 1e-6;
         for (int r = 0; r < ranks; r++) {
             if (members[r].problem[0])

@@ -1,6 +1,7 @@
 /* Several ranks, as threads of this process: every way of training in parallel, in double on the reference and on the CPU. All
  * ranks end with the same bits; their gradients are those of one device on all their batches together; all ways agree with the
  * naive one; and mistakes that others have made are seen. */
+#include "apart.h"
 #include "harness.h"
 #include "kernels/communicator.h"
 #include "kernels/cpu/cpu_device.h"
@@ -33,6 +34,9 @@ struct team {
     const struct plan *joined; /* names and sizes */
     enum mutation mutation;
     int ranks, fd;
+    const char *cache; /* where products are chosen as before; NULL: by the clock, each time anew */
+    bool is_apart;     /* they meet by connections */
+    struct apart apart;
     struct member members[MAX_RANKS];
 };
 
@@ -183,6 +187,15 @@ static void mutate(struct plan *plan, enum mutation mutation)
     }
 }
 
+static struct communicator *team_join(const struct team *team, int rank, struct error *error)
+{
+    struct communicator *communicator =
+        team->is_apart ? apart_connect(&team->apart, rank, error) : communicator_join(team->fd, rank, error);
+    if (!communicator)
+        fail_msg("rank %d: %s", rank, error->text);
+    return communicator;
+}
+
 static void *member_run(void *argument)
 {
     struct member *member = argument;
@@ -195,13 +208,13 @@ static void *member_run(void *argument)
     if (!member->plan || !plan_check(member->plan, &error))
         fail_msg("rank %d: %s", member->rank, error.text);
     mutate(member->plan, team->mutation);
-    struct communicator *communicator = communicator_join(team->fd, member->rank, &error);
+    struct communicator *communicator = team_join(team, member->rank, &error);
     const bool host = team->class == &cpu_device_class || team->class == &reference_device_class;
     struct device *device = team->class->open(host ? 0 : member->rank, &error);
     if (!device)
         fail_msg("rank %d: %s", member->rank, error.text);
     const struct prepare_options options = {
-        .compile = request.fusions != 0, .threads = 1, .communicator = communicator};
+        .compile = request.fusions != 0, .threads = 1, .communicator = communicator, .cache_folder = team->cache};
     struct program *program = team->class->prepare(device, member->plan, &options, NULL, &error);
     if (!program)
         fail_msg("rank %d: %s", member->rank, error.text);
@@ -226,6 +239,7 @@ static void team_run(struct team *team)
     team->ranks = team->request.ranks.ranks;
     team->fd = communicator_file(team->ranks, &error);
     assert_true(team->fd >= 0);
+    assert_true(!team->is_apart || apart_open(&team->apart, team->ranks, &error));
     pthread_t threads[MAX_RANKS];
     for (int rank = 0; rank < team->ranks; rank++) {
         struct member *member = &team->members[rank];
@@ -238,6 +252,8 @@ static void team_run(struct team *team)
     for (int rank = 0; rank < team->ranks; rank++)
         pthread_join(threads[rank], NULL);
     close(team->fd);
+    if (team->is_apart)
+        apart_close(&team->apart);
 }
 
 static void team_free(struct team *team)
@@ -537,6 +553,36 @@ static void unequal_ranks_are_refused(void **state)
     close(team.fd);
 }
 
+/* Over connections the sums are the same to the bit, whatever they are of. */
+static void ranks_apart_have_the_same_bits(void **state)
+{
+    (void)state;
+    char cache[] = "/tmp/steptop-test-XXXXXX", command[64];
+    assert_non_null(mkdtemp(cache));
+    for (int parallel = PARALLEL_NAIVE; parallel < PARALLEL_COUNT; parallel++) {
+        struct plan_request request = request_of(2 + parallel % 3, (enum parallel)parallel, 0);
+        request.ranks.bf16_gradients = parallel % 2 == 1;
+        struct plan *joined = joined_plan(&request);
+        struct team first = {.request = request, .class = &cpu_device_class, .joined = joined, .cache = cache};
+        struct team teams[2] = {first, first};
+        teams[1].is_apart = true;
+        team_run(&first); /* chooses the products */
+        team_free(&first);
+        team_run(&teams[0]);
+        team_run(&teams[1]);
+        const size_t bytes = (size_t)parameter_total(joined) * sizeof(double);
+        for (int rank = 0; rank < request.ranks.ranks; rank++) {
+            assert_memory_equal(teams[0].members[rank].gradients, teams[1].members[rank].gradients, bytes);
+            assert_memory_equal(teams[0].members[rank].after, teams[1].members[rank].after, bytes);
+        }
+        team_free(&teams[0]);
+        team_free(&teams[1]);
+        plan_free(joined);
+    }
+    snprintf(command, sizeof command, "rm -r %s", cache);
+    assert_int_equal(system(command), 0);
+}
+
 /* A rank alone is told who is missing; another that comes later is told that it is over. */
 static void a_missing_rank_is_named(void **state)
 {
@@ -567,6 +613,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(every_way_agrees_with_the_naive_one),
         cmocka_unit_test(mistakes_are_seen),
         cmocka_unit_test(unequal_ranks_are_refused),
+        cmocka_unit_test(ranks_apart_have_the_same_bits),
         cmocka_unit_test(a_missing_rank_is_named),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
