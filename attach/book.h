@@ -30,5 +30,8 @@ void book_kept(int32_t scope, uint64_t bytes);
 /* What one step does of an op in a context, by its shapes. Summed over calls until book_work_tell, which says it of the places where such
  * ops have run: those of the op itself (`by_op`), or of its class. */
 void book_work(int32_t context, uint32_t name, double flops, double bytes);
+/* How much memory is in use in a context, bytes; the most counts. Told of by book_peaks_tell, by scope, forward and backward. */
+void book_peak(int32_t context, uint64_t bytes);
+void book_peaks_tell(void);
 /* The sums of all that was told of; how much of it found no place in *lost. */
 double book_work_tell(bool by_op, double *lost);

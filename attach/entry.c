@@ -49,6 +49,7 @@ EXPORT void steptop_attach_kept(int32_t scope, int64_t bytes);
 EXPORT int32_t steptop_attach_name(const char *name);
 EXPORT void steptop_attach_work(int32_t name, double flops, double bytes);
 EXPORT double steptop_attach_worked(double *lost);
+EXPORT void steptop_attach_peak(int64_t bytes);
 EXPORT void *steptop_attach_here(void *self, void *unused);
 EXPORT void *steptop_attach_leave(void *self, void *unused);
 EXPORT void *steptop_attach_enter_root(void *self, void *scope);
@@ -250,11 +251,20 @@ void steptop_attach_work(int32_t name, double flops, double bytes)
         book_work(where_context(), (uint32_t)name, flops, bytes);
 }
 
+/* So much memory is in use more than when the step began, where the calling thread is. */
+void steptop_attach_peak(int64_t bytes)
+{
+    if (link_is_open() && bytes >= 0)
+        book_peak(where_context(), (uint64_t)bytes);
+}
+
 /* The step in which that was looked at is over: what was told of by steptop_attach_work, and how much of it found no place. */
 double steptop_attach_worked(double *lost)
 {
     atomic_store(&python.looking, false);
     *lost = 0;
+    if (link_is_open())
+        book_peaks_tell();
     return link_is_open() ? book_work_tell(where_records_ops(), lost) : 0;
 }
 

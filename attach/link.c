@@ -1,6 +1,7 @@
 #include "attach/link.h"
 #include "attach/away.h"
 #include "base/clock.h"
+#include "base/launcher.h"
 #include "profiler/ring.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -197,24 +198,15 @@ static bool connect_front(void)
     return false;
 }
 
-static int variable_number(const char *name)
-{
-    const char *text = getenv(name);
-    char *end;
-    const long value = text && *text ? strtol(text, &end, 10) : -1;
-    return text && *text && !*end && value >= 0 && value < 1 << 20 ? (int)value : -1;
-}
-
 static void say_hello(void)
 {
-    const int local = variable_number("LOCAL_RANK");
     struct message_hello hello = {.version = PROTOCOL_VERSION,
                                   .record_bytes = sizeof(struct record),
                                   .process = (uint32_t)self.pid,
-                                  .parent = (uint32_t)getppid(),
-                                  .rank = variable_number("RANK"),
-                                  .local = local >= 0 ? local : variable_number("RANK"),
-                                  .world = variable_number("WORLD_SIZE")};
+                                  .parent = (uint32_t)getppid()};
+    struct launcher_rank who;
+    launcher_rank(&who);
+    hello.rank = who.rank, hello.local = who.local, hello.world = who.world;
     char command[1024];
     const int fd = open("/proc/self/cmdline", O_RDONLY | O_CLOEXEC);
     ssize_t length = fd >= 0 ? read(fd, command, sizeof command) : -1;

@@ -20,7 +20,7 @@ enum link_state {
  * there counts as lost. False: there is no front to talk to. */
 bool link_open(int wait_ms);
 void link_use(const char *path); /* of the front's socket, where the environment does not say it */
-bool link_may_open(void); /* somebody listens, or did; nothing is opened */
+bool link_may_open(void);        /* somebody listens, or did; nothing is opened */
 /* One load. No lock of this library is taken where it is false: in a forked child a thread that is not there may hold it for ever. */
 bool link_is_open(void);
 /* The front asked for the program to be left alone, or is gone: nothing more is recorded. */

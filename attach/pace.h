@@ -15,9 +15,9 @@
 #define PACE_GUESS 0.4   /* what a recorded step costs, until then */
 
 struct pace {
-    bool on;        /* pauses are made */
-    bool blind;     /* the lengths of steps do not say what recording costs: they are launches, of which many may wait */
-    uint32_t left;  /* steps of the burst or the pause under way */
+    bool on;       /* pauses are made */
+    bool blind;    /* the lengths of steps do not say what recording costs: they are launches, of which many may wait */
+    uint32_t left; /* steps of the burst or the pause under way */
     uint32_t place; /* so many of it have been */
     uint32_t pause; /* the latest one's length */
     struct pace_walls {

@@ -1,12 +1,14 @@
 #include "attach/watch.h"
 #include "attach/link.h"
 #include "attach/stat.h"
+#include "attach/where.h"
 #include "base/clock.h"
 #include "base/unknown.h"
 #include <dirent.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <sched.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +40,7 @@ static struct {
     uint64_t calls;                     /* of the first outermost module, in this step */
     int32_t root;                       /* its scope */
     bool rooted;
+    _Atomic bool told_collisions;
 } watch = {.lock = PTHREAD_MUTEX_INITIALIZER,
            .facts = {.threads = UNKNOWN_U64, .processors = UNKNOWN_U64, .batches = UNKNOWN_U64}};
 
@@ -205,6 +208,10 @@ void watch_tell(void)
     uint64_t cpu, disk;
     if (!link_is_open())
         return;
+    if (where_has_collisions() && !atomic_exchange(&watch.told_collisions, true))
+        link_note("attribution lacks",
+                  "backward of some nodes: modules are called on several threads at a time, and PyTorch "
+                  "numbers nodes by thread; those of one number have no layer");
     const unsigned count = workers(&cpu, &disk); /* many files to read: not with the lock */
     const uint64_t allowed = processors();
     pthread_mutex_lock(&watch.lock);

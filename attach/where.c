@@ -54,7 +54,11 @@ struct where {
 static struct {
     _Atomic int64_t sequence;
     _Atomic int32_t scope;
+    _Atomic uint32_t who; /* the thread, and the step's last 16 bits */
 } claims[SEQUENCES];
+
+#define WHO(thread, step) ((uint32_t)(thread) << 16 | ((step)&0xffff))
+#define IS_RECENT(who, step) ((uint16_t)((step) - (who)) <= 1)
 
 static struct {
     pthread_mutex_t lock;
@@ -62,6 +66,7 @@ static struct {
     _Atomic uint32_t threads;
     _Atomic bool ranges;            /* are records */
     _Atomic bool modules;           /* have been called */
+    _Atomic bool collisions;        /* two threads gave nodes one number */
     _Atomic bool ops, layers, host; /* host: it computes, not a card */
     pthread_key_t key;
     pthread_once_t once;
@@ -140,6 +145,11 @@ bool where_records_ops(void)
 bool where_has_modules(void)
 {
     return atomic_load_explicit(&shared.modules, memory_order_relaxed);
+}
+
+bool where_has_collisions(void)
+{
+    return atomic_load_explicit(&shared.collisions, memory_order_relaxed);
 }
 
 void where_ranges_only(void)
@@ -256,15 +266,33 @@ void where_enter(struct where *where, int32_t scope, int64_t sequence)
                                                                   : PHASE_FWD));
 }
 
-static void claim(int32_t scope, int64_t from, int64_t to)
+/* PyTorch counts nodes by the thread that makes them: two threads in forward passes at once may give one number twice. Which of the two
+ * runs later nobody can tell, so neither has a layer. */
+static bool is_taken(size_t at, int64_t sequence, uint32_t who)
 {
+    if (atomic_load_explicit(&claims[at].sequence, memory_order_relaxed) != sequence + 1)
+        return false;
+    const uint32_t before = atomic_load_explicit(&claims[at].who, memory_order_relaxed);
+    if (before >> 16 == who >> 16)
+        return true; /* what a child has taken stays the child's */
+    if (!IS_RECENT(before, who))
+        return false; /* of a step that is over: that node has run */
+    atomic_store_explicit(&claims[at].scope, BOOK_NONE, memory_order_relaxed);
+    atomic_store_explicit(&shared.collisions, true, memory_order_relaxed);
+    return true;
+}
+
+static void claim(uint16_t thread, int32_t scope, int64_t from, int64_t to)
+{
+    const uint32_t who = WHO(thread, steps_now());
     if (to - from > (int64_t)SEQUENCES / 2)
         from = to - SEQUENCES / 2;
-    for (int64_t sequence = from; sequence < to; sequence++) { /* what a child has taken stays the child's */
+    for (int64_t sequence = from; sequence < to; sequence++) {
         const size_t at = (size_t)sequence & (SEQUENCES - 1);
-        if (atomic_load_explicit(&claims[at].sequence, memory_order_relaxed) == sequence + 1)
+        if (is_taken(at, sequence, who))
             continue;
         atomic_store_explicit(&claims[at].scope, scope, memory_order_relaxed);
+        atomic_store_explicit(&claims[at].who, who, memory_order_relaxed);
         atomic_store_explicit(&claims[at].sequence, sequence + 1, memory_order_release);
     }
 }
@@ -277,7 +305,7 @@ void where_leave(struct where *where, int64_t sequence)
     if (depth >= DEPTH_MODULES)
         return;
     if (where->modules[depth].sequence >= 0 && sequence >= 0)
-        claim(CONTEXT_SCOPE(where->context), where->modules[depth].sequence, sequence);
+        claim(where->number, CONTEXT_SCOPE(where->context), where->modules[depth].sequence, sequence);
     /* After the outermost comes the loss, until the backward pass or the next forward. */
     const int32_t outside =
         depth == 0 && !where->node_depth ? CONTEXT(BOOK_NONE, PHASE_LOSS) : where->modules[depth].context;
@@ -314,10 +342,9 @@ void where_node_begin(struct where *where, int64_t sequence)
         const size_t at = (size_t)sequence & (SEQUENCES - 1);
         if (atomic_load_explicit(&claims[at].sequence, memory_order_acquire) == sequence + 1)
             scope = atomic_load_explicit(&claims[at].scope, memory_order_relaxed);
-        else {
+        else
             scope = BOOK_NONE; /* made outside of all modules: the loss's */
-            where->counts.nodes_unknown++;
-        }
+        where->counts.nodes_unknown += scope == BOOK_NONE;
     }
     move(where, CONTEXT(scope, PHASE_BWD));
 }

@@ -44,6 +44,7 @@ bool where_records_ops(void);
  * `hidden` is counted, so that its end is not another's, and nothing else. */
 void where_range_push(const char *name, bool hidden);
 bool where_has_modules(void); /* one was called */
+bool where_has_collisions(void); /* two threads made backward nodes of one number at a time: these have no layer */
 /* Nothing else is known of this program: each range that called no other is a record itself. */
 void where_ranges_only(void);
 bool where_range_pop(void); /* false: there was none */

@@ -1,4 +1,5 @@
-/* What the ops of one step do, by the shapes that the hook saw: FLOPs and bytes, until it is said of the places where they run. */
+/* What the ops of one step do, by the shapes that the hook saw: FLOPs and bytes, until it is said of the places where they run; and how
+ * much memory is in use at their borders. */
 #include "attach/book.h"
 #include "attach/book_internal.h"
 #include "attach/link.h"
@@ -31,6 +32,51 @@ void book_work(int32_t context, uint32_t name, double flops, double bytes)
         break;
     }
     pthread_mutex_unlock(&work.lock);
+}
+
+static struct {
+    pthread_mutex_t lock;
+    struct {
+        int32_t context;
+        uint64_t bytes; /* 0: unused */
+    } rows[WORK_ROWS];
+    uint32_t count;
+} peaks = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+void book_peak(int32_t context, uint64_t bytes)
+{
+    if (!bytes)
+        return;
+    pthread_mutex_lock(&peaks.lock);
+    for (uint32_t i = (uint32_t)context * 0x9e3779b1u;; i++) {
+        const uint32_t at = (i ^ i >> 15) % WORK_ROWS;
+        if (peaks.rows[at].bytes && peaks.rows[at].context != context)
+            continue;
+        if (!peaks.rows[at].bytes && peaks.count++ >= WORK_ROWS / 2) {
+            peaks.count--;
+            break;
+        }
+        peaks.rows[at].context = context;
+        if (bytes > peaks.rows[at].bytes)
+            peaks.rows[at].bytes = bytes;
+        break;
+    }
+    pthread_mutex_unlock(&peaks.lock);
+}
+
+void book_peaks_tell(void)
+{
+    pthread_mutex_lock(&peaks.lock);
+    for (uint32_t i = 0; i < WORK_ROWS; i++) {
+        const enum phase phase = CONTEXT_PHASE(peaks.rows[i].context);
+        const struct message_peak message = {.scope = CONTEXT_SCOPE(peaks.rows[i].context),
+                                             .phase = phase == PHASE_FWD ? PHASE_FWD : PHASE_BWD,
+                                             .bytes = peaks.rows[i].bytes};
+        if (peaks.rows[i].bytes && message.scope >= 0 &&
+            (phase == PHASE_FWD || phase == PHASE_BWD || phase == PHASE_RECOMPUTE))
+            link_send(MESSAGE_PEAK, &message, sizeof message, NULL, 0);
+    }
+    pthread_mutex_unlock(&peaks.lock);
 }
 
 static void say(int32_t place, double flops, double bytes)

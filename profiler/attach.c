@@ -1,4 +1,5 @@
 #include "base/clock.h"
+#include "base/launcher.h"
 #include "base/strbuf.h"
 #include "base/unknown.h"
 #include "profiler/attach_internal.h"
@@ -236,7 +237,8 @@ static struct live_rank *rank_for(struct session *session, struct live_run *live
 /* Of a launcher that starts this front once a rank the numbers are the front's own: its processes count from 0. */
 static int32_t own_number(const struct message_hello *hello)
 {
-    return getenv("LOCAL_RANK") || getenv("RANK") ? -1 : hello->local;
+    struct launcher_rank own;
+    return launcher_rank(&own) || own.local >= 0 ? -1 : hello->local;
 }
 
 /* Reads the hello of a connection. True: it is settled, one way or the other. */

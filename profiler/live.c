@@ -406,6 +406,11 @@ bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, 
         memcpy(&work, payload, sizeof work);
         return places_work(&rank->rank.places, work.place, work.flops, work.bytes, error);
     }
+    case MESSAGE_PEAK: {
+        struct message_peak peak;
+        memcpy(&peak, payload, sizeof peak);
+        return places_peak(&rank->rank.places, peak.scope, peak.phase, believed(peak.bytes), error);
+    }
     case MESSAGE_PROGRAM:
         take_program(&rank->rank.program, payload);
         return true;

@@ -38,7 +38,8 @@ bool places_add_scope(struct places *places, int32_t parent, const char *name, u
         return error_set(error, ERROR_INTERNAL, "more than %u scopes", PLACE_SCOPES_MAX);
     if (parent < -1 || parent >= count)
         return error_set(error, ERROR_INTERNAL, "scope %d has parent %d, which was not said before it", count, parent);
-    struct place_scope scope = {.parent = parent, .parameter_bytes = parameter_bytes};
+    struct place_scope scope = {
+        .parent = parent, .parameter_bytes = parameter_bytes, .peak_bytes = {UNKNOWN_U64, UNKNOWN_U64}};
     scope.name = keep(places, *name ? name : "?");
     scope.path = scope.name;
     if (parent >= 0) {
@@ -88,6 +89,17 @@ bool places_work(struct places *places, int32_t id, double flops, double bytes, 
     places->list.items[id].flops = believed_work(flops);
     places->list.items[id].bytes = believed_work(bytes);
     places->works++;
+    return true;
+}
+
+bool places_peak(struct places *places, int32_t scope, uint32_t phase, uint64_t bytes, struct error *error)
+{
+    if (scope < 0 || (size_t)scope >= places->scopes.count || (phase != PHASE_FWD && phase != PHASE_BWD))
+        return error_set(error, ERROR_INTERNAL, "a peak of scope %d in phase %u, which is none", scope, phase);
+    uint64_t *peak = &places->scopes.items[scope].peak_bytes[phase == PHASE_BWD];
+    if (is_known_u64(bytes) && (!is_known_u64(*peak) || bytes > *peak))
+        *peak = bytes;
+    places->peaks++;
     return true;
 }
 

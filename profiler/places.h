@@ -20,6 +20,9 @@ struct place_scope {
     const char *name; /* "q_proj" */
     int32_t parent, depth;
     uint64_t parameter_bytes; /* of this scope alone; UNKNOWN_U64 */
+    uint64_t peak_bytes
+        [2]; /* most memory in use beyond the step's beginning while this scope alone ran, forward and backward: a
+                                 lower bound, sampled at borders of operators; UNKNOWN_U64 */
 };
 
 struct place {
@@ -36,6 +39,7 @@ struct places {
     struct arena arena; /* of the strings */
     VEC(struct place) list;
     VEC(struct place_scope) scopes;
+    uint32_t peaks;   /* so many times a peak of a scope was said */
     uint32_t works;   /* so many times the work of a place became known after it was said */
     bool collectives; /* one of them at least is of CLASS_COLLECTIVE */
     bool whole;       /* the producer said that no more will come: an id beyond the end is a lie and not merely early */
@@ -51,6 +55,9 @@ bool places_add(struct places *places, const struct place *place, struct error *
 
 /* What one step does of a place, which became known after it was said. False: there is no such place, or it is a plan's. */
 bool places_work(struct places *places, int32_t id, double flops, double bytes, struct error *error);
+
+/* The most memory in use while a scope ran, of which the largest that was said counts. */
+bool places_peak(struct places *places, int32_t scope, uint32_t phase, uint64_t bytes, struct error *error);
 
 /* The place of an id, never NULL: of one that is unknown, or was not said yet, that of nothing (no scope, PHASE_NONE, CLASS_OTHER). */
 const struct place *places_at(const struct places *places, int32_t id);

@@ -55,6 +55,7 @@ enum message_type {
     MESSAGE_PONG,      /* … and back: struct message_pong */
     MESSAGE_EXIT,      /* struct message_exit: the worker there has ended, and all of it was sent */
     MESSAGE_BYE,       /* rank 0's side is done with all runs */
+    MESSAGE_PEAK,      /* worker → front: struct message_peak, once a step was looked at */
     MESSAGE_TYPE_COUNT
 };
 
@@ -105,6 +106,12 @@ struct message_work {
     int32_t place;
     uint32_t unused;     /* 0 */
     double flops, bytes; /* of the place in one step; NaN: not known */
+};
+/* The most memory in use while a scope ran, beyond what was in use when the step began: seen at borders of its operators. */
+struct message_peak {
+    int32_t scope;
+    uint32_t phase; /* PHASE_FWD, PHASE_BWD */
+    uint64_t bytes;
 };
 struct message_ceilings {
     double flops_per_s, bytes_per_s;

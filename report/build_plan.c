@@ -23,6 +23,7 @@ static void build_layers(struct report_cell *cell, const struct places *places)
             .depth = scope->depth,
             .saved_bytes = places->whole ? 0 : UNKNOWN_U64,
             .parameter_bytes = scope->parameter_bytes,
+            .peak_bytes = {scope->peak_bytes[0], scope->peak_bytes[1]},
         };
     }
     for (size_t p = 0; p < places->list.count; p++) {
@@ -37,6 +38,8 @@ static void build_layers(struct report_cell *cell, const struct places *places)
         struct report_layer *above = &cell->layers[layer->parent];
         above->saved_bytes = plus(above->saved_bytes, layer->saved_bytes);
         above->parameter_bytes = plus(above->parameter_bytes, layer->parameter_bytes);
+        for (int way = 0; way < 2; way++)
+            above->peak_bytes[way] = report_highest(above->peak_bytes[way], layer->peak_bytes[way]);
     }
 }
 
@@ -182,12 +185,12 @@ void cell_build_plan(struct report_cell *cell, const struct run *run)
     const struct rank *rank = run_lead(run);
     const uint64_t digest = run->plan.known ? run->plan.digest : 0;
     if (digest != cell->plan_digest || !cell->layers || cell->layer_count != rank->places.scopes.count ||
-        cell->place_count != rank->places.list.count + rank->places.works) {
+        cell->place_count != rank->places.list.count + rank->places.works + rank->places.peaks) {
         struct plan *plan = run->plan.known ? plan_again(run, &cell->fired) : NULL;
         arena_release(&cell->fixed);
         clear_memory(&cell->memory);
         cell->plan_digest = digest;
-        cell->place_count = rank->places.list.count + rank->places.works;
+        cell->place_count = rank->places.list.count + rank->places.works + rank->places.peaks;
         build_layers(cell, &rank->places);
         build_step_flops(cell, plan);
         if (!plan && run->command)

@@ -150,9 +150,14 @@ static void layer_table(const struct report_cell *cell, int pass, struct strbuf 
     struct modules modules = {0};
     struct pipe_table table = {0};
     const double whole = cell->passes[pass].kernel_ns;
+    bool peaks = false;
+    for (size_t l = 0; l < cell->layer_count; l++)
+        peaks |= is_known_u64(cell->layers[l].peak_bytes[0]) || is_known_u64(cell->layers[l].peak_bytes[1]);
     pipe_add_column(&table, "layer", PIPE_INDENTED);
     for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
         pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    for (int way = 0; peaks && way < 2; way++)
+        pipe_add_column(&table, way ? "bwd peak MiB" : "fwd peak MiB", PIPE_NUMBER);
     modules_make(&modules, cell, pass);
     for (size_t m = 0; m < modules.list.count; m++) {
         const struct module *module = &modules.list.items[m];
@@ -170,8 +175,15 @@ static void layer_table(const struct report_cell *cell, int pass, struct strbuf 
                     module->backward_flops > 0 ? module->backward_flops / module->backward_ns : UNKNOWN_DOUBLE);
         pipe_number(&table, "%.2f", markdown_mib(module->saved));
         pipe_number(&table, "%.2f", markdown_mib(module->parameters));
+        for (int way = 0; peaks && way < 2; way++)
+            pipe_number(&table, "%.2f", markdown_mib(module->peaks[way]));
     }
     pipe_finish(&table, out);
+    if (peaks)
+        strbuf_puts(
+            out,
+            "\nPeaks: the most memory in use beyond that at the step's beginning while a layer ran, sampled at the "
+            "borders of its operators in one step: what an operator needs for itself may be missing.\n");
     modules_release(&modules);
 }
 

@@ -167,6 +167,7 @@ static int32_t module_for(struct modules *modules, const struct blocks *blocks, 
         .name = own ? layer->name : arena_strdup(&modules->arena, name),
         .parent = layer->parent >= 0 ? modules->of_layer[layer->parent] : -1,
         .depth = layer->depth,
+        .peak_bytes = {UNKNOWN_U64, UNKNOWN_U64},
     };
     return fresh;
 }
@@ -208,6 +209,8 @@ void modules_tree(struct modules *modules, const struct report_cell *cell)
         modules->members[at]++;
         module->saved_bytes = add_bytes(module->saved_bytes, cell->layers[l].saved_bytes);
         module->parameter_bytes = add_bytes(module->parameter_bytes, cell->layers[l].parameter_bytes);
+        for (int way = 0; way < 2; way++)
+            module->peak_bytes[way] = report_highest(module->peak_bytes[way], cell->layers[l].peak_bytes[way]);
     }
     for (int pass = 0; pass < PASS_COUNT; pass++) {
         struct report_layer_phase *times =
@@ -237,6 +240,7 @@ void modules_make(struct modules *modules, const struct report_cell *cell, int p
             .backward_flops = times[PHASE_BWD]->flops,
             .saved = layer->saved_bytes,
             .parameters = layer->parameter_bytes,
+            .peaks = {layer->peak_bytes[0], layer->peak_bytes[1]},
         };
         snprintf(module.path, sizeof module.path, "%s", layer->path);
         vec_push(&modules->list, module);

@@ -9,9 +9,10 @@ struct module {
     int64_t count;
     double forward_ns, backward_ns, forward_flops, backward_flops; /* a profiled step, inclusive */
     uint64_t saved, parameters;                                    /* bytes */
+    uint64_t peaks[2]; /* forward and backward: the highest of all that it stands for */
 };
 
-/* The tree of modules in the form of a cell's layers: each the sum of those that it stands for. */
+/* The tree of modules in the form of a cell's layers: each the sum of those that it stands for, and their highest peak. */
 struct modules {
     struct report_layer *layers; /* parents first */
     size_t layer_count;

@@ -106,7 +106,16 @@ struct report_layer { /* a scope of the plan, parents first; index = scope index
     const struct report_layer_phase *phase[PASS_COUNT][PLACE_PHASE_COUNT];
     uint64_t saved_bytes;     /* inclusive: activations kept for backward; UNKNOWN_U64 */
     uint64_t parameter_bytes; /* inclusive; UNKNOWN_U64 */
+    uint64_t peak_bytes
+        [2]; /* most in use beyond the step's beginning, inclusive, forward and backward: sampled at borders of
+                                 operators; UNKNOWN_U64 */
 };
+
+/* Of two that may not be known. */
+static inline uint64_t report_highest(uint64_t a, uint64_t b)
+{
+    return !is_known_u64(a) || (is_known_u64(b) && b > a) ? b : a;
+}
 
 struct report_tensor {
     const char *name;

@@ -322,6 +322,9 @@ static const struct field layer_list[] = {
     {"bwd_ns", FIELD_DERIVED, .derive = layer_backward, .about = "a profiled step of the longest pass, inclusive"},
     {"saved_bytes", FIELD_UNSIGNED, AT(struct report_layer, saved_bytes), "kept for backward, inclusive"},
     {"parameter_bytes", FIELD_UNSIGNED, AT(struct report_layer, parameter_bytes), "inclusive"},
+    {"peak_fwd_bytes", FIELD_UNSIGNED, AT(struct report_layer, peak_bytes[0]),
+     "most in use beyond the step's beginning, inclusive; sampled at borders of operators"},
+    {"peak_bwd_bytes", FIELD_UNSIGNED, AT(struct report_layer, peak_bytes[1]), "the same in the backward pass"},
     {"path", FIELD_REST, AT(struct report_layer, path), "module path", .required = true},
 };
 SET(layer, struct report_layer, "a layer");

@@ -23,6 +23,8 @@ enum layer_column {
     LAYER_SHARE,
     LAYER_BAR,
     LAYER_PARAMETERS,
+    LAYER_PEAK_FORWARD,
+    LAYER_PEAK_BACKWARD,
     LAYER_COLUMNS
 };
 enum tensor_column {
@@ -36,6 +38,7 @@ enum tensor_column {
     TENSOR_COLUMNS
 };
 #define COMPARED_LAYERS (1u << LAYER_BASE | 1u << LAYER_RATIO)
+#define PEAK_LAYERS (1u << LAYER_PEAK_FORWARD | 1u << LAYER_PEAK_BACKWARD)
 #define COMPARED_TENSORS (1u << TENSOR_BASE | 1u << TENSOR_RATIO)
 
 struct memory {
@@ -106,6 +109,25 @@ static double parameters_value(const void *context, size_t index)
     return known_or_nan(layer_at(context, index)->parameter_bytes);
 }
 
+static double peak_forward(const void *context, size_t index)
+{
+    return known_or_nan(layer_at(context, index)->peak_bytes[0]);
+}
+
+static double peak_backward(const void *context, size_t index)
+{
+    return known_or_nan(layer_at(context, index)->peak_bytes[1]);
+}
+
+/* Of a plan the curve tells it better. */
+static bool has_peaks(const struct report_cell *cell)
+{
+    for (size_t i = 0; cell && i < cell->layer_count; i++)
+        if (is_known_u64(cell->layers[i].peak_bytes[0]) || is_known_u64(cell->layers[i].peak_bytes[1]))
+            return true;
+    return false;
+}
+
 static void layer_text(const void *context, size_t index, struct cell_text *out)
 {
     const struct report_layer *layer = layer_at(context, index);
@@ -130,6 +152,11 @@ static const struct table_column layer_columns[LAYER_COLUMNS] = {
     [LAYER_BAR] = {"bar", "", "the same as a bar", BAR_WIDTH, 4, COLUMN_LEFT | COLUMN_WIDE, NULL, NULL, saved_bar},
     [LAYER_PARAMETERS] = {"parameters", "params", "parameter memory, inclusive", 10, 3, 0, parameters_value,
                           format_bytes, NULL},
+    [LAYER_PEAK_FORWARD] = {"peak fwd", "peak fwd",
+                            "most in use beyond the step's beginning while it ran, sampled at borders of operators", 10,
+                            1, COLUMN_AUTOMATIC | COLUMN_HIDDEN, peak_forward, format_bytes, NULL},
+    [LAYER_PEAK_BACKWARD] = {"peak bwd", "peak bwd", "the same in the backward pass", 10, 1,
+                             COLUMN_AUTOMATIC | COLUMN_HIDDEN, peak_backward, format_bytes, NULL},
 };
 
 static const struct report_tensor *tensor_at(const void *context, size_t index)
@@ -412,7 +439,8 @@ static void update_layers(struct app *app, struct memory *state)
     state->layer_rows.count = state->ids.count = 0;
     for (int32_t i = 0; state->cell && i < (int32_t)state->cell->layer_count; i++) {
         const struct report_layer *layer = &state->cell->layers[i];
-        if (!is_known_u64(layer->saved_bytes) || layer->saved_bytes == 0)
+        const bool keeps = is_known_u64(layer->saved_bytes) && layer->saved_bytes;
+        if (!keeps && !is_known_u64(layer->peak_bytes[0]) && !is_known_u64(layer->peak_bytes[1]))
             continue;
         vec_push(&state->layer_rows, i);
         vec_push(&state->ids, text_id(layer->path, 301));
@@ -443,7 +471,7 @@ static bool has_mode(const struct memory *state, enum mode mode)
     for (size_t i = 0; i < cell->layer_count; i++)
         if (is_known_u64(cell->layers[i].saved_bytes) && cell->layers[i].saved_bytes)
             return true;
-    return false;
+    return has_peaks(cell);
 }
 
 static void memory_update(struct app *app, void *opaque)
@@ -454,6 +482,8 @@ static void memory_update(struct app *app, void *opaque)
     if (state->base == state->cell)
         state->base = NULL;
     state->layers.shown = state->base ? state->layers.shown | COMPARED_LAYERS : state->layers.shown & ~COMPARED_LAYERS;
+    state->layers.shown =
+        has_peaks(state->cell) ? state->layers.shown | PEAK_LAYERS : state->layers.shown & ~PEAK_LAYERS;
     state->tensors.shown =
         state->base ? state->tensors.shown | COMPARED_TENSORS : state->tensors.shown & ~COMPARED_TENSORS;
     state->mode = state->chosen;

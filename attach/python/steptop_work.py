@@ -3,6 +3,7 @@
 # as it is.
 import ctypes
 import math
+import weakref
 
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -69,6 +70,59 @@ def flops_of(name, schema, arguments, keywords, output):
     return once * 5 // 2 if "_backward" in name else once  # five products where forward has two: one of them again
 
 
+class Card:
+    # What the caching allocator has given beyond what it had at the step's beginning. Its highest mark is the program's own and is not set back; but
+    # where it rose since the last look, the op between has been there.
+    label = "by the allocator's counters"
+
+    def __init__(self, torch):
+        self.stats, self.device = torch.cuda.memory_stats_as_nested_dict, torch.cuda.current_device()
+        self.base, self.mark = self.read()
+
+    def read(self):
+        bytes = self.stats(self.device)["allocated_bytes"]["all"]
+        return bytes["current"], bytes["peak"]
+
+    def __call__(self, arguments, output):
+        now, mark = self.read()
+        risen, self.mark = mark > self.mark, mark
+        return max(now, mark if risen else 0) - self.base
+
+
+class Live:
+    # PyTorch has no counters of memory on the processor: the storages that ops have made since the step's beginning are counted while they live.
+    label = "by the tensors alive that forward and backward passes made"
+
+    def __init__(self, torch):
+        self.tensor = torch.Tensor
+        self.known, self.bytes = {}, 0
+
+    def __call__(self, arguments, output):
+        made = [storage for storage in self.storages(output) if id(storage) not in self.known]
+        given = {id(storage) for storage in self.storages(arguments)} if made else ()
+        for storage in made:
+            if id(storage) not in given and id(storage) not in self.known:
+                self.hold(storage, storage.nbytes())
+        return self.bytes
+
+    def hold(self, storage, size):
+        key = id(storage)
+
+        def gone(_):
+            self.known.pop(key, None)
+            self.bytes -= size
+
+        self.known[key] = weakref.ref(storage, gone)
+        self.bytes += size
+
+    def storages(self, values):
+        if isinstance(values, self.tensor):
+            return [values.untyped_storage()]
+        if not isinstance(values, (tuple, list)):
+            return []
+        return [storage for value in values for storage in self.storages(value)]
+
+
 class Work(TorchDispatchMode):
     supports_higher_order_operators = True  # else PyTorch refuses them (cond, flex_attention) while this is there
 
@@ -80,6 +134,12 @@ class Work(TorchDispatchMode):
         self.library = library
         self.names = {}
         self.active = False
+        self.peak = library.held.steptop_attach_peak
+        self.peak.argtypes = [ctypes.c_int64]
+        try:
+            self.memory = Card(torch) if torch.cuda.is_initialized() else Live(torch)
+        except Exception:
+            self.memory = None
 
     def bytes_of(self, values, seen):
         total = 0
@@ -106,6 +166,11 @@ class Work(TorchDispatchMode):
                 self.say(self.names[name], flops, self.bytes_of((arguments, output), set()))
         except Exception:
             pass
+        if self.memory is not None:
+            try:
+                self.peak(self.memory(arguments, output))
+            except Exception:
+                self.memory = None
         return output
 
 
@@ -145,6 +210,9 @@ class Look:
         worked = self.library.held.steptop_attach_worked
         worked.restype = ctypes.c_double
         total = worked(ctypes.byref(lost))
+        memory, self.mode.memory = self.mode.memory, None
+        if memory is not None:
+            self.library.note("peaks", "of a layer: beyond the step's beginning, at borders of its operators, %s, in one step of warm-up" % memory.label)
         if total > 0:
             text = "%.4g GFLOP in a step, by the shapes of products, convolutions and attention in one step of warm-up" % (total * 1e-9)
             if lost.value > 0.001 * total:

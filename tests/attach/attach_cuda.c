@@ -1,6 +1,6 @@
 /* A CUDA program of somebody else's without a GPU: its "driver" loads what CUDA_INJECTION64_PATH names, its CUPTI is FAKE_CUPTI. Two threads
  * launch, each in ranges of its own, and a graph that one of them captured is launched in every step. A step takes 2 ms, and half as much
- * again while anything is traced. attach_cuda STEPS [fatal|graph|nested|work|launcher|waits]; graph: nothing but
+ * again while anything is traced. attach_cuda STEPS [fatal|graph|nested|work|launcher|waits|late]; graph: nothing but
  * one graph, again and again; nested: all launches by the runtime, and many; waits: the first thread waits for its device in each step. */
 #include "nvtx_program.h"
 #include "tests/cuda/fake_cupti.h"
@@ -23,7 +23,30 @@ static void *load(const char *variable, int flags)
     return path ? dlopen(path, RTLD_NOW | flags) : NULL;
 }
 
-static bool begin(void)
+/* As the hook for Python does in a program that runs already: nobody was injected when the driver began. */
+static bool begin_late(const char *socket)
+{
+    void *library = load("CUDA_INJECTION64_PATH", 0);
+    void (*const use)(const char *) = library ? (void (*)(const char *))dlsym(library, "steptop_attach_socket") : NULL;
+    int (*const open)(void) = library ? (int (*)(void))dlsym(library, "steptop_attach_open") : NULL;
+    int (*const inject)(void) = library ? (int (*)(void))dlsym(library, "InitializeInjection") : NULL;
+    if (!use || !open || !inject)
+        return false;
+    use(socket);
+    return open() && inject();
+}
+
+static int no_push(const char *name)
+{
+    return name != NULL;
+}
+
+static int no_pop(void)
+{
+    return 0;
+}
+
+static bool begin(bool late)
 {
     void *cupti = load("FAKE_CUPTI", RTLD_GLOBAL), *driver = load("CUDA_INJECTION64_PATH", 0),
          *nvtx = load("NVTX_INJECTION64_PATH", 0);
@@ -31,6 +54,11 @@ static bool begin(void)
     int (*ranges)(const void *(*)(uint32_t)) =
         nvtx ? (int (*)(const void *(*)(uint32_t)))dlsym(nvtx, "InitializeInjectionNvtx2") : NULL;
     device = cupti ? dlsym(cupti, "fake_device") : NULL;
+    if (late) { /* ranges cannot be had late */
+        push_a = no_push;
+        pop = no_pop;
+        return device;
+    }
     return device && inject && inject() && ranges && ranges(export_table) && push_a && pop;
 }
 
@@ -73,7 +101,13 @@ int main(int argc, char **argv)
     const int steps = argc > 1 ? atoi(argv[1]) : 10;
     static struct fake_graph graph;
     pthread_t thread;
-    if (!begin()) {
+    const bool late = argc > 2 && strcmp(argv[2], "late") == 0;
+    char socket[200] = "";
+    if (late && getenv("STEPTOP_ATTACH_SOCKET")) {
+        snprintf(socket, sizeof socket, "%s", getenv("STEPTOP_ATTACH_SOCKET"));
+        unsetenv("STEPTOP_ATTACH_SOCKET");
+    }
+    if (!begin(late)) {
         fprintf(stderr, "attach_cuda: no CUPTI, or nobody to inject\n");
         return 1;
     }
@@ -100,6 +134,8 @@ int main(int argc, char **argv)
         return 0;
     }
     for (int step = 0; step < steps; step++) {
+        if (late && step == steps / 4 && !begin_late(socket))
+            return 1;
         push_a("step");
         if (step == 0) {
             pthread_create(&thread, NULL, copies, NULL);

@@ -293,17 +293,25 @@ static void many_processes_are_ranks(void **state)
 static void ranks_are_called_as_their_launcher_does(void **state)
 {
     (void)state;
-    const char *const command[] = {"/bin/sh", "-c",
-                                   "RANK=5 LOCAL_RANK=1 WORLD_SIZE=8 " ATTACH_PROGRAM " ranges 40 & sleep 0.5; "
-                                   "RANK=4 LOCAL_RANK=0 WORLD_SIZE=8 " ATTACH_PROGRAM " ranges 10; wait",
-                                   NULL};
-    struct session *session = attach(NULL, command);
-    run_to_end(session);
-    const struct run *found = session_run(session, 0);
-    assert_int_equal(found->ranks.count, 2);
-    assert_true(records_of(found->ranks.items[0], "encoder", "encoder") <= 10);
-    assert_true(records_of(found->ranks.items[1], "encoder", "encoder") > 10);
-    session_free(session);
+    static const char *const launchers[][3] = {
+        {"RANK", "LOCAL_RANK", "WORLD_SIZE"},
+        {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE"},
+        {"SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS"},
+    };
+    for (size_t i = 0; i < sizeof launchers / sizeof *launchers; i++) {
+        const char *const *name = launchers[i];
+        char script[2048];
+        snprintf(script, sizeof script, "%s=5 %s=1 %s=8 %s ranges 40 & sleep 0.5; %s=4 %s=0 %s=8 %s ranges 10; wait",
+                 name[0], name[1], name[2], ATTACH_PROGRAM, name[0], name[1], name[2], ATTACH_PROGRAM);
+        const char *const command[] = {"/bin/sh", "-c", script, NULL};
+        struct session *session = attach(NULL, command);
+        run_to_end(session);
+        const struct run *found = session_run(session, 0);
+        assert_int_equal(found->ranks.count, 2);
+        assert_true(records_of(found->ranks.items[0], "encoder", "encoder") <= 10);
+        assert_true(records_of(found->ranks.items[1], "encoder", "encoder") > 10);
+        session_free(session);
+    }
 }
 
 static void a_flood_is_counted_and_not_waited_for(void **state)

@@ -235,6 +235,24 @@ static void who_only_looks_for_cards_is_no_rank(void **state)
     session_free(session);
 }
 
+/* CUPTI that comes in the middle of a program, with a graph that was captured before. */
+static void a_cupti_that_comes_late_sees_what_is_left(void **state)
+{
+    (void)state;
+    struct session *session = run(CUPTI_13, "400", "late");
+    const struct run *found = session_run(session, 0);
+    const struct rank *rank = run_lead(found);
+    assert_int_equal(found->status, STATUS_OK);
+    assert_non_null(strstr(note_of(found, "kernels"), "CUPTI"));
+    const uint64_t launched = records_of(rank, NULL, "gemm_kernel");
+    assert_true(launched >= 10 && launched <= 10 * 300); /* of 400 steps the last three quarters */
+    assert_int_equal(records_of(rank, "", "gemm_kernel"),
+                     launched); /* modules would name them; ranges are not to be had */
+    assert_true(records_of(rank, "", "node_kernel") > 0);
+    assert_int_equal(rank->dropped, 0);
+    session_free(session);
+}
+
 int main(void)
 {
     static char thirteen[] = CUPTI_13, twelve[] = CUPTI_12;
@@ -248,6 +266,7 @@ int main(void)
         cmocka_unit_test(launches_of_one_graph_are_steps),
         cmocka_unit_test(activities_numbered_by_the_runtime_are_found),
         cmocka_unit_test(waiting_for_the_device_is_seen),
+        cmocka_unit_test(a_cupti_that_comes_late_sees_what_is_left),
         cmocka_unit_test(who_only_looks_for_cards_is_no_rank),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

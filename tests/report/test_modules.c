@@ -27,7 +27,8 @@ static void expect(const struct row *rows, size_t count, const char *const *path
                                           .name = rows[i].name,
                                           .parent = rows[i].parent,
                                           .saved_bytes = UNKNOWN_U64,
-                                          .parameter_bytes = rows[i].bytes};
+                                          .parameter_bytes = rows[i].bytes,
+                                          .peak_bytes = {UNKNOWN_U64, UNKNOWN_U64}};
         for (int pass = 0; pass < PASS_COUNT; pass++)
             for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
                 layers[i].phase[pass][phase] = &none;

@@ -109,6 +109,7 @@ static int32_t add_layer(struct report_cell *cell, const char *path, const char 
     layer->name = arena_strdup(&cell->arena, name);
     layer->parent = parent;
     layer->depth = depth;
+    layer->peak_bytes[0] = layer->peak_bytes[1] = UNKNOWN_U64;
     for (int pass = 0; pass < PASS_COUNT; pass++)
         for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
             layer->phase[pass][phase] = arena_array(&cell->arena, struct report_layer_phase, 1);

@@ -187,7 +187,8 @@ static void put_above_blocks(struct report_cell *cell, const char *const *names,
             layers[made] = (struct report_layer){.path = arena_strdup(&cell->arena, prefix),
                                                  .name = names[level],
                                                  .parent = level ? (int32_t)made - 1 : 0,
-                                                 .depth = level + 1};
+                                                 .depth = level + 1,
+                                                 .peak_bytes = {UNKNOWN_U64, UNKNOWN_U64}};
             for (int pass = 0; pass < PASS_COUNT; pass++)
                 for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
                     layers[made].phase[pass][phase] = arena_array(&cell->arena, struct report_layer_phase, 1);

@@ -77,7 +77,7 @@ FLOPS = {
 FLOPS["evaluate"] = FLOPS["plain"]  # an evaluation in the step that is looked at is not the step's
 BOUND = {"loader": "data_ns", "sleep": "launch_ns", "ranks": "rank_ns"}
 GOLDEN["evaluate"] = GOLDEN["tools"] = GOLDEN["plain"]
-MODES = ["plain", "conv", "evaluate", "tools", "late", "outside", "llama", "gpt2", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks", "running"]
+MODES = ["plain", "conv", "peaks", "evaluate", "tools", "late", "outside", "llama", "gpt2", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks", "running"]
 
 
 
@@ -146,6 +146,15 @@ for mode in CHOSEN or MODES:
         width = 4 * 63 * 64 * 4
         for path, bytes in {"blocks.2.norm1": width + 2 * width // 64, "blocks.2.qkv": width, "blocks.2.up": width, "blocks.2.act": 4 * width, "blocks.2.down": 0}.items():
             check(mode, kept[path] == bytes, "%s keeps %s bytes of %d" % (path, kept[path], bytes))
+    if mode == "peaks" and "saved_bytes" in cell["layers"][0]:
+        # 4 × 63 tokens of 64 in fp32 each: what a layer takes and gives, and what those before keep; in the layer between two times 4 MiB as well.
+        width, most = 4 * 63 * 64 * 4, {row["path"]: row.get("peak_fwd_bytes", 0) for row in cell["layers"]}
+        check(mode, most["before"] == 2 * width, "before peaks at %d bytes" % most["before"])
+        check(mode, 0 <= most["peaks"] - 2 * width - (8 << 20) <= 64, "peaks peaks at %d bytes" % most["peaks"])
+        check(mode, most[root] == most["peaks"], "the model peaks where its layer does")
+        check(mode, most["after"] == 3 * width, "after peaks at %d bytes" % most["after"])
+        backward = {row["path"]: row.get("peak_bwd_bytes", 0) for row in cell["layers"]}
+        check(mode, backward["head"] >= 4 * width and backward[root] >= backward["head"], "backward peaks at %d bytes" % backward["head"])
     if mode == "checkpoint":
         check(mode, kept["blocks.2.up"] == 0, "a checkpointed block keeps nothing inside")
     if mode == "checkpoint":
