@@ -6,6 +6,7 @@
 #include "attach/where.h"
 #include "base/clock.h"
 #include <dlfcn.h>
+#include <link.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -50,6 +51,17 @@ static struct {
     } doings[DOINGS];
 } torch = {.offset = -1, .switching = PTHREAD_MUTEX_INITIALIZER};
 
+/* Distributions add a version to its name. */
+static int is_torch(struct dl_phdr_info *info, size_t size, void *path)
+{
+    const char *name = info->dlpi_name ? strrchr(info->dlpi_name, '/') : NULL;
+    (void)size;
+    if (!name || strncmp(name, "/libtorch_cpu.so", 16) != 0 || strlen(info->dlpi_name) >= 1024)
+        return 0;
+    strcpy(path, info->dlpi_name);
+    return 1;
+}
+
 bool torch_find(char *why, unsigned size)
 {
     static const struct {
@@ -61,8 +73,9 @@ bool torch_find(char *why, unsigned size)
         {"_ZNK2at14RecordFunction4nameEv", offsetof(__typeof__(torch), name)},
         {"_ZN2at15sequence_number4peekEv", offsetof(__typeof__(torch), peek)},
     };
-    void *library =
-        dlopen("libtorch_cpu.so", RTLD_NOLOAD | RTLD_LAZY); /* Python loads it where RTLD_DEFAULT does not look */
+    char path[1024] = "";
+    dl_iterate_phdr(is_torch, path); /* Python loads it where RTLD_DEFAULT does not look */
+    void *library = path[0] ? dlopen(path, RTLD_NOLOAD | RTLD_LAZY) : NULL;
     for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
         void *found = library ? dlsym(library, symbols[i].symbol) : dlsym(RTLD_DEFAULT, symbols[i].symbol);
         if (!found) {

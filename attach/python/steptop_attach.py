@@ -3,6 +3,7 @@
 # while one of them runs (^C, an exit) is the program's, and goes on: Exception is caught, not BaseException.
 import contextlib
 import ctypes
+import functools
 import os
 import sys
 import threading
@@ -61,6 +62,17 @@ def bare(path):
         if path.endswith("." + wrapper[:-1]):
             path = path[: -len(wrapper)]
     return "" if path + "." in STRIPPED else path
+
+
+class Put:
+    # A class's function with ours in its place, until it is removed.
+    def __init__(self, kind, name, ours):
+        self.kind, self.name, self.ours, self.inner = kind, name, ours, vars(kind)[name]
+        setattr(kind, name, ours)
+
+    def remove(self):
+        if vars(self.kind).get(self.name) is self.ours:
+            setattr(self.kind, self.name, self.inner)
 
 
 class Memory:
@@ -486,6 +498,43 @@ class Hook:
         if hasattr(optimizer, "register_optimizer_step_pre_hook"):
             self.handles.append(optimizer.register_optimizer_step_pre_hook(before))
             self.handles.append(optimizer.register_optimizer_step_post_hook(after))
+        elif hasattr(optimizer.Optimizer, "_hook_for_profile"):
+            self.install_before_hooks(optimizer.Optimizer, before, after)
+
+    def install_before_hooks(self, optimizers, before, after):
+        # Before 2.0 each class of optimizers gets its step wrapped when the first of it is made; once more, by us.
+        def put(kind, name, ours):
+            self.handles.append(Put(kind, name, ours))
+
+        def wrap(kind):
+            step = vars(kind).get("step")
+            if not getattr(step, "hooked", False) or hasattr(step, "_steptop"):
+                return
+
+            @functools.wraps(step)
+            def ours(optimizer, *arguments, **keywords):
+                before(optimizer, arguments, keywords)
+                try:
+                    return step(optimizer, *arguments, **keywords)
+                finally:
+                    after(optimizer, arguments, keywords)
+
+            ours.hooked = ours._steptop = True
+            put(kind, "step", ours)
+
+        inner = optimizers._hook_for_profile
+
+        def _hook_for_profile(self):
+            inner(self)
+            for kind in type(self).__mro__:
+                wrap(kind)
+
+        put(optimizers, "_hook_for_profile", _hook_for_profile)
+        kinds = [optimizers]
+        while kinds:  # those of which there is one already, in a program that runs
+            kind = kinds.pop()
+            kinds += kind.__subclasses__()
+            wrap(kind)
 
     # ---- what is looked at when a step ends ----
 

@@ -17,6 +17,13 @@ torch.manual_seed(0)
 torch.set_num_threads(1)
 
 
+def attention(q, k, v):
+    if hasattr(F, "scaled_dot_product_attention"):
+        return F.scaled_dot_product_attention(q, k, v, is_causal=True)
+    hidden = torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool).triu(1)  # before PyTorch 2.0
+    return (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).masked_fill(hidden, -1e9).softmax(-1) @ v
+
+
 class Block(nn.Module):
     def __init__(self, width, heads):
         super().__init__()
@@ -28,7 +35,7 @@ class Block(nn.Module):
     def forward(self, x):
         batch, length, width = x.shape
         q, k, v = self.qkv(self.norm1(x)).view(batch, length, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
-        x = x + self.out(F.scaled_dot_product_attention(q, k, v, is_causal=True).transpose(1, 2).reshape(x.shape))
+        x = x + self.out(attention(q, k, v).transpose(1, 2).reshape(x.shape))
         return x + self.down(self.act(self.up(self.norm2(x))))
 
 
