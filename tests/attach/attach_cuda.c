@@ -1,6 +1,6 @@
 /* A CUDA program of somebody else's without a GPU: its "driver" loads what CUDA_INJECTION64_PATH names, its CUPTI is FAKE_CUPTI. Two threads
  * launch, each in ranges of its own, and a graph that one of them captured is launched in every step. A step takes 2 ms, and half as much
- * again while anything is traced. attach_cuda STEPS [fatal|graph|nested|work|launcher|waits|late]; graph: nothing but
+ * again while anything is traced. attach_cuda STEPS [fatal|finalize|graph|nested|work|launcher|waits|late]; graph: nothing but
  * one graph, again and again; nested: all launches by the runtime, and many; waits: the first thread waits for its device in each step. */
 #include "nvtx_program.h"
 #include "tests/cuda/fake_cupti.h"
@@ -147,6 +147,8 @@ int main(int argc, char **argv)
         }
         if (argc > 2 && strcmp(argv[2], "fatal") == 0 && step == steps / 2)
             device->fatal("hardware");
+        if (argc > 2 && strcmp(argv[2], "finalize") == 0 && step == steps / 2)
+            device->finalize();
         push_a("encoder");
         const bool nested = argc > 2 && strcmp(argv[2], "nested") == 0;
         for (int i = 0; i < (nested ? 200 : 10); i++)

@@ -118,6 +118,7 @@ CUptiResult cuptiGetCallbackName(CUpti_CallbackDomain domain, uint32_t id, const
 EXPORT const struct fake_device fake_device = {.launch = fake_launch,
                                                .synchronize = fake_synchronize,
                                                .fatal = fake_fatal,
+                                               .finalize = fake_finalize,
                                                .state = fake_state,
                                                .capture = fake_capture_kernel,
                                                .instantiate = fake_instantiate,

@@ -128,6 +128,21 @@ static void a_cupti_that_gives_up_is_left_alone(void **state)
     session_free(session);
 }
 
+/* The program's own profiler takes CUPTI down while we watch: kernels end, steps go on, and so does the program. */
+static void a_cupti_that_is_finalized_costs_the_kernels_alone(void **state)
+{
+    (void)state;
+    struct session *session = run(CUPTI_13, "200", "finalize");
+    const struct run *found = session_run(session, 0);
+    const struct kinds kinds = kinds_of(run_lead(found));
+    assert_int_equal(found->status, STATUS_OK);
+    assert_int_equal(session_command_exit(session), 0);
+    assert_true(records_of(run_lead(found), "encoder", "gemm_kernel") > 0);
+    assert_true(kinds.counts[STEP_PROFILED] + kinds.counts[STEP_TIMED] >= 150);
+    assert_non_null(strstr(note_of(found, "profiler"), "CUPTI")); /* and it is said */
+    session_free(session);
+}
+
 /* What was traced for the measured steps is not traced for the hours after them. */
 static void a_program_that_is_left_alone_is_not_traced(void **state)
 {
@@ -261,6 +276,7 @@ int main(void)
         {"kernels find their ranges by CUPTI 12", kernels_find_their_ranges, NULL, NULL, twelve},
         cmocka_unit_test(a_cupti_that_is_taken_costs_the_kernels_alone),
         cmocka_unit_test(a_cupti_that_gives_up_is_left_alone),
+        cmocka_unit_test(a_cupti_that_is_finalized_costs_the_kernels_alone),
         cmocka_unit_test(a_program_that_is_left_alone_is_not_traced),
         cmocka_unit_test(work_that_becomes_known_is_that_of_the_layers_kernels),
         cmocka_unit_test(launches_of_one_graph_are_steps),

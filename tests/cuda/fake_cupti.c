@@ -26,7 +26,7 @@ static struct {
     CUptiResult subscribe_result;
     const char *holder;
     int enables_left;
-    bool always_runtime;
+    bool always_runtime, finalized;
     struct fake_state state;
 } fake = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
@@ -310,6 +310,17 @@ void fake_fatal(const char *message)
     pthread_mutex_unlock(&fake.lock);
 }
 
+void fake_finalize(void)
+{
+    pthread_mutex_lock(&fake.lock);
+    buffer_give_back();
+    memset(fake.callbacks, 0, sizeof fake.callbacks);
+    memset(fake.kinds, 0, sizeof fake.kinds);
+    fake.state.subscribed = 0;
+    fake.finalized = true;
+    pthread_mutex_unlock(&fake.lock);
+}
+
 /* ---- the table ---- */
 
 static CUptiResult fake_version(uint32_t *version)
@@ -342,6 +353,8 @@ static CUptiResult fake_subscribe(CUpti_SubscriberHandle *subscriber, CUpti_Call
 static CUptiResult fake_unsubscribe(CUpti_SubscriberHandle subscriber)
 {
     (void)subscriber;
+    if (fake.finalized)
+        return CUPTI_ERROR_NOT_INITIALIZED;
     fake.state.subscribed--;
     memset(fake.callbacks, 0, sizeof fake.callbacks);
     return CUPTI_SUCCESS;
@@ -351,6 +364,8 @@ static CUptiResult fake_enable_callback(uint32_t on, CUpti_SubscriberHandle subs
                                         CUpti_CallbackId id)
 {
     (void)subscriber;
+    if (fake.finalized)
+        return CUPTI_ERROR_NOT_INITIALIZED;
     if (on && fake.enables_left >= 0 && fake.enables_left-- == 0)
         return CUPTI_ERROR_INVALID_PARAMETER;
     pthread_mutex_lock(&fake.lock);
@@ -381,6 +396,8 @@ static CUptiResult fake_register_clock(CUpti_TimestampCallbackFunc clock)
 
 static CUptiResult fake_enable(CUpti_ActivityKind kind)
 {
+    if (fake.finalized)
+        return CUPTI_ERROR_NOT_INITIALIZED;
     if (fake.enables_left >= 0 && fake.enables_left-- == 0)
         return CUPTI_ERROR_INSUFFICIENT_PRIVILEGES;
     pthread_mutex_lock(&fake.lock);
@@ -391,6 +408,8 @@ static CUptiResult fake_enable(CUpti_ActivityKind kind)
 
 static CUptiResult fake_disable(CUpti_ActivityKind kind)
 {
+    if (fake.finalized)
+        return CUPTI_ERROR_NOT_INITIALIZED;
     pthread_mutex_lock(&fake.lock);
     fake.kinds[kind] = false;
     pthread_mutex_unlock(&fake.lock);
@@ -400,6 +419,8 @@ static CUptiResult fake_disable(CUpti_ActivityKind kind)
 static CUptiResult fake_flush(uint32_t flag)
 {
     (void)flag;
+    if (fake.finalized)
+        return CUPTI_ERROR_NOT_INITIALIZED;
     pthread_mutex_lock(&fake.lock);
     buffer_give_back();
     pthread_mutex_unlock(&fake.lock);

@@ -22,6 +22,7 @@ void fake_subscribe_result(CUptiResult result, const char *holder);
 void fake_enable_fails_after(int calls); /* -1: never */
 void fake_numbers_by_runtime(void);      /* also where its calls are not watched */
 void fake_fatal(const char *message);    /* the state callback, as from a CUPTI that gives up */
+void fake_finalize(void);                /* another tool's cuptiFinalize: all is off, and nothing works any more */
 
 /* A stream launch of a kernel; `nested`: through the runtime, which calls the driver within. */
 void fake_launch(const char *name, enum fake_fault fault, bool nested);
@@ -54,6 +55,7 @@ struct fake_device {
     void (*launch)(const char *name, enum fake_fault fault, bool nested);
     void (*synchronize)(uint64_t nanoseconds);
     void (*fatal)(const char *message);
+    void (*finalize)(void);
     struct fake_state (*state)(void);
     void (*capture)(struct fake_graph *graph, const char *name);
     void (*instantiate)(struct fake_graph *graph, bool created_last);
