@@ -94,10 +94,11 @@ _Static_assert(BOOK_NAMES == 16384, "as the row of the others says");
 
 static uint32_t name_add(const char *name)
 {
-    char *copy = strdup(name);
-    if (!copy)
+    struct name_row *row = &book.names[book.name_count];
+    row->text = strdup(name);
+    if (!row->text)
         return BOOK_NAMES;
-    book.names[book.name_count] = (struct name_row){copy, (uint8_t)class_of_name(name)};
+    row->kernel_class = (uint8_t)class_of_name(name);
     const struct message_name message = {(uint32_t)book.name_count};
     const size_t length = strnlen(name, AGGREGATE_NAME_MAX - 1);
     link_send(MESSAGE_NAME, &message, sizeof message, length ? name : "?", length ? length : 1);

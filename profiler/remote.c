@@ -49,15 +49,13 @@ struct held {
 
 bool remote_read(pid_t pid, uint64_t address, void *to, size_t length)
 {
-    const struct iovec ours = {to, length},
-                       theirs = {(void *)(uintptr_t)address, length}; /* NOLINT: not ours to follow */
+    const struct iovec ours = {to, length}, theirs = {(void *)(uintptr_t)address, length};
     return process_vm_readv(pid, &ours, 1, &theirs, 1, 0) == (ssize_t)length;
 }
 
 static bool remote_write(pid_t pid, uint64_t address, const void *from, size_t length)
 {
-    const struct iovec ours = {(void *)(uintptr_t)from, length},
-                       theirs = {(void *)(uintptr_t)address, length}; /* NOLINT: not ours to follow */
+    const struct iovec ours = {(void *)(uintptr_t)from, length}, theirs = {(void *)(uintptr_t)address, length};
     return process_vm_writev(pid, &ours, 1, &theirs, 1, 0) == (ssize_t)length;
 }
 
