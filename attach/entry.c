@@ -4,6 +4,7 @@
 #include "attach/cuda.h"
 #include "attach/link.h"
 #include "attach/steps.h"
+#include "attach/told.h"
 #include "attach/torch.h"
 #include "attach/watch.h"
 #include "attach/where.h"
@@ -39,6 +40,8 @@ EXPORT int64_t steptop_attach_sequence(void);
 EXPORT void steptop_attach_learn(int on, int64_t sequence);
 EXPORT int steptop_attach_learned(int rounds);
 EXPORT int steptop_attach_watch(int ops);
+EXPORT void steptop_attach_told(int ops);
+EXPORT void steptop_attach_alone(void);
 EXPORT void steptop_attach_compiled(uint64_t compilations, uint64_t breaks);
 EXPORT void steptop_attach_memory(uint64_t allocated, uint64_t reserved, uint64_t retries);
 EXPORT void steptop_attach_threads(uint64_t threads);
@@ -144,6 +147,24 @@ int steptop_attach_watch(int ops)
         say_processor();
     where_record(ops && !layers, layers && ops);
     return torch_watch(ops && !layers);
+}
+
+/* PyTorch speaks by ranges from now on. */
+void steptop_attach_told(int ops)
+{
+    const bool layers = link_settings()->layers_only;
+    if (ops)
+        say_processor();
+    where_record(ops && !layers, layers && ops);
+    told_begin(ops && !layers);
+}
+
+/* Nothing but the calls of modules is known of a program on the CPU: the time in them, and in the optimizer, is what is recorded. */
+void steptop_attach_alone(void)
+{
+    say_processor();
+    where_record(false, true);
+    where_nodes_unknown();
 }
 
 void steptop_attach_compiled(uint64_t compilations, uint64_t breaks)

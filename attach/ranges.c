@@ -3,14 +3,17 @@
 #include "attach/cuda.h"
 #include "attach/link.h"
 #include "attach/steps.h"
+#include "attach/told.h"
 #include "attach/where.h"
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <wchar.h>
 
 #define EXPORT __attribute__((visibility("default")))
 #define HANDSHAKE_MS 100
@@ -37,6 +40,8 @@ static bool listening(void)
 static void push(const char *text, bool of_library)
 {
     char name[RANGE_TEXT];
+    if (told_push(text))
+        return;
     const bool hidden = of_library && (where_has_modules() || steps_await_modules());
     if (!hidden && !listening())
         return;
@@ -47,11 +52,46 @@ static void push(const char *text, bool of_library)
     where_range_push(name, hidden);
 }
 
+/* ---- strings that are named once, of either kind; laid out as ITT's are ---- */
+
+struct string {
+    const char *text;
+    void *wide;
+    int extra1;
+    void *extra2;
+    struct string *next;
+};
+
+static struct {
+    pthread_mutex_t lock;
+    struct string *all;
+} strings = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static struct string *string_create(const char *text)
+{
+    pthread_mutex_lock(&strings.lock);
+    struct string *string = strings.all;
+    while (string && strcmp(string->text, text) != 0)
+        string = string->next;
+    if (!string && (string = calloc(1, sizeof *string))) {
+        *string = (struct string){.text = strdup(text), .next = strings.all};
+        if (string->text) {
+            strings.all = string;
+        } else {
+            free(string);
+            string = NULL;
+        }
+    }
+    pthread_mutex_unlock(&strings.lock);
+    return string;
+}
+
 /* ---- NVTX ---- */
 
-enum { NVTX_CALLBACKS = 1, NVTX_CORE = 1, NVTX_CORE2 = 5, NVTX_MESSAGE_ASCII = 1 };
-enum { NVTX_PUSH_EX = 8, NVTX_PUSH_A = 9, NVTX_POP = 11 };
-enum { NVTX_DOMAIN_PUSH_EX = 4, NVTX_DOMAIN_POP = 5 };
+enum { NVTX_CALLBACKS = 1, NVTX_CORE = 1, NVTX_CORE2 = 5 };
+enum { NVTX_MESSAGE_ASCII = 1, NVTX_MESSAGE_WIDE = 2, NVTX_MESSAGE_REGISTERED = 3 };
+enum { NVTX_PUSH_EX = 8, NVTX_PUSH_A = 9, NVTX_PUSH_W = 10, NVTX_POP = 11 };
+enum { NVTX_DOMAIN_PUSH_EX = 4, NVTX_DOMAIN_POP = 5, NVTX_REGISTER_A = 10, NVTX_REGISTER_W = 11 };
 
 struct nvtx_attributes {
     uint16_t version, size;
@@ -61,7 +101,11 @@ struct nvtx_attributes {
     int32_t payload_type, reserved;
     uint64_t payload;
     int32_t message_type;
-    const char *message;
+    union {
+        const char *text;
+        const wchar_t *wide;
+        const struct string *registered;
+    } message;
 };
 struct nvtx_callbacks {
     size_t size;
@@ -74,15 +118,61 @@ static int nvtx_push(const char *text)
     return 0;
 }
 
+/* As UTF-8, cut where there is no more room. */
+static const char *narrow(const wchar_t *wide, char text[RANGE_TEXT])
+{
+    size_t length = 0;
+    for (; wide && *wide && length + 5 < RANGE_TEXT; wide++) {
+        const uint32_t one = (uint32_t)*wide;
+        if (one < 0x80) {
+            text[length++] = (char)one;
+            continue;
+        }
+        const int more = one < 0x800 ? 1 : one < 0x10000 ? 2 : 3;
+        text[length++] = (char)((0xff00u >> (more + 1) & 0xffu) | (one >> 6 * more & 0x3fu));
+        for (int i = more - 1; i >= 0; i--)
+            text[length++] = (char)(0x80u | (one >> 6 * i & 0x3fu));
+    }
+    text[length] = 0;
+    return text;
+}
+
+static int nvtx_push_w(const wchar_t *wide)
+{
+    char text[RANGE_TEXT];
+    return nvtx_push(narrow(wide, text));
+}
+
 static int nvtx_push_ex(const struct nvtx_attributes *attributes)
 {
-    push(attributes && attributes->message_type == NVTX_MESSAGE_ASCII ? attributes->message : "?", false);
-    return 0;
+    char text[RANGE_TEXT];
+    switch (attributes ? attributes->message_type : 0) {
+    case NVTX_MESSAGE_ASCII:
+        return nvtx_push(attributes->message.text);
+    case NVTX_MESSAGE_WIDE:
+        return nvtx_push(narrow(attributes->message.wide, text));
+    case NVTX_MESSAGE_REGISTERED: /* by one that was there before us it is NULL */
+        return nvtx_push(attributes->message.registered ? attributes->message.registered->text : "?");
+    default:
+        return nvtx_push("?");
+    }
+}
+
+static const struct string *nvtx_register(void *domain, const char *text)
+{
+    (void)domain;
+    return text ? string_create(text) : NULL;
+}
+
+static const struct string *nvtx_register_w(void *domain, const wchar_t *wide)
+{
+    char text[RANGE_TEXT];
+    return wide ? nvtx_register(domain, narrow(wide, text)) : NULL;
 }
 
 static int nvtx_pop(void)
 {
-    return where_range_pop() ? 0 : -2;
+    return told_pop() || where_range_pop() ? 0 : -2;
 }
 
 static int nvtx_domain_push_ex(void *domain, const struct nvtx_attributes *attributes)
@@ -114,9 +204,12 @@ int InitializeInjectionNvtx2(const void *(*table)(uint32_t id))
         return 0;
     nvtx_take(callbacks, NVTX_CORE, NVTX_PUSH_EX, (void *)nvtx_push_ex);
     nvtx_take(callbacks, NVTX_CORE, NVTX_PUSH_A, (void *)nvtx_push);
+    nvtx_take(callbacks, NVTX_CORE, NVTX_PUSH_W, (void *)nvtx_push_w);
     nvtx_take(callbacks, NVTX_CORE, NVTX_POP, (void *)nvtx_pop);
     nvtx_take(callbacks, NVTX_CORE2, NVTX_DOMAIN_PUSH_EX, (void *)nvtx_domain_push_ex);
     nvtx_take(callbacks, NVTX_CORE2, NVTX_DOMAIN_POP, (void *)nvtx_domain_pop);
+    nvtx_take(callbacks, NVTX_CORE2, NVTX_REGISTER_A, (void *)nvtx_register);
+    nvtx_take(callbacks, NVTX_CORE2, NVTX_REGISTER_W, (void *)nvtx_register_w);
     return 1;
 }
 
@@ -129,13 +222,6 @@ struct itt_domain {
     int extra1;
     void *extra2;
     struct itt_domain *next;
-};
-struct itt_string {
-    const char *text;
-    void *wide;
-    int extra1;
-    void *extra2;
-    struct itt_string *next;
 };
 struct itt_id {
     unsigned long long values[3];
@@ -160,7 +246,6 @@ struct itt_global {
 static struct {
     pthread_mutex_t lock;
     struct itt_domain *domains;
-    struct itt_string *strings;
 } itt = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static struct itt_domain *itt_domain_create(const char *name)
@@ -182,32 +267,13 @@ static struct itt_domain *itt_domain_create(const char *name)
     return domain;
 }
 
-static struct itt_string *itt_string_create(const char *text)
-{
-    pthread_mutex_lock(&itt.lock);
-    struct itt_string *string = itt.strings;
-    while (string && strcmp(string->text, text) != 0)
-        string = string->next;
-    if (!string && (string = calloc(1, sizeof *string))) {
-        *string = (struct itt_string){.text = strdup(text), .next = itt.strings};
-        if (string->text) {
-            itt.strings = string;
-        } else {
-            free(string);
-            string = NULL;
-        }
-    }
-    pthread_mutex_unlock(&itt.lock);
-    return string;
-}
-
 /* oneDNN's primitives, of which PyTorch's modules and operators tell more. */
 static bool is_of_library(const char *domain)
 {
     return strncmp(domain, "dnnl::", 6) == 0 || strncmp(domain, "oneDNN", 6) == 0;
 }
 
-static void itt_begin(const struct itt_domain *domain, struct itt_id id, struct itt_id parent, struct itt_string *name)
+static void itt_begin(const struct itt_domain *domain, struct itt_id id, struct itt_id parent, struct string *name)
 {
     (void)id, (void)parent;
     push(name ? name->text : "?", domain && is_of_library(domain->name));
@@ -216,7 +282,8 @@ static void itt_begin(const struct itt_domain *domain, struct itt_id id, struct 
 static void itt_end(const struct itt_domain *domain)
 {
     (void)domain;
-    where_range_pop();
+    if (!told_pop())
+        where_range_pop();
 }
 
 /* Called by each binary that has ITT in it, when it first uses it. */
@@ -227,7 +294,7 @@ void __itt_api_init(struct itt_global *global, int groups)
         const char *name;
         void *function;
     } ours[] = {{"__itt_domain_create", (void *)itt_domain_create},
-                {"__itt_string_handle_create", (void *)itt_string_create},
+                {"__itt_string_handle_create", (void *)string_create},
                 {"__itt_task_begin", (void *)itt_begin},
                 {"__itt_task_end", (void *)itt_end}};
     (void)groups;

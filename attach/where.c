@@ -68,6 +68,7 @@ static struct {
     _Atomic bool modules;           /* have been called */
     _Atomic bool collisions;        /* two threads gave nodes one number */
     _Atomic bool ops, layers, host; /* host: it computes, not a card */
+    _Atomic bool nodes_unknown;     /* nobody tells of the backward pass */
     pthread_key_t key;
     pthread_once_t once;
     bool has_key;
@@ -155,6 +156,11 @@ bool where_has_collisions(void)
 void where_ranges_only(void)
 {
     atomic_store(&shared.ranges, true);
+}
+
+void where_nodes_unknown(void)
+{
+    atomic_store(&shared.nodes_unknown, true);
 }
 
 void where_counts(struct where_counts *counts)
@@ -307,8 +313,10 @@ void where_leave(struct where *where, int64_t sequence)
     if (where->modules[depth].sequence >= 0 && sequence >= 0)
         claim(where->number, CONTEXT_SCOPE(where->context), where->modules[depth].sequence, sequence);
     /* After the outermost comes the loss, until the backward pass or the next forward. */
+    const enum phase after =
+        atomic_load_explicit(&shared.nodes_unknown, memory_order_relaxed) ? PHASE_NONE : PHASE_LOSS;
     const int32_t outside =
-        depth == 0 && !where->node_depth ? CONTEXT(BOOK_NONE, PHASE_LOSS) : where->modules[depth].context;
+        depth == 0 && !where->node_depth ? CONTEXT(BOOK_NONE, after) : where->modules[depth].context;
     move(where, outside);
 }
 

@@ -39,6 +39,8 @@ bool where_runs_modules(const struct where *where); /* has this thread called on
  * time in one context. */
 void where_record(bool ops, bool layers);
 bool where_records_ops(void);
+/* Nobody tells of the backward pass: what comes after the outermost module may be that as well as the loss, and has no phase. */
+void where_nodes_unknown(void);
 
 /* Ranges of the program's own (NVTX, ITT) where nobody says modules: a tree of scopes by their names. One that is
  * `hidden` is counted, so that its end is not another's, and nothing else. */

@@ -4,6 +4,7 @@
 import contextlib
 import ctypes
 import functools
+import importlib
 import os
 import sys
 import threading
@@ -276,11 +277,61 @@ class Hook:
     def attribute(self, ops):
         why = ctypes.create_string_buffer(256)
         if not self.library.held.steptop_attach_find(why, 256):
-            return "modules alone", "backward: " + why.value.decode("utf-8", "replace")
+            return self.fall_back(ops, why.value.decode("utf-8", "replace"))
         if not self.check():
-            return "modules alone", "backward: RecordFunction of this PyTorch is not the one that is known"
+            return self.fall_back(ops, "RecordFunction of this PyTorch is not the one that is known")
         self.library.held.steptop_attach_watch(1 if ops else 0)
         return "RecordFunction" + (", with ops of the CPU" if ops else ""), ""
+
+    def fall_back(self, ops, why):
+        # PyTorch says its operators and backward nodes by ranges as well, on the threads that are asked: by ITT, without their numbers, and
+        # by NVTX, with them.
+        held = self.library.held
+        try:
+            profiler = importlib.import_module("torch.autograd.profiler")
+            if ops and not importlib.import_module("torch.profiler.itt").is_available():
+                raise RuntimeError("PyTorch without ITT")
+            told = profiler.emit_itt() if ops else profiler.emit_nvtx()
+            told.__enter__()
+        except Exception:
+            if ops:
+                held.steptop_attach_alone()
+            return "modules alone", "backward: " + why
+        held.steptop_attach_told(1 if ops else 0)
+        self.give_way(profiler, told)
+        if ops:
+            return "ITT, with ops of the CPU", "the layers of backward, and threads that the program starts itself: " + why
+        layers = "" if held.steptop_attach_sequence() >= 0 else "the layers of backward, and "
+        return "NVTX", layers + "threads that the program starts itself: " + why
+
+    def give_way(self, profiler, told):
+        # The program's own profiler refuses to begin beside it, and what is on at the end of the program is warned of: then there is none
+        # of ours. It is of the thread that asked for it.
+        left, thread = [told], threading.get_ident()
+
+        def end(why=None):
+            try:
+                if left and threading.get_ident() == thread:
+                    left.pop().__exit__(None, None, None)
+                    if why:
+                        self.library.note("attribution lacks", why)
+            except Exception:
+                pass
+
+        def first_end_ours(inner):
+            def begin(*arguments, **keywords):
+                end("backward and ops since the program's own profiler began")
+                return inner(*arguments, **keywords)
+
+            return begin
+
+        import atexit
+
+        atexit.register(end)
+
+        for name in ("_prepare_profiler", "_enable_profiler"):
+            if hasattr(profiler, name):
+                setattr(profiler, name, first_end_ours(getattr(profiler, name)))
 
     def check(self):
         # Finds where RecordFunction keeps its sequence number, by ops whose number is known. An op's number is that of the node it

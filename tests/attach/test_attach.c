@@ -91,6 +91,8 @@ static void ranges_become_layers_and_steps(void **state)
     assert_int_equal(records_of(rank, "encoder", "encoder"), 58);
     assert_int_equal(records_of(rank, "decoder.attention", "attention"), 58);
     assert_int_equal(records_of(rank, "decoder", "decoder"), 0);
+    /* Wide names, and such as were registered before. */
+    assert_int_equal(records_of(rank, "l\u00e4sst schreiben.write", "write"), 58);
     unsigned kinds[STEP_KIND_COUNT] = {0};
     for (size_t i = 0; i < rank->samples.count; i++) {
         kinds[rank->samples.items[i].kind]++;
@@ -177,6 +179,29 @@ static void itt_tasks_are_ranges(void **state)
     assert_int_equal(session_run(session, 0)->status, STATUS_OK);
     assert_int_equal(records_of(run_lead(session_run(session, 0)), "convolution", "convolution"),
                      9); /* without the last */
+    session_free(session);
+}
+
+/* PyTorch's own words, once it is asked for them: ops are records, those of backward nodes backward ones, and none of them is a layer. */
+static void what_pytorch_tells_by_ranges_is_ops_and_nodes(void **state)
+{
+    (void)state;
+    struct session *session = run("told", "10");
+    const struct rank *rank = run_lead(session_run(session, 0));
+    uint64_t forward = 0, backward = 0;
+    size_t count;
+    const struct entry *entries = aggregate_entries(rank->aggregate, &count);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = aggregate_name_text(rank->aggregate, entries[i].name);
+        const uint64_t records = entries[i].time.n + entries[i].warmup.n;
+        assert_true(strcmp(name, "aten::addmm") == 0 || strcmp(name, "aten::mm") == 0);
+        const bool is_backward = places_at(&rank->places, entries[i].place)->phase == PHASE_BWD;
+        assert_int_equal(is_backward, strcmp(name, "aten::mm") == 0);
+        *(is_backward ? &backward : &forward) += records;
+    }
+    assert_int_equal(forward, 10);
+    assert_int_equal(backward, 10);
+    assert_int_equal(rank->places.scopes.count, 0);
     session_free(session);
 }
 
@@ -471,6 +496,7 @@ int main(void)
         cmocka_unit_test(a_front_of_one_rank_shows_it),
         cmocka_unit_test(stopped_time_is_no_step),
         cmocka_unit_test(itt_tasks_are_ranges),
+        cmocka_unit_test(what_pytorch_tells_by_ranges_is_ops_and_nodes),
         cmocka_unit_test(exit_codes_are_the_programs),
         cmocka_unit_test(the_end_wakes_who_waits),
         cmocka_unit_test(python_keeps_no_line_back),
