@@ -161,7 +161,10 @@ def plain():
         a_second = said["launches"] / said["seconds"]
         row("  launches seen in a second that is recorded", "%.0f" % (calls / windows["profiled_steps"]), "%.0f" % a_second, abs(calls / windows["profiled_steps"] / a_second - 1) < 0.25)
         row("  records that were lost", cell.get("dropped", 0), 0, not cell.get("dropped"))
-        idle = windows["idle"]
+        idle = windows.get("idle")
+        if not idle:
+            row("  idle with a reason, %s" % name, "none was told of", 90, False)
+            continue
         known = 1 - idle["unknown_ns"] / idle["total_ns"]
         row("  idle with a reason, %%, most %s" % max((k for k in idle if k.endswith("_ns") and k not in ("total_ns", "sync_layer_ns")), key=idle.get)[:-3], "%.1f" % (100 * known), 90, known >= 0.9)
 
