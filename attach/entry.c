@@ -43,7 +43,8 @@ EXPORT int steptop_attach_watch(int ops);
 EXPORT void steptop_attach_told(int ops);
 EXPORT void steptop_attach_alone(void);
 EXPORT void steptop_attach_compiled(uint64_t compilations, uint64_t breaks);
-EXPORT void steptop_attach_memory(uint64_t allocated, uint64_t reserved, uint64_t retries);
+EXPORT void steptop_attach_memory(uint64_t allocated, uint64_t reserved, uint64_t retries, uint64_t peak,
+                                  uint64_t free);
 EXPORT void steptop_attach_threads(uint64_t threads);
 EXPORT void steptop_attach_close(void);
 EXPORT int steptop_attach_python(void *none, void *yes);
@@ -172,9 +173,9 @@ void steptop_attach_compiled(uint64_t compilations, uint64_t breaks)
     watch_compiled(compilations, breaks);
 }
 
-void steptop_attach_memory(uint64_t allocated, uint64_t reserved, uint64_t retries)
+void steptop_attach_memory(uint64_t allocated, uint64_t reserved, uint64_t retries, uint64_t peak, uint64_t free)
 {
-    watch_memory(allocated, reserved, retries);
+    watch_memory(allocated, reserved, retries, peak, free);
 }
 
 void steptop_attach_threads(uint64_t threads)

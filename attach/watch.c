@@ -42,7 +42,11 @@ static struct {
     bool rooted;
     _Atomic bool told_collisions;
 } watch = {.lock = PTHREAD_MUTEX_INITIALIZER,
-           .facts = {.threads = UNKNOWN_U64, .processors = UNKNOWN_U64, .batches = UNKNOWN_U64}};
+           .facts = {.threads = UNKNOWN_U64,
+                     .processors = UNKNOWN_U64,
+                     .batches = UNKNOWN_U64,
+                     .peak_bytes = UNKNOWN_U64,
+                     .room_bytes = UNKNOWN_U64}};
 
 uint64_t watch_thread_cpu(void)
 {
@@ -306,7 +310,7 @@ void watch_compiled(uint64_t compilations, uint64_t breaks)
     pthread_mutex_unlock(&watch.lock);
 }
 
-void watch_memory(uint64_t allocated, uint64_t reserved, uint64_t retries)
+void watch_memory(uint64_t allocated, uint64_t reserved, uint64_t retries, uint64_t peak, uint64_t free)
 {
     if (!link_is_open())
         return;
@@ -314,5 +318,9 @@ void watch_memory(uint64_t allocated, uint64_t reserved, uint64_t retries)
     watch.allocated = allocated;
     watch.facts.reserved_bytes = reserved;
     watch.facts.allocator_retries = retries;
+    if (!is_known_u64(watch.facts.peak_bytes) || peak > watch.facts.peak_bytes) /* the program may begin its own anew */
+        watch.facts.peak_bytes = peak;
+    if (is_known_u64(free))
+        watch.facts.room_bytes = free + reserved;
     pthread_mutex_unlock(&watch.lock);
 }

@@ -12,7 +12,7 @@ uint64_t watch_thread_cpu(void); /* ns that this thread has computed */
 /* Counts since the program began: compilations of graphs, and where a graph was broken. */
 void watch_compiled(uint64_t compilations, uint64_t breaks);
 /* The framework's allocator on the card: bytes now, and how often it gave its cache back to go on. */
-void watch_memory(uint64_t allocated, uint64_t reserved, uint64_t retries);
+void watch_memory(uint64_t allocated, uint64_t reserved, uint64_t retries, uint64_t peak, uint64_t free);
 void watch_threads(uint64_t threads); /* that the framework computes with on the processor */
 /* An outermost module is about to be called; of several the first that was seen counts. */
 void watch_root(int32_t scope);

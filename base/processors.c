@@ -4,6 +4,7 @@
 #include "base/unknown.h"
 #include <errno.h>
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 #ifdef SYSTEM_LINUX
 #include <sched.h>
@@ -68,6 +69,60 @@ struct processors processors_of(int affinity, double quota)
 struct processors processors_allowed(void)
 {
     return processors_of(in_mask(), cgroup_processors());
+}
+
+#ifdef SYSTEM_LINUX
+static bool is_virtual(const char *root)
+{
+    char line[8192], path[512];
+    bool found = false;
+    snprintf(path, sizeof path, "%s/proc/cpuinfo", root);
+    FILE *file = fopen(path, "re");
+    while (file && !found && fgets(line, sizeof line, file))
+        found = strncmp(line, "flags", 5) == 0 && strstr(line, " hypervisor");
+    if (file)
+        fclose(file);
+    return found;
+}
+
+/* The first of the processors that share a core with `cpu`; *alone: there is no other. −1: not told. */
+static int first_of_core(const char *root, int cpu, bool *alone)
+{
+    char path[512], text[256] = "";
+    int first = -1;
+    snprintf(path, sizeof path, "%s/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", root, cpu);
+    FILE *file = fopen(path, "re");
+    if (file && fgets(text, sizeof text, file) && sscanf(text, "%d", &first) != 1)
+        first = -1;
+    *alone = !strpbrk(text, ",-");
+    if (file)
+        fclose(file);
+    return first;
+}
+#endif
+
+int processors_cores(const char *root)
+{
+#ifdef SYSTEM_LINUX
+    cpu_set_t mask, firsts;
+    bool alone = true, single;
+    CPU_ZERO(&firsts);
+    if (sched_getaffinity(0, sizeof mask, &mask) != 0)
+        return 0;
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++) {
+        if (!CPU_ISSET(cpu, &mask))
+            continue;
+        const int first = first_of_core(root, cpu, &single);
+        if (first < 0 || first >= CPU_SETSIZE)
+            return 0;
+        CPU_SET(first, &firsts);
+        alone = alone && single;
+    }
+    return alone && is_virtual(root) ? 0 : CPU_COUNT(&firsts);
+#else
+    (void)root;
+    return 0;
+#endif
 }
 
 void processors_text(const struct processors *processors, char *text, size_t size)

@@ -16,6 +16,10 @@ struct processors processors_allowed(void);
 /* "1: control group's quota of 1.00 of 2 processors" */
 void processors_text(const struct processors *processors, char *text, size_t size);
 
+/* Cores of their own that the processors of this process's mask are, as the kernel tells which of them share one; 0: cannot be known, as
+ * in a virtual machine that tells of none, where they may be threads of a core all the same. `root`: of /proc and /sys; "" but in tests. */
+int processors_cores(const char *root);
+
 /* For tests. */
 struct processors processors_of(int affinity, double quota);
 #ifdef SYSTEM_LINUX

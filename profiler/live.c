@@ -334,11 +334,13 @@ static bool take_suspended(struct live_run *live, struct live_rank *rank, const 
 }
 
 /* All of it is counts, bytes and ns. */
-static void take_program(struct program_facts *facts, const void *payload)
+/* Older recordings end before the last of them. */
+static void take_program(struct program_facts *facts, const void *payload, size_t length)
 {
     uint64_t values[sizeof *facts / sizeof(uint64_t)];
     _Static_assert(sizeof values == sizeof *facts, "nothing but such numbers");
-    memcpy(values, payload, sizeof values);
+    memset(values, 0xff, sizeof values);
+    memcpy(values, payload, length);
     for (size_t i = 0; i < sizeof values / sizeof *values; i++) {
         /* Counts and times are added up, and always known: one that cannot be is none, not the largest number there is. */
         const size_t at = i * sizeof *values;
@@ -412,7 +414,7 @@ bool live_message(struct live_run *live, struct live_rank *rank, uint32_t type, 
         return places_peak(&rank->rank.places, peak.scope, peak.phase, believed(peak.bytes), error);
     }
     case MESSAGE_PROGRAM:
-        take_program(&rank->rank.program, payload);
+        take_program(&rank->rank.program, payload, length);
         return true;
     case MESSAGE_COUNTERS:
         return take_counters(run, payload, length, error);

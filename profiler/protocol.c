@@ -36,7 +36,7 @@ static const struct {
     [MESSAGE_ATTACH] = {"attach", sizeof(struct message_attach), sizeof(struct message_attach)},
     [MESSAGE_SUSPENDED] = {"suspended", sizeof(struct message_suspended), sizeof(struct message_suspended)},
     [MESSAGE_USE] = {"use of processors", sizeof(struct machine_use), sizeof(struct machine_use)},
-    [MESSAGE_PROGRAM] = {"program", sizeof(struct program_facts), sizeof(struct program_facts)},
+    [MESSAGE_PROGRAM] = {"program", offsetof(struct program_facts, peak_bytes), sizeof(struct program_facts)},
     [MESSAGE_MACHINE] = {"machine", sizeof(struct machine_load), sizeof(struct machine_load)},
     [MESSAGE_SCOPE] = {"scope", sizeof(struct message_scope) + 1, sizeof(struct message_scope) + PLACE_TEXT_MAX},
     [MESSAGE_PLACE] = {"place", sizeof(struct message_place) + 1, sizeof(struct message_place) + 2 * PLACE_TEXT_MAX},

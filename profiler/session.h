@@ -59,6 +59,8 @@ struct program_facts {
     uint64_t threads;                           /* that PyTorch computes with on the processor */
     uint64_t processors; /* that the threads which compute may run on: of all their masks together */
     uint64_t batches;    /* the least calls of the first outermost module in a step: 2 and more add gradients up */
+    uint64_t peak_bytes; /* of tensors on the card, ever */
+    uint64_t room_bytes; /* that the process could have there: what is free and what its allocator holds */
 };
 
 /* One process of a run: what it is, what it said, and what its records add up to. A cell of ours on one device is one rank. */

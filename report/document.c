@@ -1,4 +1,5 @@
 /* The document's life: what machine and program it comes from, and its cells. */
+#include "base/processors.h"
 #include "base/system.h"
 #include "base/unknown.h"
 #include "base/version.h"
@@ -50,6 +51,8 @@ static void host_fill(struct report_host *host, struct arena *arena)
     if (sched_getaffinity(0, sizeof cores, &cores) == 0)
         host->cores = (uint32_t)CPU_COUNT(&cores);
 #endif
+    const int own = processors_cores("");
+    host->physical_cores = own > 0 ? (uint32_t)own : UNKNOWN_U32;
     const long pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
     host->memory_bytes = pages > 0 && page > 0 ? (uint64_t)pages * (uint64_t)page : UNKNOWN_U64;
     host->load_average = UNKNOWN_DOUBLE;

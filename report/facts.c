@@ -228,6 +228,7 @@ bool facts_make(struct facts *facts, const struct report *report, const struct r
 {
     *facts = (struct facts){.report = report, .cell = cell, .arena = arena, .pass = longest_pass(cell)};
     facts->step = facts->noise = facts->busy = facts->idle = facts->matmul_roof = facts->cores = UNKNOWN_DOUBLE;
+    facts->left = 1;
     facts->attached = cell->requested.command[0] != 0;
     facts->on_card = cell->requested.device[0] && !device_is_host(cell->requested.device);
     if (cell->device.units && cell->device.units != UNKNOWN_U32 && !facts->on_card)
@@ -246,6 +247,8 @@ bool facts_make(struct facts *facts, const struct report *report, const struct r
     facts->step = pass->wall_ns;
     facts->busy = pass->busy_ns;
     facts->idle = fmax(0, pass->wall_ns - pass->busy_ns);
+    if (facts->on_card && facts->busy > 0 && summary->mean > 0)
+        facts->left = fmax(0, 1 - facts->busy / summary->mean);
     add_kernels(facts);
     return true;
 }

@@ -62,6 +62,10 @@ static void host_lines(const struct report *report, struct strbuf *out)
     if (host->cores && host->cores != UINT32_MAX) {
         snprintf(text, sizeof text, "%u", host->cores);
         line(out, "cores that may be used", text);
+        if (host->physical_cores && host->physical_cores != UNKNOWN_U32 && host->physical_cores < host->cores) {
+            snprintf(text, sizeof text, "%u", host->physical_cores);
+            line(out, "of them on cores of their own", text);
+        }
     }
     if (is_known_u64(host->memory_bytes)) {
         snprintf(text, sizeof text, "%.1f GiB", (double)host->memory_bytes / 0x1p30);

@@ -225,7 +225,8 @@ bool requested_is_known(const struct report_cell *cell, const char *key);
 
 struct report_host {
     const char *hostname, *os, *kernel, *cpu, *governor;
-    uint32_t cores; /* UINT32_MAX: not known */
+    uint32_t cores;          /* processors; UINT32_MAX: not known */
+    uint32_t physical_cores; /* that these are; UINT32_MAX: cannot be known */
     uint64_t memory_bytes;
     double load_average;
 };

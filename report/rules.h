@@ -16,6 +16,9 @@ struct facts {
     double busy, idle;
     double by[CLASS_COUNT][PLACE_PHASE_COUNT]; /* sum of kernel times */
     double calls[PLACE_PHASE_COUNT];           /* launches a step */
+    /* Of a card: the share of a timed step that its kernels leave; else 1. Recorded steps may say more, where recording costs the host
+     * something, or the host is ahead of the card. */
+    double left;
     double matmul_roof; /* modelled FLOPs of products over their time and the measured ceiling; NaN */
     bool attached, on_card;
     double cores;   /* that may be used; NaN */

@@ -105,9 +105,25 @@ static bool threads(const struct facts *facts, struct finding *finding)
     if (facts->attached) /* the author may know that more of them wait for each other */
         finding->confidence = CONFIDENCE_POSSIBLE;
     if (own < cores) {
+        /* Two processors may be threads of one core, and together hardly faster than one of them. */
+        const uint32_t told_cores = facts->report ? facts->report->host.physical_cores : UNKNOWN_U32;
+        const bool known = told_cores && told_cores != UNKNOWN_U32;
         finding->gain = share_of(facts, facts->busy) * (1 - own / cores);
-        finding->sentence = sentence(facts, "%.0f of %.0f processors work: kernels run on %.0f thread%s.", own, cores,
-                                     own, own == 1 ? "" : "s");
+        const char *doubt = "";
+        if (!known)
+            doubt = sentence(facts,
+                             " All of them give between nothing and %.0f %%: cannot tell which, because the machine "
+                             "does not say whether two of them are one core.",
+                             finding->gain * 100);
+        else if (own >= told_cores)
+            doubt = sentence(facts, " These are %u core%s, so that more threads may give nothing.", told_cores,
+                             told_cores == 1 ? "" : "s");
+        if (*doubt)
+            finding->confidence = CONFIDENCE_POSSIBLE;
+        evidence_add(facts, finding, "cores that these are", known ? told_cores : UNKNOWN_DOUBLE, "",
+                     EVIDENCE_MEASURED);
+        finding->sentence = sentence(facts, "%.0f of %.0f processors work: kernels run on %.0f thread%s.%s", own, cores,
+                                     own, own == 1 ? "" : "s", doubt);
         return true;
     }
     if (own < cores * THREADS_OVER)

@@ -46,7 +46,7 @@ static double outside_phases(const struct facts *facts)
 }
 
 /* At most: a step without what is outside of its phases, whose phases are as short as the shortest. After a wait they run slower, with
- * caches that others have used. Share of the median step. */
+ * caches that others have used. Share of the median step; NaN where steps spread or drift for whatever reason, which phases do then. */
 static double outside_at_most(const struct facts *facts)
 {
     const struct report_pass *pass = &facts->cell->passes[facts->pass];
@@ -54,7 +54,7 @@ static double outside_at_most(const struct facts *facts)
     for (int phase = 0; phase < PHASE_COUNT; phase++)
         if (pass->phases[phase].summary.n && is_known(pass->phases[phase].summary.p5))
             least += pass->phases[phase].summary.p5;
-    return least > 0 ? fmax(0, 1 - least / facts->total->summary.median) : UNKNOWN_DOUBLE;
+    return least > 0 && !uneven_steps(facts) ? fmax(0, 1 - least / facts->total->summary.median) : UNKNOWN_DOUBLE;
 }
 
 /* Of the step, by reason; NaN in a document from before idle time had reasons. */
@@ -62,6 +62,14 @@ static double idle_share(const struct facts *facts, enum idle_reason reason)
 {
     const struct report_idle *idle = &facts->cell->passes[facts->pass].idle;
     return idle->steps && facts->step > 0 ? share_of(facts, idle->ns[reason]) : UNKNOWN_DOUBLE;
+}
+
+/* On a card, idle for launches that a synchronisation left without a queue: with nothing queued each kernel after a wait comes as late as
+ * its launch, until the host is ahead again. */
+static double behind_waits(const struct facts *facts)
+{
+    const double waits = facts->steps ? idle_share(facts, IDLE_SYNC) : UNKNOWN_DOUBLE;
+    return facts->on_card && waits >= SYNC_LEAST ? fmin(2 * waits, fmax(0, idle_share(facts, IDLE_LAUNCH))) : 0;
 }
 
 /* What the loader does while it is waited for; "" where nobody watched. */
@@ -107,9 +115,13 @@ static const char *loader_cause(const struct facts *facts, struct finding *findi
 /* A loader without workers runs its own operators, which are no waiting: all of what is outside of phases is what it can give. */
 static bool input(const struct facts *facts, struct finding *finding)
 {
-    const double data = facts->steps ? idle_share(facts, IDLE_DATA) : UNKNOWN_DOUBLE;
+    const struct program_facts *program = &facts->cell->program;
+    double data = facts->steps ? idle_share(facts, IDLE_DATA) : UNKNOWN_DOUBLE;
     double outside =
         facts->attached && facts->steps ? outside_phases(facts) / facts->total->summary.median : UNKNOWN_DOUBLE;
+    /* What the thread that trains was in its loader, which runs operators there when it has no workers. */
+    if (is_known(data) && !facts->on_card && program->steps && program->wall_ns)
+        data = fmax(data, fmin(1, (double)program->wait_ns / (double)program->wall_ns));
     if (is_known(data) ? data < INPUT_LEAST : !(outside >= INPUT_LEAST))
         return false;
     evidence_add(facts, finding, "waiting for the data loader", data * 100, "% of the step", EVIDENCE_MEASURED);
@@ -122,7 +134,9 @@ static bool input(const struct facts *facts, struct finding *finding)
         /* What is ranked by more than it says would stand first without a reason to be seen. */
         const char *beside = "";
         if (finding->gain > data + BESIDE_DATA)
-            beside = sentence(facts, "; at most %.0f %% pass outside forward, loss, backward and optimizer",
+            beside = sentence(facts,
+                              "; at most %.0f %% pass outside forward, loss, backward and optimizer, were these always "
+                              "as fast as in their shortest steps",
                               finding->gain * 100);
         finding->sentence = sentence(facts, "Input-bound: the host waits %.0f %% of the step for its data loader%s%s.",
                                      data * 100, loader_cause(facts, finding), beside);
@@ -150,10 +164,14 @@ static bool outside(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "outside forward, loss, backward and optimizer", beside * 100, "% of the step",
                  EVIDENCE_MEASURED);
     evidence_add(facts, finding, "waiting for the data loader", data * 100, "% of the step", EVIDENCE_MEASURED);
-    finding->sentence = sentence(
-        facts, "%.0f %% of the step passes outside forward, loss, backward and optimizer, and not in a data loader.",
-        beside * 100);
     finding->gain = fmax(beside, outside_at_most(facts));
+    finding->sentence = sentence(
+        facts, "%.0f %% of the step passes outside forward, loss, backward and optimizer, and not in a data loader%s.",
+        beside * 100,
+        finding->gain > beside + BESIDE_DATA
+            ? sentence(facts, "; at most %.0f %%, were these always as fast as in their shortest steps",
+                       finding->gain * 100)
+            : "");
     finding->view = SHOWN_IN_TIMELINE;
     return true;
 }
@@ -161,23 +179,27 @@ static bool outside(const struct facts *facts, struct finding *finding)
 static bool synchronisation(const struct facts *facts, struct finding *finding)
 {
     const double share = facts->steps ? idle_share(facts, IDLE_SYNC) : UNKNOWN_DOUBLE;
-    /* With nothing queued each kernel after a wait comes as late as its launch, until the host is ahead again. */
     const double behind = fmax(0, idle_share(facts, IDLE_LAUNCH));
-    if (!facts->on_card || !(share >= SYNC_LEAST) || !(share + fmin(behind, 2 * share) >= IDLE_LEAST))
+    const double cause = fmin(facts->left, share + behind_waits(facts));
+    if (!facts->on_card || !(share >= SYNC_LEAST) || !(cause >= IDLE_LEAST))
         return false;
     const struct report_idle *idle = &facts->cell->passes[facts->pass].idle;
     finding->layer = idle->sync_layer ? idle->sync_layer : "";
     evidence_add(facts, finding, "idle after a synchronisation", share * 100, "% of the step", EVIDENCE_MEASURED);
+    const double part = idle->sync_layer_ns / idle->ns[IDLE_SYNC];
     if (*finding->layer)
-        evidence_add(facts, finding, "of that, asked for by this layer",
-                     idle->sync_layer_ns / idle->ns[IDLE_SYNC] * 100, "%", EVIDENCE_MEASURED);
+        evidence_add(facts, finding, "of that, asked for by this layer", part * 100, "%", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "idle for launches, which have no queue behind them after each wait", behind * 100,
                  "% of the step", EVIDENCE_MEASURED);
+    const char *where = "";
+    if (*finding->layer)
+        where = part > 0.5 ? sentence(facts, ", most in module %s", finding->layer)
+                           : sentence(facts, ", in several modules, %.0f %% of it in %s", part * 100, finding->layer);
     finding->sentence = sentence(facts, "The GPU is idle for %.0f %% of the step, because the host waited for it%s%s.",
-                                 share * 100, *finding->layer ? ", most in module " : "", finding->layer);
+                                 cause * 100, cause > share ? " and then had nothing queued" : "", where);
     const double read = share_of(facts, filtered_ns(facts, is_copy_to_host)); /* what was waited for */
     evidence_add(facts, finding, "copies to the host", read * 100, "% of the step", EVIDENCE_MEASURED);
-    finding->gain = fmin(1, share + behind + fmax(0, idle_share(facts, IDLE_QUEUE)) + read);
+    finding->gain = fmin(1, fmin(facts->left, share + behind + fmax(0, idle_share(facts, IDLE_QUEUE))) + read);
     finding->view = SHOWN_IN_TIMELINE;
     return true;
 }
@@ -198,7 +220,8 @@ static bool launch(const struct facts *facts, struct finding *finding)
     if (facts->attached && idle_share(facts, IDLE_RANK) > 0) /* and what waits for another rank is `straggler`'s */
         waiting = fmax(0, waiting - idle_share(facts, IDLE_RANK));
     if (facts->on_card && is_known(idle_share(facts, IDLE_LAUNCH)))
-        waiting = idle_share(facts, IDLE_LAUNCH);
+        waiting = idle_share(facts, IDLE_LAUNCH) - behind_waits(facts);
+    waiting = fmin(waiting, facts->left);
     within = fmax(0, waiting - facts->stalled); /* steps that stand still are `stall`'s and `recompile`'s */
     if (facts->attached ? within < PYTHON_LEAST : !facts->on_card || within < IDLE_LEAST)
         return false;

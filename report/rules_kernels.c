@@ -49,9 +49,10 @@ static bool optimizer(const struct facts *facts, struct finding *finding)
     double launches = 0;
     for (int p = 0; p < PLACE_PHASE_COUNT; p++)
         launches += facts->calls[p];
-    const double host = facts->on_card && idle->steps && launches > 0
-                            ? share_of(facts, idle->ns[IDLE_LAUNCH]) * facts->calls[PHASE_OPT] / launches
-                            : 0;
+    const double host =
+        facts->on_card && idle->steps && launches > 0
+            ? fmin(facts->left, share_of(facts, idle->ns[IDLE_LAUNCH])) * facts->calls[PHASE_OPT] / launches
+            : 0;
     const struct report_kernel *most = largest_kernel(facts, is_optimizer);
     share = fmin(1, share + host);
     if (!(share >= OPTIMIZER_LEAST) || facts->calls[PHASE_OPT] < OPTIMIZER_CALLS || (most && is_joined(most)))
@@ -99,6 +100,72 @@ static bool loss(const struct facts *facts, struct finding *finding)
                                  share * 100, finding->kernel);
     finding->gain = share;
     finding->view = SHOWN_IN_KERNELS;
+    return true;
+}
+
+static bool is_lookup(const struct report_kernel *kernel)
+{
+    return kernel->kernel_class == CLASS_EMBEDDING && kernel->phase != PHASE_OPT;
+}
+
+/* What runs in modules that look rows up, the optimizer apart, a step: a dense gradient is filled with zeros by kernels of other names.
+ * *parameters: their share of the parameters' bytes, 0 where not known. Modules that hold others are looked through. */
+static double beside_lookups(const struct facts *facts, double *parameters)
+{
+    const struct report_cell *cell = facts->cell;
+    double *all = arena_array(facts->arena, double, cell->layer_count + 1), sum = 0, own = 0, whole = 0;
+    bool *looks_up = arena_array(facts->arena, bool, cell->layer_count + 1);
+    bool *holds = arena_array(facts->arena, bool, cell->layer_count + 1);
+    for (size_t e = 0; e < cell->entry_count; e++) {
+        const struct report_entry *entry = &cell->entries[e];
+        if (entry->pass != facts->pass || entry->scope < 0 || entry->phase == PHASE_OPT)
+            continue;
+        all[entry->scope] += (double)entry->total_ns;
+        looks_up[entry->scope] |= is_lookup(&cell->kernels[entry->kernel]);
+    }
+    for (size_t l = 0; l < cell->layer_count; l++)
+        if (cell->layers[l].parent >= 0)
+            holds[cell->layers[l].parent] = true;
+    for (size_t l = 0; l < cell->layer_count; l++) {
+        const struct report_layer *layer = &cell->layers[l];
+        const double bytes = is_known_u64(layer->parameter_bytes) ? (double)layer->parameter_bytes : 0;
+        whole += layer->parent < 0 ? bytes : 0;
+        if (!looks_up[l] || holds[l])
+            continue;
+        sum += all[l];
+        own += bytes;
+    }
+    *parameters = whole > 0 ? fmin(1, own / whole) : 0;
+    return facts->steps > 0 ? sum / facts->steps : UNKNOWN_DOUBLE;
+}
+
+static bool embedding(const struct facts *facts, struct finding *finding)
+{
+    double layer, parameters;
+    const double beside = beside_lookups(facts, &parameters);
+    const double own = share_of(facts, fmax(filtered_ns(facts, is_lookup), beside));
+    const struct report_phase *phase = &facts->cell->passes[facts->pass].phases[PHASE_OPT];
+    double update = share_of(facts, phase_ns(facts, PHASE_OPT));
+    if (phase->summary.n && facts->total->summary.median > 0)
+        update = fmax(update, phase->summary.median / facts->total->summary.median);
+    const double share = fmin(1, own + parameters * update);
+    if (!(own >= EMBEDDING_OWN) || !(share >= EMBEDDING_LEAST))
+        return false;
+    const struct report_kernel *most = largest_kernel(facts, is_lookup);
+    finding->layer = largest_layer(facts, is_lookup, &layer);
+    finding->kernel = most ? most->name : "";
+    evidence_add(facts, finding, "modules that look rows up", own * 100, "% of the step", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "their share of the parameters", parameters * 100, "%", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "the optimizer, by that share", parameters * update * 100, "% of the step",
+                 EVIDENCE_MODELLED);
+    finding->sentence = sentence(facts,
+                                 "The embedding takes %.0f %% of the step: %.0f %% in its own kernels, whose gradient "
+                                 "has every row of the table, and %.0f %% of the optimizer's time by its size.",
+                                 share * 100, own * 100, parameters * update * 100);
+    if (!facts->attached)
+        finding->remedy = "A smaller vocabulary, or a head that shares the table";
+    finding->gain = share;
+    finding->view = SHOWN_IN_LAYERS;
     return true;
 }
 
@@ -201,6 +268,10 @@ const struct rule rules_kernels[] = {
      false, optimizer},
     {"loss", "loss and the softmax over the vocabulary take 15 % of the step", "A fused or chunked cross-entropy",
      "the loss takes as long over a vocabulary of a tenth", false, loss},
+    {"embedding",
+     "modules that look rows up take 5 % of the step, and 15 % with their share of the optimizer by parameters",
+     "Gradients of the rows alone that were used (sparse=True, with SGD or SparseAdam), or a smaller vocabulary",
+     "the step takes as long with a table of a tenth", false, embedding},
     {"precision", "on a card, products by fp32 kernels take 10 % of the step",
      "tf32 (set_float32_matmul_precision) or bf16 (autocast)", "the step takes as long with tf32", false, precision},
     {"attention", "softmax kernels outside the loss take 8 % of the step",

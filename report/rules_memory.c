@@ -4,18 +4,39 @@
 static double free_bytes(const struct facts *facts)
 {
     const struct report_cell *cell = facts->cell;
+    if (facts->attached) /* what its allocator holds is free to it */
+        return is_known_u64(cell->program.room_bytes) && cell->program.room_bytes ? (double)cell->program.room_bytes
+                                                                                  : UNKNOWN_DOUBLE;
     if (is_known_u64(cell->memory.device_free) && cell->memory.device_free)
         return (double)cell->memory.device_free;
     return is_known_u64(cell->device.free_bytes) && cell->device.free_bytes ? (double)cell->device.free_bytes
                                                                             : UNKNOWN_DOUBLE;
 }
 
+/* Planned; of an attached program what its tensors on the card held at most. */
 static double needed_bytes(const struct facts *facts)
 {
     const struct report_memory *memory = &facts->cell->memory;
+    const struct program_facts *program = &facts->cell->program;
+    if (facts->attached && program->steps && is_known_u64(program->peak_bytes) && program->peak_bytes)
+        return (double)program->peak_bytes;
     if (!facts->attached && is_known_u64(memory->planned_total) && memory->planned_total)
         return (double)memory->planned_total + (is_known_u64(memory->workspace) ? (double)memory->workspace : 0);
     return UNKNOWN_DOUBLE;
+}
+
+/* Kept for backward: planned; of an attached program as one step of its outermost modules showed. */
+static double saved_bytes(const struct facts *facts)
+{
+    const struct report_cell *cell = facts->cell;
+    double sum = 0;
+    if (!facts->attached)
+        return is_known_u64(cell->memory.by_kind[TENSOR_SAVED]) ? (double)cell->memory.by_kind[TENSOR_SAVED]
+                                                                : UNKNOWN_DOUBLE;
+    for (size_t l = 0; l < cell->layer_count; l++)
+        if (cell->layers[l].parent < 0 && is_known_u64(cell->layers[l].saved_bytes))
+            sum += (double)cell->layers[l].saved_bytes;
+    return sum > 0 ? sum : UNKNOWN_DOUBLE;
 }
 
 static bool is_again(const struct report_kernel *kernel)
@@ -37,7 +58,8 @@ static bool recompute(const struct facts *facts, struct finding *finding)
         return false;
     evidence_add(facts, finding, "forward work done again", share * 100, "% of the step", EVIDENCE_MEASURED);
     if (is_known(used))
-        evidence_add(facts, finding, "planned memory", used * 100, "% of what was free", EVIDENCE_MODELLED);
+        evidence_add(facts, finding, facts->attached ? "memory" : "planned memory", used * 100, "% of what was free",
+                     facts->attached ? EVIDENCE_MEASURED : EVIDENCE_MODELLED);
     finding->sentence =
         is_known(used)
             ? sentence(facts, "Recomputing activations takes %.0f %% of the step, and memory is %.0f %% used.",
@@ -57,15 +79,21 @@ static bool memory(const struct facts *facts, struct finding *finding)
 {
     const struct report_cell *cell = facts->cell;
     const double used = needed_bytes(facts) / free_bytes(facts);
-    const double saved =
-        is_known_u64(cell->memory.by_kind[TENSOR_SAVED]) ? (double)cell->memory.by_kind[TENSOR_SAVED] : UNKNOWN_DOUBLE;
+    const double saved = saved_bytes(facts);
     if (cell->status != STATUS_OOM && !(used >= MEMORY_NEAR))
         return false;
-    evidence_add(facts, finding, "planned memory", needed_bytes(facts) / 0x1p20, "MiB", EVIDENCE_MODELLED);
-    evidence_add(facts, finding, "free before the run", free_bytes(facts) / 0x1p20, "MiB", EVIDENCE_MEASURED);
-    evidence_add(facts, finding, "kept for backward", saved / 0x1p20, "MiB", EVIDENCE_MODELLED);
-    const char *keeps =
-        is_known(saved) ? sentence(facts, " Checkpointing gives back at most %.0f MiB.", saved / 0x1p20) : "";
+    evidence_add(facts, finding, facts->attached ? "tensors at their most" : "planned memory",
+                 needed_bytes(facts) / 0x1p20, "MiB", facts->attached ? EVIDENCE_MEASURED : EVIDENCE_MODELLED);
+    evidence_add(facts, finding, facts->attached ? "free, and held by its allocator" : "free before the run",
+                 free_bytes(facts) / 0x1p20, "MiB", facts->attached ? EVIDENCE_SAMPLED : EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "kept for backward", saved / 0x1p20, "MiB",
+                 facts->attached ? EVIDENCE_MEASURED : EVIDENCE_MODELLED);
+    const char *keeps = " Cannot tell what checkpointing gives back, because what is kept for backward was not seen.";
+    if (is_known(saved))
+        keeps = sentence(facts,
+                         " Checkpointing gives back at most %.0f MiB, half the batch half of that: what is kept for "
+                         "backward.",
+                         saved / 0x1p20);
     if (cell->status == STATUS_OOM)
         finding->sentence = sentence(facts, "Out of memory.%s", keeps);
     else
@@ -135,7 +163,8 @@ static bool allocator(const struct facts *facts, struct finding *finding)
     return true;
 }
 
-/* Several batches a step, with room for larger ones. Whether they would be faster, their times alone do not say. */
+/* Several batches a step, with room for larger ones. A batch of all their rows takes no less than one of them does: the others' time, but
+ * for the optimizer, is the most that it can give. Whether it does, their times alone do not say. */
 static bool accumulation(const struct facts *facts, struct finding *finding)
 {
     const struct program_facts *program = &facts->cell->program;
@@ -151,9 +180,12 @@ static bool accumulation(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "the card's memory, reserved", used * 100, "%", EVIDENCE_SAMPLED);
     finding->sentence = sentence(facts,
                                  "The model is called %.0f times a step, likely to add gradients up, while %.0f %% of "
-                                 "the card's memory is used: larger batches would fit. Cannot tell how much they give, "
-                                 "because none was measured.",
+                                 "the card's memory is used: larger batches would fit. One of all rows takes no less "
+                                 "than one of these; cannot tell how much more, because none was measured.",
                                  (double)program->batches, used * 100);
+    finding->gain = (1 - 1 / (double)program->batches) * (1 - fmax(0, share_of(facts, phase_ns(facts, PHASE_OPT))));
+    evidence_add(facts, finding, "optimizer", share_of(facts, phase_ns(facts, PHASE_OPT)) * 100, "% of the step",
+                 EVIDENCE_MEASURED);
     finding->confidence = CONFIDENCE_POSSIBLE;
     finding->view = SHOWN_IN_MEMORY;
     return true;
@@ -162,8 +194,9 @@ static bool accumulation(const struct facts *facts, struct finding *finding)
 const struct rule rules_memory[] = {
     {"recompute", "work done again takes 5 % of the step and at most 60 % of free memory is planned",
      "No checkpointing, or of fewer blocks", "the run does not fit without it", false, recompute},
-    {"memory", "out of memory, or 90 % of what was free is planned", "Checkpointing, or a smaller batch",
-     "the run's peak stays below what is free for as long as it runs", true, memory},
+    {"memory", "out of memory, or 90 % of what was free is planned or, of an attached program, in tensors at a time",
+     "Checkpointing, or a smaller batch", "the run's peak stays below what is free for as long as it runs", true,
+     memory},
     {"creep",
      "of an attached program, memory is 10 % and 32 MiB more in the last third of the steps than in the first, and in "
      "between in the second",

@@ -1,6 +1,71 @@
 /* Several ranks: communication that nothing hides, a rank that is late, buckets. */
 #include "report/rules.h"
 
+/* The largest collective of a step and all of them, in bytes: as the plan has them; of an attached program its parameters' gradients over
+ * the collectives of its backward pass. False: not known. */
+static bool largest_collective(const struct facts *facts, double *largest, double *all)
+{
+    const struct report_cell *cell = facts->cell;
+    double calls = 0;
+    *largest = *all = 0;
+    for (size_t c = 0; c < cell->collective_count; c++) {
+        const double bytes =
+            is_known_u64(cell->collectives[c].bytes) ? (double)cell->collectives[c].bytes : UNKNOWN_DOUBLE;
+        *largest = fmax(*largest, bytes);
+        *all += bytes;
+    }
+    if (cell->collective_count)
+        return *all > 0;
+    for (size_t l = 0; l < cell->layer_count; l++)
+        if (cell->layers[l].parent < 0 && is_known_u64(cell->layers[l].parameter_bytes))
+            *all += (double)cell->layers[l].parameter_bytes;
+    for (size_t k = 0; k < cell->kernel_count; k++)
+        if (cell->kernels[k].pass == facts->pass && cell->kernels[k].phase == PHASE_BWD &&
+            cell->kernels[k].kernel_class == CLASS_COLLECTIVE)
+            calls += (double)cell->kernels[k].calls;
+    if (!facts->attached || !(calls > 0) || !(*all > 0))
+        return false;
+    *largest = *all * facts->steps / calls;
+    return true;
+}
+
+/* One collective carries half of a step's bytes and more, so that most of them leave when backward has nothing left to hide them: in
+ * parts, all but the last could go beside it, for as long as backward takes. */
+static bool large_bucket(const struct facts *facts, struct finding *finding)
+{
+    const struct report_cell *cell = facts->cell;
+    double largest, all, alone = 0, least = INFINITY, backward = 0;
+    for (size_t r = 0; r < cell->rank_count; r++) {
+        alone += cell->ranks[r].exposed_ns / (double)cell->rank_count;
+        least = fmin(least, is_known(cell->ranks[r].exposed_ns) ? cell->ranks[r].exposed_ns : 0);
+        backward += cell->ranks[r].backward_ns / (double)cell->rank_count; /* NaN where one is */
+    }
+    if (facts->attached) { /* the rank that comes last waits for nobody */
+        alone = least;
+        backward = phase_ns(facts, PHASE_BWD);
+    }
+    const double share = share_of(facts, alone);
+    if (cell->rank_count < 2 || !(share >= EXPOSED_LEAST) || !largest_collective(facts, &largest, &all) ||
+        largest < COLLECTIVE_LARGE || 2 * largest < all)
+        return false;
+    double hidden = alone * (1 - COLLECTIVE_SMALL / largest);
+    if (is_known(backward))
+        hidden = fmin(hidden, backward);
+    evidence_add(facts, finding, "communication beside nothing else", share * 100, "% of the step", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "largest collective", largest * 1e-6, "MB", EVIDENCE_MODELLED);
+    evidence_add(facts, finding, "all of a step", all * 1e-6, "MB", EVIDENCE_MODELLED);
+    evidence_add(facts, finding, "backward, that could hide it", backward * 1e-6, "ms", EVIDENCE_MEASURED);
+    finding->sentence = sentence(facts,
+                                 "Gradients travel in one piece: a collective of %.0f MB carries %.0f %% of them and "
+                                 "begins when backward is over, so that %.0f %% of the step is communication alone.",
+                                 largest * 1e-6, 100 * fmin(1, largest / all), share * 100);
+    if (facts->attached)
+        finding->remedy = "Smaller buckets (bucket_cap_mb=25 and less), which go while backward works";
+    finding->gain = share_of(facts, hidden);
+    finding->view = SHOWN_IN_TIMELINE;
+    return true;
+}
+
 /* Processes of a command do not tell waiting for the last rank from sending: the one that comes last waits for nobody, so that the least
  * of them is what sending takes. */
 static bool exposed(const struct facts *facts, struct finding *finding)
@@ -19,6 +84,9 @@ static bool exposed(const struct facts *facts, struct finding *finding)
         alone = least;
     const double whole = facts->step > step ? facts->step : step, share = whole > 0 ? alone / whole : 0;
     if (cell->rank_count < 2 || share < EXPOSED_LEAST)
+        return false;
+    struct finding large = {0};
+    if (large_bucket(facts, &large)) /* which says why */
         return false;
     evidence_add(facts, finding, "communication beside nothing else", share * 100, "% of the step", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "all waiting for the last rank", wait * 1e-6, "ms", EVIDENCE_MEASURED);
@@ -127,6 +195,11 @@ const struct rule rules_ranks[] = {
      "Give each rank the same work and processors", "the late rank is another one in each run", false, straggler},
     {"bucket", "most collectives, 8 at least, are below 1 MB and their transfer takes 5 % of the step",
      "Larger buckets: --parallel bucket or flat", "the transfer takes as long in one piece", false, bucket},
+    {"large-bucket",
+     "of several ranks, collectives run beside nothing else for 5 % of the step, and one of 8 MB or more carries half "
+     "of all bytes",
+     "Smaller buckets, which go while backward works: --parallel bucket --bucket-mb 1 to 25",
+     "the step takes as long in smaller buckets, as where computing and sending share processors", false, large_bucket},
     {"slowed", "of several ranks, products beside a collective take 10 % longer than alone",
      "Fewer threads or channels for collectives (NCCL_MAX_NCHANNELS), or collectives beside what is no product",
      "the products are as slow with collectives that send little", false, slowed},

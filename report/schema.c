@@ -612,6 +612,8 @@ static const struct field host_list[] = {
     {"kernel", FIELD_STRING, AT(struct report_host, kernel), ""},
     {"cpu", FIELD_STRING, AT(struct report_host, cpu), ""},
     {"cores", FIELD_UNSIGNED, AT(struct report_host, cores), "that may be used", .special = ""},
+    {"physical_cores", FIELD_UNSIGNED, AT(struct report_host, physical_cores),
+     "that these are; left out where a virtual machine does not tell", .special = ""},
     {"memory_bytes", FIELD_UNSIGNED, AT(struct report_host, memory_bytes), ""},
     {"governor", FIELD_STRING, AT(struct report_host, governor), "of the CPU's clock"},
     {"load_average", FIELD_DOUBLE, AT(struct report_host, load_average), "of the last minute, at the start"},

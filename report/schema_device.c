@@ -65,6 +65,8 @@ static const struct field program_list[] = {
     {"threads", FACT(threads), "that PyTorch computes with on the processor"},
     {"processors", FACT(processors), "in the masks of the threads that compute"},
     {"batches", FACT(batches), "least calls of the outermost module in a step"},
+    {"peak_bytes", FACT(peak_bytes), "of tensors on the card, at most"},
+    {"room_bytes", FACT(room_bytes), "that the program could have on the card"},
 };
 SHARED_SET(program, struct program_facts, "the program");
 

@@ -15,6 +15,8 @@
 #define FUSION_LEAST 0.10     /* elementwise, norm, softmax and copy kernels of a plan that is not fused */
 #define SOFTMAX_LEAST 0.08    /* softmax and masks that have a kernel of their own */
 #define LOSS_LEAST 0.15       /* loss and the softmax over the vocabulary */
+#define EMBEDDING_LEAST 0.15  /* modules that look rows up, with their part of the optimizer */
+#define EMBEDDING_OWN 0.05    /* of that, in kernels */
 #define OPTIMIZER_LEAST 0.08  /* the optimizer's phase */
 #define OPTIMIZER_CALLS 20    /* launches of the optimizer a step from which it is not fused */
 #define RECOMPUTE_LEAST 0.05  /* forward work done again */
@@ -33,17 +35,19 @@
 #define DRIFT_STEADY 0.10  /* of the growth, from each fifth to the next */
 #define DRIFT_LEAST 0.06   /* last third over first third, less 1 */
 #define EXPOSED_LEAST 0.05 /* communication beside no other kernel */
-#define STRAGGLER_LEAST 0.10      /* slowest rank's work over the median's, less 1 */
-#define COLLECTIVE_SMALL 1000000  /* bytes; below it a collective is latency alone */
-#define STEAL_LEAST 0.02          /* of the processors' time, taken by other guests */
-#define OTHERS_LEAST 0.05         /* of the processors' time, used by other programs */
-#define IDLE_CROWDED 0.15         /* of it, left to nobody: above it there was room */
-#define QUOTA_LEAST 0.05          /* of the time, stopped by a control group's quota */
-#define POWER_NEAR 0.97           /* of the power limit */
-#define CLOCK_LOW 0.90            /* of the highest clock, while busy */
-#define SLOWED_LEAST 0.10         /* products beside a collective over the same alone, less 1 */
-#define ACCUMULATED_ROOM 0.50     /* of the card's memory: below it larger batches fit */
-#define TILE 128                  /* rows and columns of a product that a multiprocessor works on at a time */
-#define THREADS_OVER 1.01         /* threads over cores that may be used */
-#define GROWTH_LEAST 0.10         /* memory, last third of the steps over the first, less 1 */
+#define STRAGGLER_LEAST 0.10     /* slowest rank's work over the median's, less 1 */
+#define COLLECTIVE_SMALL 1000000 /* bytes; below it a collective is latency alone */
+#define COLLECTIVE_LARGE                                                                                               \
+    8000000                   /* bytes of one that carries half of a step's and more: it could begin earlier in parts */
+#define STEAL_LEAST 0.02      /* of the processors' time, taken by other guests */
+#define OTHERS_LEAST 0.05     /* of the processors' time, used by other programs */
+#define IDLE_CROWDED 0.15     /* of it, left to nobody: above it there was room */
+#define QUOTA_LEAST 0.05      /* of the time, stopped by a control group's quota */
+#define POWER_NEAR 0.97       /* of the power limit */
+#define CLOCK_LOW 0.90        /* of the highest clock, while busy */
+#define SLOWED_LEAST 0.10     /* products beside a collective over the same alone, less 1 */
+#define ACCUMULATED_ROOM 0.50 /* of the card's memory: below it larger batches fit */
+#define TILE 128              /* rows and columns of a product that a multiprocessor works on at a time */
+#define THREADS_OVER 1.01     /* threads over cores that may be used */
+#define GROWTH_LEAST 0.10     /* memory, last third of the steps over the first, less 1 */
 #define GROWTH_LEAST_BYTES 0x1p25 /* and so many bytes: 32 MiB */

@@ -14,6 +14,8 @@ import weakref
 METH_NOARGS, METH_O = 4, 8
 CHECK_ROUNDS = 12
 MEMORY_EVERY_S = 0.1  # between two looks at the allocator: one takes some 50 µs
+FREE_EVERY_S = 0.5  # between two questions to the driver what of the card is free
+UNKNOWN = 2**64 - 1
 
 
 class _Method(ctypes.Structure):
@@ -27,7 +29,7 @@ class Library:
         self.methods = []
         self.plain.steptop_attach_scope.argtypes = [ctypes.c_int32, ctypes.c_char_p, ctypes.c_int64]
         self.held.steptop_attach_compiled.argtypes = [ctypes.c_uint64, ctypes.c_uint64]
-        self.held.steptop_attach_memory.argtypes = [ctypes.c_uint64] * 3
+        self.held.steptop_attach_memory.argtypes = [ctypes.c_uint64] * 5
         self.held.steptop_attach_threads.argtypes = [ctypes.c_uint64]
         self.plain.steptop_attach_note.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
         self.plain.steptop_attach_kept.argtypes = [ctypes.c_int32, ctypes.c_int64]
@@ -193,7 +195,8 @@ class Hook:
         self.attribution = "none"
         self.compiled = None
         self.threads = None
-        self.memory_at = 0.0
+        self.memory_at = self.free_at = 0.0
+        self.free = UNKNOWN
         self.memory = None
         self.work, self.look_began = None, False
         self.late = self.retired = False
@@ -608,8 +611,11 @@ class Hook:
                 if now - self.memory_at >= MEMORY_EVERY_S:
                     self.memory_at = now
                     stats = cuda.memory_stats_as_nested_dict()
+                    allocated = stats["allocated_bytes"]["all"]
+                    if now - self.free_at >= FREE_EVERY_S and not cuda.is_current_stream_capturing():
+                        self.free_at, self.free = now, cuda.mem_get_info()[0]
                     self.library.held.steptop_attach_memory(
-                        stats["allocated_bytes"]["all"]["current"], stats["reserved_bytes"]["all"]["current"], stats["num_alloc_retries"]
+                        allocated["current"], stats["reserved_bytes"]["all"]["current"], stats["num_alloc_retries"], allocated["peak"], self.free
                     )
         except Exception:
             pass

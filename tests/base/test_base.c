@@ -417,6 +417,44 @@ static int no_mask(size_t bytes, cpu_set_t *set)
 }
 #endif
 
+#ifdef SYSTEM_LINUX
+static void tell(const char *root, const char *path, const char *text)
+{
+    char whole[512];
+    snprintf(whole, sizeof whole, "%s/%s", root, path);
+    for (char *slash = whole + strlen(root) + 1; (slash = strchr(slash, '/')); slash++) {
+        *slash = 0;
+        mkdir(whole, 0700);
+        *slash = '/';
+    }
+    FILE *file = fopen(whole, "w");
+    assert_non_null(file);
+    fputs(text, file);
+    fclose(file);
+}
+
+/* Processors that share a core are told apart; a virtual machine that shares none does not say so. */
+static void cores_are_told_or_not(void **state)
+{
+    cpu_set_t mask;
+    assert_int_equal(sched_getaffinity(0, sizeof mask, &mask), 0);
+    char root[300], path[100], text[100];
+    for (int machine = 0; machine < 4; machine++) { /* alone, alone and virtual, shared and virtual, nothing told */
+        snprintf(root, sizeof root, "%s/machine%d", (const char *)*state, machine);
+        mkdir(root, 0700);
+        tell(root, "proc/cpuinfo", machine % 3 ? "flags\t\t: fpu hypervisor sse\n" : "flags\t\t: fpu sse\n");
+        for (int cpu = 0; cpu < CPU_SETSIZE && machine < 3; cpu++) {
+            if (!CPU_ISSET(cpu, &mask))
+                continue;
+            snprintf(path, sizeof path, "sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
+            snprintf(text, sizeof text, machine == 2 ? "0,%d\n" : "%d\n", machine == 2 ? CPU_SETSIZE - 1 : cpu);
+            tell(root, path, text);
+        }
+        assert_int_equal(processors_cores(root), machine == 0 ? CPU_COUNT(&mask) : machine == 2 ? 1 : 0);
+    }
+}
+#endif
+
 static void processors_are_the_lesser_of_mask_and_quota(void **state)
 {
     (void)state;
@@ -513,6 +551,9 @@ int main(void)
         cmocka_unit_test(xdg_counts_only_absolute_paths),
         cmocka_unit_test_setup_teardown(the_least_limit_of_the_groups_above, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(time_stopped_by_a_quota, folder_make, folder_remove),
+#ifdef SYSTEM_LINUX
+        cmocka_unit_test_setup_teardown(cores_are_told_or_not, folder_make, folder_remove),
+#endif
         cmocka_unit_test_setup_teardown(the_least_quota_of_the_groups_above, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(the_least_number_of_processes_of_the_groups_above, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(frozen_groups, folder_make, folder_remove),

@@ -3,7 +3,10 @@
 # shared is no finding about a program: it is left out, and the row says so. Needs PyTorch for those with a program; prints a table.
 # Steps of a card are those of the program alone, by its own clock up to the end of all work: its host runs ahead of it, and a step that
 # nobody waits in is as long as its launches take.
-#   findings.py STEPTOP FOLDER [CASE...]     DEVICE (cpu, cuda), TURNS (3), JOBS (1): cases at a time, each on two processors of its own
+#   findings.py STEPTOP FOLDER [CASE...]     DEVICE (cpu, cuda), TURNS (3), JOBS (1): cases at a time, each on processors of its own, of which
+#   one at a time has the card; SECONDS (300) that one program may take
+import contextlib
+import fcntl
 import json
 import os
 import queue
@@ -16,12 +19,13 @@ from concurrent.futures import ThreadPoolExecutor
 DEVICE = os.environ.get("DEVICE", "cpu")
 TURNS = int(os.environ.get("TURNS", "3"))
 JOBS = int(os.environ.get("JOBS", "1"))
+LIMIT = ["timeout", "-k", "10", os.environ.get("SECONDS", "300")]
 OWN = ["--d-model", "128", "--d-ff", "256", "--num-layers", "4", "--num-heads", "4", "--vocab-size", "512", "--batch-size", "4",
        "--context-length", "128", "--passes", "train_step", "--warmup", "5", "--steps", "40"]
 if DEVICE == "cuda":
     OWN += ["--device", "cuda:0", "--d-model", "512", "--d-ff", "2048", "--num-heads", "8", "--vocab-size", "8192", "--dtype", "bf16"]
 OWN_CASES = {  # rule: (ill, cured) arguments of a run of our own
-    "threads": (["--threads", "1"], []),
+    "threads": (["--compile", "true", "--threads", "1"], ["--compile", "true"]),
     "recompute": (["--checkpoint", "block", "--d-model", "256", "--d-ff", "1024", "--compile", "true"],
                   ["--d-model", "256", "--d-ff", "1024", "--compile", "true"]),
     "fusion": (["--context-length", "64", "--d-ff", "1024"], ["--context-length", "64", "--d-ff", "1024", "--compile", "true"]),
@@ -33,13 +37,14 @@ OWN_CASES = {  # rule: (ill, cured) arguments of a run of our own
     "healthy": (["--d-model", "256", "--d-ff", "1024", "--compile", "true"],) * 2,
 }
 PROGRAMS = ["input", "starved", "outside", "launch", "optimizer", "layout", "loss", "attention", "stall", "recompile", "creep", "affinity",
-            "straggler", "healthy_program"]
-CARD = ["sync", "loss", "attention", "optimizer", "dtype", "creep", "copies", "launch", "precision", "healthy_program", "recompile",
-        "accumulation", "batch", "eager"]
+            "straggler", "embedding", "large-bucket", "healthy_program"]
+CARD = ["launch", "loss", "sync", "creep", "optimizer", "attention", "copies", "precision", "embedding", "memory", "accumulation",
+        "healthy_program", "recompile", "dtype", "batch", "eager"]
+RANKED = ("straggler", "large-bucket")  # two processes of one program
 RULE = {"starved": "input"}  # where a case is not called as its rule
 WORDS = {"starved": "1 worker computes all the time", "input": "no workers and computes on the thread"}  # that its sentence holds
-NO_GAIN = ("creep", "accumulation")  # rules that cannot tell
-AMONG = ("accumulation", "slowed", "dtype") + (("optimizer",) if DEVICE == "cuda" else ())  # another rule may come first
+NO_GAIN = ("creep", "memory")  # rules that cannot tell
+AMONG = ("accumulation", "slowed", "dtype", "memory") + (("optimizer",) if DEVICE == "cuda" else ())  # another rule may come first
 SCALE = {"batch": 16}  # the cured step does so many times the work
 MEAN = ("stall", "recompile")  # rules that speak of single steps speak of the mean, the others of the median
 MACHINE = ("neighbours", "steal", "quota", "others", "throttle")
@@ -53,6 +58,16 @@ def merged(base, more):
     return [word for pair in words.items() for word in pair] + ["--batch", "--quiet"]
 
 
+@contextlib.contextmanager
+def card(own):
+    """A run of our own has the card alone; a program takes it by itself, once PyTorch is there."""
+    path = os.environ.get("CARD_LOCK")
+    with open(path, "a") if own and path else contextlib.nullcontext() as lock:
+        if lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def measure(steptop, folder, case, ill, processors):
     path = os.path.join(folder, "%s-%s-%s.yaml" % (case, DEVICE, "ill" if ill else "cured"))
     if case in OWN_CASES:
@@ -60,10 +75,12 @@ def measure(steptop, folder, case, ill, processors):
     else:
         program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "findings_program.py")
         python = [os.environ.get("PYTHON", sys.executable)]
-        if case == "straggler":
+        if case in RANKED:
             python += ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(29600 + processors[0])]
         command = [steptop, "attach", "--batch", "--skip", "3", "-o", path, "--"] + python + [program, case, "ill" if ill else "cured"]
-    done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=lambda: os.sched_setaffinity(0, processors))
+    with card(case in OWN_CASES):
+        done = subprocess.run(LIMIT + command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                              preexec_fn=lambda: os.sched_setaffinity(0, processors))
     if done.returncode:
         raise RuntimeError("%s ended with %d: %s" % (case, done.returncode, done.stderr[-300:]))
     cells = json.loads(subprocess.run([steptop, "report", path, "--format", "json"], check=True, capture_output=True).stdout)["cells"]
@@ -73,7 +90,7 @@ def measure(steptop, folder, case, ill, processors):
 
 def alone(case, processors):
     program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "findings_program.py")
-    done = subprocess.run([os.environ.get("PYTHON", sys.executable), program, case, "both"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    done = subprocess.run(LIMIT + [os.environ.get("PYTHON", sys.executable), program, case, "both"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                           text=True, preexec_fn=lambda: os.sched_setaffinity(0, processors))
     ill, cured = [float(line) for line in done.stderr.splitlines() if re.fullmatch(r"\d+\.\d{3}", line)]
     return 1 - cured / ill
@@ -116,7 +133,9 @@ def main():
     steptop, folder = sys.argv[1], sys.argv[2]
     cases = sys.argv[3:] or (CARD if DEVICE == "cuda" else [case for case in OWN_CASES if case not in ("dtype", "slowed")] + PROGRAMS)
     places = queue.Queue()
-    each = 2 if JOBS > 1 else len(PROCESSORS)
+    each = len(PROCESSORS) // JOBS if DEVICE == "cuda" or JOBS == 1 else 2
+    if DEVICE == "cuda" and JOBS > 1:
+        os.environ["CARD_LOCK"] = os.path.join(folder, "card.lock")
     for job in range(JOBS):
         places.put(PROCESSORS[-each * (job + 1):][:each] if JOBS > 1 else PROCESSORS)
 

@@ -3,6 +3,7 @@
 # a step by the program's own clock, in ms: the median on a processor; on a card, whose host runs ahead, the mean up to the end of all
 # work. `both`: first ill, then cured, of one start of Python.
 import contextlib
+import fcntl
 import os
 import statistics
 import sys
@@ -33,6 +34,9 @@ if tool == "gpuprof":
 
     around = gpuprof.profile("findings")
 
+if os.environ.get("CARD_LOCK"):  # of several programs one at a time has the card; Python's start is beside another's work
+    card = open(os.environ["CARD_LOCK"], "a")
+    fcntl.flock(card, fcntl.LOCK_EX)
 torch.set_num_threads(1)
 if sys.argv[1] in ("affinity", "healthy_program"):
     torch.set_num_threads(len(os.sched_getaffinity(0)))
@@ -95,12 +99,15 @@ if case == "optimizer":
 if case == "loss":  # a narrow head over a large vocabulary
     blocks.append(torch.nn.Linear(D, NARROW))
 model = torch.nn.Sequential(*blocks).to(device)
+if case == "embedding":  # rows of a table, of which a step uses few
+    table = torch.nn.Embedding(2000000 if on_card else 100000, D if on_card else 192, sparse=not ill, device=device)
+    model = torch.nn.Sequential(table, *blocks[:2]).to(device)
 late = False
 if "RANK" in os.environ:  # one of several
     torch.distributed.init_process_group("gloo")
-    late = ill and torch.distributed.get_rank() == 1
-    model = torch.nn.parallel.DistributedDataParallel(model)
-head = torch.nn.Linear(NARROW if case == "loss" else D, 32000 if case == "loss" else 100).to(device)
+    late = case == "straggler" and ill and torch.distributed.get_rank() == 1
+    model = torch.nn.parallel.DistributedDataParallel(model, bucket_cap_mb=1000 if case == "large-bucket" and ill else 4)
+head = torch.nn.Linear(NARROW if case == "loss" else D, (64000 if on_card else 32000) if case == "loss" else 100).to(device)
 parameters = list(model.parameters()) + list(head.parameters())
 if case == "optimizer":
     optimizer = torch.optim.AdamW(parameters, **({"foreach": False} if ill else {"fused": True}))
@@ -111,6 +118,8 @@ if on_card:
     shape = {"attention": (8, 1024, D), "layout": (64, 64, D), "healthy_program": (32768, D)}.get(case, (4096, D))
 x = torch.randn(*shape)
 rows = x.numel() // D
+if case == "embedding":
+    x = torch.randint(0, 100000, (rows,))
 y = torch.randint(0, 100, (rows,))
 if case == "precision":
     torch.set_float32_matmul_precision("highest" if ill else "high")
@@ -120,6 +129,8 @@ y = y.to(device)
 
 class Data(torch.utils.data.Dataset):
     def __len__(self):
+        if case == "memory":
+            return 24
         return 150 if on_card and case not in ("recompile", "precision", "launch", "accumulation", "healthy_program") else 60
     def __getitem__(self, index):
         if case == "input" and ill:
@@ -129,6 +140,21 @@ class Data(torch.utils.data.Dataset):
         return index
 
 run = model
+if case == "memory":  # as many rows as take 94 % of the card; the cured twin makes what it keeps again
+    def run(x):
+        for block in blocks:
+            x = torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False) if not ill else block(x)
+        return x
+    held = []
+    for part in (2048, 4096):
+        torch.cuda.reset_peak_memory_stats()
+        F.cross_entropy(head(model(x[:part])), y[:part]).backward()
+        held.append(torch.cuda.max_memory_allocated())
+    room = torch.cuda.mem_get_info()[0] + torch.cuda.memory_reserved()
+    rows = 2048 + int((0.94 * room - held[0]) / (held[1] - held[0]) * 2048)
+    torch.cuda.empty_cache()
+    torch.cuda.reset_peak_memory_stats()
+    x, y = torch.randn(rows, D, device=device), torch.randint(0, 100, (rows,), device=device)
 if case == "recompile":
     run = torch.compile(model, backend="aot_eager", dynamic=False)
     for _ in range(3):  # its first graph is warm-up's

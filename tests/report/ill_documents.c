@@ -8,7 +8,7 @@
 struct report_cell *document(struct report *report, size_t steps)
 {
     report_init(report);
-    report->host.cores = 2;
+    report->host.cores = report->host.physical_cores = 2;
     struct report_cell *cell = report_add_cell(report);
     cell_default(&cell->requested);
     snprintf(cell->requested.device, sizeof cell->requested.device, "cpu");
@@ -367,6 +367,96 @@ static void make_bucket(struct report *report, bool cured)
                                                           .transfer_ns = 0.2 * STEP / (double)cell->collective_count};
 }
 
+/* One all-reduce of 8 MB, alone for 30 % of the step, of which backward can hide 24; the twin's are eight. */
+static void make_large_bucket(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_BWD, 0.7, 20);
+    ranks(cell, cured ? 0.03 : 0.3, 0);
+    cell->ranks[0].backward_ns = cell->ranks[1].backward_ns = 0.24 * STEP;
+    cell->collective_count = cured ? 8 : 1;
+    cell->collectives = arena_array(&cell->arena, struct report_collective, 8);
+    for (size_t c = 0; c < cell->collective_count; c++)
+        cell->collectives[c] = (struct report_collective){
+            .op = "all_reduce", .scope = "", .bytes = 8000000 / cell->collective_count, .calls = 20};
+}
+
+/* 20 MB of parameters in two calls of a step; the twin's go in twenty. */
+static void make_large_bucket_of_a_command(struct report *report, bool cured)
+{
+    static const struct report_layer_phase none[PLACE_PHASE_COUNT];
+    struct report_cell *cell = document(report, 20);
+    attached(cell);
+    kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_BWD, cured ? 0.95 : 0.71, 20);
+    kernel(cell, "c10d::allreduce_", CLASS_COLLECTIVE, PHASE_BWD, cured ? 0.01 : 0.25, cured ? 20 : 2);
+    ranks(cell, cured ? 0.02 : 0.25, 0);
+    cell->ranks[0].wait_ns = cell->ranks[1].wait_ns = UNKNOWN_DOUBLE;
+    cell->ranks[0].backward_ns = cell->ranks[1].backward_ns = UNKNOWN_DOUBLE;
+    cell->layers = arena_array(&cell->arena, struct report_layer, 1);
+    cell->layers[0] = (struct report_layer){.path = "DistributedDataParallel",
+                                            .name = "DistributedDataParallel",
+                                            .parent = -1,
+                                            .parameter_bytes = 20000000,
+                                            .saved_bytes = UNKNOWN_U64};
+    for (int pass = 0; pass < PASS_COUNT; pass++)
+        cell->layers[0].phase[pass] = none;
+    cell->layer_count = 1;
+    reason(cell, IDLE_RANK, 0.03);
+}
+
+/* A table with 8 of 10 MB of the parameters: 20 % in its own module, of which half fills its gradient, and of 30 % of an optimizer. The
+ * twin has another module in its place. */
+static void make_embedding(struct report *report, bool cured)
+{
+    static const struct report_layer_phase none[PLACE_PHASE_COUNT];
+    struct report_cell *cell = document(report, 20);
+    attached(cell);
+    card(cell);
+    cell->layers = arena_array(&cell->arena, struct report_layer, 3);
+    for (int l = 0; l < 3; l++) {
+        cell->layers[l] = (struct report_layer){.path = l == 0   ? "model"
+                                                        : l == 1 ? "tokens"
+                                                                 : "out",
+                                                .name = l == 0   ? "model"
+                                                        : l == 1 ? "tokens"
+                                                                 : "out",
+                                                .parent = l ? 0 : -1,
+                                                .depth = l > 0,
+                                                .parameter_bytes = l == 0   ? 10000000
+                                                                   : l == 1 ? 8000000
+                                                                            : 2000000,
+                                                .saved_bytes = UNKNOWN_U64};
+        for (int pass = 0; pass < PASS_COUNT; pass++)
+            cell->layers[l].phase[pass] = none;
+    }
+    cell->layer_count = 3;
+    kernel(cell, cured ? "gelu" : "embedding_backward_feature_kernel", cured ? CLASS_ELEMENTWISE : CLASS_EMBEDDING,
+           PHASE_BWD, 0.1, 1);
+    kernel(cell, "vectorized_elementwise_kernel", CLASS_ELEMENTWISE, PHASE_BWD, 0.1, 1);
+    kernel(cell, "multi_tensor_apply_kernel", CLASS_OPTIMIZER, PHASE_OPT, 0.3, 2);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.46, 20);
+    cell->entries = arena_array(&cell->arena, struct report_entry, 4);
+    for (uint32_t k = 0; k < 4; k++)
+        cell->entries[cell->entry_count++] = (struct report_entry){.kernel = k,
+                                                                   .scope = k < 2    ? 1
+                                                                            : k == 2 ? -1
+                                                                                     : 2,
+                                                                   .phase = cell->kernels[k].phase,
+                                                                   .pass = PASS_TRAIN_STEP,
+                                                                   .total_ns = cell->kernels[k].total_ns};
+}
+
+/* Tensors of 75 GB where 80 are free or held; the twin's of 40. */
+static void make_memory_attached(struct report *report, bool cured)
+{
+    struct report_cell *cell = document(report, 20);
+    attached(cell);
+    card(cell);
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    cell->program = (struct program_facts){
+        .steps = 20, .peak_bytes = cured ? 40000000000u : 75000000000u, .room_bytes = 80000000000u};
+}
+
 /* Of a command: rank 0 waits 25 % for rank 1, which sends for 20 %; the twin sends for 1 %. */
 static void make_communication_of_a_command(struct report *report, bool cured)
 {
@@ -515,7 +605,11 @@ const struct ill ills[] = {
     {"quota", 0.35, make_quota},
     {"threads", 0.48, make_threads_attached},
     {"affinity", 0.48, make_affinity},
-    {"accumulation", -1, make_accumulation},
+    {"accumulation", 0.875, make_accumulation},
+    {"embedding", 0.44, make_embedding},
+    {"memory", -1, make_memory_attached},
+    {"large-bucket", 0.24, make_large_bucket},
+    {"large-bucket", 0.225, make_large_bucket_of_a_command},
     {"slowed", 0.0667, make_slowed},
     {"batch", 0.50, make_batch},
 };

@@ -391,6 +391,21 @@ static void test_no_rank_is_late_beside_nothing(void **state)
     report_free(&report);
 }
 
+/* Of a card whose host is ahead, or slower only while it records: the steps that are not recorded have no room for the idle time. */
+static void test_no_idle_time_beside_kernels(void **state)
+{
+    (void)state;
+    for (int why = 0; why < 2; why++) {
+        struct report report;
+        struct report_cell *cell = document(&report, 20);
+        card(cell);
+        attached(cell);
+        kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.98, 200);
+        reason(cell, why ? IDLE_SYNC : IDLE_LAUNCH, 0.45);
+        is_healthy(&report);
+    }
+}
+
 /* What follows from a cause is in its gain: launches without a queue after each synchronisation; the host's own copy of pageable
  * memory; phases that run slower after a wait. */
 static void test_what_follows_from_a_cause(void **state)
@@ -564,12 +579,78 @@ static void test_input_says_its_rank(void **state)
     assert_string_equal(findings.items[0].rule, "input");
     assert_true(findings.items[0].gain > 0.35 && findings.items[0].gain < 0.45);
     char said[80];
-    snprintf(said, sizeof said, "; at most %.0f %% pass outside forward, loss, backward and optimizer.",
+    snprintf(said, sizeof said, "; at most %.0f %% pass outside forward, loss, backward and optimizer, were these",
              findings.items[0].gain * 100);
+    said[strlen(said) - 1] = 0;
     assert_non_null(strstr(findings.items[0].sentence, said));
     assert_non_null(strstr(findings.items[0].sentence, "waits 11 % of the step"));
+    /* A loader without workers computes on the thread that waits for it: its operators are its time, too. */
+    cell->program = (struct program_facts){.steps = 20, .wall_ns = 1000, .wait_ns = 390};
+    findings_make(&findings, &report, cell, &arena);
+    assert_non_null(strstr(findings.items[0].sentence, "waits 39 % of the step"));
+    assert_null(strstr(findings.items[0].sentence, "at most"));
     arena_release(&arena);
     report_free(&report);
+}
+
+/* What passes outside the phases is ranked by a bound, which the sentence holds where it is more than it says; and where steps spread,
+ * for whatever reason, the shortest phases are no bound. */
+static void test_outside_says_its_rank(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    for (int spreads = 0; spreads < 2; spreads++) {
+        struct report report;
+        struct findings findings;
+        struct report_cell *cell = document(&report, 40);
+        attached(cell);
+        kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, 0.84, 20);
+        reason(cell, IDLE_LAUNCH, 0.12);
+        struct report_phase *phase = &cell->passes[PASS_TRAIN_STEP].phases[PHASE_FWD];
+        struct report_phase *total = &cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT];
+        phase->samples_ns = arena_array(&cell->arena, uint64_t, 40);
+        phase->sample_count = 40;
+        for (size_t i = 0; i < 40; i++) {
+            if (i % 8 == 0)
+                total->samples_ns[i] = (uint64_t)(STEP * (spreads ? 1.5 : 0.67));
+            phase->samples_ns[i] = i % 8 ? (uint64_t)(STEP * 0.88) : total->samples_ns[i] - (uint64_t)(STEP * 0.12);
+            if (spreads && i % 8 == 1) {
+                total->samples_ns[i] = (uint64_t)(STEP * 0.67);
+                phase->samples_ns[i] = (uint64_t)(STEP * 0.55);
+            }
+        }
+        cell_derive(cell);
+        findings_make(&findings, &report, cell, &arena);
+        const struct finding *outside = find(&findings, "outside");
+        assert_non_null(outside);
+        assert_non_null(strstr(outside->sentence, "12 % of the step"));
+        assert_int_equal(strstr(outside->sentence, "at most 45 %") == NULL, spreads);
+        assert_true(fabs(outside->gain - (spreads ? 0.12 : 0.45)) < 0.01);
+        report_free(&report);
+    }
+    arena_release(&arena);
+}
+
+/* Whether two processors are one core a virtual machine does not say: the promise is a range then, and what is sure stands before it. */
+static void test_threads_of_cores_that_nobody_tells(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    static const uint32_t cores[] = {UNKNOWN_U32, 1, 2};
+    for (size_t i = 0; i < 3; i++) {
+        struct report report;
+        struct findings findings;
+        ills_make("threads", &report);
+        report.host.physical_cores = cores[i];
+        cell_derive(report.cells.items[0]);
+        findings_make(&findings, &report, report.cells.items[0], &arena);
+        assert_string_equal(findings.items[0].rule, "threads");
+        assert_int_equal(findings.items[0].confidence, i < 2 ? CONFIDENCE_POSSIBLE : CONFIDENCE_LIKELY);
+        assert_int_equal(strstr(findings.items[0].sentence, "between nothing and 48 %") != NULL, i == 0);
+        assert_int_equal(strstr(findings.items[0].sentence, "These are 1 core,") != NULL, i == 1);
+        report_free(&report);
+    }
+    arena_release(&arena);
 }
 
 static void test_gain_in_words(void **state)
@@ -735,6 +816,7 @@ int main(void)
         cmocka_unit_test(test_too_many_threads),
         cmocka_unit_test(test_affinity_alone),
         cmocka_unit_test(test_standing_still_is_no_launching),
+        cmocka_unit_test(test_no_idle_time_beside_kernels),
         cmocka_unit_test(test_waiting_for_a_rank_is_no_launching),
         cmocka_unit_test(test_causes_of_a_loader),
         cmocka_unit_test(test_what_follows_from_a_cause),
@@ -747,6 +829,8 @@ int main(void)
         cmocka_unit_test(test_noise_and_few_steps),
         cmocka_unit_test(test_no_time_outside),
         cmocka_unit_test(test_input_says_its_rank),
+        cmocka_unit_test(test_outside_says_its_rank),
+        cmocka_unit_test(test_threads_of_cores_that_nobody_tells),
         cmocka_unit_test(test_gain_in_words),
         cmocka_unit_test(test_files),
         cmocka_unit_test(test_diff),
