@@ -11,6 +11,7 @@ import time
 
 import torch
 import torch.nn.functional as F
+import torch.utils.checkpoint
 
 if sys.argv[2] == "both":
     for which in ("ill", "cured"):
@@ -49,6 +50,8 @@ on_card = device == "cuda"
 D, NARROW, HEADS = (1024, 64, 8) if on_card else (192, 16, 6)
 if on_card:
     torch.set_float32_matmul_precision("high")
+elif case == "large-bucket":  # more than one bucket's worth of gradients
+    D = 512
 
 def work(seconds):
     until = time.perf_counter() + seconds
@@ -130,7 +133,7 @@ y = y.to(device)
 class Data(torch.utils.data.Dataset):
     def __len__(self):
         if case == "memory":
-            return 24
+            return 14
         return 150 if on_card and case not in ("recompile", "precision", "launch", "accumulation", "healthy_program") else 60
     def __getitem__(self, index):
         if case == "input" and ill:
