@@ -123,6 +123,11 @@ const char *largest_layer(const struct facts *facts, kernel_filter *wanted, doub
     return path;
 }
 
+const char *layer_words(const struct facts *facts, const char *path)
+{
+    return strncmp(path, "*.", 2) == 0 ? sentence(facts, "%s of each block", path + 2) : path;
+}
+
 const struct report_kernel *largest_kernel(const struct facts *facts, kernel_filter *wanted)
 {
     const struct report_kernel *most = NULL;

@@ -77,6 +77,8 @@ double processors_of_host(const struct facts *facts);
  * `wanted` all of them. *share: its part of their time. */
 typedef bool kernel_filter(const struct report_kernel *kernel);
 const char *largest_layer(const struct facts *facts, kernel_filter *wanted, double *share);
+/* Such a path for people: blocks that have no name above them (*.a) are said in words, "a of each block". */
+const char *layer_words(const struct facts *facts, const char *path);
 /* The kernel that takes most time among them, or NULL. */
 const struct report_kernel *largest_kernel(const struct facts *facts, kernel_filter *wanted);
 double filtered_ns(const struct facts *facts, kernel_filter *wanted);

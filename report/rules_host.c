@@ -193,8 +193,9 @@ static bool synchronisation(const struct facts *facts, struct finding *finding)
                  "% of the step", EVIDENCE_MEASURED);
     const char *where = "";
     if (*finding->layer)
-        where = part > 0.5 ? sentence(facts, ", most in module %s", finding->layer)
-                           : sentence(facts, ", in several modules, %.0f %% of it in %s", part * 100, finding->layer);
+        where = part > 0.5 ? sentence(facts, ", most in module %s", layer_words(facts, finding->layer))
+                           : sentence(facts, ", in several modules, %.0f %% of it in %s", part * 100,
+                                      layer_words(facts, finding->layer));
     finding->sentence = sentence(facts, "The GPU is idle for %.0f %% of the step, because the host waited for it%s%s.",
                                  cause * 100, cause > share ? " and then had nothing queued" : "", where);
     const double read = share_of(facts, filtered_ns(facts, is_copy_to_host)); /* what was waited for */
@@ -237,7 +238,7 @@ static bool launch(const struct facts *facts, struct finding *finding)
         sentence(facts, "%s for %.0f %% of the step, with %.0f %s of %.0f µs on average%s%s.",
                  facts->on_card ? "Launch-bound, likely: the GPU waits" : "Python-bound: no operator runs",
                  within * 100, calls, facts->on_card ? "launches" : "operators", facts->busy / fmax(calls, 1) * 1e-3,
-                 *finding->layer ? ", most of their time in " : "", finding->layer);
+                 *finding->layer ? ", most of their time in " : "", layer_words(facts, finding->layer));
     finding->gain = within;
     finding->view = SHOWN_IN_TIMELINE;
     return true;

@@ -20,8 +20,9 @@ static bool layout(const struct facts *facts, struct finding *finding)
     finding->layer = largest_layer(facts, is_layout, &layer);
     finding->kernel = largest_kernel(facts, is_layout)->name;
     evidence_add(facts, finding, "copies, casts and transpositions", share * 100, "% of the step", EVIDENCE_MEASURED);
-    finding->sentence = sentence(facts, "Copies of layout or type take %.0f %% of the step, most by %s%s%s.",
-                                 share * 100, finding->kernel, *finding->layer ? " in " : "", finding->layer);
+    finding->sentence =
+        sentence(facts, "Copies of layout or type take %.0f %% of the step, most by %s%s%s.", share * 100,
+                 finding->kernel, *finding->layer ? " in " : "", layer_words(facts, finding->layer));
     finding->gain = share;
     finding->view = SHOWN_IN_KERNELS;
     return true;
@@ -187,7 +188,7 @@ static bool precision(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "products off the tensor cores", share * 100, "% of the step", EVIDENCE_MEASURED);
     finding->sentence =
         sentence(facts, "Products in fp32 take %.0f %% of the step without tensor cores, most by %s%s%s.", share * 100,
-                 finding->kernel, *finding->layer ? " in " : "", finding->layer);
+                 finding->kernel, *finding->layer ? " in " : "", layer_words(facts, finding->layer));
     finding->gain = share;
     finding->view = SHOWN_IN_KERNELS;
     return true;
@@ -251,7 +252,7 @@ static bool attention(const struct facts *facts, struct finding *finding)
     finding->sentence = sentence(
         facts,
         "Attention is not one kernel: softmax, scores and values take %.0f %% of the step, softmax alone %.0f %%%s%s.",
-        share * 100, softmax * 100, *finding->layer ? ", most in " : "", finding->layer);
+        share * 100, softmax * 100, *finding->layer ? ", most in " : "", layer_words(facts, finding->layer));
     if (!facts->attached)
         finding->remedy = "Compile mode, whose attention is one kernel";
     finding->gain = share;

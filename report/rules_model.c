@@ -122,10 +122,17 @@ static bool fusion(const struct facts *facts, struct finding *finding)
         evidence_add(facts, finding, "bytes that they move", bytes * 1e-6, "MB a step", EVIDENCE_MODELLED);
     finding->sentence =
         sentence(facts, "Memory-bound chains: kernels that compute little take %.0f %% of the step, most by %s%s%s.",
-                 share * 100, finding->kernel, *finding->layer ? " in " : "", finding->layer);
+                 share * 100, finding->kernel, *finding->layer ? " in " : "", layer_words(facts, finding->layer));
     finding->gain = share;
     finding->view = SHOWN_IN_KERNELS;
     return true;
+}
+
+/* Of the processors that the roof was measured with, the share that the threads of this cell have: they have no more of the roof. */
+static double threads_share(const struct facts *facts)
+{
+    const double threads = facts->cell->requested.threads, cores = processors_of_host(facts);
+    return !facts->on_card && threads > 0 && threads < cores ? threads / cores : 1;
 }
 
 static bool is_far(const struct facts *facts, const struct report_kernel *kernel, double *roof)
@@ -134,7 +141,8 @@ static bool is_far(const struct facts *facts, const struct report_kernel *kernel
     if (kernel->pass != facts->pass || kernel->kernel_class != CLASS_MATMUL || !is_known(kernel->flops) ||
         !is_known(kernel->bytes) || !kernel->total_ns || !(best->flops_per_s > 0) || !(best->bytes_per_s > 0))
         return false;
-    const double attainable = fmin(best->flops_per_s, kernel->flops / kernel->bytes * best->bytes_per_s);
+    const double attainable =
+        fmin(best->flops_per_s * threads_share(facts), kernel->flops / kernel->bytes * best->bytes_per_s);
     *roof = fmin(1, kernel->flops / (double)kernel->total_ns * 1e9 / attainable);
     return *roof < PRODUCT_ROOF;
 }

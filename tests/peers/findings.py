@@ -4,7 +4,7 @@
 # Steps of a card are those of the program alone, by its own clock up to the end of all work: its host runs ahead of it, and a step that
 # nobody waits in is as long as its launches take.
 #   findings.py STEPTOP FOLDER [CASE...]     DEVICE (cpu, cuda), TURNS (3), JOBS (1): cases at a time, each on processors of its own, of which
-#   one at a time has the card; SECONDS (300) that one program may take
+#   one at a time has the card; PROGRAM_SECONDS (300) that one may take
 import contextlib
 import fcntl
 import json
@@ -19,7 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 DEVICE = os.environ.get("DEVICE", "cpu")
 TURNS = int(os.environ.get("TURNS", "3"))
 JOBS = int(os.environ.get("JOBS", "1"))
-LIMIT = ["timeout", "-k", "10", os.environ.get("SECONDS", "300")]
+LIMIT = ["timeout", "-k", "10", os.environ.get("PROGRAM_SECONDS", "300")]
 OWN = ["--d-model", "128", "--d-ff", "256", "--num-layers", "4", "--num-heads", "4", "--vocab-size", "512", "--batch-size", "4",
        "--context-length", "128", "--passes", "train_step", "--warmup", "5", "--steps", "40"]
 if DEVICE == "cuda":

@@ -631,6 +631,66 @@ static void test_outside_says_its_rank(void **state)
     arena_release(&arena);
 }
 
+/* One thread of two processors has half of their roof: its products are not slow for that. */
+static void test_products_of_fewer_threads(void **state)
+{
+    (void)state;
+    struct arena arena = {0};
+    for (int threads = 0; threads < 2; threads++) {
+        struct report report;
+        struct findings findings;
+        struct report_cell *cell = document(&report, 20);
+        cell->requested.threads = threads;
+        struct report_kernel *gemm = kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+        gemm->flops = 0.45 * cell->ceilings.flops_per_s * (double)gemm->total_ns * 1e-9;
+        gemm->bytes = gemm->flops / 1000;
+        cell_derive(cell);
+        findings_make(&findings, &report, cell, &arena);
+        assert_int_equal(find(&findings, "products") != NULL, threads == 0);
+        report_free(&report);
+    }
+    arena_release(&arena);
+}
+
+/* Blocks of a Sequential have no name: they are said in words, and the path stays what views look for. */
+static void test_layers_without_a_name(void **state)
+{
+    (void)state;
+    static const struct report_layer_phase none[PLACE_PHASE_COUNT];
+    static const char *const paths[] = {"0", "0.a", "0.b", "1", "1.a", "1.b"}, *const names[] = {"0", "a", "b",
+                                                                                                 "1", "a", "b"};
+    struct arena arena = {0};
+    struct report report;
+    struct findings findings;
+    struct report_cell *cell = document(&report, 20);
+    attached(cell);
+    card(cell);
+    cell->layers = arena_array(&cell->arena, struct report_layer, 6);
+    cell->entries = arena_array(&cell->arena, struct report_entry, 6);
+    for (int l = 0; l < 6; l++) {
+        cell->layers[l] = (struct report_layer){.path = paths[l],
+                                                .name = names[l],
+                                                .parent = l % 3 ? l / 3 * 3 : -1,
+                                                .depth = l % 3 > 0,
+                                                .parameter_bytes = l % 3 ? 100 * l % 3 : 300,
+                                                .saved_bytes = UNKNOWN_U64};
+        for (int pass = 0; pass < PASS_COUNT; pass++)
+            cell->layers[l].phase[pass] = none;
+    }
+    cell->layer_count = 6;
+    kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.4, 800);
+    for (int l = 1; l < 6; l += 3)
+        cell->entries[cell->entry_count++] =
+            (struct report_entry){.scope = l, .pass = PASS_TRAIN_STEP, .total_ns = cell->kernels[0].total_ns / 2};
+    cell_derive(cell);
+    findings_make(&findings, &report, cell, &arena);
+    assert_string_equal(findings.items[0].rule, "launch");
+    assert_non_null(strstr(findings.items[0].sentence, "most of their time in a of each block"));
+    assert_string_equal(findings.items[0].layer, "*.a");
+    report_free(&report);
+    arena_release(&arena);
+}
+
 /* Whether two processors are one core a virtual machine does not say: the promise is a range then, and what is sure stands before it. */
 static void test_threads_of_cores_that_nobody_tells(void **state)
 {
@@ -830,6 +890,8 @@ int main(void)
         cmocka_unit_test(test_no_time_outside),
         cmocka_unit_test(test_input_says_its_rank),
         cmocka_unit_test(test_outside_says_its_rank),
+        cmocka_unit_test(test_layers_without_a_name),
+        cmocka_unit_test(test_products_of_fewer_threads),
         cmocka_unit_test(test_threads_of_cores_that_nobody_tells),
         cmocka_unit_test(test_gain_in_words),
         cmocka_unit_test(test_files),
