@@ -36,6 +36,8 @@ static const struct {
     {"RowwiseMoments", CLASS_NORM},
     {"embedding", CLASS_EMBEDDING},
     {"indexSelect", CLASS_EMBEDDING},
+    {"compute_grad_weight", CLASS_EMBEDDING},
+    {"sum_and_scatter", CLASS_EMBEDDING},
     {"adam", CLASS_OPTIMIZER},
     {"sgd", CLASS_OPTIMIZER},
     {"multi_tensor_apply", CLASS_OPTIMIZER},

@@ -45,16 +45,16 @@ static double outside_phases(const struct facts *facts)
     return fmax(0, (outside[(count - 1) / 2] + outside[count / 2]) / 2);
 }
 
-/* At most: a step without what is outside of its phases, whose phases are as short as the shortest. After a wait they run slower, with
- * caches that others have used. Share of the median step; NaN where steps spread or drift for whatever reason, which phases do then. */
+/* At most: a step without what is outside of its phases, whose phases are as short as the shortest, and at most a fifth shorter than
+ * their median. After a wait they run slower, with caches that others have used. Share of the median step. */
 static double outside_at_most(const struct facts *facts)
 {
     const struct report_pass *pass = &facts->cell->passes[facts->pass];
     double least = 0;
     for (int phase = 0; phase < PHASE_COUNT; phase++)
         if (pass->phases[phase].summary.n && is_known(pass->phases[phase].summary.p5))
-            least += pass->phases[phase].summary.p5;
-    return least > 0 && !uneven_steps(facts) ? fmax(0, 1 - least / facts->total->summary.median) : UNKNOWN_DOUBLE;
+            least += fmax(pass->phases[phase].summary.p5, PHASES_FASTER * pass->phases[phase].summary.median);
+    return least > 0 ? fmax(0, 1 - least / facts->total->summary.median) : UNKNOWN_DOUBLE;
 }
 
 /* Of the step, by reason; NaN in a document from before idle time had reasons. */
@@ -134,10 +134,11 @@ static bool input(const struct facts *facts, struct finding *finding)
         /* What is ranked by more than it says would stand first without a reason to be seen. */
         const char *beside = "";
         if (finding->gain > data + BESIDE_DATA)
-            beside = sentence(facts,
-                              "; at most %.0f %% pass outside forward, loss, backward and optimizer, were these always "
-                              "as fast as in their shortest steps",
-                              finding->gain * 100);
+            beside =
+                sentence(facts,
+                         "; at most %.0f %% pass outside forward, loss, backward and optimizer, were these as fast "
+                         "as in their shortest steps",
+                         finding->gain * 100);
         finding->sentence = sentence(facts, "Input-bound: the host waits %.0f %% of the step for its data loader%s%s.",
                                      data * 100, loader_cause(facts, finding), beside);
     } else {
@@ -169,8 +170,7 @@ static bool outside(const struct facts *facts, struct finding *finding)
         facts, "%.0f %% of the step passes outside forward, loss, backward and optimizer, and not in a data loader%s.",
         beside * 100,
         finding->gain > beside + BESIDE_DATA
-            ? sentence(facts, "; at most %.0f %%, were these always as fast as in their shortest steps",
-                       finding->gain * 100)
+            ? sentence(facts, "; at most %.0f %%, were these as fast as in their shortest steps", finding->gain * 100)
             : "");
     finding->view = SHOWN_IN_TIMELINE;
     return true;

@@ -8,7 +8,7 @@ static bool is_layout(const struct report_kernel *kernel)
 {
     const bool within = kernel->copy == COPY_NONE || kernel->copy == COPY_ON_DEVICE;
     return within && kernel->kernel_class == CLASS_COPY && kernel->phase != PHASE_OPT && kernel->phase != PHASE_NONE &&
-           !strstr(kernel->name, "fill") && !strstr(kernel->name, "zero");
+           !strcasestr(kernel->name, "fill") && !strcasestr(kernel->name, "zero");
 }
 
 static bool layout(const struct facts *facts, struct finding *finding)
@@ -110,12 +110,13 @@ static bool is_lookup(const struct report_kernel *kernel)
 }
 
 /* What runs in modules that look rows up, the optimizer apart, a step: a dense gradient is filled with zeros by kernels of other names.
- * *parameters: their share of the parameters' bytes, 0 where not known. Modules that hold others are looked through. */
+ * *parameters: their share of the parameters' bytes, 0 where not known. Of a root that holds others nothing is said. */
 static double beside_lookups(const struct facts *facts, double *parameters)
 {
     const struct report_cell *cell = facts->cell;
     double *all = arena_array(facts->arena, double, cell->layer_count + 1), sum = 0, own = 0, whole = 0;
     bool *looks_up = arena_array(facts->arena, bool, cell->layer_count + 1);
+    double *below = arena_array(facts->arena, double, cell->layer_count + 1); /* parameters of the modules in it */
     bool *holds = arena_array(facts->arena, bool, cell->layer_count + 1);
     for (size_t e = 0; e < cell->entry_count; e++) {
         const struct report_entry *entry = &cell->entries[e];
@@ -124,17 +125,21 @@ static double beside_lookups(const struct facts *facts, double *parameters)
         all[entry->scope] += (double)entry->total_ns;
         looks_up[entry->scope] |= is_lookup(&cell->kernels[entry->kernel]);
     }
-    for (size_t l = 0; l < cell->layer_count; l++)
-        if (cell->layers[l].parent >= 0)
-            holds[cell->layers[l].parent] = true;
+    for (size_t l = 0; l < cell->layer_count; l++) {
+        const struct report_layer *layer = &cell->layers[l];
+        if (layer->parent < 0)
+            continue;
+        holds[layer->parent] = true;
+        below[layer->parent] += is_known_u64(layer->parameter_bytes) ? (double)layer->parameter_bytes : 0;
+    }
     for (size_t l = 0; l < cell->layer_count; l++) {
         const struct report_layer *layer = &cell->layers[l];
         const double bytes = is_known_u64(layer->parameter_bytes) ? (double)layer->parameter_bytes : 0;
         whole += layer->parent < 0 ? bytes : 0;
-        if (!looks_up[l] || holds[l])
+        if (!looks_up[l] || (layer->parent < 0 && holds[l]))
             continue;
         sum += all[l];
-        own += bytes;
+        own += fmax(0, bytes - below[l]);
     }
     *parameters = whole > 0 ? fmin(1, own / whole) : 0;
     return facts->steps > 0 ? sum / facts->steps : UNKNOWN_DOUBLE;
@@ -159,13 +164,21 @@ static bool embedding(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "their share of the parameters", parameters * 100, "%", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "the optimizer, by that share", parameters * update * 100, "% of the step",
                  EVIDENCE_MODELLED);
-    finding->sentence = sentence(facts,
-                                 "The embedding takes %.0f %% of the step: %.0f %% in its own kernels, whose gradient "
-                                 "has every row of the table, and %.0f %% of the optimizer's time by its size.",
-                                 share * 100, own * 100, parameters * update * 100);
+    finding->gain = share;
+    /* A gradient of every row goes through a processor's caches, and is given back to the system and taken from it anew in each step. */
+    if (!facts->on_card)
+        finding->gain = fmin(1, share + share_of(facts, facts->idle) +
+                                    EMBEDDING_COLD * fmax(0, share_of(facts, facts->busy) - share));
+    finding->sentence = sentence(
+        facts,
+        "The embedding takes %.0f %% of the step: %.0f %% in its own kernels, whose gradient has every row of the "
+        "table, and %.0f %% of the optimizer by its size%s.",
+        share * 100, own * 100, parameters * update * 100,
+        facts->on_card
+            ? ""
+            : sentence(facts, "; at most %.0f %% with what others lose to it in caches", finding->gain * 100));
     if (!facts->attached)
         finding->remedy = "A smaller vocabulary, or a head that shares the table";
-    finding->gain = share;
     finding->view = SHOWN_IN_LAYERS;
     return true;
 }

@@ -164,8 +164,8 @@ static bool products(const struct facts *facts, struct finding *finding)
         }
     }
     const double share = share_of(facts, time);
-    if (facts->crowded ||
-        !(share >= PRODUCT_LEAST)) /* crowded: the roof was measured with the processors that others have now */
+    /* The roof was measured with processors and caches that others have now. */
+    if (facts->crowded || (facts->shared && !facts->on_card) || !(share >= PRODUCT_LEAST))
         return false;
     const double rows = (double)facts->cell->requested.batch_size * (double)facts->cell->requested.context_length;
     evidence_add(facts, finding, "products below half of the roof", share * 100, "% of the step", EVIDENCE_MEASURED);

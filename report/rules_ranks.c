@@ -34,16 +34,13 @@ static bool largest_collective(const struct facts *facts, double *largest, doubl
 static bool large_bucket(const struct facts *facts, struct finding *finding)
 {
     const struct report_cell *cell = facts->cell;
-    double largest, all, alone = 0, least = INFINITY, backward = 0;
+    double largest, all, alone = 0, backward = 0;
     for (size_t r = 0; r < cell->rank_count; r++) {
         alone += cell->ranks[r].exposed_ns / (double)cell->rank_count;
-        least = fmin(least, is_known(cell->ranks[r].exposed_ns) ? cell->ranks[r].exposed_ns : 0);
         backward += cell->ranks[r].backward_ns / (double)cell->rank_count; /* NaN where one is */
     }
-    if (facts->attached) { /* the rank that comes last waits for nobody */
-        alone = least;
+    if (facts->attached)
         backward = phase_ns(facts, PHASE_BWD);
-    }
     const double share = share_of(facts, alone);
     if (cell->rank_count < 2 || !(share >= EXPOSED_LEAST) || !largest_collective(facts, &largest, &all) ||
         largest < COLLECTIVE_LARGE || 2 * largest < all)

@@ -16,19 +16,23 @@
 #define SOFTMAX_LEAST 0.08    /* softmax and masks that have a kernel of their own */
 #define LOSS_LEAST 0.15       /* loss and the softmax over the vocabulary */
 #define EMBEDDING_LEAST 0.15  /* modules that look rows up, with their part of the optimizer */
-#define EMBEDDING_OWN 0.05    /* of that, in kernels */
-#define OPTIMIZER_LEAST 0.08  /* the optimizer's phase */
-#define OPTIMIZER_CALLS 20    /* launches of the optimizer a step from which it is not fused */
-#define RECOMPUTE_LEAST 0.05  /* forward work done again */
-#define MEMORY_ROOMY 0.60     /* of free memory: below it recomputing is not needed */
-#define MEMORY_NEAR 0.90      /* of free memory: out of memory is near */
-#define PRODUCT_ROOF 0.50     /* a product below this share of the roof is far from it */
-#define PRODUCT_LEAST 0.10    /* products that are far from the roof */
-#define SMALL_ROWS 64      /* rows of a product (batch times context) that leave a card or core waiting for weights */
+#define EMBEDDING_COLD                                                                                                 \
+    0.5 /* of the time of other kernels on a processor, whose caches a table's gradient empties each step */
+#define EMBEDDING_OWN 0.05   /* of that, in kernels */
+#define OPTIMIZER_LEAST 0.08 /* the optimizer's phase */
+#define OPTIMIZER_CALLS 20   /* launches of the optimizer a step from which it is not fused */
+#define RECOMPUTE_LEAST 0.05 /* forward work done again */
+#define MEMORY_ROOMY 0.60    /* of free memory: below it recomputing is not needed */
+#define MEMORY_NEAR 0.90     /* of free memory: out of memory is near */
+#define PRODUCT_ROOF 0.50    /* a product below this share of the roof is far from it */
+#define PRODUCT_LEAST 0.10   /* products that are far from the roof */
+#define SMALL_ROWS 64        /* rows of a product (batch times context) that leave a card or core waiting for weights */
+#define PHASES_FASTER 0.8    /* of its median a phase takes at least, were there no wait before it */
 #define BESIDE_DATA 0.05   /* more of the step than this outside its phases, beside waiting for data, is said as well */
 #define SPREAD_P99 1.30    /* p99 (p95 below 100 steps) over the median */
 #define SPREAD_STEPS 3     /* so many steps are so long: one is an accident */
 #define STALL_TIMES 5.0    /* a step so many medians long stands still for a reason */
+#define STALL_ALONE 0.10   /* of all time, from which one such step alone is no accident */
 #define DRIFT_STEPS 25     /* at least, for a growth to be told from a jump */
 #define DRIFT_MADS 4.0     /* median absolute deviations within the thirds */
 #define DRIFT_BETWEEN 0.25 /* of the growth, from the first third to the middle, and from there to the last */

@@ -33,20 +33,29 @@ OWN_CASES = {  # rule: (ill, cured) arguments of a run of our own
     "batch": (["--batch-size", "1,16"], ["--batch-size", "16"]),
     "dtype": (["--dtype", "fp32,bf16", "--compile", "true", "--batch-size", "16", "--d-model", "1024", "--d-ff", "4096"],
               ["--dtype", "bf16", "--compile", "true", "--batch-size", "16", "--d-model", "1024", "--d-ff", "4096"]),
+    "warmup": (["--warmup", "0", "--steps", "8", "--d-model", "256", "--d-ff", "1024"],
+               ["--warmup", "5", "--steps", "8", "--d-model", "256", "--d-ff", "1024"]),
+    "bucket": (["--ranks", "2", "--parallel", "overlap"], ["--ranks", "2", "--parallel", "flat"]),
+    "communication": (["--ranks", "2", "--parallel", "naive", "--d-model", "512", "--d-ff", "2048", "--context-length", "32"],
+                      ["--ranks", "2", "--parallel", "overlap", "--d-model", "512", "--d-ff", "2048", "--context-length", "32"]),
+    "neighbours": (["--compile", "true"], ["--compile", "true"]),
+    "others": (["--compile", "true"], ["--compile", "true"]),
+    "shape": (["--vocab-size", "50257", "--compile", "true"], ["--vocab-size", "50304", "--compile", "true"]),
     "slowed": (["--ranks", "2", "--parallel", "overlap"], ["--ranks", "2", "--parallel", "flat"]),
     "healthy": (["--d-model", "256", "--d-ff", "1024", "--compile", "true"],) * 2,
 }
 PROGRAMS = ["input", "starved", "outside", "launch", "optimizer", "layout", "loss", "attention", "stall", "recompile", "creep", "affinity",
-            "straggler", "embedding", "large-bucket", "healthy_program"]
+            "straggler", "embedding", "large-bucket", "spread", "drift", "healthy_program"]
 CARD = ["launch", "loss", "sync", "creep", "optimizer", "attention", "copies", "precision", "embedding", "memory", "accumulation",
-        "healthy_program", "recompile", "dtype", "batch", "eager"]
+        "healthy_program", "recompile", "allocator", "others", "shape", "dtype", "batch", "eager"]
 RANKED = ("straggler", "large-bucket")  # two processes of one program
 RULE = {"starved": "input"}  # where a case is not called as its rule
 WORDS = {"starved": "1 worker computes all the time", "input": "no workers and computes on the thread"}  # that its sentence holds
-NO_GAIN = ("creep", "memory")  # rules that cannot tell
-AMONG = ("accumulation", "slowed", "dtype", "memory") + (("optimizer",) if DEVICE == "cuda" else ())  # another rule may come first
+NO_GAIN = ("creep", "memory", "allocator", "others", "shape")  # rules that cannot tell
+AMONG = ("accumulation", "slowed", "dtype", "memory", "allocator", "others", "shape", "neighbours")  # another rule may come first
+AMONG += ("optimizer",) if DEVICE == "cuda" else ()
 SCALE = {"batch": 16}  # the cured step does so many times the work
-MEAN = ("stall", "recompile")  # rules that speak of single steps speak of the mean, the others of the median
+MEAN = ("stall", "recompile", "spread", "warmup")  # rules that speak of single steps speak of the mean, the others of the median
 MACHINE = ("neighbours", "steal", "quota", "others", "throttle")
 PROCESSORS = sorted(os.sched_getaffinity(0))
 
@@ -56,6 +65,24 @@ def merged(base, more):
     for name, value in zip((base + more)[::2], (base + more)[1::2]):
         words[name] = value
     return [word for pair in words.items() for word in pair] + ["--batch", "--quiet"]
+
+
+@contextlib.contextmanager
+def company(case, processors):
+    """Who else is on the machine: processes that compute on the same processors, or one that holds the card."""
+    words = []
+    if case == "neighbours":
+        words = [["import os\nwhile os.getppid() == %d: pass" % os.getpid()]] * (2 * len(processors))
+    if case == "others":
+        words = [["import torch, sys; torch.zeros(1, device='cuda'); print(1, flush=True); sys.stdin.read()"]]
+    started = [subprocess.Popen([os.environ.get("PYTHON", sys.executable), "-c"] + word, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                preexec_fn=lambda: os.sched_setaffinity(0, processors)) for word in words]
+    for one in started if case == "others" else []:
+        one.stdout.readline()
+    yield
+    for one in started:
+        one.kill()
+        one.wait()
 
 
 @contextlib.contextmanager
@@ -78,14 +105,14 @@ def measure(steptop, folder, case, ill, processors):
         if case in RANKED:
             python += ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(29600 + processors[0])]
         command = [steptop, "attach", "--batch", "--skip", "3", "-o", path, "--"] + python + [program, case, "ill" if ill else "cured"]
-    with card(case in OWN_CASES):
+    with card(case in OWN_CASES), company(case if ill else "", processors):
         done = subprocess.run(LIMIT + command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                               preexec_fn=lambda: os.sched_setaffinity(0, processors))
     if done.returncode:
         raise RuntimeError("%s ended with %d: %s" % (case, done.returncode, done.stderr[-300:]))
     cells = json.loads(subprocess.run([steptop, "report", path, "--format", "json"], check=True, capture_output=True).stdout)["cells"]
     findings = cells[0].get("findings", [])
-    return cells[0]["passes"]["train_step"]["phases"]["total"], [f for f in findings if f["rule"] not in MACHINE], len(findings)
+    return cells[0]["passes"]["train_step"]["phases"]["total"], [f for f in findings if f["rule"] not in MACHINE or f["rule"] == case], len(findings)
 
 
 def alone(case, processors):
@@ -109,7 +136,7 @@ def judged(steptop, folder, case, processors):
     rule = RULE.get(case, case)
     which = "mean_ns" if rule in MEAN else "median_ns"
     gave = [1 - cured[0][which] / SCALE.get(case, 1) / ill[0][which] for ill, cured in turns]
-    if DEVICE == "cuda" and case in PROGRAMS + CARD and case not in OWN_CASES and rule not in NO_GAIN and not rule.startswith("healthy"):
+    if DEVICE == "cuda" and case not in OWN_CASES and rule not in NO_GAIN and not rule.startswith("healthy"):
         gave = [alone(case, processors) for _ in range(TURNS)]
     shared = any(len(cell[1]) < cell[2] for turn in turns for cell in turn)
     first = [ill[1][0]["rule"] if ill[1] else "none" for ill, _ in turns]
@@ -131,7 +158,7 @@ def judged(steptop, folder, case, processors):
 
 def main():
     steptop, folder = sys.argv[1], sys.argv[2]
-    cases = sys.argv[3:] or (CARD if DEVICE == "cuda" else [case for case in OWN_CASES if case not in ("dtype", "slowed")] + PROGRAMS)
+    cases = sys.argv[3:] or (CARD if DEVICE == "cuda" else [case for case in OWN_CASES if case not in ("dtype", "others", "shape")] + PROGRAMS)
     places = queue.Queue()
     each = len(PROCESSORS) // JOBS if DEVICE == "cuda" or JOBS == 1 else 2
     if DEVICE == "cuda" and JOBS > 1:

@@ -68,6 +68,9 @@ class Block(torch.nn.Module):
                 x = x.transpose(0, 1).contiguous().transpose(0, 1).contiguous()
         if case == "launch" and ill:
             work(0.002 if on_card else 0.02)
+        if case in ("drift", "spread") and ill:  # work that grows, or that each sixth step has more of
+            for _ in range(at[0] // 8 if case == "drift" else 4 * (at[0] % 6 == 5)):
+                self.b(F.gelu(self.a(x)))
         y = F.gelu(self.a(x))
         if case == "sync":
             seen = x.detach().sum(), y.detach()[0, 0]
@@ -92,7 +95,7 @@ class Attention(torch.nn.Module):
             y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return x + self.out(y.transpose(1, 2).reshape(n, t, D))
 
-kept = []
+kept, at = [], [0]
 blocks = [Block() for _ in range(6 if case == "loss" else 12)] if on_card else [Block() for _ in range(4)]
 if case == "attention":
     blocks = [Attention() for _ in range(3)]
@@ -149,6 +152,7 @@ if case == "memory":  # as many rows as take 94 % of the card; the cured twin ma
             x = torch.utils.checkpoint.checkpoint(block, x, use_reentrant=False) if not ill else block(x)
         return x
     held = []
+    F.cross_entropy(head(model(x[:1024])), y[:1024]).backward()  # gradients are there from now on
     for part in (2048, 4096):
         torch.cuda.reset_peak_memory_stats()
         F.cross_entropy(head(model(x[:part])), y[:part]).backward()
@@ -166,7 +170,14 @@ loader = torch.utils.data.DataLoader(Data(), batch_size=None, num_workers=1 if c
 fused = torch.compile(F.cross_entropy) if case == "loss" and not ill and on_card else None
 
 
+if case == "allocator":  # room for one of these tensors; none of a step fits where the last one's was, or each is the same
+    torch.cuda.set_per_process_memory_fraction(0.25)
+
+
 def one(step):
+    at[0] = step
+    if case == "allocator":
+        torch.empty(int((0.12 + (0.0005 * step if ill else 0.075)) * torch.cuda.get_device_properties(0).total_memory), dtype=torch.uint8, device=device)
     if case == "outside" and ill:
         work(0.1)
     if case == "stall" and ill and step % 10 == 9:

@@ -384,7 +384,7 @@ static void make_large_bucket(struct report *report, bool cured)
 /* 20 MB of parameters in two calls of a step; the twin's go in twenty. */
 static void make_large_bucket_of_a_command(struct report *report, bool cured)
 {
-    static const struct report_layer_phase none[PLACE_PHASE_COUNT];
+    static const struct report_layer_phase none;
     struct report_cell *cell = document(report, 20);
     attached(cell);
     kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_BWD, cured ? 0.95 : 0.71, 20);
@@ -399,7 +399,8 @@ static void make_large_bucket_of_a_command(struct report *report, bool cured)
                                             .parameter_bytes = 20000000,
                                             .saved_bytes = UNKNOWN_U64};
     for (int pass = 0; pass < PASS_COUNT; pass++)
-        cell->layers[0].phase[pass] = none;
+        for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
+            cell->layers[0].phase[pass][phase] = &none;
     cell->layer_count = 1;
     reason(cell, IDLE_RANK, 0.03);
 }
@@ -408,7 +409,7 @@ static void make_large_bucket_of_a_command(struct report *report, bool cured)
  * twin has another module in its place. */
 static void make_embedding(struct report *report, bool cured)
 {
-    static const struct report_layer_phase none[PLACE_PHASE_COUNT];
+    static const struct report_layer_phase none;
     struct report_cell *cell = document(report, 20);
     attached(cell);
     card(cell);
@@ -427,7 +428,8 @@ static void make_embedding(struct report *report, bool cured)
                                                                             : 2000000,
                                                 .saved_bytes = UNKNOWN_U64};
         for (int pass = 0; pass < PASS_COUNT; pass++)
-            cell->layers[l].phase[pass] = none;
+            for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
+                cell->layers[l].phase[pass][phase] = &none;
     }
     cell->layer_count = 3;
     kernel(cell, cured ? "gelu" : "embedding_backward_feature_kernel", cured ? CLASS_ELEMENTWISE : CLASS_EMBEDDING,
