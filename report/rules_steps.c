@@ -37,7 +37,7 @@ static bool stall(const struct facts *facts, struct finding *finding)
     const struct report_phase *total = facts->total;
     const struct program_facts *program = &facts->cell->program;
     if (!facts->stalls || 2 * facts->stalls > total->sample_count ||
-        (facts->stalls == 1 && facts->stalled < STALL_ALONE))
+        (facts->stalls == 1 && facts->longest < STALL_ALONE * total->summary.median))
         return false;
     if (program->compiled_steps >= facts->stalls) /* `recompile` says those */
         return false;
@@ -229,7 +229,7 @@ static bool drift(const struct facts *facts, struct finding *finding)
 }
 
 const struct rule rules_steps[] = {
-    {"stall", "steps take 5 medians and more, the first one left out; one alone where it takes 10 % of all time",
+    {"stall", "steps take 5 medians and more, the first one left out; one alone from 20 medians on",
      "Find what those steps have in common in the timeline",
      "the long steps are those of a checkpoint or of an evaluation that is wanted", false, stall},
     {"recompile", "of an attached program, torch.compile makes graphs anew after warm-up",
