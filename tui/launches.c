@@ -101,6 +101,27 @@ uint32_t launches_steps_between(const struct launches *launches, const struct re
     return launches->run && after->step > before->step ? after->step - before->step - 1 : 0;
 }
 
+uint64_t launches_unrecorded_ns(const struct launches *launches, size_t begin, size_t end, uint64_t from,
+                                uint64_t until)
+{
+    const struct record *last = NULL;
+    uint64_t sum = 0;
+    for (size_t i = begin ? begin - 1 : 0; i < launches->count; i++) {
+        const struct record *launch = launches_at(launches, i);
+        if (!record_is_work(launch->kind))
+            continue;
+        if (last && launches_steps_between(launches, last, launch) > 0) {
+            const uint64_t low = last->end > from ? last->end : from;
+            const uint64_t high = launch->start < until ? launch->start : until;
+            sum += high > low ? high - low : 0;
+        }
+        if (i >= end)
+            break;
+        last = !last || launch->end > last->end || launch->step != last->step ? launch : last;
+    }
+    return sum;
+}
+
 double launches_step_ns(const struct launches *launches)
 {
     uint64_t first = UINT64_MAX, last = 0;

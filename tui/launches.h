@@ -33,6 +33,9 @@ void launches_extent(const struct launches *launches, uint64_t *first, uint64_t 
 /* Steps of a run between those of two launches, of which nothing was recorded. */
 uint32_t launches_steps_between(const struct launches *launches, const struct record *before,
                                 const struct record *after);
+/* How much of the time from `from` to `until`, whose launches are [begin, end), lies between two recorded steps while others ran. */
+uint64_t launches_unrecorded_ns(const struct launches *launches, size_t begin, size_t end, uint64_t from,
+                                uint64_t until);
 /* How long the newest step took that is complete; NaN when there is none. */
 double launches_step_ns(const struct launches *launches);
 /* The part [*begin, *end) that holds all which overlap the time from `from` to `to`, and others between them. */

@@ -57,34 +57,14 @@ static enum style launch_style(const struct timeline *timeline, const struct rec
     return (enum style)(STYLE_CLASS + launches_class(&timeline->own->launches, launch));
 }
 
-/* How much of the picture lies between two recorded steps while others ran. */
-static double unrecorded_ns(const struct timeline *timeline)
-{
-    const struct launches *launches = &timeline->own->launches;
-    const double until = timeline->from + timeline->span;
-    const struct record *last = NULL;
-    double sum = 0;
-    for (size_t i = timeline->own->begin ? timeline->own->begin - 1 : 0; i < launches->count; i++) {
-        const struct record *launch = launches_at(launches, i);
-        if (!record_is_work(launch->kind))
-            continue;
-        if (last && launches_steps_between(launches, last, launch) > 0) {
-            const double start = fmax(timeline_since(timeline, last->end), timeline->from);
-            const double end = fmin(timeline_since(timeline, launch->start), until);
-            sum += fmax(0, end - start);
-        }
-        if (i >= timeline->own->end)
-            break;
-        last = !last || launch->end > last->end || launch->step != last->step ? launch : last;
-    }
-    return sum;
-}
-
 static void draw_lane(const struct timeline *timeline, const struct area *area, int y, const struct lane *lane,
                       int stream, bool selected)
 {
     char idle[FORMAT_SIZE];
-    const double idle_ns = timeline->span * (1 - lane->total / timeline->width) - unrecorded_ns(timeline);
+    const double idle_ns = timeline->span * (1 - lane->total / timeline->width) -
+                           (double)launches_unrecorded_ns(&timeline->own->launches, timeline->own->begin,
+                                                          timeline->own->end, instant(timeline, timeline->from),
+                                                          instant(timeline, timeline->from + timeline->span));
     const enum style style = selected ? STYLE_BOLD : STYLE_NORMAL;
     if (timeline->rank_count > 1)
         area_printf(area, y, 0, style, "%s%d.%d", selected ? "▶" : " ", (int)(timeline->own - timeline->ranks),

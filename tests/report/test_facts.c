@@ -4,6 +4,7 @@
 #include "profiler/live.h"
 #include "report/build.h"
 #include "report/derive.h"
+#include "report/emit.h"
 #include "report/estimate.h"
 #include "report/findings.h"
 #include "report/markdown.h"
@@ -297,6 +298,46 @@ static void half_of_the_parts(void **state)
     modules_release(&modules);
 }
 
+/* A run without end keeps its newest steps: the first of those is no first step, and stands still like any other. */
+static void first_step_of_a_run_without_end(void **state)
+{
+    (void)state;
+    for (int endless = 0; endless < 2; endless++) {
+        struct report report;
+        struct report_cell *cell = document(&report, SAMPLES_KEPT);
+        kernel(cell, "sgemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+        cell->requested.steps = endless ? STEPS_FOREVER : SAMPLES_KEPT;
+        cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[0] *= 200;
+        struct arena arena = {0};
+        assert_true(fabs(gain_of(&report, endless ? "stall" : "warmup", &arena) - 199.0 / (SAMPLES_KEPT + 199)) <
+                    0.001);
+        assert_false(is_known(gain_of(&report, endless ? "warmup" : "stall", &arena)));
+        arena_release(&arena);
+        report_free(&report);
+    }
+}
+
+/* Of a command nobody said batch, type or mode: CSV leaves them empty. */
+static void csv_of_a_command(void **state)
+{
+    (void)state;
+    struct report report;
+    struct report_cell *cell = document(&report, 20);
+    attached(cell);
+    kernel(cell, "aten::addmm", CLASS_MATMUL, PHASE_FWD, 0.9, 20);
+    cell_derive(cell);
+    struct strbuf kernels = {0}, steps = {0};
+    report_emit(&report, FORMAT_KERNELS, &kernels);
+    report_emit(&report, FORMAT_CSV, &steps);
+    assert_non_null(strstr(kernels.text, ",,,,,train_step,fwd,matmul"));
+    assert_null(strstr(kernels.text, "fp32"));
+    assert_null(strstr(steps.text, "fp32"));
+    assert_null(strstr(steps.text, "false"));
+    strbuf_release(&kernels);
+    strbuf_release(&steps);
+    report_free(&report);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {cmocka_unit_test(roof_and_noise),
@@ -308,6 +349,8 @@ int main(void)
                                        cmocka_unit_test(roof_has_one_ridge),
                                        cmocka_unit_test(points_of_the_ledger),
                                        cmocka_unit_test(buckets_are_fitted),
-                                       cmocka_unit_test(half_of_the_parts)};
+                                       cmocka_unit_test(half_of_the_parts),
+                                       cmocka_unit_test(first_step_of_a_run_without_end),
+                                       cmocka_unit_test(csv_of_a_command)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

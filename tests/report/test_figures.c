@@ -2,7 +2,6 @@
 #include "base/text.h"
 #include "profiler/protocol.h"
 #include "report/build.h"
-#include "report/derive.h"
 #include "report/diff.h"
 #include "report/escape.h"
 #include "report/pipe_table.h"
@@ -525,75 +524,6 @@ static void test_html_is_one_file(void **state)
     report_free(&report);
 }
 
-/* The kind of the first column of figures with this head; NULL: there is none. */
-static const char *kind_said(const char *text, const char *head)
-{
-    char wanted[96];
-    snprintf(wanted, sizeof wanted, "<th class=\"n\">%s<", head);
-    const char *at = strstr(text, wanted);
-    if (!at)
-        return NULL;
-    at += strlen(wanted);
-    return strncmp(at, "small>modelled", 14) == 0   ? "modelled"
-           : strncmp(at, "small>measured", 14) == 0 ? "measured"
-                                                    : "";
-}
-
-/* What the plan says is modelled, whatever the head of its column, and what was counted was measured. */
-static void test_html_says_kinds(void **state)
-{
-    static const struct {
-        const char *head, *kind;
-    } columns[] = {{"planned total", "modelled"}, {"peak bwd", "modelled"},          {"workspace", "measured"},
-                   {"resident peak", "measured"}, {"gradient", "modelled"},          {"scratch", "modelled"},
-                   {"input", "modelled"},         {"residual stream", "modelled"},   {"saved by a block", "modelled"},
-                   {"MiB", "modelled"},           {"of the block %", "modelled"},    {"counted MB", "measured"},
-                   {"modelled MB", "modelled"},   {"counted GFLOP", "measured"},     {"modelled GFLOP", "modelled"},
-                   {"counted GB/s", "measured"},  {"counted / modelled", "measured"}};
-    (void)state;
-    struct report report;
-    report_init(&report);
-    struct run *run = synthetic_run("tiny", false, 10, 1);
-    synthetic_counters(run, "dram_bytes flops gpu_ns occupancy_permille_ns");
-    cell_build(report_add_cell(&report), run);
-    cell_derive(report.cells.items[0]);
-    char *text = emitted(&report, FORMAT_HTML);
-    for (size_t i = 0; i < sizeof columns / sizeof *columns; i++) {
-        const char *kind = kind_said(text, columns[i].head);
-        if (!kind || strcmp(kind, columns[i].kind) != 0)
-            fail_msg("%s is %s", columns[i].head, kind ? kind : "no column");
-    }
-    free(text);
-    report_free(&report);
-    synthetic_free(run);
-}
-
-/* However many pictures of the whole report there are, those on demand are in one fold that is opened and closed. */
-static void test_html_folds_pictures(void **state)
-{
-    (void)state;
-    struct report report, other;
-    synthetic_report(&report, "tiny", false, 10, 1);
-    synthetic_report(&other, "tiny", false, 10, 0.5);
-    report_join(&report, &other, "other.yaml");
-    for (size_t i = 0; i < 2; i++) {
-        report.cells.items[i]->requested.ranks = 2;
-        report.cells.items[i]->requested.parallel = PARALLEL_FLAT;
-    }
-    report.cells.items[1]->requested.context_length *= 2;
-    char *text = emitted(&report, FORMAT_HTML);
-    size_t open = 0, closed = 0;
-    for (const char *at = text; (at = strstr(at, "<details>")); at++)
-        open++;
-    for (const char *at = text; (at = strstr(at, "</details>")); at++)
-        closed++;
-    has(text, "rank 0, the latest profiled step");
-    has(text, "More pictures");
-    assert_int_equal(open, closed);
-    free(text);
-    report_free(&report);
-}
-
 /* Marks on axes are 1, 2 or 5 times a power of ten apart. */
 static void test_round_marks(void **state)
 {
@@ -714,8 +644,6 @@ int main(void)
         cmocka_unit_test(test_counters_are_named_in_fields),
         cmocka_unit_test(test_summary_folds_the_rest),
         cmocka_unit_test(test_html_is_one_file),
-        cmocka_unit_test(test_html_says_kinds),
-        cmocka_unit_test(test_html_folds_pictures),
         cmocka_unit_test(test_round_marks),
         cmocka_unit_test(test_overviews),
         cmocka_unit_test(test_wide_names),

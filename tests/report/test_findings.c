@@ -93,39 +93,6 @@ static void test_each_rule_and_its_cure(void **state)
     }
 }
 
-/* A run without end keeps its newest steps: the first of those is no first step, and stands still like any other. */
-static void test_first_step_of_a_run_without_end(void **state)
-{
-    (void)state;
-    for (int endless = 0; endless < 2; endless++) {
-        struct report report;
-        struct report_cell *cell = document(&report, SAMPLES_KEPT);
-        kernel(cell, "sgemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
-        cell->requested.steps = endless ? STEPS_FOREVER : SAMPLES_KEPT;
-        cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[0] *= 200;
-        is_first(&report, endless ? "stall" : "warmup", 199.0 / (SAMPLES_KEPT + 199));
-    }
-}
-
-/* Of a command nobody said batch, type or mode: CSV leaves them empty. */
-static void test_csv_of_a_command(void **state)
-{
-    (void)state;
-    struct report report;
-    struct report_cell *cell = document(&report, 20);
-    attached(cell);
-    kernel(cell, "aten::addmm", CLASS_MATMUL, PHASE_FWD, 0.9, 20);
-    cell_derive(cell);
-    char *kernels = emitted(&report, FORMAT_KERNELS), *steps = emitted(&report, FORMAT_CSV);
-    assert_non_null(strstr(kernels, ",,,,,train_step,fwd,matmul"));
-    assert_null(strstr(kernels, "fp32"));
-    assert_null(strstr(steps, "fp32"));
-    assert_null(strstr(steps, "false"));
-    free(kernels);
-    free(steps);
-    report_free(&report);
-}
-
 static void test_shape(void **state)
 {
     (void)state;
@@ -703,8 +670,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_each_rule_and_its_cure),
         cmocka_unit_test(test_shape),
-        cmocka_unit_test(test_first_step_of_a_run_without_end),
-        cmocka_unit_test(test_csv_of_a_command),
         cmocka_unit_test(test_batch_of_a_card),
         cmocka_unit_test(test_too_many_threads),
         cmocka_unit_test(test_affinity_alone),
