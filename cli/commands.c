@@ -17,7 +17,8 @@ static const struct subcommand_info commands[SUBCOMMAND_COUNT] = {
          "Look through old reports on the screen, several side by side; last is the newest that was kept"},
     [SUBCOMMAND_REPLAY] = {"replay", "RECORDING", 1, 1, false, command_replay,
                            "Play a recording (run --record) as if it ran now"},
-    [SUBCOMMAND_WORKER] = {"worker", "CONTROL_FD RING_FD [CONNECTION_FD]", 2, 3, true, command_worker, "Run one cell; started by run"},
+    [SUBCOMMAND_WORKER] = {"worker", "CONTROL_FD RING_FD [CONNECTION_FD]", 2, 3, true, command_worker,
+                           "Run one cell; started by run"},
     [SUBCOMMAND_REPORT] = {"report", "REPORT", 1, 1, false, command_report,
                            "Render an old report again; last is the newest that was kept"},
     [SUBCOMMAND_DIFF] =
