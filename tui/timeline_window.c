@@ -70,16 +70,16 @@ double timeline_since(const struct timeline *timeline, uint64_t time)
     return (double)(int64_t)(time - timeline->origin);
 }
 
-/* The instant of a place in the picture. */
-static uint64_t instant(const struct timeline *timeline, double place)
+uint64_t timeline_instant(const struct timeline *timeline, double place)
 {
     return timeline->origin + (uint64_t)(place > 0 ? place : 0);
 }
 
 void timeline_find_visible(struct timeline *timeline)
 {
-    launches_range(&timeline->own->launches, instant(timeline, timeline->from),
-                   instant(timeline, timeline->from + timeline->span) + 1, &timeline->own->begin, &timeline->own->end);
+    launches_range(&timeline->own->launches, timeline_instant(timeline, timeline->from),
+                   timeline_instant(timeline, timeline->from + timeline->span) + 1, &timeline->own->begin,
+                   &timeline->own->end);
     for (size_t i = timeline->own->begin; i < timeline->own->end; i++) {
         const struct record *launch = launches_at(&timeline->own->launches, i);
         if (record_is_work(launch->kind))

@@ -38,5 +38,6 @@ void timeline_find_visible(struct timeline *timeline);
 /* Many streams become as few lanes as what runs at once needs: each launch goes to the first lane that is free when it starts. */
 void timeline_pack_lanes(struct timeline *timeline);
 int timeline_row_count(const struct timeline *timeline);
-int timeline_row_of(const struct timeline *timeline, size_t launch);   /* −1: none */
-double timeline_since(const struct timeline *timeline, uint64_t time); /* ns since the origin */
+int timeline_row_of(const struct timeline *timeline, size_t launch);      /* −1: none */
+double timeline_since(const struct timeline *timeline, uint64_t time);    /* ns since the origin */
+uint64_t timeline_instant(const struct timeline *timeline, double place); /* of a place in the picture */

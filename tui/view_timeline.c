@@ -61,10 +61,11 @@ static void draw_lane(const struct timeline *timeline, const struct area *area, 
                       int stream, bool selected)
 {
     char idle[FORMAT_SIZE];
-    const double idle_ns = timeline->span * (1 - lane->total / timeline->width) -
-                           (double)launches_unrecorded_ns(&timeline->own->launches, timeline->own->begin,
-                                                          timeline->own->end, instant(timeline, timeline->from),
-                                                          instant(timeline, timeline->from + timeline->span));
+    const double idle_ns =
+        timeline->span * (1 - lane->total / timeline->width) -
+        (double)launches_unrecorded_ns(&timeline->own->launches, timeline->own->begin, timeline->own->end,
+                                       timeline_instant(timeline, timeline->from),
+                                       timeline_instant(timeline, timeline->from + timeline->span));
     const enum style style = selected ? STYLE_BOLD : STYLE_NORMAL;
     if (timeline->rank_count > 1)
         area_printf(area, y, 0, style, "%s%d.%d", selected ? "▶" : " ", (int)(timeline->own - timeline->ranks),
