@@ -387,7 +387,7 @@ void hosts_peers(const struct hosts *hosts, int rank, struct communicator_peers 
     memcpy(peers->key, hosts->key, sizeof peers->key);
     for (int i = 1; i < hosts->launcher.world; i++)
         peers->at[i] = hosts->guests[i].worker;
-    if (rank > 0 && net_own(hosts->workers, &peers->at[0]))
+    if (rank > 0 && rank < COMMUNICATOR_MAX_RANKS && net_own(hosts->workers, &peers->at[0]))
         memcpy(peers->at[0].host, hosts->guests[rank].reached.host, sizeof peers->at[0].host);
 }
 

@@ -91,8 +91,10 @@ static void waits_and_what_is_behind_them(void **state)
             if (strcmp(ills[i].rule, "sync") != 0)
                 continue;
             ills[i].make(&report, false);
-            if (queued)
+            if (queued) {
                 report.cells.items[0]->passes[PASS_TRAIN_STEP].idle.ns[IDLE_QUEUE] = 0.07 * STEP;
+                report.cells.items[0]->passes[PASS_TRAIN_STEP].busy_ns -= 0.07 * STEP;
+            }
             gains[queued] = gain_of(&report, "sync", &arena);
             arena_release(&arena);
             report_free(&report);

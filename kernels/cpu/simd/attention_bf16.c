@@ -67,6 +67,7 @@ static void rows_load(const struct head *head, struct values from, int64_t strid
         if (turn && head->angles)
             rope_head(x, head->angles + (position + r) * head->D, y, head->D, 1, scale);
         else if (scale == 1)
+            // NOLINTNEXTLINE(clang-analyzer-core.NonNullParamChecker): every operand that is loaded has values
             memcpy(to, x.at, (size_t)head->D * 2);
         else
             for (int64_t d = 0; d < head->D; d += VN)
