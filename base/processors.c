@@ -125,6 +125,22 @@ int processors_cores(const char *root)
 #endif
 }
 
+int processors_bound(bool *bound, int most)
+{
+    int count = 0;
+    memset(bound, 0, (size_t)most * sizeof *bound);
+#ifdef SYSTEM_LINUX
+    cpu_set_t mask;
+    if (sched_getaffinity(0, sizeof mask, &mask) != 0)
+        return 0;
+    for (int cpu = 0; cpu < most && cpu < CPU_SETSIZE; cpu++) {
+        bound[cpu] = CPU_ISSET(cpu, &mask);
+        count += bound[cpu];
+    }
+#endif
+    return count;
+}
+
 void processors_text(const struct processors *processors, char *text, size_t size)
 {
     if (processors->allowed >= processors->affinity)

@@ -1,6 +1,7 @@
 /* How many processors this process may keep busy: those of its affinity mask, and no more than the quota of its control group. */
 #pragma once
 #include "base/system.h"
+#include <stdbool.h>
 #include <stddef.h>
 #ifdef SYSTEM_LINUX
 #include <sched.h>
@@ -19,6 +20,9 @@ void processors_text(const struct processors *processors, char *text, size_t siz
 /* Cores of their own that the processors of this process's mask are, as the kernel tells which of them share one; 0: cannot be known, as
  * in a virtual machine that tells of none, where they may be threads of a core all the same. `root`: of /proc and /sys; "" but in tests. */
 int processors_cores(const char *root);
+
+/* Which of the first `most` processors are in this process's mask, and how many these are; 0: there is no mask that could be read. */
+int processors_bound(bool *bound, int most);
 
 /* For tests. */
 struct processors processors_of(int affinity, double quota);

@@ -1,5 +1,6 @@
 #include "profiler/machine.h"
 #include "base/cgroup.h"
+#include "base/processors.h"
 #include "base/unknown.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,29 +22,62 @@ static uint64_t own_ns(void)
 }
 
 /* user, nice, system, idle, iowait, irq, softirq, steal; what guests use is in user and nice already. */
-bool machine_read(struct machine_look *look, const char *stat, long hertz)
+static bool add_line(struct machine_look *look, const char *counts, uint64_t tick)
 {
     unsigned long long t[8];
-    if (hertz <= 0 || sscanf(stat, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", &t[0], &t[1], &t[2], &t[3], &t[4],
-                             &t[5], &t[6], &t[7]) != 8)
+    if (sscanf(counts, "%llu %llu %llu %llu %llu %llu %llu %llu", &t[0], &t[1], &t[2], &t[3], &t[4], &t[5], &t[6],
+               &t[7]) != 8)
+        return false;
+    look->busy += (t[0] + t[1] + t[2] + t[5] + t[6]) * tick;
+    look->idle += (t[3] + t[4]) * tick;
+    look->steal += t[7] * tick;
+    look->total = look->busy + look->idle + look->steal;
+    look->processors++;
+    return true;
+}
+
+bool machine_read(struct machine_look *look, FILE *stat, long hertz, const bool *bound, int count)
+{
+    char line[512];
+    struct machine_look all = {0}, ours = {0};
+    if (hertz <= 0)
         return false;
     const uint64_t tick = 1000000000u / (uint64_t)hertz;
-    look->busy = (t[0] + t[1] + t[2] + t[5] + t[6]) * tick;
-    look->idle = (t[3] + t[4]) * tick;
-    look->steal = t[7] * tick;
-    look->total = look->busy + look->idle + look->steal;
-    return look->total > 0;
+    int processors = 0; /* a line each, those that are off have none */
+    while (fgets(line, sizeof line, stat) && strncmp(line, "cpu", 3) == 0) {
+        char *counts = line + 3;
+        if (*counts == ' ') {
+            if (!add_line(&all, counts, tick))
+                return false;
+            continue;
+        }
+        const long cpu = strtol(counts, &counts, 10);
+        processors++;
+        if (bound && cpu >= 0 && cpu < count && bound[cpu])
+            add_line(&ours, counts, tick);
+    }
+    all.processors = processors ? processors : (int)sysconf(_SC_NPROCESSORS_ONLN);
+    const struct machine_look *told = ours.total ? &ours : &all;
+    if (!told->total)
+        return false;
+    look->total = told->total;
+    look->busy = told->busy;
+    look->idle = told->idle;
+    look->steal = told->steal;
+    look->processors = told->processors;
+    return true;
 }
 
 void machine_look(struct machine_look *look)
 {
-    char line[512];
-    *look = (struct machine_look){UNKNOWN_U64, UNKNOWN_U64, UNKNOWN_U64, UNKNOWN_U64, own_ns(), cgroup_throttled_ns()};
+    bool bound[1024];
+    const int count = (int)(sizeof bound / sizeof *bound);
+    *look =
+        (struct machine_look){UNKNOWN_U64, UNKNOWN_U64, UNKNOWN_U64, UNKNOWN_U64, own_ns(), cgroup_throttled_ns(), 0};
     FILE *file = fopen("/proc/stat", "re");
     if (!file)
         return;
-    if (fgets(line, sizeof line, file))
-        machine_read(look, line, sysconf(_SC_CLK_TCK));
+    machine_read(look, file, sysconf(_SC_CLK_TCK), processors_bound(bound, count) ? bound : NULL, count);
     fclose(file);
 }
 
@@ -57,7 +91,8 @@ static double share(uint64_t before, uint64_t now, double whole)
 struct machine_use machine_between(const struct machine_look *before, const struct machine_look *now, int allowed)
 {
     struct machine_use use = MACHINE_UNKNOWN;
-    if (!is_known_u64(before->total) || !is_known_u64(now->total) || now->total <= before->total)
+    if (!is_known_u64(before->total) || !is_known_u64(now->total) || now->total <= before->total ||
+        now->processors != before->processors) /* one was switched off: the sums are of other ones */
         return use;
     const double whole = (double)(now->total - before->total);
     use.steal = share(before->steal, now->steal, whole);
@@ -65,9 +100,8 @@ struct machine_use machine_between(const struct machine_look *before, const stru
     const double busy = share(before->busy, now->busy, whole), own = share(before->own, now->own, whole);
     if (is_known(busy) && is_known(own))
         use.others = fmax(0, busy - own);
-    const long all = sysconf(_SC_NPROCESSORS_ONLN);
-    if (all > 0 && allowed > 0)
-        use.throttled = share(before->throttled, now->throttled, whole / (double)all * allowed);
+    if (now->processors > 0 && allowed > 0)
+        use.throttled = share(before->throttled, now->throttled, whole / now->processors * allowed);
     return use;
 }
 

@@ -1,14 +1,16 @@
-/* Who used the machine's processors while a run went on: the run, other programs, the host of a virtual machine, nobody. The front
+/* Who used the processors that a run may use while it went on: the run, other programs, the host of a virtual machine, nobody. The front
  * looks when a run begins and when it has ended and its processes were waited for. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 
 /* Counted since the machine started; UNKNOWN_U64 where the system does not tell. */
 struct machine_look {
-    uint64_t total, busy, idle, steal; /* processor time, ns, of all processors together */
+    uint64_t total, busy, idle, steal; /* processor time, ns, of the processors in the front's mask together */
     uint64_t own;                      /* of that, the front's and its ended children's */
     uint64_t throttled;                /* ns that this control group was stopped by its quota, of all its processors */
+    int processors;                    /* that the first four are of */
 };
 
 /* Shares of the processors' time, 0 to 1; NaN where not known. Measured. */
@@ -24,5 +26,6 @@ struct machine_use machine_between(const struct machine_look *before, const stru
 struct machine_use machine_believed(struct machine_use use);
 #define MACHINE_UNKNOWN ((struct machine_use){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE})
 
-/* For tests: what the text of /proc/stat says, `hertz` ticks a second. */
-bool machine_read(struct machine_look *look, const char *stat, long hertz);
+/* For tests: what /proc/stat says, `hertz` ticks a second, of the processors that are `bound` (NULL, or lines of single processors that
+ * are not there: of all). False: nothing that is read here. */
+bool machine_read(struct machine_look *look, FILE *stat, long hertz, const bool *bound, int count);
