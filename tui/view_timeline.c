@@ -87,18 +87,25 @@ static void draw_lane(const struct timeline *timeline, const struct area *area, 
                 format_duration(idle, idle_ns > 0 ? idle_ns : 0));
 }
 
-/* The first mark is the time of the run, the others what lies between: four digits tell only those apart. */
-static void draw_ruler(const struct timeline *timeline, const struct area *area, int y)
+/* The first mark is the time of the run, the others what lies between: four digits tell only those apart. A cursor within a time has
+ * that time in its colour, for a mark in its place would be taken for one of its digits. */
+static void draw_ruler(const struct timeline *timeline, const struct area *area, int y, int cursor)
 {
-    char text[FORMAT_SIZE];
+    char text[FORMAT_SIZE], label[FORMAT_SIZE + 1];
+    bool marked = false;
     const double tick = plot_tick(timeline->span / timeline->width * 14);
     for (int i = 0; i * tick <= timeline->span; i++) {
         const int x = scale_to(i * tick / timeline->span, timeline->width);
         area_put(area, y, 5 + x, STYLE_AXIS, 0x2502);
-        if (x + 12 <= timeline->width)
-            area_printf(area, y, 6 + x, STYLE_AXIS, "%s%s", i ? "+" : "",
-                        format_duration(text, i ? i * tick : timeline->from));
+        if (x + 12 > timeline->width)
+            continue;
+        snprintf(label, sizeof label, "%s%s", i ? "+" : "", format_duration(text, i ? i * tick : timeline->from));
+        const bool within = cursor > x && cursor <= x + text_columns(label, false);
+        area_text(area, y, 6 + x, -1, within ? STYLE_CURSOR : STYLE_AXIS, label);
+        marked = marked || within;
     }
+    if (!marked)
+        area_put(area, y, 5 + cursor, STYLE_CURSOR, 0x25bc);
 }
 
 /* Our own kernels on processors are timed where they are started; an attached program's threads have lanes of their own. */
@@ -308,7 +315,8 @@ static void timeline_draw(struct app *app, void *opaque, const struct area *area
     struct lane *lane = malloc(sizeof *lane);
     if (!lane)
         return;
-    draw_ruler(timeline, area, 0);
+    const int cursor = scale_to((timeline->cursor - timeline->from) / timeline->span, timeline->width - 1);
+    draw_ruler(timeline, area, 0, cursor);
     int y = 1;
     if (area->height >= FLAME_LEAST) {
         draw_flame(timeline, cell, area, y);
@@ -328,9 +336,7 @@ static void timeline_draw(struct app *app, void *opaque, const struct area *area
     }
     timeline->own = &timeline->ranks[timeline->rank];
     free(lane);
-    const int cursor = scale_to((timeline->cursor - timeline->from) / timeline->span, timeline->width - 1);
-    /* Marks above and below, so that what is under the cursor keeps its colour. */
-    area_put(area, 0, 5 + cursor, STYLE_CURSOR, 0x25bc);
+    /* Marks above (the ruler's) and below, so that what is under the cursor keeps its colour. */
     if (area->height >= FLAME_LEAST)
         area_put(area, y++, 5 + cursor, STYLE_CURSOR, 0x25b2);
     if (area->height >= FLAME_LEAST && has_no_threads(cell))

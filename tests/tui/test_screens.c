@@ -31,6 +31,7 @@ static const struct {
     {"histogram-split", "2<Enter>vv"},
     {"timeline", "5"},
     {"timeline-zoom", "5++<Left><Left>"},
+    {"timeline-in-a-label", "5<Right><Right>"},
     {"memory", "6"},
     {"memory-layers", "6m"},
     {"memory-tensors", "6mm"},
