@@ -125,7 +125,10 @@ const char *largest_layer(const struct facts *facts, kernel_filter *wanted, doub
 
 const char *layer_words(const struct facts *facts, const char *path)
 {
-    return strncmp(path, "*.", 2) == 0 ? sentence(facts, "%s of each block", path + 2) : path;
+    if (strncmp(path, "*.", 2) != 0)
+        return path;
+    const bool number = path[2] >= '0' && path[2] <= '9'; /* of a Sequential within */
+    return sentence(facts, "%s%s of each block", number ? "part " : "", path + 2);
 }
 
 const struct report_kernel *largest_kernel(const struct facts *facts, kernel_filter *wanted)

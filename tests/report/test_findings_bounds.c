@@ -151,12 +151,9 @@ static void test_outside_says_its_rank(void **state)
 }
 
 /* Blocks of a Sequential have no name: they are said in words, and the path stays what views look for. */
-static void test_layers_without_a_name(void **state)
+static void says_blocks(const char *const paths[6], const char *const names[6], const char *words, const char *layer)
 {
-    (void)state;
     static const struct report_layer_phase none;
-    static const char *const paths[] = {"0", "0.a", "0.b", "1", "1.a", "1.b"}, *const names[] = {"0", "a", "b",
-                                                                                                 "1", "a", "b"};
     struct arena arena = {0};
     struct report report;
     struct findings findings;
@@ -184,10 +181,19 @@ static void test_layers_without_a_name(void **state)
     cell_derive(cell);
     findings_make(&findings, &report, cell, &arena);
     assert_string_equal(findings.items[0].rule, "launch");
-    assert_non_null(strstr(findings.items[0].sentence, "most of their time in a of each block"));
-    assert_string_equal(findings.items[0].layer, "*.a");
+    assert_non_null(strstr(findings.items[0].sentence, words));
+    assert_string_equal(findings.items[0].layer, layer);
     report_free(&report);
     arena_release(&arena);
+}
+
+static void test_layers_without_a_name(void **state)
+{
+    (void)state;
+    static const char *const named[2][6] = {{"0", "0.a", "0.b", "1", "1.a", "1.b"}, {"0", "a", "b", "1", "a", "b"}};
+    static const char *const numbered[2][6] = {{"0", "0.0", "0.1", "1", "1.0", "1.1"}, {"0", "0", "1", "1", "0", "1"}};
+    says_blocks(named[0], named[1], "most of their time in a of each block", "*.a");
+    says_blocks(numbered[0], numbered[1], "most of their time in part 0 of each block", "*.0");
 }
 
 /* One thread of two processors has half of their roof: its products are not slow for that. */
