@@ -87,6 +87,7 @@ static void pictures_are_folded(void **state)
     assert_int_equal(open, closed);
     free(text);
     report_free(&report);
+    report_free(&other);
 }
 
 int main(void)
