@@ -65,3 +65,21 @@ __attribute__((unused)) static struct cell tiny_cell(void)
     cell.threads = 1;
     return cell;
 }
+
+/* A small training step of as many ranks. */
+__attribute__((unused)) static struct cell small_cell_of_ranks(int ranks, enum parallel parallel)
+{
+    struct cell cell = tiny_cell();
+    cell.model.num_layers = 2;
+    cell.model.d_model = 64;
+    cell.model.d_ff = 128;
+    cell.model.num_heads = 2;
+    cell.model.vocab_size = 100;
+    cell.batch_size = 1;
+    cell.context_length = 16;
+    cell.ranks = ranks;
+    cell.threads = ranks;
+    cell.parallel = parallel;
+    cell.passes = PASS_BIT(PASS_TRAIN_STEP);
+    return cell;
+}

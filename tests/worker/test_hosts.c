@@ -96,27 +96,6 @@ static void team_close(struct team *team)
     }
 }
 
-static struct cell hosts_cell(int ranks, enum parallel parallel)
-{
-    struct cell cell;
-    struct error error = {0};
-    cell_default(&cell);
-    assert_true(model_preset_find("tiny", &cell.model, &error));
-    cell.model.num_layers = 2;
-    cell.model.d_model = 64;
-    cell.model.d_ff = 128;
-    cell.model.num_heads = 2;
-    cell.model.vocab_size = 100;
-    cell.batch_size = 1;
-    cell.context_length = 16;
-    cell.steps = 3;
-    cell.ranks = ranks;
-    cell.threads = ranks;
-    cell.parallel = parallel;
-    cell.passes = PASS_BIT(PASS_TRAIN_STEP);
-    return cell;
-}
-
 static void assert_good(const struct run *run)
 {
     if (run->status != STATUS_OK && run->status != STATUS_UNRELIABLE)
@@ -156,10 +135,10 @@ static void every_run_ends_well(void **state)
         joiner_start(&team, rank, team.launcher.token);
     const enum parallel ways[] = {PARALLEL_NAIVE, PARALLEL_BUCKET, PARALLEL_FSDP};
     for (int i = 0; i < 3; i++) {
-        const struct cell cell = hosts_cell(3, ways[i]);
+        const struct cell cell = small_cell_of_ranks(3, ways[i]);
         session_add(team.session, &cell);
     }
-    const struct cell alone = hosts_cell(2, PARALLEL_NAIVE); /* as many as there are not */
+    const struct cell alone = small_cell_of_ranks(2, PARALLEL_NAIVE); /* as many as there are not */
     session_add(team.session, &alone);
     assert_true(session_until(team.session, 100, session_idle, NULL));
     for (size_t i = 0; i < 3; i++)
@@ -200,7 +179,7 @@ static void strike(struct team *team, enum struck who, pid_t *worker)
 {
     team_open(team, 2, 3000000000u);
     joiner_start(team, 1, team->launcher.token);
-    struct cell cell = hosts_cell(2, PARALLEL_NAIVE);
+    struct cell cell = small_cell_of_ranks(2, PARALLEL_NAIVE);
     cell.steps = STEPS_FOREVER;
     session_add(team->session, &cell);
     assert_true(session_until(team->session, 60, has_steps, NULL));
@@ -226,7 +205,7 @@ static void a_killed_worker_is_named(void **state)
     assert_string_equal(session_run(team.session, 0)->reason, wanted);
     assert_int_equal(session_run(team.session, 0)->status, STATUS_KILLED);
     /* The next run finds it in its place again. */
-    const struct cell cell = hosts_cell(2, PARALLEL_NAIVE);
+    const struct cell cell = small_cell_of_ranks(2, PARALLEL_NAIVE);
     session_add(team.session, &cell);
     assert_true(session_until(team.session, 60, session_idle, NULL));
     assert_good(session_run(team.session, 1));
@@ -246,7 +225,7 @@ static void a_dead_joiner_is_named(void **state)
     assert_int_equal(session_run(team.session, 0)->status, STATUS_ERROR);
     gone_soon(worker);
     /* Nobody comes in its place: what is queued ends, and says for whom it waited. */
-    const struct cell cell = hosts_cell(2, PARALLEL_NAIVE);
+    const struct cell cell = small_cell_of_ranks(2, PARALLEL_NAIVE);
     session_add(team.session, &cell);
     session_add(team.session, &cell);
     assert_true(session_until(team.session, 60, session_idle, NULL));
@@ -279,7 +258,7 @@ static void all_stop_together(void **state)
     struct team team;
     team_open(&team, 2, 0);
     joiner_start(&team, 1, team.launcher.token);
-    struct cell cell = hosts_cell(2, PARALLEL_OVERLAP);
+    struct cell cell = small_cell_of_ranks(2, PARALLEL_OVERLAP);
     cell.steps = STEPS_FOREVER;
     session_add(team.session, &cell);
     assert_true(session_until(team.session, 60, has_steps, NULL));
@@ -303,7 +282,7 @@ static void strangers_are_sent_away(void **state)
     char said[512];
     int fds[40];
     team_open(&team, 2, 0);
-    const struct cell cell = hosts_cell(2, PARALLEL_NAIVE);
+    const struct cell cell = small_cell_of_ranks(2, PARALLEL_NAIVE);
     session_add(team.session, &cell);
     unsigned seed = 1;
     for (int i = 0; i < 40; i++) {

@@ -28,25 +28,11 @@ static uint64_t apart_ns(void)
 
 static struct cell ranks_cell(enum parallel parallel)
 {
-    struct cell cell;
-    struct error error = {0};
-    cell_default(&cell);
+    struct cell cell = small_cell_of_ranks(2, parallel);
     if (getenv("STEPTOP_TEST_DEVICE"))
         snprintf(cell.device, sizeof cell.device, "%s", getenv("STEPTOP_TEST_DEVICE"));
-    assert_true(model_preset_find("tiny", &cell.model, &error));
-    cell.model.num_layers = 2;
-    cell.model.d_model = 64;
-    cell.model.d_ff = 128;
-    cell.model.num_heads = 2;
-    cell.model.vocab_size = 100;
-    cell.batch_size = 1;
-    cell.context_length = 16;
-    cell.steps = 3;
-    cell.ranks = 2;
-    cell.threads = 2;
-    cell.parallel = parallel;
     cell.compile = true;
-    cell.passes = PASS_BIT(PASS_FWD_BWD) | PASS_BIT(PASS_TRAIN_STEP);
+    cell.passes |= PASS_BIT(PASS_FWD_BWD);
     return cell;
 }
 
