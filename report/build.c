@@ -20,7 +20,7 @@ static uint64_t sample_value(const struct sample *sample, int phase)
     return phase == PHASE_COUNT ? sample->wall_ns : sample->phase_ns[phase];
 }
 
-static bool is_of_kind(const struct sample *sample, int kind)
+bool build_is_of_kind(const struct sample *sample, int kind)
 {
     return kind < 0 ? sample->kind != STEP_WARMUP : sample->kind == kind;
 }
@@ -32,14 +32,14 @@ static uint64_t *copy_samples(const struct rank *rank, struct arena *arena, int 
     size_t wanted = 0;
     *count = 0;
     for (size_t i = 0; i < rank->samples.count; i++)
-        wanted += rank->samples.items[i].pass == pass && is_of_kind(&rank->samples.items[i], kind) &&
+        wanted += rank->samples.items[i].pass == pass && build_is_of_kind(&rank->samples.items[i], kind) &&
                   is_known_u64(sample_value(&rank->samples.items[i], phase));
     if (!wanted)
         return NULL;
     uint64_t *values = arena_array(arena, uint64_t, wanted);
     for (size_t i = 0; i < rank->samples.count; i++) {
         const struct sample *sample = &rank->samples.items[i];
-        if (sample->pass == pass && is_of_kind(sample, kind) && is_known_u64(sample_value(sample, phase)))
+        if (sample->pass == pass && build_is_of_kind(sample, kind) && is_known_u64(sample_value(sample, phase)))
             values[(*count)++] = sample_value(sample, phase);
     }
     return values;
@@ -55,7 +55,8 @@ static void copy_phases(const struct rank *rank, struct arena *arena, int pass, 
             const struct sample *sample = &rank->samples.items[i];
             if (sample->pass != pass)
                 continue;
-            const bool of[3] = {is_of_kind(sample, counts), sample->kind == STEP_WARMUP, sample->kind == STEP_PROFILED};
+            const bool of[3] = {build_is_of_kind(sample, counts), sample->kind == STEP_WARMUP,
+                                sample->kind == STEP_PROFILED};
             for (int p = 0; p <= PHASE_COUNT; p++) {
                 const uint64_t value = sample_value(sample, p);
                 for (int kind = 0; kind < 3 && is_known_u64(value); kind++)
@@ -82,7 +83,7 @@ static void copy_phases(const struct rank *rank, struct arena *arena, int pass, 
 /* A command's steps are as they came, those that were recorded with the few that were not, which show what that costs. Where it costs
  * so much that recording pauses (attach/pace.h), the steps of the pauses are the command's own, as timed ones are a cell's. */
 #define PACED 8 /* recorded steps to one that is not, at most */
-static int kind_that_counts(const struct run *run, const struct rank *rank, int pass)
+int build_counted_kind(const struct run *run, const struct rank *rank, int pass)
 {
     uint64_t kinds[STEP_KIND_COUNT] = {0};
     if (!run->command)
@@ -187,7 +188,7 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
         pass->sample_key = key;
         pass->derived_at = now;
     }
-    const int counts = kind_that_counts(run, rank, which);
+    const int counts = build_counted_kind(run, rank, which);
     for (int p = 0; p <= PHASE_COUNT; p++) {
         struct report_phase *phase = &pass->phases[p];
         if (fresh)

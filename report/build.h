@@ -5,6 +5,10 @@
 /* Makes the cell agree with the run. What did not change since the last call is kept. */
 void cell_build(struct report_cell *cell, const struct run *run);
 
+/* Which steps of a pass are its times: a kind, or −1: all but warm-up. */
+int build_counted_kind(const struct run *run, const struct rank *rank, int pass);
+bool build_is_of_kind(const struct sample *sample, int kind);
+
 /* Layers and memory, from the run's plan into cell->fixed. */
 void cell_build_plan(struct report_cell *cell, const struct run *run);
 

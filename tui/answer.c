@@ -1,5 +1,6 @@
 #include "base/unknown.h"
 #include "base/vec.h"
+#include "report/build.h"
 #include "report/compare.h"
 #include "report/findings.h"
 #include "report/modules.h"
@@ -149,15 +150,16 @@ static void add_step(struct answer *answer, double at, double ns)
     answer->step_end = fmax(answer->step_end, at + ns);
 }
 
-/* The timed steps of the last minutes as they came, with what was done between them left open. */
-static void take_live_steps(struct answer *answer, const struct rank *rank)
+/* The steps that count of the last minutes as they came, with what was done between them left open. */
+static void take_live_steps(struct answer *answer, const struct run *run, const struct rank *rank)
 {
+    const int counted = build_counted_kind(run, rank, answer->pass);
     size_t first = rank->samples.count, kept = 0;
     const struct sample *samples = rank->samples.items;
     uint64_t newest = 0;
     while (first > 0 && kept < CURVE_MAX) {
         const struct sample *sample = &samples[first - 1];
-        if (sample->pass == answer->pass && sample->kind == STEP_TIMED) {
+        if (sample->pass == answer->pass && build_is_of_kind(sample, counted)) {
             newest = newest ? newest : sample->start;
             if (sample->start + CURVE_NS < newest)
                 break;
@@ -167,7 +169,7 @@ static void take_live_steps(struct answer *answer, const struct rank *rank)
     }
     uint64_t begin = 0;
     for (size_t i = first; i < rank->samples.count; i++)
-        if (samples[i].pass == answer->pass && samples[i].kind == STEP_TIMED) {
+        if (samples[i].pass == answer->pass && build_is_of_kind(&samples[i], counted)) {
             begin = begin ? begin : samples[i].start;
             add_step(answer, (double)(samples[i].start - begin), (double)samples[i].wall_ns);
         }
@@ -196,7 +198,7 @@ static void add_steps(struct answer *answer, const struct app *app, const struct
     answer->step_low = INFINITY;
     answer->step_high = answer->step_end = 0;
     if (run)
-        take_live_steps(answer, run_lead(run));
+        take_live_steps(answer, run, run_lead(run));
     answer->live = answer->step_count > 0;
     if (!answer->live)
         take_steps(answer, total);

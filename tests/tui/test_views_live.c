@@ -250,6 +250,51 @@ static void test_steps_between(void **state)
     }
 }
 
+/* A command's steps are its times whether recorded or not, and the shortest and longest are of the same steps as the median. */
+static void test_steps_that_count(void **state)
+{
+    (void)state;
+    struct app *app = view_open(report_init);
+    struct session *session = view_session(app);
+    struct cell cell;
+    cell_default(&cell);
+    cell.passes = PASS_BIT(PASS_TRAIN_STEP);
+    struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+    struct rank *rank = run_lead(run);
+    run->command = "train.py";
+    assert_true(aggregate_name(rank->aggregate, 0, "aten::mm"));
+    for (uint32_t i = 0; i < 21; i++) {
+        struct sample sample = {.pass = PASS_TRAIN_STEP,
+                                .kind = i == 0   ? STEP_WARMUP
+                                        : i == 1 ? STEP_TIMED
+                                                 : STEP_PROFILED,
+                                .step = i,
+                                .start = 1000000000u + (uint64_t)i * 1000000000u,
+                                .wall_ns = i == 0   ? 900000000u
+                                           : i == 1 ? 32000000u
+                                                    : 400000000u + i};
+        for (int phase = 0; phase < PHASE_COUNT; phase++)
+            sample.phase_ns[phase] = UNKNOWN_U64;
+        vec_push(&rank->samples, sample);
+        const struct record record = {.start = sample.start,
+                                      .end = sample.start + sample.wall_ns,
+                                      .step = 1 + i,
+                                      .sequence = i,
+                                      .place = -1,
+                                      .kind = RECORD_KERNEL,
+                                      .pass = PASS_TRAIN_STEP};
+        aggregate_add(rank->aggregate, &record, 1);
+    }
+    run->status = STATUS_RUNNING;
+    run->version++;
+    report_update(app->report, session);
+    view_type(app, "1");
+    view_expect(app, "20 timed, median 400.0 ms, 32.00 ms to 400.0 ms");
+    run->command = NULL;
+    run->status = STATUS_PENDING;
+    view_close(app);
+}
+
 /* Z stops the whole screen: each view shows the same while the run goes on below it, and what only a key makes is of the moment
  * of the freeze, too. */
 static void test_freeze(void **state)
@@ -296,8 +341,13 @@ static void test_freeze(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_ranks),         cmocka_unit_test(test_three_points), cmocka_unit_test(test_rank_lanes),
-        cmocka_unit_test(test_frozen_groups), cmocka_unit_test(test_freeze),       cmocka_unit_test(test_steps_between),
+        cmocka_unit_test(test_ranks),
+        cmocka_unit_test(test_three_points),
+        cmocka_unit_test(test_rank_lanes),
+        cmocka_unit_test(test_frozen_groups),
+        cmocka_unit_test(test_freeze),
+        cmocka_unit_test(test_steps_between),
+        cmocka_unit_test(test_steps_that_count),
     };
     setlocale(LC_ALL, "C.UTF-8");
     setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
