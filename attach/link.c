@@ -20,6 +20,7 @@
 #define QUEUE_MAX (16u << 20) /* bytes: a million places; a front that lets so much wait has stopped */
 #define PERIOD_MS 20
 #define SPINS 2000
+#define EARLY 4096 /* records that are kept until the front has answered, which may be held up longer than we wait */
 
 /* One link a process: what injects us calls in without a handle. */
 static struct {
@@ -34,6 +35,8 @@ static struct {
     struct ring *ring;
     atomic_flag pushing;
     _Atomic uint64_t lost;
+    struct record early[EARLY];
+    size_t early_count;
     struct attach_settings settings;
     void (*_Atomic tick)(void);
     void (*_Atomic shut)(void);
@@ -142,16 +145,27 @@ void link_count_lost(uint64_t count)
         atomic_fetch_add_explicit(&self.lost, count, memory_order_relaxed);
 }
 
+/* False: the ring is there by now. */
+static bool keep_early(const struct record *record)
+{
+    pthread_mutex_lock(&self.lock);
+    const bool ready = atomic_load_explicit(&self.ready, memory_order_relaxed);
+    if (!ready && self.early_count < EARLY)
+        self.early[self.early_count++] = *record;
+    else if (!ready)
+        link_count_lost(1);
+    pthread_mutex_unlock(&self.lock);
+    return !ready;
+}
+
 /* The ring has one producer: threads take turns, which last some ten nanoseconds. One that is held up with the turn in its hand
  * (its processor was taken away) makes the others lose records, not time. */
 void link_push(struct record *record)
 {
     if (!link_is_open()) /* a forked child has its parent's ring, which has one producer, and what the parent had begun ends in it, too */
         return;
-    if (!atomic_load_explicit(&self.ready, memory_order_acquire)) {
-        link_count_lost(1);
+    if (!atomic_load_explicit(&self.ready, memory_order_acquire) && keep_early(record))
         return;
-    }
     for (int i = 0; atomic_flag_test_and_set_explicit(&self.pushing, memory_order_acquire); i++)
         if (i == SPINS) {
             ring_count_dropped(self.ring, 1);
@@ -255,6 +269,8 @@ static bool take_answer(void)
     pthread_mutex_lock(&self.lock);
     self.settings = (struct attach_settings){.skip = answer.attach.skip, .layers_only = answer.attach.layers_only};
     self.ring = ring;
+    for (size_t i = 0; i < self.early_count; i++) /* nobody else pushes yet */
+        ring_push(ring, &self.early[i]);
     atomic_store_explicit(&self.ready, true, memory_order_release);
     pthread_cond_broadcast(&self.changed);
     pthread_mutex_unlock(&self.lock);
