@@ -17,7 +17,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define QUEUE_MAX (16u << 20) /* bytes: a million places; a front that lets so much wait has stopped */
+#define QUEUE_MAX                                                                                                      \
+    (32u << 20) /* bytes, half of them sent: a million places; a front that lets so much wait has stopped */
 #define PERIOD_MS 20
 #define SPINS 2000
 #define EARLY 4096 /* records that are kept until the front has answered, which may be held up longer than we wait */
@@ -31,7 +32,7 @@ static struct {
     char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* of the socket; "": as the environment says */
     int fd, wake;                                         /* wake: an eventfd, so that what is said goes at once */
     char *queue;
-    size_t queued, capacity;
+    size_t taken, queued, capacity; /* bytes of the queue: sent, put into it, room for */
     struct ring *ring;
     atomic_flag pushing;
     _Atomic uint64_t lost;
@@ -86,6 +87,17 @@ static void after_fork(void)
 
 /* ---- the queue ---- */
 
+/* What was sent goes out when it is half of all, so that a byte is moved once. */
+static void queue_take(size_t sent)
+{
+    self.taken += sent;
+    if (self.taken < self.queued && self.taken < self.queued / 2)
+        return;
+    self.queued -= self.taken;
+    memmove(self.queue, self.queue + self.taken, self.queued);
+    self.taken = 0;
+}
+
 static bool queue_room(size_t length)
 {
     if (self.queued + length <= self.capacity)
@@ -101,14 +113,24 @@ static bool queue_room(size_t length)
     return true;
 }
 
+void link_count_lost(uint64_t count)
+{
+    if (atomic_load_explicit(&self.ready, memory_order_acquire))
+        ring_count_dropped(self.ring, count);
+    else
+        atomic_fetch_add_explicit(&self.lost, count, memory_order_relaxed);
+}
+
 void link_send(uint32_t type, const void *first, size_t first_length, const void *second, size_t second_length)
 {
     const struct message_header header = {type, (uint32_t)(first_length + second_length)};
     if (!link_is_open() || !message_length_valid(type, header.length))
         return;
     pthread_mutex_lock(&self.lock);
-    const bool was_empty = self.queued == 0;
-    if (queue_room(sizeof header + header.length)) {
+    const bool was_empty = self.queued == self.taken;
+    if (type == MESSAGE_SAMPLE && self.queued > QUEUE_MAX / 4) {
+        link_count_lost(1); /* a step stands for itself: without it all else is still right */
+    } else if (queue_room(sizeof header + header.length)) {
         char *to = self.queue + self.queued;
         memcpy(to, &header, sizeof header);
         if (first_length)
@@ -136,14 +158,6 @@ void link_note(const char *key, const char *text)
 }
 
 /* ---- records ---- */
-
-void link_count_lost(uint64_t count)
-{
-    if (atomic_load_explicit(&self.ready, memory_order_acquire))
-        ring_count_dropped(self.ring, count);
-    else
-        atomic_fetch_add_explicit(&self.lost, count, memory_order_relaxed);
-}
 
 /* False: the ring is there by now. */
 static bool keep_early(const struct record *record)
@@ -284,9 +298,9 @@ static bool send_queue(void)
     char part[16384];
     for (;;) {
         pthread_mutex_lock(&self.lock);
-        const size_t length = self.queued < sizeof part ? self.queued : sizeof part;
+        const size_t waiting = self.queued - self.taken, length = waiting < sizeof part ? waiting : sizeof part;
         if (length)
-            memcpy(part, self.queue, length);
+            memcpy(part, self.queue + self.taken, length);
         pthread_mutex_unlock(&self.lock);
         if (!length)
             return true;
@@ -294,8 +308,7 @@ static bool send_queue(void)
         if (sent < 0)
             return errno == EAGAIN || errno == EINTR || errno == ENOBUFS;
         pthread_mutex_lock(&self.lock);
-        self.queued -= (size_t)sent;
-        memmove(self.queue, self.queue + sent, self.queued);
+        queue_take((size_t)sent);
         pthread_mutex_unlock(&self.lock);
     }
 }
@@ -439,7 +452,7 @@ void link_flush(int wait_ms)
     const uint64_t until = clock_now() + (uint64_t)wait_ms * 1000000u;
     while (link_is_open() && clock_now() < until) {
         pthread_mutex_lock(&self.lock);
-        const bool empty = self.queued == 0;
+        const bool empty = self.queued == self.taken;
         pthread_mutex_unlock(&self.lock);
         if (empty)
             return;

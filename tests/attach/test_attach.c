@@ -362,7 +362,8 @@ static void a_flood_is_counted_and_not_waited_for(void **state)
     aggregate_counts(rank->aggregate, &counts);
     assert_true(counts.records > 1000);
     assert_int_equal(counts.invalid, 0);
-    assert_true(counts.records + rank->dropped <= 400000); /* steps that were not recorded are neither */
+    assert_true(counts.records + rank->dropped <=
+                800000); /* each is a step, too; those that were not recorded are neither */
     session_free(session);
 }
 
