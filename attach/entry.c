@@ -3,6 +3,7 @@
 #include "attach/book.h"
 #include "attach/cuda.h"
 #include "attach/link.h"
+#include "attach/pace.h"
 #include "attach/steps.h"
 #include "attach/told.h"
 #include "attach/torch.h"
@@ -140,6 +141,11 @@ static void say_processor(void)
     link_send(MESSAGE_DEVICE, &info, sizeof info, NULL, 0);
 }
 
+static void record_ops(bool on)
+{
+    torch_pause(!on);
+}
+
 /* Ops of a program on the CPU are records; those of one on a card launch kernels, which are. */
 int steptop_attach_watch(int ops)
 {
@@ -147,6 +153,8 @@ int steptop_attach_watch(int ops)
     if (ops)
         say_processor();
     where_record(ops && !layers, layers && ops);
+    if (ops && !cuda_is_watched())
+        steps_pace_host(record_ops, layers ? PACE_SHARE_LAYERS : PACE_SHARE);
     return torch_watch(ops && !layers);
 }
 
@@ -165,7 +173,7 @@ void steptop_attach_alone(void)
 {
     say_processor();
     where_record(false, true);
-    where_nodes_unknown();
+    where_nodes_unknown(true);
 }
 
 void steptop_attach_compiled(uint64_t compilations, uint64_t breaks)

@@ -35,6 +35,7 @@ void link_at_shut(void (*shut)(void));
 
 /* Queues one message; the link's own thread sends it. Too much queued breaks the link. */
 void link_send(uint32_t type, const void *first, size_t first_length, const void *second, size_t second_length);
+void link_wake(void); /* the link's thread, to do at once what it does every 20 ms */
 void link_note(const char *key, const char *text);
 /* From any thread. Records that find the ring full are lost and counted. */
 void link_push(struct record *record);

@@ -31,17 +31,36 @@ bool pace_known(const struct pace *pace)
     return !pace->blind && pace->recorded.count >= PACE_KNOWN && pace->paused.count >= PACE_KNOWN;
 }
 
+void pace_count(struct pace *pace, uint64_t ops, uint64_t nodes, uint64_t wall_ns)
+{
+    const double cost = (double)(ops * PACE_OP_NS + nodes * PACE_NODE_NS);
+    pace->counted = wall_ns && cost > 0 ? cost / (double)wall_ns : pace->counted;
+}
+
+double pace_taken(const struct pace *pace)
+{
+    if (!pace_known(pace))
+        return pace->counted > 0 ? pace->counted : PACE_GUESS;
+    const double cost = pace_cost(pace);
+    return cost > pace->counted ? cost : pace->counted;
+}
+
+static double share_of(const struct pace *pace)
+{
+    return pace->share > 0 ? pace->share : PACE_SHARE;
+}
+
 bool pace_cheap(const struct pace *pace)
 {
-    return pace_known(pace) && pace_cost(pace) <= PACE_CHEAP;
+    const double share = share_of(pace), cheap = share < PACE_CHEAP ? share : PACE_CHEAP;
+    return (pace_known(pace) || pace->counted > 0) && pace_taken(pace) <= cheap;
 }
 
 /* A burst of b steps and a pause of p, each recorded step e longer: b·e / (b + p) is the share. Until e is known it is taken for what was
- * seen of eager programs that wait for their host. */
+ * counted, or for what was seen of eager programs that wait for their host. */
 static uint32_t pause_of(const struct pace *pace, uint64_t wall_ns)
 {
-    const double cost = pace_known(pace) ? pace_cost(pace) : PACE_GUESS;
-    double steps = PACE_BURST * (cost / PACE_SHARE - 1);
+    double steps = PACE_BURST * (pace_taken(pace) / share_of(pace) - 1);
     if (!pace_known(pace) && steps * (double)wall_ns > UNKNOWN_SPACE_NS)
         steps = (double)UNKNOWN_SPACE_NS / (double)wall_ns;
     if (pace_known(pace) && pace->pause) { /* not all at once by a few slow steps */
@@ -60,7 +79,7 @@ bool pace_next(struct pace *pace, uint32_t step, bool recorded, uint64_t wall_ns
     if (pace->place > 0 && pace->place < PACE_BURST)
         walls_add(recorded ? &pace->recorded : &pace->paused, wall_ns);
     if (pace->left == 0)
-        pace->left = PACE_BURST; /* the first of all */
+        pace->left = pace->counted > 0 ? PACE_FIRST : PACE_BURST; /* the first of all */
     pace->place++;
     if (--pace->left)
         return recorded;

@@ -5,6 +5,7 @@
 #include "attach/pace.h"
 #include "attach/torch.h"
 #include "attach/watch.h"
+#include "attach/where.h"
 #include "base/clock.h"
 #include "base/unknown.h"
 #include <pthread.h>
@@ -53,6 +54,8 @@ static struct {
     uint32_t others;  /* steps of others since it stepped */
     _Atomic uint64_t phase_ns[PHASE_COUNT];
     struct pace pace;
+    _Atomic double share;       /* of the program's time for recording, where it computes itself; 0: a card does */
+    struct where_counts before; /* what was told of when the step under way began */
     uint32_t pause_said;
     pthread_mutex_t switching;       /* of `record`, which is called without `lock`: it may ask which step it is */
     void (*_Atomic record)(bool on); /* NULL: nothing needs to be told */
@@ -170,7 +173,27 @@ void steps_phase_time(int phase, uint64_t ns)
 
 void steps_pace(void (*record)(bool on))
 {
+    atomic_store(&steps.share, 0);
     atomic_store(&steps.record, record);
+}
+
+void steps_pace_host(void (*record)(bool on), double share)
+{
+    atomic_store(&steps.share, share);
+    atomic_store(&steps.record, record);
+}
+
+/* What the step that ends was told of. With the lock. */
+static void count_told(uint64_t wall_ns, bool recorded)
+{
+    struct where_counts now;
+    where_counts(&now);
+    steps.pace.share = atomic_load(&steps.share);
+    if (steps.pace.share <= 0)
+        steps.pace.counted = 0;
+    else if (recorded)
+        pace_count(&steps.pace, now.ops - steps.before.ops, now.nodes - steps.before.nodes, wall_ns);
+    steps.before = now;
 }
 
 static void set_rule(enum step_rule rule)
@@ -194,9 +217,14 @@ static void tell_pause(void)
     steps.pause_said = pause;
     if (pause == 1)
         snprintf(text, sizeof text, "all steps but %d in %d", PACE_BURST, PACE_BURST * PACE_EVERY);
-    else if (pace_known(&steps.pace))
+    else if (pace_known(&steps.pace) && pace_cost(&steps.pace) >= steps.pace.counted)
         snprintf(text, sizeof text, "%d steps, then %u that are not: a recorded step takes %.0f %% longer", PACE_BURST,
                  pause, 100 * pace_cost(&steps.pace));
+    else if (steps.pace.counted > 0)
+        snprintf(
+            text, sizeof text,
+            "%d steps, then %u that are not: telling of its operators makes a step %.0f %% longer, by their number",
+            PACE_BURST, pause, 100 * steps.pace.counted);
     else
         snprintf(text, sizeof text, "%d steps, then %u that are not%s", PACE_BURST, pause,
                  steps.pace.blind ? "" : ", to see what recording costs");
@@ -239,6 +267,7 @@ static void next_step(uint64_t now)
     atomic_store(&steps.warmup, still);
     steps.pace.on = atomic_load(&steps.record);
     steps.pace.blind = steps.rule == STEPS_GRAPH;
+    count_told(now - started, kind != STEP_TIMED);
     const bool before = atomic_load(&steps.wanted); /* a step that was warm-up says nothing of what recording costs */
     const bool wanted = still || (warmup && steps.pace.on) ? true
                         : steps.settled                    ? pace_next(&steps.pace, next, before, now - started)
@@ -288,7 +317,7 @@ void steps_root_module(void)
     tell_recorder();
 }
 
-/* Within CUPTI's own callback, where it cannot be switched: the link's thread, which the step's end wakes, does. A step that began
+/* Within CUPTI's own callback, where it cannot be switched: the link's thread, which is woken, does. A step that began
  * before it has is not recorded. */
 void steps_graph(const void *graph)
 {
@@ -297,9 +326,12 @@ void steps_graph(const void *graph)
     steps.graph = graph;
     if (steps.rule != STEPS_GRAPH && steps.launches > GRAPHS_ENOUGH && steps.rule != STEPS_RANGE)
         set_rule(STEPS_GRAPH);
-    if (steps.rule == STEPS_GRAPH && steps.launches)
+    const bool ends = steps.rule == STEPS_GRAPH && steps.launches;
+    if (ends)
         next_step(clock_now());
     pthread_mutex_unlock(&steps.lock);
+    if (ends)
+        link_wake();
 }
 
 void steps_range(const char *name)

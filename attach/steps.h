@@ -22,6 +22,8 @@ bool steps_was_warmup(uint32_t step); /* of one that may be over */
 bool steps_recorded(void);            /* false in one step of fifty, or in pauses (attach/pace.h) */
 /* Recording costs something: from here on there are pauses, and `record` is told when they begin and end, on the program's threads. */
 void steps_pace(void (*record)(bool on));
+/* The same where the program computes itself: recording may take `share` of its time, and what it costs at least is counted. */
+void steps_pace_host(void (*record)(bool on), double share);
 /* Something is to be read in the first step from one optimizer step to the next that disturbs it: it stays warm-up. */
 void steps_second_is_warmup(void);
 uint8_t steps_pass(void); /* enum pass */

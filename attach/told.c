@@ -123,7 +123,7 @@ bool told_pop(void)
         where_node_end(where);
         break;
     case TOLD_OP:
-        where_op_end(where);
+        where_op_end(where, NULL, NULL);
         break;
     case TOLD_OPTIMIZER:
         where_phase_end(where);

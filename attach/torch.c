@@ -14,6 +14,7 @@
 
 #define LOOK_BYTES 320 /* how far into a RecordFunction is looked: less than the smallest there was (1.13: 352) */
 #define NAMES_CACHED 4096u
+#define NAME_COPIED 52 /* so that a row is a line of the processor's cache */
 #define DOINGS 64
 
 /* at::RecordFunctionCallback: the same from 1.13 to 2.15. Passed by value, larger than two registers: a copy on the stack. */
@@ -40,7 +41,8 @@ static struct {
      * its `text`. */
     struct {
         const char *_Atomic text;
-        uint32_t id, digest;
+        uint32_t id;
+        char copy[NAME_COPIED];
     } names[NAMES_CACHED];
     /* What PyTorch says of its own doings and is under way: some end on another thread than they began. By address. */
     struct {
@@ -148,14 +150,6 @@ int torch_learned(int rounds)
 
 /* ---- watching ---- */
 
-static uint32_t digest_of(const char *text)
-{
-    uint32_t digest = 5381;
-    for (; *text; text++)
-        digest = digest * 33 + (unsigned char)*text;
-    return digest;
-}
-
 /* "autograd::engine::evaluate_function: MulBackward0" is the node, in the engine's words. */
 static const char *bare(const char *text)
 {
@@ -166,37 +160,45 @@ static const char *bare(const char *text)
 static uint32_t name_id(const char *text)
 {
     const size_t at = (size_t)(((uintptr_t)text * 0x9e3779b97f4a7c15u) >> 52) % NAMES_CACHED;
-    const uint32_t digest = digest_of(text);
-    if (atomic_load_explicit(&torch.names[at].text, memory_order_acquire) == text && torch.names[at].digest == digest)
+    if (atomic_load_explicit(&torch.names[at].text, memory_order_acquire) == text &&
+        strcmp(torch.names[at].copy, text) == 0)
         return torch.names[at].id;
     static const char taken[1];
-    const uint32_t id = book_name(bare(text));
-    const char *empty = NULL;
-    if (atomic_compare_exchange_strong(&torch.names[at].text, &empty, taken)) {
+    const char *name = bare(text), *empty = NULL;
+    const uint32_t id = book_name(name);
+    /* The engine's words are made anew each time, and no pointer finds them again. */
+    if (name == text && strlen(text) < NAME_COPIED &&
+        atomic_compare_exchange_strong(&torch.names[at].text, &empty, taken)) {
         torch.names[at].id = id;
-        torch.names[at].digest = digest;
+        strcpy(torch.names[at].copy, text);
         atomic_store_explicit(&torch.names[at].text, text, memory_order_release);
     }
     return id;
 }
 
+static uint32_t name_of(const void *function)
+{
+    return name_id(torch.name(function));
+}
+
 static void *op_begin(void **result, const void *function)
 {
+    (void)function;
     *result = NULL;
     if (steps_recorded() && link_is_open()) {
         struct where *where = where_self();
         if (where)
-            where_op_begin(where, name_id(torch.name(function)));
+            where_op_begin(where, 0);
     }
     return result;
 }
 
 static void op_end(const void *function, void *context)
 {
-    (void)function, (void)context;
+    (void)context;
     struct where *where = link_is_open() ? where_self() : NULL;
     if (where)
-        where_op_end(where);
+        where_op_end(where, name_of, function);
 }
 
 static void *node_begin(void **result, const void *function)
@@ -239,7 +241,7 @@ static bool is_of_optimizer(const char *name)
 static void *user_begin(void **result, const void *function)
 {
     *result = NULL;
-    struct where *where = steps_recorded() && link_is_open() ? where_self() : NULL;
+    struct where *where = link_is_open() ? where_self() : NULL;
     const char *name = where ? torch.name(function) : NULL;
     const enum record_wait wait = name ? wait_of(name) : 0;
     if (name && is_of_optimizer(name))
@@ -270,7 +272,8 @@ static void user_end(const void *function, void *context)
             continue;
         struct where *where = link_is_open() ? where_self() : NULL;
         if (where) {
-            where_wait(where, torch.doings[i].start, torch.doings[i].name, torch.doings[i].wait);
+            if (steps_recorded())
+                where_wait(where, torch.doings[i].start, torch.doings[i].name, torch.doings[i].wait);
             if (torch.doings[i].wait == WAIT_DATA)
                 watch_wait(clock_now() - torch.doings[i].start, watch_thread_cpu() - torch.doings[i].cpu);
         }
@@ -293,15 +296,21 @@ static void watch_all(void)
             (struct callback){.start = op_begin, .end = op_end, .probability = 1, .scopes = {[SCOPE_FUNCTION] = 1}});
 }
 
-static void unwatch_all(void)
+static void unwatch_work(void)
 {
     if (torch.op_handle)
         torch.remove(torch.op_handle);
     if (torch.node_handle)
         torch.remove(torch.node_handle);
+    torch.op_handle = torch.node_handle = 0;
+}
+
+static void unwatch_all(void)
+{
+    unwatch_work();
     if (torch.user_handle)
         torch.remove(torch.user_handle);
-    torch.op_handle = torch.node_handle = torch.user_handle = 0;
+    torch.user_handle = 0;
 }
 
 bool torch_watch(bool ops)
@@ -315,15 +324,18 @@ bool torch_watch(bool ops)
     return true;
 }
 
-/* While nothing is recorded PyTorch need not name each node for us: that is what its callbacks cost. Nodes under way end all the same. */
+/* While nothing is recorded PyTorch need not name each op and node for us: that is what its callbacks cost. Those under way end all the
+ * same. What is waited for is a few calls a step, and counts in all of them. */
 void torch_pause(bool paused)
 {
     pthread_mutex_lock(&torch.switching);
     if (paused && torch.node_handle) {
-        unwatch_all();
+        unwatch_work();
+        where_nodes_unknown(true);
         torch.paused = true;
     } else if (!paused && torch.paused) {
         watch_all();
+        where_nodes_unknown(false);
         torch.paused = false;
     }
     pthread_mutex_unlock(&torch.switching);

@@ -16,5 +16,5 @@ int torch_learned(int rounds);
 
 /* Callbacks on: of ops and nodes, or of nodes alone; with either, of what PyTorch waits for: its data loader, its collectives. */
 bool torch_watch(bool ops);
-void torch_pause(bool paused); /* takes back what torch_watch did, for a time */
+void torch_pause(bool paused); /* takes back what torch_watch did for ops and nodes, for a time */
 void torch_unwatch(void);

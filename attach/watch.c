@@ -16,7 +16,7 @@
 #include <unistd.h>
 
 #define TELL_EVERY_NS 1000000000u
-#define LOOK_EVERY_NS 10000000u /* at the process's memory: a few µs */
+#define LOOK_EVERY_NS 100000000u /* at the process's memory: a hundred µs where its files have gone from the caches */
 #define HISTORY 64
 #define COMPUTES 0.01 /* of the process's time on a processor: a thread that uses less does not compute */
 #define WATCHED_MOST 1024

@@ -14,13 +14,15 @@
 #define DEPTH_NODES 64
 #define DEPTH_RANGES 64
 #define SEQUENCES (1u << 18) /* autograd numbers of which the module is remembered */
-#define PLACES_CACHED 1024u
+#define PLACE_SETS 1024u
+#define PLACE_WAYS 8 /* places of a set: one line of the processor's cache */
 #define NOWHERE CONTEXT(BOOK_NONE, PHASE_NONE)
+#define WHOLE BOOK_NAMES /* in place of a name: all that runs in a context */
 
 struct where {
     uint16_t number;
     int32_t context;      /* now */
-    uint64_t since;       /* the context began; for records of layers */
+    uint64_t since;       /* the context began; for records of layers. 0: while nothing was recorded */
     uint64_t phase_since; /* and its phase, where the host runs it */
     int module_depth, node_depth, op_depth, range_depth, phase_depth;
     struct {
@@ -41,11 +43,10 @@ struct where {
         uint32_t name;
         bool parent; /* it called another */
     } ops[DEPTH_OPS];
+    uint64_t cache[PLACE_SETS][PLACE_WAYS]; /* the latest place of a set first */
     struct {
-        int32_t context, place;
-        uint32_t name;
-    } cache[PLACES_CACHED];
-    struct where_counts counts;
+        _Atomic uint64_t modules, nodes, ops;
+    } counts; /* written by its own thread alone */
     struct where *next;
 };
 
@@ -64,17 +65,24 @@ static struct {
     pthread_mutex_t lock;
     struct where *_Atomic all;
     _Atomic uint32_t threads;
-    _Atomic bool ranges;            /* are records */
-    _Atomic bool modules;           /* have been called */
-    _Atomic bool collisions;        /* two threads gave nodes one number */
-    _Atomic bool ops, layers, host; /* host: it computes, not a card */
-    _Atomic bool nodes_unknown;     /* nobody tells of the backward pass */
+    _Atomic bool ranges;             /* are records */
+    _Atomic bool modules;            /* have been called */
+    _Atomic bool collisions;         /* two threads gave nodes one number */
+    _Atomic bool ops, layers, host;  /* host: it computes, not a card */
+    _Atomic bool nodes_unknown;      /* nobody tells of the backward pass */
+    _Atomic uint32_t phase_names[8]; /* of records of layers: id + 1 */
     pthread_key_t key;
     pthread_once_t once;
     bool has_key;
 } shared = {.lock = PTHREAD_MUTEX_INITIALIZER, .once = PTHREAD_ONCE_INIT};
 
 static _Thread_local struct where *mine;
+
+/* Others read it when a step ends. */
+static void count(_Atomic uint64_t *counter)
+{
+    atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+}
 
 /* Threads come and go (data loaders, pools): their places are used again. */
 static void thread_ended(void *context)
@@ -104,15 +112,13 @@ static struct where *where_make(void)
         where->module_depth = where->node_depth = where->op_depth = where->range_depth = where->phase_depth = 0;
     } else if ((where = calloc(1, sizeof *where))) {
         where->number = (uint16_t)(atomic_fetch_add(&shared.threads, 1) & 0x7fff);
-        for (size_t i = 0; i < PLACES_CACHED; i++)
-            where->cache[i].context = -1;
         where->next = atomic_load(&shared.all);
         atomic_store(&shared.all, where);
     }
     pthread_mutex_unlock(&shared.lock);
     if (where) {
         where->context = NOWHERE;
-        where->since = clock_now();
+        where->since = 0;
         if (shared.has_key)
             pthread_setspecific(shared.key, where);
     }
@@ -158,20 +164,18 @@ void where_ranges_only(void)
     atomic_store(&shared.ranges, true);
 }
 
-void where_nodes_unknown(void)
+void where_nodes_unknown(bool unknown)
 {
-    atomic_store(&shared.nodes_unknown, true);
+    atomic_store(&shared.nodes_unknown, unknown);
 }
 
 void where_counts(struct where_counts *counts)
 {
     *counts = (struct where_counts){0};
     for (const struct where *where = atomic_load(&shared.all); where; where = where->next) {
-        counts->modules += where->counts.modules;
-        counts->nodes += where->counts.nodes;
-        counts->nodes_unknown += where->counts.nodes_unknown;
-        counts->ops += where->counts.ops;
-        counts->records += where->counts.records;
+        counts->modules += atomic_load_explicit(&where->counts.modules, memory_order_relaxed);
+        counts->nodes += atomic_load_explicit(&where->counts.nodes, memory_order_relaxed);
+        counts->ops += atomic_load_explicit(&where->counts.ops, memory_order_relaxed);
     }
 }
 
@@ -192,7 +196,6 @@ static void record(struct where *where, uint64_t start, uint64_t end, int32_t pl
                          .pass = steps_pass(),
                          .flags = steps_is_warmup() ? RECORD_WARMUP : 0};
     link_push(&one);
-    where->counts.records++;
 }
 
 void where_wait(struct where *where, uint64_t start, uint32_t name, unsigned wait)
@@ -213,46 +216,57 @@ void where_wait(struct where *where, uint64_t start, uint32_t name, unsigned wai
 
 static int32_t place_of(struct where *where, int32_t context, uint32_t name)
 {
-    const uint32_t at = ((uint32_t)context * 0x9e3779b1u ^ name * 0x85ebca6bu) >> 16 & (PLACES_CACHED - 1);
-    if (where->cache[at].context != context || where->cache[at].name != name) {
-        where->cache[at].place = book_place(context, name);
-        where->cache[at].context = context;
-        where->cache[at].name = name;
-    }
-    return where->cache[at].place;
+    /* Where, what, that it is one, and the place + 1. */
+    _Static_assert((CONTEXT(BOOK_SCOPES, 7) < 1 << 18) && WHOLE < 1 << 15 && BOOK_PLACES < 1 << 18, "52 bits");
+    const uint64_t key = ((uint64_t)(uint32_t)context << 15 | name) << 1 | 1;
+    uint64_t *set = where->cache[((uint32_t)context * 0x9e3779b1u + name * 0x85ebca6bu) >> 16 & (PLACE_SETS - 1)];
+    for (int i = 0; i < PLACE_WAYS; i++)
+        if (set[i] >> 18 == key)
+            return (int32_t)(set[i] & 0x3ffff) - 1;
+    const int32_t place = name == WHOLE ? book_place_of_class(context, CLASS_OTHER) : book_place(context, name);
+    memmove(set + 1, set, (PLACE_WAYS - 1) * sizeof *set);
+    set[0] = key << 18 | (uint32_t)(place + 1);
+    return place;
 }
 
-/* Where the host computes, its clock says how long a phase took. Recomputation is a part of the backward pass. */
-static void count_phase(struct where *where, int32_t context)
+static uint32_t name_of_phase(enum phase phase)
 {
-    enum phase before = CONTEXT_PHASE(where->context), after = CONTEXT_PHASE(context);
-    before = before == PHASE_RECOMPUTE ? PHASE_BWD : before;
-    after = after == PHASE_RECOMPUTE ? PHASE_BWD : after;
-    if (before == after)
-        return;
-    const uint64_t now = clock_now();
-    if (before < PHASE_COUNT && where->phase_since)
-        steps_phase_time(before, now - where->phase_since);
-    where->phase_since = now;
+    static const char *const names[8] = {"forward", "loss", "backward", "optimizer", "recompute", "between"};
+    const uint32_t known = atomic_load_explicit(&shared.phase_names[phase], memory_order_relaxed);
+    if (known)
+        return known - 1;
+    const uint32_t name = book_name(names[phase] ? names[phase] : "between");
+    atomic_store_explicit(&shared.phase_names[phase], name + 1, memory_order_relaxed);
+    return name;
 }
 
-/* With layers alone, the time between two changes of context is a record. */
+/* Recomputation is a part of the backward pass. */
+static enum phase timed_phase(int32_t context)
+{
+    const enum phase phase = CONTEXT_PHASE(context);
+    return phase == PHASE_RECOMPUTE ? PHASE_BWD : phase;
+}
+
+/* Where the host computes, its clock says how long a phase took. With layers alone, the time between two changes of context is a
+ * record. */
 static void move(struct where *where, int32_t context)
 {
-    if (atomic_load_explicit(&shared.host, memory_order_relaxed))
-        count_phase(where, context);
-    if (atomic_load_explicit(&shared.layers, memory_order_relaxed)) {
-        const uint64_t now = clock_now();
-        if (where->context != NOWHERE && where->context != context && steps_recorded()) {
-            static const char *const names[8] = {"forward", "loss", "backward", "optimizer", "recompute", "between"};
-            const char *name = names[CONTEXT_PHASE(where->context)];
-            record(where, where->since, now, book_place_of_class(where->context, CLASS_OTHER),
-                   book_name(name ? name : "between"));
-        }
-        if (where->context != context)
-            where->since = now;
-    }
+    const int32_t before = where->context;
     where->context = context;
+    if (before == context || !atomic_load_explicit(&shared.host, memory_order_relaxed))
+        return;
+    const enum phase was = timed_phase(before);
+    const bool other_phase = was != timed_phase(context),
+               layers = atomic_load_explicit(&shared.layers, memory_order_relaxed) && steps_recorded();
+    const uint64_t now = other_phase || layers ? clock_now() : 0, since = where->since;
+    where->since = layers ? now : 0;
+    if (other_phase) {
+        if (was < PHASE_COUNT && where->phase_since)
+            steps_phase_time(was, now - where->phase_since);
+        where->phase_since = now;
+    }
+    if (layers && since && before != NOWHERE)
+        record(where, since, now, place_of(where, before, WHOLE), name_of_phase(CONTEXT_PHASE(before)));
 }
 
 /* ---- modules ---- */
@@ -260,8 +274,9 @@ static void move(struct where *where, int32_t context)
 void where_enter(struct where *where, int32_t scope, int64_t sequence)
 {
     const int depth = where->module_depth++;
-    if (where->counts.modules++ == 0)
+    if (!where_runs_modules(where))
         atomic_store_explicit(&shared.modules, true, memory_order_relaxed);
+    count(&where->counts.modules);
     if (depth >= DEPTH_MODULES)
         return;
     where->modules[depth].context = depth == 0 && !where->node_depth ? NOWHERE : where->context;
@@ -322,7 +337,7 @@ void where_leave(struct where *where, int64_t sequence)
 
 bool where_runs_modules(const struct where *where)
 {
-    return where->counts.modules > 0;
+    return atomic_load_explicit(&where->counts.modules, memory_order_relaxed) > 0;
 }
 
 bool where_in_module(const struct where *where)
@@ -340,7 +355,7 @@ bool where_in_node(const struct where *where)
 void where_node_begin(struct where *where, int64_t sequence)
 {
     const int depth = where->node_depth++;
-    where->counts.nodes++;
+    count(&where->counts.nodes);
     if (depth >= DEPTH_NODES)
         return;
     where->nodes[depth] = where->context;
@@ -352,7 +367,6 @@ void where_node_begin(struct where *where, int64_t sequence)
             scope = atomic_load_explicit(&claims[at].scope, memory_order_relaxed);
         else
             scope = BOOK_NONE; /* made outside of all modules: the loss's */
-        where->counts.nodes_unknown += scope == BOOK_NONE;
     }
     move(where, CONTEXT(scope, PHASE_BWD));
 }
@@ -419,7 +433,7 @@ void where_op_begin(struct where *where, uint32_t name)
         (struct op_frame){.start = now, .own = now, .longest_start = now, .longest_end = now, .name = name};
 }
 
-void where_op_end(struct where *where)
+void where_op_end(struct where *where, uint32_t (*name)(const void *), const void *of)
 {
     if (where->op_depth == 0)
         return;
@@ -427,7 +441,7 @@ void where_op_end(struct where *where)
     if (depth >= DEPTH_OPS)
         return;
     struct op_frame *op = &where->ops[depth];
-    where->counts.ops++;
+    count(&where->counts.ops);
     if (!op->start || !steps_recorded())
         return;
     const uint64_t now = clock_now();
@@ -437,7 +451,8 @@ void where_op_end(struct where *where)
     const uint64_t longest = op->longest_end - op->longest_start;
     if (op->parent && longest < OWN_WORK_NS && 2 * longest < now - op->start)
         return;
-    record(where, op->longest_start, op->longest_end, place_of(where, where->context, op->name), op->name);
+    const uint32_t known = name ? name(of) : op->name;
+    record(where, op->longest_start, op->longest_end, place_of(where, where->context, known), known);
 }
 
 /* ---- ranges ---- */

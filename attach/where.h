@@ -28,9 +28,10 @@ void where_phase_begin(struct where *where, enum phase phase);
 void where_phase_end(struct where *where);
 bool where_in_phase(void); /* is the calling thread between those two? */
 
-/* An op that runs on this thread. Those that called no other become a record when `record` is set. */
+/* An op that runs on this thread. Those that called no other become a record when ops are recorded; most of the others do not, so a name
+ * that has to be looked for is asked for at the end: name(of), or NULL where the beginning had it. */
 void where_op_begin(struct where *where, uint32_t name);
-void where_op_end(struct where *where);
+void where_op_end(struct where *where, uint32_t (*name)(const void *), const void *of);
 /* The host has waited since `start` (enum record_wait), or something that it will wait for was under way. */
 void where_wait(struct where *where, uint64_t start, uint32_t name, unsigned wait);
 bool where_runs_modules(const struct where *where); /* has this thread called one? */
@@ -40,19 +41,19 @@ bool where_runs_modules(const struct where *where); /* has this thread called on
 void where_record(bool ops, bool layers);
 bool where_records_ops(void);
 /* Nobody tells of the backward pass: what comes after the outermost module may be that as well as the loss, and has no phase. */
-void where_nodes_unknown(void);
+void where_nodes_unknown(bool unknown);
 
 /* Ranges of the program's own (NVTX, ITT) where nobody says modules: a tree of scopes by their names. One that is
  * `hidden` is counted, so that its end is not another's, and nothing else. */
 void where_range_push(const char *name, bool hidden);
-bool where_has_modules(void); /* one was called */
+bool where_has_modules(void);    /* one was called */
 bool where_has_collisions(void); /* two threads made backward nodes of one number at a time: these have no layer */
 /* Nothing else is known of this program: each range that called no other is a record itself. */
 void where_ranges_only(void);
 bool where_range_pop(void); /* false: there was none */
 
-/* Something happened on this thread that shows that it runs backward nodes or modules; for the notes. */
+/* What was told of on all threads since the beginning: what recording costs follows from it. */
 struct where_counts {
-    uint64_t modules, nodes, nodes_unknown, ops, records;
+    uint64_t modules, nodes, ops;
 };
 void where_counts(struct where_counts *counts);

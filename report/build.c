@@ -45,8 +45,10 @@ static uint64_t *copy_samples(const struct rank *rank, struct arena *arena, int 
     return values;
 }
 
-/* The three series of every phase, in two walks over the samples: a run without end has thousands of them, and each update copies all. */
-static void copy_phases(const struct rank *rank, struct arena *arena, int pass, int counts, struct report_pass *to)
+/* The three series of every phase, in two walks over the samples: a run without end has thousands of them, and each update copies all.
+ * Where recording pauses nobody tells a command's backward pass from its loss: they are those of recorded steps. */
+static void copy_phases(const struct rank *rank, struct arena *arena, int pass, int counts, bool command,
+                        struct report_pass *to)
 {
     size_t wanted[PHASE_COUNT + 1][3] = {0};
     uint64_t *at[PHASE_COUNT + 1][3];
@@ -76,6 +78,10 @@ static void copy_phases(const struct rank *rank, struct arena *arena, int pass, 
             phase->warmup_count = wanted[p][1];
             phase->profiled_ns = at[p][2];
             phase->profiled_count = wanted[p][2];
+            if (command && p < PHASE_COUNT && !phase->sample_count) {
+                phase->samples_ns = phase->profiled_ns;
+                phase->sample_count = phase->profiled_count;
+            }
         }
     }
 }
@@ -195,7 +201,7 @@ static void build_pass(struct report_cell *cell, const struct run *run, enum pas
             fields_clear_phase(phase);
         phase->name = p == PHASE_COUNT ? "total" : phase_name((enum phase)p);
     }
-    copy_phases(rank, &cell->arena, which, counts, pass);
+    copy_phases(rank, &cell->arena, which, counts, run->command, pass);
     if (fresh) {
         pass->overhead = (struct ratio){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, UNKNOWN_DOUBLE, 0, 0};
         pass_derive(pass, run->cell.profile_every);

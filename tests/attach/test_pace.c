@@ -123,6 +123,37 @@ static void cost_is_of_medians(void **state)
     assert_true(fabs(pace_cost(&pace) - 0.5) < 1e-12);
 }
 
+/* On a processor: the first steps all, so that a short program is recorded as a whole, then bursts at once, and what was counted is not
+ * made less by steps that happened to be short. */
+static void what_is_counted_is_the_least_it_costs(void **state)
+{
+    (void)state;
+    struct pace pace = {.on = true};
+    pace_count(&pace, 3000, 200, 20000000u);
+    assert_true(fabs(pace.counted - (3000.0 * PACE_OP_NS + 200.0 * PACE_NODE_NS) / 20e6) < 1e-12);
+    const double counted = pace.counted;
+    for (uint32_t i = 0; i < PACE_FIRST; i++)
+        assert_int_equal(pace_next(&pace, i, true, 20000000u), i + 1 < PACE_FIRST);
+    assert_true(fabs(PACE_BURST * (counted / PACE_SHARE - 1) - pace.pause) <= 1 || pace.pause == PACE_BURST);
+    pace_count(&pace, 0, 0, 20000000u); /* a step in which nothing was told of says nothing */
+    assert_true(fabs(pace.counted - counted) < 1e-12);
+    assert_true(play(&pace, 1000, 1, 0).recorded < 700); /* measured to cost nothing */
+    assert_true(fabs(pace_taken(&pace) - counted) < 1e-12 && !pace_cheap(&pace));
+    assert_true(play(&pace, 4000, 200, 0.3).lost <= 1.1 * PACE_SHARE); /* measured to cost more */
+    assert_true(pace_taken(&pace) > 0.24);
+    static const double costs[] = {0.01, 0.03, 0.08};
+    for (size_t i = 0; i < sizeof costs / sizeof *costs; i++) { /* layers alone */
+        pace = (struct pace){.on = true, .share = PACE_SHARE_LAYERS};
+        pace_count(&pace, 0, 60, 10000000u);
+        const struct outcome outcome = play(&pace, 8000, 400, costs[i]);
+        if (outcome.lost > 1.1 * PACE_SHARE_LAYERS || outcome.recorded < 200)
+            fail_msg("cost %.2f: %.4f of the time, %u steps", costs[i], outcome.lost, outcome.recorded);
+    }
+    pace = (struct pace){.on = true}; /* few and long ones: nearly all are recorded from the beginning */
+    pace_count(&pace, 1000, 100, 300000000u);
+    assert_true(play(&pace, 400, 1, 0.002).recorded >= 390);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -131,6 +162,7 @@ int main(void)
         cmocka_unit_test(a_host_that_wanders_is_not_taken_for_a_cheap_one),
         cmocka_unit_test(a_cost_that_changes_is_followed),
         cmocka_unit_test(cost_is_of_medians),
+        cmocka_unit_test(what_is_counted_is_the_least_it_costs),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,7 @@
 /* Which module a node of the backward pass belongs to, by the number that PyTorch gives it: numbers count by thread. */
+#include "attach/steps.h"
 #include "attach/where.h"
+#include "base/clock.h"
 #include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -78,12 +80,72 @@ static void other_threads_nodes_are_found(void **state)
     assert_int_equal(scope_of(301), 5);
 }
 
+static uint32_t asked_for(const void *of)
+{
+    ++*(int *)(uintptr_t)of;
+    return 1;
+}
+
+static void busy(uint64_t ns)
+{
+    for (const uint64_t until = clock_now() + ns; clock_now() < until;)
+        continue;
+}
+
+/* Names are looked for where there is a record, and one that called no other is one; nothing is while nothing is recorded. */
+static void an_op_is_named_when_it_is_a_record(void **state)
+{
+    (void)state;
+    int outer = 0, inner = 0, late = 0;
+    struct where *where = where_self();
+    where_record(true, false);
+    where_op_begin(where, 0);
+    where_op_begin(where, 0);
+    where_op_end(where, asked_for, &late); /* steps have not begun */
+    where_op_end(where, asked_for, &late);
+    assert_int_equal(late, 0);
+    steps_begin();
+    where_op_begin(where, 0);
+    where_op_begin(where, 0);
+    busy(2000000);
+    where_op_end(where, asked_for, &inner);
+    where_op_begin(where, 0);
+    where_op_end(where, asked_for, &inner);
+    busy(6000000); /* its own work, whatever the machine does meanwhile */
+    where_op_end(where, asked_for, &outer);
+    assert_int_equal(inner, 2);
+    assert_int_equal(outer, 1);
+    struct where_counts counts;
+    where_counts(&counts);
+    assert_int_equal(counts.ops, 5);
+    where_record(false, false);
+}
+
+/* While nobody tells of the backward pass, what comes after the outermost module is not said to be the loss. */
+static void without_nodes_the_loss_is_not_told_from_the_backward_pass(void **state)
+{
+    (void)state;
+    forward(6, 400, 402);
+    assert_int_equal(CONTEXT_PHASE(where_context()), PHASE_LOSS);
+    where_nodes_unknown(true);
+    forward(6, 402, 404);
+    assert_int_equal(CONTEXT_PHASE(where_context()), PHASE_NONE);
+    where_nodes_unknown(false);
+    forward(6, 404, 406);
+    assert_int_equal(CONTEXT_PHASE(where_context()), PHASE_LOSS);
+    where_phase_begin(where_self(), PHASE_OPT);
+    assert_int_equal(CONTEXT_PHASE(where_context()), PHASE_OPT);
+    where_phase_end(where_self());
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(nodes_belong_to_the_innermost_module),
         cmocka_unit_test(one_number_of_two_threads_is_nobodys),
         cmocka_unit_test(other_threads_nodes_are_found),
+        cmocka_unit_test(an_op_is_named_when_it_is_a_record),
+        cmocka_unit_test(without_nodes_the_loss_is_not_told_from_the_backward_pass),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

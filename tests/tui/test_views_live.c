@@ -295,6 +295,46 @@ static void test_steps_that_count(void **state)
     view_close(app);
 }
 
+/* In pauses of recording nobody tells the backward pass from the loss: these are of recorded steps, what is known in both of pauses. */
+static void test_phases_of_pauses(void **state)
+{
+    (void)state;
+    struct app *app = view_open(report_init);
+    struct session *session = view_session(app);
+    struct cell cell;
+    cell_default(&cell);
+    cell.passes = PASS_BIT(PASS_TRAIN_STEP);
+    struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+    struct rank *rank = run_lead(run);
+    run->command = "train.py";
+    for (uint32_t i = 0; i < 40; i++) {
+        const bool paused = i / 4 % 2;
+        struct sample sample = {.pass = PASS_TRAIN_STEP,
+                                .kind = paused ? STEP_TIMED : STEP_PROFILED,
+                                .step = i,
+                                .start = 1000000000u + (uint64_t)i * 1000000000u,
+                                .wall_ns = paused ? 10000000u : 12000000u};
+        sample.phase_ns[PHASE_FWD] = paused ? 3000000u : 4000000u;
+        sample.phase_ns[PHASE_LOSS] = paused ? UNKNOWN_U64 : 100000u;
+        sample.phase_ns[PHASE_BWD] = paused ? UNKNOWN_U64 : 5000000u;
+        sample.phase_ns[PHASE_OPT] = paused ? 2000000u : 2500000u;
+        vec_push(&rank->samples, sample);
+    }
+    run->status = STATUS_RUNNING;
+    run->version++;
+    report_update(app->report, session);
+    const struct report_phase *phases = app->report->cells.items[0]->passes[PASS_TRAIN_STEP].phases;
+    static const double medians[] = {
+        [PHASE_FWD] = 3e6, [PHASE_LOSS] = 1e5, [PHASE_BWD] = 5e6, [PHASE_OPT] = 2e6, [PHASE_COUNT] = 1e7};
+    for (int phase = 0; phase <= PHASE_COUNT; phase++) {
+        assert_int_equal(phases[phase].sample_count, 20);
+        assert_true(fabs(phases[phase].summary.median - medians[phase]) < 1);
+    }
+    run->command = NULL;
+    run->status = STATUS_PENDING;
+    view_close(app);
+}
+
 /* Z stops the whole screen: each view shows the same while the run goes on below it, and what only a key makes is of the moment
  * of the freeze, too. */
 static void test_freeze(void **state)
@@ -348,6 +388,7 @@ int main(void)
         cmocka_unit_test(test_freeze),
         cmocka_unit_test(test_steps_between),
         cmocka_unit_test(test_steps_that_count),
+        cmocka_unit_test(test_phases_of_pauses),
     };
     setlocale(LC_ALL, "C.UTF-8");
     setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
