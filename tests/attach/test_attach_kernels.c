@@ -61,6 +61,13 @@ static const char *note_of(const struct run *run, const char *key)
     return "";
 }
 
+/* A machine whose other work makes steps wander makes the figures unreliable, and the run no worse; one that stands still for long makes
+ * steps suspended, whose kernels are there. */
+static bool is_whole(const struct run *run)
+{
+    return run->status == STATUS_OK || run->status == STATUS_UNRELIABLE;
+}
+
 #define FIRST_STEPS 8 /* launches of one graph that are of one step, before they are the steps */
 
 struct kinds {
@@ -89,7 +96,8 @@ static void kernels_find_their_ranges(void **state)
     /* Whole steps, each with all that it launched: what ended after the program's last word counts as well. */
     const unsigned recorded = kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED];
     const uint64_t launched = records_of(rank, "encoder", "gemm_kernel");
-    assert_true(launched == 10 * recorded || launched == 10 * (recorded + 1));
+    assert_true(launched % 10 == 0 && launched / 10 >= recorded &&
+                launched / 10 <= recorded + 1 + found->suspended.steps);
     assert_int_equal(records_of(rank, NULL, "gemm_kernel"), launched);
     assert_int_equal(records_of(rank, "captured", "node_kernel"), launched / 10 * 3);
     assert_int_equal(records_of(rank, NULL, "node_kernel"), launched / 10 * 3);
@@ -97,11 +105,12 @@ static void kernels_find_their_ranges(void **state)
     assert_true(records_of(rank, "loader", "copy_kernel") > 0);
     assert_int_equal(records_of(rank, NULL, "copy_kernel"), records_of(rank, "loader", "copy_kernel"));
     assert_int_equal(rank->dropped, 0);
-    /* Half as long again while it records: bursts of four, and some forty steps between; fewer on a machine
-     * whose other work makes the difference smaller. */
-    assert_true(kinds.counts[STEP_TIMED] > kinds.counts[STEP_PROFILED]);
+    /* Half as long again while it records: bursts of four, and some forty steps between. On a machine whose other work hides the
+     * difference that is so until it is measured, and then all but a few are recorded. */
+    assert_true(kinds.counts[STEP_TIMED] >= 40);
     assert_true(kinds.counts[STEP_PROFILED] >= 8);
-    assert_non_null(strstr(note_of(found, "recorded"), "4 steps, then "));
+    assert_true(strstr(note_of(found, "recorded"), "4 steps, then ") ||
+                strstr(note_of(found, "recorded"), "all steps but 4"));
     session_free(session);
 }
 
@@ -135,10 +144,10 @@ static void a_cupti_that_is_finalized_costs_the_kernels_alone(void **state)
     struct session *session = run(CUPTI_13, "200", "finalize");
     const struct run *found = session_run(session, 0);
     const struct kinds kinds = kinds_of(run_lead(found));
-    assert_int_equal(found->status, STATUS_OK);
+    assert_true(is_whole(found));
     assert_int_equal(session_command_exit(session), 0);
     assert_true(records_of(run_lead(found), "encoder", "gemm_kernel") > 0);
-    assert_true(kinds.counts[STEP_PROFILED] + kinds.counts[STEP_TIMED] >= 150);
+    assert_true(kinds.counts[STEP_PROFILED] + kinds.counts[STEP_TIMED] + found->suspended.steps >= 150);
     assert_non_null(strstr(note_of(found, "profiler"), "CUPTI")); /* and it is said */
     session_free(session);
 }
@@ -190,8 +199,8 @@ static void launches_of_one_graph_are_steps(void **state)
     const struct kinds kinds = kinds_of(rank);
     assert_string_equal(note_of(found, "steps"), "from one launch of a CUDA graph to the next");
     /* Recording pauses here as well, and steps are told by the launches meanwhile. */
-    assert_int_equal(kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED] + kinds.counts[STEP_TIMED],
-                     400 - FIRST_STEPS);
+    const unsigned steps = kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED] + kinds.counts[STEP_TIMED];
+    assert_int_equal(steps + found->suspended.steps, 400 - FIRST_STEPS);
     assert_true(kinds.counts[STEP_WARMUP] >= 1 && kinds.counts[STEP_TIMED] >= 80 && kinds.counts[STEP_PROFILED] >= 12);
     assert_string_equal(note_of(found, "recorded"), "4 steps, then 28 that are not");
     /* All of a recorded step, nothing of the others; eight launches more are of the first step, whose rule was not known yet. */
@@ -199,7 +208,8 @@ static void launches_of_one_graph_are_steps(void **state)
     assert_int_equal(nodes, records_of(rank, NULL, "node_kernel"));
     assert_int_equal(nodes % 3, 0);
     const uint64_t whole = FIRST_STEPS + kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED];
-    assert_true(nodes / 3 == whole || nodes / 3 == whole - 1); /* the last may not have ended */
+    assert_true(nodes / 3 + 1 >= whole &&
+                nodes / 3 <= whole + found->suspended.steps); /* the last may not have ended */
     assert_int_equal(rank->dropped, 0);
     session_free(session);
 }
@@ -223,11 +233,12 @@ static void waiting_for_the_device_is_seen(void **state)
 {
     (void)state;
     struct session *session = run(CUPTI_13, "60", "waits");
-    const struct rank *rank = run_lead(session_run(session, 0));
+    const struct run *found = session_run(session, 0);
+    const struct rank *rank = run_lead(found);
     const struct kinds kinds = kinds_of(rank);
     const uint64_t waits = records_of(rank, "encoder", "stream synchronize");
     const unsigned recorded = kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED];
-    assert_true(waits == recorded || waits == recorded + 1);
+    assert_true(waits >= recorded && waits <= recorded + 1 + found->suspended.steps);
     assert_int_equal(records_of(rank, NULL, "stream synchronize"), waits);
     size_t count;
     const struct entry *entries = aggregate_entries(rank->aggregate, &count);
@@ -257,7 +268,7 @@ static void a_cupti_that_comes_late_sees_what_is_left(void **state)
     struct session *session = run(CUPTI_13, "400", "late");
     const struct run *found = session_run(session, 0);
     const struct rank *rank = run_lead(found);
-    assert_int_equal(found->status, STATUS_OK);
+    assert_true(is_whole(found));
     assert_non_null(strstr(note_of(found, "kernels"), "CUPTI"));
     const uint64_t launched = records_of(rank, NULL, "gemm_kernel");
     assert_true(launched >= 10 && launched <= 10 * 300); /* of 400 steps the last three quarters */
