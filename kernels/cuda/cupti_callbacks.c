@@ -60,8 +60,8 @@ static const struct launch_call {
 };
 #define LAUNCH_CALLS (sizeof launch_calls / sizeof *launch_calls)
 
-/* What others call besides: copies that the host waits for, and waiting itself, whose records say how long but not for whom. */
-static const struct launch_call foreign_calls[] = {
+/* What else is called: copies that the host waits for, by others alone, and waiting itself, by our own programs as well. */
+static const struct launch_call further_calls[] = {
 /* clang-format off */
 #define DRIVER(name) {CUPTI_CB_DOMAIN_DRIVER_API, CUPTI_DRIVER_TRACE_CBID_##name}
 #define RUNTIME(name) {CUPTI_CB_DOMAIN_RUNTIME_API, CUPTI_RUNTIME_TRACE_CBID_##name}
@@ -92,7 +92,7 @@ static const struct launch_call foreign_calls[] = {
 #undef DRIVER
 #undef RUNTIME
 };
-#define FOREIGN_CALLS (sizeof foreign_calls / sizeof *foreign_calls)
+#define FURTHER_CALLS (sizeof further_calls / sizeof *further_calls)
 
 /* Those in which the host waits for the device, and how. */
 enum { WAIT_NOT, WAIT_STREAM, WAIT_CONTEXT, WAIT_EVENT, WAIT_COPY, WAIT_PERHAPS, WAITS };
@@ -234,6 +234,26 @@ static unsigned wait_of(CUpti_CallbackDomain domain, CUpti_CallbackId id)
     return id < CUPTI_RUNTIME_TRACE_CBID_SIZE ? runtime_waits[id] : WAIT_NOT;
 }
 
+/* Such a call puts nothing on the device. */
+static bool call_is_wait(CUpti_CallbackDomain domain, CUpti_CallbackId id)
+{
+    const unsigned wait = wait_of(domain, id);
+    return wait == WAIT_STREAM || wait == WAIT_CONTEXT || wait == WAIT_EVENT;
+}
+
+/* The outermost call is over; the source's thread hands it over, as it does records. */
+static void own_wait(struct cupti_source *source, CUpti_CallbackDomain domain, CUpti_CallbackId id,
+                     uint32_t correlation)
+{
+    const struct own_wait wait = {source->step, calls.time, clock_now(), correlation, wait_names[wait_of(domain, id)]};
+    pthread_mutex_lock(&source->lock);
+    if (source->wait_count < WAITS_MAX)
+        source->waits[source->wait_count++] = wait;
+    else
+        source->waits_lost++;
+    pthread_mutex_unlock(&source->lock);
+}
+
 /* The outermost call is over. */
 static void foreign_wait(const struct cupti_source *source, unsigned wait)
 {
@@ -280,20 +300,26 @@ static void launch_callback(struct cupti_source *source, CUpti_CallbackDomain do
                             const CUpti_CallbackData *call)
 {
     bool in_step = source->step != LAUNCH_STEP_NONE;
+    const bool waits = call_is_wait(domain, id);
     uint64_t launched = atomic_load_explicit(&source->launched, memory_order_relaxed);
     if (call->callbackSite != CUPTI_API_ENTER) {
-        if (calls.depth && --calls.depth == 0 && in_step && call->functionReturnValue &&
-            *(const int *)call->functionReturnValue != 0)
+        if (!calls.depth || --calls.depth > 0 || !in_step)
+            return;
+        if (waits)
+            own_wait(source, domain, id, call->correlationId);
+        else if (call->functionReturnValue && *(const int *)call->functionReturnValue != 0)
             atomic_store_explicit(&source->launched, launched - call_activities(source, domain, id, call),
                                   memory_order_relaxed);
         return;
     }
     if (calls.depth++ == 0) {
         calls.time = clock_now();
-        if (in_step)
+        if (in_step && !waits)
             atomic_store_explicit(&source->launched, launched + call_activities(source, domain, id, call),
                                   memory_order_relaxed);
     }
+    if (waits)
+        return;
     struct launch launch = {.correlation = call->correlationId,
                             .node = call_is_graph(domain, id) ? EVENT_NODE_NONE : source->node,
                             .step = source->step,
@@ -350,8 +376,10 @@ CUptiResult cupti_launch_callbacks(struct cupti_source *source, bool on)
 {
     CUptiResult first = CUPTI_SUCCESS;
     const bool foreign = source_is_foreign(&source->options);
-    for (size_t i = 0; i < LAUNCH_CALLS + (foreign ? FOREIGN_CALLS : 0); i++) {
-        const struct launch_call *call = i < LAUNCH_CALLS ? &launch_calls[i] : &foreign_calls[i - LAUNCH_CALLS];
+    for (size_t i = 0; i < LAUNCH_CALLS + FURTHER_CALLS; i++) {
+        const struct launch_call *call = i < LAUNCH_CALLS ? &launch_calls[i] : &further_calls[i - LAUNCH_CALLS];
+        if (!foreign && i >= LAUNCH_CALLS && !call_is_wait(call->domain, call->id))
+            continue;
         if (foreign && call->domain == CUPTI_CB_DOMAIN_RUNTIME_API && !atomic_load(&source->runtime))
             continue;
         if (foreign && !on && source->options.graph && call_is_graph(call->domain, call->id))

@@ -85,7 +85,7 @@ static enum verdict host_activity(const struct conversion *conversion, const str
         return VERDICT_OUTSIDE;
     event_fill(event, kind, activity);
     *step = window->step;
-    struct launch call; /* of programs that are not ours, waiting calls are noted as well */
+    struct launch call;
     if (launch_table_get(conversion->launches, activity->correlation, &call) && call.step != LAUNCH_STEP_NONE) {
         event->node = call.node;
         *step = call.step;
@@ -111,22 +111,6 @@ static const struct copy_kind *copy_kind(unsigned kind)
         [CUPTI_ACTIVITY_MEMCPY_KIND_PTOP] = {COPY_BETWEEN_DEVICES, "memcpy peer to peer", "memcpy peer to peer"},
     };
     return kind < sizeof kinds / sizeof *kinds && kinds[kind].name ? &kinds[kind] : &other;
-}
-
-static const char *synchronization_name(CUpti_ActivitySynchronizationType type)
-{
-    switch (type) {
-    case CUPTI_ACTIVITY_SYNCHRONIZATION_TYPE_EVENT_SYNCHRONIZE:
-        return "event synchronize";
-    case CUPTI_ACTIVITY_SYNCHRONIZATION_TYPE_STREAM_WAIT_EVENT:
-        return "stream wait event";
-    case CUPTI_ACTIVITY_SYNCHRONIZATION_TYPE_STREAM_SYNCHRONIZE:
-        return "stream synchronize";
-    case CUPTI_ACTIVITY_SYNCHRONIZATION_TYPE_CONTEXT_SYNCHRONIZE:
-        return "context synchronize";
-    default:
-        return "synchronize";
-    }
 }
 
 static const char *overhead_name(CUpti_ActivityOverheadKind kind)
@@ -224,17 +208,6 @@ enum verdict activity_convert(const struct conversion *conversion, const CUpti_A
         return copy_convert(conversion, (const CUpti_ActivityMemcpy6 *)record, event, step);
     case CUPTI_ACTIVITY_KIND_MEMSET:
         return memset_convert(conversion, (const CUpti_ActivityMemset4 *)record, event, step);
-    case CUPTI_ACTIVITY_KIND_SYNCHRONIZATION: {
-        const CUpti_ActivitySynchronization2 *wait = (const CUpti_ActivitySynchronization2 *)record;
-        struct activity activity = {
-            .start = wait->start, .end = wait->end, .correlation = wait->correlationId, .stream = wait->streamId};
-        enum verdict verdict = host_activity(conversion, &activity, EVENT_SYNC, event, step);
-        if (is_handed_over(verdict)) {
-            event->name = name_cache_text(conversion->names, synchronization_name(wait->type));
-            event->bytes = wait->type != CUPTI_ACTIVITY_SYNCHRONIZATION_TYPE_STREAM_WAIT_EVENT; /* the host waits */
-        }
-        return verdict;
-    }
     case CUPTI_ACTIVITY_KIND_OVERHEAD: {
         const CUpti_ActivityOverhead3 *overhead = (const CUpti_ActivityOverhead3 *)record;
         struct activity activity = {

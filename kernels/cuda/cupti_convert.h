@@ -21,7 +21,7 @@ struct conversion {
 enum verdict {
     VERDICT_EVENT,     /* of an activity whose launch was seen in a step: counts against the launches */
     VERDICT_SURPLUS,   /* an activity inside a step whose launch was not seen: handed over without a node */
-    VERDICT_HOST,      /* synchronisation and overhead inside a step: host time, no launch */
+    VERDICT_HOST,      /* CUPTI's overhead inside a step: host time, no launch */
     VERDICT_OUTSIDE,   /* ran between steps, or not of a kind that was asked for: nobody wants it */
     VERDICT_NO_TIME,   /* refused: start or end is zero: CUPTI got no time for it */
     VERDICT_BACKWARDS, /* refused: ends before it starts */

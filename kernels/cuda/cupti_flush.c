@@ -164,6 +164,31 @@ static void runtime_too(struct cupti_source *source, const struct cupti_counts *
             "the runtime's calls are watched as well as the driver's: this CUPTI numbers activities by them");
 }
 
+/* That the program waited for its device is told by its calls, on its own thread; handed over like a record, from this one. */
+static void waits_hand_over(struct cupti_source *source)
+{
+    pthread_mutex_lock(&source->lock);
+    const uint32_t count = source->wait_count, lost = source->waits_lost;
+    memcpy(source->waited, source->waits, count * sizeof *source->waits);
+    source->wait_count = source->waits_lost = 0;
+    pthread_mutex_unlock(&source->lock);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct own_wait *wait = &source->waited[i];
+        const struct kernel_event event = {.start = wait->start,
+                                           .end = wait->end,
+                                           .launch = wait->start,
+                                           .bytes = 1, /* the host waited */
+                                           .correlation = wait->correlation,
+                                           .name = name_cache_text(source->names, wait->how),
+                                           .node = EVENT_NODE_NONE,
+                                           .stream = UINT16_MAX,
+                                           .kind = EVENT_SYNC};
+        source->probe->event(source->probe->context, wait->step, &event);
+    }
+    if (lost)
+        source->probe->dropped(source->probe->context, lost);
+}
+
 /* Asks CUPTI for what is complete (with `forced`: for all there is), converts it and gives the buffers back. */
 static void source_drain(struct cupti_source *source, bool forced)
 {
@@ -194,6 +219,8 @@ static void source_drain(struct cupti_source *source, bool forced)
         buffer_pool_recycle(&process.pool, buffer);
         pthread_mutex_unlock(&process.lock);
     }
+
+    waits_hand_over(source);
 
     size_t dropped = 0;
     if (!atomic_load(&source->broken) && source->api->dropped_records(NULL, 0, &dropped) == CUPTI_SUCCESS && dropped) {

@@ -45,9 +45,8 @@ struct source_options {
     int32_t (*node)(void);
     uint64_t (*step)(void);
     void (*graph)(const void *executable); /* one is about to be launched; NULL: nobody asks */
-    /* The calling thread has waited for the device in [start, end), in a step: then CUPTI is not asked for records of synchronisations.
-     * NULL: it is. Asked for once, they cost a third of an eager step, and go on to when they are switched off (seen with CUPTI 13.0; no
-     * other kind does). */
+    /* The calling thread has waited for the device in [start, end), in a step. NULL: nobody asks. Of our own programs it is an event like
+     * any other. */
     void (*waited)(int32_t node, uint64_t step, const char *how, uint64_t start, uint64_t end);
     /* Sees each filled buffer before it is reused, on the source's thread; for recordings. */
     void (*tap)(void *context, const struct cupti_source *source, const uint8_t *buffer, size_t valid);
@@ -65,6 +64,7 @@ struct cupti_source *cupti_source_open_with(const struct cupti_api *api, const s
                                             const struct source_options *options, struct error *error);
 
 #define WINDOWS_MAX 1024u
+#define WAITS_MAX 1024u /* in a period: a step waits once */
 
 enum source_request { REQUEST_NONE, REQUEST_FLUSH, REQUEST_SETTLE };
 
@@ -100,6 +100,12 @@ struct cupti_source {
     uint64_t window_count;                   /* ever */
     enum source_request request;
     uint64_t requested, finished; /* tickets: `finished` follows */
+    struct own_wait {
+        uint64_t step, start, end;
+        uint32_t correlation;
+        const char *how; /* lives for ever */
+    } waits[WAITS_MAX];  /* our own program's, not handed over yet */
+    uint32_t wait_count, waits_lost;
     bool in_step, stopping;
     struct cupti_counts counts; /* `launches` is `launched`, `buffers` the pool's */
     char broken_text[256];
@@ -111,7 +117,8 @@ struct cupti_source {
     } * node_kernels;
     size_t node_kernel_count;
     struct step_window snapshot[WINDOWS_MAX];
-    unsigned idle_periods; /* nothing was traced for so many */
+    struct own_wait waited[WAITS_MAX]; /* to work in */
+    unsigned idle_periods;             /* nothing was traced for so many */
     bool told_broken, told_missing;
 };
 

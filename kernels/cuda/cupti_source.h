@@ -13,6 +13,9 @@
  *     flush:                          cupti_source_flush(source)
  *     release:                        cupti_source_close(source) after the graphs are destroyed and the device is idle
  *
+ * That the host waits for the device within a step is an event as well (EVENT_SYNC): told by the calls themselves, for CUPTI's records of
+ * synchronisations would slow down the timed steps that come later.
+ *
  * Threads: node, graph, start, stop, quiet, flush and close come from one thread, the one that launches. The probe's
  * intern, event, dropped and note are called from the source's thread between start and the end of flush (or quiet). */
 #pragma once

@@ -234,6 +234,7 @@ static bool profiled_figure(const char *precision, const char *compile, double l
 static int figures(void)
 {
     bool good = idle_figure("bf16", "compile");
+    good = idle_figure("bf16", "eager") && good;
     good = profiled_figure("bf16", "compile", 1.15) && good;
     good = profiled_figure("bf16", "eager", 1.10) && good;
     good = profiled_figure("tf32", "eager", 1.10) && good;

@@ -204,15 +204,11 @@ static void test_host_time_and_unknown_kinds(void **state)
     struct tables *tables = *state;
     struct kernel_event event;
     uint64_t step;
+    /* Somebody else's wish, in the same process: waits are told by their calls. */
     CUpti_ActivitySynchronization2 wait = {.kind = CUPTI_ACTIVITY_KIND_SYNCHRONIZATION,
                                            .type = CUPTI_ACTIVITY_SYNCHRONIZATION_TYPE_CONTEXT_SYNCHRONIZE,
                                            .start = 3900,
                                            .end = 4100};
-    assert_int_equal(activity_convert(&tables->conversion, (CUpti_Activity *)&wait, &event, &step), VERDICT_HOST);
-    assert_int_equal(step, 11);
-    assert_int_equal(event.node, EVENT_NODE_NONE);
-    assert_string_equal(interned[event.name], "context synchronize");
-    wait.start = 4500;
     assert_int_equal(activity_convert(&tables->conversion, (CUpti_Activity *)&wait, &event, &step), VERDICT_OUTSIDE);
     CUpti_ActivityOverhead3 overhead = {.kind = CUPTI_ACTIVITY_KIND_OVERHEAD,
                                         .overheadKind = CUPTI_ACTIVITY_OVERHEAD_CUPTI_BUFFER_FLUSH,
@@ -220,7 +216,12 @@ static void test_host_time_and_unknown_kinds(void **state)
                                         .end = 1600};
     assert_int_equal(activity_convert(&tables->conversion, (CUpti_Activity *)&overhead, &event, &step), VERDICT_HOST);
     assert_int_equal(event.kind, EVENT_OVERHEAD);
+    assert_int_equal(step, 10);
+    assert_int_equal(event.node, EVENT_NODE_NONE);
     assert_string_equal(interned[event.name], "overhead: profiler buffer flush");
+    overhead.start = 4500;
+    assert_int_equal(activity_convert(&tables->conversion, (CUpti_Activity *)&overhead, &event, &step),
+                     VERDICT_OUTSIDE);
     CUpti_Activity other = {.kind = CUPTI_ACTIVITY_KIND_DEVICE};
     assert_int_equal(activity_convert(&tables->conversion, &other, &event, &step), VERDICT_OUTSIDE);
 }

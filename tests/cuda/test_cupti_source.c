@@ -260,7 +260,8 @@ static void test_timed_steps_are_quiet(void **state)
     struct cupti_source *source = open_source(NULL);
     for (int step = 0; step < 20; step++) {
         cupti_source_start(source, (uint64_t)step);
-        assert_int_equal(fake_state().enabled_kinds, 5);
+        assert_int_equal(fake_state().enabled_kinds, 4);
+        assert_false(fake_state().waits_traced); /* it would slow down the timed steps, for good */
         for (int i = 0; i < 10; i++)
             fake_launch("kernel", FAKE_GOOD, false);
         cupti_source_stop(source);
@@ -309,6 +310,103 @@ static void test_work_between_steps_is_left_out(void **state)
         if (heard.events[i].kind == EVENT_KERNEL)
             assert_int_equal(heard.events[i].node, heard.steps[i]);
     }
+    cupti_source_close(source);
+}
+
+/* Of our own programs, by the calls' own beginnings and ends: waits within steps, as long as they took, and no launches. */
+static void test_waits_are_told_by_their_calls(void **state)
+{
+    (void)state;
+    enum { STEPS = 3 };
+    struct cupti_source *source = open_source(NULL);
+    uint64_t before[STEPS], after[STEPS];
+    for (int step = 0; step < STEPS; step++) {
+        fake_synchronize(0); /* of no step */
+        cupti_source_start(source, 10 + (uint64_t)step);
+        cupti_source_node(source, 3);
+        fake_launch("kernel", FAKE_GOOD, step % 2);
+        cupti_source_node(source, EVENT_NODE_NONE);
+        before[step] = clock_now();
+        fake_synchronize(200000);
+        after[step] = clock_now();
+        cupti_source_stop(source);
+        fake_synchronize(0);
+    }
+    cupti_source_flush(source);
+    struct cupti_counts counts;
+    check_accounts(source, &counts);
+    assert_int_equal(counts.launches, STEPS);
+    assert_int_equal(counts.records, STEPS);
+    assert_int_equal(counts.surplus + counts.missing + counts.invalid, 0);
+    int waits = 0;
+    for (size_t i = 0; i < heard.count; i++) {
+        const struct kernel_event *event = &heard.events[i];
+        if (event->kind != EVENT_SYNC)
+            continue;
+        assert_int_equal(heard.steps[i], 10 + waits);
+        assert_string_equal(heard.names[event->name], "stream synchronize");
+        assert_int_equal(event->node, EVENT_NODE_NONE);
+        assert_int_equal(event->bytes, 1);
+        assert_true(event->start >= before[waits] && event->end <= after[waits]);
+        assert_true(event->launch == event->start && event->end - event->start >= 200000);
+        waits++;
+    }
+    assert_int_equal(waits, STEPS);
+    assert_int_equal(heard.count, 2 * STEPS);
+    cupti_source_close(source);
+}
+
+/* A call of the runtime waits by one of the driver's: they are one wait, and what is launched within neither is not within it. */
+static void test_a_wait_within_a_wait_is_one(void **state)
+{
+    (void)state;
+    struct cupti_source *source = open_source(NULL);
+    const struct {
+        CUpti_CallbackDomain domain;
+        CUpti_CallbackId id;
+    } calls[] = {{CUPTI_CB_DOMAIN_RUNTIME_API, CUPTI_RUNTIME_TRACE_CBID_cudaEventSynchronize_v3020},
+                 {CUPTI_CB_DOMAIN_DRIVER_API, CUPTI_DRIVER_TRACE_CBID_cuEventSynchronize}};
+    int refused = 1;
+    CUpti_CallbackData call = {.correlationId = 1000000, .functionReturnValue = &refused};
+    cupti_source_start(source, 1);
+    for (int i = 0; i < 4; i++) {
+        call.callbackSite = i < 2 ? CUPTI_API_ENTER : CUPTI_API_EXIT;
+        cupti_subscriber_callback(source, calls[i == 1 || i == 2].domain, calls[i == 1 || i == 2].id, &call);
+    }
+    fake_launch("kernel", FAKE_GOOD, false);
+    cupti_source_stop(source);
+    cupti_source_flush(source);
+    struct cupti_counts counts;
+    check_accounts(source, &counts);
+    assert_int_equal(counts.launches, 1); /* nor does one that failed take a launch away */
+    assert_int_equal(counts.records, 1);
+    assert_int_equal(heard.count, 2);
+    const struct kernel_event *wait = &heard.events[heard.events[0].kind == EVENT_SYNC ? 0 : 1];
+    assert_int_equal(wait->kind, EVENT_SYNC);
+    assert_string_equal(heard.names[wait->name], "event synchronize");
+    cupti_source_close(source);
+}
+
+/* More waits than are kept from one period to the next: the rest is counted, and no launch is missing for it. */
+static void test_waits_beyond_what_is_kept_are_counted(void **state)
+{
+    (void)state;
+    enum { BEYOND = 5 };
+    const struct source_options options = {.period_ms = 600000};
+    struct cupti_source *source = open_source(&options);
+    cupti_source_start(source, 1);
+    fake_launch("kernel", FAKE_GOOD, false);
+    for (int i = 0; i < (int)WAITS_MAX + BEYOND; i++)
+        fake_synchronize(0);
+    cupti_source_stop(source);
+    cupti_source_flush(source);
+    assert_int_equal(heard.count, 1 + WAITS_MAX);
+    assert_int_equal(heard.dropped, BEYOND);
+    struct cupti_counts counts;
+    cupti_source_counts(source, &counts);
+    assert_int_equal(counts.launches, 1);
+    assert_int_equal(counts.records, 1);
+    assert_int_equal(counts.missing + counts.dropped, 0);
     cupti_source_close(source);
 }
 
@@ -418,7 +516,7 @@ static void test_a_failed_start_leaves_nothing_on(void **state)
         struct cupti_source *source = open_source(NULL);
         fake_enable_fails_after(calls);
         cupti_source_start(source, 1);
-        traced = fake_state().enabled_kinds == 5;
+        traced = fake_state().enabled_kinds == 4;
         fake_launch("kernel", FAKE_GOOD, false);
         cupti_source_stop(source);
         cupti_source_flush(source);
@@ -565,6 +663,9 @@ int main(void)
         cmocka_unit_test_setup(test_dropped_records_are_counted, setup),
         cmocka_unit_test_setup(test_timed_steps_are_quiet, setup),
         cmocka_unit_test_setup(test_work_between_steps_is_left_out, setup),
+        cmocka_unit_test_setup(test_waits_are_told_by_their_calls, setup),
+        cmocka_unit_test_setup(test_a_wait_within_a_wait_is_one, setup),
+        cmocka_unit_test_setup(test_waits_beyond_what_is_kept_are_counted, setup),
         cmocka_unit_test_setup(test_events_are_live, setup),
         cmocka_unit_test_setup(test_memory_is_flat, setup),
         cmocka_unit_test_setup(test_refusals_are_sentences, setup),
