@@ -49,6 +49,7 @@ static const struct {
     [MESSAGE_PONG] = {"pong", sizeof(struct message_pong), sizeof(struct message_pong)},
     [MESSAGE_EXIT] = {"exit", sizeof(struct message_exit), sizeof(struct message_exit)},
     [MESSAGE_BYE] = {"goodbye", 0, 0},
+    [MESSAGE_DROPPED] = {"dropped", sizeof(struct message_dropped), sizeof(struct message_dropped)},
     [MESSAGE_PEAK] = {"peak", sizeof(struct message_peak), sizeof(struct message_peak)},
     [MESSAGE_COUNTERS] = {"counters", offsetof(struct message_counters, own), sizeof(struct message_counters)},
 };

@@ -56,6 +56,7 @@ enum message_type {
     MESSAGE_EXIT,      /* struct message_exit: the worker there has ended, and all of it was sent */
     MESSAGE_BYE,       /* rank 0's side is done with all runs */
     MESSAGE_PEAK,      /* worker → front: struct message_peak, once a step was looked at */
+    MESSAGE_DROPPED, /* recordings alone: struct message_dropped of a rank that is not the first, before MESSAGE_RESULT */
     MESSAGE_TYPE_COUNT
 };
 
@@ -136,6 +137,9 @@ struct message_run {
 };
 struct message_result {
     uint32_t status, reserved;
+    uint64_t dropped; /* of the first rank */
+};
+struct message_dropped {
     uint64_t dropped;
 };
 

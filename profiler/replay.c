@@ -128,6 +128,13 @@ static bool take_frame(struct session *session, struct replay *replay, struct er
             live_records(replay->live, rank, session->batch, part);
         }
         return true;
+    case MESSAGE_DROPPED: {
+        struct message_dropped lost;
+        memcpy(&lost, replay->payload, sizeof lost);
+        if (lost.dropped <= BELIEVABLE)
+            rank->rank.dropped = lost.dropped;
+        return true;
+    }
     case MESSAGE_LOG: {
         const char *line = replay->payload;
         log_add(&session->log, replay->live->run.id, line[0] == 1, line + 1, frame->length - 1);

@@ -200,6 +200,11 @@ void session_finish(struct session *session, struct live_run *live, enum status 
                             ? MACHINE_UNKNOWN
                             : machine_between(&session->began, &now, processors_allowed().allowed);
         session_record(session, live->run.id, 0, MESSAGE_USE, &live->run.use, sizeof live->run.use, NULL, 0);
+        for (size_t i = 1; i < live->run.ranks.count; i++) {
+            const struct message_dropped dropped = {run_rank(&live->run, i)->dropped};
+            if (dropped.dropped)
+                session_record(session, live->run.id, (uint32_t)i, MESSAGE_DROPPED, &dropped, sizeof dropped, NULL, 0);
+        }
         const struct message_result result = {.status = status, .dropped = run_lead(&live->run)->dropped};
         session_record(session, live->run.id, 0, MESSAGE_RESULT, &result, sizeof result, reason, strlen(reason));
         struct error error = {0};

@@ -253,6 +253,23 @@ static void build_notes(struct report_cell *cell, const struct run *run)
     }
 }
 
+/* Of all ranks: what one of them lost is lost. */
+static void count_records(struct report_cell *cell, const struct run *run)
+{
+    cell->records = cell->dropped = cell->invalid = cell->unattributed = 0;
+    for (size_t i = 0; i < run->ranks.count; i++) {
+        const struct rank *rank = run_rank(run, i);
+        struct aggregate_counts counts;
+        aggregate_counts(rank->aggregate, &counts);
+        cell->records += counts.records;
+        /* What a ring or a device counted as dropped, or what the records' own numbers miss: a recording that was cut short has
+         * only these. */
+        cell->dropped += rank->dropped > counts.lost ? rank->dropped : counts.lost;
+        cell->invalid += counts.invalid;
+        cell->unattributed += counts.unattributed;
+    }
+}
+
 void cell_build(struct report_cell *cell, const struct run *run)
 {
     const struct rank *rank = run_lead(run);
@@ -287,19 +304,12 @@ void cell_build(struct report_cell *cell, const struct run *run)
         else
             fields_clear_pass(&cell->passes[pass]);
     build_notes(cell, run);
-    struct aggregate_counts counts = {0};
     cell_build_rows(cell, run);
-    aggregate_counts(rank->aggregate, &counts);
     cell->rank_count = cell->collective_count = 0;
     if (run->ended)
         cell_build_timeline(cell, run);
     cell_build_ranks(cell, run);
-    cell->records = counts.records;
-    /* What a ring or a device counted as dropped, or what the records' own numbers miss: a recording that was cut short has
-     * only these. */
-    cell->dropped = rank->dropped > counts.lost ? rank->dropped : counts.lost;
-    cell->invalid = counts.invalid;
-    cell->unattributed = counts.unattributed;
+    count_records(cell, run);
     rows_derive(cell);
     cell->reason = clean_copy(&cell->arena, run->reason);
 }

@@ -3,6 +3,7 @@
 #include "base/random.h"
 #include "base/unknown.h"
 #include "profiler/recording.h"
+#include "profiler/session_internal.h"
 #include "tests/profiler/session_helpers.h"
 #include "worker/worker.h"
 #include <fcntl.h>
@@ -148,6 +149,35 @@ static void plays_at_speed(void **state)
     session_stop_all(session);
     assert_int_equal(session_run(session, 0)->status, STATUS_INTERRUPTED);
     assert_true(session_idle(session));
+    session_free(session);
+}
+
+/* Of all ranks, not of the first alone. */
+static void what_each_rank_lost_is_recorded(void **state)
+{
+    (void)state;
+    static const uint64_t lost[] = {3, 0, 5};
+    struct error error = {0};
+    struct session *session = session_of("/no/such/program", path_of("lost"));
+    const struct cell cell = small_cell_of_ranks(3, PARALLEL_BUCKET);
+    const struct message_run begin = {.version = PROTOCOL_VERSION, .cell_bytes = sizeof cell, .cell = cell};
+    struct live_run *live = session_append(session, &cell, &error);
+    assert_non_null(live);
+    session_record(session, live->run.id, 0, MESSAGE_RUN, &begin, sizeof begin, NULL, 0);
+    live->run.started = clock_now();
+    live->run.status = STATUS_RUNNING;
+    for (size_t i = 0; i < 3; i++)
+        run_rank(&live->run, i)->dropped = lost[i];
+    session_finish(session, live, STATUS_OK, "");
+    session_free(session);
+    session = session_of("/no/such/program", NULL);
+    assert_true(session_replay(session, path_of("lost"), 0, &error));
+    assert_true(session_until(session, 10, session_idle, NULL));
+    const struct run *run = session_run(session, 0);
+    assert_int_equal(run->status, STATUS_OK);
+    assert_int_equal(run->ranks.count, 3);
+    for (size_t i = 0; i < 3; i++)
+        assert_int_equal(run_rank(run, i)->dropped, lost[i]);
     session_free(session);
 }
 
@@ -305,7 +335,7 @@ static int remove_folder(void **state)
 {
     (void)state;
     static const char *const names[] = {"two",    "slow", "cut",  "bit",  "forged", "text",
-                                        "target", "link", "fifo", "full", "old"};
+                                        "target", "link", "fifo", "full", "old",    "lost"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unlink(path_of(names[i]));
     return rmdir(folder);
@@ -319,9 +349,10 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "worker") == 0)
         return worker_main(3, 4);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plays_what_was_recorded),      cmocka_unit_test(plays_at_speed),
-        cmocka_unit_test(cut_and_damaged_files),        cmocka_unit_test(forged_files),
-        cmocka_unit_test(refuses_what_is_no_recording), cmocka_unit_test(a_full_disk),
+        cmocka_unit_test(plays_what_was_recorded),         cmocka_unit_test(plays_at_speed),
+        cmocka_unit_test(cut_and_damaged_files),           cmocka_unit_test(forged_files),
+        cmocka_unit_test(refuses_what_is_no_recording),    cmocka_unit_test(a_full_disk),
+        cmocka_unit_test(what_each_rank_lost_is_recorded),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);
 }
