@@ -35,13 +35,18 @@ struct group {
     VEC(struct report_entry) entries; /* of each scope */
 };
 
+/* Of all kernels of a place. */
+struct place_total {
+    uint64_t ns, calls, before; /* before: calls the last time */
+};
+
 struct build_rows {
-    const struct rank *rank; /* that the grouping was made of */
-    size_t known_places;     /* then */
-    bool early;              /* a place had records before it was said: the grouping will be another one */
-    VEC(uint32_t) carriers;  /* place × pass: the entry that the place's work is booked on, + 1 */
-    VEC(uint64_t) place_ns;  /* place × pass: time of all its kernels; of a program that is attached to */
-    bool warmup_rows[PASS_COUNT];
+    const struct rank *rank;              /* that the grouping was made of */
+    size_t known_places;                  /* then */
+    bool early;                           /* a place had records before it was said: the grouping will be another one */
+    VEC(uint32_t) carriers;               /* place × pass: the entry that the place's work is booked on, + 1 */
+    VEC(struct place_total) place_totals; /* place × pass; of a program that is attached to */
+    bool warmup_rows[PASS_COUNT], open[PASS_COUNT];
     uint64_t steps[PASS_COUNT]; /* profiled, when the rows were made */
     VEC(struct seen) seen;      /* by index of the aggregate's entry */
     VEC(struct group) groups;   /* in order of their first launch */
@@ -62,7 +67,7 @@ static void groups_release(struct build_rows *rows)
         vec_release(&rows->groups.items[g].warmup_bins);
         vec_release(&rows->groups.items[g].entries);
     }
-    rows->groups.count = rows->seen.count = rows->order.count = rows->carriers.count = rows->place_ns.count = 0;
+    rows->groups.count = rows->seen.count = rows->order.count = rows->carriers.count = rows->place_totals.count = 0;
     rows->early = false;
     free(rows->slots);
     rows->slots = NULL;
@@ -78,7 +83,7 @@ void build_rows_free(struct build_rows *rows)
     histogram_release(&rows->merged);
     histogram_release(&rows->warmup);
     vec_release(&rows->seen);
-    vec_release(&rows->place_ns);
+    vec_release(&rows->place_totals);
     vec_release(&rows->carriers);
     vec_release(&rows->groups);
     vec_release(&rows->order);
@@ -204,18 +209,34 @@ static void find_carrier(struct build_rows *rows, const struct entry *entries, u
     rows->groups.items[rows->seen.items[e].group].changed = true;
 }
 
-/* The time of each place's kernels, where its work is theirs by their time. */
+/* What is known of all kernels of the entry's place; NULL: nothing. */
+static struct place_total *total_of(struct build_rows *rows, const struct entry *entry)
+{
+    const size_t at = (size_t)entry->place * PASS_COUNT + entry->pass;
+    return entry->place >= 0 && entry->kind == RECORD_KERNEL && at < rows->place_totals.count
+               ? &rows->place_totals.items[at]
+               : NULL;
+}
+
+/* The time and the launches of each place's kernels, where its work is theirs by their time. */
 static void count_places(struct build_rows *rows, const struct entry *entries, size_t count)
 {
     if (rows->rank->places.whole || !rows->rank->places.works)
         return;
-    rows->place_ns.count = 0;
-    for (size_t i = 0; i < rows->rank->places.list.count * PASS_COUNT; i++)
-        vec_push(&rows->place_ns, 0);
+    const size_t places = rows->rank->places.list.count * PASS_COUNT;
+    while (rows->place_totals.count < places)
+        vec_push(&rows->place_totals, ((struct place_total){0}));
+    for (size_t i = 0; i < places; i++) {
+        struct place_total *total = &rows->place_totals.items[i];
+        total->before = total->calls;
+        total->ns = total->calls = 0;
+    }
     for (size_t e = 0; e < count; e++) {
-        const size_t at = (size_t)entries[e].place * PASS_COUNT + entries[e].pass;
-        if (entries[e].place >= 0 && entries[e].kind == RECORD_KERNEL && at < rows->place_ns.count)
-            rows->place_ns.items[at] += entries[e].time.total;
+        struct place_total *total = total_of(rows, &entries[e]);
+        if (!total)
+            continue;
+        total->ns += entries[e].time.total;
+        total->calls += entries[e].time.n;
     }
 }
 
@@ -224,7 +245,8 @@ static void find_changes(struct build_rows *rows, const struct report_cell *cell
 {
     size_t count;
     const struct entry *entries = aggregate_entries(rank->aggregate, &count);
-    const bool shared = !rank->places.whole && rank->places.works; /* work follows from how many steps there are */
+    /* Work follows from how many steps there are, and from the place's other kernels. */
+    const bool shared = !rank->places.whole && rank->places.works;
     count_places(rows, entries, count);
     for (size_t e = 0; e < count; e++) {
         const struct entry *entry = &entries[e];
@@ -244,7 +266,8 @@ static void find_changes(struct build_rows *rows, const struct report_cell *cell
             continue;
         struct group *group = &rows->groups.items[seen->group];
         const uint64_t launches = entry->time.n + entry->warmup.n + entry->counter_samples;
-        if (launches != seen->launches)
+        const struct place_total *total = shared ? total_of(rows, entry) : NULL;
+        if (launches != seen->launches || (total && total->calls != total->before))
             group->changed = true;
         seen->launches = launches;
         if (!group->named)
@@ -254,11 +277,13 @@ static void find_changes(struct build_rows *rows, const struct report_cell *cell
     for (size_t g = 0; g < rows->groups.count; g++) {
         const int pass = rows->groups.items[g].key.pass;
         rows->groups.items[g].changed |= rows->warmup_rows[pass] != cell->passes[pass].warmup_rows;
-        rows->groups.items[g].changed |= shared && rows->steps[pass] != cell->passes[pass].profiled_steps;
+        rows->groups.items[g].changed |= shared && (rows->steps[pass] != cell->passes[pass].profiled_steps ||
+                                                    rows->open[pass] != (cell->passes[pass].missing > 0));
     }
     for (int pass = 0; pass < PASS_COUNT; pass++) {
         rows->warmup_rows[pass] = cell->passes[pass].warmup_rows;
         rows->steps[pass] = cell->passes[pass].profiled_steps;
+        rows->open[pass] = cell->passes[pass].missing > 0;
     }
 }
 
@@ -280,16 +305,26 @@ struct work {
     double flops, bytes;
 };
 
+/* How often a place's work was done: once in each step. Of the step that is under way it may have been done, in part, or not yet; what
+ * it launches in a step says how much: as many kernels as come out even over the whole steps and about half of that one. */
+static double executions(const struct report_pass *pass, uint64_t calls)
+{
+    const double steps = (double)pass->profiled_steps;
+    if (!(pass->missing > 0))
+        return steps;
+    const double a_step = fmax(1, round((double)calls / (steps - 0.5)));
+    return fmin(steps, fmax(steps - 1, (double)calls / a_step));
+}
+
 /* Of a program that is attached to a place is all of a class in a layer, which may be several kernels: its work is theirs by their time. */
 static struct work shared_work(struct build_rows *rows, const struct report_cell *cell, const struct entry *entry)
 {
     const struct place *place = places_at(&rows->rank->places, entry->place);
-    const size_t at = (size_t)entry->place * PASS_COUNT + entry->pass;
-    const double steps = (double)cell->passes[entry->pass].profiled_steps;
-    const double all = at < rows->place_ns.count ? (double)rows->place_ns.items[at] : 0;
-    if (entry->kind != RECORD_KERNEL || !(steps > 0) || !(all > 0) || rows->warmup_rows[entry->pass])
+    const struct report_pass *pass = &cell->passes[entry->pass];
+    const struct place_total *all = total_of(rows, entry);
+    if (!all || !all->ns || !pass->profiled_steps || rows->warmup_rows[entry->pass])
         return (struct work){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE};
-    const double share = steps * (double)entry->time.total / all;
+    const double share = executions(pass, all->calls) * (double)entry->time.total / (double)all->ns;
     return (struct work){place->flops * share, place->bytes * share};
 }
 

@@ -1,6 +1,8 @@
 /* A cell that was brought up to date again and again is the cell that is made at once: nothing that is kept from one update
  * to the next goes stale. */
+#include "base/unknown.h"
 #include "emitted.h"
+#include "profiler/live.h"
 #include "report/build.h"
 #include "report/estimate.h"
 #include "report/queue.h"
@@ -269,6 +271,127 @@ static void work_is_booked_once(void **state)
     }
 }
 
+/* A place of an attached program, what it launches in a step and the FLOPs of a step: forward a product by one kernel and attention by
+ * three, backward a product by one. */
+static const struct shared_place {
+    uint8_t phase, kernel_class, launches;
+    double flops;
+} shared_places[] = {
+    {PHASE_FWD, CLASS_MATMUL, 1, 1000}, {PHASE_FWD, CLASS_ATTENTION, 3, 3000}, {PHASE_BWD, CLASS_MATMUL, 1, 7000}};
+#define SHARED_PLACES (int)(sizeof shared_places / sizeof *shared_places)
+
+static struct live_run *shared_open(void)
+{
+    struct cell cell;
+    struct error error = {0};
+    cell_of_command(&cell, "train.py");
+    struct live_run *live = live_create(1, &cell, 1 << 12, &error);
+    assert_non_null(live);
+    live->run.command = strdup("train.py");
+    live->run.status = STATUS_RUNNING;
+    struct rank *rank = run_lead(&live->run);
+    assert_true(places_add_scope(&rank->places, -1, "Model", UNKNOWN_U64, &error));
+    for (int p = 0; p < SHARED_PLACES; p++) {
+        char name[16];
+        const struct place place = {.phase = shared_places[p].phase,
+                                    .kernel_class = shared_places[p].kernel_class,
+                                    .op = "aten::op",
+                                    .label = "",
+                                    .flops = UNKNOWN_DOUBLE,
+                                    .bytes = UNKNOWN_DOUBLE,
+                                    .saved_bytes = UNKNOWN_U64};
+        assert_true(places_add(&rank->places, &place, &error));
+        assert_true(places_work(&rank->places, p, shared_places[p].flops, 10, &error));
+        for (int number = 0; number < 2; number++) { /* the first launch is of a kernel of its own */
+            snprintf(name, sizeof name, "kernel %d.%d", p, number);
+            assert_true(aggregate_name(rank->aggregate, (uint32_t)(2 * p + number), name));
+        }
+    }
+    return live;
+}
+
+static double shared_flops(const struct report_cell *cell, int place)
+{
+    double sum = 0;
+    char start[16];
+    snprintf(start, sizeof start, "kernel %d.", place);
+    for (size_t k = 0; k < cell->kernel_count; k++)
+        if (strncmp(cell->kernels[k].name, start, strlen(start)) == 0)
+            sum += cell->kernels[k].flops;
+    return sum;
+}
+
+/* Adds a launch of a place; the report that is kept is what it would be made anew. */
+static void shared_launch(struct watched *watched, struct live_run *live, int place, bool first, uint32_t step,
+                          uint64_t *clock)
+{
+    struct rank *rank = run_lead(&live->run);
+    struct aggregate_counts counts;
+    aggregate_counts(rank->aggregate, &counts);
+    const struct record record = {.start = *clock,
+                                  .end = *clock + 1000,
+                                  .launch = *clock,
+                                  .place = place,
+                                  .name = (uint32_t)(2 * place + !first),
+                                  .step = step,
+                                  .sequence = (uint32_t)counts.records,
+                                  .kind = RECORD_KERNEL,
+                                  .pass = PASS_TRAIN_STEP};
+    aggregate_add(rank->aggregate, &record, 1);
+    *clock += 1000;
+    live->run.version++;
+    cell_build(watched->kept.cells.items[0], &live->run);
+    expect_same(watched, &live->run);
+}
+
+/* While a step of an attached program is under way, the work that has been done is counted, and none that has not: the backward pass that
+ * is still to come was not done, and the part that is over was. */
+static void work_of_a_step_under_way_is_what_was_done(void **state)
+{
+    (void)state;
+    enum { STEPS = 8, FIRST = 4 }; /* before them three launches a step are not told from two */
+    struct live_run *live = shared_open();
+    struct rank *rank = run_lead(&live->run);
+    struct watched watched = {.updates = 0};
+    uint32_t done[SHARED_PLACES] = {0};
+    uint64_t clock = 1000000;
+    int looked = 0;
+    report_init(&watched.kept);
+    const struct report_cell *cell = report_add_cell(&watched.kept);
+    for (uint32_t step = 0; step < STEPS; step++) {
+        struct sample sample = {
+            .pass = PASS_TRAIN_STEP, .kind = STEP_PROFILED, .step = step, .step_id = step, .start = clock};
+        for (int phase = 0; phase < PHASE_COUNT; phase++)
+            sample.phase_ns[phase] = UNKNOWN_U64;
+        for (int p = 0; p < SHARED_PLACES; p++)
+            for (int launch = 0; launch < shared_places[p].launches; launch++) {
+                shared_launch(&watched, live, p, launch == 0, step, &clock);
+                done[p]++;
+                if (!(cell->passes[PASS_TRAIN_STEP].missing > 0) || step < FIRST)
+                    continue;
+                looked++;
+                for (int q = 0; q < SHARED_PLACES; q++) {
+                    const double want = shared_places[q].flops * done[q] / shared_places[q].launches;
+                    if (fabs(shared_flops(cell, q) - want) > 1e-6 * want)
+                        fail_msg("step %u, place %d: %.0f FLOPs of %.0f", step, q, shared_flops(cell, q), want);
+                }
+            }
+        sample.wall_ns = clock - sample.start + 100;
+        clock += 200;
+        vec_push(&rank->samples, sample);
+        running_add(&rank->profiled_wall[PASS_TRAIN_STEP], sample.wall_ns);
+    }
+    assert_true(looked >= 4 * (STEPS - FIRST));
+    live->run.status = STATUS_OK;
+    live->run.version++;
+    cell_build(watched.kept.cells.items[0], &live->run);
+    expect_same(&watched, &live->run);
+    for (int p = 0; p < SHARED_PLACES; p++)
+        assert_true(fabs(shared_flops(cell, p) - STEPS * shared_places[p].flops) < 1e-6);
+    report_free(&watched.kept);
+    live_free(live);
+}
+
 /* From wherever a profile is queued, its on_oom goes with it. */
 static void a_queued_profile_is_planned(void **state)
 {
@@ -334,6 +457,7 @@ int main(void)
     const struct CMUnitTest tests[] = {cmocka_unit_test(a_queued_profile_is_planned),
                                        cmocka_unit_test(estimates_are_those_of_each_cell),
                                        cmocka_unit_test(work_is_booked_once),
+                                       cmocka_unit_test(work_of_a_step_under_way_is_what_was_done),
                                        cmocka_unit_test(test_updates),
                                        cmocka_unit_test(test_order),
                                        cmocka_unit_test(a_step_under_way_is_no_idle_time),
