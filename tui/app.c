@@ -167,14 +167,20 @@ int app_pass(const struct app *app, const struct report_cell *cell)
     if (app->focus.pass != NO_PASS && cell->passes[app->focus.pass].present)
         return app->focus.pass;
     /* The most complete pass that has kernels already; while there are none, the most complete one. */
-    int most = NO_PASS, with_kernels = NO_PASS;
+    int most = NO_PASS, with_kernels = NO_PASS, counted = NO_PASS;
     for (int pass = 0; pass < PASS_COUNT; pass++) {
         if (!cell->passes[pass].present)
             continue;
         most = pass;
-        if (kernel_any(cell, pass))
-            with_kernels = pass;
+        if (!kernel_any(cell, pass))
+            continue;
+        with_kernels = pass;
+        if (!cell->passes[pass].warmup_rows)
+            counted = pass;
     }
+    /* What a command turns out to take may be another pass than its warm-up was booked as, which gets no more. */
+    if (cell->requested.command[0] && counted != NO_PASS)
+        return counted;
     /* While the cell runs it is the pass that the newest launch is of. An endless run's passes take turns: it does not go back to
      * one less complete, or the tables would change all the time. */
     const int newest = live_newest_pass(&app->live, cell);

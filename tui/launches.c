@@ -1,9 +1,6 @@
 #include "tui/launches.h"
 #include "base/unknown.h"
 
-/* How many launches of other streams may come between two that are out of order. */
-#define DISORDER 1024u
-
 void launches_release(struct launches *launches)
 {
     vec_release(&launches->copy);
@@ -85,7 +82,7 @@ bool launches_lost_before(const struct launches *launches, size_t index)
 
 void launches_extent(const struct launches *launches, uint64_t *first, uint64_t *last)
 {
-    const size_t count = launches->count, some = count < DISORDER ? count : DISORDER;
+    const size_t count = launches->count, some = count < LAUNCHES_DISORDER ? count : LAUNCHES_DISORDER;
     *first = UINT64_MAX;
     *last = 0;
     for (size_t i = 0; i < some; i++) {
@@ -148,7 +145,7 @@ void launches_range(const struct launches *launches, uint64_t from, uint64_t to,
     size_t before = 0; /* launches in a row that ended earlier */
     *begin = *end = launches->count;
     bool any = false;
-    for (size_t i = launches->count; i-- > 0 && before < DISORDER;) {
+    for (size_t i = launches->count; i-- > 0 && before < LAUNCHES_DISORDER;) {
         const struct record *launch = launches_at(launches, i);
         if (launch->end <= from) {
             before++;

@@ -14,6 +14,10 @@ struct launches {
     size_t count;
 };
 
+/* How many launches may come between two that are out of order: of other streams, and of a program that is attached to within an operator,
+ * which is told of when it ends. */
+#define LAUNCHES_DISORDER 1024u
+
 void launches_release(struct launches *launches);
 /* Each makes them others, until the next call: those of a run's rank as the screen has them now; those of a pass in a report. */
 void launches_follow(struct launches *launches, const struct live *live, const struct run *run, size_t rank);

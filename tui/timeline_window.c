@@ -1,4 +1,5 @@
 #include "tui/timeline_window.h"
+#include "base/system.h"
 #include <math.h>
 
 #define LEAST_SPAN_NS 1000.0
@@ -105,14 +106,52 @@ int timeline_row_of(const struct timeline *timeline, size_t index)
     return -1;
 }
 
+static uint64_t start_of(const struct rank_lanes *own, uint32_t number)
+{
+    return launches_at(&own->launches, own->begin + number)->start;
+}
+
+static int by_start(const void *a, const void *b, void *own)
+{
+    const uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+    const uint64_t first = start_of(own, x), second = start_of(own, y);
+    return first != second ? (first < second ? -1 : 1) : (x > y) - (x < y);
+}
+
+/* Launches come as they end, those of several streams by and by: mostly few change places. */
+static void order_by_start(struct rank_lanes *own)
+{
+    const uint32_t count = (uint32_t)(own->end - own->begin);
+    size_t moves = 0;
+    own->order.count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        vec_push(&own->order, i);
+    uint32_t *order = own->order.items;
+    for (uint32_t i = 1; i < count && moves < 8 * (size_t)count; i++) {
+        const uint64_t start = start_of(own, i);
+        uint32_t place = i;
+        for (; place > 0 && start_of(own, order[place - 1]) > start; place--, moves++)
+            order[place] = order[place - 1];
+        order[place] = i;
+    }
+    if (count && moves >= 8 * (size_t)count)
+        sort_with(order, count, sizeof *order, by_start, own);
+}
+
 void timeline_pack_lanes(struct timeline *timeline)
 {
     uint64_t busy_until[TIMELINE_STREAMS] = {0};
     timeline->own->packed = timeline->own->stream_count >= PACK_FROM;
     timeline->own->lane_count = 0;
     timeline->own->lane_of.count = 0;
-    for (size_t i = timeline->own->begin; timeline->own->packed && i < timeline->own->end; i++) {
-        const struct record *launch = launches_at(&timeline->own->launches, i);
+    timeline->own->order.count = 0;
+    if (timeline->own->packed)
+        order_by_start(timeline->own);
+    for (size_t i = 0; i < timeline->own->order.count; i++)
+        vec_push(&timeline->own->lane_of, 0);
+    for (size_t i = 0; i < timeline->own->order.count; i++) {
+        const uint32_t number = timeline->own->order.items[i];
+        const struct record *launch = launches_at(&timeline->own->launches, timeline->own->begin + number);
         int lane = 0;
         if (record_is_work(launch->kind)) {
             while (lane + 1 < TIMELINE_STREAMS && busy_until[lane] > launch->start)
@@ -120,7 +159,7 @@ void timeline_pack_lanes(struct timeline *timeline)
             busy_until[lane] = launch->end > busy_until[lane] ? launch->end : busy_until[lane];
             timeline->own->lane_count = lane + 1 > timeline->own->lane_count ? lane + 1 : timeline->own->lane_count;
         }
-        vec_push(&timeline->own->lane_of, (uint8_t)lane);
+        timeline->own->lane_of.items[number] = (uint8_t)lane;
     }
     if (timeline->own == &timeline->ranks[timeline->rank] && timeline->stream >= timeline_row_count(timeline))
         timeline->stream = timeline_row_count(timeline) ? timeline_row_count(timeline) - 1 : 0;

@@ -12,6 +12,7 @@ struct rank_lanes {
     uint16_t streams[TIMELINE_STREAMS];
     int stream_count;
     VEC(uint8_t) lane_of; /* of each launch from `begin` on, where streams are packed into lanes */
+    VEC(uint32_t) order;  /* these by when they begin, counted from `begin` on: to work in */
     int lane_count;
     bool packed;
 };

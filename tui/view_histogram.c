@@ -526,7 +526,7 @@ static void histogram_view_draw(struct app *app, void *opaque, const struct area
                               .base_bins = bins + 2 * BINS,
                               .base_run = NO_RUN};
     report_bins_expand(&kernel->histogram, &all);
-    if (has_warmup(state)) {
+    if (has_warmup(state) && !cell->passes[kernel->pass].warmup_rows) { /* else it is what there is anyhow */
         struct histogram warmup = {0};
         report_bins_expand(&kernel->warmup_histogram, &warmup);
         bins_of(&warmup, bins + BINS);
@@ -557,9 +557,14 @@ static void histogram_view_draw(struct app *app, void *opaque, const struct area
 static void histogram_status(const struct app *app, const void *opaque, char *text, size_t size)
 {
     const struct histogram_state *state = opaque;
-    (void)app;
+    const struct report_cell *cell = app_cell(app);
+    const int pass = app_pass(app, cell);
+    const bool alone = pass != NO_PASS && cell->passes[pass].warmup_rows;
     snprintf(text, size, "%s%s, warm-up %s%s", state->untold_groups ? "two groups; " : "", split_names[state->split],
-             has_warmup(state) ? "included" : "left out", state->zoom ? ", zoomed" : "");
+             alone               ? "alone"
+             : has_warmup(state) ? "included"
+                                 : "left out",
+             state->zoom ? ", zoomed" : "");
 }
 
 static void move_cursor(struct histogram_state *state, int step)

@@ -514,7 +514,7 @@ static void memory_draw(struct app *app, void *opaque, const struct area *area)
             area, 1, 1, area->width - 2, STYLE_DIM,
             !state->cell->layer_count ? none
             : state->cell->requested.command[0]
-                ? "a program of your own has no plan; what its layers keep for backward is read in its second step"
+                ? "a program of your own has no plan; what its layers keep for backward is read in the second step of its optimizer"
                 : "this run was asked for no memory ledger (--no-memory)");
     else if (plot_fits(area))
         draw_curve(state, area);

@@ -163,12 +163,25 @@ static double gap_at_cursor(const struct timeline *timeline, uint32_t *unrecorde
     const struct launches *launches = &timeline->own->launches;
     const struct record *before = NULL, *after = NULL;
     size_t at = timeline->own->begin;
-    for (; at < launches->count && !after; at++)
-        if (on_stream(timeline, at) && timeline_since(timeline, launches_at(launches, at)->start) >= timeline->cursor)
-            after = launches_at(launches, at);
-    while (at-- > 0 && !before)
-        if (on_stream(timeline, at) && timeline_since(timeline, launches_at(launches, at)->end) <= timeline->cursor)
-            before = launches_at(launches, at);
+    unsigned since = 0; /* so many came after the best one so far */
+    for (; at < launches->count && since < LAUNCHES_DISORDER; at++) {
+        const struct record *launch = launches_at(launches, at);
+        since += after != NULL;
+        if (!on_stream(timeline, at) || timeline_since(timeline, launch->start) < timeline->cursor ||
+            (after && after->start <= launch->start))
+            continue;
+        after = launch;
+        since = 0;
+    }
+    for (since = 0; at-- > 0 && since < LAUNCHES_DISORDER;) {
+        const struct record *launch = launches_at(launches, at);
+        since += before != NULL;
+        if (!on_stream(timeline, at) || timeline_since(timeline, launch->end) > timeline->cursor ||
+            (before && before->end >= launch->end))
+            continue;
+        before = launch;
+        since = 0;
+    }
     *unrecorded = before && after ? launches_steps_between(launches, before, after) : 0;
     return before && after ? timeline_since(timeline, after->start) - timeline_since(timeline, before->end) : INFINITY;
 }
@@ -226,7 +239,27 @@ static void draw_cursor(const struct timeline *timeline, const struct report_cel
     }
 }
 
-/* The launches from the cursor on, as long as there is room. */
+/* The first `most` launches from the cursor on, by when they began: they come as they end. How many there are. */
+static int launches_from_cursor(const struct timeline *timeline, const struct record **list, int most)
+{
+    const struct launches *launches = &timeline->own->launches;
+    int count = 0;
+    unsigned since = 0; /* so many came after the last that found a place */
+    for (size_t i = timeline->own->begin; i < launches->count && since < LAUNCHES_DISORDER; i++) {
+        const struct record *launch = launches_at(launches, i);
+        since += count == most;
+        if (!on_stream(timeline, i) || timeline_since(timeline, launch->end) < timeline->cursor ||
+            (count == most && list[most - 1]->start <= launch->start))
+            continue;
+        int at = count < most ? count++ : most - 1;
+        for (; at > 0 && list[at - 1]->start > launch->start; at--)
+            list[at] = list[at - 1];
+        list[at] = launch;
+        since = 0;
+    }
+    return count;
+}
+
 static void draw_launches(const struct timeline *timeline, const struct report_cell *cell, const struct area *area)
 {
     char start[FORMAT_SIZE], duration[FORMAT_SIZE];
@@ -240,10 +273,10 @@ static void draw_launches(const struct timeline *timeline, const struct report_c
     const int room = area->width - 29 - 2, name = room < 80 ? 31 : room * 6 / 10 < 72 ? room * 6 / 10 : 72;
     area_text(area, y, 23, -1, STYLE_HEAD, "phase kernel");
     area_text(area, y++, 29 + name + 1, -1, STYLE_HEAD, "layer");
-    for (size_t i = timeline->own->begin; i < timeline->own->launches.count && y < area->height; i++) {
-        const struct record *launch = launches_at(&timeline->own->launches, i);
-        if (!on_stream(timeline, i) || timeline_since(timeline, launch->end) < timeline->cursor)
-            continue;
+    const struct record **list = malloc((size_t)(area->height - y) * sizeof *list);
+    const int count = list ? launches_from_cursor(timeline, list, area->height - y) : 0;
+    for (int i = 0; i < count; i++, y++) {
+        const struct record *launch = list[i];
         area_text_right(area, y, 0, 11, STYLE_NORMAL,
                         format_duration(start, timeline_since(timeline, launch->start) - timeline->from));
         area_text_right(area, y, 12, 10, STYLE_NORMAL,
@@ -253,8 +286,8 @@ static void draw_launches(const struct timeline *timeline, const struct report_c
         area_text_ends(area, y, 29, name, STYLE_NORMAL, launches_name(&timeline->own->launches, launch), NULL);
         area_text_ends(area, y, 30 + name, area->width - 30 - name, STYLE_DIM,
                        scope_path(cell, launches_scope(&timeline->own->launches, launch)), NULL);
-        y++;
     }
+    free(list);
 }
 
 static void timeline_update(struct app *app, void *opaque)
@@ -505,6 +538,7 @@ static void timeline_release(void *opaque)
     for (int r = 0; r < LIVE_RANKS; r++) {
         launches_release(&timeline->ranks[r].launches);
         vec_release(&timeline->ranks[r].lane_of);
+        vec_release(&timeline->ranks[r].order);
     }
 }
 

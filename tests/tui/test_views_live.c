@@ -198,6 +198,11 @@ static void test_rank_lanes(void **state)
     view_type(app, "<Down>");
     view_expect_order(app, " 0.1", "▶1.1");
     view_expect(app, ", rank 1,");
+    view_expect_not(app, " DROPPED");
+    run_rank(run, 1)->dropped = 5; /* whichever rank lost them */
+    run->version++;
+    report_update(app->report, session);
+    view_expect(app, " DROPPED 5 ");
     view_type(app, "Z"); /* what stands still is that of both */
     char *still = without_badge(app);
     rank_goes_on(second, 40, 40, 1000000);
@@ -209,6 +214,52 @@ static void test_rank_lanes(void **state)
     view_expect(app, ", rank 0,");
     run->status = STATUS_PENDING;
     view_close(app);
+}
+
+/* An operator of an attached program is told of when it ends, after those that it called: the list stands by their beginnings, and as few
+ * lanes as what ran at once needs hold them. */
+static void test_order_of_beginnings(void **state)
+{
+    static const struct {
+        uint64_t from, to; /* ms */
+        uint32_t name;
+    } ops[] = {{10, 12, 1}, {0, 10, 0}, {20, 23, 1}, {15, 20, 0}};
+    (void)state;
+    for (uint16_t streams = 1; streams <= 6; streams += 5) {
+        struct app *app = view_open(report_init);
+        struct session *session = view_session(app);
+        struct cell cell;
+        cell_default(&cell);
+        struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+        struct aggregate *aggregate = run_lead(run)->aggregate;
+        assert_true(aggregate_name(aggregate, 0, "aten::addmm") && aggregate_name(aggregate, 1, "aten::copy_"));
+        for (uint32_t i = 0; i < 48; i++) {
+            const uint64_t base = 5000000000u + i / 4 * 30000000u;
+            const struct record record = {.start = base + ops[i % 4].from * 1000000,
+                                          .end = base + ops[i % 4].to * 1000000,
+                                          .step = 1 + i / 24,
+                                          .name = ops[i % 4].name,
+                                          .sequence = i,
+                                          .stream = (uint16_t)(i % streams),
+                                          .place = -1,
+                                          .kind = RECORD_KERNEL,
+                                          .pass = PASS_FWD};
+            aggregate_add(aggregate, &record, 1);
+        }
+        run->status = STATUS_RUNNING;
+        run->version++;
+        report_update(app->report, session);
+        view_type(app, "5");
+        view_expect_order(app, "10.00 ms none  aten::addmm", "2.000 ms none  aten::copy_");
+        view_expect_order(app, "2.000 ms none  aten::copy_", "5.000 ms none  aten::addmm");
+        if (streams > 1) {
+            view_expect(app, "streams packed");
+            view_expect(app, "▶  1");
+            view_expect_not(app, "\n   2 "); /* nothing ran at once */
+        }
+        run->status = STATUS_PENDING;
+        view_close(app);
+    }
 }
 
 /* Between two profiled steps others ran of which there are no records: that is no idle time, neither at the cursor nor of the picture;
@@ -335,6 +386,88 @@ static void test_phases_of_pauses(void **state)
     view_close(app);
 }
 
+/* Until a step counts the histogram is the warm-up's, which it says, and no key adds that once more. */
+static void test_histogram_of_warmup(void **state)
+{
+    (void)state;
+    struct app *app = view_open(report_init);
+    struct session *session = view_session(app);
+    struct cell cell;
+    cell_default(&cell);
+    cell.passes = PASS_BIT(PASS_FWD);
+    struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+    struct aggregate *aggregate = run_lead(run)->aggregate;
+    assert_true(aggregate_name(aggregate, 0, "gemm_tile"));
+    for (uint32_t i = 0; i < 9; i++) {
+        const uint64_t start = 5000000000u + (uint64_t)i * 30000000u;
+        const struct record record = {.start = start,
+                                      .end = start + 20000000,
+                                      .sequence = i,
+                                      .place = -1,
+                                      .kind = RECORD_KERNEL,
+                                      .pass = PASS_FWD,
+                                      .flags = RECORD_WARMUP};
+        aggregate_add(aggregate, &record, 1);
+    }
+    run->status = STATUS_RUNNING;
+    run->version++;
+    report_update(app->report, session);
+    for (int key = 0; key < 2; key++) {
+        view_type(app, key ? "u" : "4");
+        view_expect(app, "all launches, warm-up alone");
+        view_expect(app, "9 launches, 100");
+        view_expect_not(app, "18 launches");
+    }
+    run->status = STATUS_PENDING;
+    view_close(app);
+}
+
+/* A command that turns out to infer had its first calls booked as training's warm-up: what counts is shown, and no figures of a warm-up that
+ * nothing will follow. */
+static void test_counted_pass(void **state)
+{
+    (void)state;
+    struct app *app = view_open(report_init);
+    struct session *session = view_session(app);
+    struct cell cell;
+    cell_of_command(&cell, "infer.py");
+    struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+    struct rank *rank = run_lead(run);
+    run->command = "infer.py";
+    assert_true(aggregate_name(rank->aggregate, 0, "aten::addmm"));
+    for (uint32_t i = 0; i < 20; i++) {
+        const bool warmup = i < 8;
+        struct sample sample = {.pass = warmup ? PASS_TRAIN_STEP : PASS_FWD,
+                                .kind = warmup ? STEP_WARMUP : STEP_PROFILED,
+                                .step = i,
+                                .step_id = i,
+                                .start = 1000000000u + (uint64_t)i * 1000000000u,
+                                .wall_ns = warmup ? 900000000u : 400000000u};
+        for (int phase = 0; phase < PHASE_COUNT; phase++)
+            sample.phase_ns[phase] = UNKNOWN_U64;
+        if (!warmup || i == 7)
+            vec_push(&rank->samples, sample);
+        const struct record record = {.start = sample.start,
+                                      .end = sample.start + sample.wall_ns,
+                                      .step = i,
+                                      .sequence = i,
+                                      .place = -1,
+                                      .kind = RECORD_KERNEL,
+                                      .pass = sample.pass,
+                                      .flags = warmup ? RECORD_WARMUP : 0};
+        aggregate_add(rank->aggregate, &record, 1);
+    }
+    run->status = STATUS_RUNNING;
+    run->version++;
+    report_update(app->report, session);
+    view_type(app, "1");
+    view_expect_not(app, "warm-up figures");
+    view_expect(app, "12 timed, median 400.0 ms");
+    run->command = NULL;
+    run->status = STATUS_PENDING;
+    view_close(app);
+}
+
 /* Z stops the whole screen: each view shows the same while the run goes on below it, and what only a key makes is of the moment
  * of the freeze, too. */
 static void test_freeze(void **state)
@@ -387,8 +520,11 @@ int main(void)
         cmocka_unit_test(test_frozen_groups),
         cmocka_unit_test(test_freeze),
         cmocka_unit_test(test_steps_between),
+        cmocka_unit_test(test_order_of_beginnings),
         cmocka_unit_test(test_steps_that_count),
         cmocka_unit_test(test_phases_of_pauses),
+        cmocka_unit_test(test_counted_pass),
+        cmocka_unit_test(test_histogram_of_warmup),
     };
     setlocale(LC_ALL, "C.UTF-8");
     setenv("XDG_CONFIG_HOME", "/dev/null/none", 1);
