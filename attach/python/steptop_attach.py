@@ -68,7 +68,7 @@ def bare(path):
 
 
 class Put:
-    # A class's function with ours in its place, until it is removed.
+    # A class's function, or a module's, with ours in its place, until it is removed.
     def __init__(self, kind, name, ours):
         self.kind, self.name, self.ours, self.inner = kind, name, ours, vars(kind)[name]
         setattr(kind, name, ours)
@@ -202,6 +202,7 @@ class Hook:
         self.late = self.retired = False
         self.handles, self.raised = [], 0
         self.inner = self.ours = None
+        self.stop_telling = None
 
     # ---- scopes ----
 
@@ -309,7 +310,7 @@ class Hook:
 
     def give_way(self, profiler, told):
         # The program's own profiler refuses to begin beside it, and what is on at the end of the program is warned of: then there is none
-        # of ours. It is of the thread that asked for it.
+        # of ours; nor once the front has gone. It is of the thread that asked for it.
         left, thread = [told], threading.get_ident()
 
         def end(why=None):
@@ -331,10 +332,10 @@ class Hook:
         import atexit
 
         atexit.register(end)
-
+        self.stop_telling = end
         for name in ("_prepare_profiler", "_enable_profiler"):
             if hasattr(profiler, name):
-                setattr(profiler, name, first_end_ours(getattr(profiler, name)))
+                self.handles.append(Put(profiler, name, first_end_ours(getattr(profiler, name))))
 
     def check(self):
         # Finds where RecordFunction keeps its sequence number, by ops whose number is known. An op's number is that of the node it
@@ -472,6 +473,8 @@ class Hook:
                 sys.setrecursionlimit(sys.getrecursionlimit() - self.raised)
             except (RecursionError, ValueError):
                 pass  # deeper than that just now
+        if self.stop_telling is not None:
+            self.stop_telling()
         for handle in self.handles:
             handle.remove()
         self.handles = []
@@ -594,6 +597,9 @@ class Hook:
 
     def look(self):
         try:
+            if self.stop_telling is not None and not self.library.plain.steptop_attach_is_open():
+                self.stop_telling()
+                self.stop_telling = None
             utils = sys.modules.get("torch._dynamo.utils")
             if utils is not None:
                 counters = utils.counters

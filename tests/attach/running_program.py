@@ -1,5 +1,6 @@
 # Trains with a torch that is none: as much of PyTorch's own modules and optimizers as the hook for Python meets, in a process that
-# test_running.py attaches to while it runs, until its input ends. Most of a step passes inside the outermost module. `none`: without a torch.
+# test_running.py attaches to while it runs, until its input ends. Most of a step passes inside the outermost module. `none`: without a torch;
+# `told`: it can say its operators by ITT, one asker at a time.
 import hashlib
 import select
 import sys
@@ -78,6 +79,27 @@ if not NONE:
     module("torch", __version__="0.0", _C=core, nn=nn, optim=module("torch.optim", optimizer=optimizer), Tensor=object,
            cuda=types.SimpleNamespace(is_initialized=lambda: False), get_num_threads=lambda: 1)
 
+class Emit:
+    on = ever = 0
+
+    def __enter__(self):
+        if Emit.on:
+            raise RuntimeError("somebody is told already")
+        Emit.on, Emit.ever = 1, Emit.ever + 1
+
+    def __exit__(self, *_):
+        Emit.on = 0
+
+
+def _prepare_profiler():
+    pass
+
+
+if sys.argv[1:] == ["told"]:
+    profiler = module("torch.autograd.profiler", emit_itt=Emit, _prepare_profiler=_prepare_profiler)
+    module("torch.autograd", profiler=profiler)
+    module("torch.profiler", itt=module("torch.profiler.itt", is_available=lambda: True))
+
 try:  # so that a kernel which lets nobody attach to what it did not start lets the test do it
     import ctypes
 
@@ -93,5 +115,5 @@ while not select.select([sys.stdin], [], [], 0)[0]:
     x = model(x)
     step.step()
     steps += 1
-print(steps, x.hex(), len(hooks["pre"]), Module._call_impl.__qualname__)
+print(steps, x.hex(), len(hooks["pre"]), Module._call_impl.__qualname__, Emit.ever, Emit.on)
 sys.exit(7)

@@ -69,7 +69,7 @@ for number in (signal.SIGINT, signal.SIGTERM, signal.SIGKILL):  # to us, and the
     if number != signal.SIGKILL:
         first = subprocess.Popen([STEPTOP, "attach", "--batch", "--pid", str(target.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         time.sleep(1)
-done, cell = attach(target.pid, "--for", "0.2s")
+done, cell = attach(target.pid, "--for", "2s")
 is_whole(cell, "after a front that was killed")
 target.send_signal(signal.SIGSTOP)
 time.sleep(0.1)
@@ -79,13 +79,23 @@ last = subprocess.Popen([STEPTOP, "attach", "--batch", "--pid", str(target.pid)]
 time.sleep(1)
 output = target.communicate("")[0]
 check(last.wait(20) == 0, "its end is no failure of ours")
-steps, computed, hooks, name = output.split()
+steps, computed, hooks, name, ever, on = output.split()
 expected = b""
 for _ in range(4 * int(steps)):
     expected = hashlib.sha256(expected).digest()
 check(target.returncode == 7, "its exit code")
 check(computed == expected.hex(), "what it computed")
 check(hooks == "1" and name == "Module._call_impl", "of four fronts one hook is left: " + hooks)
+
+told = program("told")
+for time_of_day in ("once", "again"):
+    done, cell = attach(told.pid, "--steps", "5")
+    is_whole(cell, "told by ITT, " + time_of_day)
+    way = [note["text"] for note in cell["notes"] if note["key"] == "attribution"]
+    check(way == ["ITT, with ops of the CPU"], "told by ITT, %s: %s" % (time_of_day, way))
+    time.sleep(0.3)  # the program goes on, and nobody is told any more
+ever, on = told.communicate("")[0].split()[-2:]
+check((ever, on) == ("2", "0"), "PyTorch told each of two fronts, and stopped when they had gone: %s, %s" % (ever, on))
 
 other = program("none")
 refused(other.pid, "has not imported PyTorch")
