@@ -233,7 +233,7 @@ void *steptop_attach_enter_root(void *self, void *scope)
     const int32_t id = (int32_t)python.as_long(scope);
     const bool outermost = !where_in_module(where) && !where_in_node(where);
     if (!where_in_module(where))
-        steps_root_module();
+        steps_root_module(id, torch_wants_gradients());
     where_enter(where, id, torch_sequence());
     if (outermost)
         watch_root(id);

@@ -15,6 +15,7 @@
 
 #define ROOT_CALLS_ENOUGH 8 /* calls of the outermost module without an optimizer's step: there is none */
 #define OTHERS_ENOUGH 16    /* steps of other optimizers without the leading one: it is done with */
+#define ROOTS_ENOUGH 1024   /* calls of other outermost modules without the leading one: the same */
 #define GRAPHS_ENOUGH 8     /* launches of one graph with nothing else that ends a step between */
 #define CLOCK_STEP_NS 1000000000u
 #define LONG_STEP_NS 3000000000u
@@ -40,13 +41,16 @@ static struct {
     _Atomic uint64_t started;
     _Atomic uint32_t measured_from; /* the first step that is no warm-up; UINT32_MAX: not yet known */
     _Atomic enum step_rule rule;
-    _Atomic bool has_modules;                 /* there is PyTorch */
-    _Atomic uint64_t expected;                /* since when */
-    _Atomic uint32_t calls;                   /* of the outermost module in the step under way */
-    _Atomic bool second_too;                  /* the second step is warm-up as well as the first */
-    _Atomic bool told;                        /* that this step is long */
-    uint64_t told_at;                         /* the link's thread's */
-    uint32_t root_calls, counted[3], of_rule; /* samples by kind; steps that ended by the rule in force */
+    _Atomic bool has_modules;         /* there is PyTorch */
+    _Atomic uint64_t expected;        /* since when */
+    _Atomic uint32_t calls;           /* of the outermost module in the step under way */
+    _Atomic bool second_too;          /* the second step is warm-up as well as the first */
+    _Atomic bool told;                /* that this step is long */
+    uint64_t told_at;                 /* the link's thread's */
+    uint32_t counted[3], of_rule;     /* samples by kind; steps that ended by the rule in force */
+    int32_t root;                     /* the outermost module whose calls count: the first */
+    uint32_t root_calls, other_roots; /* of it; of others since */
+    bool graded;                      /* it was called with gradients: without them it evaluates */
     char range[128];
     const void *graph; /* the latest that was launched, so many times in a row */
     uint32_t launches;
@@ -88,8 +92,7 @@ static void tell_long_step(void)
     steps.told_at = now;
     atomic_store(&steps.told, true);
     snprintf(text, sizeof text, "step %u lasts %.0f s so far, with %u forward pass%s in it%s", steps_now() + 1,
-             (double)lasts * 1e-9, calls, calls == 1 ? "" : "es",
-             calls > 1 && steps.rule != STEPS_MODULE ? ": evaluation?" : "");
+             (double)lasts * 1e-9, calls, calls == 1 ? "" : "es", calls > 1 ? ": evaluation?" : "");
     link_send(MESSAGE_ACTIVITY, text, strlen(text), NULL, 0);
 }
 
@@ -277,6 +280,7 @@ static void next_step(uint64_t now)
     atomic_store(&steps.recorded, wanted && steps.settled);
     if (steps.pace.on && before && !wanted)
         tell_pause();
+    /* By modules alone, also of training by hand: an optimizer may step yet, whose steps are not these. */
     atomic_store(&steps.pass,
                  steps.rule == STEPS_MODULE || (steps.rule == STEPS_GRAPH && !steps.lead) ? PASS_FWD : PASS_TRAIN_STEP);
 }
@@ -304,15 +308,31 @@ void steps_optimizer(const void *optimizer)
     tell_recorder();
 }
 
-void steps_root_module(void)
+/* A model, and the loss that is a module as well: the calls of the first make the steps. One that trains is evaluated now and then, without
+ * gradients, in the midst of a step. */
+static void root_called(int32_t scope, bool gradients)
+{
+    if (!steps.root_calls || steps.other_roots >= ROOTS_ENOUGH) {
+        steps.root = scope;
+        steps.graded = false;
+    }
+    steps.other_roots = steps.root == scope ? 0 : steps.other_roots + 1;
+    if (steps.root != scope)
+        return;
+    const bool evaluates = steps.graded && !gradients;
+    steps.graded |= gradients;
+    if (steps.rule < STEPS_MODULE && !evaluates && ++steps.root_calls > ROOT_CALLS_ENOUGH)
+        set_rule(STEPS_MODULE);
+    if (steps.rule == STEPS_MODULE && !evaluates)
+        next_step(clock_now());
+    atomic_fetch_add(&steps.calls, 1);
+}
+
+void steps_root_module(int32_t scope, bool gradients)
 {
     pthread_mutex_lock(&steps.lock);
     steps.launches = 0;
-    if (steps.rule < STEPS_MODULE && ++steps.root_calls > ROOT_CALLS_ENOUGH)
-        set_rule(STEPS_MODULE);
-    if (steps.rule == STEPS_MODULE)
-        next_step(clock_now());
-    atomic_fetch_add(&steps.calls, 1);
+    root_called(scope, gradients);
     pthread_mutex_unlock(&steps.lock);
     tell_recorder();
 }

@@ -1,5 +1,5 @@
-/* Which step it is. Steps end where the optimizer has stepped; in a program without one, where the outermost module is called again;
- * without modules, where the outermost range of a name returns; where all that happens is one CUDA graph, again and again, at its
+/* Which step it is. Steps end where the optimizer has stepped; in a program without one, where the outermost module is called again,
+ * with gradients if it ever was; without modules, where the outermost range of a name returns; where all that happens is one CUDA graph, again and again, at its
  * launches; else each second of the clock is one, labelled so. */
 #pragma once
 #include <stdbool.h>
@@ -11,10 +11,11 @@ void steps_begin(void);                      /* the first: now */
 void steps_expect_modules(void);             /* the program has PyTorch */
 bool steps_await_modules(void);              /* it has, and has had little time to call one */
 void steps_optimizer(const void *optimizer); /* it has stepped; of several the first one seen ends steps */
-void steps_root_module(void);                /* the outermost module is about to be called */
-void steps_range(const char *name);          /* an outermost range begins */
-void steps_graph(const void *graph);         /* a CUDA graph is about to be launched; calls nobody */
-void steps_clock(void);                      /* now and then, from any thread: for programs that say nothing */
+/* An outermost module is about to be called, with gradients or without; with them where nobody can tell. */
+void steps_root_module(int32_t scope, bool gradients);
+void steps_range(const char *name);  /* an outermost range begins */
+void steps_graph(const void *graph); /* a CUDA graph is about to be launched; calls nobody */
+void steps_clock(void);              /* now and then, from any thread: for programs that say nothing */
 
 uint32_t steps_now(void); /* id for records; one load */
 bool steps_is_warmup(void);

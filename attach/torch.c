@@ -31,6 +31,9 @@ static struct {
     void (*remove)(uint64_t);
     const char *(*name)(const void *);
     int64_t (*peek)(void);
+    /* Of the calling thread; NULL where the library has them not. */
+    bool (*gradients)(void);
+    int (*task)(void);         /* the backward pass that it is in; −1: in none */
     int offset;                /* of the sequence number; −1 unknown */
     pthread_mutex_t switching; /* of the callbacks: by the program's threads, and by the link's */
     bool ops, paused;
@@ -64,6 +67,27 @@ static int is_torch(struct dl_phdr_info *info, size_t size, void *path)
     return 1;
 }
 
+static bool is_in_backward(void)
+{
+    return torch.task() >= 0;
+}
+
+/* What does without, in a PyTorch that has it not. */
+static void find_more(void *library)
+{
+    void *gradients = dlsym(library ? library : RTLD_DEFAULT, "_ZN3c108GradMode10is_enabledEv");
+    void *task = dlsym(library ? library : RTLD_DEFAULT, "_ZN5torch8autograd25get_current_graph_task_idEv");
+    memcpy(&torch.gradients, &gradients, sizeof gradients);
+    memcpy(&torch.task, &task, sizeof task);
+    if (task)
+        where_backward_by(is_in_backward);
+}
+
+bool torch_wants_gradients(void)
+{
+    return !torch.gradients || torch.gradients();
+}
+
 bool torch_find(char *why, unsigned size)
 {
     static const struct {
@@ -86,6 +110,7 @@ bool torch_find(char *why, unsigned size)
         }
         memcpy((char *)&torch + symbols[i].at, &found, sizeof found);
     }
+    find_more(library);
     return true;
 }
 

@@ -6,7 +6,8 @@
 
 /* Finds the symbols. False where one is missing; `why` says which. */
 bool torch_find(char *why, unsigned size);
-int64_t torch_sequence(void); /* the number that the next node made on this thread gets; −1 where not known */
+int64_t torch_sequence(void);     /* the number that the next node made on this thread gets; −1 where not known */
+bool torch_wants_gradients(void); /* are nodes made on this thread? True where nobody can tell */
 
 /* Learning where a RecordFunction keeps its sequence number. While on, ops vote: `sequence` is what their number must be. The caller
  * runs a few ops that make nodes between, then asks how it ended. */

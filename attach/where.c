@@ -25,6 +25,7 @@ struct where {
     uint64_t since;       /* the context began; for records of layers. 0: while nothing was recorded */
     uint64_t phase_since; /* and its phase, where the host runs it */
     int module_depth, node_depth, op_depth, range_depth, phase_depth;
+    uint32_t passed; /* `nodes_elsewhere` when the loss began */
     struct {
         int32_t context;
         int64_t sequence;
@@ -65,12 +66,15 @@ static struct {
     pthread_mutex_t lock;
     struct where *_Atomic all;
     _Atomic uint32_t threads;
-    _Atomic bool ranges;             /* are records */
-    _Atomic bool modules;            /* have been called */
-    _Atomic bool collisions;         /* two threads gave nodes one number */
-    _Atomic bool ops, layers, host;  /* host: it computes, not a card */
-    _Atomic bool nodes_unknown;      /* nobody tells of the backward pass */
-    _Atomic uint32_t phase_names[8]; /* of records of layers: id + 1 */
+    _Atomic bool ranges;               /* are records */
+    _Atomic bool modules;              /* have been called */
+    _Atomic bool collisions;           /* two threads gave nodes one number */
+    _Atomic bool ops, layers, host;    /* host: it computes, not a card */
+    _Atomic bool nodes_unknown;        /* nobody tells of the backward pass */
+    _Atomic uint32_t callers;          /* threads that call modules */
+    _Atomic uint32_t nodes_elsewhere;  /* so many outermost nodes have begun on threads that call none */
+    bool (*_Atomic in_backward)(void); /* is the calling thread in a backward pass? NULL: nobody can tell */
+    _Atomic uint32_t phase_names[8];   /* of records of layers: id + 1 */
     pthread_key_t key;
     pthread_once_t once;
     bool has_key;
@@ -131,8 +135,12 @@ struct where *where_self(void)
     return mine ? mine : where_make();
 }
 
+static void leave_backward(struct where *where);
+
 int32_t where_context(void)
 {
+    if (mine)
+        leave_backward(mine);
     return mine ? mine->context : NOWHERE;
 }
 
@@ -269,13 +277,36 @@ static void move(struct where *where, int32_t context)
         record(where, since, now, place_of(where, before, WHOLE), name_of_phase(CONTEXT_PHASE(before)));
 }
 
+/* What follows the backward pass outside of modules is of the update: gradients that are clipped, or an update by hand. On the thread
+ * whose nodes ran, the engine says when it is through; of a card they run on another thread, and have begun since the loss. Where several
+ * threads train nobody knows whose those were. */
+static void leave_backward(struct where *where)
+{
+    const enum phase phase = CONTEXT_PHASE(where->context);
+    if ((phase != PHASE_BWD && phase != PHASE_LOSS) || where->module_depth || where->node_depth || where->phase_depth)
+        return;
+    if (phase == PHASE_LOSS && (where->passed == atomic_load_explicit(&shared.nodes_elsewhere, memory_order_relaxed) ||
+                                atomic_load_explicit(&shared.callers, memory_order_relaxed) > 1))
+        return;
+    bool (*in_backward)(void) = atomic_load_explicit(&shared.in_backward, memory_order_relaxed);
+    if (in_backward && !in_backward())
+        move(where, CONTEXT(BOOK_NONE, PHASE_OPT));
+}
+
+void where_backward_by(bool (*in_backward)(void))
+{
+    atomic_store(&shared.in_backward, in_backward);
+}
+
 /* ---- modules ---- */
 
 void where_enter(struct where *where, int32_t scope, int64_t sequence)
 {
     const int depth = where->module_depth++;
-    if (!where_runs_modules(where))
+    if (!where_runs_modules(where)) {
         atomic_store_explicit(&shared.modules, true, memory_order_relaxed);
+        atomic_fetch_add(&shared.callers, 1);
+    }
     count(&where->counts.modules);
     if (depth >= DEPTH_MODULES)
         return;
@@ -332,6 +363,7 @@ void where_leave(struct where *where, int64_t sequence)
         atomic_load_explicit(&shared.nodes_unknown, memory_order_relaxed) ? PHASE_NONE : PHASE_LOSS;
     const int32_t outside =
         depth == 0 && !where->node_depth ? CONTEXT(BOOK_NONE, after) : where->modules[depth].context;
+    where->passed = atomic_load_explicit(&shared.nodes_elsewhere, memory_order_relaxed);
     move(where, outside);
 }
 
@@ -356,6 +388,8 @@ void where_node_begin(struct where *where, int64_t sequence)
 {
     const int depth = where->node_depth++;
     count(&where->counts.nodes);
+    if (depth == 0 && !where_runs_modules(where))
+        atomic_fetch_add_explicit(&shared.nodes_elsewhere, 1, memory_order_relaxed);
     if (depth >= DEPTH_NODES)
         return;
     where->nodes[depth] = where->context;
@@ -424,6 +458,8 @@ void where_op_begin(struct where *where, uint32_t name)
     const int depth = where->op_depth++;
     if (depth >= DEPTH_OPS)
         return;
+    if (depth == 0)
+        leave_backward(where);
     const uint64_t now = atomic_load_explicit(&shared.ops, memory_order_relaxed) ? clock_now() : 0;
     if (depth > 0) {
         where->ops[depth - 1].parent = true;

@@ -22,6 +22,8 @@ bool where_in_node(const struct where *where); /* of the backward pass */
  * claims, stays where the thread was. */
 void where_node_begin(struct where *where, int64_t sequence);
 void where_node_end(struct where *where);
+/* How to ask whether the calling thread is in a backward pass: then what comes after it is not of it, but of the update. */
+void where_backward_by(bool (*in_backward)(void));
 
 /* The optimizer's step. */
 void where_phase_begin(struct where *where, enum phase phase);

@@ -58,6 +58,61 @@ static void nodes_belong_to_the_innermost_module(void **state)
     assert_false(where_has_collisions());
 }
 
+static bool under_way;
+
+static bool is_under_way(void)
+{
+    return under_way;
+}
+
+static void *node_elsewhere(void *context)
+{
+    (void)context;
+    scope_of(7); /* a thread that calls no module: the engine's, of a card */
+    return NULL;
+}
+
+static void run_elsewhere(void *(*what)(void *))
+{
+    static struct pass none;
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, what, &none), 0);
+    pthread_join(thread, NULL);
+}
+
+static void expect(int32_t scope, enum phase phase)
+{
+    assert_int_equal(CONTEXT_SCOPE(where_context()), scope);
+    assert_int_equal(CONTEXT_PHASE(where_context()), phase);
+}
+
+/* Clipping and an update by hand are neither the backward pass of the layer whose node ran last nor the loss. */
+static void what_follows_backward_is_the_update(void **state)
+{
+    (void)state;
+    forward(1, 5, 8);
+    expect(BOOK_NONE, PHASE_LOSS);
+    assert_int_equal(scope_of(6), 1);
+    expect(1, PHASE_BWD); /* nobody can tell */
+    where_backward_by(is_under_way);
+    under_way = true; /* between two nodes: gradients are added up */
+    expect(1, PHASE_BWD);
+    under_way = false;
+    expect(BOOK_NONE, PHASE_OPT);
+    where_enter(where_self(), 2, 8);
+    expect(2, PHASE_FWD);
+    where_leave(where_self(), 9);
+    expect(BOOK_NONE, PHASE_LOSS);
+    run_elsewhere(node_elsewhere);
+    expect(BOOK_NONE, PHASE_OPT);
+    forward(2, 9, 10);
+    expect(BOOK_NONE, PHASE_LOSS); /* of this step no node has run yet */
+    run_elsewhere(on_thread);
+    run_elsewhere(node_elsewhere);
+    expect(BOOK_NONE, PHASE_LOSS); /* two threads train: those nodes may be the other's */
+    where_backward_by(NULL);
+}
+
 static void one_number_of_two_threads_is_nobodys(void **state)
 {
     (void)state;
@@ -141,6 +196,7 @@ static void without_nodes_the_loss_is_not_told_from_the_backward_pass(void **sta
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_follows_backward_is_the_update),
         cmocka_unit_test(nodes_belong_to_the_innermost_module),
         cmocka_unit_test(one_number_of_two_threads_is_nobodys),
         cmocka_unit_test(other_threads_nodes_are_found),

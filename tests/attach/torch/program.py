@@ -132,7 +132,8 @@ if MODE == "ranks":
     rank = dist.get_rank()
     model = nn.parallel.DistributedDataParallel(model)
 late = torch.compile(nn.Hardtanh(-1e9, 1e9), backend="eager") if MODE == "late" else None
-optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
+optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3) if MODE != "manual" else None
+criterion = nn.CrossEntropyLoss() if MODE == "manual" else F.cross_entropy
 batches = iter(torch.utils.data.DataLoader(Text(), batch_size=4))
 profiler = torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) if MODE == "profiler" else None
 if profiler:
@@ -145,7 +146,7 @@ for step in range(STEPS):
         with torch.no_grad():
             for _ in range(3):
                 model(torch.zeros(2, 8, dtype=torch.long))
-    optimizer.zero_grad()
+    (optimizer or model).zero_grad()
     for _ in range(2 if MODE == "accumulate" else 1):
         ids = next(batches)
         if MODE == "sleep":
@@ -155,9 +156,18 @@ for step in range(STEPS):
         with torch.autocast("cpu", torch.bfloat16, enabled=MODE == "autocast"):
             logits = model(ids[:, :-1])
             logits = getattr(logits, "logits", logits)
-            loss = F.cross_entropy(logits.flatten(0, 1), ids[:, 1:].flatten() if MODE != "conv" else ids[:, 1] % 10)
+            loss = criterion(logits.flatten(0, 1), ids[:, 1:].flatten() if MODE != "conv" else ids[:, 1] % 10)
         loss.backward()
-    optimizer.step()
+    if MODE == "manual":  # no optimizer: an update by hand, and an evaluation now and then
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 0.25)
+        for parameter in model.parameters():
+            parameter.data.add_(parameter.grad, alpha=-0.1)
+        if step % 3 == 2:
+            with torch.no_grad():
+                for _ in range(2):
+                    criterion(model(ids[:, :-1]).flatten(0, 1), ids[:, 1:].flatten())
+    else:
+        optimizer.step()
     if rank == 0:
         print("%d %s" % (step, loss.item().hex()))
 if MODE == "late":
