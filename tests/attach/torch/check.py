@@ -68,6 +68,8 @@ GOLDEN = {
     "llama": ["model.layers.0.self_attn.q_proj", "model.layers.1.mlp.down_proj", "model.layers.1.input_layernorm", "lm_head"],
     "gpt2": ["transformer.h.0.attn.c_attn", "transformer.h.1.mlp.c_proj", "transformer.h.1.ln_1", "lm_head"],
 }
+# All layers that have time of their own: the graph that this backend calls, and the model; none of what was compiled into it.
+COMPILED = ["GraphModule", "Model"]
 TOKENS, PRODUCTS, PAIRS = 4 * 63, 4 * (64 * 192 + 64 * 64 + 2 * 64 * 256) + 64 * 256, 4 * 4 * 4 * 63 * 64 // 2
 PLAIN = 3 * 2 * TOKENS * PRODUCTS + 7 * 2 * PAIRS * 16
 # A block that is recomputed runs once more, but for its last product, whose result nobody needs; two passes a step are twice as much.
@@ -80,7 +82,7 @@ FLOPS = {
 FLOPS["evaluate"] = FLOPS["plain"]  # an evaluation in the step that is looked at is not the step's
 BOUND = {"loader": "data_ns", "sleep": "launch_ns", "ranks": "rank_ns"}
 GOLDEN["evaluate"] = GOLDEN["tools"] = GOLDEN["manual"] = GOLDEN["plain"]
-MODES = ["plain", "conv", "peaks", "evaluate", "tools", "late", "outside", "llama", "gpt2", "manual", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks", "running"]
+MODES = ["plain", "conv", "peaks", "evaluate", "tools", "late", "outside", "llama", "gpt2", "compile", "manual", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks", "running"]
 
 
 
@@ -116,7 +118,7 @@ for mode in CHOSEN or MODES:
     if mode == "ranks" and VERSION < (2, 0) and sys.version_info >= (3, 11):
         print("%-11s skipped: torchrun of this PyTorch does not start with this Python" % mode)
         continue
-    if mode in ("late", "tools") and VERSION < (2, 0):
+    if mode in ("late", "tools", "compile") and VERSION < (2, 0):
         print("%-11s skipped: no torch.compile, no torch.func" % mode)
         continue
     if mode in ("llama", "gpt2"):
@@ -146,6 +148,11 @@ for mode in CHOSEN or MODES:
         there = path if path in layers else root + "." + path
         for phase in ("fwd", "bwd"):
             check(mode, of_phase(cell, phase, there) > 0, "%s has time in %s" % (path, phase))
+    if mode == "compile":  # one graph; what is inside of it has no borders any more
+        for phase in ("fwd", "bwd"):
+            check(mode, sum(of_phase(cell, phase, path) for path in COMPILED) > 0, "the compiled model has time in %s" % phase)
+        with_time = sorted({row["path"] for row in cell["layers"] for entry in cell["kernel_layers"] if entry.get("layer") == row["id"] and entry["total_ns"]})
+        check(mode, with_time == COMPILED, "layers with time: %s" % ", ".join(with_time))
     if mode == "manual" and VERSION >= (2, 1):  # before, nobody tells when a backward pass is over
         phases = {k["name"]: sorted({other["phase"] for other in cell["kernels"] if other["name"] == k["name"]}) for k in cell["kernels"]}
         clips = [name for name in phases if "norm" in name and "layer_norm" not in name]

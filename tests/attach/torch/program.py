@@ -123,7 +123,7 @@ class Narrow(nn.Module):
         return self.head(self.after(self.peaks(self.before(self.tokens(ids)))))
 
 
-model = Narrow() if MODE == "peaks" else Pictures() if MODE == "conv" else llama_or_gpt2() if MODE in ("llama", "gpt2") else Model()
+model = Narrow() if MODE == "peaks" else Pictures() if MODE == "conv" else llama_or_gpt2() if MODE in ("llama", "gpt2") else Model(layers=1 if MODE == "compile" else 4)
 rank = 0
 if MODE == "ranks":
     import torch.distributed as dist
@@ -131,6 +131,8 @@ if MODE == "ranks":
     dist.init_process_group("gloo")
     rank = dist.get_rank()
     model = nn.parallel.DistributedDataParallel(model)
+if MODE == "compile":
+    model = torch.compile(model, backend="aot_eager")  # the whole of it but its code in C++, which takes minutes to compile
 late = torch.compile(nn.Hardtanh(-1e9, 1e9), backend="eager") if MODE == "late" else None
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3) if MODE != "manual" else None
 criterion = nn.CrossEntropyLoss() if MODE == "manual" else F.cross_entropy
