@@ -78,14 +78,9 @@ static double gib(uint64_t bytes)
 static void list_table(const struct listed *devices, int count, struct strbuf *out)
 {
     struct pipe_table table = {0};
-    static const char *const texts[] = {"device", "model", "architecture", "driver"};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        pipe_add_column(&table, texts[i], PIPE_TEXT);
-    pipe_add_column(&table, "units", PIPE_NUMBER);
-    pipe_add_column(&table, "memory (GiB)", PIPE_NUMBER);
-    pipe_add_column(&table, "free (GiB)", PIPE_NUMBER);
-    pipe_add_column(&table, "precisions", PIPE_TEXT);
-    pipe_add_column(&table, "status", PIPE_TEXT);
+    pipe_add_columns(&table, PIPE_TEXT, "device", "model", "architecture", "driver");
+    pipe_add_columns(&table, PIPE_NUMBER, "units", "memory (GiB)", "free (GiB)");
+    pipe_add_columns(&table, PIPE_TEXT, "precisions", "status");
     for (int i = 0; i < count; i++) {
         const struct device_info *info = &devices[i].info;
         char working[64];

@@ -41,14 +41,9 @@ static void columns(struct pipe_table *table, unsigned passes, unsigned told, bo
     static const char *const headers[] = {
         [PASS_FWD] = "fwd GFLOP", [PASS_FWD_BWD] = "fwd_bwd GFLOP", [PASS_TRAIN_STEP] = "train_step GFLOP"};
     pipe_add_column(table, "", PIPE_NUMBER);
-    static const char *const texts[] = {"device", "model"};
-    for (size_t i = 0; i < sizeof texts / sizeof *texts; i++)
-        pipe_add_column(table, texts[i], PIPE_TEXT);
-    pipe_add_column(table, "batch_size", PIPE_NUMBER);
-    pipe_add_column(table, "context_length", PIPE_NUMBER);
-    pipe_add_column(table, "dtype", PIPE_TEXT);
-    pipe_add_column(table, "compile", PIPE_TEXT);
-    pipe_add_column(table, "checkpoint", PIPE_TEXT);
+    pipe_add_columns(table, PIPE_TEXT, "device", "model");
+    pipe_add_columns(table, PIPE_NUMBER, "batch_size", "context_length");
+    pipe_add_columns(table, PIPE_TEXT, "dtype", "compile", "checkpoint");
     if (several) {
         pipe_add_column(table, "ranks", PIPE_NUMBER);
         pipe_add_column(table, "parallel", PIPE_TEXT);
@@ -61,16 +56,14 @@ static void columns(struct pipe_table *table, unsigned passes, unsigned told, bo
         pipe_add_column(table, "seed", PIPE_NUMBER);
     if (repeated)
         pipe_add_column(table, "repetition", PIPE_NUMBER);
-    pipe_add_column(table, "warmup", PIPE_NUMBER);
-    pipe_add_column(table, "steps", PIPE_NUMBER);
+    pipe_add_columns(table, PIPE_NUMBER, "warmup", "steps");
     for (int pass = 0; pass < PASS_COUNT; pass++) {
         if (passes & PASS_BIT(pass)) {
             pipe_add_column(table, headers[pass], PIPE_NUMBER);
             pipe_add_column(table, "with full T²", PIPE_NUMBER);
         }
     }
-    pipe_add_column(table, "memory (MiB)", PIPE_NUMBER);
-    pipe_add_column(table, "free (MiB)", PIPE_NUMBER);
+    pipe_add_columns(table, PIPE_NUMBER, "memory (MiB)", "free (MiB)");
     pipe_add_column(table, "fits", PIPE_TEXT);
 }
 

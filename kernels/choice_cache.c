@@ -1,4 +1,5 @@
 #include "kernels/choice_cache.h"
+#include "base/limits.h"
 #include "kernels/build_cache.h"
 #include <stdint.h>
 #include <stdio.h>
@@ -34,7 +35,7 @@ void choice_cache_open(struct choice_cache *cache, const char *path, const char 
     cache->path = strdup(path);
     cache->key = strdup(key);
     if (!cache->path || !cache->key)
-        abort();
+        memory_exhausted(strlen(path) + strlen(key), "bytes for a cache");
     size_t size = 0;
     char *stored = build_cache_read(path, key, &size, NULL, 0);
     if (stored)

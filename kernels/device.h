@@ -134,6 +134,12 @@ struct prepare_report {
         notes[32]; /* e.g. {"gemm layers.*.ffn.w1", "own 6x16, 2 threads"}; strings live in the program */
     int note_count;
 };
+/* Adds a line; beyond its room the line is dropped. Both strings live as long as the program. */
+static inline void prepare_say(struct prepare_report *report, const char *key, const char *text)
+{
+    if (report->note_count < (int)(sizeof report->notes / sizeof *report->notes))
+        report->notes[report->note_count++] = (struct prepare_note){key, text};
+}
 
 struct step_times {
     uint64_t start, end;            /* of the whole call, device synchronised at both ends */

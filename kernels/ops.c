@@ -372,3 +372,16 @@ int64_t tensor_elements(const struct tensor *tensor)
         elements *= tensor->shape[i];
     return elements;
 }
+
+struct linear_product linear_product_of(const struct node *node)
+{
+    const int64_t rows = node->dims.rows, in = node->dims.d_in, out = node->dims.d_out;
+    switch (node->op) {
+    case OP_LINEAR: /* y (N, O) = x (N, I) · w (O, I)ᵀ */
+        return (struct linear_product){rows, out, in, false, true};
+    case OP_LINEAR_BACKWARD_INPUT: /* dx (N, I) = dy (N, O) · w (O, I) */
+        return (struct linear_product){rows, in, out, false, false};
+    default: /* dw (O, I) = dy (N, O)ᵀ · x (N, I) */
+        return (struct linear_product){out, in, rows, true, false};
+    }
+}

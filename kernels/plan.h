@@ -70,8 +70,8 @@ struct tensor {
     int rank;
     int64_t shape[TENSOR_MAX_RANK]; /* row-major */
     uint64_t bytes;
-    uint64_t offset;    /* in the arena; a multiple of PLAN_ALIGNMENT unless a view */
-    int32_t view_of;    /* TENSOR_NONE, or the tensor whose storage this one shares */
+    uint64_t offset; /* in the arena; a multiple of PLAN_ALIGNMENT unless a view */
+    int32_t view_of; /* TENSOR_NONE, or the tensor whose storage this one shares */
     uint64_t view_offset;
     int64_t row_stride; /* elements from row to row of a matrix that is a column slice of a wider one; 0: packed */
     int32_t scope;      /* that made it */
@@ -206,25 +206,34 @@ struct node_dims {
     int64_t ranks;                           /* collectives: n */
 };
 
-struct adamw { float learning_rate, beta1, beta2, epsilon, weight_decay; };
+struct adamw {
+    float learning_rate, beta1, beta2, epsilon, weight_decay;
+};
 
 struct node {
     enum op op;
     enum phase phase;
     int32_t scope;
-    bool recompute;                    /* a forward op run again in backward (checkpointing) */
-    int32_t input[NODE_MAX_INPUTS];    /* TENSOR_NONE where absent */
+    bool recompute;                 /* a forward op run again in backward (checkpointing) */
+    int32_t input[NODE_MAX_INPUTS]; /* TENSOR_NONE where absent */
     int32_t output[NODE_MAX_OUTPUTS];
     struct node_dims dims;
-    float epsilon;                     /* norms */
-    float scale;                       /* attention: 1/sqrt(D); collectives that reduce: 1/n */
+    float epsilon; /* norms */
+    float scale;   /* attention: 1/sqrt(D); collectives that reduce: 1/n */
     /* May run beside the nodes after it: on a stream of its own, in order with others like it, after all nodes before it. Who
      * touches its memory later waits for it (kernels/schedule.h), and so does the end of its phase. */
     bool aside;
-    struct adamw adamw;                /* optimizer ops; the step number is the device's to count, from 1 */
-    double flops;                      /* modelled: op_flops */
-    double bytes;                      /* modelled least traffic: op_bytes */
+    struct adamw adamw; /* optimizer ops; the step number is the device's to count, from 1 */
+    double flops;       /* modelled: op_flops */
+    double bytes;       /* modelled least traffic: op_bytes */
 };
+
+/* What a linear op multiplies: d (m, n) = a (m, k) · b (k, n), of which each may lie transposed. */
+struct linear_product {
+    int64_t m, n, k;
+    bool transpose_a, transpose_b;
+};
+struct linear_product linear_product_of(const struct node *node);
 
 /* The module tree of the reference model. Scope 0 is the model itself with path "model". Children come after parents. */
 struct scope {
@@ -232,7 +241,7 @@ struct scope {
     const char *name; /* "q_proj" */
     int32_t parent;   /* -1 for the root */
     int32_t depth;
-    int32_t layer;    /* 3, or -1 outside the blocks */
+    int32_t layer; /* 3, or -1 outside the blocks */
 };
 
 /* A stretch of a parameter that a shard of this rank holds: elements [first, first + count) of `name` lie from element `at` on. */
@@ -246,9 +255,10 @@ struct plan_part {
 
 struct plan_memory {
     uint64_t by_kind[TENSOR_KIND_COUNT]; /* bytes; saved and scratch: their highest simultaneous sum of that kind */
-    uint64_t persistent;                 /* inputs, constants, parameters, copies, gradients, optimizer state, outputs */
-    uint64_t total; /* the arena: persistent, and what saved and scratch need beside the room of gradients not yet written */
-    uint64_t peak_live;                  /* the largest sum of live bytes over the step, and the node where it is */
+    uint64_t persistent; /* inputs, constants, parameters, copies, gradients, optimizer state, outputs */
+    uint64_t
+        total; /* the arena: persistent, and what saved and scratch need beside the room of gradients not yet written */
+    uint64_t peak_live; /* the largest sum of live bytes over the step, and the node where it is */
     int32_t peak_node;
 };
 
@@ -264,9 +274,10 @@ struct plan {
     enum precision precision;
     struct plan_memory memory;
     /* Tensors that callers address by role; TENSOR_NONE where the plan has none. */
-    int32_t tokens, targets, rope_table, logits, loss; /* logits: readable after a run of fwd alone where the plan has a backward pass */
+    int32_t tokens, targets, rope_table, logits,
+        loss; /* logits: readable after a run of fwd alone where the plan has a backward pass */
     int64_t batch, context, vocab;
-    int32_t rank, ranks; /* whose plan it is, of how many; ranks ≥ 1 */
+    int32_t rank, ranks;     /* whose plan it is, of how many; ranks ≥ 1 */
     struct plan_part *parts; /* in plan.arena; none where parameters are whole */
     int32_t part_count;
     uint64_t digest; /* of everything a device reads, but `rank`; equal plans have equal digests */

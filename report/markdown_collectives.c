@@ -19,14 +19,10 @@ bool report_has_collectives(const struct report *report)
 
 void collectives_table(const struct report *report, struct strbuf *out)
 {
-    static const char *const numbers[] = {
-        "MB", "ranks", "n", "mean ms", "sd ms", "least rank ms", "most rank ms", "algbw GB/s", "busbw GB/s"};
     struct pipe_table table = {0};
-    pipe_add_column(&table, "device", PIPE_TEXT);
-    pipe_add_column(&table, "collective", PIPE_TEXT);
-    pipe_add_column(&table, "type", PIPE_TEXT);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_TEXT, "device", "collective", "type");
+    pipe_add_columns(&table, PIPE_NUMBER, "MB", "ranks", "n", "mean ms", "sd ms", "least rank ms", "most rank ms",
+                     "algbw GB/s", "busbw GB/s");
     pipe_add_column(&table, "status", PIPE_TEXT);
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];

@@ -106,18 +106,11 @@ static void compare_axis(const struct report *report, const struct axis *axis, s
     struct strbuf head = {0};
     char base[64];
     snprintf(base, sizeof base, "%s ms", axis->base);
-    pipe_add_column(&table, "cell", PIPE_TEXT);
-    pipe_add_column(&table, "is", PIPE_TEXT);
-    pipe_add_column(&table, "pass", PIPE_TEXT);
-    pipe_add_column(&table, "phase", PIPE_TEXT);
+    pipe_add_columns(&table, PIPE_TEXT, "cell", "is", "pass", "phase");
     pipe_add_column(&table, base, PIPE_NUMBER);
-    pipe_add_column(&table, "this ms", PIPE_NUMBER);
-    pipe_add_column(&table, "speed-up", PIPE_NUMBER);
-    pipe_add_column(&table, "95 % low", PIPE_NUMBER);
-    pipe_add_column(&table, "95 % high", PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_NUMBER, "this ms", "speed-up", "95 % low", "95 % high");
     pipe_add_column(&table, "verdict", PIPE_TEXT);
-    pipe_add_column(&table, "planned MiB more", PIPE_NUMBER);
-    pipe_add_column(&table, "compile s", PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_NUMBER, "planned MiB more", "compile s");
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         const struct report_cell *other = axis->is_base(&cell->requested) ? NULL : base_of(report, axis, cell);
@@ -297,19 +290,16 @@ static void attention_row(struct pipe_table *table, const struct report_cell *ce
 
 void markdown_attention_sweep(const struct report *report, struct strbuf *out)
 {
-    static const char *const numbers[] = {"heads",  "d_model",    "context",   "fwd ms",
-                                          "bwd ms", "fwd_bwd ms", "saved MiB", "planned MiB"};
     struct pipe_table table = {0};
     struct strbuf list = {0};
     bool varies[SETTINGS];
     find_varying(report, varies);
-    pipe_add_column(&table, "device", PIPE_TEXT);
-    pipe_add_column(&table, "mode", PIPE_TEXT);
+    pipe_add_columns(&table, PIPE_TEXT, "device", "mode");
     for (size_t s = 0; s < SETTINGS; s++)
         if (varies[s])
             pipe_add_column(&table, settings[s].name, settings[s].number ? PIPE_NUMBER : PIPE_TEXT);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_NUMBER, "heads", "d_model", "context", "fwd ms", "bwd ms", "fwd_bwd ms", "saved MiB",
+                     "planned MiB");
     pipe_add_column(&table, "status", PIPE_TEXT);
     for (size_t i = 0; i < report->cells.count; i++)
         if (cell_is_attention(report->cells.items[i]))

@@ -15,14 +15,11 @@ static bool counts_cycles(const struct report_cell *cell)
 
 static void add_columns(struct pipe_table *table, const struct report_cell *cell)
 {
-    static const char *const work[] = {"counted MB",     "modelled MB",        "counted / modelled", "counted GFLOP",
-                                       "modelled GFLOP", "counted / modelled", "occupancy %",        "counted GB/s"};
-    pipe_add_column(table, "phase", PIPE_TEXT);
-    pipe_add_column(table, "kernel", PIPE_TEXT);
+    pipe_add_columns(table, PIPE_TEXT, "phase", "kernel");
     pipe_add_column(table, "counted", PIPE_NUMBER);
     if (counted_work(cell)) {
-        for (size_t i = 0; i < sizeof work / sizeof *work; i++)
-            pipe_add_column(table, work[i], PIPE_NUMBER);
+        pipe_add_columns(table, PIPE_NUMBER, "counted MB", "modelled MB", "counted / modelled", "counted GFLOP",
+                         "modelled GFLOP", "counted / modelled", "occupancy %", "counted GB/s");
         return;
     }
     for (int c = 0; c < REPORT_COUNTERS; c++) {

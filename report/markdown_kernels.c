@@ -58,9 +58,7 @@ static void class_row(struct pipe_table *table, const struct report_cell *cell, 
 void markdown_classes(const struct report *report, struct strbuf *out)
 {
     struct pipe_table table = {0};
-    pipe_add_column(&table, "cell", PIPE_TEXT);
-    pipe_add_column(&table, "pass", PIPE_TEXT);
-    pipe_add_column(&table, "phase", PIPE_TEXT);
+    pipe_add_columns(&table, PIPE_TEXT, "cell", "pass", "phase");
     pipe_add_column(&table, "kernels ms", PIPE_NUMBER);
     const int classes = any_other(report) ? CLASS_COUNT : CLASS_OTHER; /* the last */
     for (int c = 0; c < classes; c++)
@@ -100,14 +98,10 @@ static void kernel_row(struct pipe_table *table, const struct report_kernel *ker
 /* Kernels are sorted by time within a pass: the first so many of each phase are its largest. */
 static void kernel_table(const struct report_cell *cell, int pass, struct strbuf *out)
 {
-    static const char *const numbers[] = {"calls",  "ms a step", "share %", "median us", "p95 us",
-                                          "max us", "GFLOP/s",   "GB/s",    "layers"};
     struct pipe_table table = {0};
-    pipe_add_column(&table, "phase", PIPE_TEXT);
-    pipe_add_column(&table, "kernel", PIPE_TEXT);
-    pipe_add_column(&table, "class", PIPE_TEXT);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_TEXT, "phase", "kernel", "class");
+    pipe_add_columns(&table, PIPE_NUMBER, "calls", "ms a step", "share %", "median us", "p95 us", "max us", "GFLOP/s",
+                     "GB/s", "layers");
     for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++) {
         int shown = 0;
         for (size_t k = 0; k < cell->kernel_count && shown < MARKDOWN_TOP; k++)
@@ -145,8 +139,6 @@ void markdown_kernels(const struct report *report, struct strbuf *out)
 
 static void layer_table(const struct report_cell *cell, int pass, struct strbuf *out)
 {
-    static const char *const numbers[] = {"how many",    "fwd ms",      "bwd ms",    "share %",
-                                          "fwd GFLOP/s", "bwd GFLOP/s", "saved MiB", "parameters MiB"};
     struct modules modules = {0};
     struct pipe_table table = {0};
     const double whole = cell->passes[pass].kernel_ns;
@@ -154,8 +146,8 @@ static void layer_table(const struct report_cell *cell, int pass, struct strbuf 
     for (size_t l = 0; l < cell->layer_count; l++)
         peaks |= is_known_u64(cell->layers[l].peak_bytes[0]) || is_known_u64(cell->layers[l].peak_bytes[1]);
     pipe_add_column(&table, "layer", PIPE_INDENTED);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_NUMBER, "how many", "fwd ms", "bwd ms", "share %", "fwd GFLOP/s", "bwd GFLOP/s",
+                     "saved MiB", "parameters MiB");
     for (int way = 0; peaks && way < 2; way++)
         pipe_add_column(&table, way ? "bwd peak MiB" : "fwd peak MiB", PIPE_NUMBER);
     modules_make(&modules, cell, pass);
@@ -264,14 +256,10 @@ static void attention_rows(struct pipe_table *table, const struct report_cell *c
 
 void markdown_attention(const struct report *report, struct strbuf *out)
 {
-    static const char *const numbers[] = {
-        "softmax ms",    "QK and PV ms",    "projections ms",    "softmax / matmul time",
-        "softmax GFLOP", "QK and PV GFLOP", "projections GFLOP", "softmax / matmul FLOPs"};
     struct pipe_table table = {0};
-    pipe_add_column(&table, "cell", PIPE_TEXT);
-    pipe_add_column(&table, "phase", PIPE_TEXT);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_TEXT, "cell", "phase");
+    pipe_add_columns(&table, PIPE_NUMBER, "softmax ms", "QK and PV ms", "projections ms", "softmax / matmul time",
+                     "softmax GFLOP", "QK and PV GFLOP", "projections GFLOP", "softmax / matmul FLOPs");
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         if (cell_has_kernels(cell) && cell->layer_count)

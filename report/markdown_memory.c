@@ -28,14 +28,11 @@ static double phase_peak(const struct report_memory *memory, int phase)
 
 static void peak_table(const struct report *report, struct strbuf *out)
 {
-    static const char *const numbers[] = {"planned total", "peak fwd",  "peak loss",    "peak bwd",
-                                          "peak opt",      "workspace", "resident peak"};
     struct pipe_table table = {0};
     pipe_add_column(&table, "cell", PIPE_TEXT);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
-    pipe_add_column(&table, "highest at", PIPE_TEXT);
-    pipe_add_column(&table, "status", PIPE_TEXT);
+    pipe_add_columns(&table, PIPE_NUMBER, "planned total", "peak fwd", "peak loss", "peak bwd", "peak opt", "workspace",
+                     "resident peak");
+    pipe_add_columns(&table, PIPE_TEXT, "highest at", "status");
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         const struct report_memory *memory = &cell->memory;
@@ -61,8 +58,7 @@ static void kind_table(const struct report *report, struct strbuf *out)
     pipe_add_column(&table, "cell", PIPE_TEXT);
     for (int kind = 0; kind < TENSOR_KIND_COUNT; kind++)
         pipe_add_column(&table, tensor_kind_name((enum tensor_kind)kind), PIPE_NUMBER);
-    pipe_add_column(&table, "residual stream", PIPE_NUMBER);
-    pipe_add_column(&table, "saved by a block", PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_NUMBER, "residual stream", "saved by a block");
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         char title[256];
@@ -108,8 +104,7 @@ static void block_table(const struct report_cell *cell, struct strbuf *out)
     const double whole = markdown_mib(cell->layers[block].saved_bytes);
     pipe_add_column(&table, "in layers.0", PIPE_INDENTED);
     if (backward) {
-        pipe_add_column(&table, "saved MiB", PIPE_NUMBER);
-        pipe_add_column(&table, "of the block %", PIPE_NUMBER);
+        pipe_add_columns(&table, PIPE_NUMBER, "saved MiB", "of the block %");
     }
     pipe_add_column(&table, backward ? "parameters and their gradients MiB" : "parameters MiB", PIPE_NUMBER);
     for (size_t l = (size_t)block; l < cell->layer_count; l++) {
@@ -131,8 +126,7 @@ static void block_table(const struct report_cell *cell, struct strbuf *out)
 static void largest_table(const struct report_cell *cell, struct strbuf *out)
 {
     struct pipe_table table = {0};
-    pipe_add_column(&table, "tensor", PIPE_TEXT);
-    pipe_add_column(&table, "kind", PIPE_TEXT);
+    pipe_add_columns(&table, PIPE_TEXT, "tensor", "kind");
     pipe_add_column(&table, "MiB", PIPE_NUMBER);
     pipe_add_column(&table, "layer", PIPE_TEXT);
     for (size_t i = 0; i < cell->memory.largest_count && i < 10; i++) {

@@ -34,12 +34,10 @@ static double slowest_step(const struct report_cell *cell)
 
 static void rank_table(const struct report *report, struct strbuf *out)
 {
-    static const char *const numbers[] = {"rank",        "step ms",    "communication ms", "share %",   "wait ms",
-                                          "transfer ms", "exposed ms", "overlap %",        "products x"};
     struct pipe_table table = {0};
     pipe_add_column(&table, "cell", PIPE_TEXT);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_NUMBER, "rank", "step ms", "communication ms", "share %", "wait ms", "transfer ms",
+                     "exposed ms", "overlap %", "products x");
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         for (size_t r = 0; has_ranks(cell) && r < cell->rank_count; r++) {
@@ -108,13 +106,9 @@ static void hiding_said(const struct report *report, struct strbuf *out)
 static void collective_table(const struct report *report, struct strbuf *out)
 {
     struct pipe_table table = {0};
-    pipe_add_column(&table, "cell", PIPE_TEXT);
-    pipe_add_column(&table, "collective", PIPE_TEXT);
-    pipe_add_column(&table, "of", PIPE_TEXT);
-    static const char *const numbers[] = {"MB",         "calls",      "wait ms", "transfer ms",
-                                          "algbw GB/s", "busbw GB/s", "link %"};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_TEXT, "cell", "collective", "of");
+    pipe_add_columns(&table, PIPE_NUMBER, "MB", "calls", "wait ms", "transfer ms", "algbw GB/s", "busbw GB/s",
+                     "link %");
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         const double link = cell->telemetry.link_bytes_per_s / 1e9;
@@ -144,10 +138,8 @@ static void memory_table(const struct report *report, struct strbuf *out)
 {
     struct pipe_table table = {0};
     pipe_add_column(&table, "cell", PIPE_TEXT);
-    static const char *const numbers[] = {"parameters", "copies",      "optimizer", "gradients",
-                                          "after init", "before step", "after step"};
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_NUMBER, "parameters", "copies", "optimizer", "gradients", "after init", "before step",
+                     "after step");
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         const uint64_t *kind = cell->memory.by_kind;

@@ -44,13 +44,9 @@ void markdown_steps(const struct report *report, struct strbuf *out)
 {
     struct pipe_table table = {0};
     struct strbuf warnings = {0};
-    static const char *const numbers[] = {"n",      "mean ms", "sd ms",  "median ms", "95 % low", "95 % high",
-                                          "MAD ms", "p5 ms",   "p95 ms", "CV %",      "outliers"};
-    pipe_add_column(&table, "cell", PIPE_TEXT);
-    pipe_add_column(&table, "pass", PIPE_TEXT);
-    pipe_add_column(&table, "phase", PIPE_TEXT);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_TEXT, "cell", "pass", "phase");
+    pipe_add_columns(&table, PIPE_NUMBER, "n", "mean ms", "sd ms", "median ms", "95 % low", "95 % high", "MAD ms",
+                     "p5 ms", "p95 ms", "CV %", "outliers");
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         char title[256];
@@ -94,12 +90,8 @@ void markdown_steps(const struct report *report, struct strbuf *out)
 void markdown_warmup(const struct report *report, struct strbuf *out)
 {
     struct pipe_table table = {0};
-    pipe_add_column(&table, "cell", PIPE_TEXT);
-    pipe_add_column(&table, "pass", PIPE_TEXT);
-    pipe_add_column(&table, "warm-up", PIPE_NUMBER);
-    pipe_add_column(&table, "mean ms", PIPE_NUMBER);
-    pipe_add_column(&table, "sd ms", PIPE_NUMBER);
-    pipe_add_column(&table, "1st / median", PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_TEXT, "cell", "pass");
+    pipe_add_columns(&table, PIPE_NUMBER, "warm-up", "mean ms", "sd ms", "1st / median");
     pipe_add_column(&table, "steps in order, ms (w: warm-up)", PIPE_TEXT);
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
@@ -141,13 +133,9 @@ void markdown_warmup(const struct report *report, struct strbuf *out)
 void markdown_overhead(const struct report *report, struct strbuf *out)
 {
     struct pipe_table table = {0};
-    static const char *const numbers[] = {"steps",      "wall ms",           "busy ms",     "idle ms",
-                                          "idle %",     "sum of kernels ms", "in layers %", "overhead",
-                                          "95 % low %", "95 % high %"};
-    pipe_add_column(&table, "cell", PIPE_TEXT);
-    pipe_add_column(&table, "pass", PIPE_TEXT);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_TEXT, "cell", "pass");
+    pipe_add_columns(&table, PIPE_NUMBER, "steps", "wall ms", "busy ms", "idle ms", "idle %", "sum of kernels ms",
+                     "in layers %", "overhead", "95 % low %", "95 % high %");
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         char title[256];
@@ -184,11 +172,9 @@ void markdown_overhead(const struct report *report, struct strbuf *out)
 /* Of several processes of a command: each one's step, and how much of it went to waiting for the others. */
 static void command_ranks(const struct report *report, struct strbuf *out)
 {
-    static const char *const numbers[] = {"rank", "steps", "step ms", "device works ms", "only a collective ms"};
     struct pipe_table table = {0};
     pipe_add_column(&table, "cell", PIPE_TEXT);
-    for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
-        pipe_add_column(&table, numbers[i], PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_NUMBER, "rank", "steps", "step ms", "device works ms", "only a collective ms");
     for (size_t i = 0; i < report->cells.count; i++) {
         const struct report_cell *cell = report->cells.items[i];
         char title[256];
@@ -210,10 +196,8 @@ void markdown_idle(const struct report *report, struct strbuf *out)
 {
     struct pipe_table table = {0};
     struct strbuf head = {0};
-    pipe_add_column(&table, "cell", PIPE_TEXT);
-    pipe_add_column(&table, "pass", PIPE_TEXT);
-    pipe_add_column(&table, "steps", PIPE_NUMBER);
-    pipe_add_column(&table, "idle ms", PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_TEXT, "cell", "pass");
+    pipe_add_columns(&table, PIPE_NUMBER, "steps", "idle ms");
     for (int r = 0; r < IDLE_REASONS; r++) {
         char name[32];
         snprintf(name, sizeof name, "%s ms", idle_reason_name((enum idle_reason)r));

@@ -1,4 +1,5 @@
 #include "report/pipe_table.h"
+#include "base/limits.h"
 #include "base/unknown.h"
 #include "base/vec.h"
 #include "report/escape.h"
@@ -23,11 +24,17 @@ void pipe_add_column(struct pipe_table *table, const char *header, enum pipe_ali
     const size_t index = table->column_count++;
     struct pipe_column *grown = realloc(table->columns, table->column_count * sizeof *grown);
     if (!grown)
-        abort();
+        memory_exhausted(table->column_count, "columns of a table");
     table->columns = grown;
     table->columns[index] = (struct pipe_column){.header = strdup(header), .align = align};
     if (!table->columns[index].header)
-        abort();
+        memory_exhausted(strlen(header), "bytes for a table");
+}
+
+void pipe_add_list(struct pipe_table *table, enum pipe_align align, const char *const *headers)
+{
+    for (; *headers; headers++)
+        pipe_add_column(table, *headers, align);
 }
 
 static void add_cell(struct pipe_table *table, const char *text)
@@ -39,7 +46,7 @@ static void add_cell(struct pipe_table *table, const char *text)
     }
     char *copy = strdup(text);
     if (!copy)
-        abort();
+        memory_exhausted(strlen(text), "bytes for a table");
     vec_push(&table->columns[table->filled].cells, copy);
     table->filled++;
 }
@@ -121,7 +128,7 @@ void pipe_new_block(struct pipe_table *table)
 {
     size_t *grown = realloc(table->blocks, (table->block_count + 1) * sizeof *grown);
     if (!grown)
-        abort();
+        memory_exhausted(table->block_count, "blocks of a table");
     table->blocks = grown;
     table->blocks[table->block_count++] = table->row_count;
 }

@@ -21,6 +21,9 @@ struct pipe_table {
 
 /* Columns first, then cells row by row. Text is cleaned and escaped here; callers hand over what they have. */
 void pipe_add_column(struct pipe_table *table, const char *header, enum pipe_align align);
+/* Several of one alignment: pipe_add_columns(&table, PIPE_TEXT, "cell", "pass"). */
+#define pipe_add_columns(table, align, ...) pipe_add_list(table, align, (const char *const[]){__VA_ARGS__, NULL})
+void pipe_add_list(struct pipe_table *table, enum pipe_align align, const char *const *headers); /* the last is NULL */
 void pipe_text(struct pipe_table *table, const char *text);
 void pipe_integer(struct pipe_table *table, int64_t value);
 void pipe_count(struct pipe_table *table, uint64_t value); /* "n/a" when unknown */

@@ -11,21 +11,28 @@ static bool is_layout(const struct report_kernel *kernel)
            !strcasestr(kernel->name, "fill") && !strcasestr(kernel->name, "zero");
 }
 
-static bool layout(const struct facts *facts, struct finding *finding)
+/* Kernels of one kind that take so much of the step: `said` and `after` stand around how much, and the layer and kernel that take most. */
+static bool kernels_take(const struct facts *facts, struct finding *finding, kernel_filter *is, double least,
+                         const char *evidence, const char *said, const char *after)
 {
     double layer;
-    const double share = share_of(facts, filtered_ns(facts, is_layout));
-    if (!(share >= LAYOUT_LEAST))
+    const double share = share_of(facts, filtered_ns(facts, is));
+    if (!(share >= least))
         return false;
-    finding->layer = largest_layer(facts, is_layout, &layer);
-    finding->kernel = largest_kernel(facts, is_layout)->name;
-    evidence_add(facts, finding, "copies, casts and transpositions", share * 100, "% of the step", EVIDENCE_MEASURED);
-    finding->sentence =
-        sentence(facts, "Copies of layout or type take %.0f %% of the step, most by %s%s%s.", share * 100,
-                 finding->kernel, *finding->layer ? " in " : "", layer_words(facts, finding->layer));
+    finding->layer = largest_layer(facts, is, &layer);
+    finding->kernel = largest_kernel(facts, is)->name;
+    evidence_add(facts, finding, evidence, share * 100, "% of the step", EVIDENCE_MEASURED);
+    finding->sentence = sentence(facts, "%s take %.0f %% of the step%s, most by %s%s%s.", said, share * 100, after,
+                                 finding->kernel, *finding->layer ? " in " : "", layer_words(facts, finding->layer));
     finding->gain = share;
     finding->view = SHOWN_IN_KERNELS;
     return true;
+}
+
+static bool layout(const struct facts *facts, struct finding *finding)
+{
+    return kernels_take(facts, finding, is_layout, LAYOUT_LEAST, "copies, casts and transpositions",
+                        "Copies of layout or type", "");
 }
 
 static bool is_optimizer(const struct report_kernel *kernel)
@@ -192,19 +199,8 @@ static bool is_exact(const struct report_kernel *kernel)
 /* fp32 on a card that has tensor cores (compute capability 8.0 and above), by name of the kernel. */
 static bool precision(const struct facts *facts, struct finding *finding)
 {
-    const double share = share_of(facts, filtered_ns(facts, is_exact));
-    if (!facts->on_card || !(share >= PRODUCT_LEAST))
-        return false;
-    double layer;
-    finding->layer = largest_layer(facts, is_exact, &layer);
-    finding->kernel = largest_kernel(facts, is_exact)->name;
-    evidence_add(facts, finding, "products off the tensor cores", share * 100, "% of the step", EVIDENCE_MEASURED);
-    finding->sentence =
-        sentence(facts, "Products in fp32 take %.0f %% of the step without tensor cores, most by %s%s%s.", share * 100,
-                 finding->kernel, *finding->layer ? " in " : "", layer_words(facts, finding->layer));
-    finding->gain = share;
-    finding->view = SHOWN_IN_KERNELS;
-    return true;
+    return facts->on_card && kernels_take(facts, finding, is_exact, PRODUCT_LEAST, "products off the tensor cores",
+                                          "Products in fp32", " without tensor cores");
 }
 
 static bool is_of_loss(const struct report_kernel *kernel)

@@ -13,17 +13,14 @@ static bool same_block(const struct report_cell *a, const struct report_cell *b)
 
 void report_seed_table(const struct report *report, struct strbuf *out)
 {
-    static const char *const times[] = {"fwd avg (sec)",  "fwd std (sec)",        "back avg (sec)",
-                                        "back std (sec)", "fws & back avg (sec)", "fws & back std (sec)"};
     struct pipe_table table = {0};
     pipe_add_column(&table, "", PIPE_NUMBER);
     pipe_add_column(&table, "device", PIPE_TEXT);
     pipe_add_column(&table, "batch_size", PIPE_NUMBER);
-    pipe_add_column(&table, "compile", PIPE_TEXT);
-    pipe_add_column(&table, "model", PIPE_TEXT);
+    pipe_add_columns(&table, PIPE_TEXT, "compile", "model");
     pipe_add_column(&table, "context_length", PIPE_NUMBER);
-    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
-        pipe_add_column(&table, times[i], PIPE_NUMBER);
+    pipe_add_columns(&table, PIPE_NUMBER, "fwd avg (sec)", "fwd std (sec)", "back avg (sec)", "back std (sec)",
+                     "fws & back avg (sec)", "fws & back std (sec)");
     pipe_add_column(&table, "status", PIPE_TEXT);
     int64_t index = 0;
     for (size_t i = 0; i < report->cells.count; i++) {

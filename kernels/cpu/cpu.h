@@ -128,8 +128,6 @@ bool cpu_run(struct program *program, unsigned phases, uint64_t step_id, const s
 bool cpu_write(struct program *program, int32_t tensor, const void *bytes, struct error *error);
 bool cpu_read(struct program *program, int32_t tensor, void *bytes, struct error *error);
 const char *cpu_kernel_name(const struct program *program, int32_t node);
-/* Adds a line to the report; beyond its room the line is dropped. Both strings live as long as the program. */
-void cpu_note(struct prepare_report *report, const char *key, const char *text);
 /* The kernel of an op, or NULL. */
 cpu_kernel *cpu_find_kernel(const struct cpu_isa *isa, enum op op);
 

@@ -20,15 +20,18 @@ struct gemm cpu_gemm_of(const struct program *program, const struct node *node)
     float *out = cpu_output(program, node, 0);
     const int64_t s0 = cpu_stride(program, node->input[0]), s1 = cpu_stride(program, node->input[1]),
                   so = cpu_stride(program, node->output[0]);
-    const int64_t rows = node->dims.rows, in = node->dims.d_in, width = node->dims.d_out;
-    switch (node->op) {
-    case OP_LINEAR: /* y = x wᵀ        x (N,I), w (O,I), y (N,O) */
-        return (struct gemm){rows, width, in, first, s0, 1, second, 1, s1, out, so};
-    case OP_LINEAR_BACKWARD_INPUT: /* dx = dy w       dy (N,O), w (O,I), dx (N,I) */
-        return (struct gemm){rows, in, width, first, s0, 1, second, s1, 1, out, so};
-    default: /* dw = dyᵀ x      dy (N,O), x (N,I), dw (O,I) */
-        return (struct gemm){width, in, rows, first, 1, s0, second, s1, 1, out, so};
-    }
+    const struct linear_product p = linear_product_of(node);
+    return (struct gemm){.m = p.m,
+                         .n = p.n,
+                         .k = p.k,
+                         .a = first,
+                         .a_rs = p.transpose_a ? 1 : s0,
+                         .a_ks = p.transpose_a ? s0 : 1,
+                         .b = second,
+                         .b_ks = p.transpose_b ? 1 : s1,
+                         .b_cs = p.transpose_b ? s1 : 1,
+                         .c = out,
+                         .ldc = so};
 }
 
 bool cpu_gemm_is_bf16(const struct program *program, const struct node *node)

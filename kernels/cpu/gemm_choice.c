@@ -209,11 +209,11 @@ static void note_choice(struct program *program, const struct known *known, stru
     for (int choice = cpu_gemm_first(program->blas); choice < GEMM_CHOICES; choice++)
         strbuf_printf(&rates, "%s%s %.0f", rates.length ? ", " : "", cpu_gemm_choice_name((enum gemm_choice)choice),
                       known->rate[choice]);
-    cpu_note(report,
-             arena_printf(&program->strings, "gemm %s %lldx%lldx%lld", gemm_letters(known->op), (long long)known->m,
-                          (long long)known->n, (long long)known->k),
-             arena_printf(&program->strings, "%s (GFLOP/s: %s)", cpu_gemm_choice_name((enum gemm_choice)known->choice),
-                          rates.text));
+    prepare_say(report,
+                arena_printf(&program->strings, "gemm %s %lldx%lldx%lld", gemm_letters(known->op), (long long)known->m,
+                             (long long)known->n, (long long)known->k),
+                arena_printf(&program->strings, "%s (GFLOP/s: %s)",
+                             cpu_gemm_choice_name((enum gemm_choice)known->choice), rates.text));
     strbuf_release(&rates);
 }
 
@@ -232,7 +232,7 @@ static void note_book(struct program *program, const struct book *book, bool has
         strbuf_printf(&text, "; not kept: %.200s", failure->text);
     else if (!has_cache)
         strbuf_puts(&text, "; not kept");
-    cpu_note(report, "gemm choices", arena_printf(&program->strings, "%s", text.text));
+    prepare_say(report, "gemm choices", arena_printf(&program->strings, "%s", text.text));
     strbuf_release(&text);
 }
 

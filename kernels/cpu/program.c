@@ -212,13 +212,6 @@ static size_t scratch_floats(const struct program *program, const struct node *n
     }
 }
 
-void cpu_note(struct prepare_report *report, const char *key, const char *text)
-{
-    const int room = (int)(sizeof report->notes / sizeof *report->notes);
-    if (report->note_count < room)
-        report->notes[report->note_count++] = (struct prepare_note){key, text};
-}
-
 struct program *cpu_prepare(struct device *device, const struct plan *plan, const struct prepare_options *options,
                             struct prepare_report *report, struct error *error)
 {
@@ -278,12 +271,12 @@ struct program *cpu_prepare(struct device *device, const struct plan *plan, cons
     processors_text(&processors, threads, sizeof threads);
     if (options && options->threads > 0)
         snprintf(threads, sizeof threads, "%d", program->threads);
-    cpu_note(report, "threads", arena_printf(&program->strings, "%s", threads));
+    prepare_say(report, "threads", arena_printf(&program->strings, "%s", threads));
     if (!program->blas)
-        cpu_note(report, "OpenBLAS", arena_printf(&program->strings, "not used: %s", cpu_blas_reason(device)));
-    cpu_note(report, "instruction set", program->isa->name);
+        prepare_say(report, "OpenBLAS", arena_printf(&program->strings, "not used: %s", cpu_blas_reason(device)));
+    prepare_say(report, "instruction set", program->isa->name);
     if (plan->precision == PRECISION_BF16)
-        cpu_note(report, "bf16 products", !works ? "emulated" : program->amx ? "AMX tiles" : "vdpbf16ps");
+        prepare_say(report, "bf16 products", !works ? "emulated" : program->amx ? "AMX tiles" : "vdpbf16ps");
     /* Before the arena: what the timing needs for a moment is not on top of it. Eager's linear layers take the fastest GEMM
      * too, one kernel an op as before: only what compile mode adds counts as compile time. */
     const uint64_t start = clock_now();

@@ -1,5 +1,6 @@
 #include "kernels/cuda/attention.h"
 #include "base/hash.h"
+#include "base/limits.h"
 #include "base/unknown.h"
 #include "kernels/choice_cache.h"
 #include "kernels/cuda/cudnn.h"
@@ -171,7 +172,7 @@ struct cuda_attention_choice *cuda_attention_find(struct program *program, const
         set->capacity = set->capacity ? set->capacity * 2 : 4;
         set->items = realloc(set->items, sizeof *set->items * (size_t)set->capacity);
         if (!set->items)
-            abort();
+            memory_exhausted((size_t)set->capacity, "shapes of attention");
     }
     struct cuda_attention_choice *choice = &set->items[set->count++];
     memset(choice, 0, sizeof *choice);

@@ -1,5 +1,6 @@
 /* The candidate that cuDNN is, where it is installed: fused attention in bf16, described as a graph that its engines recognise.
  * RoPE is ours: q and k are turned into scratch first, dq and dk turned back in place. */
+#include "base/limits.h"
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/cudnn.h"
 #include <stdio.h>
@@ -197,7 +198,7 @@ static const struct attention_plan *plan_find(struct device *device, const struc
             return plan;
     struct attention_plan *plan = calloc(1, sizeof *plan);
     if (!plan)
-        abort();
+        memory_exhausted(1, "plan of cuDNN's");
     plan->shape = *shape;
     plan->plan = cuda_attention_cudnn_plan(device->cudnn, shape, device->memory_bytes / WORKSPACE_SHARE, &plan->part,
                                            plan->why, sizeof plan->why);

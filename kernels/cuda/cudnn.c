@@ -1,4 +1,5 @@
 #include "kernels/cuda/cudnn.h"
+#include "base/limits.h"
 #include "kernels/cuda/cuda_libraries.h"
 #include <dlfcn.h>
 #include <glob.h>
@@ -206,7 +207,7 @@ struct cudnn_graph *cudnn_graph_new(struct cudnn *cudnn)
 {
     struct cudnn_graph *graph = calloc(1, sizeof *graph);
     if (!graph)
-        abort();
+        memory_exhausted(1, "graph of cuDNN's");
     graph->cudnn = cudnn;
     return graph;
 }
@@ -413,7 +414,7 @@ struct cudnn_plan *cudnn_graph_plan(struct cudnn_graph *graph, uint64_t most_wor
         }
         struct cudnn_plan *made = calloc(1, sizeof *made);
         if (!made)
-            abort();
+            memory_exhausted(1, "plan of cuDNN's");
         *made = (struct cudnn_plan){graph, plan, workspace};
         return made;
     }

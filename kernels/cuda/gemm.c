@@ -1,4 +1,5 @@
 #include "kernels/cuda/gemm.h"
+#include "base/limits.h"
 #include "base/unknown.h"
 #include "kernels/choice_cache.h"
 #include "kernels/cuda/cuda_internal.h"
@@ -20,7 +21,7 @@ int32_t cuda_gemm_find(struct cuda_gemm_set *set, const struct cuda_gemm_shape *
         set->capacity = set->capacity ? set->capacity * 2 : 16;
         set->items = realloc(set->items, sizeof *set->items * (size_t)set->capacity);
         if (!set->items)
-            abort();
+            memory_exhausted((size_t)set->capacity, "products");
     }
     struct cuda_gemm *gemm = &set->items[set->count];
     memset(gemm, 0, sizeof *gemm);

@@ -1,4 +1,5 @@
 /* The plan's nodes to launches: what all lowerings share, and the table that says which op goes where. */
+#include "base/limits.h"
 #include "base/strbuf.h"
 #include "kernels/cuda/cuda_internal.h"
 #include <stdio.h>
@@ -174,7 +175,7 @@ int32_t lower_module(struct lowering *lowering, const char *file, const struct d
         program->build_capacity = program->build_capacity ? program->build_capacity * 2 : 16;
         struct cuda_build *grown = realloc(program->builds, sizeof *grown * (size_t)program->build_capacity);
         if (!grown)
-            abort();
+            memory_exhausted((size_t)program->build_capacity, "kernels to build");
         program->builds = grown;
     }
     struct cuda_build *build = &program->builds[program->build_count];
@@ -192,7 +193,7 @@ struct cuda_launch *lower_launch(struct lowering *lowering)
         program->launch_capacity = program->launch_capacity ? program->launch_capacity * 2 : 256;
         struct cuda_launch *grown = realloc(program->launches, sizeof *grown * (size_t)program->launch_capacity);
         if (!grown)
-            abort();
+            memory_exhausted((size_t)program->launch_capacity, "launches");
         program->launches = grown;
     }
     struct cuda_launch *launch = &program->launches[program->launch_count++];

@@ -56,16 +56,9 @@ void lower_linear(struct lowering *lowering, const struct node *node)
     struct operand a = lower_input(lowering, 0), b = lower_input(lowering, 1), d = lower_output(lowering, 0);
     struct cuda_gemm_shape shape;
     __builtin_memset(&shape, 0, sizeof shape);
-    int64_t rows = node->dims.rows, in = node->dims.d_in, out = node->dims.d_out;
-    if (node->op == OP_LINEAR) { /* y (N, O) = x (N, I) · w (O, I)ᵀ */
-        shape.m = rows, shape.n = out, shape.k = in;
-        shape.transpose_b = 1;
-    } else if (node->op == OP_LINEAR_BACKWARD_INPUT) { /* dx (N, I) = dy (N, O) · w (O, I) */
-        shape.m = rows, shape.n = in, shape.k = out;
-    } else { /* dw (O, I) = dy (N, O)ᵀ · x (N, I) */
-        shape.m = out, shape.n = in, shape.k = rows;
-        shape.transpose_a = 1;
-    }
+    const struct linear_product product = linear_product_of(node);
+    shape.m = product.m, shape.n = product.n, shape.k = product.k;
+    shape.transpose_a = product.transpose_a, shape.transpose_b = product.transpose_b;
     if (a.dtype != b.dtype) {
         lower_fail(lowering, "its operands differ in type");
         return;

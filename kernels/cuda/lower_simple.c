@@ -1,4 +1,5 @@
 /* Lowering of everything that is neither a matrix product nor attention: one or two kernels a node. */
+#include "kernels/adamw.h"
 #include "kernels/cuda/cuda_internal.h"
 
 static uint64_t blocks(int64_t items, int64_t a_block)
@@ -229,18 +230,10 @@ void lower_loss(struct lowering *lowering, const struct node *node)
 static int optimizer_slot(struct lowering *lowering, const struct adamw *wanted)
 {
     struct program *program = lowering->program;
-    for (int i = 0; i < program->optimizer_count; ++i) {
-        const struct adamw *known = &program->optimizers[i];
-        if (known->learning_rate == wanted->learning_rate && known->beta1 == wanted->beta1 &&
-            known->beta2 == wanted->beta2)
-            return i;
-    }
-    if (program->optimizer_count == CUDA_MAX_OPTIMIZERS) {
+    const int slot = adamw_slot(program->optimizers, &program->optimizer_count, CUDA_MAX_OPTIMIZERS, wanted);
+    if (slot < 0)
         lower_fail(lowering, "more than %d different sets of AdamW values in one plan", CUDA_MAX_OPTIMIZERS);
-        return 0;
-    }
-    program->optimizers[program->optimizer_count] = *wanted;
-    return program->optimizer_count++;
+    return slot < 0 ? 0 : slot;
 }
 
 /* One launch for all parameters becomes this many at most, so that those whose gradients are whole need not wait for the others. */

@@ -17,11 +17,7 @@
 
 static void note(struct program *program, struct prepare_report *report, const char *key, const char *text)
 {
-    const int room = (int)(sizeof report->notes / sizeof *report->notes);
-    if (report->note_count < room) {
-        report->notes[report->note_count].key = arena_strdup(&program->memory, key);
-        report->notes[report->note_count++].text = arena_strdup(&program->memory, text);
-    }
+    prepare_say(report, arena_strdup(&program->memory, key), arena_strdup(&program->memory, text));
 }
 
 /* Refuses what does not fit before the driver is asked, then takes both regions. */

@@ -1,10 +1,10 @@
 /* Running a program: the list of launches on the stream, or a graph captured from the same walk. */
 #include "base/clock.h"
 #include "base/unknown.h"
+#include "kernels/adamw.h"
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/cuda/cupti_counters.h"
 #include "kernels/cuda/cupti_source.h"
-#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -153,14 +153,13 @@ bool cuda_capture_graphs(struct program *program, struct error *error)
     return true;
 }
 
-/* rate = lr·√(1−β2ᵗ)/(1−β1ᵗ), one number a step, set before the step's clock starts. */
+/* The rates of AdamW, one number a set of values, set before the step's clock starts. */
 static bool factors_renew(struct program *program, struct error *error)
 {
     struct device *device = program->device;
-    double t = (double)++program->optimizer_step;
+    const int64_t step = (int64_t)++program->optimizer_step;
     for (int i = 0; i < program->optimizer_count; ++i) {
-        const struct adamw *adamw = &program->optimizers[i];
-        float rate = (float)(adamw->learning_rate * sqrt(1.0 - pow(adamw->beta2, t)) / (1.0 - pow(adamw->beta1, t)));
+        float rate = (float)adamw_rate(&program->optimizers[i], step);
         unsigned bits;
         memcpy(&bits, &rate, sizeof bits);
         if (!CUDA_OK(

@@ -1,4 +1,5 @@
 /* Matrix products: which tile of shaders/gemm.comp, and into how many splits along k, by timing or by rule. */
+#include "base/limits.h"
 #include "base/strbuf.h"
 #include "base/unknown.h"
 #include "kernels/build_cache.h"
@@ -204,7 +205,7 @@ int32_t vulkan_gemm_find(struct program *program, const struct vulkan_gemm_shape
         set->capacity = set->capacity ? set->capacity * 2 : 16;
         struct vulkan_gemm *grown = realloc(set->items, sizeof *grown * (size_t)set->capacity);
         if (!grown)
-            abort();
+            memory_exhausted((size_t)set->capacity, "products");
         set->items = grown;
     }
     struct vulkan_gemm *gemm = &set->items[set->count];

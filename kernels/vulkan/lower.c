@@ -1,4 +1,5 @@
 /* The plan's nodes to launches: what all lowerings share, and the table that says which op goes where. */
+#include "base/limits.h"
 #include "kernels/vulkan/vulkan_internal.h"
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,7 +106,7 @@ struct vulkan_launch *lower_launch(struct lowering *lowering, const char *shader
         program->launch_capacity = program->launch_capacity ? program->launch_capacity * 2 : 256;
         struct vulkan_launch *grown = realloc(program->launches, sizeof *grown * (size_t)program->launch_capacity);
         if (!grown)
-            abort();
+            memory_exhausted((size_t)program->launch_capacity, "launches");
         program->launches = grown;
     }
     struct vulkan_launch *launch = &program->launches[program->launch_count++];

@@ -1,4 +1,5 @@
 /* Lowering of everything that is neither a matrix product nor attention: one or two dispatches a node. */
+#include "kernels/adamw.h"
 #include "kernels/vulkan/vulkan_internal.h"
 
 void lower_elementwise(struct lowering *lowering, const struct node *node)
@@ -173,18 +174,10 @@ void lower_loss(struct lowering *lowering, const struct node *node)
 static int optimizer_slot(struct lowering *lowering, const struct adamw *wanted)
 {
     struct program *program = lowering->program;
-    for (int i = 0; i < program->optimizer_count; ++i) {
-        const struct adamw *known = &program->optimizers[i];
-        if (known->learning_rate == wanted->learning_rate && known->beta1 == wanted->beta1 &&
-            known->beta2 == wanted->beta2)
-            return i;
-    }
-    if (program->optimizer_count == VULKAN_MAX_OPTIMIZERS) {
+    const int slot = adamw_slot(program->optimizers, &program->optimizer_count, VULKAN_MAX_OPTIMIZERS, wanted);
+    if (slot < 0)
         lower_fail(lowering, "more than %d different sets of AdamW values in one plan", VULKAN_MAX_OPTIMIZERS);
-        return 0;
-    }
-    program->optimizers[program->optimizer_count] = *wanted;
-    return program->optimizer_count++;
+    return slot < 0 ? 0 : slot;
 }
 
 void lower_optimizer(struct lowering *lowering, const struct node *node)

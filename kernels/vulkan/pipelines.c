@@ -1,4 +1,5 @@
 /* Shaders with their constants to pipelines, and the driver's pipeline cache on disk. */
+#include "base/limits.h"
 #include "base/sha256.h"
 #include "base/strbuf.h"
 #include "kernels/build_cache.h"
@@ -23,7 +24,7 @@ int32_t vulkan_pipeline_find(struct vulkan_pipelines *pipelines, const char *sha
         pipelines->capacity = pipelines->capacity ? pipelines->capacity * 2 : 32;
         struct vulkan_pipeline *grown = realloc(pipelines->items, sizeof *grown * (size_t)pipelines->capacity);
         if (!grown)
-            abort();
+            memory_exhausted((size_t)pipelines->capacity, "pipelines");
         pipelines->items = grown;
     }
     struct vulkan_pipeline *pipeline = &pipelines->items[pipelines->count];

@@ -1,20 +1,19 @@
 /* Running a program, and what its timestamps say. */
 #include "base/clock.h"
 #include "base/unknown.h"
+#include "kernels/adamw.h"
 #include "kernels/vulkan/vulkan_internal.h"
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
-/* rate = lr·√(1−β2ᵗ)/(1−β1ᵗ), one number a set of values, set before the step's clock starts. */
+/* The rates of AdamW, one number a set of values, set before the step's clock starts. */
 static void rates_renew(struct program *program)
 {
-    double t = (double)++program->optimizer_step;
+    const int64_t step = (int64_t)++program->optimizer_step;
     float *rates = program->rates.mapped;
-    for (int i = 0; i < program->optimizer_count; ++i) {
-        const struct adamw *adamw = &program->optimizers[i];
-        rates[i] = (float)(adamw->learning_rate * sqrt(1.0 - pow(adamw->beta2, t)) / (1.0 - pow(adamw->beta1, t)));
-    }
+    for (int i = 0; i < program->optimizer_count; ++i)
+        rates[i] = (float)adamw_rate(&program->optimizers[i], step);
 }
 
 static uint64_t ticks_between(const struct device *device, uint64_t from, uint64_t to)

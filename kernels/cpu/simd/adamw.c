@@ -1,4 +1,5 @@
 /* AdamW, one pass: 16 bytes read and 12 written a parameter. */
+#include "kernels/adamw.h"
 #include "kernels/cpu/simd/values.h"
 
 cpu_kernel ISA(adamw);
@@ -20,9 +21,8 @@ void ISA(adamw)(struct program *program, const struct node *node)
     const float *g = cpu_input(program, node, 1);
     const struct values copy = values_output(program, node, 3); /* of the first elements of p */
     const int64_t copied = copy.at ? tensor_elements(&program->plan->tensors[node->output[3]]) : 0;
-    const double b1 = (double)node->adamw.beta1, b2 = (double)node->adamw.beta2, t = (double)program->steps_done,
-                 lr = (double)node->adamw.learning_rate;
-    const float rate = (float)(lr * sqrt(1 - pow(b2, t)) / (1 - pow(b1, t)));
+    const double b1 = (double)node->adamw.beta1, b2 = (double)node->adamw.beta2, lr = (double)node->adamw.learning_rate;
+    const float rate = (float)adamw_rate(&node->adamw, program->steps_done);
     const float keep = (float)(1 - lr * (double)node->adamw.weight_decay), epsilon = node->adamw.epsilon;
     const float beta1 = (float)b1, beta2 = (float)b2, gain1 = (float)(1 - b1), gain2 = (float)(1 - b2);
 #pragma omp parallel num_threads(program->threads)
