@@ -12,7 +12,9 @@
 #define PROBE_BYTES                                                                                                    \
     ((size_t)64 << 20) /* more than a library that trains asks for at once: a thread's stack, a BLAS's buffer */
 
-static volatile sig_atomic_t exhausted; /* for the handler of the abort that follows, which gets no argument of ours */
+/* For the handler of the abort that follows, which gets no argument of ours: that it is so, and what was said. */
+static volatile sig_atomic_t exhausted;
+static char last_word[256];
 
 /* Of /proc/self/statm the number of pages that counts against each: all that is mapped; data and stack. */
 static const struct {
@@ -82,7 +84,8 @@ void memory_exhausted(size_t count, const char *what)
 {
     char text[96];
     limit_text(text, sizeof text);
-    fprintf(stderr, "steptop: out of memory: %zu %s%s\n", count, what, text);
+    snprintf(last_word, sizeof last_word, "steptop: out of memory: %zu %.80s%s\n", count, what, text);
+    fputs(last_word, stderr);
     exhausted = 1;
     abort();
 }
@@ -90,6 +93,11 @@ void memory_exhausted(size_t count, const char *what)
 bool memory_ended(void)
 {
     return exhausted;
+}
+
+const char *memory_last_word(void)
+{
+    return exhausted ? last_word : "";
 }
 
 bool memory_is_exhausted(void)

@@ -20,8 +20,9 @@ enum error_kind error_kind_of(int number);
 
 /* For what cannot go on without: says so on stderr, with the limit, and aborts. */
 _Noreturn void memory_exhausted(size_t count, const char *what);
-/* Is that why this process ends? Safe in a signal handler. */
+/* Is that why this process ends? And what was said then, a line. Safe in a signal handler. */
 bool memory_ended(void);
+const char *memory_last_word(void);
 /* Is that so, or is nothing left that a library could go on with? Safe in a signal handler. */
 bool memory_is_exhausted(void);
 /* The exit code of a worker of which that is so: all that it can say then to the one who started it (worker/last_word.h). */

@@ -119,10 +119,8 @@ static void on_interrupt(int number, siginfo_t *info, void *context)
 {
     (void)context;
     interrupted = number;
-    if (signal_is_crash(number, info)) {
-        signal(number, SIG_DFL);
-        raise(number);
-    }
+    if (signal_is_crash(number, info))
+        crash(number);
 }
 
 /* Whatever would end this process; but what is ignored (nohup, a script's &) is so for the program, too. */

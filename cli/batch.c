@@ -44,9 +44,8 @@ static void on_signal(int number, siginfo_t *info, void *context)
 {
     const int saved = errno;
     (void)context;
-    if (signal_is_crash(number, info)) { /* as if nobody had taken it */
-        signal(number, SIG_DFL);
-        raise(number);
+    if (signal_is_crash(number, info)) {
+        crash(number);
         return;
     }
     const unsigned char byte = (unsigned char)number;

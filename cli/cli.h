@@ -155,6 +155,10 @@ bool arguments_parse(int argc, char **argv, struct arguments *arguments, struct 
  * Control characters in the text are shown as \xNN. */
 int fail(const struct error *error);
 
+/* In a signal's handler: ends the process as where nobody takes the signal; where memory has ended, which was said with the limit, that is a
+ * failure like others, and no crash with a core. */
+void crash(int number);
+
 /* TERM names a terminal that can be drawn on. */
 bool terminal_draws(void);
 
@@ -164,8 +168,7 @@ bool write_all(const char *path, const char *text, size_t length, struct error *
 /* help.c: what --help, the man page and the completions say, each made from the tables. */
 void help_usage(struct strbuf *out);
 void help_command(enum subcommand command, struct strbuf *out);
-bool help_topic(const char *topic, struct strbuf *out,
-                struct error *error); /* "man", "bash", "zsh", "fish", a subcommand */
+bool help_topic(const char *topic, struct strbuf *out, struct error *error); /* one of HELP_TOPICS, or a subcommand */
 
 /* One function a subcommand. */
 int command_run(const struct arguments *arguments);

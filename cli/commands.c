@@ -1,7 +1,10 @@
 /* The table of subcommands. */
 #include "cli/cli.h"
+#include "cli/help.h"
 #include <limits.h>
 #include <string.h>
+
+#define OR_TOPIC(name, print) "|" name
 
 static const struct subcommand_info commands[SUBCOMMAND_COUNT] = {
     [SUBCOMMAND_RUN] = {"run", "[PROFILE]", 0, 1, false, command_run,
@@ -26,8 +29,9 @@ static const struct subcommand_info commands[SUBCOMMAND_COUNT] = {
          "Compare two reports (exit 5 when a pass became slower beyond the threshold), or cells of one"},
     [SUBCOMMAND_VERIFY] = {"verify", "", 0, 0, false, command_verify,
                            "Compare a device's results with PyTorch's or with the double-precision reference"},
-    [SUBCOMMAND_HELP] = {"help", "[SUBCOMMAND|man|bash|zsh|fish|report-schema|profile-schema]", 0, 1, false,
-                         command_help, "Show help on a subcommand, or print the man page or a shell's completions"},
+    [SUBCOMMAND_HELP] =
+        {"help", "[SUBCOMMAND" HELP_TOPICS(OR_TOPIC) "]", 0, 1, false, command_help,
+         "Show help on a subcommand, or print the man page, a shell's completions, a schema or the rules of findings"},
     [SUBCOMMAND_VERSION] = {"version", "", 0, 0, false, command_version,
                             "Print the version and the commit it was built from"},
 };

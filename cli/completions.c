@@ -22,8 +22,8 @@ static bool takes_anywhere(int option)
     return false;
 }
 
-/* Topics of `steptop help` beside the subcommands. */
-#define TOPICS "man bash zsh fish report-schema profile-schema"
+#define BLANK_AND(name, print) " " name
+#define TOPICS HELP_TOPICS(BLANK_AND) /* each with a blank before it */
 
 /* Another option of the same name, of other subcommands: --format. */
 static bool has_namesake(int option)
@@ -120,7 +120,7 @@ void completion_bash(struct strbuf *out)
         if (i == SUBCOMMAND_HELP) {
             strbuf_puts(out, " words='");
             command_names(out);
-            strbuf_puts(out, " " TOPICS "'");
+            strbuf_puts(out, TOPICS "'");
         }
         strbuf_puts(out, " ;;\n");
     }
@@ -210,7 +210,7 @@ void completion_zsh(struct strbuf *out)
         if (i == SUBCOMMAND_HELP) {
             strbuf_puts(out, "            '1:topic:(");
             command_names(out);
-            strbuf_puts(out, " " TOPICS ")' ;;\n");
+            strbuf_puts(out, TOPICS ")' ;;\n");
         } else if (i == SUBCOMMAND_PROFILES)
             strbuf_puts(out, "            '1:action:(new)' '2:name: ' ;;\n");
         else
@@ -261,7 +261,7 @@ void completion_fish(struct strbuf *out)
         strbuf_puts(out, "'\n");
         strbuf_release(&words);
     }
-    strbuf_puts(out, "complete -c steptop -n '__fish_seen_subcommand_from help' -f -a '" TOPICS " ");
+    strbuf_puts(out, "complete -c steptop -n '__fish_seen_subcommand_from help' -f -a '");
     command_names(out);
-    strbuf_puts(out, "'\ncomplete -c steptop -n '__fish_seen_subcommand_from profiles' -f -a new\n");
+    strbuf_puts(out, TOPICS "'\ncomplete -c steptop -n '__fish_seen_subcommand_from profiles' -f -a new\n");
 }

@@ -1,5 +1,6 @@
 /* steptop diff BEFORE AFTER: what became slower or faster, and whether that is more than noise. */
 #include "report/diff.h"
+#include "base/limits.h"
 #include "cli/cli.h"
 #include "cli/kept.h"
 #include "cli/kind.h"
@@ -68,7 +69,7 @@ static int diff_cells(const struct arguments *arguments, double threshold)
     struct strbuf text = {0}, names = {0};
     int code = EXIT_OK;
     if (!reports)
-        abort();
+        memory_exhausted((size_t)count, "reports");
     bool done = axis && (!to_file || check_path("--output", path, &error));
     for (int i = 0; done && i < count; i++) {
         char file[PATH_MAX];

@@ -47,7 +47,9 @@ static const struct {
     {"TERM", "\"dumb\" or unset: no screen, no progress bar"},
     {"XDG_CONFIG_HOME, XDG_CACHE_HOME, XDG_STATE_HOME", "folders for settings and own profiles, caches, history"},
     {"STEPTOP_PROFILE_FOLDER", "an absolute path: the first folder in which profiles are looked for by name"},
-    {"STEPTOP_PLUGIN_FOLDER", "the folder in which the devices' plugins are, instead of beside the program"},
+    {"STEPTOP_PLUGIN_FOLDER", "an absolute path: the folder in which the devices' plugins are looked for first"},
+    {"STEPTOP_CUDNN_FOLDER", "the folder in which NVIDIA's cuDNN is looked for first"},
+    {"STEPTOP_TOKEN", "of ranks on several hosts (--join): who knows it may join; the same on all of them"},
 };
 
 /* "-o, --output FILE" */
@@ -234,30 +236,25 @@ static void help_findings(struct strbuf *out)
     }
 }
 
+#define ROW(name, print) {name, print},
+#define AND_NAME(name, print) ", " name
+
 bool help_topic(const char *topic, struct strbuf *out, struct error *error)
 {
+    static const struct {
+        const char *name;
+        void (*print)(struct strbuf *out);
+    } topics[] = {HELP_TOPICS(ROW)};
     enum subcommand command;
-    if (strcmp(topic, "man") == 0)
-        help_man(out);
-    else if (strcmp(topic, "bash") == 0)
-        completion_bash(out);
-    else if (strcmp(topic, "zsh") == 0)
-        completion_zsh(out);
-    else if (strcmp(topic, "fish") == 0)
-        completion_fish(out);
-    else if (strcmp(topic, "profile-schema") == 0)
-        profile_schema(out);
-    else if (strcmp(topic, "report-schema") == 0)
-        report_schema(out);
-    else if (strcmp(topic, "findings") == 0)
-        help_findings(out);
-    else if (subcommand_find(topic, &command))
-        help_command(command, out);
-    else
+    for (size_t i = 0; i < sizeof topics / sizeof *topics; i++)
+        if (strcmp(topic, topics[i].name) == 0) {
+            topics[i].print(out);
+            return true;
+        }
+    if (!subcommand_find(topic, &command))
         return error_set(error, ERROR_USAGE,
-                         "there is no help on '%s'; topics are the subcommands, man, bash, zsh, fish, profile-schema, "
-                         "report-schema, findings",
-                         topic);
+                         "there is no help on '%s'; topics are the subcommands" HELP_TOPICS(AND_NAME), topic);
+    help_command(command, out);
     return true;
 }
 

@@ -13,14 +13,15 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* The profile that is named, else quickstart: the shipped file, or where that is not found the same built in. */
+/* The profile that is named, else quickstart: the user's file or the shipped one, or where neither is found the same built in. */
 static bool read_profile(const struct arguments *arguments, struct profile *profile, struct error *error)
 {
     char path[PATH_MAX];
     if (arguments->positional_count)
         return (!profile_path(arguments->positional[0], path, sizeof path) || file_is(path, KIND_PROFILE, error)) &&
                profile_read(arguments->positional[0], profile, error);
-    return profile_read("quickstart", profile, NULL) || profile_default(profile, error);
+    const bool there = profile_path("quickstart", path, sizeof path) && strchr(path, '/'); /* found in a folder */
+    return there ? profile_read(path, profile, error) : profile_default(profile, error);
 }
 
 /* The options that stand for a key of the profile; a launcher's ranks are as many as it started. */

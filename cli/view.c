@@ -1,4 +1,5 @@
 /* steptop view: an old report on the screen; steptop replay: a recording, as if it ran now. */
+#include "base/limits.h"
 #include "base/system.h"
 #include "cli/kept.h"
 #include "cli/kind.h"
@@ -24,7 +25,7 @@ int command_view(const struct arguments *arguments)
     struct error error = {0};
     int code = EXIT_FAILED;
     if (!reports)
-        abort();
+        memory_exhausted((size_t)count, "reports");
     for (int i = 0; i < count; i++) {
         char path[PATH_MAX];
         if (!kept_path(arguments->positional[i], path, sizeof path, &error) || !file_is(path, KIND_REPORT, &error) ||

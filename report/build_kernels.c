@@ -1,6 +1,7 @@
 /* Kernel rows and the finest rows of a cell. An update comes ten times a second, and a frame later somebody looks at it: so
  * the grouping of the aggregate's entries into kernels, the order of the rows and all that is worked out of histograms stay
  * from one update to the next, and only kernels that ran in between are looked at again. */
+#include "base/limits.h"
 #include "base/system.h"
 #include "report/build.h"
 #include "report/escape.h"
@@ -132,7 +133,7 @@ static void slots_grow(struct build_rows *rows)
     free(rows->slots);
     rows->slots = calloc(rows->slot_count, sizeof *rows->slots);
     if (!rows->slots)
-        abort();
+        memory_exhausted(rows->slot_count, "places of kernels");
     for (size_t g = 0; g < rows->groups.count; g++)
         *slot_of(rows, rows->groups.items[g].key) = (uint32_t)g + 1;
 }
@@ -562,7 +563,7 @@ void cell_build_rows(struct report_cell *cell, const struct run *run)
 {
     const struct rank *rank = run_lead(run);
     if (!rank || (!cell->rows && !(cell->rows = calloc(1, sizeof *cell->rows))))
-        abort();
+        memory_exhausted(1, "document of a run");
     struct build_rows *rows = cell->rows;
     size_t entry_count;
     if (rows->rank != rank || (rows->early && rows->known_places != rank->places.list.count))

@@ -1,4 +1,5 @@
 /* Layers and memory of a cell: what the plan says before anything runs, and what was measured of the whole process. */
+#include "base/limits.h"
 #include "report/build.h"
 #include <stdlib.h>
 #include <string.h>
@@ -101,7 +102,7 @@ static void build_largest(struct report_memory *memory, const struct plan *plan,
     const struct tensor **tensors = malloc(((size_t)plan->tensor_count + 1) * sizeof *tensors);
     size_t count = 0;
     if (!tensors)
-        abort();
+        memory_exhausted((size_t)plan->tensor_count, "tensors");
     for (int32_t t = 0; t < plan->tensor_count; t++)
         if (is_single(&plan->tensors[t]))
             tensors[count++] = &plan->tensors[t];

@@ -1,4 +1,5 @@
 #include "report/derive.h"
+#include "base/limits.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -18,7 +19,7 @@ static void overhead_derive(struct report_pass *pass, uint32_t every)
     uint64_t *base = malloc(profiled * sizeof *base), *over = malloc(profiled * sizeof *over);
     size_t pairs = 0;
     if (!base || !over)
-        abort();
+        memory_exhausted(profiled, "steps' times");
     for (size_t i = 0; i < profiled; i++) {
         const size_t back = (profiled - 1 - i) * every; /* steps before the last */
         if (!whole && back >= timed)

@@ -1,4 +1,5 @@
 #include "report/diff.h"
+#include "base/limits.h"
 #include "base/vec.h"
 #include "report/contention.h"
 #include "report/markdown.h"
@@ -14,7 +15,7 @@ static int32_t *match_cells(const struct report *a, const struct report *b, bool
     int32_t *partner = malloc((a->cells.count + 1) * sizeof *partner);
     struct cell *keys = malloc((b->cells.count + 1) * sizeof *keys);
     if (!partner || !keys)
-        abort();
+        memory_exhausted(a->cells.count + b->cells.count, "cells to compare");
     for (size_t i = 0; i < a->cells.count; i++)
         partner[i] = -1;
     for (int exact = 1; exact >= 0; exact--) {
@@ -99,7 +100,7 @@ static const struct report_kernel **sorted_kernels(const struct report_cell *cel
 {
     const struct report_kernel **kernels = malloc((cell->kernel_count + 1) * sizeof *kernels);
     if (!kernels)
-        abort();
+        memory_exhausted(cell->kernel_count, "kernels to compare");
     *count = 0;
     for (size_t k = 0; k < cell->kernel_count; k++)
         if (cell->kernels[k].pass == pass && cell->kernels[k].calls)
@@ -115,7 +116,7 @@ static double *kernel_variances(const struct report_cell *cell, int pass)
     double *variance = calloc(cell->kernel_count + 1, sizeof *variance);
     const double steps = pass_steps(&cell->passes[pass]);
     if (!variance)
-        abort();
+        memory_exhausted(cell->kernel_count, "kernels to compare");
     for (size_t e = 0; e < cell->entry_count; e++)
         variance[cell->entries[e].kernel] +=
             cell->entries[e].sd_ns * cell->entries[e].sd_ns * (double)cell->entries[e].calls / (steps * steps);
@@ -165,7 +166,7 @@ static double *layer_variances(const struct report_cell *cell, int pass)
     double *variance = calloc((cell->layer_count + 1) * PLACE_PHASE_COUNT, sizeof *variance);
     const double steps = pass_steps(&cell->passes[pass]);
     if (!variance)
-        abort();
+        memory_exhausted(cell->layer_count, "layers to compare");
     for (size_t e = 0; e < cell->entry_count; e++) {
         const struct report_entry *entry = &cell->entries[e];
         if (entry->pass == pass && entry->scope >= 0)
@@ -188,7 +189,7 @@ static const struct report_layer **sorted_layers(const struct report_cell *cell)
 {
     const struct report_layer **layers = malloc((cell->layer_count + 1) * sizeof *layers);
     if (!layers)
-        abort();
+        memory_exhausted(cell->layer_count, "layers to compare");
     for (size_t l = 0; l < cell->layer_count; l++)
         layers[l] = &cell->layers[l];
     qsort(layers, cell->layer_count, sizeof *layers, by_path);
@@ -268,7 +269,7 @@ void diff_make(struct diff *diff, const struct report *a, const struct report *b
 {
     bool *taken = calloc(b->cells.count + 1, sizeof *taken);
     if (!taken)
-        abort();
+        memory_exhausted(b->cells.count, "cells to compare");
     *diff = (struct diff){.threshold = threshold, .few = a->cells.count <= FEW_CELLS};
     diff->cells = arena_array(&diff->arena, struct diff_cell, a->cells.count + b->cells.count + 1);
     diff->contended[0] = contention_of(diff, a);

@@ -1,3 +1,4 @@
+#include "base/limits.h"
 #include "report/diff.h"
 #include "report/escape.h"
 #include "report/pipe_table.h"
@@ -113,7 +114,7 @@ static const struct diff_row **changed_rows(const struct diff *diff, const struc
     const struct diff_row **changed = malloc((count + 1) * sizeof *changed);
     *found = 0;
     if (!changed)
-        abort();
+        memory_exhausted(count, "rows of a comparison");
     for (size_t r = 0; r < count; r++)
         if (is_change(diff, &rows[r]))
             changed[(*found)++] = &rows[r];

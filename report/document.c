@@ -1,4 +1,5 @@
 /* The document's life: what machine and program it comes from, and its cells. */
+#include "base/limits.h"
 #include "base/processors.h"
 #include "base/system.h"
 #include "base/unknown.h"
@@ -123,7 +124,7 @@ struct report_cell *report_add_cell(struct report *report)
 {
     struct report_cell *cell = calloc(1, sizeof *cell);
     if (!cell)
-        abort();
+        memory_exhausted(1, "cell of a document");
     cell->machine = (struct machine_load){UNKNOWN_DOUBLE, UNKNOWN_DOUBLE};
     cell->use = MACHINE_UNKNOWN;
     for (int c = 0; c < REPORT_COUNTERS; c++)

@@ -1,7 +1,7 @@
 #include "report/intern.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/random.h"
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -47,10 +47,8 @@ static void grow(struct intern *intern)
 {
     const size_t capacity = intern->capacity ? intern->capacity * 2 : 256;
     struct intern_slot *slots = calloc(capacity, sizeof *slots);
-    if (!slots) {
-        fprintf(stderr, "steptop: out of memory: %zu names\n", intern->count);
-        abort();
-    }
+    if (!slots)
+        memory_exhausted(intern->count, "names");
     for (size_t i = 0; i < intern->capacity; i++) {
         const struct intern_slot *old = &intern->slots[i];
         if (!old->text)

@@ -4,6 +4,7 @@
  *
  * The format's rules, which the test checks: slices of a track nest or stand apart, times rise within a track, every event
  * has the process and track it names in an M event. Times are microseconds. */
+#include "base/limits.h"
 #include "report/emit.h"
 #include "report/escape.h"
 #include "report/fields.h"
@@ -216,7 +217,7 @@ static void memory_counters(struct trace *trace, size_t process, const struct re
     size_t first[PLACE_PHASE_COUNT + 1] = {0}, filled[PLACE_PHASE_COUNT] = {0};
     int32_t nodes[PLACE_PHASE_COUNT] = {0}, seen[PLACE_PHASE_COUNT] = {0};
     if (!starts)
-        abort();
+        memory_exhausted(count, "launches");
     for (size_t i = 0; i < count; i++)
         first[launches[i].phase + 1]++;
     for (int phase = 0; phase < PLACE_PHASE_COUNT; phase++)
@@ -272,7 +273,7 @@ static void trace_cell(struct trace *trace, size_t process, const struct report_
     }
     struct lanes *lanes = calloc(1, sizeof *lanes);
     if (!lanes)
-        abort();
+        memory_exhausted(1, "trace");
     lanes->streams[LAYERS].first = lane_add(lanes, trace, process, LAYERS, 0);
     for (size_t first = 0, next; first < cell->launch_count; first = next) {
         uint64_t end = 0;

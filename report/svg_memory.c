@@ -1,3 +1,4 @@
+#include "base/limits.h"
 #include "report/escape.h"
 #include "report/markdown.h"
 #include "report/rules.h"
@@ -177,7 +178,7 @@ static void roofline_names(struct canvas *canvas, const struct report_cell *cell
     int count = 0;
     bool *seen = calloc(cell->kernel_count + 1, sizeof *seen);
     if (!seen)
-        abort();
+        memory_exhausted(cell->kernel_count, "kernels");
     for (int tried = 0; tried < 4 * NAMED_POINTS && count < NAMED_POINTS; tried++) {
         const struct report_kernel *best = NULL;
         for (size_t k = 0; k < cell->kernel_count; k++)

@@ -1,4 +1,5 @@
 /* Pictures of a whole report: its cells on one scale, and lines over what was swept. */
+#include "base/limits.h"
 #include "report/axis.h"
 #include "report/svg.h"
 #include <stdio.h>
@@ -290,7 +291,7 @@ bool draw_sweep(struct canvas *canvas, const struct report *report)
         return false;
     struct line *lines = calloc(MOST_LINES, sizeof *lines);
     if (!lines)
-        abort();
+        memory_exhausted(MOST_LINES, "lines of a picture");
     find_lines(report, axis, lines, &count);
     const double width = (canvas->width - 2 * LEFT - BETWEEN) / 2;
     plot(canvas, axis, lines, count, pass, false, LEFT, width);

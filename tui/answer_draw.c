@@ -1,3 +1,4 @@
+#include "base/limits.h"
 #include "report/findings.h"
 #include "tui/answer_internal.h"
 #include "tui/app.h"
@@ -125,7 +126,7 @@ static void draw_curve(const struct answer *answer, const struct area *area)
     const int columns = braille ? area->width * 2 : area->width;
     double *sums = calloc(2 * (size_t)(columns > 0 ? columns : 0) + 1, sizeof *sums);
     if (!sums)
-        abort();
+        memory_exhausted((size_t)columns, "columns of a plot");
     double *counts = sums + columns;
     for (int i = 0; i < answer->step_count && columns > 0; i++) {
         const double end = answer->step_at[i] + answer->steps[i];

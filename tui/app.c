@@ -1,5 +1,6 @@
 #include "tui/app.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/unknown.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -84,7 +85,7 @@ void app_init(struct app *app, const struct tui_options *options, struct termina
     for (int view = 0; view < VIEW_COUNT; view++) {
         app->states[view] = calloc(1, view_ops((enum view_id)view)->state_size);
         if (!app->states[view])
-            abort();
+            memory_exhausted(1, "screen");
         view_ops((enum view_id)view)->init(app, app->states[view]);
         app->generation[view] = UINT64_MAX;
     }

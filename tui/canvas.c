@@ -1,4 +1,5 @@
 #include "tui/canvas.h"
+#include "base/limits.h"
 #include "base/strbuf.h"
 #include <stdarg.h>
 #include <stdio.h>
@@ -13,7 +14,7 @@ void canvas_resize(struct canvas *canvas, int height, int width)
         free(canvas->cells);
         canvas->cells = calloc((size_t)height * (size_t)width + 1, sizeof *canvas->cells);
         if (!canvas->cells)
-            abort();
+            memory_exhausted((size_t)height * (size_t)width, "characters of a screen");
         canvas->height = height;
         canvas->width = width;
     }

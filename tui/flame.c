@@ -1,4 +1,5 @@
 #include "tui/flame.h"
+#include "base/limits.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,7 +20,7 @@ void flame_make(struct flame *flame, const struct report_cell *cell)
     flame->cell = cell;
     flame->holds = calloc(cell->layer_count + 1, sizeof *flame->holds);
     if (!flame->holds)
-        abort();
+        memory_exhausted(cell->layer_count, "layers");
     /* Parents are before their children. */
     for (size_t i = cell->layer_count; i-- > 0;) {
         const int32_t parent = cell->layers[i].parent;

@@ -1,5 +1,6 @@
 /* The new-run form. Each value goes into the cell through the profile's own checks; what they refuse is said beside the
  * field, and nothing starts while anything is refused. */
+#include "base/limits.h"
 #include "base/strbuf.h"
 #include "profiles/keys.h"
 #include "tui/app.h"
@@ -317,7 +318,7 @@ struct modal *form_create(const struct cell *cell, const char *key)
     static const struct modal_ops ops = {form_draw, form_key, form_release, form_keys, form_paste};
     struct form *form = calloc(1, sizeof *form);
     if (!form)
-        abort();
+        memory_exhausted(1, "form");
     form->modal.ops = &ops;
     form->cell = *cell;
     int keys;

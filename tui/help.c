@@ -1,4 +1,5 @@
 /* The help page, made of the key table, the tables' columns and a list of words: what a key does is said nowhere else. */
+#include "base/limits.h"
 #include "tui/app.h"
 #include "tui/words.h"
 #include <stdio.h>
@@ -256,7 +257,7 @@ struct modal *help_create(const struct app *app)
     static const struct modal_ops ops = {help_draw, help_key, help_release, keys, help_paste};
     struct help *help = calloc(1, sizeof *help);
     if (!help)
-        abort();
+        memory_exhausted(1, "page of help");
     help->modal.ops = &ops;
     help->view = app->view;
     return &help->modal;

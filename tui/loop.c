@@ -1,5 +1,6 @@
 /* The one loop: terminal, signals, session, clock. Data are drawn at most ten times a second, or as seldom as was set; keys at once. */
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/unknown.h"
 #include "tui/app.h"
 #include "tui/lines.h"
@@ -295,7 +296,7 @@ bool tui_run(const struct tui_options *options, int *signal_number, struct error
     };
     struct loop *loop = calloc(1, sizeof *loop);
     if (!loop)
-        abort();
+        memory_exhausted(1, "screen");
     loop->terminal = terminal_open(&terminal_options, error);
     if (!loop->terminal) {
         free(loop);

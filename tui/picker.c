@@ -1,4 +1,5 @@
 /* A list to choose from, with room for what there is to say about the chosen item. */
+#include "base/limits.h"
 #include "base/vec.h"
 #include "tui/app.h"
 #include <stdio.h>
@@ -144,7 +145,7 @@ static char *copy(const char *text)
 {
     char *result = strdup(text);
     if (!result)
-        abort();
+        memory_exhausted(strlen(text), "bytes for a list");
     return result;
 }
 
@@ -158,7 +159,7 @@ struct modal *picker_create(const char *title, const char *hint, picker_choose *
     static const struct modal_ops ops = {picker_draw, picker_key, picker_release, picker_keys, NULL};
     struct picker *picker = calloc(1, sizeof *picker);
     if (!picker)
-        abort();
+        memory_exhausted(1, "list");
     picker->modal.ops = &ops;
     picker->title = copy(title);
     picker->hint = copy(hint);

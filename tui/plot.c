@@ -1,4 +1,5 @@
 #include "tui/plot.h"
+#include "base/limits.h"
 #include <math.h>
 #include <stdlib.h>
 
@@ -66,7 +67,7 @@ void dots_init(struct dots *dots, int height, int width, bool braille)
     const size_t cells = (size_t)(height > 0 ? height : 0) * (size_t)(width > 0 ? width : 0) + 1;
     *dots = (struct dots){height, width, braille, calloc(cells, 1), calloc(cells, 1)};
     if (!dots->bits || !dots->styles)
-        abort();
+        memory_exhausted(cells, "characters of a plot");
 }
 
 void dots_release(struct dots *dots)

@@ -1,4 +1,5 @@
 #include "tui/signals.h"
+#include "base/limits.h"
 #include "base/system.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -25,9 +26,23 @@ struct signals {
 static struct {
     int pipe, terminal, flags;
     struct termios saved;
+    struct sigaction abort; /* as it was before us */
     char restore[256];
     size_t restore_length;
 } handler_state;
+
+/* What was said when memory ended went with the screen: it is said again. And it is a failure like others then, as whoever had the signal
+ * before us has it. */
+static void die_of_memory(void)
+{
+    struct termios terminal;
+    const char *text = memory_last_word();
+    if (tcgetattr(STDERR_FILENO, &terminal) == 0) {
+        const ssize_t put = write(STDERR_FILENO, text, strlen(text));
+        (void)put;
+    }
+    sigaction(SIGABRT, &handler_state.abort, NULL);
+}
 
 static void die(int number)
 {
@@ -39,8 +54,11 @@ static void die(int number)
         fcntl(handler_state.terminal, F_SETFL, handler_state.flags);
         tcsetattr(handler_state.terminal, TCSANOW, &handler_state.saved);
     }
-    signal(number, SIG_DFL); /* which takes the process when we return */
-    raise(number);
+    if (number == SIGABRT && memory_ended())
+        die_of_memory();
+    else
+        signal(number, SIG_DFL);
+    raise(number); /* it takes the process when we return */
 }
 
 static void on_orderly(int number, siginfo_t *info, void *context)
@@ -65,7 +83,7 @@ struct signals *signals_install(int fd, const struct termios *saved, int flags, 
 {
     struct signals *signals = calloc(1, sizeof *signals);
     if (!signals)
-        abort();
+        memory_exhausted(1, "screen");
     if (!pipe_make(signals->pipe)) {
         error_set(error, ERROR_SYSTEM, "cannot make the pipe for signals: %s", strerror(errno));
         free(signals);
@@ -83,6 +101,7 @@ struct signals *signals_install(int fd, const struct termios *saved, int flags, 
     const stack_t stack = {.ss_sp = signals->stack, .ss_size = HANDLER_STACK};
     if (signals->stack)
         sigaltstack(&stack, &signals->old_stack);
+    sigaction(SIGABRT, NULL, &handler_state.abort);
     struct sigaction action = {.sa_sigaction = on_orderly, .sa_flags = SA_RESTART | SA_SIGINFO | SA_ONSTACK};
     sigfillset(&action.sa_mask);
     memcpy(signals->taken, orderly, sizeof orderly);

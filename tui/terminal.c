@@ -1,6 +1,7 @@
 #define NCURSES_WIDECHAR 1
 #include "tui/terminal.h"
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/system.h"
 #include "tui/input.h"
 #include "tui/signals.h"
@@ -275,7 +276,7 @@ struct terminal *terminal_open(const struct terminal_options *options, struct er
     struct terminal *terminal = calloc(1, sizeof *terminal);
     const char *name = getenv("TERM");
     if (!terminal)
-        abort();
+        memory_exhausted(1, "screen");
     terminal->input = STDIN_FILENO;
     terminal->output = STDOUT_FILENO;
     terminal->mouse = options->mouse;

@@ -1,5 +1,6 @@
 /* Timeline: what ran when, a row a stream or thread. Live it is the last launches as they came, and scrolls back while new
  * ones arrive; in a report it is the latest profiled step of the pass. */
+#include "base/limits.h"
 #include "base/unknown.h"
 #include "tui/app.h"
 #include "tui/flame.h"
@@ -120,7 +121,7 @@ static void draw_flame(const struct timeline *timeline, const struct report_cell
     struct flame flame;
     struct lane *all = malloc(sizeof *all);
     if (!all)
-        abort();
+        memory_exhausted(1, "timeline");
     fill_lane(timeline, -1, all);
     flame_make(&flame, cell);
     const struct area row = area_part(area, y, 5, FLAME_LEVELS, area->width - 5);

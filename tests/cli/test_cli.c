@@ -89,6 +89,7 @@ static void man_page_has_the_words_of_the_program(void **state)
                                         ".B 3\n",
                                         ".B 4\n",
                                         ".B 5\n",
+                                        ".B 6\n",
                                         ".B 130\n",
                                         ".B 143\n",
                                         ".B pending\n",
@@ -111,7 +112,53 @@ static void man_page_has_the_words_of_the_program(void **state)
     for (size_t i = 0; i < sizeof words / sizeof *words; i++)
         expect(&man, 0, words[i], "");
     assert_null(strstr(man.output, "(null)"));
+    /* Of its own variables all that its sources ask for. */
+    FILE *grep = popen("cd " TEST_SOURCE_DIR
+                       "/.. && grep -rhoE 'getenv\\(\"STEPTOP_[A-Z_]+' base cli kernels model profiler profiles "
+                       "report tui worker --include=*.c",
+                       "r");
+    char line[128];
+    int variables = 0;
+    for (; fgets(line, sizeof line, grep); variables++) {
+        char wanted[160];
+        line[strcspn(line, "\n")] = 0;
+        snprintf(wanted, sizeof wanted, ".B %s\n", strchr(line, '"') + 1);
+        expect(&man, 0, wanted, "");
+    }
+    pclose(grep);
+    assert_true(variables >= 4);
     outcome_release(&man);
+}
+
+/* What there is help on is told by the refusal, by the usage, and by what shells offer; and there is help on it. */
+static void topics_of_help(void **state)
+{
+    (void)state;
+    static const char *const told[] = {"--help", "bash", "zsh", "fish"};
+    struct outcome refusal, usage[4], help;
+    steptop_run(&refusal, "help", "nothing", NULL);
+    expect(&refusal, 2, NULL, "topics are the subcommands, man, ");
+    for (size_t i = 0; i < 4; i++)
+        steptop_run(&usage[i], "help", i ? told[i] : "help", NULL);
+    char *rest = NULL, *list = strstr(refusal.errors, "subcommands, ") + strlen("subcommands, ");
+    list[strcspn(list, "\n")] = 0;
+    int topics = 0;
+    for (const char *topic = strtok_r(list, ", ", &rest); topic; topic = strtok_r(NULL, ", ", &rest), topics++) {
+        steptop_run(&help, "help", topic, NULL);
+        assert_int_equal(help.code, 0);
+        assert_true(strlen(help.output) > 500);
+        outcome_release(&help);
+        for (size_t i = 0; i < 4; i++) {
+            char word[64];
+            snprintf(word, sizeof word, i ? " %s" : "|%s", topic);
+            if (!strstr(usage[i].output, word))
+                fail_msg("%s does not tell of %s", told[i], topic);
+        }
+    }
+    assert_int_equal(topics, 7);
+    for (size_t i = 0; i < 4; i++)
+        outcome_release(&usage[i]);
+    outcome_release(&refusal);
 }
 
 /* The scripts are read by the shells themselves, where these are installed; bash completes. */
@@ -147,6 +194,34 @@ static void shells_read_their_completions(void **state)
     }
     if (system("command -v man >/dev/null") == 0)
         assert_int_equal(system("test -z \"$(" IN_SHELL " help man | man --warnings -l - 2>&1 >/dev/null)\""), 0);
+}
+
+/* Without a name it is quickstart, the user's own where there is one: what is wrong in it is told, and nothing else is run. */
+static void own_quickstart(void **state)
+{
+    (void)state;
+    char *folder = folder_new(), *path = path_in(folder, "quickstart.yaml"), *variable = NULL;
+    assert_true(asprintf(&variable, "STEPTOP_PROFILE_FOLDER=%s", folder) > 0);
+    const char *const environment[] = {variable, NULL}, *const words[] = {"run", "--dry-run", NULL};
+    static const struct {
+        const char *text;
+        int code;
+        const char *output, *errors;
+    } files[] = {{"name: own\nmodels: [tiny]\nmatrix: {batch_size: [3], context_length: [32]}\n", 0, "| tiny ", NULL},
+                 {"modle: tiny\n", 3, NULL, "quickstart.yaml:2:"}};
+    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
+        struct outcome outcome;
+        char *text = NULL;
+        assert_true(asprintf(&text, "schema: steptop/profile/1\n%s", files[i].text) > 0);
+        file_put(path, text);
+        command_execute(&(struct command){.arguments = words, .environment = environment}, &outcome);
+        expect(&outcome, files[i].code, files[i].output, files[i].errors);
+        outcome_release(&outcome);
+        free(text);
+    }
+    free(variable);
+    free(path);
+    folder_delete(folder);
 }
 
 static void bad_words_are_refused(void **state)
@@ -310,6 +385,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(help_and_version),
         cmocka_unit_test(completions_and_man_page_have_every_option),
+        cmocka_unit_test(topics_of_help),
+        cmocka_unit_test(own_quickstart),
         cmocka_unit_test(man_page_has_the_words_of_the_program),
         cmocka_unit_test(shells_read_their_completions),
         cmocka_unit_test(bad_words_are_refused),

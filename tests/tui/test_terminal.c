@@ -1,5 +1,6 @@
 /* The terminal is left as it was found, however the program ends; and it is never waited for. */
 #include "base/clock.h"
+#include "base/limits.h"
 #include "document.h"
 #include "screen.h"
 #include <poll.h>
@@ -111,6 +112,50 @@ static void test_crashes(void **state)
         assert_restored(screen);
         screen_close(screen);
     }
+}
+
+/* Where memory ends the screen takes what is said with it, so it is said again; and who had the signal before has it. */
+static void end_of_memory(int number)
+{
+    (void)number;
+    _exit(memory_ended() ? 1 : 99);
+}
+
+static void *memory_later(void *unused)
+{
+    (void)unused;
+    poll(NULL, 0, 500);
+    memory_exhausted(3, "things of a test");
+}
+
+static void document_without_memory(struct report *report)
+{
+    pthread_t thread;
+    document_make(report);
+    dup2(STDOUT_FILENO, STDERR_FILENO);
+    signal(SIGABRT, end_of_memory);
+    if (pthread_create(&thread, NULL, memory_later, NULL) != 0)
+        abort();
+    pthread_detach(thread);
+}
+
+static void test_memory_ends(void **state)
+{
+    const struct screen_options options = {.height = 24, .width = 80, .mouse = true};
+    (void)state;
+    struct screen *screen = screen_open(&options, document_without_memory);
+    const int status = screen_wait(screen);
+    assert_true(WIFEXITED(status));
+    assert_int_equal(WEXITSTATUS(status), 1);
+    assert_restored(screen);
+    size_t length;
+    const char *bytes = screen_bytes(screen, &length), *last = NULL, *left = NULL;
+    for (const char *at = bytes; (at = memmem(at, length - (size_t)(at - bytes), "out of memory: 3 things", 23)); at++)
+        last = at;
+    for (const char *at = bytes; (at = memmem(at, length - (size_t)(at - bytes), "\033[?1049l", 8)); at++)
+        left = at;
+    assert_true(last && left && last > left);
+    screen_close(screen);
 }
 
 static void test_terminal_closes(void **state)
@@ -497,6 +542,7 @@ int main(void)
         cmocka_unit_test(test_quit),
         cmocka_unit_test(test_signals),
         cmocka_unit_test(test_crashes),
+        cmocka_unit_test(test_memory_ends),
         cmocka_unit_test(test_terminal_closes),
         cmocka_unit_test(test_suspend),
         cmocka_unit_test(test_tiny),
