@@ -1,4 +1,5 @@
 /* Rows that a report file holds as tables and the document holds inside kernels and the memory plan. */
+#include "base/limits.h"
 #include "report/derive.h"
 #include "report/fields.h"
 #include "report/table_reader.h"
@@ -10,6 +11,8 @@
 #define WORD_COUNT_BITS 20
 #define WORD_COUNT_MOST ((1u << WORD_COUNT_BITS) - 1)
 #define MAX_NODES (1 << 20)
+#define MAX_WORDS                                                                                                      \
+    ((size_t)1 << 24) /* of all histograms of a cell: a few digits of a file stand for thousands of them */
 
 void report_bins_expand(const struct report_bins *bins, struct histogram *histogram)
 {
@@ -17,7 +20,7 @@ void report_bins_expand(const struct report_bins *bins, struct histogram *histog
         const uint32_t bin = bins->words[i] >> WORD_COUNT_BITS, count = bins->words[i] & WORD_COUNT_MOST;
         uint32_t **octave = &histogram->octave[bin / HISTOGRAM_BINS_PER_OCTAVE];
         if (!*octave && !(*octave = calloc(HISTOGRAM_BINS_PER_OCTAVE, sizeof **octave)))
-            abort();
+            memory_exhausted(HISTOGRAM_BINS_PER_OCTAVE, "bins of a histogram");
         (*octave)[bin % HISTOGRAM_BINS_PER_OCTAVE] += count;
         histogram->count += count;
     }
@@ -267,6 +270,8 @@ static bool finish_histograms(struct file_cell *file, struct error *error)
             good = bad(error, "histograms", i, "this kernel has one already");
         else if (!bins_parse(file->histograms[i].bins, &words))
             good = bad(error, "histograms", i, "bins must be bin:count pairs with rising bins below 1280");
+        else if (words.count > MAX_WORDS)
+            good = bad(error, "histograms", i, "all bins together have more launches than can be");
         else
             row_bins(file, i)->word_count = (uint32_t)(words.count - before);
     }

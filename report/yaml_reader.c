@@ -212,6 +212,8 @@ static bool read_table(struct reader *reader, const struct field *field, void *i
 {
     struct table_problem problem;
     struct strbuf text = {0};
+    if (reader->source.event.type == YAML_SEQUENCE_START_EVENT)
+        return FAIL(reader, "%s is a list, as in the JSON of a report; the YAML of it (-o) can be read", field->key);
     if (!expect(reader, YAML_SCALAR_EVENT, field->key, "a table: a block of text after '|'") ||
         !yaml_source_table(&reader->source, &text))
         return false;

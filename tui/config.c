@@ -22,56 +22,78 @@ void config_default(struct config *config)
         config->sort[table] = -1;
 }
 
+/* A whole number of `base` from `least` to `most`, and nothing behind it. */
+static bool take_number(const char *text, int base, long least, long most, long *number)
+{
+    char *end;
+    *number = strtol(text, &end, base);
+    return end != text && !*end && *number >= least && *number <= most;
+}
+
+static bool take_word(const char *text, const char *yes, const char *no, bool *setting)
+{
+    const bool is_yes = strcmp(text, yes) == 0;
+    if (!is_yes && strcmp(text, no) != 0)
+        return false;
+    *setting = is_yes;
+    return true;
+}
+
+/* `what` of a table: "columns", "shows", "sort". */
+static bool set_table(struct config *config, int table, const char *what, const char *value)
+{
+    long number;
+    if (strcmp(what, "columns") == 0) {
+        if (!take_number(value, 16, 0, UINT32_MAX, &number))
+            return false;
+        config->columns[table] = (uint32_t)number;
+        return true;
+    }
+    if (strcmp(what, "shows") == 0 && table < VIEW_COUNT) {
+        if (!take_number(value, 10, 0, 99, &number))
+            return false;
+        config->choice[table] = (int)number;
+        return true;
+    }
+    if (strcmp(what, "sort") != 0 || (value[0] != '+' && value[0] != '-') ||
+        !take_number(value + 1, 10, 0, 99, &number))
+        return false;
+    config->ascending[table] = value[0] == '+';
+    config->sort[table] = (int)number;
+    return true;
+}
+
+/* False: nothing is set. */
 static bool set_line(struct config *config, const char *key, const char *value)
 {
+    long number;
     if (strcmp(key, "theme") == 0) {
-        config->theme = theme_find(value);
-        return config->theme >= 0;
+        const int theme = theme_find(value);
+        config->theme = theme >= 0 ? theme : config->theme;
+        return theme >= 0;
     }
-    if (strcmp(key, "plots") == 0) {
-        config->braille = strcmp(value, "braille") == 0;
-        return config->braille || strcmp(value, "blocks") == 0;
-    }
-    if (strcmp(key, "mouse") == 0) {
-        config->mouse = strcmp(value, "on") == 0;
-        return config->mouse || strcmp(value, "off") == 0;
-    }
-    char *end;
+    if (strcmp(key, "plots") == 0)
+        return take_word(value, "braille", "blocks", &config->braille);
+    if (strcmp(key, "mouse") == 0)
+        return take_word(value, "on", "off", &config->mouse);
     if (strcmp(key, "refresh_ms") == 0) {
-        const long refresh = strtol(value, &end, 10);
-        if (*end || refresh < 100 || refresh > 10000)
+        if (!take_number(value, 10, 100, 10000, &number))
             return false;
-        config->refresh_ms = (int)refresh;
+        config->refresh_ms = (int)number;
         return true;
     }
     if (strcmp(key, "threshold_percent") == 0) {
+        char *end;
         const double percent = strtod(value, &end);
-        if (*end || !(percent >= 0 && percent <= 100))
+        if (end == value || *end || !(percent >= 0 && percent <= 100))
             return false;
         config->threshold = percent / 100;
         return true;
     }
     for (int table = 0; table < CONFIG_TABLES; table++) {
         const size_t length = strlen(table_keys[table]);
-        if (strncmp(key, table_keys[table], length) != 0 || key[length] != '.')
-            continue;
-        const char *what = key + length + 1;
-        if (strcmp(what, "columns") == 0) {
-            config->columns[table] = (uint32_t)strtoul(value, &end, 16);
-            return !*end;
-        }
-        if (strcmp(what, "shows") == 0 && table < VIEW_COUNT) {
-            const long choice = strtol(value, &end, 10);
-            if (*end || choice < 0 || choice > 99)
-                return false;
-            config->choice[table] = (int)choice;
-            return true;
-        }
-        if (strcmp(what, "sort") == 0) {
-            config->ascending[table] = value[0] == '+';
-            config->sort[table] = (int)strtol(value + 1, &end, 10);
-            return !*end && (value[0] == '+' || value[0] == '-') && config->sort[table] >= 0;
-        }
+        if (strncmp(key, table_keys[table], length) == 0 && key[length] == '.')
+            return set_table(config, table, key + length + 1, value);
     }
     return false;
 }

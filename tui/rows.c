@@ -1,5 +1,6 @@
 #include "tui/rows.h"
 #include "base/hash.h"
+#include "base/limits.h"
 #include "base/unknown.h"
 #include <math.h>
 #include <stdio.h>
@@ -352,7 +353,7 @@ static uint64_t newest_second(const struct making *making)
 static double quantile_of(const struct sum *sum, double q)
 {
     const double value = histogram_quantile(&sum->histogram, q);
-    const double least = (double)sum->row.sum.min_ns, most = (double)sum->row.sum.max_ns;
+    const double least = known_ns(sum->row.sum.min_ns), most = known_ns(sum->row.sum.max_ns); /* a file need not say */
     return value < least ? least : value > most ? most : value;
 }
 
@@ -471,7 +472,7 @@ static double *row_variances(struct making *making, const kernel_rows *rows)
     const double steps = pass_steps(&cell->passes[making->query->pass]);
     double *variances = calloc(rows->count + 1, sizeof *variances);
     if (!variances)
-        abort();
+        memory_exhausted(rows->count, "rows");
     for (size_t e = 0; e < cell->entry_count; e++) {
         const struct report_entry *entry = &cell->entries[e];
         if (!entry_is_asked(making, entry) || !is_known(entry->sd_ns))

@@ -166,7 +166,7 @@ static const struct report_tensor *tensor_at(const void *context, size_t index)
 
 static double bytes_value(const void *context, size_t index)
 {
-    return (double)tensor_at(context, index)->bytes;
+    return known_or_nan(tensor_at(context, index)->bytes);
 }
 
 /* Of a tensor that is not among the baseline's largest nobody knows. */
@@ -175,7 +175,7 @@ static double bytes_base(const void *context, size_t index)
     const struct report_cell *base = ((const struct memory *)context)->base;
     for (size_t i = 0; base && i < base->memory.largest_count; i++)
         if (strcmp(base->memory.largest[i].name, tensor_at(context, index)->name) == 0)
-            return (double)base->memory.largest[i].bytes;
+            return known_or_nan(base->memory.largest[i].bytes);
     return UNKNOWN_DOUBLE;
 }
 
@@ -329,9 +329,9 @@ static void draw_legend(const struct memory *state, const struct area *area, int
         area_text(area, y, 2, 16, STYLE_NORMAL, tensor_kind_name((enum tensor_kind)kind));
         area_text_right(area, y, 18, 10, STYLE_NORMAL,
                         format_bytes(at, (double)memory->curve[(size_t)node * TENSOR_KIND_COUNT + (size_t)kind]));
-        area_text_right(area, y, 28, 10, STYLE_DIM, format_bytes(highest, (double)memory->by_kind[kind]));
+        area_text_right(area, y, 28, 10, STYLE_DIM, format_bytes(highest, known_or_nan(memory->by_kind[kind])));
         if (base)
-            area_text_right(area, y, 38, 10, STYLE_DIM, format_bytes(highest, (double)base->by_kind[kind]));
+            area_text_right(area, y, 38, 10, STYLE_DIM, format_bytes(highest, known_or_nan(base->by_kind[kind])));
         y++;
     }
     area_text(area, y, 2, 16, STYLE_BOLD, "live");
@@ -424,7 +424,7 @@ static void draw_curve(struct memory *state, const struct area *area)
             break;
         drawn[largest] = true;
         snprintf(entry, sizeof entry, "%s %s", tensor_kind_name((enum tensor_kind)largest),
-                 format_bytes(text, (double)memory->by_kind[largest]));
+                 format_bytes(text, known_or_nan(memory->by_kind[largest])));
         const int columns = text_columns(entry, area->canvas->ascii);
         if (x + 1 + columns > area->width)
             continue;

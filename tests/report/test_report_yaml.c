@@ -185,6 +185,8 @@ static void test_refusals(void **state)
     refused(HEAD "cells:\n  - status: ok\n    requested: {device: 0123456789012345678901234567890123456789}\n",
             "device is longer than 31 bytes");
     refused(HEAD "created: \"a\xff\"\n", "UTF-8");
+    refused("{\"schema\": \"steptop/report/1\", \"cells\": [{\"status\": \"ok\", \"layers\": [{\"id\": 0}]}]}",
+            "layers is a list, as in the JSON");
     refused(HEAD "created: a\tb: {[\n", "test.yaml:2:");
 }
 
@@ -212,6 +214,23 @@ static void test_nul_and_limits(void **state)
         strbuf_puts(&text, "[{a: ");
     assert_false(report_parse(text.text, text.length, "deep.yaml", &report, &error));
     assert_non_null(strstr(error.text, "created must be a string"));
+    /* Kilobytes of counts that stand for gigabytes in memory. */
+    strbuf_clear(&text);
+    strbuf_puts(&text, HEAD CELL "    passes: {fwd: {profiled_steps: 1}}\n    kernels: |\n"
+                                 "      pass phase calls total_ns name\n");
+    for (int k = 0; k < 20; k++)
+        strbuf_printf(&text, "      fwd fwd 1 1 k%d\n", k);
+    strbuf_puts(&text, "    histograms: |\n      kernel bins\n");
+    for (int k = 0; k < 20; k++) {
+        strbuf_printf(&text, "      %d", k);
+        for (int bin = 0; bin < 250; bin++)
+            strbuf_printf(&text, " %d:4294967295", bin);
+        strbuf_puts(&text, "\n");
+    }
+    strbuf_puts(&text, "complete: true\n");
+    assert_false(report_parse(text.text, text.length, "counts.yaml", &report, &error));
+    assert_int_equal(error.kind, ERROR_INPUT);
+    assert_non_null(strstr(error.text, "more launches than can be"));
     strbuf_release(&text);
 }
 

@@ -181,6 +181,40 @@ static void test_compare(void **state)
     view_close(app);
 }
 
+/* A baseline without a ledger (--no-memory, or a cell that did not run) has no memory that is known. */
+static void test_compare_without_a_ledger(void **state)
+{
+    struct app *app = view_open(document_make);
+    (void)state;
+    struct report_memory *memory = &app->report->cells.items[0]->memory;
+    for (int kind = 0; kind < TENSOR_KIND_COUNT; kind++)
+        memory->by_kind[kind] = UNKNOWN_U64;
+    memory->planned_total = memory->planned_peak_live = memory->resident_peak = UNKNOWN_U64;
+    view_type(app, "d<Down>=6");
+    view_expect(app, "at cursor");
+    view_expect(app, "n/a");
+    view_expect_not(app, "EiB");
+    view_close(app);
+}
+
+/* A file need not have the shortest and longest launch: what was not seen bounds no quantile. */
+static void test_groups_without_extremes(void **state)
+{
+    struct app *app = view_open(document_make);
+    struct report_cell *cell = app->report->cells.items[0];
+    const struct kernel_query query = {.pass = PASS_FWD_BWD, .scope = -1, .grouping = GROUP_CLASS};
+    kernel_rows rows = {0};
+    (void)state;
+    for (size_t k = 0; k < cell->kernel_count; k++)
+        cell->kernels[k].min_ns = cell->kernels[k].max_ns = UNKNOWN_U64;
+    kernel_rows_make(cell, NULL, &query, &rows);
+    assert_true(rows.count > 2);
+    for (size_t i = 0; i < rows.count; i++)
+        assert_true(rows.items[i].sum.median_ns > 0 && rows.items[i].sum.median_ns < 1e10);
+    vec_release(&rows);
+    view_close(app);
+}
+
 /* A kernel's last ten seconds are compared as all of its time is. */
 static void test_compare_window(void **state)
 {
@@ -638,6 +672,8 @@ int main(void)
         cmocka_unit_test(test_footer),
         cmocka_unit_test(test_scales),
         cmocka_unit_test(test_compare_groups),
+        cmocka_unit_test(test_compare_without_a_ledger),
+        cmocka_unit_test(test_groups_without_extremes),
         cmocka_unit_test(test_selection),
         cmocka_unit_test(test_answer),
         cmocka_unit_test(test_filters),

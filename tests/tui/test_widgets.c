@@ -427,6 +427,33 @@ static void test_config(void **state)
     assert_non_null(strstr(error.text, "screen:2:"));
     assert_int_equal(again.theme, theme_find("mono"));
     assert_true(again.braille);
+    /* What is left out sets nothing, to its last byte. */
+    static const char *const refused[] = {"mouse yes",
+                                          "plots dots",
+                                          "theme none",
+                                          "refresh_ms 5",
+                                          "refresh_ms",
+                                          "kernels.sort 3",
+                                          "kernels.sort x3",
+                                          "kernels.sort +",
+                                          "kernels.sort -x",
+                                          "kernels.sort ",
+                                          "kernels.sort +4294967296",
+                                          "kernels.columns",
+                                          "kernels.columns x",
+                                          "kernels.shows -1",
+                                          "threshold_percent "};
+    for (size_t i = 0; i < sizeof refused / sizeof *refused; i++) {
+        struct config defaults;
+        error = (struct error){0};
+        config_default(&defaults);
+        assert_non_null(file = fopen(path, "w"));
+        fputs(refused[i], file);
+        fclose(file);
+        config_load(&again, &error);
+        if (error.kind != ERROR_INPUT || memcmp(&again, &defaults, sizeof defaults) != 0)
+            fail_msg("'%s' set something", refused[i]);
+    }
     snprintf(command, sizeof command, "rm -rf %s", folder);
     assert_int_equal(system(command), 0);
 }
