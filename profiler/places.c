@@ -45,7 +45,7 @@ bool places_add_scope(struct places *places, int32_t parent, const char *name, u
     if (parent >= 0) {
         const struct place_scope *above = &places->scopes.items[parent];
         scope.depth = above->depth + 1;
-        if (above->parent >= 0) /* the root's name is no part of a path */
+        if (parent > 0) /* the model's name is no part of a path; that of another module beside it is */
             scope.path = arena_printf(&places->arena, "%s.%s", above->path, scope.name);
     }
     if (scope.depth > PLACE_DEPTH_MAX || strlen(scope.path) >= PLACE_PATH_MAX)

@@ -16,7 +16,7 @@
 
 /* A node of the module tree. Parents come before children; the root's parent is −1. */
 struct place_scope {
-    const char *path; /* "layers.3.attn.q_proj"; the root's is its name */
+    const char *path; /* "layers.3.attn.q_proj", without the name of the first root; a root's own is its name */
     const char *name; /* "q_proj" */
     int32_t parent, depth;
     uint64_t parameter_bytes; /* of this scope alone; UNKNOWN_U64 */

@@ -1,3 +1,4 @@
+#include "base/limits.h"
 #include "base/unknown.h"
 #include "base/vec.h"
 #include "report/build.h"
@@ -19,7 +20,7 @@ struct answer *answer_create(void)
 {
     struct answer *answer = calloc(1, sizeof *answer);
     if (!answer)
-        abort();
+        memory_exhausted(1, "screen");
     answer->run = NO_RUN;
     return answer;
 }
@@ -109,7 +110,9 @@ static void add_modules(struct answer *answer, const struct report_cell *cell)
             apart[above] |= apart[m] || (path[0] && path[strlen(path) - 1] == '*');
         }
     }
-    const double whole = count ? module_time(&modules.layers[0], answer->pass) : 0;
+    double whole = 0; /* of the model, and of what an attached program calls beside it */
+    for (size_t m = 0; m < count; m++)
+        whole += modules.layers[m].parent < 0 ? module_time(&modules.layers[m], answer->pass) : 0;
     for (size_t m = 1; m < count && whole > 0; m++) {
         const struct report_layer *layer = &modules.layers[m];
         const double time = module_time(layer, answer->pass);

@@ -292,14 +292,18 @@ static void layers_release(void *state)
 /* What there is something of to show. */
 static void show_columns(struct layers *layers)
 {
-    const struct spot root = {0, -1};
-    const bool any = layers->rows.count > 0;
+    double again = 0, none = 0; /* of the model, and of what stands beside it */
+    for (int32_t i = 0; layers->rows.count > 0 && i < layers->tree.count; i++)
+        if (layers->tree.layers[i].parent < 0) {
+            again += tree_phase(&layers->tree, (struct spot){i, -1}, PHASE_RECOMPUTE, false);
+            none += tree_phase(&layers->tree, (struct spot){i, -1}, PHASE_NONE, false);
+        }
     uint32_t automatic = layers->base.cell ? COMPARED : 0;
     if (!layers->blocks_apart)
         automatic |= 1u << BLOCKS;
-    if (any && tree_phase(&layers->tree, root, PHASE_RECOMPUTE, false) > 0)
+    if (again > 0)
         automatic |= 1u << RECOMPUTE;
-    if (any && tree_phase(&layers->tree, root, PHASE_NONE, false) > 0)
+    if (none > 0)
         automatic |= 1u << NONE_PHASE;
     layers->table.shown = (layers->table.shown & ~table_automatic(&ops)) | automatic;
 }

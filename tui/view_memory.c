@@ -68,7 +68,12 @@ static double saved_value(const void *context, size_t index)
 
 static double saved_share(const void *context, size_t index)
 {
-    return saved_value(context, index) / known_or_nan(((const struct memory *)context)->cell->layers[0].saved_bytes);
+    const struct report_cell *cell = ((const struct memory *)context)->cell;
+    double all = 0; /* of the model, and of what stands beside it */
+    for (size_t i = 0; i < cell->layer_count; i++)
+        if (cell->layers[i].parent < 0 && is_known_u64(cell->layers[i].saved_bytes))
+            all += (double)cell->layers[i].saved_bytes;
+    return all > 0 ? saved_value(context, index) / all : UNKNOWN_DOUBLE;
 }
 
 /* What the module of the same path keeps in the baseline. */

@@ -110,7 +110,10 @@ class Memory:
                     kept[scope] = kept.get(scope, 0) + storage.nbytes()
             except Exception:
                 pass
-            return tensor
+            try:  # the tensor itself, where it is an op's result, would hold the graph that holds it, for ever if nobody goes back through it
+                return tensor.detach()
+            except Exception:
+                return tensor
 
         self.kept, self.seen = kept, seen
         self.before = self.allocated()
@@ -174,6 +177,23 @@ def compiled(torch):
     return bool(utils and utils.counters.get("frames")) or any(callable(one) for one in getattr(frames, "cached_backends", {}).values())
 
 
+@contextlib.contextmanager
+def apart(torch):
+    # What the program has put around its ops (modes, transforms of torch.func) neither sees nor changes what is asked of PyTorch in here.
+    # Each is as private as its name, and is left where it was when it is not there.
+    with contextlib.ExitStack() as stack:
+        try:
+            stack.enter_context(torch._C.DisableTorchFunction())
+            functorch = getattr(torch._C, "_functorch", None)
+            if functorch is not None and functorch.peek_interpreter_stack() is not None:
+                stack.enter_context(importlib.import_module("torch._functorch.pyfunctorch").temporarily_clear_interpreter_stack())
+            if getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)():
+                stack.enter_context(importlib.import_module("torch.utils._python_dispatch")._disable_current_modes())
+        except Exception:
+            pass
+        yield
+
+
 def load(name):
     # A file beside this one, which the program's imports do not see.
     from importlib.util import module_from_spec, spec_from_file_location
@@ -190,7 +210,8 @@ class Hook:
         self.library = library
         self.scopes = {}  # id of a module → scope
         self.references = {}
-        self.roots = 0
+        self.here = library.method("steptop_attach_here", METH_NOARGS)
+        self.top = -1  # the first outermost module
         self.opened = None
         self.attribution = "none"
         self.compiled = None
@@ -210,7 +231,8 @@ class Hook:
         size = -1
         if module is not None:
             try:
-                size = sum(p.numel() * p.element_size() for p in module.parameters(recurse=False))
+                with self.torch._C.DisableTorchFunction():  # what a mode of the program's sees are its own calls
+                    size = sum(p.numel() * p.element_size() for p in module.parameters(recurse=False))
             except Exception:
                 size = -1
         return self.library.plain.steptop_attach_scope(parent, name.encode("utf-8", "replace"), size)
@@ -232,12 +254,14 @@ class Hook:
             kind = type(module).__name__
             if kind == "OptimizedModule" and hasattr(module, "_orig_mod"):
                 kind = type(module._orig_mod).__name__
-            if self.roots == 0:
-                base = self.scope(-1, kind, module)
+            # In the module that calls it, where one does (of a plain list), else beside those that were called before: a transform, a loss,
+            # another model. Replicas are called on threads of their own.
+            parent = self.here()
+            if parent < 0 and getattr(module, "_is_replica", False):
+                parent = self.top
+            base = self.scope(parent, kind, module)
+            if self.top < 0:
                 self.top = base
-            else:
-                base = self.scope(self.top, kind, module)
-            self.roots += 1
             known = {"": base}
             for path, inner in module.named_modules():
                 path = bare(path)
@@ -282,7 +306,11 @@ class Hook:
         why = ctypes.create_string_buffer(256)
         if not self.library.held.steptop_attach_find(why, 256):
             return self.fall_back(ops, why.value.decode("utf-8", "replace"))
-        if not self.check():
+        try:
+            known = self.check()
+        except Exception:
+            known = False
+        if not known:
             return self.fall_back(ops, "RecordFunction of this PyTorch is not the one that is known")
         self.library.held.steptop_attach_watch(1 if ops else 0)
         return "RecordFunction" + (", with ops of the CPU" if ops else ""), ""
@@ -343,7 +371,7 @@ class Hook:
         torch, held = self.torch, self.library.held
         # The program may be in inference mode, or make its tensors somewhere else by default.
         inference = getattr(torch, "inference_mode", None) or (lambda mode: contextlib.nullcontext())
-        with inference(False), torch.enable_grad():
+        with apart(torch), inference(False), torch.enable_grad():
             x = torch.ones(3, requires_grad=True, device="cpu", dtype=torch.float32)
             for i in range(CHECK_ROUNDS):
                 for _ in range(1 + i % 3):

@@ -16,6 +16,11 @@ def mm(a, b):
     return 2 * numel(a.shape) * b.shape[-1]
 
 
+def grouped(a, b):
+    # Groups along the rows of a (b has one for each), along b's columns (a has one for each), along what both have in common, or in both.
+    return mm(a, b) if len(b.shape) == 3 else 2 * numel(a.shape[-2:]) * b.shape[-1]
+
+
 def convolution(arguments, output):
     source, weight, transposed = arguments[0], arguments[1], arguments[6]
     # Each element of the larger side meets the kernel once for each channel of its group.
@@ -47,6 +52,8 @@ PRODUCTS = {
     "aten::baddbmm": lambda a, out: mm(a[1], a[2]),
     "aten::_addmm_activation": lambda a, out: mm(a[1], a[2]),
     "aten::_scaled_mm": lambda a, out: mm(a[0], a[1]),
+    "aten::_grouped_mm": lambda a, out: grouped(a[0], a[1]),
+    "aten::_scaled_grouped_mm": lambda a, out: grouped(a[0], a[1]),
     "aten::linear": lambda a, out: 2 * numel(a[0].shape) * a[1].shape[0],
     "aten::mv": lambda a, out: 2 * numel(a[0].shape),
     "aten::dot": lambda a, out: 2 * numel(a[0].shape),
@@ -129,6 +136,7 @@ class Work(TorchDispatchMode):
     def __init__(self, torch, library):
         super().__init__()
         self.tensor = torch.Tensor
+        self.plain = {torch.Tensor, torch.nn.Parameter}
         self.say = library.held.steptop_attach_work
         self.say.argtypes = [ctypes.c_int32, ctypes.c_double, ctypes.c_double]
         self.library = library
@@ -154,6 +162,9 @@ class Work(TorchDispatchMode):
         return total
 
     def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+        if any(kind not in self.plain for kind in types):
+            # Of tensors that are made of others (a shard of a DTensor) the ops on those are this process's work: they come here next.
+            return NotImplemented
         keywords = keywords or {}
         output = function(*arguments, **keywords)
         try:

@@ -81,8 +81,8 @@ FLOPS = {
 }
 FLOPS["evaluate"] = FLOPS["plain"]  # an evaluation in the step that is looked at is not the step's
 BOUND = {"loader": "data_ns", "sleep": "launch_ns", "ranks": "rank_ns"}
-GOLDEN["evaluate"] = GOLDEN["tools"] = GOLDEN["manual"] = GOLDEN["plain"]
-MODES = ["plain", "conv", "peaks", "evaluate", "tools", "late", "outside", "llama", "gpt2", "compile", "manual", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks", "running"]
+GOLDEN["evaluate"] = GOLDEN["tools"] = GOLDEN["around"] = GOLDEN["manual"] = GOLDEN["plain"]
+MODES = ["plain", "conv", "peaks", "evaluate", "tools", "around", "late", "outside", "llama", "gpt2", "compile", "manual", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks", "running"]
 
 
 
@@ -118,7 +118,7 @@ for mode in CHOSEN or MODES:
     if mode == "ranks" and VERSION < (2, 0) and sys.version_info >= (3, 11):
         print("%-11s skipped: torchrun of this PyTorch does not start with this Python" % mode)
         continue
-    if mode in ("late", "tools", "compile") and VERSION < (2, 0):
+    if mode in ("late", "tools", "around", "compile") and VERSION < (2, 0):
         print("%-11s skipped: no torch.compile, no torch.func" % mode)
         continue
     if mode in ("llama", "gpt2"):
@@ -145,7 +145,7 @@ for mode in CHOSEN or MODES:
     root = cell["layers"][0]["path"]
     for path in GOLDEN.get(mode, []):
         layers = [row["path"] for row in cell["layers"]]
-        there = path if path in layers else root + "." + path
+        there = next((one for one in (path, root + "." + path, "Model." + path) if one in layers), path)
         for phase in ("fwd", "bwd"):
             check(mode, of_phase(cell, phase, there) > 0, "%s has time in %s" % (path, phase))
     if mode == "compile":  # one graph; what is inside of it has no borders any more

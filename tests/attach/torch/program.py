@@ -3,6 +3,7 @@
 import importlib.util
 import sys
 import time
+import weakref
 
 if sys.argv[1] == "tools":  # as libraries do before they import it
     assert importlib.util.find_spec("torch")
@@ -55,6 +56,33 @@ def tools():
         torch.ops.higher_order.cond(torch.tensor(True), lambda x: (x.sin(),), lambda x: (x.cos(),), (torch.ones(2),))
 
 
+def around():
+    # The first module that is called at all is called within a trace by dispatch, a transform and a mode: none of them may see anybody else.
+    from torch.fx.experimental.proxy_tensor import make_fx
+
+    seen = []
+
+    class Watch(torch.overrides.TorchFunctionMode):
+        def __torch_function__(self, function, types, arguments=(), keywords=None):
+            seen.append(getattr(function, "__name__", str(function)))
+            return function(*arguments, **(keywords or {}))
+
+    new = nn.Linear(3, 3)
+    gradient = torch.func.grad(lambda p, x: torch.func.functional_call(new, p, (x,)).sum())
+    with Watch():
+        graph = make_fx(gradient)(dict(new.named_parameters()), torch.ones(2, 3))
+    print("0x0 " + " ".join(str(node.target) for node in graph.graph.nodes))
+    print("0x1 " + " ".join(seen))
+
+
+def left():
+    # What nobody goes back through goes when the last who has it lets go, in the step that is looked at as well.
+    result = torch.ones(8, requires_grad=True).exp()
+    there = weakref.ref(result)
+    del result
+    print("0x%d left" % (there() is not None))
+
+
 class Model(nn.Module):
     def __init__(self, vocabulary=256, width=64, layers=4, length=64):
         super().__init__()
@@ -66,6 +94,8 @@ class Model(nn.Module):
         x = self.tokens(ids) + self.positions(torch.arange(ids.shape[1]))
         if MODE == "tools":
             tools()
+        if MODE in ("plain", "tools"):
+            left()
         if MODE == "late" and step > 0:  # what is compiled for the first time in the step that is looked at
             x = late(x)
         for block in self.blocks:
@@ -143,6 +173,8 @@ if profiler:
 if MODE == "evaluate":
     with torch.inference_mode():
         model(torch.zeros(1, 8, dtype=torch.long))
+if MODE == "around":
+    around()
 for step in range(STEPS):
     if MODE == "evaluate" and step == 1:  # in the very step in which what is kept and worked is looked at
         with torch.no_grad():
