@@ -287,13 +287,34 @@ static void the_two_lanes_are_drawn(void **state)
     report_free(&report);
 }
 
+/* The name of the first root is no part of a path; that of a module beside it is, or two models would have the same ones. */
+static void paths_of_several_roots(void **state)
+{
+    static const struct {
+        int32_t parent;
+        const char *name, *path;
+    } scopes[] = {{-1, "Normalize", "Normalize"},
+                  {-1, "Dis", "Dis"},
+                  {1, "a", "Dis.a"},
+                  {2, "b", "Dis.a.b"},
+                  {0, "x", "x"},
+                  {4, "y", "x.y"}};
+    struct places places = {0};
+    struct error error = {0};
+    (void)state;
+    for (size_t i = 0; i < sizeof scopes / sizeof *scopes; i++) {
+        assert_true(places_add_scope(&places, scopes[i].parent, scopes[i].name, 0, &error));
+        assert_string_equal(places.scopes.items[i].path, scopes[i].path);
+    }
+    places_release(&places);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(waiting_and_transfer_are_told_apart),
-                                       cmocka_unit_test(bytes_of_the_whole),
-                                       cmocka_unit_test(a_run_that_goes_on_has_its_newest_steps),
-                                       cmocka_unit_test(what_cannot_hide_is_said),
-                                       cmocka_unit_test(the_two_lanes_are_drawn),
-                                       cmocka_unit_test(a_collective_is_a_row)};
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(paths_of_several_roots),   cmocka_unit_test(waiting_and_transfer_are_told_apart),
+        cmocka_unit_test(bytes_of_the_whole),       cmocka_unit_test(a_run_that_goes_on_has_its_newest_steps),
+        cmocka_unit_test(what_cannot_hide_is_said), cmocka_unit_test(the_two_lanes_are_drawn),
+        cmocka_unit_test(a_collective_is_a_row)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
