@@ -1,6 +1,7 @@
 #include "profiler/hosts.h"
 #include "base/clock.h"
 #include "base/hash.h"
+#include "base/processors.h"
 #include "base/sha256.h"
 #include "base/system.h"
 #include <errno.h>
@@ -43,6 +44,7 @@ struct hosts {
     bool told; /* for whom it waits */
     unsigned char key[COMMUNICATOR_KEY];
     struct guest guests[COMMUNICATOR_MAX_RANKS];
+    struct message_where where[COMMUNICATOR_MAX_RANKS];
     struct stranger *strangers[STRANGERS];
     int stranger_count;
 };
@@ -140,6 +142,7 @@ struct hosts *hosts_open(const struct launcher *launcher, uint64_t wait_ns, stru
                             .missing_since = clock_now()};
     for (int rank = 0; rank < COMMUNICATOR_MAX_RANKS; rank++)
         hosts->guests[rank].fd = -1;
+    where_here(&hosts->where[0]);
     hosts->listening = net_listen(launcher->host, launcher->port, error);
     if (hosts->listening >= 0)
         hosts->workers = net_listen(launcher->host, 0, error);
@@ -181,6 +184,52 @@ int hosts_world(const struct hosts *hosts)
 int hosts_local_world(const struct hosts *hosts)
 {
     return hosts->launcher.local_world;
+}
+
+void where_here(struct message_where *where)
+{
+    bool bound[8 * sizeof where->processors];
+    memset(where, 0, sizeof *where);
+    processors_bound(bound, (int)(sizeof bound / sizeof *bound));
+    for (size_t i = 0; i < sizeof bound / sizeof *bound; i++)
+        where->processors[i / 8] |= (unsigned char)(bound[i] << i % 8);
+    FILE *file = fopen("/proc/sys/kernel/random/boot_id", "re");
+    if (file && fgets(where->machine, sizeof where->machine, file))
+        where->machine[strcspn(where->machine, "\n")] = 0;
+    if (file)
+        fclose(file);
+}
+
+static bool meets(const struct message_where *a, const struct message_where *b)
+{
+    bool common = false;
+    for (size_t i = 0; i < sizeof a->processors; i++)
+        common |= a->processors[i] & b->processors[i];
+    return common && memcmp(a->machine, b->machine, sizeof a->machine) == 0;
+}
+
+int where_sharing(const struct message_where *where, int world, int rank, int *share)
+{
+    int sharing = 0;
+    *share = 0;
+    for (int other = 0; other < world && where[rank].machine[0]; other++) {
+        const bool shares = meets(&where[rank], &where[other]);
+        *share += shares && other < rank;
+        sharing += shares;
+    }
+    return sharing;
+}
+
+int hosts_sharing(const struct hosts *hosts, int rank, int *share)
+{
+    return where_sharing(hosts->where, hosts->launcher.world, rank, share);
+}
+
+void hosts_cell_here(struct cell *cell, int local_world, int sharing)
+{
+    if (cell->threads > 0) /* what was asked for is divided among all ranks of the host, whatever they share */
+        cell->threads = cell->threads * sharing > local_world ? cell->threads * sharing / local_world : 1;
+    cell->ranks = sharing;
 }
 
 int hosts_poll(const struct hosts *hosts, struct pollfd *fds, int max)
@@ -239,6 +288,7 @@ static bool welcome(struct hosts *hosts, struct stranger *stranger, const struct
     new.worker.port = join->port;
     text_copy(new.name, sizeof new.name, join->host, sizeof join->host);
     *guest = new;
+    hosts->where[join->rank] = join->where;
     return true;
 }
 

@@ -23,6 +23,13 @@ struct hosts *hosts_open(const struct launcher *launcher, uint64_t wait_ns, stru
 void hosts_close(struct hosts *hosts); /* says goodbye to those that are there */
 int hosts_world(const struct hosts *hosts);
 int hosts_local_world(const struct hosts *hosts);
+/* How many ranks compute on processors that rank `rank` may use, itself counted, and in *share which of them it is: as many as the launcher
+ * started there, unless it gave each some of its own. 0: not known. */
+int hosts_sharing(const struct hosts *hosts, int rank, int *share);
+int where_sharing(const struct message_where *where, int world, int rank, int *share); /* of them all */
+void where_here(struct message_where *where);                                          /* of this process */
+/* The cell as a worker of this host is started with: its ranks are those with whom it shares processors, its threads theirs. */
+void hosts_cell_here(struct cell *cell, int local_world, int sharing);
 
 int hosts_poll(const struct hosts *hosts, struct pollfd *fds, int max);
 /* Lets in who comes, and notices who left. True when anybody did. */

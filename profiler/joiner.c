@@ -135,6 +135,7 @@ static bool shake_hands(struct joiner *joiner, struct error *error)
         return error_prefix(error, "rank %d cannot listen for the other ranks", launcher->rank);
     join.port = own.port;
     gethostname(join.host, sizeof join.host - 1);
+    where_here(&join.where);
     hosts_prove_join(launcher->token, &challenge, &join, join.proof);
     if (!message_send(joiner->front, MESSAGE_JOIN, &join, sizeof join, NULL, 0, error) ||
         !expect(joiner, MESSAGE_JOINED, &payload, error))
@@ -192,9 +193,13 @@ static void begin(struct joiner *joiner, const void *payload)
     if (ok && (cell.command[0] || !message.apart || message.rank != options->launcher->rank))
         ok = error_set(&error, ERROR_INTERNAL, "rank 0 sent what is no cell of this rank's");
     joiner->ring = ok ? ring_create(options->ring_records ? options->ring_records : RING_RECORDS, &error) : NULL;
-    cell.ranks = options->launcher->local_world; /* who have to share this host */
-    ok = joiner->ring && process_start(&joiner->process, options->program, &cell, options->launcher->local,
-                                       ring_fd(joiner->ring), joiner->listening, PROCESS_WORKER, &error);
+    const bool known = message.sharing > 0;
+    const int all = options->launcher->local_world;
+    if (ok)
+        hosts_cell_here(&cell, all, known ? message.sharing : all);
+    ok = joiner->ring &&
+         process_start(&joiner->process, options->program, &cell, known ? message.share : options->launcher->local,
+                       ring_fd(joiner->ring), joiner->listening, PROCESS_WORKER, &error);
     if (!ok) {
         ring_close(joiner->ring);
         joiner->ring = NULL;

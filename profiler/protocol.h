@@ -74,6 +74,7 @@ struct message_cell {
     /* Of ranks of several hosts: then the meeting place is a socket that listens. */
     uint32_t apart; /* 1: they are */
     int32_t local;  /* its number on its host */
+    int32_t sharing, share; /* how many ranks there have the same processors, and which of them this one is; 0: not known */
     struct communicator_peers peers;
 };
 struct message_name {
@@ -161,6 +162,12 @@ struct message_challenge {
     uint32_t version, unused;
     unsigned char nonce[NET_NONCE];
 };
+/* Where a rank's worker will run: the machine, by the name that its kernel took when it started ("": not known), and the processors of the
+ * mask that its launcher gave it, a bit each. */
+struct message_where {
+    char machine[40];
+    unsigned char processors[128];
+};
 /* Each proves that it knows the token, and sends it to nobody. */
 struct message_join {
     uint64_t magic;
@@ -169,6 +176,7 @@ struct message_join {
     int32_t rank, world;
     uint16_t port, unused; /* where its worker will listen for other ranks */
     char host[NET_NAME];
+    struct message_where where;
     unsigned char nonce[NET_NONCE];
     char proof[NET_PROOF], unused_too[7]; /* of the challenge and of what stands before this */
 };

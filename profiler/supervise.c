@@ -52,8 +52,10 @@ static bool send_cell(const struct session *session, const struct link *link, co
                                    .rank = (int32_t)link->rank->rank.index,
                                    .meeting = session->meeting < 0 && !session->hosts ? -1 : WORKER_MEETING,
                                    .apart = session->hosts != NULL};
-    if (session->hosts)
+    if (session->hosts) {
         hosts_peers(session->hosts, message.rank, &message.peers);
+        message.sharing = hosts_sharing(session->hosts, message.rank, &message.share);
+    }
     if (strlen(session->cache_folder) < sizeof message.cache_folder)
         memcpy(message.cache_folder, session->cache_folder, strlen(session->cache_folder));
     for (size_t i = 0; i < session->ceilings.count; i++) {
@@ -93,7 +95,9 @@ static bool link_process(struct session *session, const struct live_run *live, s
     struct cell here = live->run.cell; /* as those on this host share it */
     int meeting = session->meeting;
     if (session->hosts) {
-        here.ranks = hosts_local_world(session->hosts);
+        int share;
+        const int all = hosts_local_world(session->hosts), sharing = hosts_sharing(session->hosts, rank, &share);
+        hosts_cell_here(&here, all, sharing > 0 ? sharing : all);
         meeting = rank > 0 ? hosts_connection(session->hosts, rank, &link->host) : hosts_listening(session->hosts);
     }
     return process_start(&link->process, session->program, &here, rank, ring_fd(link->ring), meeting,

@@ -24,13 +24,15 @@ static const char *const all[] = {"RANK",
                                   "PMIX_SIZE",
                                   "SLURM_PROCID",
                                   "SLURM_LOCALID",
-                                  "SLURM_NTASKS"};
+                                  "SLURM_STEP_NUM_TASKS"};
 #define VARIABLES (sizeof all / sizeof *all)
 
 static void forget(void)
 {
     for (size_t i = 0; i < VARIABLES; i++)
         unsetenv(all[i]);
+    unsetenv("SLURM_NTASKS");
+    setenv("SLURM_STEP_ID", "0", 1); /* where the others of Slurm's are not there it says nothing */
 }
 
 static void expect(int rank, int local, int world)
@@ -62,7 +64,7 @@ static void who_is_started_by_two_is_of_the_nearer(void **state)
     (void)state;
     forget();
     setenv("SLURM_PROCID", "1", 1); /* a machine of a job, on which torchrun starts four */
-    setenv("SLURM_NTASKS", "2", 1);
+    setenv("SLURM_STEP_NUM_TASKS", "2", 1);
     setenv("RANK", "5", 1);
     setenv("LOCAL_RANK", "1", 1);
     setenv("WORLD_SIZE", "8", 1);
@@ -75,8 +77,15 @@ static void what_is_no_rank_is_none(void **state)
     (void)state;
     forget();
     setenv("SLURM_PROCID", "0", 1); /* of a job of one task: all that it starts has these */
-    setenv("SLURM_NTASKS", "1", 1);
+    setenv("SLURM_STEP_NUM_TASKS", "1", 1);
     expect(-1, -1, -1);
+    forget();
+    setenv("SLURM_PROCID", "0", 1); /* of a batch script of a job of four, outside of any step */
+    setenv("SLURM_NTASKS", "4", 1);
+    unsetenv("SLURM_STEP_ID");
+    expect(-1, -1, -1);
+    setenv("SLURM_STEP_ID", "0", 1);
+    unsetenv("SLURM_PROCID");
     setenv("RANK", "0", 1); /* torchrun with one process */
     setenv("WORLD_SIZE", "1", 1);
     expect(0, 0, 1);

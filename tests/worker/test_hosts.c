@@ -2,9 +2,11 @@
  * program is all of them). Runs end well and say the same as on one host; who is no rank of theirs stays outside; whoever dies, or
  * does not come, is named; nobody is left behind. */
 #include "base/net.h"
+#include "base/processors.h"
 #include "base/unknown.h"
 #include "profiler/hosts.h"
 #include "profiler/joiner.h"
+#include "profiler/process.h"
 #include "profiler/ring.h"
 #include "profiler/stand_in.h"
 #include "report/build.h"
@@ -561,6 +563,13 @@ static void launchers_are_understood(void **state)
          "launcher", 5, 8, 1, 2, "gpu03", 29701, NULL},
         {"SLURM_PROCID=0 SLURM_STEP_NUM_TASKS=8", "launcher", 0, 0, 0, 0, NULL, 0, "none of their variables is set"},
         {"PMI_RANK=1 PMI_SIZE=2", "h", 1, 2, 0, 1, "h", 29701, NULL},
+        /* MPICH's mpirun within Slurm: the step is its own, of one task a host. */
+        {"PMI_RANK=3 PMI_SIZE=4 MPI_LOCALRANKID=1 MPI_LOCALNRANKS=2 SLURM_PROCID=1 SLURM_STEP_NUM_TASKS=2 "
+         "SLURM_STEP_ID=0 "
+         "SLURM_LOCALID=0 SLURM_STEP_TASKS_PER_NODE=1(x2) SLURM_STEP_NODELIST=n[1-2]",
+         "launcher", 3, 4, 1, 2, "n1", 29701, NULL},
+        {"MV2_COMM_WORLD_RANK=1 MV2_COMM_WORLD_SIZE=2 MV2_COMM_WORLD_LOCAL_RANK=1 MV2_COMM_WORLD_LOCAL_SIZE=2",
+         "launcher", 1, 2, 1, 2, "127.0.0.1", 29701, NULL},
         {"RANK=4 WORLD_SIZE=4 MASTER_ADDR=h", "launcher", 0, 0, 0, 0, NULL, 0,
          "RANK=4 of the launcher is no number from 0 to 3"},
         {"RANK=x WORLD_SIZE=4 MASTER_ADDR=h", "launcher", 0, 0, 0, 0, NULL, 0, "RANK=x"},
@@ -606,6 +615,35 @@ static void launchers_are_understood(void **state)
                  launcher_first_host("a-name-that-is-longer-than-that", host, sizeof host));
 }
 
+/* Ranks of one machine share its processors, unless their launcher gave each some of its own. */
+static void processors_are_shared_by_who_has_them(void **state)
+{
+    (void)state;
+    static const struct message_where all[] = {{"a", {0xff}},    {"a", {0xff}},    {"b", {0xff}}, {"b", {0, 0x0f}},
+                                               {"b", {0, 0xf0}}, {"b", {0, 0xf0}}, {"", {0xff}},  {"", {0xff}}};
+    static const int sharing[] = {2, 2, 1, 1, 2, 2, 0, 0}, shares[] = {0, 1, 0, 0, 0, 1, 0, 0};
+    int share;
+    for (int rank = 0; rank < 8; rank++) {
+        assert_int_equal(where_sharing(all, 8, rank, &share), sharing[rank]);
+        assert_int_equal(share, shares[rank]);
+    }
+    struct message_where here;
+    where_here(&here);
+    assert_true(strlen(here.machine) == 36 && where_sharing(&here, 1, 0, &share) == 1);
+    struct cell cell = {.threads = 0, .ranks = 4};
+    hosts_cell_here(&cell, 4, 1); /* four on a host, each on its own */
+    assert_true(cell.ranks == 1 && cell.threads == 0 && process_threads(&cell) == processors_allowed().allowed);
+    cell = (struct cell){.threads = 8, .ranks = 4};
+    hosts_cell_here(&cell, 4, 1);
+    assert_int_equal(process_threads(&cell), 2);
+    cell = (struct cell){.threads = 8, .ranks = 8};
+    hosts_cell_here(&cell, 4, 4);
+    assert_int_equal(process_threads(&cell), 2);
+    cell = (struct cell){.threads = 1, .ranks = 8};
+    hosts_cell_here(&cell, 4, 1);
+    assert_int_equal(process_threads(&cell), 1);
+}
+
 int main(int argc, char **argv)
 {
     char folder[] = STEPTOP_BINARY; /* the devices lie beside it */
@@ -618,6 +656,7 @@ int main(int argc, char **argv)
         cmocka_set_test_filter(argv[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(launchers_are_understood),
+        cmocka_unit_test(processors_are_shared_by_who_has_them),
         cmocka_unit_test(what_is_said_of_a_clock_holds),
         cmocka_unit_test(times_are_turned),
         cmocka_unit_test(every_run_ends_well),
