@@ -15,6 +15,14 @@ static uint64_t read_clock(clockid_t id)
     return clock_gettime(id, &time) == 0 ? (uint64_t)time.tv_sec * 1000000000u + (uint64_t)time.tv_nsec : 0;
 }
 
+uint64_t patience_look(struct patience *patience)
+{
+    const uint64_t now = clock_now(), passed = patience->looked ? now - patience->looked : 0;
+    patience->waited += passed < GAP_LOOK_NS ? passed : GAP_LOOK_NS;
+    patience->looked = now;
+    return patience->waited;
+}
+
 bool gap_is(uint64_t passed, uint64_t used, uint64_t slept, bool continued)
 {
     return continued || slept > SLEPT_NS || (passed > GAP_NS && used < passed / 8);

@@ -22,6 +22,14 @@ void gap_end(struct gap_clocks *clocks);
  * `continued`: SIGCONT came meanwhile. */
 uint64_t gap_look(struct gap_clocks *clocks, bool continued, uint64_t *start, uint64_t *end);
 
+/* How long somebody has waited who looks again and again, in ns: what lies between two looks counts as GAP_LOOK_NS at most, so that a process
+ * that was stopped meanwhile is not out of patience when it goes on. All zero: it begins with the first look. */
+#define GAP_LOOK_NS 250000000u
+struct patience {
+    uint64_t waited, looked;
+};
+uint64_t patience_look(struct patience *patience);
+
 /* Of one look of a thread that had meant to look after `interval` ns: it came late by what it did not wait for a processor. */
 bool gap_is_late(uint64_t passed, uint64_t interval, uint64_t waited);
 

@@ -1,4 +1,4 @@
-#include "base/clock.h"
+#include "base/gap.h"
 #include "base/system.h"
 #include "kernels/communicator_internal.h"
 #include <errno.h>
@@ -157,7 +157,7 @@ static int missing_rank(const struct communicator *communicator, uint32_t number
 static bool wait_for_all(struct communicator *communicator, uint32_t number, const char *what, struct error *error)
 {
     struct meeting *meeting = communicator->meeting;
-    uint64_t until = 0;
+    struct patience patience = {0};
     for (int spin = 0;; spin++) {
         const uint32_t changes = atomic_load_explicit(&meeting->changes, memory_order_acquire);
         const int missing = missing_rank(communicator, number);
@@ -171,15 +171,13 @@ static bool wait_for_all(struct communicator *communicator, uint32_t number, con
 #endif
             continue;
         }
-        if (until && clock_now() > until) {
+        if (patience_look(&patience) > communicator->limit) {
             char why[160];
             snprintf(why, sizeof why, "rank %d did not come to %s within %.0f s", missing, what,
                      (double)communicator->limit / 1e9);
             communicator_fail(communicator, why);
             return error_set(error, ERROR_DEVICE, "%s", why);
         }
-        if (!until)
-            until = clock_now() + communicator->limit;
         sleep_on(&meeting->changes, changes);
     }
 }

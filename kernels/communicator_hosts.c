@@ -1,6 +1,7 @@
 /* Ranks of several hosts: each is connected with each. Everything is one move, communicator_swap: each rank sends something to each
  * other, and takes something from it, be it nothing. Between these a rank may say that it failed, and how far it is. */
 #include "base/clock.h"
+#include "base/gap.h"
 #include "kernels/communicator_internal.h"
 #include <errno.h>
 #include <poll.h>
@@ -220,7 +221,7 @@ bool communicator_swap(struct communicator *communicator, const struct communica
         peer->in_all = sizeof(struct frame) + in[rank].size;
         peer->out_done = peer->in_done = 0;
     }
-    uint64_t until = clock_now() + communicator->limit;
+    struct patience patience = {0};
     for (;;) {
         bool moved = false, all = true;
         for (int rank = 0; rank < communicator->world; rank++) {
@@ -233,13 +234,12 @@ bool communicator_swap(struct communicator *communicator, const struct communica
         }
         if (all)
             break;
-        const uint64_t now = clock_now();
         if (moved)
-            until = now + communicator->limit;
+            patience = (struct patience){0};
         else if (!listen_between(hosts, communicator, true,
                                  error)) /* one whose part is here may have failed meanwhile */
             return false;
-        else if (now > until)
+        else if (patience_look(&patience) > communicator->limit)
             return give_up(communicator, what, error);
         else
             wait_for_any(communicator);

@@ -1,6 +1,7 @@
 /* Collectives between cards, by NCCL: on a stream of their own where the plan lets them run beside other nodes, with an event for
  * each that later nodes wait for where the plan's memory says so. All of it can be captured in a graph. */
 #include "base/clock.h"
+#include "base/gap.h"
 #include "kernels/communicator.h"
 #include "kernels/cuda/cuda_internal.h"
 #include "kernels/cuda/nccl.h"
@@ -253,13 +254,13 @@ bool cuda_ranks_after_side(struct program *program, CUevent side, struct error *
 #define LOOK_NS 1000000u
 
 /* Why a step that has not ended will not: fills *error; false: it may yet end. */
-static bool step_is_lost(struct program *program, uint64_t until, struct error *error)
+static bool step_is_lost(struct program *program, uint64_t waited, struct error *error)
 {
     struct cuda_ranks *ranks = program->ranks;
     int asynchronous = NCCL_SUCCESS;
     const int result = ranks->nccl.ncclCommGetAsyncError(ranks->handle, &asynchronous);
     const int behind = communicator_behind(ranks->communicator);
-    const bool late = clock_now() > until;
+    const bool late = waited > communicator_limit_ns(ranks->communicator);
     if (result != NCCL_SUCCESS || (asynchronous != NCCL_SUCCESS && asynchronous != NCCL_IN_PROGRESS))
         return !nccl_failed(&ranks->nccl, ranks->handle, result != NCCL_SUCCESS ? result : asynchronous, "in a step",
                             error);
@@ -279,7 +280,7 @@ bool cuda_ranks_wait(struct program *program, struct error *error)
     struct device *device = program->device;
     communicator_progress(ranks->communicator, ++ranks->steps);
     const uint32_t step = (uint32_t)ranks->steps;
-    const uint64_t until = clock_now() + communicator_limit_ns(ranks->communicator);
+    struct patience patience = {0};
     if (!CUDA_OK(device, cuStreamWriteValue32(device->stream, (CUdeviceptr)(uintptr_t)ranks->ended, step, 0), error)) {
         ranks->failed = true;
         return false;
@@ -298,7 +299,7 @@ bool cuda_ranks_wait(struct program *program, struct error *error)
             ranks->failed = true;
             return cuda_failed(&device->libraries, state, "the step", error);
         }
-        if (!step_is_lost(program, until, error))
+        if (!step_is_lost(program, patience_look(&patience), error))
             continue;
         ranks->failed = true;
         communicator_fail(ranks->communicator, error ? error->text : "a step failed");

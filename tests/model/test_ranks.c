@@ -8,9 +8,11 @@
 #include "kernels/reference/reference.h"
 #include <math.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #define MAX_RANKS 4
@@ -600,6 +602,32 @@ static void a_missing_rank_is_named(void **state)
     close(fd);
 }
 
+/* Who was stopped while it waited goes on waiting: the others may have been stopped, too. */
+static void stopped_ranks_are_not_late(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    const int fd = communicator_file(2, &error);
+    const pid_t first = fork();
+    if (first == 0) {
+        struct communicator *mine = communicator_join(fd, 0, &error);
+        communicator_limit(mine, 3000000000);
+        _exit(communicator_meet(mine, "the step", &error) ? 0 : 1);
+    }
+    struct communicator *second = communicator_join(fd, 1, &error);
+    int status;
+    usleep(300000);
+    kill(first, SIGSTOP);
+    usleep(3000000);
+    kill(first, SIGCONT);
+    usleep(100000);
+    assert_true(communicator_meet(second, "the step", &error));
+    assert_int_equal(waitpid(first, &status, 0), first);
+    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    communicator_leave(second);
+    close(fd);
+}
+
 /* With a name: the one test that is called so. */
 int main(int count, char **arguments)
 {
@@ -615,6 +643,7 @@ int main(int count, char **arguments)
         cmocka_unit_test(unequal_ranks_are_refused),
         cmocka_unit_test(ranks_apart_have_the_same_bits),
         cmocka_unit_test(a_missing_rank_is_named),
+        cmocka_unit_test(stopped_ranks_are_not_late),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
