@@ -77,7 +77,7 @@ int dry_run(const struct profile *profile)
     int known_count = 0;
     size_t too_large = 0;
     unsigned passes = 0;
-    bool done = false, several = false;
+    bool done = false, several = false, together = false;
     for (size_t i = 0; i < profile->cells.count; i++) {
         passes |= profile->cells.items[i].passes;
         several |= profile->cells.items[i].ranks > 1;
@@ -94,6 +94,7 @@ int dry_run(const struct profile *profile)
         }
         const struct memory_of *memory = device_memory(known, &known_count, cell->device);
         const uint64_t free_bytes = memory ? memory->free_bytes : UNKNOWN_U64;
+        const bool fits = estimate.memory <= free_bytes / (uint64_t)cell_ranks_together(cell);
         pipe_integer(&table, (int64_t)i + 1);
         pipe_text(&table, cell->device);
         pipe_text(&table, cell->model.name);
@@ -124,8 +125,9 @@ int dry_run(const struct profile *profile)
         }
         pipe_number(&table, "%.1f", (double)estimate.memory / 0x1p20);
         pipe_number(&table, "%.1f", is_known_u64(free_bytes) ? (double)free_bytes / 0x1p20 : UNKNOWN_DOUBLE);
-        too_large += is_known_u64(free_bytes) && estimate.memory > free_bytes;
-        pipe_text(&table, !is_known_u64(free_bytes) ? "n/a" : estimate.memory <= free_bytes ? "yes" : "no");
+        too_large += is_known_u64(free_bytes) && !fits;
+        together |= cell_ranks_together(cell) > 1;
+        pipe_text(&table, !is_known_u64(free_bytes) ? "n/a" : fits ? "yes" : "no");
     }
     pipe_finish(&table, &text);
     strbuf_printf(&text, "\n%zu cell%s", profile->cells.count, profile->cells.count == 1 ? "" : "s");
@@ -137,6 +139,8 @@ int dry_run(const struct profile *profile)
                        "attention are those of the pairs that the causal mask leaves, T(T + 1)/2; papers and courses "
                        "often count all T², about "
                        "twice as many: the column beside has that.\n");
+    if (together)
+        strbuf_puts(&text, "Memory is a rank's; on the CPU all ranks of a cell have to fit together.\n");
     for (int i = 0; i < known_count; i++) {
         if (known[i].reason[0])
             strbuf_printf(&text, "%s: %s\n", known[i].name, known[i].reason);

@@ -125,7 +125,7 @@ static bool will_not_fit(const struct progress *progress, const struct session *
         const struct run *other = session_run(session, i);
         if (other->started && run_lead(other)->device.free_bytes && is_known_u64(run_lead(other)->device.free_bytes) &&
             strcmp(other->cell.device, run->cell.device) == 0)
-            return memory > run_lead(other)->device.free_bytes;
+            return memory > run_lead(other)->device.free_bytes / (uint64_t)cell_ranks_together(&run->cell);
     }
     return false;
 }

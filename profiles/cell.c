@@ -172,6 +172,11 @@ void cell_rank_device(const struct cell *cell, int rank, char *device, size_t si
         snprintf(device, size, "%.*s:%d", (int)letters, cell->device, first + rank);
 }
 
+int cell_ranks_together(const struct cell *cell)
+{
+    return cell->ranks > 1 && device_is_host(cell->device) ? cell->ranks : 1;
+}
+
 void cell_canonical(struct cell *cell)
 {
     if (cell->collective != COLLECTIVE_NONE) {

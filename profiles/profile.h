@@ -123,6 +123,8 @@ bool cell_equal(const struct cell *a, const struct cell *b);
 void cell_plan_request(const struct cell *cell, unsigned fusions, struct plan_request *request);
 /* The device of one of its ranks: "cuda:1" for rank 1 of a cell on cuda:0; "cpu" for all. */
 void cell_rank_device(const struct cell *cell, int rank, char *device, size_t size);
+/* How many ranks have their plans in the memory of one device: all of them in that of the host, one on a card. */
+int cell_ranks_together(const struct cell *cell);
 /* What is not asked for has its default: buckets where there are none. */
 void cell_canonical(struct cell *cell);
 

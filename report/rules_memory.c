@@ -13,7 +13,7 @@ static double free_bytes(const struct facts *facts)
                                                                             : UNKNOWN_DOUBLE;
 }
 
-/* Planned; of an attached program what its tensors on the card held at most. */
+/* Planned, of all ranks that share the memory; of an attached program what its tensors on the card held at most. */
 static double needed_bytes(const struct facts *facts)
 {
     const struct report_memory *memory = &facts->cell->memory;
@@ -21,7 +21,8 @@ static double needed_bytes(const struct facts *facts)
     if (facts->attached && program->steps && is_known_u64(program->peak_bytes) && program->peak_bytes)
         return (double)program->peak_bytes;
     if (!facts->attached && is_known_u64(memory->planned_total) && memory->planned_total)
-        return (double)memory->planned_total + (is_known_u64(memory->workspace) ? (double)memory->workspace : 0);
+        return ((double)memory->planned_total + (is_known_u64(memory->workspace) ? (double)memory->workspace : 0)) *
+               cell_ranks_together(&facts->cell->requested);
     return UNKNOWN_DOUBLE;
 }
 

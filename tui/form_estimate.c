@@ -101,10 +101,13 @@ void form_estimate(const struct report *report, const struct cell *cells, int co
              format_rate(number, (double)model_parameter_count(&at->model)), flops);
     const struct report_cell *run = run_of(report, at, false);
     const uint64_t available = run ? run->device.free_bytes : UNKNOWN_U64;
+    const int together = cell_ranks_together(at);
     used = snprintf(lines[1], FORM_LINE, "plan %s", format_bytes(number, (double)largest.memory));
+    if (together > 1)
+        used += snprintf(lines[1] + used, FORM_LINE - (size_t)used, " × %d ranks", together);
     if (is_known_u64(available) && available)
         used += snprintf(lines[1] + used, FORM_LINE - (size_t)used,
-                         largest.memory > available ? ", MORE THAN the %s free" : " of %s free",
+                         largest.memory > available / (uint64_t)together ? ", MORE THAN the %s free" : " of %s free",
                          format_bytes(free_text, (double)available));
     if (endless)
         snprintf(lines[1] + used, FORM_LINE - (size_t)used, ", until it is stopped");

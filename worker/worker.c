@@ -207,15 +207,20 @@ static void measure_ceilings(struct worker *worker, const struct message_cell *m
     reporter_send(&worker->reporter, MESSAGE_CEILINGS, &ceilings, sizeof ceilings, NULL, 0);
 }
 
-static bool check_memory(const struct worker *worker, struct error *error)
+/* The ranks of a host share its memory: each has looked at it before any takes its part. */
+static bool check_memory(struct worker *worker, bool apart, struct error *error)
 {
     const uint64_t planned = worker->plan->memory.total, available = worker->info.free_bytes;
-    if (is_known_u64(available) && planned > available)
+    const int together = apart ? 1 : cell_ranks_together(&worker->cell);
+    char each[48] = "";
+    if (together > 1)
+        snprintf(each, sizeof each, " on each of %d ranks", together);
+    if (is_known_u64(available) && planned > available / (uint64_t)together)
         return error_set(error, ERROR_MEMORY,
-                         "the plan needs %llu bytes (%.2f GiB) and %s has %llu bytes (%.2f GiB) free",
-                         (unsigned long long)planned, (double)planned / 0x1p30, worker->place,
+                         "the plan needs %llu bytes (%.2f GiB)%s and %s has %llu bytes (%.2f GiB) free",
+                         (unsigned long long)planned, (double)planned / 0x1p30, each, worker->place,
                          (unsigned long long)available, (double)available / 0x1p30);
-    return true;
+    return together == 1 || communicator_meet(worker->communicator, "look at the memory", error);
 }
 
 /* A rank's share: what the front put into the environment. */
@@ -401,7 +406,7 @@ static bool work(struct worker *worker, struct error *error)
     struct message_cell message;
     machine_ticks(&worker->began);
     if (!receive_cell(worker, &message, error) || !join_ranks(worker, &message, error) || !open_device(worker, error) ||
-        !build_plan(worker, error) || !check_memory(worker, error))
+        !build_plan(worker, error) || !check_memory(worker, message.apart, error))
         return false;
     measure_ceilings(worker, &message);
     if (!prepare(worker, message.cache_folder, error) || !initialise(worker, error))

@@ -165,6 +165,17 @@ static void sweeps_and_dry_runs(void **state)
     expect(&outcome, 0, "8 cells, ", "");
     expect(&outcome, 0, "of which will not fit (status oom; on_oom: skip_larger skips what needs more)", "");
     outcome_release(&outcome);
+    /* On the CPU all ranks have to fit together: of batches that are eight times one another, each a rank's, fewer do. */
+    size_t fitting[2];
+    for (int i = 0; i < 2; i++) {
+        steptop_run(&outcome, "run", "--dry-run", "-m", "tiny", "-c", "256", "-b", "1,8,64,512,4096,32768,262144",
+                    "--parallel", "none", "--ranks", i ? "64" : "1", NULL);
+        expect(&outcome, 0, "| fits ", "");
+        fitting[i] = (size_t)count_of(outcome.output, "| yes ");
+        assert_int_equal(strstr(outcome.output, "all ranks of a cell have to fit together") != NULL, i);
+        outcome_release(&outcome);
+    }
+    assert_true(fitting[0] > fitting[1]);
     /* A small cell that took mostly its start says little about a large one, and one that does not fit takes no time. */
     steptop_run(&outcome, "run", "-m", "attention", "-b", "1", "-c", "8,16,65536", "-n", "1", "-w", "0", "--num-heads",
                 "64", "--d-model", "128", "-f", "seed", NULL);
