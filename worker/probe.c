@@ -79,8 +79,10 @@ static void push_counters(struct probe_state *state, const struct record *kernel
 {
     uint64_t now[COUNTERS_PER_KERNEL], used[COUNTERS_PER_KERNEL];
     bool scaled;
-    if (!counters_read(state->counters, now, &scaled))
+    if (!counters_read(state->counters, now, &scaled)) {
+        state->counting = false; /* the next one would be counted from before this one on */
         return;
+    }
     const uint64_t at = clock_now();
     for (int i = 0; i < COUNTERS_PER_KERNEL; i++) {
         const bool known = now[i] != UNKNOWN_U64 && state->counted[i] != UNKNOWN_U64 && now[i] >= state->counted[i];

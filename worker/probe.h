@@ -28,7 +28,7 @@ struct probe_state {
         uint64_t own[COUNTERS_PER_KERNEL]; /* what one counts, and */
         uint64_t wall_ns;                  /* what one takes: the medians of some before the run */
         uint64_t at;                       /* the end of the last one */
-        uint32_t count[64];                /* of those in the run, by the power of two that their time is beyond, */
+        uint64_t count[64];                /* of those in the run, by the power of two that their time is beyond, */
         uint64_t time_ns[64];              /* and their times together */
         uint64_t counted, told;            /* all of them; when the front was told */
         bool is_clock;                     /* the first value is a clock of so many threads, */

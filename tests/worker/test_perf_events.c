@@ -25,6 +25,7 @@ struct machine {
     int software_error;
     bool user_read; /* rdpmc allowed */
     bool no_map;
+    bool fails; /* reading does */
     uint64_t enabled, running;
     int enabled_groups, opened, closed, mapped, unmapped, reads, threads_run;
     struct perf_event_attr attrs[OPENED];
@@ -71,6 +72,8 @@ static ssize_t made_read(void *context, int fd, void *bytes, size_t size)
     struct machine *m = context;
     uint64_t out[16] = {0, m->enabled, m->running};
     m->reads++;
+    if (m->fails)
+        return -1;
     for (int i = 0; i < m->opened; i++)
         if (m->leader[i] == fd - 100)
             out[3 + out[0]++] = m->value[i];
@@ -379,6 +382,51 @@ static void readings_in_the_run_are_stretched(void **state)
     assert_true(own[0] == 2000);
 }
 
+static void launch(struct probe_state *state, struct machine *m, uint64_t cycles)
+{
+    state->probe.enter(state, 0);
+    m->value[0] += cycles;
+    state->probe.leave(state, 0, 0);
+}
+
+/* A launch that could not be counted is not in the figures of the next one. */
+static void a_reading_that_fails_is_nobodys(void **state)
+{
+    (void)state;
+    struct machine *m = calloc(1, sizeof *m);
+    struct error error = {0};
+    struct reporter reporter = {.fd = -1, .lost = true};
+    struct probe_state *probe = calloc(1, sizeof *probe);
+    struct ring *ring = ring_create(64, &error), *producer = ring ? ring_attach(ring_fd(ring), &error) : NULL;
+    assert_true(m && probe && producer);
+    assert_true(probe_init(probe, producer, &reporter, NULL, &error));
+    probe->counters = open_on(m, 1);
+    assert_int_equal(counters_tier(probe->counters), TIER_READ);
+    probe_begin_step(probe, 1, 0, false);
+    launch(probe, m, 10);
+    m->fails = true;
+    launch(probe, m, 5000);
+    m->fails = false;
+    launch(probe, m, 10);
+    launch(probe, m, 10);
+    struct record records[16];
+    const size_t count = ring_drain(ring, records, 16);
+    size_t counted = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (records[i].kind != RECORD_COUNTERS)
+            continue;
+        assert_int_equal(records[i].counters[0], 10);
+        counted++;
+    }
+    assert_int_equal(count, 6);
+    assert_int_equal(counted, 2);
+    probe_release(probe);
+    ring_close(producer);
+    ring_close(ring);
+    free(probe);
+    free(m);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -391,6 +439,7 @@ int main(void)
         cmocka_unit_test(the_clock_is_left),
         cmocka_unit_test(this_machine),
         cmocka_unit_test(readings_in_the_run_are_stretched),
+        cmocka_unit_test(a_reading_that_fails_is_nobodys),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
