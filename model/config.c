@@ -78,13 +78,29 @@ static bool size_check(const char *what, int64_t value, int64_t most, struct err
     return true;
 }
 
+/* model_parameter_count of sizes that may be beyond what 64 bits count. */
+static double parameters_about(const struct model_config *config)
+{
+    const double c = (double)config->d_model, f = (double)config->d_ff;
+    return 2 * (double)config->vocab_size * c + (double)config->num_layers * (4 * c * c + 3 * c * f + 2 * c) + c;
+}
+
+/* At least as many values as a step can keep, in any mode: scores, probabilities and their copy; some 24 of (N, C) and 10 of (N, F) a
+ * block; logits. Every sum of a plan's bytes has to fit 63 bits: 2⁵⁸ of them, in fp32, with some to spare. */
+static double step_values(const struct model_config *config, double rows, double scores)
+{
+    const double block = 3 * scores + rows * (24 * (double)config->d_model + 10 * (double)config->d_ff);
+    return (double)config->num_layers * block + 3 * rows * (double)config->vocab_size;
+}
+
 bool model_config_check(const struct model_config *config, int64_t batch, int64_t context, char *warning,
                         size_t warning_size, struct error *error)
 {
     if (warning && warning_size)
         warning[0] = '\0';
     if (!size_check("d_model", config->d_model, MODEL_SIZE_MOST, error) ||
-        !size_check("num_heads", config->num_heads, MODEL_SIZE_MOST, error) || !size_check("batch_size", batch, MODEL_SIZE_MOST, error) ||
+        !size_check("num_heads", config->num_heads, MODEL_SIZE_MOST, error) ||
+        !size_check("batch_size", batch, MODEL_SIZE_MOST, error) ||
         !size_check("context_length", context, MODEL_SIZE_MOST, error))
         return false;
     if (config->d_model % config->num_heads)
@@ -93,7 +109,6 @@ bool model_config_check(const struct model_config *config, int64_t batch, int64_
     if (batch * context > MODEL_SIZE_MOST)
         return error_set(error, ERROR_INPUT, "batch_size × context_length is %lld rows; at most %d is possible",
                          (long long)(batch * context), MODEL_SIZE_MOST);
-    /* The largest tensor in bytes, and with it every sum of a plan, has to fit 64 bits: T×T scores, logits. */
     const double scores = (double)batch * (double)config->num_heads * (double)context * (double)context;
     if (scores > 0x1p50)
         return error_set(error, ERROR_INPUT,
@@ -104,13 +119,18 @@ bool model_config_check(const struct model_config *config, int64_t batch, int64_
         return error_set(error, ERROR_INPUT,
                          "d_model / num_heads is %lld, but RoPE turns pairs and kernels work on them: it must be even",
                          (long long)head_dim);
-    if (config->kind == MODEL_ATTENTION)
-        return true;
-    if (!size_check("d_ff", config->d_ff, MODEL_SIZE_MOST, error) ||
-        !size_check("num_layers", config->num_layers, MODEL_LAYERS_MOST, error) ||
-        !size_check("vocab_size", config->vocab_size, MODEL_SIZE_MOST, error))
+    const bool alone = config->kind == MODEL_ATTENTION;
+    if (!alone && (!size_check("d_ff", config->d_ff, MODEL_SIZE_MOST, error) ||
+                   !size_check("num_layers", config->num_layers, MODEL_LAYERS_MOST, error) ||
+                   !size_check("vocab_size", config->vocab_size, MODEL_SIZE_MOST, error)))
         return false;
-    const double weights = (double)model_parameter_count(config);
+    const struct model_config one = {.d_model = config->d_model, .num_layers = 1};
+    const double values = step_values(alone ? &one : config, (double)(batch * context), scores);
+    if (values > 0x1p58)
+        return error_set(error, ERROR_INPUT, "a step of the model would keep %.3g values, beyond any memory", values);
+    if (alone)
+        return true;
+    const double weights = parameters_about(config);
     if (weights > 0x1p45)
         return error_set(error, ERROR_INPUT, "the model would have %.3g parameters, beyond any memory", weights);
     if (warning && warning_size && config->d_ff % 8)

@@ -364,9 +364,6 @@ static void attention_model(struct builder *builder)
 
 bool forward_build(struct builder *builder, struct error *error)
 {
-    struct plan *plan = builder->plan;
-    plan->tokens = plan->targets = plan->rope_table = plan->logits = plan->loss = TENSOR_NONE;
-    builder->output_gradient = TENSOR_NONE;
     scope_child(builder, -1, "model", -1);
     if (builder->request->model.kind == MODEL_ATTENTION) {
         if (wants_phase(builder, PHASE_OPT))

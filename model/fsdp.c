@@ -130,7 +130,8 @@ static void parts_find(struct sharding *sharding)
 {
     struct builder *builder = sharding->builder;
     struct plan *plan = builder->plan;
-    plan->parts = arena_array(&plan->arena, struct plan_part, builder->parameters.count * sharding->units.count + 1);
+    plan->parts =
+        arena_array(&plan->arena, struct plan_part, builder->parameters.count + 1); /* each lies in one unit */
     for (size_t u = 0; u < sharding->units.count; u++) {
         const struct unit *unit = &sharding->units.items[u];
         const uint64_t piece = (uint64_t)piece_of(sharding, unit);

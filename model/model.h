@@ -80,7 +80,6 @@ enum parallel {
     PARALLEL_COUNT
 };
 const char *parallel_name(enum parallel parallel);
-/* One line on what it does, for help and reports. */
 
 /* Megabytes (10⁶ bytes) of a bucket where nothing else is said: what PyTorch's DDP takes, whose unit is 2²⁰. */
 #define BUCKET_MB_DEFAULT 25

@@ -96,18 +96,25 @@ static void gradient_stretches(struct builder *builder, bool single)
     }
 }
 
-static int32_t bucket_scope(struct builder *builder, size_t number, int32_t first_layer, int32_t last_layer,
-                            const char *only)
+/* "bucket 3 (layers 34 to 35, lm_head)": all whose gradients lie in stretches [lower, upper). */
+static int32_t bucket_scope(struct builder *builder, size_t number, size_t lower, size_t upper)
 {
-    char name[96];
-    const int32_t gradients = scope_child(builder, 0, "gradients", -1);
-    if (first_layer < 0)
-        snprintf(name, sizeof name, "bucket %zu (%.60s)", number, only);
-    else if (first_layer == last_layer)
-        snprintf(name, sizeof name, "bucket %zu (layer %d)", number, first_layer);
-    else
-        snprintf(name, sizeof name, "bucket %zu (layers %d to %d)", number, first_layer, last_layer);
-    return scope_child(builder, gradients, name, -1);
+    char layers[32] = "", outside[96] = "", name[160];
+    int32_t first = INT32_MAX, last = -1;
+    for (size_t i = lower; i < upper; i++) {
+        const struct scope *scope = &builder->scopes.items[builder->buckets.items[i].scope];
+        const size_t used = strlen(outside);
+        if (scope->layer < 0)
+            snprintf(outside + used, sizeof outside - used, "%s%s", used ? ", " : "", scope->path);
+        first = scope->layer >= 0 && scope->layer < first ? scope->layer : first;
+        last = scope->layer > last ? scope->layer : last;
+    }
+    if (last >= 0 && first == last)
+        snprintf(layers, sizeof layers, "layer %d", first);
+    else if (last >= 0)
+        snprintf(layers, sizeof layers, "layers %d to %d", first, last);
+    snprintf(name, sizeof name, "bucket %zu (%s%s%s)", number, layers, layers[0] && outside[0] ? ", " : "", outside);
+    return scope_child(builder, scope_child(builder, 0, "gradients", -1), name, -1);
 }
 
 /* Does a product's weight start here? Those come first in the region. */
@@ -129,8 +136,6 @@ static void buckets_join(struct builder *builder, uint64_t bytes)
         size_t lower = upper;
         struct stretch bucket = builder->buckets.items[upper - 1];
         const bool matrices = is_matrix_place(builder, bucket.start);
-        int32_t first_layer = INT32_MAX, last_layer = -1;
-        bool outside = false;
         while (lower > 0) {
             const struct stretch *next = &builder->buckets.items[lower - 1];
             const bool divides = !is_sharded(builder) || bucket.start % place_alignment(builder) == 0;
@@ -138,12 +143,8 @@ static void buckets_join(struct builder *builder, uint64_t bytes)
                 ((bucket.end - next->start) * sizeof(float) > bytes ||
                  is_matrix_place(builder, next->start) != matrices))
                 break;
-            const int32_t layer = builder->scopes.items[next->scope].layer;
             bucket.start = next->start;
             bucket.ready = next->ready > bucket.ready ? next->ready : bucket.ready;
-            outside |= layer < 0;
-            first_layer = layer >= 0 && layer < first_layer ? layer : first_layer;
-            last_layer = layer > last_layer ? layer : last_layer;
             lower--;
         }
         /* To where the next one begins: the gap between is nobody's. */
@@ -152,9 +153,7 @@ static void buckets_join(struct builder *builder, uint64_t bytes)
         else if (is_sharded(builder))
             bucket.end =
                 (bucket.end + place_alignment(builder) - 1) / place_alignment(builder) * place_alignment(builder);
-        const char *only = builder->scopes.items[bucket.scope].path;
-        bucket.scope = bucket_scope(builder, joined.count, outside && last_layer < 0 ? -1 : first_layer, last_layer,
-                                    lower + 1 == upper ? only : "norms");
+        bucket.scope = bucket_scope(builder, joined.count, lower, upper);
         vec_push(&joined, bucket);
         upper = lower;
     }

@@ -114,13 +114,16 @@ struct plan *plan_build(const struct plan_request *request, struct plan_result *
         error_set(error, ERROR_MEMORY, "no memory for a plan");
         return NULL;
     }
-    struct builder builder = {.request = request, .plan = plan};
+    struct builder builder = {.request = request, .plan = plan, .output_gradient = TENSOR_NONE};
+    plan->tokens = plan->targets = plan->rope_table = plan->logits = plan->loss = TENSOR_NONE;
     plan->precision = request->precision;
     plan->rank = request->ranks.rank;
     plan->ranks = request->ranks.ranks > 1 ? request->ranks.ranks : 1;
-    plan->batch = request->batch;
-    plan->context = request->context;
-    plan->vocab = request->model.kind == MODEL_LM ? request->model.vocab_size : 0;
+    if (request->ranks.collective == COLLECTIVE_NONE) {
+        plan->batch = request->batch;
+        plan->context = request->context;
+        plan->vocab = request->model.kind == MODEL_LM ? request->model.vocab_size : 0;
+    }
     const bool ok = plan_fill(&builder, error);
     if (ok)
         plan_finish(&builder);

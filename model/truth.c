@@ -43,6 +43,12 @@ static bool note_number(const struct safetensors *file, const char *key, double 
     return true;
 }
 
+static bool note_count(const struct safetensors *file, const char *key, double most, double *value, struct error *error)
+{
+    return note_number(file, key, 1, most, value, error) &&
+           (*value == floor(*value) || error_set(error, ERROR_INPUT, "__metadata__ '%s' is no whole number", key));
+}
+
 static bool matrix_shape(const struct safetensors *file, const char *name, int64_t *rows, int64_t *columns,
                          struct error *error)
 {
@@ -66,8 +72,8 @@ static bool read_sizes(const struct safetensors *weights, struct truth *truth, s
     *model = (struct model_config){.name = "reference", .kind = MODEL_LM};
     if (!matrix_shape(weights, "token_embeddings.weight", &model->vocab_size, &model->d_model, error) ||
         !matrix_shape(weights, "layers.0.ffn.w1.weight", &model->d_ff, &columns, error) ||
-        !note_number(weights, "num_heads", 1, INT32_MAX, &heads, error) ||
-        !note_number(weights, "steps", 1, 1000, &steps, error) ||
+        !note_count(weights, "num_heads", INT32_MAX, &heads, error) ||
+        !note_count(weights, "steps", 1000, &steps, error) ||
         !note_number(weights, "learning_rate", 1e-12, 1e3, &rate, error) ||
         !note_number(weights, "beta1", 0, 1, &beta1, error) || !note_number(weights, "beta2", 0, 1, &beta2, error) ||
         !note_number(weights, "epsilon", 0, 1, &epsilon, error) ||
@@ -84,13 +90,19 @@ static bool read_sizes(const struct safetensors *weights, struct truth *truth, s
     return true;
 }
 
-/* Takes one tensor of a file over; its elements must be as many as the plan's tensor has. */
-static bool take(struct truth *truth, bool weight, const struct safetensors *file, const char *name, int64_t count,
-                 struct error *error)
+/* Takes one tensor of a file over; its elements must be as many as the plan's `like` has, and in its shape where the file's has as many
+ * axes: logits may have batch and context apart, a loss none. */
+static bool take(struct truth *truth, bool weight, const struct safetensors *file, const char *name,
+                 const struct tensor *like, struct error *error)
 {
     const struct safetensors_tensor *tensor = safetensors_find(file, name);
+    const int64_t count = tensor_elements(like);
     if (!tensor)
         return error_set(error, ERROR_INPUT, "tensor '%s' is missing", name);
+    for (int axis = 0; axis < like->rank && tensor->rank == like->rank; axis++)
+        if (tensor->shape[axis] != like->shape[axis])
+            return error_set(error, ERROR_INPUT, "axis %d of tensor '%s' is %lld long; %lld are due", axis, name,
+                             (long long)tensor->shape[axis], (long long)like->shape[axis]);
     if (tensor->elements != count)
         return error_set(error, ERROR_INPUT, "tensor '%s' has %lld elements; %lld are due", name,
                          (long long)tensor->elements, (long long)count);
@@ -143,8 +155,8 @@ static bool take_all(struct truth *truth, const struct safetensors *weights, con
     struct plan *plan = plan_build(&truth->request, NULL, error);
     if (!plan)
         return false;
-    bool ok = take(truth, false, expected, "loss", 1, error) &&
-              take(truth, false, expected, "logits", tensor_elements(&plan->tensors[plan->logits]), error);
+    bool ok = take(truth, false, expected, "loss", &plan->tensors[plan->loss], error) &&
+              take(truth, false, expected, "logits", &plan->tensors[plan->logits], error);
     size_t parameters = 0;
     for (int32_t i = 0; i < plan->tensor_count && ok; i++) {
         const struct tensor *tensor = &plan->tensors[i];
@@ -152,11 +164,11 @@ static bool take_all(struct truth *truth, const struct safetensors *weights, con
             continue;
         parameters++;
         char name[160];
-        ok = take(truth, true, weights, tensor->name, tensor_elements(tensor), error);
+        ok = take(truth, true, weights, tensor->name, tensor, error);
         snprintf(name, sizeof name, "grad.%s", tensor->name);
-        ok = ok && take(truth, false, expected, name, tensor_elements(tensor), error);
+        ok = ok && take(truth, false, expected, name, tensor, error);
         snprintf(name, sizeof name, "after.%s", tensor->name);
-        ok = ok && take(truth, false, expected, name, tensor_elements(tensor), error);
+        ok = ok && take(truth, false, expected, name, tensor, error);
     }
     if (ok && weights->tensor_count != parameters)
         ok = error_set(error, ERROR_INPUT, "weights.safetensors has %zu tensors; this model has %zu parameters",

@@ -93,7 +93,9 @@ static bool fill(const struct bench *bench, struct error *error)
         float *values = malloc((size_t)weight->count * sizeof *values);
         if (tensor == TENSOR_NONE || !values) {
             free(values);
-            return error_set(error, ERROR_INTERNAL, "the plan has no parameter %s", weight->name);
+            return tensor == TENSOR_NONE
+                       ? error_set(error, ERROR_INTERNAL, "the plan has no parameter %s", weight->name)
+                       : error_set(error, ERROR_MEMORY, "no memory for the values of %s", weight->name);
         }
         for (int64_t k = 0; k < weight->count; k++)
             values[k] = (float)weight->values[k];
@@ -103,7 +105,8 @@ static bool fill(const struct bench *bench, struct error *error)
             return false;
     }
     float *table = malloc(plan->tensors[plan->rope_table].bytes);
-    const bool ok = table && model_initial_value(plan, plan->rope_table, 0, table, error) &&
+    const bool ok = (table || error_set(error, ERROR_MEMORY, "no memory for the table of RoPE")) &&
+                    model_initial_value(plan, plan->rope_table, 0, table, error) &&
                     bench->class->write(bench->program, plan->rope_table, table, error);
     free(table);
     return ok && bench->class->write(bench->program, plan->tokens, bench->truth->tokens, error) &&

@@ -165,6 +165,14 @@ static void sizes_and_factors(void **state)
     struct plan_request request = {.phases = PHASES_FWD, .ranks = {.ranks = 1, .collective = COLLECTIVE_BROADCAST}};
     assert_null(plan_build(&request, NULL, &error));
     assert_non_null(strstr(error.text, "two ranks at least"));
+    /* Its buffer has none of a model's roles: a worker that fills tokens leaves it alone. */
+    request.ranks = (struct ranks_request){.ranks = 2, .collective = COLLECTIVE_ALL_REDUCE, .bucket_bytes = 1000000};
+    request.model.vocab_size = 10;
+    struct plan *plan = plan_build(&request, NULL, &error);
+    assert_non_null(plan);
+    assert_true(plan->tokens == TENSOR_NONE && plan->targets == TENSOR_NONE && plan->rope_table == TENSOR_NONE);
+    assert_true(plan->logits == TENSOR_NONE && plan->loss == TENSOR_NONE && plan->vocab == 0);
+    plan_free(plan);
 }
 
 int main(void)

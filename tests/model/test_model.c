@@ -50,6 +50,8 @@ static void impossible_sizes_are_refused(void **state)
         {64, 8, 1, 2, 10, 1000000, 1000000, "rows; at most"},
         {64, 8, 1, 2, 10, 1, 500000000, "beyond any memory"},
         {500000000, 500000000, 900, 2, 10, 1, 1, "parameters, beyond any memory"},
+        {1 << 28, 1 << 28, 256, 2, 10, 1, 1, "parameters, beyond any memory"}, /* 2⁶⁴ times 7, and 1.4e11 */
+        {2, 536870911, 1000, 1, 10, 536870911, 1, "values, beyond any memory"},
         {INT64_MAX, 8, 1, 1, 10, 1, 1, "d_model is 9223372036854775807; at most"},
     };
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
@@ -65,6 +67,29 @@ static void impossible_sizes_are_refused(void **state)
         if (error.kind != ERROR_INPUT || !strstr(error.text, wrong[i].says))
             fail_msg("says: %s\n  not: %s", error.text, wrong[i].says);
     }
+}
+
+/* The largest that is let through: no sum of its plan's bytes wraps. */
+static void what_is_let_through_can_be_counted(void **state)
+{
+    (void)state;
+    struct plan_request request = {
+        .model = {.d_model = 2, .d_ff = 536870911, .num_layers = 1, .num_heads = 1, .vocab_size = 10},
+        .batch = 1,
+        .context = 1,
+        .phases = PHASES_TRAIN_STEP};
+    struct error error = {0};
+    while (model_config_check(&request.model, request.batch * 2, 1, NULL, 0, &error))
+        request.batch *= 2;
+    struct plan *plan = plan_build(&request, NULL, &error);
+    if (!plan)
+        fail_msg("%s", error.text);
+    double live = 0;
+    for (int32_t i = 0; i < plan->tensor_count; i++)
+        live += plan->tensors[i].view_of == TENSOR_NONE ? (double)plan->tensors[i].bytes : 0;
+    assert_true(request.batch >= 1 << 23 && (double)plan->memory.total <= live);
+    assert_true((double)plan->memory.total > 10.0 * (double)request.batch * 536870911.0);
+    plan_free(plan);
 }
 
 static void odd_d_ff_warns(void **state)
@@ -206,6 +231,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(presets_are_found),
         cmocka_unit_test(impossible_sizes_are_refused),
+        cmocka_unit_test(what_is_let_through_can_be_counted),
         cmocka_unit_test(odd_d_ff_warns),
         cmocka_unit_test(initial_values_have_their_distribution),
         cmocka_unit_test(values_depend_on_seed_and_name_alone),

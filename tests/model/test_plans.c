@@ -355,6 +355,45 @@ static void gradients_and_activations_share(void **state)
     plan_free(plan);
 }
 
+/* What a sharded plan says of its parts takes room by the parameters, not by their square. */
+static void shards_take_no_room(void **state)
+{
+    (void)state;
+    struct plan_request request = request_of("tiny", PHASES_TRAIN_STEP);
+    request.model.num_layers = 120;
+    request.ranks = (struct ranks_request){.ranks = 2, .parallel = PARALLEL_FSDP};
+    struct plan *plan = build(&request, NULL);
+    assert_true(plan->part_count > 0 && plan->part_count <= 2 + 7 * 120);
+    assert_true(plan->arena.bytes < (size_t)4 << 20);
+    plan_free(plan);
+}
+
+static bool has_scope(const struct plan *plan, const char *name)
+{
+    for (int32_t i = 0; i < plan->scope_count; i++)
+        if (strcmp(plan->scopes[i].name, name) == 0)
+            return true;
+    return false;
+}
+
+/* A bucket's name is all that lies in it. */
+static void buckets_name_what_they_carry(void **state)
+{
+    (void)state;
+    struct plan_request request = request_of("tiny", PHASES_TRAIN_STEP);
+    request.ranks = (struct ranks_request){.ranks = 2, .parallel = PARALLEL_BUCKET, .bucket_bytes = 100000000};
+    struct plan *plan = build(&request, NULL);
+    assert_true(has_scope(plan, "bucket 0 (layers 0 to 3, token_embeddings, ln_final)"));
+    assert_true(has_scope(plan, "bucket 1 (layers 0 to 3, lm_head)"));
+    plan_free(plan);
+    request.ranks.bucket_bytes = 1000000;
+    plan = build(&request, NULL);
+    assert_true(has_scope(plan, "bucket 0 (layers 0 to 3, ln_final)"));
+    assert_true(has_scope(plan, "bucket 1 (token_embeddings)"));
+    assert_true(has_scope(plan, "bucket 2 (lm_head)"));
+    plan_free(plan);
+}
+
 static void digests_tell_plans_apart(void **state)
 {
     (void)state;
@@ -474,8 +513,11 @@ static void broken_plans_are_found(void **state)
     }
 }
 
-int main(void)
+/* With a name: the one test that is called so. */
+int main(int count, char **arguments)
 {
+    if (count > 1)
+        cmocka_set_test_filter(arguments[1]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_plan_keeps_the_rules),
         cmocka_unit_test(gemm_flops_are_the_models),
@@ -488,6 +530,8 @@ int main(void)
         cmocka_unit_test(memory_is_packed),
         cmocka_unit_test(modes_keep_what_they_should),
         cmocka_unit_test(gradients_and_activations_share),
+        cmocka_unit_test(shards_take_no_room),
+        cmocka_unit_test(buckets_name_what_they_carry),
         cmocka_unit_test(digests_tell_plans_apart),
         cmocka_unit_test(broken_plans_are_found),
     };

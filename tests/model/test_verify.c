@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FIXTURE TEST_SOURCE_DIR "/model/reference"
 
@@ -214,13 +215,73 @@ static void mutants_are_found(void **state)
     truth_free(&truth);
 }
 
+static char *file_bytes(const char *folder, const char *name, size_t *length)
+{
+    char path[512];
+    snprintf(path, sizeof path, "%s/%s.safetensors", folder, name);
+    FILE *file = fopen(path, "rb");
+    char *bytes = malloc(1 << 20);
+    assert_non_null(file);
+    assert_non_null(bytes);
+    *length = fread(bytes, 1, 1 << 20, file);
+    fclose(file);
+    return bytes;
+}
+
+/* What has as many elements and another shape, or a number of heads that is none, is no reference. */
+static void misshapen_references_are_refused(void **state)
+{
+    (void)state;
+    static const struct {
+        const char *file, *was, *is, *says;
+    } cases[] = {
+        {"weights", "\"layers.1.ffn.w2.weight\": {\"dtype\": \"F32\", \"shape\": [16, 24]",
+         "\"layers.1.ffn.w2.weight\": {\"dtype\": \"F32\", \"shape\": [24, 16]",
+         "axis 0 of tensor 'layers.1.ffn.w2.weight' is 24 long; 16 are due"},
+        {"weights", "\"num_heads\": \"2\", \"steps\": \"3\", ", "\"num_heads\":\"2.5\", \"steps\": \"3\",",
+         "'num_heads' is no whole number"},
+        {"weights", "\"steps\": \"3\", ", "\"steps\": \".5\",", "'steps' is no number from 1"},
+    };
+    static const char *const names[] = {"weights", "inputs", "expected"};
+    char folder[] = "/tmp/steptop-verify-XXXXXX", path[512];
+    assert_non_null(mkdtemp(folder));
+    for (size_t c = 0; c < sizeof cases / sizeof *cases; c++) {
+        for (int i = 0; i < 3; i++) {
+            size_t length;
+            char *bytes = file_bytes(FIXTURE, names[i], &length);
+            if (strcmp(names[i], cases[c].file) == 0) {
+                char *at = memmem(bytes, length, cases[c].was, strlen(cases[c].was));
+                assert_non_null(at);
+                memset(at, ' ', strlen(cases[c].was));
+                memcpy(at, cases[c].is, strlen(cases[c].is));
+            }
+            snprintf(path, sizeof path, "%s/%s.safetensors", folder, names[i]);
+            FILE *file = fopen(path, "wb");
+            assert_non_null(file);
+            assert_int_equal(fwrite(bytes, 1, length, file), length);
+            fclose(file);
+            free(bytes);
+        }
+        struct truth truth;
+        struct error error = {0};
+        if (truth_read(folder, &truth, &error))
+            fail_msg("taken: %s", cases[c].says);
+        if (error.kind != ERROR_INPUT || !strstr(error.text, cases[c].says))
+            fail_msg("says: %s", error.text);
+    }
+    for (int i = 0; i < 3; i++) {
+        snprintf(path, sizeof path, "%s/%s.safetensors", folder, names[i]);
+        unlink(path);
+    }
+    rmdir(folder);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(reference_agrees_with_pytorch),
-        cmocka_unit_test(cpu_agrees_with_pytorch),
-        cmocka_unit_test(cpu_agrees_with_the_reference),
-        cmocka_unit_test(mutants_are_found),
+        cmocka_unit_test(reference_agrees_with_pytorch),    cmocka_unit_test(cpu_agrees_with_pytorch),
+        cmocka_unit_test(cpu_agrees_with_the_reference),    cmocka_unit_test(mutants_are_found),
+        cmocka_unit_test(misshapen_references_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
