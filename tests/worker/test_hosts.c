@@ -114,15 +114,23 @@ static void assert_good(const struct run *run)
         assert_int_equal(run_rank(run, (size_t)r)->samples.count, run_lead(run)->samples.count);
         const double sum = rank->wait_ns + rank->transfer_ns;
         assert_true(rank->steps > 0 && rank->communication_ns > 0);
-        if (!(fabs(sum - rank->communication_ns) <= 1))
-            fail_msg("wait %.0f + transfer %.0f is not %.0f ns", rank->wait_ns, rank->transfer_ns,
-                     rank->communication_ns);
         char key[32];
         snprintf(key, sizeof key, "clock of rank %d", r);
         bool noted = false;
-        for (size_t n = 0; n < run->notes.count; n++)
-            noted |= strcmp(run->notes.items[n].key, key) == 0;
+        double within =
+            1; /* ns. Where two collectives are turned by two answers, they may overlap by what both are wrong by */
+        for (size_t n = 0; n < run->notes.count; n++) {
+            if (strcmp(run->notes.items[n].key, key) != 0)
+                continue;
+            const char *wrong = strstr(run->notes.items[n].text, "wrong by ");
+            assert_non_null(wrong);
+            within += 2 * 1000 * strtod(wrong + strlen("wrong by "), NULL);
+            noted = true;
+        }
         assert_int_equal(noted, r > 0);
+        if (!(fabs(sum - rank->communication_ns) <= within))
+            fail_msg("wait %.0f + transfer %.0f is not %.0f ns", rank->wait_ns, rank->transfer_ns,
+                     rank->communication_ns);
     }
     arena_release(&report.arena);
 }
