@@ -20,6 +20,8 @@
 #define HISTORY 64
 #define COMPUTES 0.01 /* of the process's time on a processor: a thread that uses less does not compute */
 #define WATCHED_MOST 1024
+#define STATES_EVERY_NS 100000000u /* at what loader workers are doing: one short file each */
+#define WORKERS_MOST 32            /* that are looked at so */
 
 /* Values over the run, evenly spaced in steps: when it is full every second one goes. */
 struct history {
@@ -32,7 +34,10 @@ static struct {
     struct program_facts facts;
     struct history resident, device;
     uint64_t looked;
-    uint64_t told;                      /* the link's thread's */
+    uint64_t told, states_at;           /* the link's thread's */
+    pid_t workers[WORKERS_MOST];        /* as they were when it told last */
+    unsigned worker_count;
+    uint64_t states, waiting;           /* looks at workers in the measured steps, and how many were asleep for a disk */
     uint64_t compiled, breaks;          /* of the hook's last word */
     uint64_t compiled_before;           /* when the last step ended */
     uint64_t workers_cpu, workers_disk; /* when the measured steps began */
@@ -123,8 +128,9 @@ static bool is_worker(const char *pid, const char *own, size_t own_length)
     return contents(path, text, sizeof text) == own_length && memcmp(text, own, own_length) == 0;
 }
 
-/* How many there are, and their time on a processor and waiting for a disk, ns (0 where the kernel does not count it). */
-static unsigned workers(uint64_t *cpu_ns, uint64_t *disk_ns)
+/* How many there are, and their time on a processor and waiting for a disk, ns (0 where the kernel does not count it). The first
+ * WORKERS_MOST of them into `pids`. */
+static unsigned workers(uint64_t *cpu_ns, uint64_t *disk_ns, pid_t *pids)
 {
     char path[64], children[4096], own[512], text[1024];
     unsigned count = 0;
@@ -143,6 +149,8 @@ static unsigned workers(uint64_t *cpu_ns, uint64_t *disk_ns)
             snprintf(path, sizeof path, "/proc/%.20s/stat", pid);
             if (!contents(path, text, sizeof text))
                 continue;
+            if (count < WORKERS_MOST)
+                pids[count] = (pid_t)strtol(pid, NULL, 10);
             count++;
             *cpu_ns += (stat_field(text, STAT_UTIME) + stat_field(text, STAT_STIME)) * 1000000000u / (uint64_t)ticks;
             *disk_ns += stat_field(text, STAT_DISK) * 1000000000u / (uint64_t)ticks;
@@ -197,13 +205,40 @@ static void count_workers(unsigned count, uint64_t cpu, uint64_t disk)
     if (!facts->steps) {
         watch.workers_cpu = cpu;
         watch.workers_disk = disk;
+        watch.states = watch.waiting = 0;
     } else if (count >= facts->loader_workers &&
                cpu >= watch.workers_cpu) { /* those that ended take their time with them */
         facts->loader_workers = count;
         facts->workers_cpu_ns = cpu - watch.workers_cpu;
         facts->workers_disk_ns = disk - watch.workers_disk;
         facts->workers_ns = facts->wall_ns;
+        if (!facts->workers_disk_ns && watch.states) /* most kernels count no waiting for disks: of the looks at them, then */
+            facts->workers_disk_ns =
+                (uint64_t)((double)facts->wall_ns * count * (double)watch.waiting / (double)watch.states);
     }
+}
+
+/* What the loader's workers are doing now. On the link's thread. */
+static void look_at_workers(void)
+{
+    char path[64], text[1024];
+    pid_t pids[WORKERS_MOST];
+    unsigned seen = 0, waiting = 0;
+    pthread_mutex_lock(&watch.lock);
+    const unsigned count = watch.worker_count;
+    memcpy(pids, watch.workers, count * sizeof *pids);
+    pthread_mutex_unlock(&watch.lock);
+    for (unsigned i = 0; i < count; i++) {
+        snprintf(path, sizeof path, "/proc/%d/stat", (int)pids[i]);
+        if (!contents(path, text, sizeof text))
+            continue;
+        seen++;
+        waiting += stat_state(text) == 'D';
+    }
+    pthread_mutex_lock(&watch.lock);
+    watch.states += seen;
+    watch.waiting += waiting;
+    pthread_mutex_unlock(&watch.lock);
 }
 
 void watch_tell(void)
@@ -216,10 +251,13 @@ void watch_tell(void)
         link_note("attribution lacks",
                   "backward of some nodes: modules are called on several threads at a time, and PyTorch "
                   "numbers nodes by thread; those of one number have no layer");
-    const unsigned count = workers(&cpu, &disk); /* many files to read: not with the lock */
+    pid_t pids[WORKERS_MOST];
+    const unsigned count = workers(&cpu, &disk, pids); /* many files to read: not with the lock */
     const uint64_t allowed = processors();
     pthread_mutex_lock(&watch.lock);
     facts->processors = allowed;
+    watch.worker_count = count < WORKERS_MOST ? count : WORKERS_MOST;
+    memcpy(watch.workers, pids, watch.worker_count * sizeof *pids);
     count_workers(count, cpu, disk);
     if (facts->steps) {
         thirds(&watch.resident, facts->resident);
@@ -232,6 +270,10 @@ void watch_tell(void)
 void watch_tick(void)
 {
     const uint64_t now = clock_now();
+    if (now - watch.states_at >= STATES_EVERY_NS) {
+        watch.states_at = now;
+        look_at_workers();
+    }
     if (now - watch.told < TELL_EVERY_NS)
         return;
     watch.told = now;

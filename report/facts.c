@@ -175,23 +175,38 @@ bool twin_faster(const struct facts *facts, const struct report_cell *other, str
     return is_known(ratio->high) && ratio->high < 1 && ratio->median < 1 - RULE_LEAST_GAIN;
 }
 
-/* The first counted step is warm-up's matter. */
+/* Steps in a row from the first on: more than half of them would be no warm-up, for then the median is one of them. */
+static size_t warm_steps(const struct report_phase *total)
+{
+    const double median = total->summary.median;
+    size_t warm = 0;
+    if (!total->summary.first_is_outlier || !total->sample_count || (double)total->samples_ns[0] <= median)
+        return 0;
+    for (warm = 1; 2 * warm < total->sample_count && (double)total->samples_ns[warm] >= WARM_TIMES * median;)
+        warm++;
+    return warm;
+}
+
+/* The first counted steps are warm-up's matter. */
 static void add_stalls(struct facts *facts)
 {
     const struct report_phase *total = facts->total;
     const double median = total->summary.median;
     const bool first = has_first_steps(facts->cell, total);
-    double sum = 0, excess = 0;
+    double sum = 0, excess = 0, warm = 0;
+    facts->warm = first ? warm_steps(total) : 0;
     for (size_t i = 0; i < total->sample_count; i++) {
         const double own = (double)total->samples_ns[i];
         sum += own;
-        if ((!i && first) || !(own >= STALL_TIMES * median))
+        warm += i < facts->warm ? own - median : 0;
+        if ((!i && first) || i < facts->warm || !(own >= STALL_TIMES * median))
             continue;
         excess += own - median;
         facts->longest = fmax(facts->longest, own);
         facts->stalls++;
     }
     facts->stalled = sum > 0 ? excess / sum : 0;
+    facts->warming = sum > 0 ? warm / sum : 0;
 }
 
 static void add_others(struct facts *facts)

@@ -109,7 +109,7 @@ static const char *loader_cause(const struct facts *facts, struct finding *findi
                                           : "What its workers wait for (network, locks, sleep), or more of them";
     return sentence(facts, ", whose %llu worker%s mostly wait%s: %s", (unsigned long long)program->loader_workers,
                     program->loader_workers == 1 ? "" : "s", program->loader_workers == 1 ? "s" : "",
-                    disk >= LOADER_DISK ? "for a disk" : "not for a processor, nor for a disk that the kernel counts");
+                    disk >= LOADER_DISK ? "for a disk" : "not for a processor, nor for a disk, as far as was seen");
 }
 
 /* A loader without workers runs its own operators, which are no waiting: all of what is outside of phases is what it can give. */
@@ -223,7 +223,8 @@ static bool launch(const struct facts *facts, struct finding *finding)
     if (facts->on_card && is_known(idle_share(facts, IDLE_LAUNCH)))
         waiting = idle_share(facts, IDLE_LAUNCH) - behind_waits(facts);
     waiting = fmin(waiting, facts->left);
-    within = fmax(0, waiting - facts->stalled); /* steps that stand still are `stall`'s and `recompile`'s */
+    /* Steps that stand still are `stall`'s and `recompile`'s, those of a warm-up in the count `warmup`'s. */
+    within = fmax(0, waiting - facts->stalled - facts->warming);
     if (facts->attached ? within < PYTHON_LEAST : !facts->on_card || within < IDLE_LEAST)
         return false;
     finding->layer = largest_layer(facts, is_not_outside, &layer);

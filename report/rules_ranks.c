@@ -63,6 +63,50 @@ static bool large_bucket(const struct facts *facts, struct finding *finding)
     return true;
 }
 
+/* Collectives below COLLECTIVE_SMALL that are most of a step's: how many, their bytes, and of a step how long they move them and how
+ * long they wait for the last rank, ns. Each is a meeting of all ranks. */
+static size_t small_collectives(const struct report_cell *cell, double *bytes, double *transfer, double *wait)
+{
+    size_t count = 0;
+    *bytes = *transfer = *wait = 0;
+    for (size_t c = 0; c < cell->collective_count; c++) {
+        const struct report_collective *one = &cell->collectives[c];
+        if (!is_known_u64(one->bytes) || one->bytes >= COLLECTIVE_SMALL || !is_known(one->transfer_ns))
+            continue;
+        *bytes += (double)one->bytes;
+        *transfer += one->transfer_ns;
+        *wait += is_known(one->wait_ns) ? one->wait_ns : 0;
+        count++;
+    }
+    return count >= SMALL_LEAST && 2 * count >= cell->collective_count ? count : 0;
+}
+
+/* What is waited for in them counts as far as nothing runs beside it. */
+static bool bucket(const struct facts *facts, struct finding *finding)
+{
+    const struct report_cell *cell = facts->cell;
+    double bytes, transfer, wait, alone = 0;
+    const size_t count = small_collectives(cell, &bytes, &transfer, &wait);
+    for (size_t r = 0; r < cell->rank_count; r++)
+        alone += cell->ranks[r].exposed_ns / (double)cell->rank_count; /* NaN where one is */
+    const double share = share_of(facts, transfer);
+    if (!count || !(share >= EXPOSED_LEAST))
+        return false;
+    evidence_add(facts, finding, "collectives below 1 MB", (double)count, "a step", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "their transfer", share * 100, "% of the step", EVIDENCE_MEASURED);
+    evidence_add(facts, finding, "their waiting for the last rank", share_of(facts, wait) * 100, "% of the step",
+                 EVIDENCE_MEASURED);
+    finding->gain = share_of(facts, fmax(transfer, is_known(alone) ? fmin(transfer + wait, alone) : 0));
+    finding->sentence =
+        sentence(facts, "%zu collectives of %.0f kB on average take %.0f %% of the step%s: each pays its latency.",
+                 count, bytes / (double)count * 1e-3, share * 100,
+                 finding->gain > share + BESIDE_DATA
+                     ? sentence(facts, ", %.0f %% with the ranks' waiting for each other in them", finding->gain * 100)
+                     : "");
+    finding->view = SHOWN_IN_RUNS;
+    return true;
+}
+
 /* Processes of a command do not tell waiting for the last rank from sending: the one that comes last waits for nobody, so that the least
  * of them is what sending takes. */
 static bool exposed(const struct facts *facts, struct finding *finding)
@@ -82,8 +126,10 @@ static bool exposed(const struct facts *facts, struct finding *finding)
     const double whole = facts->step > step ? facts->step : step, share = whole > 0 ? alone / whole : 0;
     if (cell->rank_count < 2 || share < EXPOSED_LEAST)
         return false;
-    struct finding large = {0};
-    if (large_bucket(facts, &large)) /* which says why */
+    struct finding why = {0};
+    double bytes, transfer, waiting;
+    small_collectives(cell, &bytes, &transfer, &waiting);
+    if (large_bucket(facts, &why) || (2 * (transfer + waiting) >= alone && bucket(facts, &why))) /* which say why */
         return false;
     evidence_add(facts, finding, "communication beside nothing else", share * 100, "% of the step", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "all waiting for the last rank", wait * 1e-6, "ms", EVIDENCE_MEASURED);
@@ -130,31 +176,6 @@ static bool straggler(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, facts->attached ? "the others' collectives alone" : "the others' waiting",
                  waited * 1e-6, "ms", EVIDENCE_MEASURED);
     finding->gain = share_of(facts, fmax(slowest - others, is_known(waited) ? waited : 0));
-    finding->view = SHOWN_IN_RUNS;
-    return true;
-}
-
-static bool bucket(const struct facts *facts, struct finding *finding)
-{
-    const struct report_cell *cell = facts->cell;
-    double small = 0, time = 0;
-    size_t count = 0;
-    for (size_t c = 0; c < cell->collective_count; c++)
-        if (is_known_u64(cell->collectives[c].bytes) && cell->collectives[c].bytes < COLLECTIVE_SMALL &&
-            is_known(cell->collectives[c].transfer_ns)) {
-            small += (double)cell->collectives[c].bytes;
-            time += cell->collectives[c].transfer_ns;
-            count++;
-        }
-    const double share = share_of(facts, time);
-    if (count < 8 || 2 * count < cell->collective_count || !(share >= EXPOSED_LEAST))
-        return false;
-    evidence_add(facts, finding, "collectives below 1 MB", (double)count, "a step", EVIDENCE_MEASURED);
-    evidence_add(facts, finding, "their transfer", share * 100, "% of the step", EVIDENCE_MEASURED);
-    finding->sentence =
-        sentence(facts, "%zu collectives of %.0f kB on average take %.0f %% of the step: each pays its latency.", count,
-                 small / (double)count * 1e-3, share * 100);
-    finding->gain = share;
     finding->view = SHOWN_IN_RUNS;
     return true;
 }

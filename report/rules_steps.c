@@ -1,32 +1,31 @@
 /* What the steps say one beside the other: the first, those that stand still, those that spread, those that become slower. */
-#include "report/derive.h"
 #include "report/rules.h"
 #include <stdlib.h>
 #include <string.h>
-
-static double samples_sum(const struct report_phase *total)
-{
-    double sum = 0;
-    for (size_t i = 0; i < total->sample_count; i++)
-        sum += (double)total->samples_ns[i];
-    return sum;
-}
 
 static bool warmup(const struct facts *facts, struct finding *finding)
 {
     const struct report_phase *total = facts->total;
     const double median = total->summary.median;
-    if (!total->summary.first_is_outlier || !total->sample_count || (double)total->samples_ns[0] <= median ||
-        !has_first_steps(facts->cell, total))
+    double longest = 0;
+    if (!facts->warm)
         return false;
-    const double first = (double)total->samples_ns[0];
-    evidence_add(facts, finding, "first counted step", first * 1e-6, "ms", EVIDENCE_MEASURED);
+    for (size_t i = 0; i < facts->warm; i++)
+        longest = fmax(longest, (double)total->samples_ns[i]);
+    evidence_add(facts, finding, facts->warm > 1 ? "longest of the first counted steps" : "first counted step",
+                 longest * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "median", median * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_interval(finding, total->summary.median_low * 1e-6, total->summary.median_high * 1e-6);
-    finding->gain = (first - median) / samples_sum(total);
+    finding->gain = facts->warming;
     finding->sentence =
-        sentence(facts, "The first counted step takes %.3g times the median: it is still warm-up, and in the mean.",
-                 first / median);
+        facts->warm > 1
+            ? sentence(facts,
+                       "The first %zu counted steps take up to %.3g times the median: they are still warm-up, and in "
+                       "the mean.",
+                       facts->warm, longest / median)
+            : sentence(facts,
+                       "The first counted step takes %.3g times the median: it is still warm-up, and in the mean.",
+                       longest / median);
     finding->view = SHOWN_IN_TIMELINE;
     return true;
 }
@@ -236,8 +235,8 @@ const struct rule rules_steps[] = {
      "Shapes that stay (pad, drop the last batch), mark_dynamic, or more warm-up; TORCH_LOGS=recompiles names the "
      "guard",
      "the steps are as long with the same shapes all along", false, recompile},
-    {"warmup", "the first counted step is an outlier", "More warm-up steps",
-     "the first step is long after more of them, too", false, warmup},
+    {"warmup", "the first counted step is an outlier, alone or with steps of 1.5 medians and more behind it",
+     "More warm-up steps", "the first step is long after more of them, too", false, warmup},
     {"drift",
      "of 25 steps and more the last third is slower than the first by 4 MADs and 6 %, the middle lies between, and "
      "each fifth "

@@ -31,6 +31,7 @@
 #define BESIDE_DATA 0.05 /* more of the step than this outside its phases, beside waiting for data, is said as well */
 #define SPREAD_P99 1.30  /* p99 (p95 below 100 steps) over the median */
 #define SPREAD_STEPS 3   /* so many steps are so long: one is an accident */
+#define WARM_TIMES 1.5 /* medians that the steps behind a long first one take, each, to be of the warm-up as well */
 #define STALL_TIMES 5.0  /* a step so many medians long stands still for a reason */
 #define STALL_ALONE                                                                                                    \
     20.0 /* and so many one that is the only one: a host that had run ahead waits once for some steps of its card */
@@ -42,6 +43,7 @@
 #define EXPOSED_LEAST 0.05       /* communication beside no other kernel */
 #define STRAGGLER_LEAST 0.10     /* slowest rank's work over the median's, less 1 */
 #define COLLECTIVE_SMALL 1000000 /* bytes; below it a collective is latency alone */
+#define SMALL_LEAST 8            /* so many of them a step */
 #define COLLECTIVE_LARGE                                                                                               \
     8000000                   /* bytes of one that carries half of a step's and more: it could begin earlier in parts */
 #define STEAL_LEAST 0.02      /* of the processors' time, taken by other guests */

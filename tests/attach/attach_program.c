@@ -3,13 +3,16 @@
 #include "nvtx_program.h"
 #include <dlfcn.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -185,6 +188,20 @@ static void lie(unsigned seed)
     close(fd);
 }
 
+/* A fork that is asleep as one that waits for a disk is: until a child of its own has ended, which ends with it. */
+static void waiting_worker(void)
+{
+    if (fork() != 0)
+        return;
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (syscall(SYS_clone, CLONE_VFORK | SIGCHLD, NULL, NULL, NULL, NULL) == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGKILL);
+        for (;;)
+            pause();
+    }
+    _exit(0);
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
@@ -211,6 +228,11 @@ int main(int argc, char **argv)
     for (int i = 0; !code && strcmp(mode, "asleep") == 0 && i < count; i++) {
         step();
         rest(5000000);
+    }
+    if (!code && strcmp(mode, "worker") == 0) {
+        waiting_worker();
+        for (int i = 0; i < count; i++)
+            step();
     }
     if (!code && strcmp(mode, "fork") == 0) {
         push_a("outer");

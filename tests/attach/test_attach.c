@@ -172,6 +172,31 @@ static void stopped_time_is_no_step(void **state)
     session_free(session);
 }
 
+static bool worker_was_seen(const struct session *session)
+{
+    const struct run *found = session_run(session, 0);
+    const struct program_facts *program = found->ranks.count ? &run_lead(found)->program : NULL;
+    return session_idle(session) || (program && program->steps && program->workers_disk_ns > 0);
+}
+
+/* Most kernels count no time in which a process waits for a disk: it is asleep in a way that is seen. */
+static void a_worker_that_waits_for_a_disk_is_seen(void **state)
+{
+    (void)state;
+    if (access("/proc/thread-self/children", F_OK) != 0) /* a kernel that does not list them */
+        skip();
+    const char *const command[] = {ATTACH_PROGRAM, "worker", "1000000", NULL};
+    struct session *session = attach(NULL, command);
+    assert_true(session_until(session, 60, worker_was_seen, NULL));
+    const struct rank *rank = run_lead(session_run(session, 0));
+    assert_int_equal(rank->program.loader_workers, 1);
+    assert_true((double)rank->program.workers_disk_ns > 0.9 * (double)rank->program.workers_ns);
+    assert_true((double)rank->program.workers_cpu_ns < 0.1 * (double)rank->program.workers_ns);
+    assert_int_equal(kill(rank->process, SIGKILL), 0);
+    run_to_end(session);
+    session_free(session);
+}
+
 static void itt_tasks_are_ranges(void **state)
 {
     (void)state;
@@ -519,6 +544,7 @@ int main(void)
         cmocka_unit_test(a_host_that_sleeps_is_why_nothing_runs),
         cmocka_unit_test(a_front_of_one_rank_shows_it),
         cmocka_unit_test(stopped_time_is_no_step),
+        cmocka_unit_test(a_worker_that_waits_for_a_disk_is_seen),
         cmocka_unit_test(itt_tasks_are_ranges),
         cmocka_unit_test(what_pytorch_tells_by_ranges_is_ops_and_nodes),
         cmocka_unit_test(exit_codes_are_the_programs),

@@ -69,6 +69,9 @@ static void fields_of_stat(void **state)
     assert_int_equal(stat_field(line, 52), 520);
     assert_int_equal(stat_field(line, 53), 0);
     assert_int_equal(stat_field("", 14), 0);
+    assert_int_equal(stat_state(line), 'S');
+    assert_int_equal(stat_state("7 (D) R) D 1"), 'D');
+    assert_int_equal(stat_state("7"), 0);
 }
 
 int main(void)

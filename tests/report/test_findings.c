@@ -190,7 +190,7 @@ static void test_causes_of_a_loader(void **state)
          "whose 1 worker mostly waits: for a disk.",
          "A faster disk"},
         {{.steps = 20, .wait_ns = 100, .loader_workers = 4, .workers_ns = 1000, .workers_cpu_ns = 100},
-         "whose 4 workers mostly wait: not for a processor, nor for a disk that the kernel counts.",
+         "whose 4 workers mostly wait: not for a processor, nor for a disk, as far as was seen.",
          "What its workers wait for"},
         {{.steps = 0}, "for its data loader.", "More loader workers"},
     };

@@ -206,6 +206,48 @@ static void test_one_long_step(void **state)
     }
 }
 
+/* Steps that are long one after the other from the first on are one warm-up, and stand still for no other reason. */
+static void test_warm_up_of_several_steps(void **state)
+{
+    (void)state;
+    for (int last = 0; last < 2; last++) {
+        struct report report;
+        struct report_cell *cell = document(&report, 40);
+        struct arena arena = {0};
+        struct findings findings;
+        uint64_t *samples = cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns;
+        kernel(cell, "gemm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+        const double times[] = {3, 6, 6, 2};
+        for (size_t i = 0; i < 4; i++)
+            samples[i] = (uint64_t)(STEP * times[i]);
+        samples[30] = (uint64_t)(STEP * (last ? 30 : 1)); /* that one is its own */
+        cell_derive(cell);
+        findings_make(&findings, &report, cell, &arena);
+        const struct finding *warm = find(&findings, "warmup"), *stall = find(&findings, "stall");
+        const double whole = 53 + (last ? 29 : 0);
+        assert_true(warm && fabs(warm->gain - 13 / whole) < 0.002);
+        assert_non_null(strstr(warm->sentence, "The first 4 counted steps take up to "));
+        assert_int_equal(stall != NULL, last);
+        assert_true(!stall || fabs(stall->gain - 29 / whole) < 0.002);
+        arena_release(&arena);
+        report_free(&report);
+    }
+}
+
+/* What a program does between operators in its first steps is warm-up's, and no launching in a step. */
+static void test_warm_up_is_no_launching(void **state)
+{
+    (void)state;
+    struct report report;
+    struct report_cell *cell = document(&report, 20);
+    attached(cell);
+    cell->passes[PASS_TRAIN_STEP].phases[PHASE_COUNT].samples_ns[0] = (uint64_t)(STEP * 6);
+    cell->passes[PASS_TRAIN_STEP].wall_ns = STEP * 1.25; /* a mean: 6 medians once in 20 */
+    cell->passes[PASS_TRAIN_STEP].idle_ns = STEP * 0.29;
+    kernel(cell, "aten::mm", CLASS_MATMUL, PHASE_FWD, 0.96, 20);
+    is_first(&report, "warmup", 5.0 / 25);
+}
+
 /* What fills memory copies nothing, whatever the kernel is called. */
 static void test_filling_is_no_copy(void **state)
 {
@@ -230,6 +272,8 @@ int main(void)
         cmocka_unit_test(test_products_of_fewer_threads),
         cmocka_unit_test(test_threads_of_cores_that_nobody_tells),
         cmocka_unit_test(test_one_long_step),
+        cmocka_unit_test(test_warm_up_of_several_steps),
+        cmocka_unit_test(test_warm_up_is_no_launching),
         cmocka_unit_test(test_filling_is_no_copy),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
