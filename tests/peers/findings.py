@@ -3,8 +3,10 @@
 # shared is no finding about a program: it is left out, and the row says so. Needs PyTorch for those with a program; prints a table.
 # Steps of a card are those of the program alone, by its own clock up to the end of all work: its host runs ahead of it, and a step that
 # nobody waits in is as long as its launches take.
-#   findings.py STEPTOP FOLDER [CASE...]     DEVICE (cpu, cuda), TURNS (3), JOBS (1): cases at a time, each on processors of its own, of which
-#   one at a time has the card; PROGRAM_SECONDS (300) that one may take
+#   findings.py STEPTOP FOLDER [CASE...]     CASE "1/2": the first of two halves of them
+#   DEVICE (cpu, cuda), TURNS (3; 1 on a card) of reports, ALONE (2 on a card): turns of the program without steptop, ill and cured from one
+#   import of PyTorch; JOBS (1): cases at a time, each on processors of its own, of which one at a time has the card; PROGRAM_SECONDS (300)
+#   that one may take; BUDGET_SECONDS: what would begin later than that is listed as not begun
 import contextlib
 import fcntl
 import json
@@ -14,16 +16,27 @@ import re
 import statistics
 import subprocess
 import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 
+from findings_groups import disk_of, group
+
 DEVICE = os.environ.get("DEVICE", "cpu")
-TURNS = int(os.environ.get("TURNS", "3"))
+TURNS = int(os.environ.get("TURNS", "1" if DEVICE == "cuda" else "3"))
+ALONE = int(os.environ.get("ALONE", "2" if DEVICE == "cuda" else "0"))
 JOBS = int(os.environ.get("JOBS", "1"))
+UNTIL = time.monotonic() + float(os.environ.get("BUDGET_SECONDS", "inf"))
 LIMIT = ["timeout", "-k", "10", os.environ.get("PROGRAM_SECONDS", "300")]
+PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "findings_program.py")
+PYTHON = os.environ.get("PYTHON", sys.executable)
+NOT_HERE = 77  # exit status of a program that this machine cannot run
 OWN = ["--d-model", "128", "--d-ff", "256", "--num-layers", "4", "--num-heads", "4", "--vocab-size", "512", "--batch-size", "4",
        "--context-length", "128", "--passes", "train_step", "--warmup", "5", "--steps", "40"]
 if DEVICE == "cuda":
     OWN += ["--device", "cuda:0", "--d-model", "512", "--d-ff", "2048", "--num-heads", "8", "--vocab-size", "8192", "--dtype", "bf16"]
+TINY = ["--d-model", "64", "--d-ff", "128", "--num-layers", "8", "--vocab-size", "256", "--batch-size", "1", "--context-length", "16", "--compile", "true",
+        "--steps", "200"]
+WIDE = ["--d-model", "512", "--d-ff", "2048", "--batch-size", "1", "--context-length", "8", "--compile", "true"]
 OWN_CASES = {  # rule: (ill, cured) arguments of a run of our own
     "threads": (["--compile", "true", "--threads", "1"], ["--compile", "true"]),
     "recompute": (["--checkpoint", "block", "--d-model", "256", "--d-ff", "1024", "--compile", "true"],
@@ -33,31 +46,44 @@ OWN_CASES = {  # rule: (ill, cured) arguments of a run of our own
     "batch": (["--batch-size", "1,16"], ["--batch-size", "16"]),
     "dtype": (["--dtype", "fp32,bf16", "--compile", "true", "--batch-size", "16", "--d-model", "1024", "--d-ff", "4096"],
               ["--dtype", "bf16", "--compile", "true", "--batch-size", "16", "--d-model", "1024", "--d-ff", "4096"]),
-    "warmup": (["--warmup", "0", "--steps", "8", "--d-model", "256", "--d-ff", "1024"],
-               ["--warmup", "5", "--steps", "8", "--d-model", "256", "--d-ff", "1024"]),
-    "bucket": (["--ranks", "2", "--parallel", "overlap"], ["--ranks", "2", "--parallel", "flat"]),
+    "bucket": (["--parallel", "naive"] + TINY + ["--ranks", "2"], ["--parallel", "flat"] + TINY + ["--ranks", "2"]),
+    # Without any: on few processors there is nothing that sending could be beside, and this is what communication is held against.
     "communication": (["--ranks", "2", "--parallel", "naive", "--d-model", "512", "--d-ff", "2048", "--context-length", "32"],
-                      ["--ranks", "2", "--parallel", "overlap", "--d-model", "512", "--d-ff", "2048", "--context-length", "32"]),
+                      ["--ranks", "2", "--parallel", "none", "--d-model", "512", "--d-ff", "2048", "--context-length", "32"]),
     "neighbours": (["--compile", "true"], ["--compile", "true"]),
     "others": (["--compile", "true"], ["--compile", "true"]),
+    "quota": (["--compile", "true", "--threads", "1", "--steps", "120"],) * 2,
+    "memory": (["--compile", "true", "--d-model", "256", "--d-ff", "1024", "--batch-size", "16", "--context-length", "256", "--steps", "6"],
+               ["--compile", "true", "--d-model", "256", "--d-ff", "1024", "--batch-size", "16", "--context-length", "256", "--steps", "6",
+                "--checkpoint", "block"]),
     "shape": (["--vocab-size", "50257", "--compile", "true"], ["--vocab-size", "50304", "--compile", "true"]),
-    "slowed": (["--ranks", "2", "--parallel", "overlap"], ["--ranks", "2", "--parallel", "flat"]),
+    # Products of few rows and sums of many bytes: both wait for memory.
+    "slowed": (["--ranks", "2", "--parallel", "bucket"] + WIDE, ["--ranks", "2", "--parallel", "flat"] + WIDE),
     "healthy": (["--d-model", "256", "--d-ff", "1024", "--compile", "true"],) * 2,
 }
+if DEVICE == "cuda":
+    del OWN_CASES["memory"]  # there a program fills the card
 PROGRAMS = ["input", "starved", "outside", "launch", "optimizer", "layout", "loss", "attention", "stall", "recompile", "creep", "affinity",
-            "straggler", "embedding", "large-bucket", "spread", "drift", "healthy_program"]
+            "straggler", "embedding", "large-bucket", "spread", "drift", "warmup", "disk", "healthy_program"]
 CARD = ["launch", "loss", "sync", "creep", "optimizer", "attention", "copies", "precision", "embedding", "memory", "accumulation",
         "healthy_program", "recompile", "allocator", "others", "shape", "dtype", "batch", "eager"]
 RANKED = ("straggler", "large-bucket")  # two processes of one program
-RULE = {"starved": "input"}  # where a case is not called as its rule
-WORDS = {"starved": "1 worker computes all the time", "input": "no workers and computes on the thread"}  # that its sentence holds
+RULE = {"starved": "input", "disk": "input"}  # where a case is not called as its rule
+WORDS = {"starved": "1 worker computes all the time", "input": "no workers and computes on the thread", "disk": "mostly waits: for a disk"}
 NO_GAIN = ("creep", "memory", "allocator", "others", "shape")  # rules that cannot tell
-AMONG = ("accumulation", "slowed", "dtype", "memory", "allocator", "others", "shape", "neighbours")  # another rule may come first
-AMONG += ("optimizer",) if DEVICE == "cuda" else ()
-SCALE = {"batch": 16}  # the cured step does so many times the work
-MEAN = ("stall", "recompile", "spread", "warmup")  # rules that speak of single steps speak of the mean, the others of the median
+AMONG = ("accumulation", "slowed", "dtype", "allocator", "others", "shape")  # another rule may come first
+AMONG += ("optimizer", "memory") if DEVICE == "cuda" else ()
+SCALE = {"batch": 16, "products": 16}  # the cured step does so many times the work
+MEAN = ("stall", "recompile", "spread", "warmup", "quota")  # these speak of single steps and of all time: of the mean, others of the median
 MACHINE = ("neighbours", "steal", "quota", "others", "throttle")
+SKIP = {"warmup": ("0", "6")}  # steps that attach does not count, ill and cured; else 3
+SINGLE = ("spread", "drift", "warmup", "quota", "neighbours")  # on one processor: of others on it nothing is left to chance
+MEMORY_FIRST, MEMORY_SHARE = 1 << 32, 0.95  # a limit that is far away, to see what is needed; of what is then left, what the ill one plans
 PROCESSORS = sorted(os.sched_getaffinity(0))
+
+
+class NotHere(Exception):
+    pass
 
 
 def merged(base, more):
@@ -95,32 +121,73 @@ def card(own):
         yield
 
 
-def measure(steptop, folder, case, ill, processors):
-    path = os.path.join(folder, "%s-%s-%s.yaml" % (case, DEVICE, "ill" if ill else "cured"))
+def words_of(case, ill, path, processors):
     if case in OWN_CASES:
-        command = [steptop, "run"] + merged(OWN, OWN_CASES[case][0 if ill else 1]) + ["-o", path]
-    else:
-        program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "findings_program.py")
-        python = [os.environ.get("PYTHON", sys.executable)]
-        if case in RANKED:
-            python += ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(29600 + processors[0])]
-        command = [steptop, "attach", "--batch", "--skip", "3", "-o", path, "--"] + python + [program, case, "ill" if ill else "cured"]
+        return ["run"] + merged(OWN, OWN_CASES[case][0 if ill else 1]) + ["-o", path]
+    python = [PYTHON]
+    if case in RANKED:
+        python += ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", str(29600 + processors[0])]
+    return ["attach", "--batch", "--skip", SKIP.get(case, ("3", "3"))[0 if ill else 1], "-o", path, "--"] + python + [PROGRAM, case, "ill" if ill else "cured"]
+
+
+def cell_of(steptop, path):
+    return json.loads(subprocess.run([steptop, "report", path, "--format", "json"], check=True, capture_output=True).stdout)["cells"][0]
+
+
+def started(case, ill, command, folder, processors, inside=None):
+    def bind():
+        os.sched_setaffinity(0, processors)
+        if inside:
+            inside.enter()
+
     with card(case in OWN_CASES), company(case if ill else "", processors):
-        done = subprocess.run(LIMIT + command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                              preexec_fn=lambda: os.sched_setaffinity(0, processors))
+        done = subprocess.run(LIMIT + command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=bind,
+                              env=dict(os.environ, FINDINGS_FOLDER=folder))
+    if done.returncode == NOT_HERE:
+        raise NotHere(done.stderr.strip().splitlines()[-1])
     if done.returncode:
         raise RuntimeError("%s ended with %d: %s" % (case, done.returncode, done.stderr[-300:]))
-    cells = json.loads(subprocess.run([steptop, "report", path, "--format", "json"], check=True, capture_output=True).stdout)["cells"]
-    findings = cells[0].get("findings", [])
-    return cells[0]["passes"]["train_step"]["phases"]["total"], [f for f in findings if f["rule"] not in MACHINE or f["rule"] == case], len(findings)
 
 
-def alone(case, processors):
-    program = os.path.join(os.path.dirname(os.path.abspath(__file__)), "findings_program.py")
-    done = subprocess.run(LIMIT + [os.environ.get("PYTHON", sys.executable), program, case, "both"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                          text=True, preexec_fn=lambda: os.sched_setaffinity(0, processors))
-    ill, cured = [float(line) for line in done.stderr.splitlines() if re.fullmatch(r"\d+\.\d{3}", line)]
-    return 1 - cured / ill
+def confined(case, ill, folder):
+    """The group that a case runs in, if any; what is left of memory is set when it is known what is needed."""
+    if case == "disk" and ill:
+        return group("io", (disk_of(folder), 2000))
+    if case == "quota" and ill:
+        return group("cpu", 0.5)
+    if case == "memory" and DEVICE == "cpu":
+        return group("memory", MEMORY_FIRST)
+    return None
+
+
+def measure(steptop, folder, case, ill, processors):
+    path = os.path.join(folder, "%s-%s-%s.yaml" % (case, DEVICE, "ill" if ill else "cured"))
+    processors = processors[:1] if case in SINGLE else processors
+    command = [steptop] + words_of(case, ill, path, processors)
+    wanted = confined(case, ill, folder)
+    with wanted or contextlib.nullcontext() as inside:
+        if wanted and not inside:
+            raise NotHere("no control group may be made here")
+        if case == "memory" and inside:
+            started(case, True, [steptop] + words_of(case, True, path, processors), folder, processors, inside)
+            memory = cell_of(steptop, path)["memory"]
+            inside.limit(MEMORY_FIRST - memory["device_free"] + (memory["planned_total"] + memory.get("workspace", 0)) / MEMORY_SHARE)
+        started(case, ill, command, folder, processors, inside)
+    cell = cell_of(steptop, path)
+    findings = cell.get("findings", [])
+    return cell["passes"]["train_step"]["phases"]["total"], [f for f in findings if f["rule"] not in MACHINE or f["rule"] == case], len(findings)
+
+
+def alone(case, folder, processors):
+    """What the cure gave, by the program's own clock, of each turn."""
+    few = {"STEPS": "60"} if DEVICE == "cuda" else {}
+    done = subprocess.run(LIMIT + [PYTHON, PROGRAM, case, "both"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                          env=dict(os.environ, TURNS=str(ALONE), FINDINGS_FOLDER=folder, **few),
+                          preexec_fn=lambda: os.sched_setaffinity(0, processors))
+    steps = [float(line) for line in done.stderr.splitlines() if re.fullmatch(r"\d+\.\d{3}", line)]
+    if done.returncode or len(steps) != 2 * ALONE:
+        raise RuntimeError("%s alone ended with %d: %s" % (case, done.returncode, done.stderr[-300:]))
+    return [1 - cured / ill for ill, cured in zip(steps[::2], steps[1::2])]
 
 
 def spread(values):
@@ -136,8 +203,8 @@ def judged(steptop, folder, case, processors):
     rule = RULE.get(case, case)
     which = "mean_ns" if rule in MEAN else "median_ns"
     gave = [1 - cured[0][which] / SCALE.get(case, 1) / ill[0][which] for ill, cured in turns]
-    if DEVICE == "cuda" and case not in OWN_CASES and rule not in NO_GAIN and not rule.startswith("healthy"):
-        gave = [alone(case, processors) for _ in range(TURNS)]
+    if ALONE and case not in OWN_CASES and case not in RANKED and rule not in NO_GAIN and not rule.startswith("healthy"):
+        gave = alone(case, folder, processors)
     shared = any(len(cell[1]) < cell[2] for turn in turns for cell in turn)
     first = [ill[1][0]["rule"] if ill[1] else "none" for ill, _ in turns]
     after = sorted({said(cured[1]) for _, cured in turns})
@@ -156,9 +223,22 @@ def judged(steptop, folder, case, processors):
                                                     spread(gave), "; ".join(after), " (machine shared)" if shared else "")
 
 
+def chosen(words):
+    if DEVICE == "cuda":
+        cases = CARD
+    else:
+        cases = [case for case in OWN_CASES if case not in ("dtype", "others", "shape")] + PROGRAMS
+    part = re.fullmatch(r"(\d+)/(\d+)", words[0]) if len(words) == 1 else None
+    if part:
+        return cases[int(part[1]) - 1::int(part[2])]
+    unknown = [word for word in words if word not in OWN_CASES and word not in PROGRAMS + CARD]
+    if unknown:
+        sys.exit("findings.py: no case %s" % ", ".join(unknown))
+    return words or cases
+
+
 def main():
-    steptop, folder = sys.argv[1], sys.argv[2]
-    cases = sys.argv[3:] or (CARD if DEVICE == "cuda" else [case for case in OWN_CASES if case not in ("dtype", "others", "shape")] + PROGRAMS)
+    steptop, folder = sys.argv[1], os.path.abspath(sys.argv[2])
     places = queue.Queue()
     each = len(PROCESSORS) // JOBS if DEVICE == "cuda" or JOBS == 1 else 2
     if DEVICE == "cuda" and JOBS > 1:
@@ -169,7 +249,12 @@ def main():
     def one(case):
         processors = places.get()
         try:
-            good, row = judged(steptop, folder, case, processors)
+            if time.monotonic() > UNTIL:
+                good, row = None, "| %s (not begun) |" % case
+            else:
+                good, row = judged(steptop, folder, case, processors)
+        except NotHere as why:
+            good, row = None, "| %s (not here) | %s |" % (case, why)
         except (RuntimeError, KeyError, IndexError, ValueError) as error:
             good, row = False, "| %s (FAILED) | %s |" % (case, str(error).replace("\n", " ").replace("|", "/"))
         places.put(processors)
@@ -178,7 +263,7 @@ def main():
 
     print("| case | first finding on it | promised | gave | on the cured twin |\n|:---|:---|---:|---:|:---|", flush=True)
     with ThreadPoolExecutor(JOBS) as pool:
-        return 0 if all(list(pool.map(one, cases))) else 1  # a list: all of them run, whatever the first says
+        return 1 if False in list(pool.map(one, chosen(sys.argv[3:]))) else 0  # a list: all of them run, whatever the first says
 
 
 sys.exit(main())

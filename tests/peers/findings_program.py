@@ -1,10 +1,12 @@
 # One of the programs that findings.py runs: `findings_program.py CASE ill|cured`, bound in the way that CASE says, or not. DEVICE is cpu
 # or cuda. TOOL puts one of the rivals around the loop, as its documentation says: traceml, gpuprof. The last line on standard error is
 # a step by the program's own clock, in ms: the median on a processor; on a card, whose host runs ahead, the mean up to the end of all
-# work. `both`: first ill, then cured, of one start of Python.
+# work. `both`: first ill, then cured, TURNS times (1), of one start of Python. Exit status 77: this machine cannot run it.
 import contextlib
 import fcntl
+import mmap
 import os
+import random
 import statistics
 import sys
 import time
@@ -14,7 +16,7 @@ import torch.nn.functional as F
 import torch.utils.checkpoint
 
 if sys.argv[2] == "both":
-    for which in ("ill", "cured"):
+    for which in ("ill", "cured") * int(os.environ.get("TURNS", "1")):
         child = os.fork()
         if child == 0:
             sys.argv[2] = which
@@ -69,8 +71,10 @@ class Block(torch.nn.Module):
         if case == "launch" and ill:
             work(0.002 if on_card else 0.02)
         if case in ("drift", "spread") and ill:  # work that grows, or that each sixth step has more of
-            for _ in range(at[0] // 8 if case == "drift" else 4 * (at[0] % 6 == 5)):
+            for _ in range(at[0] // 16 if case == "drift" else 4 * (at[0] % 6 == 5)):
                 self.b(F.gelu(self.a(x)))
+        if case == "warmup" and self is blocks[0] and at[0] < 5:  # a table that is made when it is first asked for, a part in each step
+            work(0.4)
         y = F.gelu(self.a(x))
         if case == "sync":
             seen = x.detach().sum(), y.detach()[0, 0]
@@ -119,7 +123,7 @@ if case == "optimizer":
     optimizer = torch.optim.AdamW(parameters, **({"foreach": False} if ill else {"fused": True}))
 else:
     optimizer = torch.optim.SGD(parameters, lr=1e-3)
-shape = {"healthy_program": (4096, D), "affinity": (4096, D), "attention": (2, 512, D), "optimizer": (64, D), "loss": (256, D), "layout": (16, 64, D)}.get(case, (512, D))
+shape = {"healthy_program": (4096, D), "affinity": (4096, D), "attention": (2, 512, D), "optimizer": (64, D), "loss": (256, D), "layout": (16, 64, D), "large-bucket": (128, D)}.get(case, (512, D))
 if on_card:
     shape = {"attention": (8, 1024, D), "layout": (64, 64, D), "healthy_program": (32768, D)}.get(case, (4096, D))
 x = torch.randn(*shape)
@@ -133,16 +137,55 @@ if case != "copies" or not ill:
     x = x.to(device)
 y = y.to(device)
 
+def put_file(path, size):
+    """A file of `size` bytes that stand on a disk."""
+    with open(path, "wb") as file:
+        for _ in range(size >> 20):
+            file.write(os.urandom(1 << 20))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def pieces(seed, count):
+    """Many small pieces of a file: from the disk, one after the other, or from memory, where the file is after its first reading."""
+    here = random.Random(seed)
+    piece = mmap.mmap(-1, 4096)  # direct reading wants whole pages
+    file = os.open(os.environ["DISK_FILE"], os.O_RDONLY | (os.O_DIRECT if ill else 0))
+    for _ in range(count):
+        os.preadv(file, [piece], here.randrange(DISK_BYTES >> 12) << 12)
+    os.close(file)
+
+
+DISK_BYTES = 64 << 20
+if case == "disk":
+    path = os.environ["DISK_FILE"] = os.path.join(os.environ.get("FINDINGS_FOLDER", "."), "disk-%d" % os.getpid())
+    put_file(path, DISK_BYTES)
+    with open(path, "rb") as whole:
+        whole.read()
+    try:
+        pieces(0, 1)
+    except OSError as error:
+        print("no direct reading from %s: %s" % (os.path.dirname(path), error.strerror), file=sys.stderr)
+        os.unlink(path)
+        sys.exit(77)
+
+
 class Data(torch.utils.data.Dataset):
     def __len__(self):
+        if "STEPS" in os.environ:
+            return int(os.environ["STEPS"])
         if case == "memory":
             return 14
+        if case in ("spread", "drift"):  # long enough that others on the processor while it started count for little
+            return 120
         return 150 if on_card and case not in ("recompile", "precision", "launch", "accumulation", "healthy_program") else 60
     def __getitem__(self, index):
         if case == "input" and ill:
             work(0.1)
         if case == "starved":
             work(0.3 if ill else 0.02)
+        if case == "disk":
+            pieces(index, 600)  # of a disk that gives 2000 a second
         return index
 
 run = model
@@ -166,7 +209,7 @@ if case == "recompile":
     run = torch.compile(model, backend="aot_eager", dynamic=False)
     for _ in range(3):  # its first graph is warm-up's
         run(x).sum().backward()
-loader = torch.utils.data.DataLoader(Data(), batch_size=None, num_workers=1 if case == "starved" else 0)
+loader = torch.utils.data.DataLoader(Data(), batch_size=None, num_workers=1 if case in ("starved", "disk") else 0)
 fused = torch.compile(F.cross_entropy) if case == "loss" and not ill and on_card else None
 
 
@@ -231,4 +274,6 @@ with around:
         times.append(now - before)
         before = now
     whole = (settled() - began) / (len(times) - 10)
+if case == "disk":
+    os.unlink(os.environ["DISK_FILE"])
 print("%.3f" % (1e3 * (whole if on_card else statistics.median(times[5:]))), file=sys.stderr)

@@ -1,6 +1,6 @@
 # The same programs under steptop, TraceML and gpuprof: what each says is the cause, and what it costs. In turns; the cost is the median
 # step by the program's own clock over that of the program alone. Both rivals must be importable. Prints two tables.
-#   findings_rivals.py STEPTOP FOLDER CASE...          DEVICE (cpu), TURNS (2)
+#   findings_rivals.py STEPTOP FOLDER CASE...     DEVICE (cpu), TURNS (2), STEPS (of a program), PROGRAM_SECONDS (300) that one may take
 import json
 import os
 import re
@@ -10,6 +10,8 @@ import sys
 
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "findings_program.py")
 TURNS = int(os.environ.get("TURNS", "2"))
+LIMIT = ["timeout", "-k", "10", os.environ.get("PROGRAM_SECONDS", "300")]
+RANKED = ("straggler", "large-bucket")  # two processes of one program
 TOOLS = ("alone", "steptop", "traceml", "gpuprof")
 
 
@@ -20,9 +22,9 @@ def last_number(text):
 
 def run(tool, steptop, folder, case):
     python = os.environ.get("PYTHON", sys.executable)
-    environment = dict(os.environ, TOOL="" if tool == "steptop" else tool)
+    environment = dict(os.environ, FINDINGS_FOLDER=folder, TOOL="" if tool == "steptop" else tool)
     words = [PROGRAM, case, "ill"]
-    ranks = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533", "--rdzv-id", "findings"] if case == "straggler" else []
+    ranks = ["-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "29533", "--rdzv-id", "findings"] if case in RANKED else []
     report = os.path.join(folder, "rival-%s.yaml" % case)
     if tool == "steptop":
         command = [steptop, "attach", "--batch", "--skip", "3", "-o", report, "--", python] + ranks + words
@@ -30,7 +32,7 @@ def run(tool, steptop, folder, case):
         command = [python, "-m", "traceml_ai.launcher.cli", "run"] + (["--nproc-per-node", "2"] if ranks else []) + [PROGRAM, "--args", case, "ill"]
     else:
         command = [python] + ranks + words
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    done = subprocess.run(LIMIT + command, cwd=folder, env=environment, capture_output=True, text=True)
     both = done.stdout + "\n" + done.stderr
     if tool == "gpuprof" and ranks:
         group = subprocess.run([python, "-m", "gpuprof.insights", "gpuprof.db", "--group", "findings"], cwd=folder, capture_output=True, text=True)
