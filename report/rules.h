@@ -24,7 +24,8 @@ struct facts {
     double cores;   /* that may be used; NaN */
     double stalled; /* share of all timed steps' time that lies above the median, of steps that stand still */
     size_t stalls;  /* how many those are */
-    size_t warm;    /* steps from the first on that are warm-up in the count: the first is an outlier, those behind it likewise long */
+    size_t
+        warm; /* steps from the first on that are warm-up in the count: the first is an outlier, those behind it likewise long */
     double warming; /* share of all timed steps' time that these are above the median */
     double longest; /* of them, ns */
     /* Other programs used the machine's processors while the run went on; `crowded`: and left none idle, or the host or a quota took

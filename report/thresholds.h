@@ -31,7 +31,7 @@
 #define BESIDE_DATA 0.05 /* more of the step than this outside its phases, beside waiting for data, is said as well */
 #define SPREAD_P99 1.30  /* p99 (p95 below 100 steps) over the median */
 #define SPREAD_STEPS 3   /* so many steps are so long: one is an accident */
-#define WARM_TIMES 1.5 /* medians that the steps behind a long first one take, each, to be of the warm-up as well */
+#define WARM_TIMES 1.5   /* medians that the steps behind a long first one take, each, to be of the warm-up as well */
 #define STALL_TIMES 5.0  /* a step so many medians long stands still for a reason */
 #define STALL_ALONE                                                                                                    \
     20.0 /* and so many one that is the only one: a host that had run ahead waits once for some steps of its card */
@@ -50,6 +50,7 @@
 #define OTHERS_LEAST 0.05     /* of the processors' time, used by other programs */
 #define IDLE_CROWDED 0.15     /* of it, left to nobody: above it there was room */
 #define QUOTA_LEAST 0.05      /* of the time, stopped by a control group's quota */
+#define QUOTA_MOST 1.25       /* of that, in the steps alone */
 #define POWER_NEAR 0.97       /* of the power limit */
 #define CLOCK_LOW 0.90        /* of the highest clock, while busy */
 #define SLOWED_LEAST 0.10     /* products beside a collective over the same alone, less 1 */
