@@ -34,12 +34,12 @@ static struct {
     struct program_facts facts;
     struct history resident, device;
     uint64_t looked;
-    uint64_t told, states_at;           /* the link's thread's */
-    pid_t workers[WORKERS_MOST];        /* as they were when it told last */
+    uint64_t told, states_at;    /* the link's thread's */
+    pid_t workers[WORKERS_MOST]; /* as they were when it told last */
     unsigned worker_count;
-    uint64_t states, waiting;           /* looks at workers in the measured steps, and how many were asleep for a disk */
-    uint64_t compiled, breaks;          /* of the hook's last word */
-    uint64_t compiled_before;           /* when the last step ended */
+    uint64_t states, waiting;  /* looks at workers in the measured steps, and how many were asleep for a disk */
+    uint64_t compiled, breaks; /* of the hook's last word */
+    uint64_t compiled_before;  /* when the last step ended */
     uint64_t workers_cpu, workers_disk; /* when the measured steps began */
     uint64_t allocated;                 /* now; 0: not told */
     uint64_t calls;                     /* of the first outermost module, in this step */
@@ -212,7 +212,8 @@ static void count_workers(unsigned count, uint64_t cpu, uint64_t disk)
         facts->workers_cpu_ns = cpu - watch.workers_cpu;
         facts->workers_disk_ns = disk - watch.workers_disk;
         facts->workers_ns = facts->wall_ns;
-        if (!facts->workers_disk_ns && watch.states) /* most kernels count no waiting for disks: of the looks at them, then */
+        if (!facts->workers_disk_ns &&
+            watch.states) /* most kernels count no waiting for disks: of the looks at them, then */
             facts->workers_disk_ns =
                 (uint64_t)((double)facts->wall_ns * count * (double)watch.waiting / (double)watch.states);
     }
