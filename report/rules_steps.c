@@ -216,7 +216,11 @@ static bool drift(const struct facts *facts, struct finding *finding)
     evidence_add(facts, finding, "first third", first * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "last third", last * 1e-6, "ms", EVIDENCE_MEASURED);
     evidence_add(facts, finding, "what steps of a third differ by", noise * 1e-6, "ms", EVIDENCE_MEASURED);
-    finding->gain = 1 - first / last;
+    /* What grows has grown within the first third as well: back to where it began, at most to its shortest step. */
+    double begin = first;
+    for (size_t i = 0; i < facts->total->sample_count / 3; i++)
+        begin = fmin(begin, (double)facts->total->samples_ns[i]);
+    finding->gain = 1 - fmax(begin, first - (last - first) / 4) / last;
     if (memory_grows(facts)) /* `creep` names what likely does it */
         finding->confidence = CONFIDENCE_POSSIBLE;
     finding->sentence = sentence(

@@ -71,7 +71,7 @@ class Block(torch.nn.Module):
         if case == "launch" and ill:
             work(0.002 if on_card else 0.02)
         if case in ("drift", "spread") and ill:  # work that grows, or that each sixth step has more of
-            for _ in range(at[0] // 16 if case == "drift" else 4 * (at[0] % 6 == 5)):
+            for _ in range(at[0] // 5 if case == "drift" else 4 * (at[0] % 6 == 5)):
                 self.b(F.gelu(self.a(x)))
         if case == "warmup" and self is blocks[0] and at[0] < 5:  # a table that is made when it is first asked for, a part in each step
             work(0.4)
@@ -177,7 +177,7 @@ class Data(torch.utils.data.Dataset):
         if case == "memory":
             return 14
         if case in ("spread", "drift"):  # long enough that others on the processor while it started count for little
-            return 120
+            return 150 if case == "spread" else 80
         return 150 if on_card and case not in ("recompile", "precision", "launch", "accumulation", "healthy_program") else 60
     def __getitem__(self, index):
         if case == "input" and ill:

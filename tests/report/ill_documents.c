@@ -582,7 +582,7 @@ const struct ill ills[] = {
     {"threads", 0.48, make_threads},
     {"stall", 0.333, make_stall},
     {"warmup", 0.50, make_warmup},
-    {"drift", 0.20, make_drift},
+    {"drift", 0.245, make_drift},
     {"spread", 0.0908, make_spread},
     {"layout", 0.30, make_layout},
     {"optimizer", 0.40, make_optimizer},
