@@ -355,12 +355,13 @@ static void ranks_are_called_as_their_launcher_does(void **state)
     static const char *const launchers[][3] = {
         {"RANK", "LOCAL_RANK", "WORLD_SIZE"},
         {"OMPI_COMM_WORLD_RANK", "OMPI_COMM_WORLD_LOCAL_RANK", "OMPI_COMM_WORLD_SIZE"},
-        {"SLURM_PROCID", "SLURM_LOCALID", "SLURM_NTASKS"},
+        {"SLURM_PROCID", "SLURM_LOCALID", "SLURM_STEP_NUM_TASKS"},
     };
     for (size_t i = 0; i < sizeof launchers / sizeof *launchers; i++) {
         const char *const *name = launchers[i];
         char script[2048];
-        snprintf(script, sizeof script, "%s=5 %s=1 %s=8 %s ranges 40 & sleep 0.5; %s=4 %s=0 %s=8 %s ranges 10; wait",
+        snprintf(script, sizeof script,
+                 "export SLURM_STEP_ID=0; %s=5 %s=1 %s=8 %s ranges 40 & sleep 0.5; %s=4 %s=0 %s=8 %s ranges 10; wait",
                  name[0], name[1], name[2], ATTACH_PROGRAM, name[0], name[1], name[2], ATTACH_PROGRAM);
         const char *const command[] = {"/bin/sh", "-c", script, NULL};
         struct session *session = attach(NULL, command);
