@@ -17,8 +17,8 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-#define QUEUE_MAX                                                                                                      \
-    (32u << 20) /* bytes, half of them sent: a million places; a front that lets so much wait has stopped */
+/* Bytes, half of them sent: a million places; a front that lets so much wait has stopped. */
+#define QUEUE_MAX (32u << 20)
 #define PERIOD_MS 20
 #define SPINS 2000
 #define EARLY 4096 /* records that are kept until the front has answered, which may be held up longer than we wait */
