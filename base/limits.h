@@ -18,8 +18,8 @@ void error_name_limit(struct error *error);
 /* What the failure of a system call is: ERROR_MEMORY for ENOMEM, ERROR_SYSTEM for the others. */
 enum error_kind error_kind_of(int number);
 
-/* For what cannot go on without: says so on stderr, with the limit, and aborts. */
-_Noreturn void memory_exhausted(size_t count, const char *what);
+/* For what cannot go on without: says so on stderr, with the limit, and aborts. (cppcheck 2.10 does not know _Noreturn.) */
+__attribute__((noreturn)) void memory_exhausted(size_t count, const char *what);
 /* Is that why this process ends? And what was said then, a line. Safe in a signal handler. */
 bool memory_ended(void);
 const char *memory_last_word(void);
