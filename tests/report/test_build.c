@@ -313,7 +313,7 @@ static struct live_run *shared_open(void)
 static double shared_flops(const struct report_cell *cell, int place)
 {
     double sum = 0;
-    char start[16];
+    char start[32];
     snprintf(start, sizeof start, "kernel %d.", place);
     for (size_t k = 0; k < cell->kernel_count; k++)
         if (strncmp(cell->kernels[k].name, start, strlen(start)) == 0)
