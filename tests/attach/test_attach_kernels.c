@@ -68,6 +68,9 @@ static bool is_whole(const struct run *run)
     return run->status == STATUS_OK || run->status == STATUS_UNRELIABLE;
 }
 
+/* Where the machine keeps a program from its second step for a second, that second of the clock is a step of its own (steps_clock), with
+ * what was launched in it or nothing. */
+#define CLOCK_STEPS 1
 #define FIRST_STEPS 8 /* launches of one graph that are of one step, before they are the steps */
 
 struct kinds {
@@ -96,7 +99,7 @@ static void kernels_find_their_ranges(void **state)
     /* Whole steps, each with all that it launched: what ended after the program's last word counts as well. */
     const unsigned recorded = kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED];
     const uint64_t launched = records_of(rank, "encoder", "gemm_kernel");
-    assert_true(launched % 10 == 0 && launched / 10 >= recorded &&
+    assert_true(launched % 10 == 0 && launched / 10 + CLOCK_STEPS >= recorded &&
                 launched / 10 <= recorded + 1 + found->suspended.steps);
     assert_int_equal(records_of(rank, NULL, "gemm_kernel"), launched);
     assert_int_equal(records_of(rank, "captured", "node_kernel"), launched / 10 * 3);
@@ -200,7 +203,8 @@ static void launches_of_one_graph_are_steps(void **state)
     assert_string_equal(note_of(found, "steps"), "from one launch of a CUDA graph to the next");
     /* Recording pauses here as well, and steps are told by the launches meanwhile. */
     const unsigned steps = kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED] + kinds.counts[STEP_TIMED];
-    assert_int_equal(steps + found->suspended.steps, 400 - FIRST_STEPS);
+    assert_true(steps + found->suspended.steps >= 400 - FIRST_STEPS &&
+                steps + found->suspended.steps <= 400 - FIRST_STEPS + CLOCK_STEPS);
     assert_true(kinds.counts[STEP_WARMUP] >= 1 && kinds.counts[STEP_TIMED] >= 80 && kinds.counts[STEP_PROFILED] >= 12);
     assert_string_equal(note_of(found, "recorded"), "4 steps, then 28 that are not");
     /* All of a recorded step, nothing of the others; eight launches more are of the first step, whose rule was not known yet. */
@@ -208,7 +212,7 @@ static void launches_of_one_graph_are_steps(void **state)
     assert_int_equal(nodes, records_of(rank, NULL, "node_kernel"));
     assert_int_equal(nodes % 3, 0);
     const uint64_t whole = FIRST_STEPS + kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED];
-    assert_true(nodes / 3 + 1 >= whole &&
+    assert_true(nodes / 3 + 1 + CLOCK_STEPS >= whole &&
                 nodes / 3 <= whole + found->suspended.steps); /* the last may not have ended */
     assert_int_equal(rank->dropped, 0);
     session_free(session);
@@ -238,7 +242,7 @@ static void waiting_for_the_device_is_seen(void **state)
     const struct kinds kinds = kinds_of(rank);
     const uint64_t waits = records_of(rank, "encoder", "stream synchronize");
     const unsigned recorded = kinds.counts[STEP_WARMUP] + kinds.counts[STEP_PROFILED];
-    assert_true(waits >= recorded && waits <= recorded + 1 + found->suspended.steps);
+    assert_true(waits + CLOCK_STEPS >= recorded && waits <= recorded + 1 + found->suspended.steps);
     assert_int_equal(records_of(rank, NULL, "stream synchronize"), waits);
     size_t count;
     const struct entry *entries = aggregate_entries(rank->aggregate, &count);
