@@ -462,7 +462,7 @@ void link_flush(int wait_ms)
         link_wake();
     while (link_is_open() && clock_now() < until) {
         pthread_mutex_lock(&self.lock);
-        const bool empty = self.queued == self.taken;
+        const bool empty = self.queued == self.taken && (self.early_count == 0 || atomic_load(&self.ready));
         pthread_mutex_unlock(&self.lock);
         if (empty)
             return;

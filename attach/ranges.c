@@ -19,14 +19,18 @@
 #define HANDSHAKE_MS 100
 #define RANGE_TEXT 128
 
-/* The first range is what a program without PyTorch and CUDA begins with. */
+/* The first range is what a program without PyTorch and CUDA begins with. While one thread opens, what others do is before the beginning;
+ * where nobody listens that is so for good. */
 static bool listening(void)
 {
+    static _Atomic bool opening;
     if (link_is_open())
-        return true;
-    if (!link_open(HANDSHAKE_MS))
+        return !atomic_load_explicit(&opening, memory_order_acquire);
+    if (atomic_load_explicit(&opening, memory_order_relaxed) || atomic_exchange(&opening, true) ||
+        !link_open(HANDSHAKE_MS))
         return false;
     steps_begin();
+    atomic_store_explicit(&opening, false, memory_order_release);
     cuda_say();
     if (cuda_is_watched()) /* its kernels are what is shown */
         return true;

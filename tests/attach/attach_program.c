@@ -263,11 +263,13 @@ int main(int argc, char **argv)
         raise(SIGKILL);
     if (!code && strcmp(mode, "flood") == 0) {
         pthread_t threads[4];
+        push_a("tiny");
+        pop();
         for (int i = 0; i < 4; i++)
             pthread_create(&threads[i], NULL, flood, (void *)(long)count);
         for (int i = 0; i < 4; i++)
             pthread_join(threads[i], NULL);
-        rest(100000000);
+        rest(900000000);
     }
     if (!code && strcmp(mode, "many") == 0) {
         for (int i = 0; i < count; i++)
