@@ -22,7 +22,8 @@ struct screen_options {
 /* Starts the child with the document that `make` makes. Fails the test when it cannot. */
 struct screen *screen_open(const struct screen_options *options, void (*make)(struct report *));
 /* Types: text as it is; <Enter> <Esc> <Tab> <BackTab> <Space> <Up> <Down> <Left> <Right> <PgUp> <PgDn> <Home> <End> <Del>
- * <F1>…<F12> <^X> are keys. */
+ * <F1>…<F12> <^X> are keys. <SlowEsc> is an escape that only time tells from the beginning of a sequence: wait for what it does
+ * before the next key. */
 void screen_type(struct screen *screen, const char *keys);
 void screen_resize(struct screen *screen, int height, int width);
 /* The text of the screen, malloc'ed: a line a row without trailing blanks; with attributes a second block of letters. */

@@ -138,6 +138,7 @@ static void test_keys(void **state)
         assert_true(about.st_size > 500);
         unlink(file);
         screen_type(screen, "<Esc>");
+        screen_must_lose(screen, "wrote ");
     }
     rmdir(path);
     screen_type(screen, "q");

@@ -521,7 +521,9 @@ static void test_setup(void **state)
     assert_true(screen_wait_for(screen, "[x] theme default"));
     screen_type(screen, "<Down><Down><Down><Down><Down><Enter>");
     assert_true(screen_wait_for(screen, "[x] mouse"));
-    screen_type(screen, "<Esc>q");
+    screen_type(screen, "<SlowEsc>");
+    assert_true(screen_wait_gone(screen, "[x] mouse"));
+    screen_type(screen, "q");
     assert_int_equal(screen_wait(screen), 0);
     screen_close(screen);
     options = (struct screen_options){.height = 40, .width = 100, .no_color = "1", .ascii = true};
