@@ -559,6 +559,12 @@ static void place_entry(struct build_rows *rows, struct report_cell *cell, const
     vec_push(&rows->entries, entry);
 }
 
+/* A nanosecond a step is what roundings leave: all of it belongs to layers then, and not more than all. */
+static double of_all(double attributed_ns, double kernel_ns)
+{
+    return fabs(attributed_ns - kernel_ns) < 1 ? kernel_ns : attributed_ns;
+}
+
 void cell_build_rows(struct report_cell *cell, const struct run *run)
 {
     const struct rank *rank = run_lead(run);
@@ -596,5 +602,6 @@ void cell_build_rows(struct report_cell *cell, const struct run *run)
     cell->entry_count = rows->entries.count;
     for (int p = 0; p < PASS_COUNT; p++)
         if (cell->passes[p].present && cell->passes[p].profiled_steps)
-            cell->passes[p].attributed_ns = attributed[p] / pass_steps(&cell->passes[p]);
+            cell->passes[p].attributed_ns =
+                of_all(attributed[p] / pass_steps(&cell->passes[p]), cell->passes[p].kernel_ns);
 }

@@ -34,6 +34,15 @@ static void put_doing(const struct app *app, const struct report_cell *cell, con
         snprintf(text + used, size - (size_t)used, ", %.0f s", (double)(app->now - run->started) / 1e9);
 }
 
+/* Every other step is profiled, so that a title beside the word would be cut at every other frame. */
+static void drop_profiled(char *doing)
+{
+    static const char word[] = " profiled";
+    const size_t length = strlen(doing);
+    if (length > sizeof word && strcmp(doing + length - (sizeof word - 1), word) == 0)
+        doing[length - (sizeof word - 1)] = 0;
+}
+
 static void draw_title(const struct app *app, const struct area *area)
 {
     const struct report_cell *cell = app_cell(app);
@@ -51,10 +60,13 @@ static void draw_title(const struct app *app, const struct area *area)
     else
         snprintf(activity, sizeof activity, "%s%s%s", status_name(cell->status),
                  cell->reason && cell->reason[0] ? ": " : "", cell->reason ? cell->reason : "");
-    const int columns = text_columns(activity, area->canvas->ascii);
-    /* A command can be longer than the line, and what a run is at while it goes on is the news: it has two thirds of it at most. */
     char title[320];
     snprintf(title, sizeof title, "steptop  run %u  %s", cell->run_id, text);
+    const bool ascii = area->canvas->ascii;
+    if (text_columns(title, ascii) + 2 + text_columns(activity, ascii) > area->width)
+        drop_profiled(activity);
+    const int columns = text_columns(activity, ascii);
+    /* A command can be longer than the line, and what a run is at while it goes on is the news: it has two thirds of it at most. */
     const int limit = area->width * 2 / 3, news = columns < limit ? columns : limit;
     const int most = cell->status == STATUS_RUNNING ? area->width - news - 2 : area->width;
     int x = area_text_fit(area, 0, 0, most > 20 ? most : 20, STYLE_TITLE, title);

@@ -12,6 +12,9 @@ static void fixed(char *text, size_t size, double value, int decimals, const cha
     const double scaled = value * powers[decimals], below = floor(scaled);
     if (!(value >= 0 && scaled < 1e9) || fabs(scaled - below - 0.5) < 1e-6) {
         snprintf(text, size, "%.*f%s", decimals, value, unit);
+        const size_t digits = text[0] == '-' ? 1 + strspn(text + 1, "0.") : 0;
+        if (digits && strcmp(text + digits, unit) == 0) /* what a rounding left: there is no "-0 ns" */
+            memmove(text, text + 1, strlen(text));
         return;
     }
     uint64_t number = (uint64_t)below + (scaled - below > 0.5);

@@ -178,6 +178,29 @@ static char *without_badge(struct app *app)
     return text;
 }
 
+/* Every other step is profiled: the word is for titles that have room, and no setting is cut for it at every other frame. */
+static void test_title_keeps_the_settings(void **state)
+{
+    struct app *app = view_open(report_init);
+    struct session *session = view_session(app);
+    struct cell cell;
+    (void)state;
+    cell_default(&cell);
+    struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+    run_goes_on(session, run, 0, 40, "train_step 113/1000000 profiled");
+    report_update(app->report, session);
+    for (int width = 80; width <= 130; width += 50) {
+        char *text = view_text(app, 24, width), *end = strchr(text, '\n');
+        assert_non_null(end);
+        *end = 0;
+        assert_non_null(strstr(text, "  fp32  eager  "));
+        assert_non_null(strstr(text, "  train_step 113/1000000"));
+        assert_int_equal(strstr(text, " profiled") != NULL, width == 130);
+        free(text);
+    }
+    view_close(app);
+}
+
 /* Each rank has rows of its own on the same clock; the one chosen is the one whose launches are listed. */
 static void test_rank_lanes(void **state)
 {
@@ -516,6 +539,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ranks),
         cmocka_unit_test(test_three_points),
+        cmocka_unit_test(test_title_keeps_the_settings),
         cmocka_unit_test(test_rank_lanes),
         cmocka_unit_test(test_frozen_groups),
         cmocka_unit_test(test_freeze),

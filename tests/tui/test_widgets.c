@@ -156,8 +156,8 @@ static void test_figures(void **state)
         double ns;
         const char *text;
     } durations[] = {
-        {0, "0 ns"},        {999, "999 ns"},         {999.6, "1.000 µs"}, {12345, "12.35 µs"}, {999.96e3, "1.000 ms"},
-        {1.5e9, "1.500 s"}, {UNKNOWN_DOUBLE, "n/a"}, {INFINITY, "n/a"}};
+        {0, "0 ns"},         {-0.3, "0 ns"},         {-0.6, "-1 ns"},    {999, "999 ns"},         {999.6, "1.000 µs"},
+        {12345, "12.35 µs"}, {999.96e3, "1.000 ms"}, {1.5e9, "1.500 s"}, {UNKNOWN_DOUBLE, "n/a"}, {INFINITY, "n/a"}};
     char text[FORMAT_SIZE];
     (void)state;
     for (size_t i = 0; i < sizeof durations / sizeof *durations; i++)
@@ -592,6 +592,12 @@ static void test_modes(void **state)
     free(bins);
 }
 
+/* As printf, but for a sign before nothing. */
+static const char *without_minus_zero(const char *text)
+{
+    return text[0] == '-' && strtod(text, NULL) == 0 ? text + 1 : text;
+}
+
 /* Figures are what printf makes of them, at every size and close to the middle between two. */
 static void test_figures_as_printf(void **state)
 {
@@ -606,17 +612,17 @@ static void test_figures_as_printf(void **state)
         if (i % 11 == 0)
             value = -value;
         snprintf(wanted, sizeof wanted, "%.3f", value);
-        assert_string_equal(format_ratio(text, value), wanted);
+        assert_string_equal(format_ratio(text, value), without_minus_zero(wanted));
         snprintf(wanted, sizeof wanted, "%.1f", value * 100);
-        assert_string_equal(format_percent(text, value), wanted);
+        assert_string_equal(format_percent(text, value), without_minus_zero(wanted));
         const double magnitude = value < 0 ? -value : value;
         if (magnitude < 99999) {
             snprintf(wanted, sizeof wanted, "%.0f", value);
-            assert_string_equal(format_count(text, value), wanted);
+            assert_string_equal(format_count(text, value), without_minus_zero(wanted));
         }
         if (magnitude < 999) {
             snprintf(wanted, sizeof wanted, "%.0f ns", value);
-            assert_string_equal(format_duration(text, value), wanted);
+            assert_string_equal(format_duration(text, value), without_minus_zero(wanted));
         }
     }
 }
