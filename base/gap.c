@@ -52,10 +52,11 @@ static void read_clocks(struct gap_clocks *clocks)
 {
     clocks->looked = clock_now();
     clocks->used = read_clock(CLOCK_PROCESS_CPUTIME_ID);
-    clocks->slept = 0;
+    clocks->slept = clocks->slept_most = 0;
 #ifdef CLOCK_BOOTTIME
-    const uint64_t boot = read_clock(CLOCK_BOOTTIME);
-    clocks->slept = boot > clocks->looked ? boot - clocks->looked : 0;
+    const uint64_t before = clock_now(), boot = read_clock(CLOCK_BOOTTIME), after = clock_now();
+    clocks->slept = boot > after ? boot - after : 0;
+    clocks->slept_most = boot > before ? boot - before : 0;
 #endif
 }
 
@@ -85,7 +86,7 @@ uint64_t gap_look(struct gap_clocks *clocks, bool continued, uint64_t *start, ui
     const struct gap_clocks before = *clocks;
     read_clocks(clocks);
     const uint64_t passed = clocks->looked - before.looked;
-    const uint64_t asleep = clocks->slept > before.slept ? clocks->slept - before.slept : 0;
+    const uint64_t asleep = clocks->slept > before.slept_most ? clocks->slept - before.slept_most : 0;
     *start = before.looked;
     *end = clocks->looked;
     const bool told = clocks->interval && read_waited(clocks->schedule, &clocks->waited);
