@@ -88,6 +88,12 @@ int32_t book_scope(int32_t parent, const char *name, uint64_t parameter_bytes)
     return found;
 }
 
+/* Whoever has a scope had it from book_scope: its row is written and stays. */
+bool book_is_root(int32_t scope)
+{
+    return scope >= 0 && scope < BOOK_SCOPES && book.scopes[scope].parent == BOOK_NONE;
+}
+
 /* The last row is that of all names for which there is none: a program may put a number into each of its ranges' names. */
 #define MORE_NAMES "(one of the names after the first 16383)"
 _Static_assert(BOOK_NAMES == 16384, "as the row of the others says");

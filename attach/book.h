@@ -17,6 +17,7 @@
 /* The scope called `name` below `parent` (BOOK_NONE: none), said on its first asking. BOOK_NONE when there are too many; what is
  * deeper than the front takes is `parent` itself. */
 int32_t book_scope(int32_t parent, const char *name, uint64_t parameter_bytes);
+bool book_is_root(int32_t scope); /* it has no parent */
 /* The id of an op's or kernel's name; the same text gives the same id. Those for which there is no more room
  * share the last one, which says so; 0 without memory or a front. */
 uint32_t book_name(const char *name);

@@ -24,7 +24,7 @@ static struct {
     long (*as_long)(void *);
     void *(*from_long)(long);
     void (*take)(void *); /* Py_IncRef */
-    void *none, *yes;
+    void *none, *yes, *count;
     _Atomic uint32_t look_step;
     _Atomic bool looking; /* at what ops do, in the same step */
     _Atomic bool memory;  /* what modules keep for their backward pass is to be read, in one step */
@@ -48,7 +48,8 @@ EXPORT void steptop_attach_memory(uint64_t allocated, uint64_t reserved, uint64_
                                   uint64_t free);
 EXPORT void steptop_attach_threads(uint64_t threads);
 EXPORT void steptop_attach_close(void);
-EXPORT int steptop_attach_python(void *none, void *yes);
+EXPORT int steptop_attach_python(void *none, void *yes, void *count);
+EXPORT void steptop_attach_unwind(int modules, int phases);
 EXPORT void steptop_attach_read_memory(void);
 EXPORT void steptop_attach_kept(int32_t scope, int64_t bytes);
 EXPORT int32_t steptop_attach_name(const char *name);
@@ -56,7 +57,7 @@ EXPORT void steptop_attach_work(int32_t name, double flops, double bytes);
 EXPORT double steptop_attach_worked(double *lost);
 EXPORT void steptop_attach_peak(int64_t bytes);
 EXPORT void *steptop_attach_here(void *self, void *unused);
-EXPORT void *steptop_attach_leave(void *self, void *unused);
+EXPORT void *steptop_attach_leave(void *self, void *scope);
 EXPORT void *steptop_attach_enter_root(void *self, void *scope);
 EXPORT void *steptop_attach_optimizer_begin(void *self, void *unused);
 EXPORT void *steptop_attach_optimizer_end(void *self, void *optimizer);
@@ -201,36 +202,50 @@ void steptop_attach_close(void)
 
 /* ---- CPython's calling convention ---- */
 
-int steptop_attach_python(void *none, void *yes)
+int steptop_attach_python(void *none, void *yes, void *count)
 {
     python.from_long = (void *(*)(long))dlsym(RTLD_DEFAULT, "PyLong_FromLong");
     python.as_long = (long (*)(void *))dlsym(RTLD_DEFAULT, "PyLong_AsLong");
     python.take = (void (*)(void *))dlsym(RTLD_DEFAULT, "Py_IncRef");
     python.none = none;
     python.yes = yes;
+    python.count = count;
     return python.as_long && python.from_long && python.take;
 }
 
-static void *yes(void)
+static void *given(void *object)
 {
-    python.take(python.yes);
-    return python.yes;
+    python.take(object);
+    return object;
 }
 
 static void *none(void)
 {
-    python.take(python.none);
-    return python.none;
+    return given(python.none);
 }
 
-/* True: this call of the outermost module is to be looked at: the first of its step for memory, all of them for what ops do. */
+/* What has ended untold, says who can count the calls that are under way. Negative: as it is. */
+void steptop_attach_unwind(int modules, int phases)
+{
+    struct where *where = link_is_open() ? where_self() : NULL;
+    if (where)
+        where_unwind(where, modules, phases);
+}
+
+/* True: this call of the outermost module is to be looked at: the first of its step for memory, all of them for what ops do. `count`: it is
+ * not entered; what is under way is to be counted and unwound (steptop_attach_unwind), and then it is to be entered with its number
+ * below −1. */
 void *steptop_attach_enter_root(void *self, void *scope)
 {
     (void)self;
     struct where *where = link_is_open() ? where_self() : NULL;
     if (!where)
         return none();
-    const int32_t id = (int32_t)python.as_long(scope);
+    const long given_id = python.as_long(scope);
+    const bool counted = given_id < 0;
+    const int32_t id = (int32_t)(counted ? -2 - given_id : given_id);
+    if (!counted && (where_may_be_left_over(where, id) || where_may_step(where)))
+        return given(python.count);
     const bool outermost = !where_in_module(where) && !where_in_node(where);
     if (!where_in_module(where))
         steps_root_module(id, torch_wants_gradients());
@@ -242,17 +257,17 @@ void *steptop_attach_enter_root(void *self, void *scope)
     if (atomic_exchange(&python.memory, false)) {
         atomic_store(&python.look_step, steps_now());
         atomic_store(&python.looking, true);
-        return yes();
+        return given(python.yes);
     }
-    return atomic_load_explicit(&python.looking, memory_order_relaxed) ? yes() : none();
+    return given(atomic_load_explicit(&python.looking, memory_order_relaxed) ? python.yes : python.none);
 }
 
-void *steptop_attach_leave(void *self, void *unused)
+void *steptop_attach_leave(void *self, void *scope)
 {
-    (void)self, (void)unused;
+    (void)self;
     struct where *where = link_is_open() ? where_self() : NULL;
     if (where)
-        where_leave(where, torch_sequence());
+        where_leave(where, (int32_t)python.as_long(scope), torch_sequence());
     return none();
 }
 
@@ -323,7 +338,8 @@ void *steptop_attach_optimizer_end(void *self, void *optimizer)
         where_phase_end(where);
     if (where)
         steps_optimizer(optimizer);
-    return atomic_load_explicit(&python.looking, memory_order_relaxed) && steps_now() != atomic_load(&python.look_step)
-               ? yes()
-               : none();
+    return given(atomic_load_explicit(&python.looking, memory_order_relaxed) &&
+                         steps_now() != atomic_load(&python.look_step)
+                     ? python.yes
+                     : python.none);
 }

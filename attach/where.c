@@ -27,7 +27,8 @@ struct where {
     int module_depth, node_depth, op_depth, range_depth, phase_depth;
     uint32_t passed; /* `nodes_elsewhere` when the loss began */
     struct {
-        int32_t context;
+        int32_t scope;
+        int32_t context; /* before it */
         int64_t sequence;
     } modules[DEPTH_MODULES];
     int32_t nodes[DEPTH_NODES]; /* contexts before them */
@@ -310,6 +311,7 @@ void where_enter(struct where *where, int32_t scope, int64_t sequence)
     count(&where->counts.modules);
     if (depth >= DEPTH_MODULES)
         return;
+    where->modules[depth].scope = scope;
     where->modules[depth].context = depth == 0 && !where->node_depth ? NOWHERE : where->context;
     where->modules[depth].sequence = sequence;
     const enum phase above = CONTEXT_PHASE(where->context);
@@ -349,15 +351,27 @@ static void claim(uint16_t thread, int32_t scope, int64_t from, int64_t to)
     }
 }
 
-void where_leave(struct where *where, int64_t sequence)
+static bool is_in_call_of(const struct where *where, int32_t scope, int *depth)
 {
-    if (where->module_depth == 0)
+    int at = where->module_depth < DEPTH_MODULES ? where->module_depth : DEPTH_MODULES;
+    while (at > 0 && where->modules[at - 1].scope != scope)
+        at--;
+    *depth = at - 1;
+    return at > 0;
+}
+
+void where_leave(struct where *where, int32_t scope, int64_t sequence)
+{
+    int depth;
+    if (where->module_depth > DEPTH_MODULES) { /* deeper than is remembered */
+        where->module_depth--;
         return;
-    const int depth = --where->module_depth;
-    if (depth >= DEPTH_MODULES)
+    }
+    if (!is_in_call_of(where, scope, &depth))
         return;
+    where->module_depth = depth;
     if (where->modules[depth].sequence >= 0 && sequence >= 0)
-        claim(where->number, CONTEXT_SCOPE(where->context), where->modules[depth].sequence, sequence);
+        claim(where->number, scope, where->modules[depth].sequence, sequence);
     /* After the outermost comes the loss, until the backward pass or the next forward. */
     const enum phase after =
         atomic_load_explicit(&shared.nodes_unknown, memory_order_relaxed) ? PHASE_NONE : PHASE_LOSS;
@@ -365,6 +379,31 @@ void where_leave(struct where *where, int64_t sequence)
         depth == 0 && !where->node_depth ? CONTEXT(BOOK_NONE, after) : where->modules[depth].context;
     where->passed = atomic_load_explicit(&shared.nodes_elsewhere, memory_order_relaxed);
     move(where, outside);
+}
+
+bool where_may_be_left_over(const struct where *where, int32_t scope)
+{
+    int depth;
+    return where->module_depth > 0 && (is_in_call_of(where, scope, &depth) || book_is_root(scope));
+}
+
+bool where_may_step(const struct where *where)
+{
+    return where->module_depth == 0 && where->node_depth == 0 && where->phase_depth > 0;
+}
+
+void where_unwind(struct where *where, int modules, int phases)
+{
+    if (modules >= 0 && where->module_depth > modules) {
+        where->module_depth = modules;
+        if (modules < DEPTH_MODULES)
+            move(where, where->modules[modules].context);
+    }
+    if (phases >= 0 && where->phase_depth > phases) {
+        where->phase_depth = phases;
+        if (phases == 0 && where->module_depth == 0 && where->node_depth == 0)
+            move(where, NOWHERE);
+    }
 }
 
 bool where_runs_modules(const struct where *where)

@@ -14,7 +14,16 @@ int32_t where_context(void); /* of the calling thread, for a launch; CONTEXT(−
 /* A module's forward: `scope` as the front knows it, `sequence` the autograd number at its border (−1: not known). Inside a backward
  * node it is recomputation. */
 void where_enter(struct where *where, int32_t scope, int64_t sequence);
-void where_leave(struct where *where, int64_t sequence);
+/* Leaves the innermost call of that module, and with it the calls inside of it whose ends nobody told: what a signal's handler raised between
+ * two instructions of the hook. One that is in no call of it leaves nothing. */
+void where_leave(struct where *where, int32_t scope, int64_t sequence);
+/* Was `scope` called as an outermost module on this thread, or is it in a call of it now? Where it is called inside of another one, that may
+ * have ended untold. */
+bool where_may_be_left_over(const struct where *where, int32_t scope);
+bool where_may_step(
+    const struct where *where); /* outside of modules, but in an optimizer's step: may it have ended untold? */
+/* No more than so many calls of modules, and steps of optimizers, are under way on this thread. */
+void where_unwind(struct where *where, int modules, int phases);
 bool where_in_module(const struct where *where);
 bool where_in_node(const struct where *where); /* of the backward pass */
 

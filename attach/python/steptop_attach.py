@@ -16,6 +16,7 @@ CHECK_ROUNDS = 12
 MEMORY_EVERY_S = 0.1  # between two looks at the allocator: one takes some 50 µs
 FREE_EVERY_S = 0.5  # between two questions to the driver what of the card is free
 UNKNOWN = 2**64 - 1
+COUNT = "count"  # what the library answers when calls of modules may have ended untold
 
 
 class _Method(ctypes.Structure):
@@ -33,10 +34,11 @@ class Library:
         self.held.steptop_attach_threads.argtypes = [ctypes.c_uint64]
         self.plain.steptop_attach_note.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
         self.plain.steptop_attach_kept.argtypes = [ctypes.c_int32, ctypes.c_int64]
-        self.held.steptop_attach_python.argtypes = [ctypes.py_object, ctypes.py_object]
+        self.held.steptop_attach_python.argtypes = [ctypes.py_object] * 3
+        self.held.steptop_attach_unwind.argtypes = [ctypes.c_int, ctypes.c_int]
         self.held.steptop_attach_sequence.restype = ctypes.c_int64
         self.held.steptop_attach_learn.argtypes = [ctypes.c_int, ctypes.c_int64]
-        if not self.held.steptop_attach_python(None, True):
+        if not self.held.steptop_attach_python(None, True, COUNT):
             raise RuntimeError("this Python does not export its API")
 
     def method(self, name, flags):
@@ -76,98 +78,6 @@ class Put:
     def remove(self):
         if vars(self.kind).get(self.name) is self.ours:
             setattr(self.kind, self.name, self.inner)
-
-
-class Memory:
-    # What modules keep for their backward pass: in one step the tensors that autograd saves are seen as they are saved, and handed on as
-    # they are. Each storage counts once, where it is saved first; parameters and buffers do not.
-    def __init__(self, torch, library, scopes):
-        self.torch, self.library, self.scopes = torch, library, scopes
-        self.here = library.method("steptop_attach_here", METH_NOARGS)
-        self.hooks = None
-
-    def allocated(self):
-        # What was asked for: what it holds is rounded up.
-        cuda = self.torch.cuda
-        return cuda.memory_stats().get("requested_bytes.all.current") if cuda.is_initialized() else None
-
-    def begin(self, module):
-        torch = self.torch
-        if not torch.is_grad_enabled() or compiled(torch):
-            return
-        # What lives longer than the step is no activation.
-        seen = {t.untyped_storage().data_ptr() for tensors in (module.parameters(), module.buffers()) for t in tensors}
-        kept = {}
-        here = self.here
-
-        def pack(tensor):
-            try:
-                storage = tensor.untyped_storage()
-                key = storage.data_ptr()
-                if key and key not in seen:
-                    seen.add(key)
-                    scope = here()
-                    kept[scope] = kept.get(scope, 0) + storage.nbytes()
-            except Exception:
-                pass
-            try:  # the tensor itself, where it is an op's result, would hold the graph that holds it, for ever if nobody goes back through it
-                return tensor.detach()
-            except Exception:
-                return tensor
-
-        self.kept, self.seen = kept, seen
-        self.before = self.allocated()
-        graph = torch.autograd.graph
-        hooks = graph.saved_tensors_hooks(pack, lambda tensor: tensor)
-        hooks.__enter__()
-        self.hooks, self.thread = hooks, threading.get_ident()
-        self.disable = disable = getattr(graph, "disable_saved_tensors_hooks", None)
-
-        def give_way(*arguments, **keywords):
-            # torch.func.grad and its like refuse to run beside hooks: then it is not read.
-            if threading.get_ident() == self.thread:
-                self.let_go()
-            return disable(*arguments, **keywords)
-
-        if disable is not None:
-            graph.disable_saved_tensors_hooks = give_way
-
-    def let_go(self):
-        # Of the hooks, where they are still ours.
-        hooks, self.hooks = self.hooks, None
-        if hooks is not None:
-            if self.disable is not None:
-                self.torch.autograd.graph.disable_saved_tensors_hooks = self.disable
-            hooks.__exit__()
-
-    def outputs(self, output):
-        # What the outermost module gives back and nobody in it keeps: tensors in tuples, lists and dictionaries.
-        if isinstance(output, self.torch.Tensor):
-            storage = output.untyped_storage()
-            new = storage.data_ptr() not in self.seen
-            self.seen.add(storage.data_ptr())
-            return storage.nbytes() if new else 0
-        if isinstance(output, dict):
-            output = output.values()
-        elif not isinstance(output, (tuple, list)):
-            return 0
-        return sum(self.outputs(one) for one in output)
-
-    def end(self, output):
-        if self.hooks is None:
-            return
-        self.let_go()
-        after = self.allocated()
-        kept = self.kept
-        for scope in set(self.scopes.values()) | set(kept):
-            if scope >= 0:
-                self.library.plain.steptop_attach_kept(scope, kept.get(scope, 0))
-        total, outputs = sum(kept.values()), self.outputs(output)
-        text = "%.1f MiB kept for backward by modules, %.1f MiB of outputs, read in one step of warm-up" % (total / 1048576, outputs / 1048576)
-        if after is not None and self.before is not None and after > self.before:
-            grown = after - self.before
-            text += "; the allocator had given %.1f MiB more than before: %.1f %%" % (grown / 1048576, 100 * (total + outputs) / grown)
-        self.library.note("memory", text)
 
 
 def compiled(torch):
@@ -218,12 +128,13 @@ class Hook:
         self.threads = None
         self.memory_at = self.free_at = 0.0
         self.free = UNKNOWN
-        self.memory = None
+        self.memory, self.reads_memory = None, False
         self.work, self.look_began = None, False
         self.late = self.retired = False
         self.handles, self.raised = [], 0
         self.inner = self.ours = None
         self.stop_telling = None
+        self.stepper = None  # the code of PyTorch's around an optimizer's step
 
     # ---- scopes ----
 
@@ -256,6 +167,7 @@ class Hook:
                 kind = type(module._orig_mod).__name__
             # In the module that calls it, where one does (of a plain list), else beside those that were called before: a transform, a loss,
             # another model. Replicas are called on threads of their own.
+            self.unwind()
             parent = self.here()
             if parent < 0 and getattr(module, "_is_replica", False):
                 parent = self.top
@@ -297,7 +209,7 @@ class Hook:
             if lacks:
                 self.library.note("attribution lacks", lacks)
             self.opened = True
-            if self.memory is not None:
+            if self.reads_memory:
                 self.library.plain.steptop_attach_read_memory()
         except Exception:
             self.opened = False
@@ -392,7 +304,7 @@ class Hook:
         compiler = getattr(torch, "compiler", None)
         compiling = getattr(compiler, "is_compiling", None) or (lambda: False)
         enter = library.method("steptop_attach_enter_root", METH_O)
-        leave = library.method("steptop_attach_leave", METH_NOARGS)
+        leave = library.method("steptop_attach_leave", METH_O)
         scopes = self.scopes
         learn = self.learn
         get = scopes.get
@@ -424,12 +336,17 @@ class Hook:
                     scope = first(self)
                     if scope is None:
                         return inner(self, *arguments, **keywords)
-                if enter(scope):
-                    return hook.looked_at(inner, leave, self, arguments, keywords)
+                # What a handler of a signal raises comes between any two instructions: what was entered is left all the same, and a leave
+                # without its enter leaves nothing.
                 try:
+                    told = enter(scope)
+                    if told is COUNT:
+                        told = hook.enter_counted(enter, scope)
+                    if told:
+                        return hook.looked_at(inner, self, arguments, keywords)
                     return inner(self, *arguments, **keywords)
                 finally:
-                    leave()
+                    leave(scope)
 
             # A call of a module is three frames or more, and now one more: what was deep enough shall still be.
             self.raised = sys.getrecursionlimit() // 3
@@ -437,8 +354,7 @@ class Hook:
             _call_impl.__qualname__ = inner.__qualname__
             self.inner, self.ours = inner, _call_impl
             modules.Module._call_impl = _call_impl
-            if hasattr(torch.Tensor, "untyped_storage"):
-                self.memory = Memory(torch, library, scopes)
+            self.reads_memory = hasattr(torch.Tensor, "untyped_storage")
         else:
             self.install_hooks(modules, compiling, enter, leave, first)
         self.install_optimizer()
@@ -458,13 +374,15 @@ class Hook:
                 scope = first(module)
                 if scope is None:
                     return
-            enter(scope)
+            if enter(scope) is COUNT:
+                self.enter_counted(enter, scope)
 
         def after(module, arguments, output):
             if compiling():
                 return
-            if scopes:
-                leave()
+            scope = scopes.get(id(module))
+            if scope is not None:
+                leave(scope)
 
         # torch.compile warns of global hooks, which are ours: the program never asked for them.
         import warnings
@@ -475,6 +393,28 @@ class Hook:
             self.handles.append(modules.register_module_forward_hook(after, always_call=True))
         except TypeError:  # before 2.0 a forward that raises is not told
             self.handles.append(modules.register_module_forward_hook(after))
+
+    # ---- what ended untold ----
+
+    def unwind(self):
+        # A call whose end nobody told: a handler of a signal raised just before it was, or the hooks of this PyTorch are not called when a
+        # forward raises; or an optimizer whose step raised. Which calls are under way Python knows: the innermost is the one that begins.
+        try:
+            code = (self.ours or self.torch.nn.modules.module.Module._call_impl).__code__
+            entered, steps, frame = [], 0, sys._getframe(1)
+            while frame is not None:
+                if frame.f_code is code:
+                    entered.append(frame.f_locals.get("scope") if self.ours else self.scopes.get(id(frame.f_locals.get("self"))))
+                steps += frame.f_code is self.stepper
+                frame = frame.f_back
+            modules = sum(scope is not None for scope in entered[1:])
+            self.library.held.steptop_attach_unwind(modules, steps if self.stepper else -1)
+        except Exception:
+            pass
+
+    def enter_counted(self, enter, scope):
+        self.unwind()
+        return enter(-2 - scope)
 
     # ---- in a program that was running before ----
 
@@ -510,13 +450,10 @@ class Hook:
 
     # ---- the one step in which is looked at what modules keep and ops do ----
 
-    def looked_at(self, inner, leave, module, arguments, keywords):
+    def looked_at(self, inner, module, arguments, keywords):
         if not self.torch.is_grad_enabled():
             # An evaluation inside the step keeps nothing, and what it works is not the step's: it goes by as it would in any other.
-            try:
-                return inner(module, *arguments, **keywords)
-            finally:
-                leave()
+            return inner(module, *arguments, **keywords)
         output = None
         first = not self.look_began  # further forward passes of the step, and other threads, are not read
         look = self.begin_look(module)
@@ -527,7 +464,6 @@ class Hook:
                 output = look.run(inner, (module, *arguments), keywords)
             return output
         finally:
-            leave()
             if first:
                 self.memory_was_read(output)
 
@@ -536,9 +472,11 @@ class Hook:
             return self.work  # a further forward pass of the step
         self.look_began = True
         try:
-            self.memory.begin(module)
+            if not compiled(self.torch):
+                self.memory = load("steptop_memory").Memory(self.torch, self.library, self.scopes, self.here)
+                self.memory.begin(module)
         except Exception:
-            self.memory.hooks = None
+            self.memory = None
         try:
             torch = self.torch
             others = getattr(torch._C, "_len_torch_dispatch_stack", lambda: 0)()
@@ -559,7 +497,8 @@ class Hook:
 
     def memory_was_read(self, output):
         try:
-            self.memory.end(output)
+            if self.memory is not None:
+                self.memory.end(output)
         except Exception:
             pass
 
@@ -572,6 +511,7 @@ class Hook:
 
         def before(which, arguments, keywords):
             if hook.opened:
+                hook.stepper = sys._getframe(1).f_code
                 begin()
 
         def after(which, arguments, keywords):

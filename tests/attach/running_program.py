@@ -1,38 +1,23 @@
-# Trains with a torch that is none: as much of PyTorch's own modules and optimizers as the hook for Python meets, in a process that
-# test_running.py attaches to while it runs, until its input ends. Most of a step passes inside the outermost module. `none`: without a torch;
+# Trains with a torch that is none (fake/torch.py), in a process that test_running.py attaches to while it runs, until its input ends. Most of a step passes inside the outermost module. `none`: without a torch;
 # `told`: it can say its operators by ITT, one asker at a time.
 import hashlib
+import os
 import select
 import sys
 import time
-import types
 
+try:  # so that a kernel which lets nobody attach to what it did not start lets the test do it
+    import ctypes
 
-def module(name, **members):
-    made = sys.modules[name] = types.ModuleType(name)
-    vars(made).update(members)
-    return made
-
-
-class Module:
-    def __init__(self, *inner):
-        self.inner = inner
-
-    def parameters(self, recurse=True):
-        return []
-
-    def named_modules(self, prefix=""):
-        yield prefix, self
-        for i, one in enumerate(self.inner):
-            yield from one.named_modules(prefix + ("." if prefix else "") + "part%d" % i)
-
-    def _call_impl(self, *arguments):
-        return self.forward(*arguments)
-
-    def _wrapped_call_impl(self, *arguments):
-        return self._call_impl(*arguments)
-
-    __call__ = _wrapped_call_impl
+    ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(2**64 - 1), 0, 0, 0)
+except Exception:
+    pass
+if sys.argv[1:] == ["none"]:
+    print("ready", flush=True)
+    time.sleep(3)
+    sys.exit(0)
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "fake"))
+from torch import Module, Optimizer, hooks, module  # noqa: E402
 
 
 class Leaf(Module):
@@ -47,37 +32,6 @@ class Chain(Module):
             x = one(x)
         return x
 
-
-hooks = {"pre": [], "post": []}
-
-
-class Handle:
-    def __init__(self, kind, hook):
-        self.list, self.hook = hooks[kind], hook
-        self.list.append(hook)
-
-    def remove(self):
-        self.list.remove(self.hook)
-
-
-class Optimizer:
-    def step(self):
-        for hook in list(hooks["pre"]):
-            hook(self, (), {})
-        time.sleep(0.0005)
-        for hook in list(hooks["post"]):
-            hook(self, (), {})
-
-
-NONE = sys.argv[1:] == ["none"]
-if not NONE:
-    core = module("torch._C", _get_tracing_state=lambda: None)
-    modules = module("torch.nn.modules.module", Module=Module)
-    optimizer = module("torch.optim.optimizer", register_optimizer_step_pre_hook=lambda hook: Handle("pre", hook),
-                       register_optimizer_step_post_hook=lambda hook: Handle("post", hook))
-    nn = module("torch.nn", Module=Module, modules=module("torch.nn.modules", module=modules))
-    module("torch", __version__="0.0", _C=core, nn=nn, optim=module("torch.optim", optimizer=optimizer), Tensor=object,
-           cuda=types.SimpleNamespace(is_initialized=lambda: False), get_num_threads=lambda: 1)
 
 class Emit:
     on = ever = 0
@@ -100,16 +54,8 @@ if sys.argv[1:] == ["told"]:
     module("torch.autograd", profiler=profiler)
     module("torch.profiler", itt=module("torch.profiler.itt", is_available=lambda: True))
 
-try:  # so that a kernel which lets nobody attach to what it did not start lets the test do it
-    import ctypes
 
-    ctypes.CDLL(None).prctl(0x59616D61, ctypes.c_ulong(2**64 - 1), 0, 0, 0)
-except Exception:
-    pass
 print("ready", flush=True)
-if NONE:
-    time.sleep(3)
-    sys.exit(0)
 model, step, x, steps = Chain(Chain(Leaf(), Leaf()), Leaf(), Leaf()), Optimizer(), b"", 0
 while not select.select([sys.stdin], [], [], 0)[0]:
     x = model(x)

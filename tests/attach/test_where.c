@@ -22,7 +22,7 @@ static int32_t scope_of(int64_t sequence)
 static void forward(int32_t scope, int64_t from, int64_t to)
 {
     where_enter(where_self(), scope, from);
-    where_leave(where_self(), to);
+    where_leave(where_self(), scope, to);
 }
 
 struct pass {
@@ -50,12 +50,46 @@ static void nodes_belong_to_the_innermost_module(void **state)
     struct where *where = where_self();
     where_enter(where, 1, 10);
     where_enter(where, 2, 12);
-    where_leave(where, 15);
-    where_leave(where, 20);
+    where_leave(where, 2, 15);
+    where_leave(where, 1, 20);
     for (int64_t sequence = 10; sequence < 20; sequence++)
         assert_int_equal(scope_of(sequence), sequence >= 12 && sequence < 15 ? 2 : 1);
     assert_int_equal(scope_of(20), BOOK_NONE); /* nobody's: the loss's */
     assert_false(where_has_collisions());
+}
+
+/* What a signal's handler raises between two instructions of the hook leaves a call without its end, or an end without its call. */
+static void a_call_whose_end_nobody_told_ends_with_the_one_around_it(void **state)
+{
+    (void)state;
+    struct where *where = where_self();
+    where_enter(where, 11, 500);
+    where_enter(where, 12, 502);
+    where_enter(where, 13, 503);
+    where_leave(where, 14, 504); /* was never entered */
+    assert_int_equal(CONTEXT_SCOPE(where_context()), 13);
+    where_leave(where, 12, 505); /* 13 raised */
+    assert_int_equal(CONTEXT_SCOPE(where_context()), 11);
+    assert_true(where_may_be_left_over(where, 11));
+    where_leave(where, 11, 506);
+    assert_false(where_in_module(where));
+    assert_false(where_may_be_left_over(where, 11));
+    assert_int_equal(CONTEXT_PHASE(where_context()), PHASE_LOSS);
+    assert_int_equal(scope_of(504), 12);
+    assert_int_equal(scope_of(505), 11);
+    where_enter(where, 11, 507);
+    where_phase_begin(where, PHASE_OPT);
+    assert_false(where_in_module(where)); /* as ever: a step of an optimizer is in no module */
+    assert_true(where_may_step(where));
+    where_unwind(where, 0, 0);
+    assert_false(where_may_step(where));
+    assert_int_equal(where_context(), CONTEXT(BOOK_NONE, PHASE_NONE));
+    where_enter(where, 11, 508);
+    where_enter(where, 12, 508);
+    where_unwind(where, 1, -1);
+    assert_int_equal(CONTEXT_SCOPE(where_context()), 11);
+    where_unwind(where, 0, -1);
+    assert_false(where_in_module(where));
 }
 
 static bool under_way;
@@ -101,7 +135,7 @@ static void what_follows_backward_is_the_update(void **state)
     expect(BOOK_NONE, PHASE_OPT);
     where_enter(where_self(), 2, 8);
     expect(2, PHASE_FWD);
-    where_leave(where_self(), 9);
+    where_leave(where_self(), 2, 9);
     expect(BOOK_NONE, PHASE_LOSS);
     run_elsewhere(node_elsewhere);
     expect(BOOK_NONE, PHASE_OPT);
@@ -198,6 +232,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_follows_backward_is_the_update),
         cmocka_unit_test(nodes_belong_to_the_innermost_module),
+        cmocka_unit_test(a_call_whose_end_nobody_told_ends_with_the_one_around_it),
         cmocka_unit_test(one_number_of_two_threads_is_nobodys),
         cmocka_unit_test(other_threads_nodes_are_found),
         cmocka_unit_test(an_op_is_named_when_it_is_a_record),
