@@ -24,7 +24,7 @@ static struct {
     long (*as_long)(void *);
     void *(*from_long)(long);
     void (*take)(void *); /* Py_IncRef */
-    void *none, *yes, *count;
+    void *none, *yes, *count, *ask;
     _Atomic uint32_t look_step;
     _Atomic bool looking; /* at what ops do, in the same step */
     _Atomic bool memory;  /* what modules keep for their backward pass is to be read, in one step */
@@ -48,7 +48,8 @@ EXPORT void steptop_attach_memory(uint64_t allocated, uint64_t reserved, uint64_
                                   uint64_t free);
 EXPORT void steptop_attach_threads(uint64_t threads);
 EXPORT void steptop_attach_close(void);
-EXPORT int steptop_attach_python(void *none, void *yes, void *count);
+EXPORT int steptop_attach_python(void *none, void *yes, void *count, void *ask);
+EXPORT void steptop_attach_by_hand(int changed);
 EXPORT void steptop_attach_unwind(int modules, int phases);
 EXPORT void steptop_attach_read_memory(void);
 EXPORT void steptop_attach_kept(int32_t scope, int64_t bytes);
@@ -202,7 +203,7 @@ void steptop_attach_close(void)
 
 /* ---- CPython's calling convention ---- */
 
-int steptop_attach_python(void *none, void *yes, void *count)
+int steptop_attach_python(void *none, void *yes, void *count, void *ask)
 {
     python.from_long = (void *(*)(long))dlsym(RTLD_DEFAULT, "PyLong_FromLong");
     python.as_long = (long (*)(void *))dlsym(RTLD_DEFAULT, "PyLong_AsLong");
@@ -210,6 +211,7 @@ int steptop_attach_python(void *none, void *yes, void *count)
     python.none = none;
     python.yes = yes;
     python.count = count;
+    python.ask = ask;
     return python.as_long && python.from_long && python.take;
 }
 
@@ -232,9 +234,16 @@ void steptop_attach_unwind(int modules, int phases)
         where_unwind(where, modules, phases);
 }
 
+void steptop_attach_by_hand(int changed)
+{
+    if (link_is_open())
+        steps_by_hand(changed != 0);
+}
+
 /* True: this call of the outermost module is to be looked at: the first of its step for memory, all of them for what ops do. `count`: it is
  * not entered; what is under way is to be counted and unwound (steptop_attach_unwind), and then it is to be entered with its number
- * below −1. */
+ * below −1. `ask`: it is entered,
+ * and whether the program trains by hand is to be said (steptop_attach_by_hand). */
 void *steptop_attach_enter_root(void *self, void *scope)
 {
     (void)self;
@@ -252,6 +261,8 @@ void *steptop_attach_enter_root(void *self, void *scope)
     where_enter(where, id, torch_sequence());
     if (outermost)
         watch_root(id);
+    if (outermost && steps_asks())
+        return given(python.ask);
     if (!outermost || steps_rule() != STEPS_OPTIMIZER || !steps_is_warmup())
         return none();
     if (atomic_exchange(&python.memory, false)) {

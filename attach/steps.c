@@ -51,6 +51,9 @@ static struct {
     int32_t root;                     /* the outermost module whose calls count: the first */
     uint32_t root_calls, other_roots; /* of it; of others since */
     bool graded;                      /* it was called with gradients: without them it evaluates */
+    bool trains;                      /* by hand, without an optimizer */
+    bool backward, backward_told;     /* nodes ran in the step that ended; it was asked about because of such */
+    _Atomic bool asks;
     char range[128];
     const void *graph; /* the latest that was launched, so many times in a row */
     uint32_t launches;
@@ -196,7 +199,20 @@ static void count_told(uint64_t wall_ns, bool recorded)
         steps.pace.counted = 0;
     else if (recorded)
         pace_count(&steps.pace, now.ops - steps.before.ops, now.nodes - steps.before.nodes, wall_ns);
+    steps.backward = now.nodes != steps.before.nodes;
     steps.before = now;
+}
+
+/* Not at once for good: who begins with an evaluation may train later. Two steps in a row each time, so that what was changed is what one step
+ * changed; and as soon as there is a backward pass. */
+static void ask(void)
+{
+    const uint32_t first = steps.of_rule & ~1u;
+    const bool due = steps.of_rule == 1 || (steps.of_rule >= 4 && !(first & (first - 1)));
+    const bool backward = steps.backward && !steps.backward_told;
+    steps.backward_told |= backward;
+    if (steps.rule == STEPS_MODULE && !steps.trains && (due || backward))
+        atomic_store(&steps.asks, true);
 }
 
 static void set_rule(enum step_rule rule)
@@ -280,9 +296,29 @@ static void next_step(uint64_t now)
     atomic_store(&steps.recorded, wanted && steps.settled);
     if (steps.pace.on && before && !wanted)
         tell_pause();
-    /* By modules alone, also of training by hand: an optimizer may step yet, whose steps are not these. */
+    /* By modules alone, where there is an optimizer: it may step yet, and its steps are not these. */
     atomic_store(&steps.pass,
-                 steps.rule == STEPS_MODULE || (steps.rule == STEPS_GRAPH && !steps.lead) ? PASS_FWD : PASS_TRAIN_STEP);
+                 (steps.rule == STEPS_MODULE && !steps.trains) || (steps.rule == STEPS_GRAPH && !steps.lead)
+                     ? PASS_FWD
+                     : PASS_TRAIN_STEP);
+    ask();
+}
+
+bool steps_asks(void)
+{
+    return atomic_load_explicit(&steps.asks, memory_order_relaxed) && atomic_exchange(&steps.asks, false);
+}
+
+void steps_by_hand(bool changed)
+{
+    pthread_mutex_lock(&steps.lock);
+    if (steps.rule == STEPS_MODULE && !steps.trains && (changed || steps.backward)) {
+        steps.trains = true;
+        atomic_store(&steps.pass, PASS_TRAIN_STEP); /* the step has just begun */
+        link_note("steps",
+                  "calls of the outermost module: no optimizer stepped; training, whose update is the program's own");
+    }
+    pthread_mutex_unlock(&steps.lock);
 }
 
 void steps_second_is_warmup(void)
@@ -323,6 +359,8 @@ static void root_called(int32_t scope, bool gradients)
     steps.graded |= gradients;
     if (steps.rule < STEPS_MODULE && !evaluates && ++steps.root_calls > ROOT_CALLS_ENOUGH)
         set_rule(STEPS_MODULE);
+    else if (steps.rule < STEPS_MODULE && steps.root_calls == ROOT_CALLS_ENOUGH)
+        atomic_store(&steps.asks, true); /* so that the next one can be compared */
     if (steps.rule == STEPS_MODULE && !evaluates)
         next_step(clock_now());
     atomic_fetch_add(&steps.calls, 1);

@@ -13,6 +13,11 @@ bool steps_await_modules(void);              /* it has, and has had little time 
 void steps_optimizer(const void *optimizer); /* it has stepped; of several the first one seen ends steps */
 /* An outermost module is about to be called, with gradients or without; with them where nobody can tell. */
 void steps_root_module(int32_t scope, bool gradients);
+/* Whether it trains is to be asked now: of calls of modules alone nobody knows it. Once each time. */
+bool steps_asks(void);
+/* No optimizer was ever made, and so what changes parameters is the program itself: from here on steps are of training where a backward pass
+ * has been in one, or a parameter has `changed`. */
+void steps_by_hand(bool changed);
 void steps_range(const char *name);  /* an outermost range begins */
 void steps_graph(const void *graph); /* a CUDA graph is about to be launched; calls nobody */
 void steps_clock(void);              /* now and then, from any thread: for programs that say nothing */

@@ -16,7 +16,8 @@ CHECK_ROUNDS = 12
 MEMORY_EVERY_S = 0.1  # between two looks at the allocator: one takes some 50 µs
 FREE_EVERY_S = 0.5  # between two questions to the driver what of the card is free
 UNKNOWN = 2**64 - 1
-COUNT = "count"  # what the library answers when calls of modules may have ended untold
+# What the library answers when calls of modules may have ended untold, and when it does not know whether the program trains.
+COUNT, ASK = "count", "ask"
 
 
 class _Method(ctypes.Structure):
@@ -34,11 +35,11 @@ class Library:
         self.held.steptop_attach_threads.argtypes = [ctypes.c_uint64]
         self.plain.steptop_attach_note.argtypes = [ctypes.c_char_p, ctypes.c_char_p]
         self.plain.steptop_attach_kept.argtypes = [ctypes.c_int32, ctypes.c_int64]
-        self.held.steptop_attach_python.argtypes = [ctypes.py_object] * 3
+        self.held.steptop_attach_python.argtypes = [ctypes.py_object] * 4
         self.held.steptop_attach_unwind.argtypes = [ctypes.c_int, ctypes.c_int]
         self.held.steptop_attach_sequence.restype = ctypes.c_int64
         self.held.steptop_attach_learn.argtypes = [ctypes.c_int, ctypes.c_int64]
-        if not self.held.steptop_attach_python(None, True, COUNT):
+        if not self.held.steptop_attach_python(None, True, COUNT, ASK):
             raise RuntimeError("this Python does not export its API")
 
     def method(self, name, flags):
@@ -134,6 +135,7 @@ class Hook:
         self.handles, self.raised = [], 0
         self.inner = self.ours = None
         self.stop_telling = None
+        self.versions = None  # of the outermost module's parameters, between two questions
         self.stepper = None  # the code of PyTorch's around an optimizer's step
 
     # ---- scopes ----
@@ -340,9 +342,7 @@ class Hook:
                 # without its enter leaves nothing.
                 try:
                     told = enter(scope)
-                    if told is COUNT:
-                        told = hook.enter_counted(enter, scope)
-                    if told:
+                    if told and hook.answer(told, enter, scope, self):
                         return hook.looked_at(inner, self, arguments, keywords)
                     return inner(self, *arguments, **keywords)
                 finally:
@@ -374,8 +374,9 @@ class Hook:
                 scope = first(module)
                 if scope is None:
                     return
-            if enter(scope) is COUNT:
-                self.enter_counted(enter, scope)
+            told = enter(scope)
+            if told:
+                self.answer(told, enter, scope, module)
 
         def after(module, arguments, output):
             if compiling():
@@ -412,9 +413,34 @@ class Hook:
         except Exception:
             pass
 
-    def enter_counted(self, enter, scope):
-        self.unwind()
-        return enter(-2 - scope)
+    def answer(self, told, enter, scope, module):
+        # True: the call is to be looked at.
+        if told is COUNT:
+            self.unwind()
+            told = enter(-2 - scope)
+        if told is ASK:
+            self.say_whether_it_trains(module)
+            return False
+        return told
+
+    # ---- training without an optimizer ----
+
+    def say_whether_it_trains(self, module):
+        # Nobody has made an optimizer, which would step yet: then a backward pass is training by hand, as is a parameter that the program changed
+        # in place in the step between two questions.
+        try:
+            kinds = [sys.modules["torch.optim.optimizer"].Optimizer]
+            while kinds:
+                kind = kinds.pop()
+                kinds += kind.__subclasses__()
+                if getattr(vars(kind).get("step"), "hooked", False):  # by PyTorch, as the first of it was made
+                    return
+            before, self.versions = self.versions, [parameter._version for parameter in module.parameters()]
+            changed = before is not None and before != self.versions
+            self.versions = None if before is not None else self.versions
+            self.library.plain.steptop_attach_by_hand(changed)
+        except Exception:
+            self.versions = None
 
     # ---- in a program that was running before ----
 

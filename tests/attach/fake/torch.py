@@ -14,8 +14,10 @@ class Module:
     def __init__(self, *inner):
         self.inner = inner
 
+    own = ()  # parameters
+
     def parameters(self, recurse=True):
-        return []
+        return [parameter for inner in self.inner for parameter in inner.parameters()] * recurse + list(self.own)
 
     def named_modules(self, prefix=""):
         yield prefix, self
@@ -57,7 +59,7 @@ class Optimizer:
 
 core = module("torch._C", _get_tracing_state=lambda: None)
 modules = module("torch.nn.modules.module", Module=Module)
-optimizer = module("torch.optim.optimizer", register_optimizer_step_pre_hook=lambda hook: Handle("pre", hook),
+optimizer = module("torch.optim.optimizer", Optimizer=Optimizer, register_optimizer_step_pre_hook=lambda hook: Handle("pre", hook),
                    register_optimizer_step_post_hook=lambda hook: Handle("post", hook))
 nn = module("torch.nn", Module=Module, modules=module("torch.nn.modules", module=modules))
 optim = module("torch.optim", optimizer=optimizer)

@@ -132,8 +132,7 @@ for mode in CHOSEN or MODES:
     check(mode, done.returncode == alone.returncode == 0, "exit code")
     # Two ranks' lines may come in any order of output, but only rank 0 prints.
     check(mode, losses(alone.stdout) and losses(done.stdout) == losses(alone.stdout), "losses to the last bit")
-    name = "fwd" if mode == "manual" else "train_step"  # without an optimizer nobody knows whether one will step yet
-    step = cell["passes"][name]
+    step = cell["passes"]["train_step"]
     steps = step["profiled_steps"]
     # The first is nobody's, in the second memory is read.
     left_out = 2 if VERSION >= (2, 1) else 1
