@@ -26,6 +26,7 @@ struct where {
     uint64_t phase_since; /* and its phase, where the host runs it */
     int module_depth, node_depth, op_depth, range_depth, phase_depth;
     uint32_t passed; /* `nodes_elsewhere` when the loss began */
+    bool calls;      /* this thread has called a module */
     struct {
         int32_t scope;
         int32_t context; /* before it */
@@ -72,7 +73,7 @@ static struct {
     _Atomic bool collisions;           /* two threads gave nodes one number */
     _Atomic bool ops, layers, host;    /* host: it computes, not a card */
     _Atomic bool nodes_unknown;        /* nobody tells of the backward pass */
-    _Atomic uint32_t callers;          /* threads that call modules */
+    _Atomic uint32_t callers;          /* threads that call modules and have not ended */
     _Atomic uint32_t nodes_elsewhere;  /* so many outermost nodes have begun on threads that call none */
     bool (*_Atomic in_backward)(void); /* is the calling thread in a backward pass? NULL: nobody can tell */
     _Atomic uint32_t phase_names[8];   /* of records of layers: id + 1 */
@@ -93,6 +94,9 @@ static void count(_Atomic uint64_t *counter)
 static void thread_ended(void *context)
 {
     struct where *where = context;
+    if (where->calls)
+        atomic_fetch_sub(&shared.callers, 1);
+    where->calls = false;
     if (!link_is_open())
         return;
     pthread_mutex_lock(&shared.lock);
@@ -304,7 +308,8 @@ void where_backward_by(bool (*in_backward)(void))
 void where_enter(struct where *where, int32_t scope, int64_t sequence)
 {
     const int depth = where->module_depth++;
-    if (!where_runs_modules(where)) {
+    if (!where->calls) {
+        where->calls = true;
         atomic_store_explicit(&shared.modules, true, memory_order_relaxed);
         atomic_fetch_add(&shared.callers, 1);
     }
@@ -408,7 +413,7 @@ void where_unwind(struct where *where, int modules, int phases)
 
 bool where_runs_modules(const struct where *where)
 {
-    return atomic_load_explicit(&where->counts.modules, memory_order_relaxed) > 0;
+    return where->calls;
 }
 
 bool where_in_module(const struct where *where)

@@ -114,6 +114,17 @@ static void run_elsewhere(void *(*what)(void *))
     pthread_join(thread, NULL);
 }
 
+static pthread_barrier_t together;
+
+static void *trains_too(void *context)
+{
+    (void)context;
+    forward(1, 0, 0);
+    pthread_barrier_wait(&together); /* it is there */
+    pthread_barrier_wait(&together); /* as long as it has to be */
+    return NULL;
+}
+
 static void expect(int32_t scope, enum phase phase)
 {
     assert_int_equal(CONTEXT_SCOPE(where_context()), scope);
@@ -141,9 +152,20 @@ static void what_follows_backward_is_the_update(void **state)
     expect(BOOK_NONE, PHASE_OPT);
     forward(2, 9, 10);
     expect(BOOK_NONE, PHASE_LOSS); /* of this step no node has run yet */
-    run_elsewhere(on_thread);
+    pthread_t thread;
+    pthread_barrier_init(&together, NULL, 2);
+    assert_int_equal(pthread_create(&thread, NULL, trains_too, NULL), 0);
+    pthread_barrier_wait(&together);
     run_elsewhere(node_elsewhere);
     expect(BOOK_NONE, PHASE_LOSS); /* two threads train: those nodes may be the other's */
+    pthread_barrier_wait(&together);
+    pthread_join(thread, NULL);
+    pthread_barrier_destroy(&together);
+    /* The other has ended, and trains no more. */
+    forward(2, 50, 51);
+    expect(BOOK_NONE, PHASE_LOSS);
+    run_elsewhere(node_elsewhere);
+    expect(BOOK_NONE, PHASE_OPT);
     where_backward_by(NULL);
 }
 
