@@ -40,8 +40,7 @@ void cuda_say(void)
 
 static void join(void)
 {
-    const bool first = !link_is_open();
-    if (link_open(HANDSHAKE_MS) && first)
+    if (link_open(HANDSHAKE_MS))
         steps_begin();
     cuda_say();
 }

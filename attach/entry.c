@@ -66,11 +66,9 @@ EXPORT void *steptop_attach_optimizer_end(void *self, void *optimizer);
 /* 1: there is a front, tell it; 0: leave the program alone. */
 int steptop_attach_open(void)
 {
-    const bool first = !link_is_open();
     if (!link_open(HANDSHAKE_MS))
         return 0;
-    if (first)
-        steps_begin();
+    steps_begin();
     cuda_say();
     return 1;
 }

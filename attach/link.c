@@ -131,13 +131,10 @@ void link_wake(void)
     (void)put; /* full: it is awake */
 }
 
-/* The word of a step's end waits for the next period: to wake a thread on another processor takes the program some 20 µs. */
-void link_send(uint32_t type, const void *first, size_t first_length, const void *second, size_t second_length)
+/* With the lock. */
+static void queue_put(uint32_t type, const void *first, size_t first_length, const void *second, size_t second_length)
 {
     const struct message_header header = {type, (uint32_t)(first_length + second_length)};
-    if (!link_is_open() || !message_length_valid(type, header.length))
-        return;
-    pthread_mutex_lock(&self.lock);
     if (type == MESSAGE_SAMPLE && self.queued > QUEUE_MAX / 4) {
         link_count_lost(1); /* a step stands for itself: without it all else is still right */
     } else if (queue_room(sizeof header + header.length)) {
@@ -151,6 +148,15 @@ void link_send(uint32_t type, const void *first, size_t first_length, const void
     } else {
         link_shut(); /* ids of places count what was sent: one that is left out would shift all that follow */
     }
+}
+
+/* The word of a step's end waits for the next period: to wake a thread on another processor takes the program some 20 µs. */
+void link_send(uint32_t type, const void *first, size_t first_length, const void *second, size_t second_length)
+{
+    if (!link_is_open() || !message_length_valid(type, (uint32_t)(first_length + second_length)))
+        return;
+    pthread_mutex_lock(&self.lock);
+    queue_put(type, first, first_length, second, second_length);
     pthread_mutex_unlock(&self.lock);
     if (type != MESSAGE_SAMPLE)
         link_wake();
@@ -233,6 +239,7 @@ static bool connect_front(void)
     return false;
 }
 
+/* With the lock, and before anybody else finds the link open: to who says something else first the front does not listen. */
 static void say_hello(void)
 {
     struct message_hello hello = {.version = PROTOCOL_VERSION,
@@ -250,7 +257,7 @@ static void say_hello(void)
     length = length > 0 ? length - 1 : 0; /* without the last end */
     for (ssize_t i = 0; i < length; i++)
         command[i] = command[i] ? command[i] : ' ';
-    link_send(MESSAGE_HELLO, &hello, sizeof hello, command, (size_t)length);
+    queue_put(MESSAGE_HELLO, &hello, sizeof hello, command, (size_t)length);
 }
 
 /* The front's answer: its settings, and the ring beside them. False: the front is gone. */
@@ -438,14 +445,15 @@ bool link_open(int wait_ms)
         self.pid = getpid();
         const bool connected = connect_front() && pthread_atfork(NULL, NULL, after_fork) == 0;
         self.wake = connected ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
-        atomic_store(&self.state, connected ? LINK_OPEN : LINK_OFF);
+        if (connected)
+            say_hello();
+        atomic_store(&self.state, connected && self.queued ? LINK_OPEN : LINK_OFF);
     }
     pthread_mutex_unlock(&self.lock);
-    if (first && link_is_open()) {
-        say_hello();
-        if (!start_thread())
-            link_shut();
-    }
+    if (first && link_is_open() && !start_thread())
+        link_shut();
+    if (first)
+        link_wake();
     const struct timespec until = deadline_in(wait_ms);
     pthread_mutex_lock(&self.lock);
     while (wait_ms > 0 && link_is_open() && !atomic_load(&self.ready))

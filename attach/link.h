@@ -16,8 +16,8 @@ enum link_state {
     LINK_OFF /* no front, a front that went, a forked child: for good */
 };
 
-/* Connects once a process, when there is something to tell of. Waits up to `wait_ms` for the front's ring; what comes before it is
- * there counts as lost. False: there is no front to talk to. */
+/* Connects once a process, when there is something to tell of. Waits up to `wait_ms` for the front's ring; some thousand
+ * records that come before it is there are kept. False: there is no front to talk to. */
 bool link_open(int wait_ms);
 void link_use(const char *path); /* of the front's socket, where the environment does not say it */
 bool link_may_open(void);        /* somebody listens, or did; nothing is opened */

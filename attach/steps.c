@@ -119,7 +119,9 @@ static void let_go(void)
 
 void steps_begin(void)
 {
-    atomic_store(&steps.started, clock_now());
+    uint64_t never = 0;
+    if (!atomic_compare_exchange_strong(&steps.started, &never, clock_now()))
+        return;
     atomic_store(&steps.warmup, true);
     atomic_store(&steps.recorded, true);
     atomic_store(&steps.wanted, true);

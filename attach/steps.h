@@ -7,7 +7,7 @@
 
 enum step_rule { STEPS_UNKNOWN, STEPS_CLOCK, STEPS_RANGE, STEPS_MODULE, STEPS_OPTIMIZER, STEPS_GRAPH };
 
-void steps_begin(void);                      /* the first: now */
+void steps_begin(void);                      /* the first: now; once, whoever of several finds the link open */
 void steps_expect_modules(void);             /* the program has PyTorch */
 bool steps_await_modules(void);              /* it has, and has had little time to call one */
 void steps_optimizer(const void *optimizer); /* it has stepped; of several the first one seen ends steps */

@@ -410,6 +410,17 @@ static void a_late_front_misses_nothing(void **state)
     session_free(session);
 }
 
+/* To who does not greet first the front does not listen: nobody finds the link open before it has greeted. */
+static void the_greeting_comes_first(void **state)
+{
+    (void)state;
+    struct session *session = run("greeting", "20");
+    assert_int_equal(session_command_exit(session), 0);
+    const struct rank *rank = run_lead(session_run(session, 0));
+    assert_true(records_of(rank, "encoder", "encoder") > 0);
+    session_free(session);
+}
+
 static void lies_cost_the_liar_its_link_alone(void **state)
 {
     (void)state;
@@ -557,6 +568,7 @@ int main(void)
         cmocka_unit_test(ranks_are_called_as_their_launcher_does),
         cmocka_unit_test(a_flood_is_counted_and_not_waited_for),
         cmocka_unit_test(a_late_front_misses_nothing),
+        cmocka_unit_test(the_greeting_comes_first),
         cmocka_unit_test(lies_cost_the_liar_its_link_alone),
         cmocka_unit_test(a_window_leaves_the_program_alone),
         cmocka_unit_test(a_time_leaves_the_program_alone),
