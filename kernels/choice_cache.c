@@ -78,6 +78,16 @@ bool choice_cache_find(struct choice_cache *cache, const char *subject, const vo
     return true;
 }
 
+void choice_cache_refuse(struct choice_cache *cache)
+{
+    cache->refused++;
+}
+
+bool choice_us_possible(double us)
+{
+    return us >= 0 && us < 1e12; /* eleven days */
+}
+
 void choice_cache_add(struct choice_cache *cache, const char *subject, const void *question, size_t question_size,
                       const void *answer, size_t answer_size)
 {
@@ -137,10 +147,14 @@ size_t choice_cache_close(struct choice_cache *cache)
     return dropped;
 }
 
-const char *choice_cache_room(size_t dropped, char *text, size_t size)
+const char *choice_cache_room(size_t dropped, size_t refused, char *text, size_t size)
 {
+    int used = 0;
     text[0] = 0;
     if (dropped)
-        snprintf(text, size, "; the cache's %zu oldest made room", dropped);
+        used = snprintf(text, size, "; the cache's %zu oldest made room", dropped);
+    if (refused && used >= 0 && (size_t)used < size)
+        snprintf(text + used, size - (size_t)used, "; %zu of the cache cannot be and %s not taken", refused,
+                 refused == 1 ? "was" : "were");
     return text;
 }

@@ -19,6 +19,7 @@ struct choice_cache {
     struct strbuf records;
     VEC(struct choice_record) index; /* as in the file, the oldest first; then what was added */
     bool added;
+    size_t refused; /* answers that cannot be */
 };
 
 /* Reads the file at `path` (NULL: none) when it was written under the same `key`; else the cache starts empty. */
@@ -27,6 +28,10 @@ void choice_cache_open(struct choice_cache *cache, const char *path, const char 
 /* Copies the answer, which counts as used from then on; false when there is none of that size. */
 bool choice_cache_find(struct choice_cache *cache, const char *subject, const void *question, size_t question_size,
                        void *answer, size_t answer_size);
+/* What was found is no answer that its asker could have kept: a file may hold anything. It is as good as none, and said to have been there. */
+void choice_cache_refuse(struct choice_cache *cache);
+/* Can timing have found so many microseconds? */
+bool choice_us_possible(double us);
 /* Takes the place of an older answer to the same question. */
 void choice_cache_add(struct choice_cache *cache, const char *subject, const void *question, size_t question_size,
                       const void *answer, size_t answer_size);
@@ -35,5 +40,6 @@ void choice_cache_add(struct choice_cache *cache, const char *subject, const voi
  * CHOICE_CACHE_MOST the oldest go, and the number of those is returned. A file that cannot be written costs the next run its time. */
 size_t choice_cache_close(struct choice_cache *cache);
 
-/* "; its 12 oldest made room", or nothing for 0: what a note on the choices ends with. */
-const char *choice_cache_room(size_t dropped, char *text, size_t size);
+/* "; the cache's 12 oldest made room; 1 of the cache cannot be and was not taken", or nothing for none: what a note on the choices ends with. */
+const char *choice_cache_room(size_t dropped, size_t refused, char *text, size_t size);
+#define CHOICE_ROOM_TEXT 128

@@ -166,7 +166,7 @@ static void keep_best(struct worker *worker, const char *cache_folder, struct me
     const int64_t now = (int64_t)time(NULL);
     struct ceilings_kept kept = {ceilings->flops_per_s, ceilings->bytes_per_s, now, now};
     struct error error = {0};
-    char text[160], room[64];
+    char text[160], room[CHOICE_ROOM_TEXT];
     size_t dropped;
     if (!is_known(kept.flops_per_s) || !is_known(kept.bytes_per_s) ||
         !ceilings_keep(cache_folder, &worker->info, worker->cell.dtype, worker->cell.threads, &kept, &dropped, &error))
@@ -174,7 +174,7 @@ static void keep_best(struct worker *worker, const char *cache_folder, struct me
     ceilings->flops_per_s = kept.flops_per_s;
     ceilings->bytes_per_s = kept.bytes_per_s;
     ceilings_text(&kept, text, sizeof text);
-    reporter_note(&worker->reporter, NOTE_CEILINGS, "%s%s", text, choice_cache_room(dropped, room, sizeof room));
+    reporter_note(&worker->reporter, NOTE_CEILINGS, "%s%s", text, choice_cache_room(dropped, 0, room, sizeof room));
 }
 
 #define CEILINGS_TRIES 4

@@ -82,13 +82,17 @@ bool cuda_attention_recall(const struct cuda_attention_candidate *const *candida
     struct answer answer;
     if (!choice_cache_find(cache, SUBJECT, &question, sizeof question, &answer, sizeof answer))
         return false;
-    for (int c = 0; c < count; ++c)
+    bool can_be = answer.tried >= 0 && answer.tried <= count;
+    for (int c = 0; c < CUDA_ATTENTION_MAX_CANDIDATES; ++c)
+        can_be = can_be && (!is_known(answer.us[c]) || choice_us_possible(answer.us[c]));
+    for (int c = 0; can_be && c < count; ++c)
         if (choice->serves[c] && strncmp(candidates[c]->name, answer.name, sizeof answer.name) == 0) {
             choice->candidate = c;
             choice->tried = answer.tried;
             memcpy(choice->us, answer.us, sizeof choice->us);
             return choice->from_cache = true;
         }
+    choice_cache_refuse(cache);
     return false;
 }
 

@@ -106,6 +106,7 @@ struct program {
     const struct prepare_options *preparing; /* while it is made ready */
     struct arena memory;                     /* names and notes */
     size_t builds_dropped, choices_dropped;  /* that made room in the cache */
+    size_t choices_refused;                  /* of the cache, that cannot be */
     bool compile;
     CUdeviceptr arena, workspace; /* the plan's arena; what the kernels need beyond it */
     uint64_t arena_bytes, workspace_bytes;
@@ -302,6 +303,9 @@ bool cuda_measure_ceilings(struct device *device, enum precision precision, int 
 struct choice_cache;
 bool cuda_schedule(struct program *program, struct choice_cache *cache, struct error *error);
 bool cuda_schedule_issue(struct program *program, bool optimizer, bool join, struct error *error);
+/* The arrangement that is kept for this step (`stamp`), `early`: pieces of the optimizer may come early; false: none that can be. */
+bool cuda_schedule_recall(struct program *program, uint64_t stamp, bool early, struct choice_cache *cache);
+void cuda_schedule_remember(const struct program *program, uint64_t stamp, struct choice_cache *cache);
 void cuda_schedule_describe(const struct program *program, char *text, size_t size);
 bool cuda_schedule_is_early(const struct program *program, int32_t launch);
 void cuda_schedule_release(struct program *program);

@@ -298,15 +298,21 @@ static struct gemm_question question_of(const struct program *program, const str
 }
 
 /* False where nothing is known, or not what can still run. */
-static bool cache_apply(struct program *program, struct cuda_gemm *gemm, struct choice_cache *cache)
+bool cuda_gemm_recall(struct program *program, struct cuda_gemm *gemm, struct choice_cache *cache)
 {
     const struct cuda_libraries *libraries = &program->device->libraries;
     struct gemm_question question = question_of(program, gemm);
     struct gemm_answer answer;
     if (!choice_cache_find(cache, SUBJECT, &question, sizeof question, &answer, sizeof answer))
         return false;
+    if (!choice_us_possible(answer.best_us) ||
+        (is_known(answer.library_us) && !choice_us_possible(answer.library_us)) || answer.tried < 1 ||
+        answer.tried > CANDIDATES + CUDA_HOPPER_VARIANTS || answer.hopper >= CUDA_HOPPER_VARIANTS) {
+        choice_cache_refuse(cache);
+        return false;
+    }
     if (answer.hopper >= 0) {
-        if (answer.hopper >= CUDA_HOPPER_VARIANTS || !gemm->hopper_function[answer.hopper])
+        if (!gemm->hopper_function[answer.hopper])
             return false;
         gemm_take_own(gemm, answer.hopper);
     } else {
@@ -325,7 +331,7 @@ static bool cache_apply(struct program *program, struct cuda_gemm *gemm, struct 
     return true;
 }
 
-static void cache_store(struct program *program, const struct cuda_gemm *gemm, struct choice_cache *cache)
+void cuda_gemm_remember(struct program *program, const struct cuda_gemm *gemm, struct choice_cache *cache)
 {
     struct gemm_question question = question_of(program, gemm);
     struct gemm_answer answer;
@@ -347,7 +353,7 @@ bool cuda_gemm_choose(struct program *program, const struct prepare_options *opt
             return false;
     for (int32_t i = 0; i < program->gemms.count; ++i) {
         struct cuda_gemm *gemm = &program->gemms.items[i];
-        if (gemm->chosen || (cache && cache_apply(program, gemm, cache)))
+        if (gemm->chosen || (cache && cuda_gemm_recall(program, gemm, cache)))
             continue;
         if (cache)
             prepare_progress(options, "timing products", i, program->gemms.count);
@@ -355,7 +361,7 @@ bool cuda_gemm_choose(struct program *program, const struct prepare_options *opt
                   : !cuda_gemm_make(device, gemm, program->gemm_workspace_bytes, error))
             return false;
         if (cache)
-            cache_store(program, gemm, cache);
+            cuda_gemm_remember(program, gemm, cache);
     }
     return true;
 }

@@ -60,6 +60,10 @@ struct prepare_options;
 bool cuda_gemm_choose(struct program *program, const struct prepare_options *options, struct choice_cache *cache,
                       struct error *error);
 
+/* What was chosen for the product before, where that can be and can still run; and keeping what is chosen now. */
+bool cuda_gemm_recall(struct program *program, struct cuda_gemm *gemm, struct choice_cache *cache);
+void cuda_gemm_remember(struct program *program, const struct cuda_gemm *gemm, struct choice_cache *cache);
+
 /* The first of the product's sizes that lie along memory in an operand and are no whole pieces of 16 bytes, 0 when there is none:
  * such products take kernels without aligned loads, which are several times as slow. */
 int64_t cuda_gemm_unaligned(const struct cuda_gemm_shape *shape);

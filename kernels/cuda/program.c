@@ -229,14 +229,14 @@ static void describe_attention(struct program *program, struct prepare_report *r
 
 static void describe(struct program *program, struct prepare_report *report)
 {
-    char text[256], room[64];
+    char text[256], room[CHOICE_ROOM_TEXT];
     int cached = 0, timed = 0, known = 0;
     for (int32_t i = 0; i < program->build_count; ++i)
         cached += program->builds[i].from_cache;
     snprintf(text, sizeof text, "%d for sm_%d by NVRTC %d.%d, %d of them from the cache%s", program->build_count,
              program->device->architecture, program->device->libraries.nvrtc_major,
              program->device->libraries.nvrtc_minor, cached,
-             choice_cache_room(program->builds_dropped, room, sizeof room));
+             choice_cache_room(program->builds_dropped, 0, room, sizeof room));
     note(program, report, "kernel modules", text);
     describe_attention(program, report);
     for (int32_t i = 0; i < program->gemms.count; ++i) {
@@ -246,7 +246,8 @@ static void describe(struct program *program, struct prepare_report *report)
     snprintf(text, sizeof text,
              "cuBLASLt %zu, %d shapes: %d timed now, %d known from the cache, %d by first heuristic%s",
              program->device->libraries.blaslt_version, program->gemms.count, timed, known,
-             program->gemms.count - timed - known, choice_cache_room(program->choices_dropped, room, sizeof room));
+             program->gemms.count - timed - known,
+             choice_cache_room(program->choices_dropped, program->choices_refused, room, sizeof room));
     note(program, report, "matrix products", text);
     int unaligned = 0;
     int64_t size = 0;
@@ -411,6 +412,7 @@ struct program *cuda_prepare(struct device *device, const struct plan *plan, con
         goto failed;
     if (options->compile)
         report->compile_ns = clock_now() - start - profiler_ns;
+    program->choices_refused = choices.refused;
     program->choices_dropped = choice_cache_close(&choices);
     program->preparing = NULL;
     describe(program, report);

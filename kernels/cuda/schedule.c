@@ -157,13 +157,46 @@ static bool arrangement_time(struct arrangements *all, int count)
     return best >= 0;
 }
 
+#define SUBJECT "schedule"
+struct answer {
+    double us[CUDA_ARRANGEMENTS];
+    uint64_t arrangement;
+};
+
+/* Was the arrangement timed, and is it one of those that this step has? */
+static bool answer_can_be(const struct program *program, const struct answer *answer, bool early)
+{
+    for (int kind = 0; kind < CUDA_ARRANGEMENTS; ++kind)
+        if (is_known(answer->us[kind]) && !choice_us_possible(answer->us[kind]))
+            return false;
+    return answer->arrangement < CUDA_ARRANGEMENTS && is_known(answer->us[answer->arrangement]) &&
+           (program->side_count > 0 || !(answer->arrangement & CUDA_ASIDE)) &&
+           (early || !(answer->arrangement & CUDA_OPTIMIZER_EARLY));
+}
+
+bool cuda_schedule_recall(struct program *program, uint64_t stamp, bool early, struct choice_cache *cache)
+{
+    struct answer answer;
+    if (!choice_cache_find(cache, SUBJECT, &stamp, sizeof stamp, &answer, sizeof answer))
+        return false;
+    if (!answer_can_be(program, &answer, early)) {
+        choice_cache_refuse(cache);
+        return false;
+    }
+    program->arrangement = (unsigned)answer.arrangement;
+    memcpy(program->arrangement_us, answer.us, sizeof answer.us);
+    return true;
+}
+
+void cuda_schedule_remember(const struct program *program, uint64_t stamp, struct choice_cache *cache)
+{
+    struct answer answer = {.arrangement = program->arrangement};
+    memcpy(answer.us, program->arrangement_us, sizeof answer.us);
+    choice_cache_add(cache, SUBJECT, &stamp, sizeof stamp, &answer, sizeof answer);
+}
+
 static void arrangement_choose(struct program *program, struct choice_cache *cache)
 {
-    static const char subject[] = "schedule";
-    struct answer {
-        double us[CUDA_ARRANGEMENTS];
-        uint64_t arrangement;
-    } answer;
     bool trains = program->phase_launch[PHASE_OPT] < program->phase_launch[PHASE_OPT + 1];
     bool early = trains && program->pieces > 0;
     struct arrangements all = {.program = program,
@@ -174,11 +207,8 @@ static void arrangement_choose(struct program *program, struct choice_cache *cac
         return;
     }
     uint64_t stamp = step_stamp(program);
-    if (choice_cache_find(cache, subject, &stamp, sizeof stamp, &answer, sizeof answer)) {
-        program->arrangement = (unsigned)answer.arrangement;
-        memcpy(program->arrangement_us, answer.us, sizeof answer.us);
+    if (cuda_schedule_recall(program, stamp, early, cache))
         return;
-    }
     bool chosen = arrangement_time(&all, program->side_count > 0 ? 2 : 1);
     if (chosen && early) {
         unsigned aside = program->arrangement & CUDA_ASIDE;
@@ -189,10 +219,8 @@ static void arrangement_choose(struct program *program, struct choice_cache *cac
         if (arrangement_time(&all, 3) && !(program->arrangement_us[program->arrangement] < late))
             program->arrangement = aside;
     }
-    memcpy(answer.us, program->arrangement_us, sizeof answer.us);
-    answer.arrangement = program->arrangement;
     if (chosen)
-        choice_cache_add(cache, subject, &stamp, sizeof stamp, &answer, sizeof answer);
+        cuda_schedule_remember(program, stamp, cache);
 }
 
 void cuda_schedule_describe(const struct program *program, char *text, size_t size)

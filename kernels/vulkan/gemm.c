@@ -401,6 +401,10 @@ static bool cache_apply(const struct program *program, struct vulkan_gemm *gemm,
     struct gemm_answer known, own;
     if (!choice_cache_find(cache, SUBJECT, &gemm->shape, sizeof gemm->shape, &known, sizeof known))
         return false;
+    if (!choice_us_possible(known.best_us) || known.tried < 1 || known.tried > gemm->candidate_count) {
+        choice_cache_refuse(cache);
+        return false;
+    }
     for (int c = 0; c < gemm->candidate_count; ++c) {
         answer_of(gemm, c, &own);
         if (memcmp(own.tile, known.tile, sizeof own.tile) != 0 || own.splits != known.splits ||
@@ -467,6 +471,7 @@ bool vulkan_gemm_choose(struct program *program, const char *cache_folder, bool 
     }
     done = !program->compile || build_exact(program, error);
 cleanup:
+    program->choices_refused = cache.refused;
     program->choices_dropped = choice_cache_close(&cache);
     strbuf_release(&key);
     return done;

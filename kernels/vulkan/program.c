@@ -199,7 +199,7 @@ static bool names_intern(struct program *program, const struct probe *probe, str
 
 static void describe(struct program *program, struct prepare_report *report)
 {
-    char text[256], key[64], room[64];
+    char text[256], key[64], room[CHOICE_ROOM_TEXT];
     int timed = 0, known = 0;
     const struct vulkan_traits *traits = &program->device->traits;
     snprintf(text, sizeof text, "%d for %.60s by %.60s%s", program->pipelines.count, traits->properties.deviceName,
@@ -224,7 +224,7 @@ static void describe(struct program *program, struct prepare_report *report)
     }
     snprintf(text, sizeof text, "%d shapes: %d timed now, %d known from the cache, %d by rule%s", program->gemms.count,
              timed, known, program->gemms.count - timed - known,
-             choice_cache_room(program->choices_dropped, room, sizeof room));
+             choice_cache_room(program->choices_dropped, program->choices_refused, room, sizeof room));
     note(program, report, "matrix products", text);
     for (int32_t i = 0; i < program->gemms.count; ++i) {
         const struct vulkan_gemm *gemm = &program->gemms.items[i];

@@ -223,6 +223,7 @@ struct vulkan_counters {
 struct program {
     struct device *device;
     size_t choices_dropped; /* answers and pipelines of the cache that made room */
+    size_t choices_refused; /* answers that cannot be */
     const struct plan *plan;
     const struct prepare_options *preparing; /* while it is made ready */
     struct arena memory;                     /* names and notes */

@@ -94,6 +94,16 @@ static void a_choice_is_kept(void **state)
     again.serves[0] = false;
     assert_false(cuda_attention_recall(three, 3, 7, &cache, &again)); /* others than were asked then */
     assert_int_equal(again.candidate, 0);
+    assert_int_equal(cache.refused, 0);
+    choice.us[0] = 1e300; /* nobody timed that */
+    cuda_attention_remember(three, 3, 7, &cache, &choice);
+    again = asked(three, 64);
+    assert_false(cuda_attention_recall(three, 3, 7, &cache, &again));
+    choice.us[0] = 20, choice.tried = 1000;
+    cuda_attention_remember(three, 3, 7, &cache, &choice);
+    assert_false(cuda_attention_recall(three, 3, 7, &cache, &again));
+    assert_int_equal(again.tried, 0);
+    assert_int_equal(cache.refused, 2);
     choice_cache_close(&cache);
     remove(path);
     rmdir(folder);

@@ -112,7 +112,7 @@ static void the_oldest_make_room(void **state)
     struct choice_cache cache;
     struct stat status;
     size_t dropped = 0;
-    char room[64];
+    char room[CHOICE_ROOM_TEXT];
     for (int round = 0; round < ROUNDS; round++) {
         choice_cache_open(&cache, path, "here");
         assert_int_equal(find_large(&cache, 1), round > 0 ? 1 : -1);
@@ -127,8 +127,9 @@ static void the_oldest_make_room(void **state)
     }
     const size_t record = CHOICE_SUBJECT_MAX + 2 * sizeof(uint32_t) + sizeof(int) + sizeof(struct large);
     assert_int_equal(dropped, ROUNDS * EACH - CHOICE_CACHE_MOST / record);
-    assert_string_equal(choice_cache_room(12, room, sizeof room), "; the cache's 12 oldest made room");
-    assert_string_equal(choice_cache_room(0, room, sizeof room), "");
+    assert_string_equal(choice_cache_room(12, 0, room, sizeof room), "; the cache's 12 oldest made room");
+    assert_string_equal(choice_cache_room(0, 0, room, sizeof room), "");
+    assert_string_equal(choice_cache_room(0, 1, room, sizeof room), "; 1 of the cache cannot be and was not taken");
     choice_cache_open(&cache, path, "here");
     assert_int_equal(find_large(&cache, 0), -1);
     assert_int_equal(find_large(&cache, 1), 1);
