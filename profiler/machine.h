@@ -1,5 +1,5 @@
 /* Who used the processors that a run may use while it went on: the run, other programs, the host of a virtual machine, nobody. The front
- * looks when a run begins and when it has ended and its processes were waited for. */
+ * looks when a run begins, now and then while it goes on, and when it has ended and its processes were waited for. */
 #pragma once
 #include <stdbool.h>
 #include <stdint.h>
@@ -9,6 +9,7 @@
 struct machine_look {
     uint64_t total, busy, idle, steal; /* processor time, ns, of the processors in the front's mask together */
     uint64_t own;                      /* of that, the front's and its ended children's */
+    uint64_t living;                   /* that of its children, and theirs, that have not ended; beyond `own` */
     uint64_t throttled;                /* ns that this control group was stopped by its quota, of all its processors */
     int processors;                    /* that the first four are of */
 };

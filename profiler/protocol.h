@@ -43,7 +43,7 @@ enum message_type {
     MESSAGE_SUSPENDED, /* struct message_suspended */
     MESSAGE_PROGRAM,   /* struct program_facts */
     MESSAGE_MACHINE,   /* struct machine_load */
-    MESSAGE_USE,       /* recordings alone: struct machine_use, before MESSAGE_RESULT */
+    MESSAGE_USE,       /* recordings alone: struct machine_use, as it changes and before MESSAGE_RESULT */
     MESSAGE_WORK,      /* struct message_work: what became known of a place that was said before */
     MESSAGE_STAGE, /* worker → front; text: what it is at from now on. MESSAGE_ACTIVITY says how far it is with that */
     /* between hosts, over TCP (profiler/hosts.h); those of a worker go there, too */

@@ -190,16 +190,45 @@ static void skip_larger(struct session *session, const struct run *failed)
     }
 }
 
+#define LOOK_SHARE 200     /* of the time at most a part of so many: a command may have many processes and threads */
+#define LOOK_DIFFERS 0.005 /* of the processors' time: what a screen would show */
+
+static bool differs(double a, double b)
+{
+    return is_known(a) != is_known(b) || fabs(a - b) >= LOOK_DIFFERS;
+}
+
+/* Who has used the processors since the run began. Known while it goes on, so that a screen says the same of it as its report. */
+static bool look_at_machine(struct session *session, struct live_run *live, bool ended)
+{
+    const uint64_t looks = clock_now();
+    if (!ended && (looks < session->look_at || session_is_guest(session)))
+        return false;
+    struct machine_look now;
+    machine_look(&now);
+    const bool told = is_known_u64(now.living) && is_known_u64(session->began.living);
+    if (ended && !told) /* and nobody of the run lives */
+        now.living = session->began.living = 0;
+    /* What a process that was here before has used is not ours to be told. */
+    const struct machine_use before = live->run.use,
+                             use = session_is_guest(session) || !(told || ended)
+                                       ? MACHINE_UNKNOWN
+                                       : machine_between(&session->began, &now, processors_allowed().allowed);
+    const uint64_t took = clock_now() - looks, pause = took * LOOK_SHARE;
+    session->look_at = looks + took + (pause > MACHINE_LOOK_NS ? pause : MACHINE_LOOK_NS);
+    if (!ended && !differs(before.steal, use.steal) && !differs(before.others, use.others) &&
+        !differs(before.idle, use.idle) && !differs(before.throttled, use.throttled))
+        return false;
+    live->run.use = use;
+    live->run.version++;
+    session_record(session, live->run.id, 0, MESSAGE_USE, &live->run.use, sizeof live->run.use, NULL, 0);
+    return true;
+}
+
 void session_finish(struct session *session, struct live_run *live, enum status status, const char *reason)
 {
     if (live->run.started && !live->run.replayed) {
-        struct machine_look now;
-        machine_look(&now);
-        /* What a process that was here before has used is not ours to be told. */
-        live->run.use = session->attach && session->attach->options.pid
-                            ? MACHINE_UNKNOWN
-                            : machine_between(&session->began, &now, processors_allowed().allowed);
-        session_record(session, live->run.id, 0, MESSAGE_USE, &live->run.use, sizeof live->run.use, NULL, 0);
+        look_at_machine(session, live, true);
         for (size_t i = 1; i < live->run.ranks.count; i++) {
             const struct message_dropped dropped = {run_rank(&live->run, i)->dropped};
             if (dropped.dropped)
@@ -367,6 +396,8 @@ bool session_step(struct session *session)
                     --session->replays.count * sizeof *session->replays.items);
         }
     }
+    if (was_active && session->active)
+        changed |= look_at_machine(session, session->active, false);
     /* Between the end of a run and the next one's beginning the caller has a word: it may skip what is queued. */
     if (!was_active && !session->active && !session->replays.count) {
         struct live_run *next = next_pending(session);

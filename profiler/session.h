@@ -113,7 +113,7 @@ struct run {
     char reason[256];            /* one line, no '|' */
     enum error_kind unstarted;   /* what kind of error kept a command from starting, where one did */
     char activity[96];           /* "warm-up 1/1", "fwd_bwd 3/5 profiled", "preparing" */
-    struct machine_use use;      /* of the processors, while it went on; known when it has ended */
+    struct machine_use use;      /* of the processors, since it began */
     uint64_t started, ended;     /* CLOCK_MONOTONIC ns, 0 */
     struct suspension suspended; /* of its ranks' processes */
     struct machine_load machine; /* as the first rank saw it last */

@@ -12,11 +12,12 @@
 #define RECORDS_A_STEP 65536u /* taken in one session_step: some milliseconds of work */
 #define MESSAGES_A_STEP 1024
 #define LOG_BYTES_A_STEP 65536
-#define TICK_MS 40                /* how long records may wait in the ring */
-#define STOP_GRACE_NS 1000000000u /* from asking a worker to stop to ending it */
-#define AWAY_NS 1000000000u       /* a front that did not look for longer was kept from it */
-#define HELD_NS 500000000u        /* how much more time a rank gets that is held when its time is over */
-#define EXIT_GRACE_NS 5000000000u /* from a worker's last word to ending it */
+#define TICK_MS 40                  /* how long records may wait in the ring */
+#define STOP_GRACE_NS 1000000000u   /* from asking a worker to stop to ending it */
+#define AWAY_NS 1000000000u         /* a front that did not look for longer was kept from it */
+#define HELD_NS 500000000u          /* how much more time a rank gets that is held when its time is over */
+#define MACHINE_LOOK_NS 1000000000u /* how often one looks who uses the processors */
+#define EXIT_GRACE_NS 5000000000u   /* from a worker's last word to ending it */
 
 struct replay;
 struct attach;
@@ -71,6 +72,7 @@ struct session {
     VEC(struct link *) links;  /* of active: one a rank */
     struct ending ending;      /* of active */
     struct machine_look began; /* when active did */
+    uint64_t look_at;          /* when one looks next who uses the processors */
     int meeting;               /* where its ranks meet; −1: it has one */
     struct record *batch;
     struct log log;

@@ -153,6 +153,7 @@ bool ranks_begin(struct session *session, struct live_run *live)
     struct error error = {0};
     session->ending = (struct ending){.forced = STATUS_PENDING, .status = STATUS_OK, .stepped_at = clock_now()};
     machine_look(&session->began);
+    session->look_at = clock_now() + MACHINE_LOOK_NS;
     live->run.started = clock_now();
     live->run.status = STATUS_RUNNING;
     live_activity(live, "starting");

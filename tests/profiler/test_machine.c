@@ -1,15 +1,14 @@
-/* Who used the processors: what /proc/stat says, shares of it, and a run of the real front beside a program that keeps a processor busy. */
+/* Who used the processors: what /proc/stat says, shares of it, and what children use that have not ended. */
 #include "base/unknown.h"
 #include "profiler/machine.h"
+#include "tests/profiler/session_helpers.h"
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
+#include <pthread.h>
+#include <signal.h>
 #include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
 
 static bool reads(struct machine_look *look, const char *text, long hertz, const bool *bound, int count)
 {
@@ -101,6 +100,66 @@ static void test_this_machine(void **state)
     assert_true(look.total == look.busy + look.idle + look.steal && look.busy >= look.own);
 }
 
+#define BURNT_NS 300000000
+
+static void burn(int report)
+{
+    struct timespec used;
+    do {
+        clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    } while (used.tv_sec == 0 && used.tv_nsec < BURNT_NS);
+    if (write(report, "b", 1) != 1)
+        _exit(1);
+}
+
+static void *start_child(void *argument)
+{
+    if (fork() == 0) {
+        burn(*(int *)argument);
+        pause();
+    }
+    return NULL;
+}
+
+/* What a run's processes use before they end is the run's and not others': a child's, and that of one that a thread of it started. */
+static void test_the_living_are_no_others(void **state)
+{
+    (void)state;
+    int report[2];
+    struct machine_look before, now;
+    assert_int_equal(pipe(report), 0);
+    machine_look(&before);
+    if (!is_known_u64(before.living))
+        skip(); /* a kernel that does not tell of children */
+    const pid_t child = fork();
+    if (child == 0) {
+        pthread_t thread;
+        setpgid(0, 0);
+        close(report[0]);
+        burn(report[1]);
+        if (pthread_create(&thread, NULL, start_child, &report[1]) == 0)
+            pthread_join(thread, NULL);
+        for (;;)
+            pause();
+    }
+    setpgid(child, child);
+    close(report[1]);
+    char burnt[2];
+    for (int got = 0; got < 2; got++)
+        assert_int_equal(read(report[0], burnt, 1), 1);
+    machine_look(&now);
+    kill(-child, SIGKILL);
+    assert_int_equal(waitpid(child, NULL, 0), child);
+    close(report[0]);
+    /* In ticks of the clock, two numbers each. */
+    assert_true(now.living >= before.living + 2 * BURNT_NS - 4 * 10000000);
+    struct machine_look all = before, own = now;
+    all.total = 0, all.busy = all.idle = all.steal = 0, all.processors = own.processors = 1;
+    own.total = own.busy = own.own - before.own + own.living - before.living;
+    own.idle = own.steal = 0;
+    assert_true(machine_between(&all, &own, 1).others == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -108,6 +167,7 @@ int main(void)
         cmocka_unit_test(test_bound_processors),
         cmocka_unit_test(test_shares),
         cmocka_unit_test(test_this_machine),
+        cmocka_unit_test(test_the_living_are_no_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

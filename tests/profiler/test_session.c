@@ -192,6 +192,30 @@ static void stops_a_deaf_worker(void **state)
 }
 
 /* With skip_larger, a run that was out of memory takes with it what is queued on its device and plans no less. */
+static bool use_is_known(const struct session *session)
+{
+    const struct run *run = session_run(session, 0);
+    return run->status != STATUS_RUNNING ? run->status != STATUS_PENDING : is_known(run->use.idle);
+}
+
+/* A verdict on the screen asks who else is on the machine, as the report's does: not known only when the run has ended. */
+static void who_uses_the_processors_is_known_meanwhile(void **state)
+{
+    (void)state;
+    struct machine_look look;
+    machine_look(&look);
+    if (!is_known_u64(look.total) || !is_known_u64(look.living))
+        skip();
+    struct session *session = session_of("/proc/self/exe", NULL);
+    const struct cell cell = cell_of("deaf");
+    const uint32_t id = session_add(session, &cell);
+    assert_true(session_until(session, 60, use_is_known, NULL));
+    const struct run *run = session_find(session, id);
+    assert_int_equal(run->status, STATUS_RUNNING);
+    assert_true(is_known(run->use.idle) && is_known(run->use.others));
+    session_free(session);
+}
+
 static void larger_runs_are_skipped(void **state)
 {
     (void)state;
@@ -419,6 +443,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(bad_workers),
         cmocka_unit_test(a_program_that_is_not_there),
         cmocka_unit_test(stops_a_deaf_worker),
+        cmocka_unit_test(who_uses_the_processors_is_known_meanwhile),
         cmocka_unit_test(larger_runs_are_skipped),
         cmocka_unit_test(times_out),
         cmocka_unit_test(free_ends_the_worker),
