@@ -6,13 +6,15 @@
 #   findings.py STEPTOP FOLDER [CASE...]     CASE "1/2": the first of two halves of them
 #   DEVICE (cpu, cuda), TURNS (3; 1 on a card) of reports, ALONE (2 on a card): turns of the program without steptop, ill and cured from one
 #   import of PyTorch; JOBS (1): cases at a time, each on processors of its own, of which one at a time has the card; PROGRAM_SECONDS (300)
-#   that one may take; BUDGET_SECONDS: what would begin later than that is listed as not begun
+#   that one may take; BUDGET_SECONDS: all is over by then, and what did not begin or end is listed as such, as it is when this is ended
+#   by SIGTERM. The last line counts: "7 of 8 cases well, 3 left".
 import contextlib
 import fcntl
 import json
 import os
 import queue
 import re
+import signal
 import statistics
 import subprocess
 import sys
@@ -25,8 +27,9 @@ DEVICE = os.environ.get("DEVICE", "cpu")
 TURNS = int(os.environ.get("TURNS", "1" if DEVICE == "cuda" else "3"))
 ALONE = int(os.environ.get("ALONE", "2" if DEVICE == "cuda" else "0"))
 JOBS = int(os.environ.get("JOBS", "1"))
-UNTIL = time.monotonic() + float(os.environ.get("BUDGET_SECONDS", "inf"))
-LIMIT = ["timeout", "-k", "10", os.environ.get("PROGRAM_SECONDS", "300")]
+END = [time.monotonic() + float(os.environ.get("BUDGET_SECONDS", "inf"))]
+PROGRAM_SECONDS = float(os.environ.get("PROGRAM_SECONDS", "300"))
+KILL_SECONDS = 5  # from asking a program to end to ending it
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "findings_program.py")
 PYTHON = os.environ.get("PYTHON", sys.executable)
 NOT_HERE = 77  # exit status of a program that this machine cannot run
@@ -86,6 +89,37 @@ class NotHere(Exception):
     pass
 
 
+class OutOfTime(Exception):
+    pass
+
+
+running = set()
+
+
+def ended(command, own=False, **how):
+    """A program that has ended, by itself or by the end of its time; by the end of all time: OutOfTime."""
+    # A program of PyTorch waits for the card by itself, while each of the others may have it.
+    most, last = PROGRAM_SECONDS * (JOBS if DEVICE == "cuda" and not own else 1), END[0] - time.monotonic() - KILL_SECONDS
+    if last <= 0:
+        raise OutOfTime
+    process = subprocess.Popen(["timeout", "-k", str(KILL_SECONDS), "%.1f" % min(most, last)] + command, stdout=subprocess.DEVNULL,
+                               stderr=subprocess.PIPE, text=True, **how)
+    running.add(process)
+    if END[0] <= time.monotonic():  # SIGTERM came before it was there to be told
+        process.terminate()
+    said = process.communicate()[1]
+    running.discard(process)
+    if process.returncode and END[0] - time.monotonic() <= KILL_SECONDS:
+        raise OutOfTime
+    return process.returncode, said
+
+
+def no_more_time(*_):
+    END[0] = 0
+    for process in list(running):
+        process.terminate()  # timeout hands it on
+
+
 def merged(base, more):
     words = {}
     for name, value in zip((base + more)[::2], (base + more)[1::2]):
@@ -103,12 +137,14 @@ def company(case, processors):
         words = [["import torch, sys; torch.zeros(1, device='cuda'); print(1, flush=True); sys.stdin.read()"]]
     started = [subprocess.Popen([os.environ.get("PYTHON", sys.executable), "-c"] + word, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
                                 preexec_fn=lambda: os.sched_setaffinity(0, processors)) for word in words]
-    for one in started if case == "others" else []:
-        one.stdout.readline()
-    yield
-    for one in started:
-        one.kill()
-        one.wait()
+    try:
+        for one in started if case == "others" else []:
+            one.stdout.readline()
+        yield
+    finally:
+        for one in started:
+            one.kill()
+            one.wait()
 
 
 @contextlib.contextmanager
@@ -141,12 +177,11 @@ def started(case, ill, command, folder, processors, inside=None):
             inside.enter()
 
     with card(case in OWN_CASES), company(case if ill else "", processors):
-        done = subprocess.run(LIMIT + command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=bind,
-                              env=dict(os.environ, FINDINGS_FOLDER=folder))
-    if done.returncode == NOT_HERE:
-        raise NotHere(done.stderr.strip().splitlines()[-1])
-    if done.returncode:
-        raise RuntimeError("%s ended with %d: %s" % (case, done.returncode, done.stderr[-300:]))
+        code, said = ended(command, case in OWN_CASES, preexec_fn=bind, env=dict(os.environ, FINDINGS_FOLDER=folder))
+    if code == NOT_HERE:
+        raise NotHere((said.strip().splitlines() or ["no word why"])[-1])
+    if code:
+        raise RuntimeError("%s ended with %d: %s" % (case, code, said[-300:]))
 
 
 def confined(case, ill, folder):
@@ -181,12 +216,11 @@ def measure(steptop, folder, case, ill, processors):
 def alone(case, folder, processors):
     """What the cure gave, by the program's own clock, of each turn."""
     few = {"STEPS": "60"} if DEVICE == "cuda" else {}
-    done = subprocess.run(LIMIT + [PYTHON, PROGRAM, case, "both"], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                          env=dict(os.environ, TURNS=str(ALONE), FINDINGS_FOLDER=folder, **few),
-                          preexec_fn=lambda: os.sched_setaffinity(0, processors))
-    steps = [float(line) for line in done.stderr.splitlines() if re.fullmatch(r"\d+\.\d{3}", line)]
-    if done.returncode or len(steps) != 2 * ALONE:
-        raise RuntimeError("%s alone ended with %d: %s" % (case, done.returncode, done.stderr[-300:]))
+    code, said = ended([PYTHON, PROGRAM, case, "both"], env=dict(os.environ, TURNS=str(ALONE), FINDINGS_FOLDER=folder, **few),
+                       preexec_fn=lambda: os.sched_setaffinity(0, processors))
+    steps = [float(line) for line in said.splitlines() if re.fullmatch(r"\d+\.\d{3}", line)]
+    if code or len(steps) != 2 * ALONE:
+        raise RuntimeError("%s alone ended with %d and %d of %d steps' times: %s" % (case, code, len(steps), 2 * ALONE, said[-300:]))
     return [1 - cured / ill for ill, cured in zip(steps[::2], steps[1::2])]
 
 
@@ -204,7 +238,10 @@ def judged(steptop, folder, case, processors):
     which = "mean_ns" if rule in MEAN else "median_ns"
     gave = [1 - cured[0][which] / SCALE.get(case, 1) / ill[0][which] for ill, cured in turns]
     if ALONE and case not in OWN_CASES and case not in RANKED and rule not in NO_GAIN and not rule.startswith("healthy"):
-        gave = alone(case, folder, processors)
+        try:
+            gave = alone(case, folder, processors)
+        except OutOfTime:  # the reports are there: what they say counts, and what the cure gives is not known
+            gave = None
     shared = any(len(cell[1]) < cell[2] for turn in turns for cell in turn)
     first = [ill[1][0]["rule"] if ill[1] else "none" for ill, _ in turns]
     after = sorted({said(cured[1]) for _, cured in turns})
@@ -216,11 +253,12 @@ def judged(steptop, folder, case, processors):
     promised = [f["gain"] for f in own if "gain" in f]
     still = sum(rule in [f["rule"] for f in cured[1]] for _, cured in turns)
     worded = all(WORDS.get(case, "") in f["sentence"] for f in own)
-    kept = bool(own) if case in NO_GAIN else promised and max(promised) >= min(gave)
+    kept = bool(own) if case in NO_GAIN else bool(promised) and (gave is None or max(promised) >= min(gave))
     leads = len(own) if case in AMONG else first.count(rule)
     good = leads * 2 > TURNS and still * 2 < TURNS and kept and worded
-    return good, "| %s%s | %s | %s | %s | %s%s |" % (case, "" if good else " (FAILED)", ", ".join(sorted(set(first))), spread(promised),
-                                                    spread(gave), "; ".join(after), " (machine shared)" if shared else "")
+    word = " (FAILED)" if not good else " (not done)" if gave is None else ""
+    return None if good and gave is None else good, "| %s%s | %s | %s | %s | %s%s |" % (
+        case, word, ", ".join(sorted(set(first))), spread(promised), spread(gave), "; ".join(after), " (machine shared)" if shared else "")
 
 
 def chosen(words):
@@ -230,6 +268,8 @@ def chosen(words):
         cases = [case for case in OWN_CASES if case not in ("dtype", "others", "shape")] + PROGRAMS
     part = re.fullmatch(r"(\d+)/(\d+)", words[0]) if len(words) == 1 else None
     if part:
+        if not 1 <= int(part[1]) <= int(part[2]):
+            sys.exit("findings.py: %s is no part of a whole" % words[0])
         return cases[int(part[1]) - 1::int(part[2])]
     unknown = [word for word in words if word not in OWN_CASES and word not in PROGRAMS + CARD]
     if unknown:
@@ -238,7 +278,7 @@ def chosen(words):
 
 
 def main():
-    steptop, folder = sys.argv[1], os.path.abspath(sys.argv[2])
+    steptop, folder, cases = sys.argv[1], os.path.abspath(sys.argv[2]), chosen(sys.argv[3:])
     places = queue.Queue()
     each = len(PROCESSORS) // JOBS if DEVICE == "cuda" or JOBS == 1 else 2
     if DEVICE == "cuda" and JOBS > 1:
@@ -249,21 +289,27 @@ def main():
     def one(case):
         processors = places.get()
         try:
-            if time.monotonic() > UNTIL:
+            if END[0] - time.monotonic() <= KILL_SECONDS:
                 good, row = None, "| %s (not begun) |" % case
             else:
                 good, row = judged(steptop, folder, case, processors)
+        except OutOfTime:
+            good, row = None, "| %s (not done) |" % case
         except NotHere as why:
             good, row = None, "| %s (not here) | %s |" % (case, why)
-        except (RuntimeError, KeyError, IndexError, ValueError) as error:
-            good, row = False, "| %s (FAILED) | %s |" % (case, str(error).replace("\n", " ").replace("|", "/"))
-        places.put(processors)
+        except Exception as error:  # whatever it is, the others have their rows
+            good, row = False, "| %s (FAILED) | %s: %s |" % (case, type(error).__name__, str(error).replace("\n", " ").replace("|", "/"))
+        finally:
+            places.put(processors)
         print(row, flush=True)
         return good
 
     print("| case | first finding on it | promised | gave | on the cured twin |\n|:---|:---|---:|---:|:---|", flush=True)
+    signal.signal(signal.SIGTERM, no_more_time)
     with ThreadPoolExecutor(JOBS) as pool:
-        return 1 if False in list(pool.map(one, chosen(sys.argv[3:]))) else 0  # a list: all of them run, whatever the first says
+        results = list(pool.map(one, cases))
+    print("\n%d of %d cases well, %d left" % (results.count(True), len(results) - results.count(None), results.count(None)), flush=True)
+    return 1 if False in results else 0
 
 
 sys.exit(main())

@@ -31,7 +31,7 @@ class Group:
 
     def __init__(self, controller, limit):
         self.version, above = parent(controller)
-        self.folder = os.path.join(above, "findings-%d" % os.getpid())
+        self.folder = os.path.join(above, "findings-%s-%d" % (controller, os.getpid()))  # several cases may run
         self.controller = controller
         os.mkdir(self.folder)
         try:
