@@ -87,6 +87,7 @@ static const char *kind_of(const char *text, size_t length)
                  {"planned", "modelled"},
                  {"saved", "modelled"},
                  {"parameter", "modelled"},
+                 {"wd peak", "sampled"}, /* an attached program's; the plan's own are "peak bwd" */
                  {"peak ", "modelled"},
                  {"MiB", "modelled"},
                  {"residual", "modelled"},

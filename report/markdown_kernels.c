@@ -147,7 +147,7 @@ static void layer_table(const struct report_cell *cell, int pass, struct strbuf 
         peaks |= is_known_u64(cell->layers[l].peak_bytes[0]) || is_known_u64(cell->layers[l].peak_bytes[1]);
     pipe_add_column(&table, "layer", PIPE_INDENTED);
     pipe_add_columns(&table, PIPE_NUMBER, "how many", "fwd ms", "bwd ms", "share %", "fwd GFLOP/s", "bwd GFLOP/s",
-                     "saved MiB", "parameters MiB");
+                     cell->requested.command[0] ? "counted saved MiB" : "saved MiB", "parameters MiB");
     for (int way = 0; peaks && way < 2; way++)
         pipe_add_column(&table, way ? "bwd peak MiB" : "fwd peak MiB", PIPE_NUMBER);
     modules_make(&modules, cell, pass);

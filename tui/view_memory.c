@@ -147,8 +147,9 @@ static void saved_bar(const void *context, size_t index, struct cell_text *out)
 
 static const struct table_column layer_columns[LAYER_COLUMNS] = {
     [LAYER] = {"layer", "layer", "module of the model", 0, 0, COLUMN_LEFT, NULL, NULL, layer_text},
-    [LAYER_SAVED] = {"saved", "saved", "activations kept for backward, inclusive", 10, 1, 0, saved_value, format_bytes,
-                     NULL},
+    [LAYER_SAVED] = {"saved", "saved",
+                     "activations kept for backward, inclusive: planned, or counted in an attached program", 10, 1, 0,
+                     saved_value, format_bytes, NULL},
     [LAYER_BASE] = {"base", "base", "what the same module keeps in the baseline", 10, 1,
                     COLUMN_AUTOMATIC | COLUMN_HIDDEN, saved_base, format_bytes, NULL},
     [LAYER_RATIO] = {"ratio", "ratio", "saved over the baseline's", 6, 1, COLUMN_AUTOMATIC | COLUMN_HIDDEN, saved_ratio,
@@ -515,12 +516,11 @@ static void memory_draw(struct app *app, void *opaque, const struct area *area)
     else if (state->mode == MODE_POINTS && has_mode(state, MODE_POINTS))
         memory_points_draw(area, state->cell, state->base);
     else if (!state->cell->memory.curve || state->cell->memory.curve_count < 1)
-        area_text_fit(
-            area, 1, 1, area->width - 2, STYLE_DIM,
-            !state->cell->layer_count ? none
-            : state->cell->requested.command[0]
-                ? "a program of your own has no plan; what its layers keep for backward is read in the second step of its optimizer"
-                : "this run was asked for no memory ledger (--no-memory)");
+        area_text_fit(area, 1, 1, area->width - 2, STYLE_DIM,
+                      !state->cell->layer_count           ? none
+                      : state->cell->requested.command[0] ? "a program of your own has no plan; what its layers keep "
+                                                            "for backward is read in the second step of its optimizer"
+                                                          : "this run was asked for no memory ledger (--no-memory)");
     else if (plot_fits(area))
         draw_curve(state, area);
 }

@@ -31,6 +31,7 @@ static const char *kind_said(const char *text, const char *head)
     at += strlen(wanted);
     return strncmp(at, "small>modelled", 14) == 0   ? "modelled"
            : strncmp(at, "small>measured", 14) == 0 ? "measured"
+           : strncmp(at, "small>sampled", 13) == 0  ? "sampled"
                                                     : "";
 }
 
@@ -63,6 +64,29 @@ static void kinds_are_said(void **state)
     synthetic_free(run);
 }
 
+/* What an attached program's layers keep and take was seen in its steps, and no plan says it. */
+static void an_attached_program_has_no_plan(void **state)
+{
+    (void)state;
+    struct report report;
+    synthetic_report(&report, "tiny", false, 10, 1);
+    struct report_cell *cell = report.cells.items[0];
+    assert_true(cell->layer_count > 0);
+    cell->layers[0].peak_bytes[0] = cell->layers[0].peak_bytes[1] = 1 << 20;
+    for (int attached = 0; attached < 2; attached++) {
+        snprintf(cell->requested.command, sizeof cell->requested.command, "%s", attached ? "python train.py" : "");
+        char *text = emitted(&report, FORMAT_HTML);
+        const char *saved = kind_said(text, attached ? "counted saved MiB" : "saved MiB");
+        const char *peak = kind_said(text, "fwd peak MiB");
+        assert_non_null(saved);
+        assert_non_null(peak);
+        assert_string_equal(saved, attached ? "measured" : "modelled");
+        assert_string_equal(peak, "sampled");
+        free(text);
+    }
+    report_free(&report);
+}
+
 /* However many pictures of the whole report there are, those on demand are in one fold that is opened and closed. */
 static void pictures_are_folded(void **state)
 {
@@ -92,6 +116,8 @@ static void pictures_are_folded(void **state)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(kinds_are_said), cmocka_unit_test(pictures_are_folded)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(kinds_are_said),
+                                       cmocka_unit_test(an_attached_program_has_no_plan),
+                                       cmocka_unit_test(pictures_are_folded)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
