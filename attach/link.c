@@ -371,7 +371,7 @@ static void await_end_of_front(void)
 static void *link_thread(void *unused)
 {
     (void)unused;
-    away_begin();
+    away_begin(PERIOD_MS * UINT64_C(1000000));
     while (link_is_open()) {
         struct pollfd pollers[2] = {{.fd = self.fd, .events = POLLIN}, {.fd = self.wake, .events = POLLIN}};
         uint64_t count;
@@ -386,6 +386,7 @@ static void *link_thread(void *unused)
         if (tick)
             tick();
     }
+    away_end();
     pthread_mutex_lock(&self.lock);
     pthread_cond_broadcast(&self.changed);
     pthread_mutex_unlock(&self.lock);

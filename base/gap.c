@@ -44,7 +44,7 @@ static bool read_waited(int schedule, uint64_t *ns)
     text[got] = 0;
     if (sscanf(text, "%llu %llu", &ran, &waited) != 2 || !ran)
         return false;
-    *ns = waited;
+    *ns = ran + waited; /* in neither it was stopped */
     return true;
 }
 

@@ -8,8 +8,8 @@ struct gap_clocks {
     uint64_t looked, used; /* at the last look: CLOCK_MONOTONIC, processor time of the process; ns */
     /* Time asleep until then, at least and at most: two clocks tell it, between whose readings the thread may lose its processor. */
     uint64_t slept, slept_most;
-    /* Of a thread that looks at regular intervals: how often (ns; 0: it is no such thread), the file that says how long it has waited
-     * for a processor, and how long it had at the last look. */
+    /* Of a thread that looks at regular intervals: how often (ns; 0: it is no such thread), the file that says how long it has run
+     * and waited for a processor, and how long it had at the last look. */
     uint64_t interval, waited;
     int schedule; /* −1: the system does not say */
 };

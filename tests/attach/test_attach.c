@@ -4,6 +4,8 @@
 #include "base/unknown.h"
 #include "profiler/attach.h"
 #include "tests/profiler/session_helpers.h"
+#include <dirent.h>
+#include <sched.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -12,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -145,6 +148,82 @@ static void run_for(struct session *session, size_t samples, uint64_t ns)
            (!session_run_count(session) || run_lead(session_run(session, 0))->samples.count < samples))
         if (!session_step(session))
             usleep(1000);
+}
+
+/* The least that any thread of a process has waited for a processor, ns, as the system says; 0: it does not. */
+static uint64_t least_waited(pid_t process)
+{
+    char path[320], line[96] = "";
+    uint64_t least = UINT64_MAX;
+    snprintf(path, sizeof path, "/proc/%d/task", (int)process);
+    DIR *folder = opendir(path);
+    for (struct dirent *entry; folder && (entry = readdir(folder));) {
+        unsigned long long ran = 0, waited = 0;
+        if (entry->d_name[0] == '.')
+            continue;
+        snprintf(path, sizeof path, "/proc/%d/task/%s/schedstat", (int)process, entry->d_name);
+        FILE *file = fopen(path, "re");
+        const bool told =
+            file && fgets(line, sizeof line, file) && sscanf(line, "%llu %llu", &ran, &waited) == 2 && ran;
+        if (file)
+            fclose(file);
+        least = !told ? 0 : waited < least ? waited : least;
+    }
+    if (folder)
+        closedir(folder);
+    return least == UINT64_MAX ? 0 : least;
+}
+
+/* A program that waits for the processor which others have goes on, if slowly: it was neither stopped nor frozen nor asleep. */
+static void a_starved_program_was_not_stopped(void **state)
+{
+    (void)state;
+    cpu_set_t all, one;
+    int last = 0;
+    assert_int_equal(sched_getaffinity(0, sizeof all, &all), 0);
+    while (!CPU_ISSET(last, &all))
+        last++;
+    CPU_ZERO(&one);
+    CPU_SET(last, &one);
+    sched_setaffinity(0, sizeof one, &one); /* the program's, too */
+    const char *const command[] = {ATTACH_PROGRAM, "asleep", "300", NULL};
+    struct session *session = attach(NULL, command);
+    run_for(session, 20, 60000000000u);
+    const struct run *found = session_run(session, 0);
+    const pid_t process = run_lead(found)->process;
+    sched_setaffinity(0, sizeof all, &all);
+    const uint64_t before = least_waited(process);
+    int starts[2];
+    char started = 0;
+    assert_int_equal(pipe(starts), 0);
+    const pid_t other = fork();
+    if (other == 0) { /* one that is always before it, but for a twentieth of each second */
+        alarm(90);
+        sched_setaffinity(0, sizeof one, &one);
+        if (sched_setscheduler(0, SCHED_FIFO, &(struct sched_param){.sched_priority = 1}) != 0 ||
+            write(starts[1], "s", 1) != 1)
+            _exit(1);
+        for (;;)
+            ;
+    }
+    close(starts[1]);
+    const bool starves = read(starts[0], &started, 1) == 1; /* else that takes more rights than we have */
+    close(starts[0]);
+    /* Until each of its threads has waited three seconds. */
+    const uint64_t until = clock_now() + 60000000000u;
+    while (starves && before && least_waited(process) < before + 3000000000u && clock_now() < until)
+        run_for(session, SIZE_MAX, 50000000u);
+    const bool waited = least_waited(process) >= before + 3000000000u;
+    kill(other, SIGKILL);
+    waitpid(other, NULL, 0);
+    run_to_end(session);
+    assert_int_equal(found->status, STATUS_OK);
+    const struct suspension suspended = found->suspended;
+    session_free(session);
+    if (!before || !waited) /* or a kernel that does not count */
+        skip();
+    assert_int_equal(suspended.times, 0);
+    assert_int_equal(suspended.steps, 0);
 }
 
 /* Time in which the program was stopped is in no step and no range, and is told. */
@@ -555,6 +634,7 @@ int main(void)
         cmocka_unit_test(ranges_become_layers_and_steps),
         cmocka_unit_test(a_host_that_sleeps_is_why_nothing_runs),
         cmocka_unit_test(a_front_of_one_rank_shows_it),
+        cmocka_unit_test(a_starved_program_was_not_stopped),
         cmocka_unit_test(stopped_time_is_no_step),
         cmocka_unit_test(a_worker_that_waits_for_a_disk_is_seen),
         cmocka_unit_test(itt_tasks_are_ranges),
