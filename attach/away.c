@@ -5,9 +5,9 @@
 #include <pthread.h>
 #include <time.h>
 
-#define LONG_NS 20000000u      /* worth a look at the clocks */
-#define STALE_NS 200000000u    /* no gap is shorter; the link's thread has looked within it where there was none */
-#define PATIENCE_NS 100000000u /* for the link's thread, which runs at once when a program goes on that was stopped */
+#define LONG_NS 20000000u     /* worth a look at the clocks */
+#define STALE_NS 200000000u   /* no gap is shorter; the link's thread has looked within it where there was none */
+#define PATIENCE_NS 30000000u /* for the link's thread, which runs at once when a program goes on that was stopped */
 #define KEPT 16
 
 static struct {
@@ -63,7 +63,7 @@ void away_end(void)
  * starve: the system says how long it did when it runs again. One that does not run meanwhile waits for a processor still. */
 static void be_up_to_date(void)
 {
-    if (away.clocks.schedule < 0) { /* the system does not say */
+    if (away.clocks.schedule.fd < 0) { /* the system does not say */
         look();
         return;
     }

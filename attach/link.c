@@ -2,6 +2,7 @@
 #include "attach/away.h"
 #include "base/clock.h"
 #include "base/launcher.h"
+#include "base/owned.h"
 #include "profiler/ring.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -30,7 +31,7 @@ static struct {
     pthread_mutex_t lock; /* of the queue and of opening; never held across a call that can wait */
     pthread_cond_t changed;
     char path[sizeof((struct sockaddr_un *)0)->sun_path]; /* of the socket; "": as the environment says */
-    int fd, wake;                                         /* wake: an eventfd, so that what is said goes at once */
+    struct owned front, wake;                             /* wake: an eventfd, so that what is said goes at once */
     _Atomic bool woken;
     char *queue;
     size_t taken, queued, capacity; /* bytes of the queue: sent, put into it, room for */
@@ -42,13 +43,14 @@ static struct {
     struct attach_settings settings;
     void (*_Atomic tick)(void);
     void (*_Atomic shut)(void);
-    int output[2]; /* reading ends of the program's own output and errors; −1 where it does not go to the front */
+    struct owned
+        output[2]; /* reading ends of the program's own output and errors; none where it does not go to the front */
     pid_t pid;
 } self = {.lock = PTHREAD_MUTEX_INITIALIZER,
           .changed = PTHREAD_COND_INITIALIZER,
-          .fd = -1,
-          .wake = -1,
-          .output = {-1, -1},
+          .front = {.fd = -1},
+          .wake = {.fd = -1},
+          .output = {{.fd = -1}, {.fd = -1}},
           .pushing = ATOMIC_FLAG_INIT};
 
 bool link_is_open(void)
@@ -73,17 +75,10 @@ void link_shut(void)
 static void after_fork(void)
 {
     atomic_store(&self.state, LINK_OFF);
-    if (self.fd >= 0)
-        close(self.fd);
-    self.fd = -1;
-    if (self.wake >= 0)
-        close(self.wake);
-    self.wake = -1;
-    for (int i = 0; i < 2; i++) {
-        if (self.output[i] >= 0)
-            close(self.output[i]);
-        self.output[i] = -1;
-    }
+    owned_close(&self.front);
+    owned_close(&self.wake);
+    for (int i = 0; i < 2; i++)
+        owned_close(&self.output[i]);
 }
 
 /* ---- the queue ---- */
@@ -125,9 +120,9 @@ void link_count_lost(uint64_t count)
 void link_wake(void)
 {
     const uint64_t one = 1;
-    if (self.wake < 0 || atomic_exchange(&self.woken, true))
+    if (self.wake.fd < 0 || atomic_exchange(&self.woken, true))
         return;
-    const ssize_t put = write(self.wake, &one, sizeof one);
+    const ssize_t put = write(owned_fd(&self.wake), &one, sizeof one);
     (void)put; /* full: it is awake */
 }
 
@@ -222,21 +217,22 @@ static bool connect_front(void)
     if (!path || !*path || strlen(path) >= sizeof address.sun_path)
         return false;
     strcpy(address.sun_path, path);
-    self.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (self.fd < 0)
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0)
         return false;
     /* Out of the way of programs that count on low numbers. */
-    const int high = fcntl(self.fd, F_DUPFD_CLOEXEC, 200);
+    const int high = fcntl(fd, F_DUPFD_CLOEXEC, 200);
     if (high >= 0) {
-        close(self.fd);
-        self.fd = high;
+        close(fd);
+        fd = high;
     }
-    fcntl(self.fd, F_SETFL, O_NONBLOCK);
-    if (connect(self.fd, (struct sockaddr *)&address, sizeof address) == 0)
-        return true;
-    close(self.fd);
-    self.fd = -1;
-    return false;
+    fcntl(fd, F_SETFL, O_NONBLOCK);
+    if (connect(fd, (struct sockaddr *)&address, sizeof address) != 0) {
+        close(fd);
+        return false;
+    }
+    self.front = owned_take(fd);
+    return true;
 }
 
 /* With the lock, and before anybody else finds the link open: to who says something else first the front does not listen. */
@@ -274,7 +270,7 @@ static bool take_answer(void)
     struct iovec part = {&answer, sizeof answer};
     struct msghdr message = {
         .msg_iov = &part, .msg_iovlen = 1, .msg_control = &control, .msg_controllen = sizeof control};
-    const ssize_t got = recvmsg(self.fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+    const ssize_t got = recvmsg(owned_fd(&self.front), &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
     if (got < 0)
         return errno == EAGAIN || errno == EINTR;
     const struct cmsghdr *head = CMSG_FIRSTHDR(&message);
@@ -287,8 +283,8 @@ static bool take_answer(void)
     int fds[3] = {-1, -1, -1};
     const size_t length = head->cmsg_len - CMSG_LEN(0);
     memcpy(fds, CMSG_DATA(head), length < sizeof fds ? length : sizeof fds);
-    self.output[0] = fds[1];
-    self.output[1] = fds[2];
+    self.output[0] = owned_take(fds[1]);
+    self.output[1] = owned_take(fds[2]);
     struct ring *ring = ring_attach(fds[0], NULL);
     if (!ring) {
         close(fds[0]);
@@ -318,7 +314,7 @@ static bool send_queue(void)
         pthread_mutex_unlock(&self.lock);
         if (!length)
             return true;
-        const ssize_t sent = send(self.fd, part, length, MSG_NOSIGNAL | MSG_DONTWAIT);
+        const ssize_t sent = send(owned_fd(&self.front), part, length, MSG_NOSIGNAL | MSG_DONTWAIT);
         if (sent < 0)
             return errno == EAGAIN || errno == EINTR || errno == ENOBUFS;
         pthread_mutex_lock(&self.lock);
@@ -342,15 +338,18 @@ void link_at_shut(void (*shut)(void))
 static void drain_output(void)
 {
     char nothing[4096];
-    struct pollfd pollers[2] = {{.fd = self.output[0], .events = POLLIN}, {.fd = self.output[1], .events = POLLIN}};
-    while (pollers[0].fd >= 0 || pollers[1].fd >= 0) {
+    for (;;) {
+        struct pollfd pollers[2] = {{.fd = owned_fd(&self.output[0]), .events = POLLIN},
+                                    {.fd = owned_fd(&self.output[1]), .events = POLLIN}};
+        if (pollers[0].fd < 0 && pollers[1].fd < 0)
+            return;
         poll(pollers, 2, -1);
         for (int i = 0; i < 2; i++) {
             if (pollers[i].fd < 0 || !pollers[i].revents)
                 continue;
-            const ssize_t got = read(pollers[i].fd, nothing, sizeof nothing);
+            const ssize_t got = read(owned_fd(&self.output[i]), nothing, sizeof nothing);
             if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
-                pollers[i].fd = -1;
+                self.output[i] = OWNED_NONE;
         }
     }
 }
@@ -360,9 +359,11 @@ static void await_end_of_front(void)
 {
     char nothing[256];
     for (;;) {
-        struct pollfd poller = {.fd = self.fd, .events = POLLIN};
+        struct pollfd poller = {.fd = owned_fd(&self.front), .events = POLLIN};
+        if (poller.fd < 0)
+            return;
         poll(&poller, 1, -1);
-        const ssize_t got = recv(self.fd, nothing, sizeof nothing, MSG_DONTWAIT);
+        const ssize_t got = recv(owned_fd(&self.front), nothing, sizeof nothing, MSG_DONTWAIT);
         if (got == 0 || (got < 0 && errno != EAGAIN && errno != EINTR))
             return;
     }
@@ -373,14 +374,15 @@ static void *link_thread(void *unused)
     (void)unused;
     away_begin(PERIOD_MS * UINT64_C(1000000));
     while (link_is_open()) {
-        struct pollfd pollers[2] = {{.fd = self.fd, .events = POLLIN}, {.fd = self.wake, .events = POLLIN}};
+        struct pollfd pollers[2] = {{.fd = owned_fd(&self.front), .events = POLLIN},
+                                    {.fd = owned_fd(&self.wake), .events = POLLIN}};
         uint64_t count;
         poll(pollers, 2, PERIOD_MS);
         away_look();
-        if (pollers[1].revents && read(self.wake, &count, sizeof count) < 0 && errno != EAGAIN)
+        if (pollers[1].revents && read(owned_fd(&self.wake), &count, sizeof count) < 0 && errno != EAGAIN)
             pollers[1].revents = 0; /* without it the period has to do */
         atomic_store(&self.woken, false);
-        if (!send_queue() || (pollers[0].revents && !take_answer()))
+        if (pollers[0].fd < 0 || !send_queue() || (pollers[0].revents && !take_answer()))
             link_shut();
         void (*tick)(void) = atomic_load(&self.tick);
         if (tick)
@@ -393,13 +395,11 @@ static void *link_thread(void *unused)
     void (*shut)(void) = atomic_load(&self.shut);
     if (shut)
         shut();
-    if (self.output[0] >= 0 || self.output[1] >= 0) {
+    if (self.output[0].fd >= 0 || self.output[1].fd >= 0) {
         await_end_of_front();
         drain_output();
     }
-    const int fd = self.fd;
-    self.fd = -1;
-    close(fd);
+    owned_close(&self.front);
     return NULL;
 }
 
@@ -445,7 +445,7 @@ bool link_open(int wait_ms)
     if (first) {
         self.pid = getpid();
         const bool connected = connect_front() && pthread_atfork(NULL, NULL, after_fork) == 0;
-        self.wake = connected ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+        self.wake = owned_take(connected ? eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1);
         if (connected)
             say_hello();
         atomic_store(&self.state, connected && self.queued ? LINK_OPEN : LINK_OFF);

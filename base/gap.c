@@ -34,11 +34,12 @@ bool gap_is_late(uint64_t passed, uint64_t interval, uint64_t waited)
 }
 
 /* "time on a processor, time waited for one, slices", ns. All are 0 where the kernel was built with the file and does not count. */
-static bool read_waited(int schedule, uint64_t *ns)
+static bool read_waited(const struct owned *schedule, uint64_t *ns)
 {
     char text[96];
     unsigned long long ran, waited;
-    const ssize_t got = schedule < 0 ? -1 : pread(schedule, text, sizeof text - 1, 0);
+    const int fd = owned_fd(schedule);
+    const ssize_t got = fd < 0 ? -1 : pread(fd, text, sizeof text - 1, 0);
     if (got <= 0)
         return false;
     text[got] = 0;
@@ -62,7 +63,7 @@ static void read_clocks(struct gap_clocks *clocks)
 
 void gap_begin(struct gap_clocks *clocks)
 {
-    *clocks = (struct gap_clocks){.schedule = -1};
+    *clocks = (struct gap_clocks){.schedule = OWNED_NONE};
     read_clocks(clocks);
 }
 
@@ -70,15 +71,13 @@ void gap_begin_thread(struct gap_clocks *clocks, uint64_t interval)
 {
     gap_begin(clocks);
     clocks->interval = interval;
-    clocks->schedule = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
-    read_waited(clocks->schedule, &clocks->waited); /* a thread that has only just begun may have run for 0 ns */
+    clocks->schedule = owned_take(open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC));
+    read_waited(&clocks->schedule, &clocks->waited); /* a thread that has only just begun may have run for 0 ns */
 }
 
 void gap_end(struct gap_clocks *clocks)
 {
-    if (clocks->schedule >= 0)
-        close(clocks->schedule);
-    clocks->schedule = -1;
+    owned_close(&clocks->schedule);
 }
 
 uint64_t gap_look(struct gap_clocks *clocks, bool continued, uint64_t *start, uint64_t *end)
@@ -89,7 +88,7 @@ uint64_t gap_look(struct gap_clocks *clocks, bool continued, uint64_t *start, ui
     const uint64_t asleep = clocks->slept > before.slept_most ? clocks->slept - before.slept_most : 0;
     *start = before.looked;
     *end = clocks->looked;
-    const bool told = clocks->interval && read_waited(clocks->schedule, &clocks->waited);
+    const bool told = clocks->interval && read_waited(&clocks->schedule, &clocks->waited);
     const bool gap =
         told ? continued || asleep > SLEPT_NS || gap_is_late(passed, clocks->interval, clocks->waited - before.waited)
              : gap_is(passed, clocks->used - before.used, asleep, continued);

@@ -1,6 +1,7 @@
 /* Was a process kept from running: stopped by a signal, frozen with its control group, held by a debugger, asleep with the machine?
  * Told by clocks, by whoever looks at them again and again. */
 #pragma once
+#include "base/owned.h"
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -11,7 +12,7 @@ struct gap_clocks {
     /* Of a thread that looks at regular intervals: how often (ns; 0: it is no such thread), the file that says how long it has run
      * and waited for a processor, and how long it had at the last look. */
     uint64_t interval, waited;
-    int schedule; /* −1: the system does not say */
+    struct owned schedule; /* none: the system does not say */
 };
 
 void gap_begin(struct gap_clocks *clocks);

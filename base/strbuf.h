@@ -14,5 +14,5 @@ void strbuf_puts(struct strbuf *buffer, const char *text);
 void strbuf_putc(struct strbuf *buffer, char c);
 void strbuf_printf(struct strbuf *buffer, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void strbuf_unsigned(struct strbuf *buffer, uint64_t value); /* decimal; for bulk, where printf is slow */
-void strbuf_clear(struct strbuf *buffer); /* keeps the storage */
+void strbuf_clear(struct strbuf *buffer);                    /* keeps the storage */
 void strbuf_release(struct strbuf *buffer);

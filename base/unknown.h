@@ -9,7 +9,16 @@
 #define UNKNOWN_U32 UINT32_MAX
 #define UNKNOWN_DOUBLE ((double)NAN)
 
-static inline bool is_known(double value) { return isfinite(value); } /* what was divided by nothing is not known either */
-static inline bool is_known_u64(uint64_t value) { return value != UNKNOWN_U64; }
+static inline bool is_known(double value)
+{
+    return isfinite(value);
+} /* what was divided by nothing is not known either */
+static inline bool is_known_u64(uint64_t value)
+{
+    return value != UNKNOWN_U64;
+}
 /* The same value in 64 bits: unknown stays unknown. */
-static inline uint64_t widened(uint32_t value) { return value == UNKNOWN_U32 ? UNKNOWN_U64 : value; }
+static inline uint64_t widened(uint32_t value)
+{
+    return value == UNKNOWN_U32 ? UNKNOWN_U64 : value;
+}

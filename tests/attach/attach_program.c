@@ -10,8 +10,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
 #include <sys/wait.h>
@@ -227,6 +229,28 @@ __attribute__((visibility("default"))) pid_t getppid(void)
     return (pid_t)syscall(SYS_getppid);
 }
 
+/* As a daemon does: whatever is open is closed, and the program's own files get the numbers. */
+static int closes(int count)
+{
+    enum { FILES = 400 };
+    int files[FILES], code = 0;
+    for (int i = 0; i < count; i++)
+        step();
+    rest(100000000);
+    for (int fd = 3; fd < 1024; fd++)
+        close(fd);
+    for (int i = 0; i < FILES; i++)
+        files[i] = memfd_create("mine", MFD_CLOEXEC);
+    for (int i = 0; i < count; i++)
+        step();
+    rest(200000000);
+    for (int i = 0; i < FILES; i++) {
+        struct stat about;
+        code |= fstat(files[i], &about) != 0 || about.st_size != 0;
+    }
+    return code;
+}
+
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "";
@@ -279,6 +303,8 @@ int main(int argc, char **argv)
     }
     if (!code && strcmp(mode, "forks") == 0)
         code = forks(count);
+    if (!code && strcmp(mode, "closes") == 0)
+        code = closes(count);
     if (!code && strcmp(mode, "exec") == 0) {
         step();
         rest(200000000); /* exec ends the thread that tells of places, whatever it has left to say */

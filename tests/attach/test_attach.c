@@ -397,6 +397,17 @@ static void a_forked_child_is_quiet(void **state)
 #endif
 }
 
+/* A program may close what it does not know, ours with it, and open files of its own, which then have our numbers. */
+static void what_the_program_closes_is_ours_no_more(void **state)
+{
+    (void)state;
+    struct session *session = run("closes", "20");
+    assert_int_equal(session_command_exit(session), 0);
+    assert_int_equal(session_run(session, 0)->status, STATUS_OK);
+    assert_true(records_of(run_lead(session_run(session, 0)), "encoder", "encoder") >= 18);
+    session_free(session);
+}
+
 static void what_is_executed_is_a_process_of_its_own(void **state)
 {
     (void)state;
@@ -643,6 +654,7 @@ int main(void)
         cmocka_unit_test(the_end_wakes_who_waits),
         cmocka_unit_test(python_keeps_no_line_back),
         cmocka_unit_test(a_forked_child_is_quiet),
+        cmocka_unit_test(what_the_program_closes_is_ours_no_more),
         cmocka_unit_test(what_is_executed_is_a_process_of_its_own),
         cmocka_unit_test(many_processes_are_ranks),
         cmocka_unit_test(ranks_are_called_as_their_launcher_does),

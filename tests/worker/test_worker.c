@@ -249,7 +249,7 @@ static uint64_t look_by(const char *schedule)
     uint64_t start, end;
     gap_begin(&clocks);
     clocks.interval = 50000000;
-    clocks.schedule = fileno(file);
+    clocks.schedule = owned_take(fileno(file));
     clocks.looked -= 300000000;
     const uint64_t ns = gap_look(&clocks, false, &start, &end);
     fclose(file);
