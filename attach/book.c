@@ -111,6 +111,17 @@ static uint32_t name_add(const char *name)
     return (uint32_t)book.name_count++;
 }
 
+bool book_is_compiled(uint32_t name)
+{
+    static const char *const starts[] = {"CompiledFunction", "Torch-Compiled Region"};
+    bool compiled = false;
+    pthread_mutex_lock(&book.lock);
+    for (size_t i = 0; i < sizeof starts / sizeof *starts && name < (uint32_t)book.name_count; i++)
+        compiled |= strncmp(book.names[name].text, starts[i], strlen(starts[i])) == 0;
+    pthread_mutex_unlock(&book.lock);
+    return compiled;
+}
+
 uint32_t book_name(const char *name)
 {
     uint32_t found = 0;

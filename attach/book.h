@@ -18,6 +18,8 @@
  * deeper than the front takes is `parent` itself. */
 int32_t book_scope(int32_t parent, const char *name, uint64_t parameter_bytes);
 bool book_is_root(int32_t scope); /* it has no parent */
+bool book_is_compiled(
+    uint32_t name); /* a call of what torch.compile made: what it does between the ops that it calls are its kernels */
 /* The id of an op's or kernel's name; the same text gives the same id. Those for which there is no more room
  * share the last one, which says so; 0 without memory or a front. */
 uint32_t book_name(const char *name);

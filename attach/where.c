@@ -12,6 +12,7 @@
 #define DEPTH_MODULES 128
 #define DEPTH_OPS 128
 #define DEPTH_NODES 64
+#define STRETCHES 512
 #define DEPTH_RANGES 64
 #define SEQUENCES (1u << 18) /* autograd numbers of which the module is remembered */
 #define PLACE_SETS 1024u
@@ -44,8 +45,14 @@ struct where {
         uint64_t start, own; /* when it began; since when it has run itself, not in an op that it called */
         uint64_t longest_start, longest_end;
         uint32_t name;
-        bool parent; /* it called another */
+        uint16_t first; /* of its stretches */
+        bool parent;    /* it called another */
     } ops[DEPTH_OPS];
+    /* What ops that are under way did themselves between others, those of the innermost last. */
+    struct {
+        uint64_t start, end;
+    } stretches[STRETCHES];
+    int stretch_count;
     uint64_t cache[PLACE_SETS][PLACE_WAYS]; /* the latest place of a set first */
     struct {
         _Atomic uint64_t modules, nodes, ops;
@@ -485,12 +492,17 @@ bool where_in_phase(void)
 /* ---- ops ----
  *
  * What an op does itself is its record: all of one that called no other; of one that did (a product that first copies its bias) the
- * longest stretch between the others, when that is work and not the handing on of arguments. */
+ * longest stretch between the others, when that is work and not the handing on of arguments. Of what torch.compile made, each: between
+ * the ops that it calls it runs kernels of its own, which nobody else tells of. */
 
 #define OWN_WORK_NS 5000u
 
-static void own_stretch(struct op_frame *op, uint64_t now)
+static void own_stretch(struct where *where, struct op_frame *op, uint64_t now)
 {
+    if (now - op->own >= OWN_WORK_NS && where->stretch_count < STRETCHES) {
+        where->stretches[where->stretch_count].start = op->own;
+        where->stretches[where->stretch_count++].end = now;
+    }
     if (now - op->own > op->longest_end - op->longest_start) {
         op->longest_start = op->own;
         op->longest_end = now;
@@ -507,10 +519,16 @@ void where_op_begin(struct where *where, uint32_t name)
     const uint64_t now = atomic_load_explicit(&shared.ops, memory_order_relaxed) ? clock_now() : 0;
     if (depth > 0) {
         where->ops[depth - 1].parent = true;
-        own_stretch(&where->ops[depth - 1], now);
+        own_stretch(where, &where->ops[depth - 1], now);
+    } else {
+        where->stretch_count = 0;
     }
-    where->ops[depth] =
-        (struct op_frame){.start = now, .own = now, .longest_start = now, .longest_end = now, .name = name};
+    where->ops[depth] = (struct op_frame){.start = now,
+                                          .own = now,
+                                          .longest_start = now,
+                                          .longest_end = now,
+                                          .name = name,
+                                          .first = (uint16_t)where->stretch_count};
 }
 
 void where_op_end(struct where *where, uint32_t (*name)(const void *), const void *of)
@@ -522,16 +540,26 @@ void where_op_end(struct where *where, uint32_t (*name)(const void *), const voi
         return;
     struct op_frame *op = &where->ops[depth];
     count(&where->counts.ops);
-    if (!op->start || !steps_recorded())
+    if (!op->start || !steps_recorded()) {
+        where->stretch_count = op->first;
         return;
+    }
     const uint64_t now = clock_now();
-    own_stretch(op, now);
+    own_stretch(where, op, now);
+    const int first = op->first, stretches = where->stretch_count;
+    where->stretch_count = first;
     if (depth > 0)
         where->ops[depth - 1].own = now;
     const uint64_t longest = op->longest_end - op->longest_start;
     if (op->parent && longest < OWN_WORK_NS && 2 * longest < now - op->start)
         return;
     const uint32_t known = name ? name(of) : op->name;
+    if (op->parent && stretches > first + 1 && book_is_compiled(known)) {
+        for (int i = first; i < stretches; i++)
+            record(where, where->stretches[i].start, where->stretches[i].end, place_of(where, where->context, known),
+                   known);
+        return;
+    }
     record(where, op->longest_start, op->longest_end, place_of(where, where->context, known), known);
 }
 

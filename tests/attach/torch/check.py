@@ -1,6 +1,7 @@
 # Runs the programs beside this file alone and under `steptop attach`, and judges the reports. Usage: check.py STEPTOP [MODE...]
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -69,7 +70,11 @@ GOLDEN = {
     "gpt2": ["transformer.h.0.attn.c_attn", "transformer.h.1.mlp.c_proj", "transformer.h.1.ln_1", "lm_head"],
 }
 # All layers that have time of their own: the graph that this backend calls, and the model; none of what was compiled into it.
-COMPILED = ["GraphModule", "Model"]
+COMPILED = {"compile": ["GraphModule", "Model"], "inductor": ["Model"]}
+# What inductor (on a processor) makes of the model: products and attention stay operators of their own; all else is fused across the borders of
+# layers into kernels in C++ without a name, which are the own time of the compiled function's two calls.
+INDUCTOR = {"fwd": ["CompiledFunction", "aten::addmm", "aten::_scaled_dot_product_flash_attention_for_cpu"],
+            "bwd": ["CompiledFunctionBackward", "aten::mm", "aten::_scaled_dot_product_flash_attention_for_cpu_backward"]}
 TOKENS, PRODUCTS, PAIRS = 4 * 63, 4 * (64 * 192 + 64 * 64 + 2 * 64 * 256) + 64 * 256, 4 * 4 * 4 * 63 * 64 // 2
 PLAIN = 3 * 2 * TOKENS * PRODUCTS + 7 * 2 * PAIRS * 16
 # A block that is recomputed runs once more, but for its last product, whose result nobody needs; two passes a step are twice as much.
@@ -82,7 +87,7 @@ FLOPS = {
 FLOPS["evaluate"] = FLOPS["plain"]  # an evaluation in the step that is looked at is not the step's
 BOUND = {"loader": "data_ns", "sleep": "launch_ns", "ranks": "rank_ns"}
 GOLDEN["evaluate"] = GOLDEN["tools"] = GOLDEN["around"] = GOLDEN["manual"] = GOLDEN["plain"]
-MODES = ["plain", "conv", "peaks", "evaluate", "tools", "around", "late", "outside", "llama", "gpt2", "compile", "manual", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks", "running"]
+MODES = ["plain", "conv", "peaks", "evaluate", "tools", "around", "late", "outside", "llama", "gpt2", "compile", "inductor", "manual", "inplace", "accumulate", "autocast", "checkpoint", "profiler", "loader", "sleep", "ranks", "running"]
 
 
 
@@ -118,7 +123,10 @@ for mode in CHOSEN or MODES:
     if mode == "ranks" and VERSION < (2, 0) and sys.version_info >= (3, 11):
         print("%-11s skipped: torchrun of this PyTorch does not start with this Python" % mode)
         continue
-    if mode in ("late", "tools", "around", "compile") and VERSION < (2, 0):
+    if mode == "inductor" and not shutil.which("c++"):
+        print("%-11s skipped: no compiler for C++" % mode)
+        continue
+    if mode in ("late", "tools", "around", "compile", "inductor") and VERSION < (2, 0):
         print("%-11s skipped: no torch.compile, no torch.func" % mode)
         continue
     if mode in ("llama", "gpt2"):
@@ -147,11 +155,17 @@ for mode in CHOSEN or MODES:
         there = next((one for one in (path, root + "." + path, "Model." + path) if one in layers), path)
         for phase in ("fwd", "bwd"):
             check(mode, of_phase(cell, phase, there) > 0, "%s has time in %s" % (path, phase))
-    if mode == "compile":  # one graph; what is inside of it has no borders any more
+    if mode in COMPILED:  # one graph; what is inside of it has no borders any more
         for phase in ("fwd", "bwd"):
-            check(mode, sum(of_phase(cell, phase, path) for path in COMPILED) > 0, "the compiled model has time in %s" % phase)
+            check(mode, sum(of_phase(cell, phase, path) for path in COMPILED[mode]) > 0, "the compiled model has time in %s" % phase)
         with_time = sorted({row["path"] for row in cell["layers"] for entry in cell["kernel_layers"] if entry.get("layer") == row["id"] and entry["total_ns"]})
-        check(mode, with_time == COMPILED, "layers with time: %s" % ", ".join(with_time))
+        check(mode, with_time == COMPILED[mode], "layers with time: %s" % ", ".join(with_time))
+    if mode == "inductor":
+        for phase, names in INDUCTOR.items():
+            calls = {kernel["name"]: kernel["calls"] / steps for kernel in cell["kernels"] if kernel["phase"] == phase and kernel["pass"] == "train_step"}
+            for name in names:
+                check(mode, calls.get(name, 0) > 0, "%s has %s, %.1f times a step" % (phase, name, calls.get(name, 0)))
+            check(mode, calls.get(names[0], 0) >= 3, "each stretch of fused kernels in %s is its own" % phase)
     if mode == "manual" and VERSION >= (2, 1):  # before, nobody tells when a backward pass is over
         phases = {k["name"]: sorted({other["phase"] for other in cell["kernels"] if other["name"] == k["name"]}) for k in cell["kernels"]}
         clips = [name for name in phases if "norm" in name and "layer_norm" not in name]

@@ -153,7 +153,7 @@ class Narrow(nn.Module):
         return self.head(self.after(self.peaks(self.before(self.tokens(ids)))))
 
 
-model = Narrow() if MODE == "peaks" else Pictures() if MODE == "conv" else llama_or_gpt2() if MODE in ("llama", "gpt2") else Model(layers=1 if MODE == "compile" else 4)
+model = Narrow() if MODE == "peaks" else Pictures() if MODE == "conv" else llama_or_gpt2() if MODE in ("llama", "gpt2") else Model(layers=1 if MODE in ("compile", "inductor") else 4)
 rank = 0
 if MODE == "ranks":
     import torch.distributed as dist
@@ -163,6 +163,8 @@ if MODE == "ranks":
     model = nn.parallel.DistributedDataParallel(model)
 if MODE == "compile":
     model = torch.compile(model, backend="aot_eager")  # the whole of it but its code in C++, which takes minutes to compile
+if MODE == "inductor":
+    model = torch.compile(model)
 late = torch.compile(nn.Hardtanh(-1e9, 1e9), backend="eager") if MODE == "late" else None
 optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3) if MODE != "manual" else None
 criterion = nn.CrossEntropyLoss() if MODE == "manual" else F.cross_entropy
