@@ -51,6 +51,8 @@ static enum kind kind_of(const char *text, bool in_node)
         return TOLD_NOTHING;
     if (strstr(text, "::"))
         return TOLD_OP;
+    if (!strstr(text, ", seq = ") && (starts(text, "CompiledFunction") || starts(text, "Torch-Compiled Region")))
+        return TOLD_OP; /* what torch.compile made runs kernels of its own */
     return in_node && strstr(text, ", seq = ") ? TOLD_NODE : TOLD_NOTHING;
 }
 

@@ -125,7 +125,7 @@ static bool ask_for_ops(void *library)
     return true;
 }
 
-static int itt(int steps, bool of_torch)
+static int itt(int steps, bool of_torch, bool compiled)
 {
     void *(*domain_create)(const char *) = NULL, *(*string_create)(const char *) = NULL;
     void (*begin)(void *, struct id, struct id, void *) = NULL, (*end)(void *) = NULL;
@@ -155,7 +155,7 @@ static int itt(int steps, bool of_torch)
                                            {"autograd::engine::evaluate_function: AddmmBackward0", "aten::mm"},
                                            {"torch::autograd::AccumulateGrad", "AddmmBackward0"},
                                            {"enumerate(DataLoader)#_BaseDataLoaderIter.__next__", "a range"}};
-    for (int i = 0; of_torch && i < steps; i++)
+    for (int i = 0; of_torch && !compiled && i < steps; i++)
         for (size_t word = 0; word < sizeof words / sizeof *words; word++) {
             begin(domain, (struct id){0}, (struct id){0}, string_create(words[word][0]));
             begin(domain, (struct id){0}, (struct id){0}, string_create(words[word][1]));
@@ -163,6 +163,17 @@ static int itt(int steps, bool of_torch)
             end(domain);
             end(domain);
         }
+    for (int i = 0; compiled && i < steps; i++) {
+        begin(domain, (struct id){0}, (struct id){0}, string_create("CompiledFunction"));
+        for (int product = 0; product < 2; product++) {
+            rest(200000);
+            begin(domain, (struct id){0}, (struct id){0}, string_create("aten::addmm"));
+            rest(200000);
+            end(domain);
+        }
+        rest(200000);
+        end(domain);
+    }
     for (int i = 0; !of_torch && i < steps; i++) {
         begin(domain, (struct id){0}, (struct id){0}, name);
         rest(200000);
@@ -261,8 +272,8 @@ int main(int argc, char **argv)
             lie((unsigned)i + 1);
     else if (strcmp(mode, "exit") == 0)
         code = count;
-    else if (strcmp(mode, "itt") == 0 || strcmp(mode, "told") == 0)
-        code = itt(count, strcmp(mode, "told") == 0);
+    else if (strcmp(mode, "itt") == 0 || strcmp(mode, "told") == 0 || strcmp(mode, "compiled") == 0)
+        code = itt(count, strcmp(mode, "itt") != 0, strcmp(mode, "compiled") == 0);
     else if (strcmp(mode, "nothing") != 0 && !nvtx_begin())
         code = 1;
     for (int i = 0; !code && strcmp(mode, "chatty") == 0 && i < count; i++) {

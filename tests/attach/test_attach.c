@@ -313,6 +313,25 @@ static void what_pytorch_tells_by_ranges_is_ops_and_nodes(void **state)
     session_free(session);
 }
 
+/* What torch.compile fused runs between the operators that it calls: each stretch of it is a record, not the longest alone. */
+static void what_was_compiled_is_seen_between_its_operators(void **state)
+{
+    (void)state;
+    struct session *session = run("compiled", "10");
+    const struct rank *rank = run_lead(session_run(session, 0));
+    uint64_t fused = 0, products = 0;
+    size_t count;
+    const struct entry *entries = aggregate_entries(rank->aggregate, &count);
+    for (size_t i = 0; i < count; i++) {
+        const char *name = aggregate_name_text(rank->aggregate, entries[i].name);
+        *(strcmp(name, "CompiledFunction") == 0 ? &fused : &products) += entries[i].time.n + entries[i].warmup.n;
+    }
+    assert_in_range(products, 2, 20);
+    assert_true(rank->dropped || (products == 20 && fused == 30));
+    assert_true(fused > products);
+    session_free(session);
+}
+
 static void exit_codes_are_the_programs(void **state)
 {
     (void)state;
@@ -649,6 +668,7 @@ int main(void)
         cmocka_unit_test(stopped_time_is_no_step),
         cmocka_unit_test(a_worker_that_waits_for_a_disk_is_seen),
         cmocka_unit_test(itt_tasks_are_ranges),
+        cmocka_unit_test(what_was_compiled_is_seen_between_its_operators),
         cmocka_unit_test(what_pytorch_tells_by_ranges_is_ops_and_nodes),
         cmocka_unit_test(exit_codes_are_the_programs),
         cmocka_unit_test(the_end_wakes_who_waits),
