@@ -1,6 +1,8 @@
 /* A program of somebody else's, as small as it can be: what test_attach.c attaches to. Each mode is one way in or one thing that goes
- * wrong. It prints "program: done" at its end, and knows of steptop nothing but the environment. */
+ * wrong. It prints "program: done" at its end, and knows of steptop nothing but the environment,
+ * and what is said to the front where it says that itself. */
 #include "nvtx_program.h"
+#include "profiler/protocol.h"
 #include <dlfcn.h>
 #include <pthread.h>
 #include <sched.h>
@@ -184,7 +186,7 @@ static int itt(int steps, bool of_torch, bool compiled)
 
 /* ---- lies ---- */
 
-static void lie(unsigned seed)
+static int front_connect(void)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     const char *path = getenv("STEPTOP_ATTACH_SOCKET");
@@ -192,6 +194,12 @@ static void lie(unsigned seed)
     const int fd = socket(AF_UNIX, SOCK_STREAM, 0);
     if (connect(fd, (struct sockaddr *)&address, sizeof address))
         exit(1);
+    return fd;
+}
+
+static void lie(unsigned seed)
+{
+    const int fd = front_connect();
     unsigned char bytes[2048];
     for (size_t i = 0; i < sizeof bytes; i++)
         bytes[i] = (unsigned char)((seed = seed * 1103515245u + 12345u) >> 16);
@@ -199,6 +207,34 @@ static void lie(unsigned seed)
         exit(1);
     rest(seed % 3 * 10000000);
     close(fd);
+}
+
+/* Greets as a program does, and then says what only a worker may. True: its link was cut for it. */
+static bool say_a_plan(void)
+{
+    const struct {
+        struct message_header header;
+        struct message_hello hello;
+    } first = {{MESSAGE_HELLO, sizeof(struct message_hello)},
+               {.version = PROTOCOL_VERSION,
+                .record_bytes = sizeof(struct record),
+                .process = (uint32_t)getpid(),
+                .rank = -1,
+                .local = -1,
+                .world = -1}};
+    const struct {
+        struct message_header header;
+        struct message_plan plan;
+    } second = {.header = {MESSAGE_PLAN, sizeof(struct message_plan)}};
+    char answer[256];
+    const int fd = front_connect();
+    ssize_t got = -1;
+    if (send(fd, &first, sizeof first, MSG_NOSIGNAL) == (ssize_t)sizeof first &&
+        recv(fd, answer, sizeof answer, 0) > 0 &&
+        send(fd, &second, sizeof second, MSG_NOSIGNAL) == (ssize_t)sizeof second)
+        got = recv(fd, answer, sizeof answer, 0);
+    close(fd);
+    return got == 0;
 }
 
 /* A fork that is asleep as one that waits for a disk is: until a child of its own has ended, which ends with it. */
@@ -270,6 +306,8 @@ int main(int argc, char **argv)
     if (strcmp(mode, "lies") == 0)
         for (int i = 0; i < count; i++)
             lie((unsigned)i + 1);
+    else if (strcmp(mode, "plan") == 0)
+        code = !say_a_plan();
     else if (strcmp(mode, "exit") == 0)
         code = count;
     else if (strcmp(mode, "itt") == 0 || strcmp(mode, "told") == 0 || strcmp(mode, "compiled") == 0)

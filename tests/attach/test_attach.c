@@ -539,6 +539,19 @@ static void lies_cost_the_liar_its_link_alone(void **state)
     session_free(session);
 }
 
+static void a_workers_words_are_no_programs(void **state)
+{
+    (void)state;
+    struct session *session = run("plan", "1");
+    assert_int_equal(session_command_exit(session), 0);
+    bool said = false;
+    for (size_t i = 0; i < session_log_count(session); i++)
+        said |=
+            strstr(session_log(session, i)->text, "sent a plan message, which is a worker's: its link is cut") != NULL;
+    assert_true(said);
+    session_free(session);
+}
+
 static void a_window_leaves_the_program_alone(void **state)
 {
     (void)state;
@@ -683,6 +696,7 @@ int main(void)
         cmocka_unit_test(a_late_front_misses_nothing),
         cmocka_unit_test(the_greeting_comes_first),
         cmocka_unit_test(lies_cost_the_liar_its_link_alone),
+        cmocka_unit_test(a_workers_words_are_no_programs),
         cmocka_unit_test(a_window_leaves_the_program_alone),
         cmocka_unit_test(a_time_leaves_the_program_alone),
         cmocka_unit_test(a_recording_plays_again),

@@ -2,8 +2,10 @@
  * distribution of the random numbers that weights are drawn from. */
 #include "base/arena.h"
 #include "base/cgroup.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/file.h"
+#include "base/gap.h"
 #include "base/net.h"
 #include "base/processors.h"
 #include "base/random.h"
@@ -534,6 +536,19 @@ static void addresses_are_taken_apart(void **state)
             fail_msg("'%s' is host %s port %u", wrong[i], host, port);
 }
 
+/* Who was stopped between two looks has not waited all that time. */
+static void patience_is_what_was_looked_at(void **state)
+{
+    (void)state;
+    struct patience patience = {0};
+    assert_int_equal(patience_look(&patience), 0); /* it begins with the first look */
+    patience.looked -= 10000000000u;
+    assert_int_equal(patience_look(&patience), GAP_LOOK_NS);
+    patience.looked -= 100000000u;
+    const uint64_t waited = patience_look(&patience);
+    assert_true(waited >= GAP_LOOK_NS + 100000000u && waited <= 2 * (uint64_t)GAP_LOOK_NS);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -558,6 +573,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(the_least_number_of_processes_of_the_groups_above, folder_make, folder_remove),
         cmocka_unit_test_setup_teardown(frozen_groups, folder_make, folder_remove),
         cmocka_unit_test(processors_are_the_lesser_of_mask_and_quota),
+        cmocka_unit_test(patience_is_what_was_looked_at),
         cmocka_unit_test(normals_have_the_cut_distribution),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

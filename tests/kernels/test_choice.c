@@ -13,6 +13,7 @@
 /* A device that takes cost[candidate] µs a run, and once a cold start. */
 struct fake {
     const double *cost; /* NaN: does not run */
+    double start;       /* what the first round takes more, or less */
     int candidate, repeats, rounds[8], stopped;
     bool open, cold;
 };
@@ -35,7 +36,7 @@ static bool fake_round(void *context, double *us, struct error *error)
     (void)error;
     struct fake *fake = context;
     assert_true(fake->open);
-    *us = fake->cost[fake->candidate] * fake->repeats * 2 + (fake->cold ? 1e6 : 0) +
+    *us = fake->cost[fake->candidate] * fake->repeats * 2 + (fake->cold ? fake->start : 0) +
           (fake->stopped && fake->candidate == 1 ? 1e7 : 0);
     fake->cold = false;
     ++fake->rounds[fake->candidate];
@@ -53,7 +54,7 @@ static void the_fastest_is_taken(void **state)
 {
     (void)state;
     const double cost[] = {30, NAN, 10, 12, 40};
-    struct fake fake = {.cost = cost};
+    struct fake fake = {.start = 1e6, .cost = cost};
     struct choice_timer timer = {&fake, fake_ready, fake_round, fake_done, NULL, 2};
     struct error why = {0};
     double times[5];
@@ -66,13 +67,16 @@ static void the_fastest_is_taken(void **state)
     assert_int_equal(fake.rounds[3], 8);
     assert_int_equal(fake.rounds[4], 4); /* far behind: not timed on */
     assert_false(fake.open);
+    fake = (struct fake){.cost = cost, .start = -15}; /* nor do such as look quicker than they are */
+    choice_fastest(&timer, 5, times, &tried, &why);
+    assert_float_equal(times[0], 30, 1e-9);
 }
 
 static void when_nothing_runs_the_reason_is_told(void **state)
 {
     (void)state;
     const double cost[] = {NAN, NAN};
-    struct fake fake = {.cost = cost};
+    struct fake fake = {.start = 1e6, .cost = cost};
     struct choice_timer timer = {&fake, fake_ready, fake_round, fake_done, NULL, 1};
     struct error why = {0};
     double times[2];
@@ -94,7 +98,7 @@ static void what_was_stopped_does_not_lose(void **state)
 {
     (void)state;
     const double cost[] = {30, 10};
-    struct fake fake = {.cost = cost, .stopped = 6};
+    struct fake fake = {.start = 1e6, .cost = cost, .stopped = 6};
     const struct prepare_options options = {.held = fake_held, .progress_context = &fake};
     struct choice_timer timer = {&fake, fake_ready, fake_round, fake_done, &options, 2};
     struct error why = {0};
@@ -109,7 +113,7 @@ static void a_clock_that_saw_nothing_does_not_run_forever(void **state)
 {
     (void)state;
     const double cost[] = {0};
-    struct fake fake = {.cost = cost};
+    struct fake fake = {.start = 1e6, .cost = cost};
     struct choice_timer timer = {&fake, fake_ready, fake_round, fake_done, NULL, 1};
     struct error why = {0};
     double times[1];

@@ -210,6 +210,76 @@ static void *knock(void *argument)
     return NULL;
 }
 
+/* Frames as the ranks send them to each other (communicator_hosts.c). */
+struct frame {
+    uint32_t kind, number;
+    uint64_t bytes;
+};
+enum { FRAME_DATA = 0x5d01, FRAME_PROGRESS = 0x5d03 };
+
+/* As if each of the two ranks had said so: on both ends of their connection. */
+static void say_to_both(const struct meeting *meeting, const struct frame *frame)
+{
+    int ends = 0;
+    for (int fd = 3; fd < 1024; fd++) {
+        struct sockaddr_storage other;
+        socklen_t length = sizeof other;
+        if (getpeername(fd, (struct sockaddr *)&other, &length) == 0)
+            ends += send(fd, frame, sizeof *frame, MSG_NOSIGNAL) == (ssize_t)sizeof *frame;
+    }
+    assert_int_equal(meeting->apart.peers.world, 2);
+    assert_int_equal(ends, 2);
+}
+
+/* Of the same size, and yet not what is due: the ranks are not at the same place. */
+static void another_number_is_another_plan(void **state)
+{
+    (void)state;
+    struct meeting meeting;
+    struct error error = {0};
+    meeting_open(&meeting, 2);
+    say_to_both(&meeting, &(struct frame){FRAME_DATA, 7, 0});
+    assert_false(communicator_meet(meeting.ranks[0], "its step", &error));
+    if (!strstr(error.text, "(its 7. word)") || !strstr(error.text, "do not run the same plan"))
+        fail_msg("%s", error.text);
+    meeting_close(&meeting);
+}
+
+struct comer {
+    struct communicator *communicator;
+    struct error error;
+    bool met;
+};
+
+static void *comes(void *argument)
+{
+    struct comer *comer = argument;
+    comer->met = communicator_meet(comer->communicator, "the test", &comer->error);
+    return NULL;
+}
+
+/* Who hears something has no less patience than before: a large part on a slow wire may take longer than the limit. */
+static void what_comes_slowly_is_waited_for(void **state)
+{
+    (void)state;
+    struct meeting meeting;
+    struct error error = {0};
+    pthread_t thread;
+    meeting_open(&meeting, 2);
+    communicator_limit(meeting.ranks[0], 1000000000);
+    struct comer first = {.communicator = meeting.ranks[0]};
+    assert_int_equal(pthread_create(&thread, NULL, comes, &first), 0);
+    for (uint64_t begin = clock_now(), i = 1; clock_now() - begin < 1600000000u; i++) {
+        say_to_both(&meeting, &(struct frame){FRAME_PROGRESS, 0, i});
+        poll(NULL, 0, 50);
+    }
+    assert_true(communicator_meet(meeting.ranks[1], "the test", &error));
+    pthread_join(thread, NULL);
+    if (!first.met)
+        fail_msg("%s", first.error.text);
+    meeting_close(&meeting);
+}
+
 static void strangers_stay_outside(void **state)
 {
     (void)state;
@@ -255,6 +325,8 @@ int main(void)
         cmocka_unit_test(a_failure_and_an_end_are_told),
         cmocka_unit_test(who_is_behind_is_known),
         cmocka_unit_test(another_size_is_another_plan),
+        cmocka_unit_test(another_number_is_another_plan),
+        cmocka_unit_test(what_comes_slowly_is_waited_for),
         cmocka_unit_test(strangers_stay_outside),
         cmocka_unit_test(who_does_not_come_is_named),
     };

@@ -195,7 +195,7 @@ static void gemm_choices_are_kept(void **state)
     struct device *device = cpu_device_class.open(0, &error);
     const struct prepare_options options = {.compile = true, .threads = 2, .cache_folder = folder};
     char *first = NULL;
-    for (int round = 0; round < 4; round++) {
+    for (int round = 0; round < 5; round++) {
         struct prepare_report report;
         struct program *program = cpu_device_class.prepare(device, &made.plan, &options, &report, &error);
         assert_non_null(program);
@@ -213,11 +213,21 @@ static void gemm_choices_are_kept(void **state)
             assert_null(strstr(text, "garbage"));
         if (round == 3)
             assert_null(strstr(text, "another machine"));
+        if (round == 4)
+            assert_null(strstr(text, "66x80x48 3 ")); /* a choice that there is not */
         free(first);
         first = text;
-        if (round > 0)
+        if (round == 3) {
+            char kept[2048];
+            snprintf(kept, sizeof kept, "%s", first);
+            char *choice = strstr(kept, "66x80x48 ");
+            assert_non_null(choice);
+            choice[9] = '3';
+            assert_true(file_write_atomic(path, kept, strlen(kept), &error));
+        } else if (round > 0) {
             assert_true(file_write_atomic(path, round == 1 ? "garbage\n" : "another machine\n0 66x80x48 1 1 1 1\n",
                                           round == 1 ? 8 : 35, &error));
+        }
     }
     free(first);
     cpu_device_class.close(device);

@@ -114,6 +114,7 @@ static void lies_are_refused(void **state)
     assert_refused(TENSOR("\"dtype\":\"F8\",\"shape\":[],\"data_offsets\":[0,1]"), 1, "dtype is F8");
     assert_refused(TENSOR("\"shape\":[],\"data_offsets\":[0,4]"), 4, "dtype is missing");
     assert_refused(TENSOR("\"dtype\":\"F32\",\"data_offsets\":[0,4]"), 4, "shape is missing");
+    assert_refused(TENSOR("\"dtype\":\"F32\",\"shape\":[1],\"data_offsets\":[0,4,4]"), 4, "not two whole numbers");
     assert_refused(TENSOR("\"dtype\":\"F32\",\"shape\":[-1],\"data_offsets\":[0,4]"), 4, "axis 0");
     assert_refused(TENSOR("\"dtype\":\"F32\",\"shape\":[1.0],\"data_offsets\":[0,4]"), 4, "axis 0");
     assert_refused(TENSOR("\"dtype\":\"F32\",\"shape\":[1,1,1,1,1,1,1,1,1],\"data_offsets\":[0,4]"), 4, "9 axes");

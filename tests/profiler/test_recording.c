@@ -181,6 +181,30 @@ static void what_each_rank_lost_is_recorded(void **state)
     session_free(session);
 }
 
+/* Nobody counted so many. */
+static void losses_beyond_belief_are_none(void **state)
+{
+    (void)state;
+    struct error error = {0};
+    struct recording_writer *writer = recording_create(path_of("beyond"), &error);
+    const struct cell cell = small_cell_of_ranks(2, PARALLEL_BUCKET);
+    const struct message_run begin = {.version = PROTOCOL_VERSION, .cell_bytes = sizeof cell, .cell = cell};
+    const struct message_dropped dropped = {UINT64_MAX - 1};
+    const struct message_result result = {.status = STATUS_OK, .dropped = UINT64_MAX - 1};
+    assert_true(recording_write(writer, 5, 0, MESSAGE_RUN, &begin, sizeof begin, NULL, 0, &error));
+    assert_true(recording_write(writer, 5, 1, MESSAGE_DROPPED, &dropped, sizeof dropped, NULL, 0, &error));
+    assert_true(recording_write(writer, 5, 0, MESSAGE_RESULT, &result, sizeof result, NULL, 0, &error));
+    recording_close(writer);
+    struct session *session = session_of("/no/such/program", NULL);
+    assert_true(session_replay(session, path_of("beyond"), 0, &error));
+    assert_true(session_until(session, 10, session_idle, NULL));
+    const struct run *run = session_run(session, 0);
+    assert_int_equal(run->status, STATUS_OK);
+    for (size_t i = 0; i < 2; i++)
+        assert_int_equal(run_rank(run, i)->dropped, 0);
+    session_free(session);
+}
+
 /* Every file here must end without harm: idle, no run still running. */
 static void play(const char *path)
 {
@@ -218,6 +242,15 @@ static void cut_and_damaged_files(void **state)
         bytes[place] ^= (char)(1 << (i % 8));
     }
     /* the damage is named with its place */
+    char place[48];
+    struct recording_frame frame = {0};
+    const void *payload;
+    struct error none = {0};
+    struct recording_reader *reader = recording_open(source, &none);
+    assert_non_null(reader);
+    while (recording_next(reader, &frame, &payload, &none) == RECORDING_FRAME)
+        snprintf(place, sizeof place, "byte %zu: the frame is damaged", length - sizeof frame - frame.length);
+    recording_reader_close(reader);
     bytes[length - 1] ^= 1;
     write_all(path_of("bit"), bytes, length);
     struct session *session = session_of("/no/such/program", NULL);
@@ -226,7 +259,7 @@ static void cut_and_damaged_files(void **state)
     assert_true(session_until(session, 20, session_idle, NULL));
     bool named = false;
     for (size_t i = 0; i < session_log_count(session); i++)
-        named |= strstr(session_log(session, i)->text, "byte ") && strstr(session_log(session, i)->text, "damaged");
+        named |= strstr(session_log(session, i)->text, place) != NULL;
     assert_true(named);
     session_free(session);
     free(bytes);
@@ -334,8 +367,8 @@ static int make_folder(void **state)
 static int remove_folder(void **state)
 {
     (void)state;
-    static const char *const names[] = {"two",    "slow", "cut",  "bit",  "forged", "text",
-                                        "target", "link", "fifo", "full", "old",    "lost"};
+    static const char *const names[] = {"two",  "slow", "cut",  "bit", "forged", "text",  "target",
+                                        "link", "fifo", "full", "old", "lost",   "beyond"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++)
         unlink(path_of(names[i]));
     return rmdir(folder);
@@ -349,9 +382,13 @@ int main(int argc, char **argv)
     if (argc > 1 && strcmp(argv[1], "worker") == 0)
         return worker_main(3, 4);
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(plays_what_was_recorded),         cmocka_unit_test(plays_at_speed),
-        cmocka_unit_test(cut_and_damaged_files),           cmocka_unit_test(forged_files),
-        cmocka_unit_test(refuses_what_is_no_recording),    cmocka_unit_test(a_full_disk),
+        cmocka_unit_test(plays_what_was_recorded),
+        cmocka_unit_test(plays_at_speed),
+        cmocka_unit_test(losses_beyond_belief_are_none),
+        cmocka_unit_test(cut_and_damaged_files),
+        cmocka_unit_test(forged_files),
+        cmocka_unit_test(refuses_what_is_no_recording),
+        cmocka_unit_test(a_full_disk),
         cmocka_unit_test(what_each_rank_lost_is_recorded),
     };
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

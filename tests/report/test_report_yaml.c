@@ -179,6 +179,23 @@ static void test_refusals(void **state)
     refused(HEAD CELL "    layers: |\n      parent path\n      0 model\ncomplete: true\n", "after its parent");
     refused(HEAD CELL "    kernel_layers: |\n      kernel layer calls total_ns\n      9 0 1 1\ncomplete: true\n",
             "there is no such kernel");
+#define TWO_PASSES                                                                                                     \
+    "    passes: {fwd: {profiled_steps: 1}, train_step: {profiled_steps: 1}}\n"                                        \
+    "    kernels: |\n      pass phase calls total_ns name\n      fwd fwd 1 1 a\n      train_step fwd 1 1 b\n"
+    refused(HEAD CELL TWO_PASSES
+            "    kernel_layers: |\n      kernel layer calls total_ns\n      2 - 1 1\ncomplete: true\n",
+            "kernel_layers, row 0: there is no such kernel"); /* the one behind the last */
+    refused(HEAD CELL TWO_PASSES
+            "    timeline: |\n      start_ns duration_ns pass kernel\n      1 1 fwd 2\ncomplete: true\n",
+            "timeline, row 0: there is no such kernel");
+    refused(HEAD CELL TWO_PASSES "    timeline: |\n      start_ns duration_ns pass kernel\n      1 1 train_step 1\n    "
+                                 "  1 1 fwd 0\ncomplete: true\n",
+            "timeline, row 1: passes must be in order");
+    refused(HEAD CELL "    records: 18446744073709551616\n", "is not a whole number that fits");
+    refused(HEAD CELL "    kernels: |\n      pass phase calls total_ns name\n      fwd fwd 99999999999999999999 1 k\n",
+            "'99999999999999999999' is not a whole number that fits");
+    refused(HEAD CELL "    kernels: |\n      pass phase calls total_ns flops name\n      fwd fwd 1 1 1e999 k\n",
+            "'1e999' is not a number");
     refused(HEAD CELL "    memory_curve: |\n      node phase kind live_bytes\n      0 fwd saved 1\ncomplete: true\n",
             "phase_nodes must have 4 values");
     refused(HEAD CELL "    phase_nodes: [1000000, 0, 0, 0]\ncomplete: true\n", "far more nodes");
