@@ -103,6 +103,8 @@ void lower_rope(struct lowering *lowering, const struct node *node)
     lower_size(lowering, launch, 1, dims->context);
     lower_size(lowering, launch, 2, x.row_stride);
     lower_size(lowering, launch, 3, y.row_stride);
+    /* Must be countable. */
+    lower_size(lowering, launch, 4, rows * (x.row_stride > y.row_stride ? x.row_stride : y.row_stride));
     lower_groups(lowering, launch, lower_blocks(pairs, 256));
 }
 

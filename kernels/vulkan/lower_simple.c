@@ -121,7 +121,8 @@ void lower_embedding(struct lowering *lowering, const struct node *node)
     lower_size(lowering, launch, 0, rows);
     lower_size(lowering, launch, 1, columns);
     lower_size(lowering, launch, 2, vocab);
-    lower_size(lowering, launch, 3, vocab * columns);
+    lower_size(lowering, launch, 3, vocab * columns); /* must be countable, as are */
+    lower_size(lowering, launch, 4, rows * columns);
     lower_groups(lowering, launch, backward ? (uint64_t)vocab : lower_blocks(rows * columns, 256 * vector));
 }
 

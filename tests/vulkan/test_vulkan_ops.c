@@ -91,6 +91,26 @@ static void tf32_is_refused_by_name(void **state)
     vulkan->close(device);
 }
 
+/* Each size fits, and the product of them does not: an index would come out at another element. */
+static void more_than_31_bits_of_elements_are_refused(void **state)
+{
+    (void)state;
+    static const enum op ops[] = {OP_EMBEDDING, OP_EMBEDDING_BACKWARD, OP_ROPE, OP_ROPE_BACKWARD};
+    const struct made_sizes large = {
+        .batch = 1, .context = 50000, .heads = 1, .head_dim = 50000, .d_in = 50000, .d_out = 2, .vocab = 3};
+    struct device *device = device_open();
+    for (size_t i = 0; i < sizeof ops / sizeof *ops; i++) {
+        static struct made made;
+        struct error error = {0};
+        struct prepare_options options = {0};
+        made_op(&made, ops[i], &large, false);
+        assert_null(vulkan->prepare(device, &made.plan, &options, NULL, &error));
+        if (!strstr(error.text, "a size of 2500000000 elements is beyond 31 bits"))
+            fail_msg("%s: %s", op_info(ops[i])->name, error.text);
+    }
+    vulkan->close(device);
+}
+
 static void runs_repeat_bitwise(void **state)
 {
     (void)state;
@@ -124,7 +144,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fp32_ops_agree),           cmocka_unit_test(bf16_ops_agree),
         cmocka_unit_test(runs_repeat_bitwise),      cmocka_unit_test(tf32_is_refused_by_name),
-        cmocka_unit_test(a_wrong_constant_is_seen),
+        cmocka_unit_test(a_wrong_constant_is_seen), cmocka_unit_test(more_than_31_bits_of_elements_are_refused),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
