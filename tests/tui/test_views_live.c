@@ -34,6 +34,33 @@ static struct report_rank both_ranks[2] = {{.rank = 0,
                                             .transfer_ns = 15e6,
                                             .product_slow = UNKNOWN_DOUBLE}};
 
+/* A screen with a run of these passes (0: the usual ones), which a test then makes go on as a worker's messages would. */
+static struct app *live_open(unsigned passes, struct run **run)
+{
+    struct app *app = view_open(report_init);
+    struct session *session = view_session(app);
+    struct cell cell;
+    cell_default(&cell);
+    if (passes)
+        cell.passes = passes;
+    *run = (struct run *)session_find(session, session_add(session, &cell));
+    return app;
+}
+
+static void live_show(struct app *app, struct run *run)
+{
+    run->status = STATUS_RUNNING;
+    run->version++;
+    report_update(app->report, app->session);
+}
+
+static void live_close(struct app *app, struct run *run)
+{
+    run->command = NULL;
+    run->status = STATUS_PENDING;
+    view_close(app);
+}
+
 /* Each rank of a run has a line under Runs; tokens are those of all; a collective has its bus bandwidth in Kernels. */
 static void test_ranks(void **state)
 {
@@ -235,8 +262,7 @@ static void test_rank_lanes(void **state)
     free(after);
     view_type(app, "Z<Up><Up>");
     view_expect(app, ", rank 0,");
-    run->status = STATUS_PENDING;
-    view_close(app);
+    live_close(app, run);
 }
 
 /* An operator of an attached program is told of when it ends, after those that it called: the list stands by their beginnings, and as few
@@ -249,11 +275,8 @@ static void test_order_of_beginnings(void **state)
     } ops[] = {{10, 12, 1}, {0, 10, 0}, {20, 23, 1}, {15, 20, 0}};
     (void)state;
     for (uint16_t streams = 1; streams <= 6; streams += 5) {
-        struct app *app = view_open(report_init);
-        struct session *session = view_session(app);
-        struct cell cell;
-        cell_default(&cell);
-        struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+        struct run *run;
+        struct app *app = live_open(0, &run);
         struct aggregate *aggregate = run_lead(run)->aggregate;
         assert_true(aggregate_name(aggregate, 0, "aten::addmm") && aggregate_name(aggregate, 1, "aten::copy_"));
         for (uint32_t i = 0; i < 48; i++) {
@@ -269,9 +292,7 @@ static void test_order_of_beginnings(void **state)
                                           .pass = PASS_FWD};
             aggregate_add(aggregate, &record, 1);
         }
-        run->status = STATUS_RUNNING;
-        run->version++;
-        report_update(app->report, session);
+        live_show(app, run);
         view_type(app, "5");
         view_expect_order(app, "10.00 ms none  aten::addmm", "2.000 ms none  aten::copy_");
         view_expect_order(app, "2.000 ms none  aten::copy_", "5.000 ms none  aten::addmm");
@@ -280,8 +301,7 @@ static void test_order_of_beginnings(void **state)
             view_expect(app, "▶  1");
             view_expect_not(app, "\n   2 "); /* nothing ran at once */
         }
-        run->status = STATUS_PENDING;
-        view_close(app);
+        live_close(app, run);
     }
 }
 
@@ -291,11 +311,8 @@ static void test_steps_between(void **state)
 {
     (void)state;
     for (uint32_t apart = 1; apart <= 3; apart++) {
-        struct app *app = view_open(report_init);
-        struct session *session = view_session(app);
-        struct cell cell;
-        cell_default(&cell);
-        struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+        struct run *run;
+        struct app *app = live_open(0, &run);
         struct aggregate *aggregate = run_lead(run)->aggregate;
         assert_true(aggregate_name(aggregate, 0, "gemm_tile"));
         for (uint32_t i = 0; i < 40; i++) { /* four steps of ten launches on end, a second apart */
@@ -309,9 +326,7 @@ static void test_steps_between(void **state)
                                           .pass = PASS_FWD};
             aggregate_add(aggregate, &record, 1);
         }
-        run->status = STATUS_RUNNING;
-        run->version++;
-        report_update(app->report, session);
+        live_show(app, run);
         view_type(app, "5");
         view_expect(app, "s: gemm_tile  20.00 ms");
         view_expect(app, apart == 1 ? "idle 4.000 ms" : "idle 0 ns");
@@ -319,8 +334,7 @@ static void test_steps_between(void **state)
         view_expect(app, apart == 1   ? "s: idle for 1.000 s"
                          : apart == 2 ? "s: not recorded: 1 step ran here unprofiled"
                                       : "s: not recorded: 2 steps ran here unprofiled");
-        run->status = STATUS_PENDING;
-        view_close(app);
+        live_close(app, run);
     }
 }
 
@@ -328,12 +342,8 @@ static void test_steps_between(void **state)
 static void test_steps_that_count(void **state)
 {
     (void)state;
-    struct app *app = view_open(report_init);
-    struct session *session = view_session(app);
-    struct cell cell;
-    cell_default(&cell);
-    cell.passes = PASS_BIT(PASS_TRAIN_STEP);
-    struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+    struct run *run;
+    struct app *app = live_open(PASS_BIT(PASS_TRAIN_STEP), &run);
     struct rank *rank = run_lead(run);
     run->command = "train.py";
     assert_true(aggregate_name(rank->aggregate, 0, "aten::mm"));
@@ -359,26 +369,18 @@ static void test_steps_that_count(void **state)
                                       .pass = PASS_TRAIN_STEP};
         aggregate_add(rank->aggregate, &record, 1);
     }
-    run->status = STATUS_RUNNING;
-    run->version++;
-    report_update(app->report, session);
+    live_show(app, run);
     view_type(app, "1");
     view_expect(app, "20 timed, median 400.0 ms, 32.00 ms to 400.0 ms");
-    run->command = NULL;
-    run->status = STATUS_PENDING;
-    view_close(app);
+    live_close(app, run);
 }
 
 /* In pauses of recording nobody tells the backward pass from the loss: these are of recorded steps, what is known in both of pauses. */
 static void test_phases_of_pauses(void **state)
 {
     (void)state;
-    struct app *app = view_open(report_init);
-    struct session *session = view_session(app);
-    struct cell cell;
-    cell_default(&cell);
-    cell.passes = PASS_BIT(PASS_TRAIN_STEP);
-    struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+    struct run *run;
+    struct app *app = live_open(PASS_BIT(PASS_TRAIN_STEP), &run);
     struct rank *rank = run_lead(run);
     run->command = "train.py";
     for (uint32_t i = 0; i < 40; i++) {
@@ -394,9 +396,7 @@ static void test_phases_of_pauses(void **state)
         sample.phase_ns[PHASE_OPT] = paused ? 2000000u : 2500000u;
         vec_push(&rank->samples, sample);
     }
-    run->status = STATUS_RUNNING;
-    run->version++;
-    report_update(app->report, session);
+    live_show(app, run);
     const struct report_phase *phases = app->report->cells.items[0]->passes[PASS_TRAIN_STEP].phases;
     static const double medians[] = {
         [PHASE_FWD] = 3e6, [PHASE_LOSS] = 1e5, [PHASE_BWD] = 5e6, [PHASE_OPT] = 2e6, [PHASE_COUNT] = 1e7};
@@ -404,21 +404,15 @@ static void test_phases_of_pauses(void **state)
         assert_int_equal(phases[phase].sample_count, 20);
         assert_true(fabs(phases[phase].summary.median - medians[phase]) < 1);
     }
-    run->command = NULL;
-    run->status = STATUS_PENDING;
-    view_close(app);
+    live_close(app, run);
 }
 
 /* Until a step counts the histogram is the warm-up's, which it says, and no key adds that once more. */
 static void test_histogram_of_warmup(void **state)
 {
     (void)state;
-    struct app *app = view_open(report_init);
-    struct session *session = view_session(app);
-    struct cell cell;
-    cell_default(&cell);
-    cell.passes = PASS_BIT(PASS_FWD);
-    struct run *run = (struct run *)session_find(session, session_add(session, &cell));
+    struct run *run;
+    struct app *app = live_open(PASS_BIT(PASS_FWD), &run);
     struct aggregate *aggregate = run_lead(run)->aggregate;
     assert_true(aggregate_name(aggregate, 0, "gemm_tile"));
     for (uint32_t i = 0; i < 9; i++) {
@@ -432,17 +426,14 @@ static void test_histogram_of_warmup(void **state)
                                       .flags = RECORD_WARMUP};
         aggregate_add(aggregate, &record, 1);
     }
-    run->status = STATUS_RUNNING;
-    run->version++;
-    report_update(app->report, session);
+    live_show(app, run);
     for (int key = 0; key < 2; key++) {
         view_type(app, key ? "u" : "4");
         view_expect(app, "all launches, warm-up alone");
         view_expect(app, "9 launches, 100");
         view_expect_not(app, "18 launches");
     }
-    run->status = STATUS_PENDING;
-    view_close(app);
+    live_close(app, run);
 }
 
 /* A command that turns out to infer had its first calls booked as training's warm-up: what counts is shown, and no figures of a warm-up that
@@ -480,15 +471,11 @@ static void test_counted_pass(void **state)
                                       .flags = warmup ? RECORD_WARMUP : 0};
         aggregate_add(rank->aggregate, &record, 1);
     }
-    run->status = STATUS_RUNNING;
-    run->version++;
-    report_update(app->report, session);
+    live_show(app, run);
     view_type(app, "1");
     view_expect_not(app, "warm-up figures");
     view_expect(app, "12 timed, median 400.0 ms");
-    run->command = NULL;
-    run->status = STATUS_PENDING;
-    view_close(app);
+    live_close(app, run);
 }
 
 /* Z stops the whole screen: each view shows the same while the run goes on below it, and what only a key makes is of the moment
@@ -530,8 +517,7 @@ static void test_freeze(void **state)
     view_expect(app, " LIVE ");
     view_type(app, "2");
     view_expect(app, "fwd_bwd");
-    run->status = STATUS_PENDING;
-    view_close(app);
+    live_close(app, run);
 }
 
 int main(void)
